@@ -1,0 +1,93 @@
+"""Images as arrays: what every data set is read into, and what trials get of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tunecnn.architectures import InputShape
+
+Pixels = npt.NDArray[np.uint8]
+"""Images of shape (n, height, width, channels), values 0..255."""
+Labels = npt.NDArray[np.int64]
+"""Class indices of shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set as published: training and test images in their original order."""
+
+    train_pixels: Pixels
+    train_labels: Labels
+    test_pixels: Pixels
+    test_labels: Labels
+    classes: tuple[str, ...]
+
+    def content_hash(self) -> str:
+        """Hash all pixels, labels and class names: sixteen hexadecimal digits."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for array in (self.train_pixels, self.train_labels, self.test_pixels, self.test_labels):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some labelled images: `pixels` (n, height, width, channels) uint8, `labels` (n,) int64."""
+
+    pixels: Pixels
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """What a trial may see: training and validation images. The test images are not in it."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images
+    validation: Images
+
+    @property
+    def input_shape(self) -> InputShape:
+        """Channels, height and width of one image."""
+        _, height, width, channels = self.train.pixels.shape
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set divided for a run.
+
+    Attributes:
+        trial_data: the training and validation images: all that a search uses.
+        test: the test images, for the commands that are allowed a look.
+        content: hash of the whole data set, whatever the division.
+        division: hash of which images train and which validate.
+    """
+
+    trial_data: TrialData
+    test: Images
+    content: str
+    division: str
+
+    def record(self) -> dict[str, object]:
+        """Return what a run writes down about its data: plain values, no images."""
+        data = self.trial_data
+        return {
+            "name": data.name,
+            "content": self.content,
+            "division": self.division,
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(self.test),
+            "input_shape": list(data.input_shape),
+            "classes": list(data.classes),
+        }
