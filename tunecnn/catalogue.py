@@ -24,6 +24,8 @@ class DatasetFacts:
         validation: share of the training images that validate, the report's where it has one.
         report_pixels: how the report fed the pixels: `raw` 0..255 or `unit` 0..1.
         published: whether the report has results on it.
+        batch: images a step in the `fast` recipe; a small data set needs small steps to have
+            enough of them.
     """
 
     about: str
@@ -32,11 +34,12 @@ class DatasetFacts:
     validation: float
     report_pixels: str = "unit"
     published: bool = False
+    batch: int = 128
 
 
 FACTS: Mapping[str, DatasetFacts] = {
     "digits": DatasetFacts(
-        "1,797 real 8x8 digits that scikit-learn ships: no download", False, 1, 0.2
+        "1,797 real 8x8 digits that scikit-learn ships: no download", False, 1, 0.2, batch=32
     ),
     "mnist": DatasetFacts(
         "70,000 handwritten 28x28 digits", False, 2, 0.1, published=True

@@ -51,7 +51,8 @@ class TrialConfig:
         batch_size: images a step; the last, smaller batch is kept.
         optimizer: `rmsprop` (Keras's rule), `adamw` or `sgd`.
         learning_rate: the peak of the schedule.
-        weight_decay: decoupled from the gradient, a step's share is learning_rate times it.
+        weight_decay: decoupled from the gradient in `adamw` and `rmsprop` (a step shrinks the
+            weights by learning_rate times it), added to the gradient in `sgd`.
         momentum: of `sgd`.
         nesterov: whether `sgd` uses Nesterov's momentum.
         beta1: decay of `adamw`'s mean of gradients.

@@ -41,7 +41,7 @@ def load_dataset(
     train, validation = split_indices(arrays.train_labels, config)
     parts = Images(arrays.train_pixels, arrays.train_labels)
     return Dataset(
-        trial_data=TrialData(
+        trial_data=TrialData.measure(
             name=config.dataset,
             classes=arrays.classes,
             train=_take(parts, train),
@@ -53,9 +53,7 @@ def load_dataset(
     )
 
 
-def read_arrays(
-    name: str, data_dir: str | Path | None = None, *, download: bool = True
-) -> Arrays:
+def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Arrays:
     """Read a whole data set by name, in its original order and undivided.
 
     Raises:
@@ -150,5 +148,3 @@ def _read_digits() -> Arrays:
     rest, test = _stratified(labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED, "test")
     classes = tuple(str(name) for name in bunch.target_names)
     return Arrays(pixels[rest], labels[rest], pixels[test], labels[test], classes)
-
-

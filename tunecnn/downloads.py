@@ -24,7 +24,6 @@ from filelock import FileLock
 from tunecnn.errors import InputError
 from tunecnn.images import Arrays, Labels, Pixels
 
-
 # MD5 of the uncompressed files, by the MD5 of the archives that torchvision knows.
 _CONTENT_MD5 = {
     "f68b3c2dcbeaaa9fbdd348bbdeb94873": "6bbc9ace898e44ae57da46a324031adb",
@@ -195,6 +194,7 @@ def _cifar10(dataset: Any) -> Published:
     def read(data_dir: Path) -> Arrays:
         # Pickles, but of an archive whose checksum is the published one.
         with tarfile.open(data_dir / archive.path) as tar:
+
             def load(name: str) -> Any:
                 member = tar.extractfile(f"{dataset.base_folder}/{name}")
                 assert member is not None

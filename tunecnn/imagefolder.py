@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import joblib
 import numpy as np
 from filelock import FileLock
 
@@ -17,7 +17,7 @@ from tunecnn.images import Arrays, Labels, Pixels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 PARTS = ("train", "test")
-_CHUNK = 512  # images a task of a decoding thread
+_CHUNK = 512  # images a task of a decoding process
 
 
 def read_imagefolder(folder: Path, cache_dir: Path | None = None) -> Arrays:
@@ -79,9 +79,7 @@ def _scan(folder: Path) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
     return classes, files
 
 
-def _tree_state(
-    folder: Path, classes: Sequence[str], files: dict[str, list[list[Path]]]
-) -> str:
+def _tree_state(folder: Path, classes: Sequence[str], files: dict[str, list[list[Path]]]) -> str:
     """Hash the names, sizes and times of all files: it changes when the tree does."""
     digest = hashlib.sha256("\0".join(classes).encode())
     for part in PARTS:
@@ -106,8 +104,7 @@ def _cache_folder(folder: Path, cache_dir: Path | None) -> Path:
         if os.access(place, os.W_OK):
             return place
     raise InputError(
-        "imagefolder: nowhere to keep the decoded images; tried "
-        + " and ".join(map(str, places))
+        "imagefolder: nowhere to keep the decoded images; tried " + " and ".join(map(str, places))
     )
 
 
@@ -162,9 +159,10 @@ def _decode(folder: Path, paths: Sequence[Path]) -> Iterator[Pixels]:
     """Decode files in parallel, in order, as arrays of (n, height, width, channels)."""
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     size: tuple[int, ...] | None = None
-    # Threads are enough: Pillow decodes outside Python's lock.
-    with ThreadPoolExecutor(max_workers=min(len(chunks), os.cpu_count() or 1)) as pool:
-        for chunk, (pixels, mistakes) in zip(chunks, pool.map(_decode_chunk, chunks), strict=True):
+    # Processes, not threads: for images this small Python's own lock is what is busy.
+    with joblib.Parallel(n_jobs=-1, return_as="generator") as pool:
+        decoded = pool(joblib.delayed(_decode_chunk)(chunk) for chunk in chunks)
+        for chunk, (pixels, mistakes) in zip(chunks, decoded, strict=True):
             if mistakes:
                 raise InputError(f"imagefolder: cannot decode {'; '.join(mistakes[:5])}")
             for path, image in zip(chunk, pixels, strict=True):

@@ -48,12 +48,32 @@ class Images:
 
 @dataclass(frozen=True)
 class TrialData:
-    """What a trial may see: training and validation images. The test images are not in it."""
+    """What a trial may see: training and validation images. The test images are not in it.
+
+    `mean` and `deviation` are those of each channel over the training images, in 0..255.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Images
     validation: Images
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def measure(
+        cls, name: str, classes: tuple[str, ...], train: Images, validation: Images
+    ) -> TrialData:
+        """Make trial data, with the mean and deviation taken from the training images."""
+        values = np.arange(256)
+        means, deviations = [], []
+        for channel in range(train.pixels.shape[3]):
+            count = np.bincount(train.pixels[..., channel].ravel(), minlength=256)
+            mean = float(np.average(values, weights=count))
+            variance = float(np.average((values - mean) ** 2, weights=count))
+            means.append(mean)
+            deviations.append(max(variance, 1.0) ** 0.5)  # a channel may be constant
+        return cls(name, classes, train, validation, tuple(means), tuple(deviations))
 
     @property
     def input_shape(self) -> InputShape:

@@ -33,6 +33,7 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
             settings |= {"patience": 10}
         return settings
     return settings | {
+        "batch_size": facts.batch,
         "optimizer": "adamw",
         "learning_rate": 2e-3,
         "weight_decay": 0.01,
@@ -52,6 +53,4 @@ def make_config(recipe: str, architecture: str, dataset: str, **changes: Any) ->
     """
     settings: dict[str, Any] = dict(recipe_settings(recipe, architecture, dataset))
     settings |= {field_name(name): value for name, value in changes.items()}
-    return TrialConfig.from_dict(
-        {"architecture": architecture, "dataset": dataset} | settings
-    )
+    return TrialConfig.from_dict({"architecture": architecture, "dataset": dataset} | settings)

@@ -1,0 +1,70 @@
+"""What a trial reports: the figures of an epoch, and how the trial ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """The figures of one epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean loss over the epoch's training steps, as the optimizer saw it (dropout,
+            augmentation and label smoothing included).
+        train_accuracy: share of the training images classified right in those steps, in [0, 1].
+        val_loss: mean cross-entropy over the validation images after the epoch.
+        val_accuracy: share of the validation images classified right after the epoch, in [0, 1].
+        seconds: wall time of the epoch, its validation included.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss is not finite, so that nothing more is to be learned."""
+        return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as a mapping; a loss that is not finite becomes None."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Undo `to_dict`; None becomes NaN."""
+        figures: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
+        return cls(**figures)
+
+
+Ending = Literal["complete", "diverged", "out_of_memory", "error"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial that was not pruned ended.
+
+    Attributes:
+        ending: `complete` if it was trained to its end.
+        kept_epoch: the epoch whose weights the trial keeps: its last one, unless early stopping
+            restored an earlier one.
+        reason: in words, for everything but `complete`.
+        weights: the kept weights as safetensors bytes, where they were asked for.
+    """
+
+    ending: Ending
+    kept_epoch: int | None = None
+    reason: str = ""
+    weights: bytes | None = None

@@ -1,0 +1,130 @@
+"""How a space is searched: who proposes trials, who stops them, what a trial must fulfil."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, Strict, ValidationError
+from pydantic_core import ErrorDetails
+
+from tunecnn.architectures import InputShape, count_macs, count_parameters
+from tunecnn.config import TrialConfig
+from tunecnn.errors import InputError, nearest
+from tunecnn.parameters import Count, Number, Part, wrong
+
+
+class Tpe(Part):
+    """Optuna's tree-structured Parzen estimator, after some random trials."""
+
+    startup_trials: Count = 10
+
+
+class RandomSearch(Part):
+    """Each trial drawn on its own."""
+
+
+class Grid(Part):
+    """Every combination once; ends by itself."""
+
+
+class Halving(Part):
+    """Asynchronous successive halving.
+
+    At epochs `min_epochs`, `min_epochs * factor`, ... only the best 1/`factor` of the trials
+    that came so far go on.
+    """
+
+    min_epochs: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+
+
+class Median(Part):
+    """Stop a trial that is below the median of the earlier ones at the same epoch."""
+
+    startup_trials: Count = 5
+    warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
+
+
+class NoPruner(Part):
+    """Train every trial to its end."""
+
+
+SAMPLERS: Mapping[str, type[Part]] = {"tpe": Tpe, "random": RandomSearch, "grid": Grid}
+PRUNERS: Mapping[str, type[Part]] = {"halving": Halving, "median": Median, "none": NoPruner}
+
+_QUANTITIES: Mapping[str, Callable[..., int]] = {
+    "parameters": count_parameters,
+    "macs": count_macs,
+}
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+class Constraint(Part):
+    """A bound on something that follows from a configuration: `parameters <= 3_000_000`."""
+
+    quantity: Literal["parameters", "macs"]
+    comparison: Literal["<=", ">="]
+    bound: Number
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a constraint from its text.
+
+        Raises:
+            InputError: if it is none.
+        """
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([\d_]+(?:\.\d+)?(?:e\d+)?)\s*", text)
+        if not match or match[1] not in _QUANTITIES:
+            raise InputError(
+                f"{text!r} is no constraint; write one like 'parameters <= 3_000_000', with "
+                f"{' or '.join(_QUANTITIES)} and {' or '.join(_COMPARISONS)}"
+            )
+        return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
+
+    def violation(self, config: TrialConfig, input_shape: InputShape, classes: int) -> float:
+        """Return by how much a configuration breaks the constraint; 0 or less if it does not."""
+        value = _QUANTITIES[self.quantity](config.design(), input_shape, classes)
+        return value - self.bound if self.comparison == "<=" else self.bound - value
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.comparison} {self.bound:,.0f}"
+
+
+def named_part(given: object, known: Mapping[str, type[Part]], what: str) -> object:
+    """Turn `tpe`, or `{tpe: {startup_trials: 5}}`, into the part of that name."""
+    if isinstance(given, Part):
+        return given
+    given = {given: {}} if isinstance(given, str) else given
+    if not isinstance(given, dict) or len(given) != 1:
+        raise wrong(f"must be a name, or {{name: {{option: value}}}}, not {given!r}")
+    ((name, options),) = given.items()
+    if name not in known:
+        raise wrong(f"unknown {what} {name!r}; {nearest(name, known)}")
+    options = options or {}
+    if not isinstance(options, dict):
+        raise wrong(f"the options of {name} must be a mapping, not {options!r}")
+    fields = known[name].model_fields
+    for option in options:
+        if option not in fields:
+            allowed = nearest(option, fields) if fields else "it has none"
+            raise wrong(f"{name} has no option {option!r}; {allowed}")
+    try:
+        return known[name].model_validate(options)
+    except ValidationError as error:
+        details = error.errors()[0]
+        raise wrong(f"{details['loc'][0]}: {in_words(details)}") from error
+
+
+def in_words(details: ErrorDetails) -> str:
+    """Put one of pydantic's errors into our words, with the value that was given."""
+    if details["type"] == "tunecnn":
+        return details["msg"]
+    text = details["msg"].removeprefix("Input ").replace("should be", "must be")
+    text = text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+    return f"{text}, not {details['input']!r}"
