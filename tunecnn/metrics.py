@@ -68,3 +68,16 @@ class Outcome:
     kept_epoch: int | None = None
     reason: str = ""
     weights: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says of the trial that it trains: new epochs, and the outcome at the end.
+
+    `node` is the name of its machine, `device` is such as `cpu` or `cuda`.
+    """
+
+    epochs: tuple[EpochMetrics, ...]
+    outcome: Outcome | None
+    node: str
+    device: str

@@ -143,6 +143,13 @@ class Training:
                 hits += (logits.argmax(1) == labels).sum()
         return _means(loss, hits, len(images))
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return the network's weights by name, on the CPU."""
+        return {
+            name: weight.detach().contiguous().cpu()
+            for name, weight in self.model.state_dict().items()
+        }
+
     def _train_epoch(self) -> tuple[float, float]:
         """Train one epoch; loss and hits stay on the device until its end, so no step waits."""
         loss_sum, hits = self._zeros()

@@ -1,0 +1,5 @@
+"""`python -m tunecnn` is `tunecnn`."""
+
+from tunecnn.cli import main
+
+main()

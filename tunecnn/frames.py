@@ -1,0 +1,105 @@
+"""Trials and epochs as pandas data frames, with columns that are a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from tunecnn.study import TrialRecord
+
+TRIAL_DTYPES = {
+    "trial": "int64",
+    "state": "str",
+    "ending": "str",
+    "reason": "str",
+    "architecture": "str",
+    "dataset": "str",
+    "seed": "Int64",
+    "epochs": "int64",
+    "seconds": "float64",
+    "parameters": "Int64",
+    "val_accuracy": "float64",
+    "val_loss": "float64",
+    "train_accuracy": "float64",
+    "train_loss": "float64",
+    "kept_epoch": "Int64",
+    "best_epoch": "Int64",
+    "best_val_accuracy": "float64",
+    "attempts": "int64",
+    "node": "str",
+    "device": "str",
+    "started": "datetime64[ns]",
+    "ended": "datetime64[ns]",
+}
+"""Columns of a frame of trials; a `param.<name>` for each searched parameter follows.
+
+`val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
+one of a trial trained to its end, else the last one. `best_epoch` is the one of the highest
+validation accuracy, whose value flatters. `seconds` are spent training and validating.
+"""
+
+EPOCH_DTYPES = {
+    "trial": "int64",
+    "epoch": "int64",
+    "train_loss": "float64",
+    "train_accuracy": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+    "seconds": "float64",
+}
+"""Columns of a frame of epochs, as in `tunecnn.metrics.EpochMetrics`."""
+
+
+def trials_frame(records: Iterable[TrialRecord], searched: Sequence[str]) -> pd.DataFrame:
+    """Make a frame of one row a trial, whatever became of it.
+
+    Args:
+        records: the trials.
+        searched: names of the searched parameters, each a column `param.<name>`.
+    """
+    rows = [_trial_row(record, searched) for record in records]
+    columns = [*TRIAL_DTYPES, *(f"param.{name}" for name in searched)]
+    return pd.DataFrame(rows, columns=columns).astype(TRIAL_DTYPES)
+
+
+def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """Make a frame of one row for each epoch of each trial."""
+    rows = [
+        {"trial": record.number, **metrics.to_dict()}
+        for record in records
+        for metrics in record.epochs
+    ]
+    return pd.DataFrame(rows, columns=list(EPOCH_DTYPES)).astype(EPOCH_DTYPES)
+
+
+def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
+    kept = record.kept
+    figures = kept.to_dict() if kept else {}
+    best = max(record.epochs, key=lambda metrics: metrics.val_accuracy, default=None)
+    return {
+        "trial": record.number,
+        "state": record.state,
+        "ending": record.ending,
+        "reason": record.reason,
+        "architecture": record.config.get("architecture", ""),
+        "dataset": record.config.get("dataset", ""),
+        "seed": record.config.get("seed"),
+        "epochs": len(record.epochs),
+        "seconds": sum(metrics.seconds for metrics in record.epochs),
+        "parameters": record.parameters,
+        "val_accuracy": figures.get("val_accuracy"),
+        "val_loss": figures.get("val_loss"),
+        "train_accuracy": figures.get("train_accuracy"),
+        "train_loss": figures.get("train_loss"),
+        "kept_epoch": record.kept_epoch,
+        "best_epoch": best.epoch if best else None,
+        "best_val_accuracy": best.val_accuracy if best else None,
+        "attempts": record.attempts,
+        "node": record.node,
+        "device": record.device,
+        "started": record.started,
+        "ended": record.ended,
+        **{f"param.{name}": record.values.get(name) for name in searched},
+    }

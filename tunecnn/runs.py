@@ -1,0 +1,246 @@
+"""A run's folder, and the run in it as data frames; reading one loads neither torch nor ray."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from tunecnn.config import TrialConfig
+from tunecnn.errors import InputError, RunError
+from tunecnn.files import write_atomically
+from tunecnn.frames import epochs_frame, trials_frame
+from tunecnn.space import SearchSpace
+from tunecnn.study import JOURNAL, TrialRecord, parameter_importances, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_PACKAGES = ("tunecnn", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pandas")
+
+
+class RunFolder:
+    """Where a run keeps its files.
+
+    Attributes:
+        path: the folder.
+        space_file: the space as it was given.
+        info_file: what is not in the study: commands, data, versions, hardware, times.
+        weights: folder of the best trials' weights.
+        figures: folder of the summary's pictures.
+        ray: folder of Ray's own files, which may be deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.space_file = path / "space.yaml"
+        self.info_file = path / "run.json"
+        self.weights = path / "checkpoints"
+        self.figures = path / "figures"
+        self.ray = path / "ray"
+
+    @classmethod
+    def create(cls, path: Path, space_text: str, info: Mapping[str, Any]) -> RunFolder:
+        """Make the folder of a new run.
+
+        Raises:
+            InputError: if there is something at the path already, or it cannot be made.
+        """
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError as error:
+            what = "a run" if (path / JOURNAL).exists() else "something"
+            raise InputError(
+                f"there is {what} at {path} already; give another --name, or carry on with "
+                f"--resume {path}"
+            ) from error
+        except OSError as error:
+            raise InputError(f"cannot make the run's folder {path}: {error.strerror}") from error
+        folder = cls(path)
+        write_atomically(folder.space_file, space_text)
+        folder.write_info(info)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of an existing run.
+
+        Raises:
+            InputError: if there is none.
+        """
+        folder = cls(path)
+        if not folder.info_file.is_file():
+            raise InputError(
+                f"{path} is not the folder of a run: it has no {folder.info_file.name}"
+            )
+        return folder
+
+    def read_info(self) -> dict[str, Any]:
+        """Read `run.json`.
+
+        Raises:
+            RunError: if it is not whole.
+        """
+        try:
+            info: dict[str, Any] = json.loads(self.info_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.info_file} cannot be read: {error}") from error
+        return info
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Write `run.json`."""
+        write_atomically(self.info_file, json.dumps(info, indent=2) + "\n")
+
+    def read_space(self) -> SearchSpace:
+        """Read the space as the run uses it: the file with what the command line changed."""
+        space = SearchSpace.from_yaml(self.space_file)
+        return space.override(**self.read_info()["overrides"])
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only writer of the run for as long as the context lasts.
+
+        Raises:
+            InputError: if another process is.
+        """
+        holder = self.path / ".holder"
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
+            raise InputError(f"the run {self.path} is being written by {who}") from error
+        try:
+            write_atomically(holder, f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+class Run:
+    """A run as it stands: its trials, their epochs, and what is known of them.
+
+    Reading takes a snapshot, also of a run that goes on; read again for a later one.
+
+    Attributes:
+        path: the run's folder.
+        info: the content of `run.json`.
+        space: what was searched.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        folder = RunFolder.open(Path(path))
+        self.path = folder.path
+        self.info = folder.read_info()
+        self.space = folder.read_space()
+        self._records = read_records(folder.path)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial; the columns are those of `tunecnn.frames.TRIAL_DTYPES`."""
+        return trials_frame(self._records, list(self.space.searched))
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row for each epoch of each trial: `tunecnn.frames.EPOCH_DTYPES`."""
+        return epochs_frame(self._records)
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """The trials that were trained to their end, best validation accuracy first."""
+        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        return complete.sort_values(
+            ["val_accuracy", "val_loss", "trial"], ascending=[False, True, True]
+        )
+
+    @property
+    def best(self) -> pd.Series | None:
+        """The row of `trials` with the highest validation accuracy; None if none is complete.
+
+        It is the luckiest of several noisy trials, so its accuracy flatters.
+        """
+        return None if self.ranked.empty else self.ranked.iloc[0]
+
+    @cached_property
+    def report_trial(self) -> pd.Series | None:
+        """The row of the first trial with the report's design; None if there is none."""
+        report = self.space.report_point()
+        for record in self._records:
+            if report and record.values and dict(record.values) == report:
+                return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
+        return None
+
+    @cached_property
+    def importances(self) -> dict[str, float]:
+        """Share of each searched parameter in the variance of the complete trials' accuracy."""
+        return parameter_importances(self.path)
+
+    def record(self, trial: int) -> TrialRecord:
+        """Return all that the study holds of a trial.
+
+        Raises:
+            InputError: if there is no such trial.
+        """
+        if not 0 <= trial < len(self._records):
+            raise InputError(f"{self.path} has no trial {trial}; it has {len(self._records)}")
+        return self._records[trial]
+
+    def config(self, trial: int) -> TrialConfig:
+        """Return the config of a trial."""
+        return TrialConfig.from_dict(self.record(trial).config)
+
+    def plot_history(self) -> Figure:
+        """Draw the validation accuracy of each trial, and the best so far, by trial number."""
+        from tunecnn import plots
+
+        return plots.history(self)
+
+    def plot_curves(self) -> Figure:
+        """Draw the validation accuracy of each trial by epoch."""
+        from tunecnn import plots
+
+        return plots.curves(self)
+
+    def plot_parameters(self) -> Figure:
+        """Draw the validation accuracy against the value of each searched parameter."""
+        from tunecnn import plots
+
+        return plots.parameters(self)
+
+    def plot_importances(self) -> Figure:
+        """Draw the share of each parameter in the variance of the validation accuracy."""
+        from tunecnn import plots
+
+        return plots.importances(self)
+
+
+def load_run(path: str | Path) -> Run:
+    """Load a run from its folder, also while it goes on.
+
+    Raises:
+        InputError: if it is not a run's folder.
+        RunError: if its journal is damaged.
+    """
+    return Run(path)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of python and of the packages that results can depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def now() -> str:
+    """Return the time as text, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,246 @@
+"""A search from its beginning, or from where it stopped, to its summary."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunecnn.architectures import layers
+from tunecnn.catalogue import IMAGEFOLDER
+from tunecnn.config import TrialConfig
+from tunecnn.datasets import load_dataset
+from tunecnn.errors import InputError
+from tunecnn.images import Dataset
+from tunecnn.recorder import Listener, Recorder
+from tunecnn.runs import RunFolder, load_run, now, versions
+from tunecnn.space import SearchSpace
+from tunecnn.study import Study
+
+if TYPE_CHECKING:
+    from tunecnn.engine import Resources
+
+Ending = Literal["done", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a search runs.
+
+    Attributes:
+        local: in this process, one trial after the other, instead of on Ray.
+        address: of a running Ray cluster; None for `RAY_ADDRESS`, or else this machine.
+        cpus_per_trial: cores of one trial; None for one.
+        gpus_per_trial: GPUs of one trial, may be a fraction; None for one where there are any.
+    """
+
+    local: bool = False
+    address: str | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search needs besides its space.
+
+    Attributes:
+        data_dir: folder of the data files; None for the default one.
+        runs_dir: folder in which the run's own is made.
+        name: of the run's folder; None for one of the space, the data set and the time.
+        where: where the trials run.
+        command: what the user typed, for the run's records.
+    """
+
+    data_dir: Path | None = None
+    runs_dir: Path = Path("runs")
+    name: str | None = None
+    where: Where = field(default_factory=Where)
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How a search ended, and the folder of its run."""
+
+    folder: Path
+    ending: Ending
+
+
+Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
+"""Opens the listener of a run, once its study and folder are there."""
+
+
+def search(
+    space: SearchSpace,
+    space_text: str,
+    overrides: dict[str, Any],
+    options: SearchOptions,
+    listening: Listening,
+) -> SearchResult:
+    """Begin a search and run it to its end, or until the user interrupts it.
+
+    Args:
+        space: what to search, with the command line's changes in it.
+        space_text: the space file as it was given, kept in the run's folder.
+        overrides: the command line's changes, kept beside it.
+        options: data, folders and where to run.
+        listening: opens what shows the user how it goes.
+
+    Raises:
+        InputError: if something given cannot be used; then nothing was written.
+        RunError: if the run could not go on; it can be resumed.
+    """
+    dataset = load_dataset(space.config({}), options.data_dir)
+    _check_input(space, dataset)
+    info = {
+        "schema": 1,
+        "space": space.name,
+        "overrides": overrides,
+        "data_dir": str(options.data_dir) if options.data_dir else None,
+        "dataset": dataset.record(),
+        "processor": _processor(),
+        "test_looks": [],
+        "sessions": [],
+    }
+
+    def begin() -> RunFolder:
+        path = options.runs_dir / (options.name or _run_name(space))
+        return RunFolder.create(path, space_text, info)
+
+    return _run(begin, space, dataset, options, listening)
+
+
+def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchResult:
+    """Carry on with a search that was interrupted or killed.
+
+    Finished trials stay as they are; those that were under way run again, under their numbers
+    and seeds. For the arguments see `search`; the run's own data folder is used if none is given.
+
+    Raises:
+        InputError: if there is no such run, or its data are not what they were.
+        RunError: if the run could not go on.
+    """
+    folder = RunFolder.open(path)
+    info = folder.read_info()
+    space = folder.read_space()
+    data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
+    dataset = load_dataset(space.config({}), data_dir)
+    for what in ("content", "division"):
+        if dataset.record()[what] != info["dataset"][what]:
+            raise InputError(
+                f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
+                f"was begun with {info['dataset'][what]}: its trials would not be comparable"
+            )
+    return _run(lambda: folder, space, dataset, options, listening)
+
+
+def _run(
+    open_folder: Callable[[], RunFolder],
+    space: SearchSpace,
+    dataset: Dataset,
+    options: SearchOptions,
+    listening: Listening,
+) -> SearchResult:
+    if options.where.local:
+        from tunecnn.local import local_record, run_here
+
+        threads = max(1, int(options.where.cpus_per_trial or 1))
+        folder = open_folder()
+        return _session(
+            folder, space, dataset, options, listening, local_record(threads),
+            lambda recorder: run_here(recorder, dataset.trial_data, threads),
+        )  # fmt: skip
+    from tunecnn.engine import connected, run_on_ray
+
+    # The cluster first: if it cannot be reached, nothing is written.
+    with connected(options.where.address, _resources(options.where)) as cluster:
+        folder = open_folder()
+        return _session(
+            folder, space, dataset, options, listening, cluster.record(),
+            lambda recorder: run_on_ray(recorder, dataset.trial_data, cluster, folder.ray),
+        )  # fmt: skip
+
+
+def _session(
+    folder: RunFolder,
+    space: SearchSpace,
+    dataset: Dataset,
+    options: SearchOptions,
+    listening: Listening,
+    where: dict[str, Any],
+    run_trials: Callable[[Recorder], None],
+) -> SearchResult:
+    """Run trials under the run's lock, keep account of the session, and write the summary."""
+    with folder.lock():
+        info = folder.read_info()
+        session = {
+            "command": options.command or shlex.join(sys.argv),
+            "started": now(),
+            "where": where,
+            "versions": versions(),
+        }
+        info["sessions"].append(session)
+        folder.write_info(info)
+        data = dataset.trial_data
+        study = Study(folder.path, space, data.input_shape, len(data.classes))
+        try:
+            with listening(study, folder.path) as listener:
+                recorder = Recorder(study, folder.weights, listener)
+                run_trials(recorder)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            study.requeue_running()
+            ending: Ending = "done" if study.finished else "interrupted"
+            session |= {"ended": now(), "ending": ending}
+            folder.write_info(info)
+            _write_summary(folder)
+    return SearchResult(folder.path, ending)
+
+
+def _write_summary(folder: RunFolder) -> None:
+    from tunecnn.render import write_summary
+
+    write_summary(load_run(folder.path))
+
+
+def _check_input(space: SearchSpace, dataset: Dataset) -> None:
+    """Refuse a space whose networks cannot take the data set's images."""
+    data = dataset.trial_data
+    architectures = [space.architecture]
+    if "architecture" in space.parameters:
+        architectures = [str(name) for name in space.parameters["architecture"].ends()]
+    for architecture in architectures:
+        design = TrialConfig(architecture=architecture).design()
+        try:
+            layers(design, data.input_shape, len(data.classes))
+        except InputError as error:
+            raise InputError(f"{architecture} on {data.name}: {error}") from error
+
+
+def _resources(where: Where) -> Resources:
+    from tunecnn.engine import Resources
+
+    return Resources(cpus=where.cpus_per_trial, gpus=where.gpus_per_trial)
+
+
+def _run_name(space: SearchSpace) -> str:
+    dataset = IMAGEFOLDER if space.dataset.startswith(IMAGEFOLDER) else space.dataset
+    return f"{space.name}-{dataset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def _processor() -> str:
+    """Return the model of this machine's processor, as the system names it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

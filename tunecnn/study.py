@@ -1,0 +1,448 @@
+"""The study of a run: Optuna proposes, prunes and remembers, in one append-only file.
+
+This is the only module that imports optuna. Every ask, report and tell is one line of the
+journal, on disk before anything else happens, so a run that was killed goes on from there: a
+trial that was under way is put back into the queue with its number, its values and its seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from tunecnn.architectures import InputShape, count_parameters
+from tunecnn.config import Scalar, TrialConfig, derive_seed
+from tunecnn.errors import RunError
+from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
+from tunecnn.space import SearchSpace
+from tunecnn.strategy import Grid, Halving, Median, RandomSearch, Tpe
+
+JOURNAL = "study.journal"
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+"""Optuna's words for the state of a trial."""
+
+_NAME = "tunecnn"
+_MAX_REDRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial to be trained: its number in the study and its config."""
+
+    number: int
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """All that the study holds of one trial: what was asked, what happened, what came out.
+
+    Attributes:
+        number: counted from 0.
+        state: one of `STATES`.
+        values: the searched parameters, by dotted name; empty before the trial was drawn.
+        config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
+        parameters: trainable numbers in its network; None before the trial was drawn.
+        epochs: figures of each epoch that was reported.
+        kept_epoch: the epoch whose weights a complete trial keeps.
+        ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `error`, or
+            empty for a trial that has not ended.
+        reason: in words, for every ending but `complete`.
+        attempts: how often its training was begun.
+        node: name of the machine that trained it last.
+        device: such as `cpu` or `cuda`.
+        started: when the trial was drawn.
+        ended: when it ended.
+    """
+
+    number: int
+    state: str
+    values: Mapping[str, Scalar]
+    config: Mapping[str, Scalar]
+    parameters: int | None
+    epochs: Sequence[EpochMetrics]
+    kept_epoch: int | None
+    ending: str
+    reason: str
+    attempts: int
+    node: str
+    device: str
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def kept(self) -> EpochMetrics | None:
+        """Figures of the epoch that counts: the kept one of a complete trial, else the last."""
+        if self.kept_epoch is not None:
+            return self.epochs[self.kept_epoch - 1]
+        return self.epochs[-1] if self.epochs else None
+
+
+class Study:
+    """The study of a run that is open for writing; one process at a time may hold it.
+
+    Args:
+        folder: of the run; its journal is made if it is not there.
+        space: what may be tried.
+        input_shape: channels, height and width of the images.
+        classes: number of classes.
+    """
+
+    def __init__(
+        self, folder: Path, space: SearchSpace, input_shape: InputShape, classes: int
+    ) -> None:
+        self.space = space
+        self._input_shape = input_shape
+        self._classes = classes
+        self._distributions = {name: _distribution(p) for name, p in space.searched.items()}
+        journal = folder / JOURNAL
+        # A killed writer may have left these; the run's own lock says that there is no other.
+        Path(f"{journal}.lock").unlink(missing_ok=True)
+        self.dropped_line = _drop_torn_line(journal)
+        self._storage = JournalStorage(JournalFileBackend(str(journal)))
+        with _quiet_optuna():
+            self._study = optuna.create_study(
+                study_name=_NAME,
+                storage=self._storage,
+                direction="maximize",
+                load_if_exists=True,
+                pruner=_pruner(space),
+            )
+        self._study.sampler = _sampler(space, len(self._trials()))
+        self._running: dict[int, optuna.Trial] = {}
+        self._requeue_interrupted()
+        if not self._trials():
+            self._enqueue_start()
+
+    def next_trial(self) -> Trial | None:
+        """Draw the next trial, or return None when as many as were asked for are under way.
+
+        A proposal that breaks a constraint is recorded as infeasible, costs nothing, and does
+        not count towards the number of trials.
+
+        Raises:
+            RunError: if the constraints leave nothing to try.
+        """
+        for _ in range(_MAX_REDRAWS):
+            if self.begun >= self.space.trials or self._grid_is_done():
+                return None
+            with _quiet_optuna():
+                drawn = self._study.ask(self._distributions)
+            trial = self._prepare(drawn)
+            if trial is not None:
+                self._running[trial.number] = drawn
+                self._count(trial.number, "attempts")
+                return trial
+        constraints = ", ".join(map(str, self.space.constraints))
+        raise RunError(
+            f"{_MAX_REDRAWS} proposals in a row broke the constraints ({constraints}): they leave "
+            "nothing to try; widen them or the space"
+        )
+
+    def place(self, number: int, node: str, device: str) -> None:
+        """Note on which machine and device a trial is being trained."""
+        self._running[number].set_user_attr("where", {"node": node, "device": device})
+
+    def report(self, number: int, metrics: EpochMetrics) -> bool:
+        """Record an epoch; return whether the trial is to be pruned, in which case it has ended.
+
+        What an earlier attempt had reported, before it was interrupted, is not judged again. The
+        report's design is never pruned when it is a start point: all others are held against it.
+        """
+        trial = self._running[number]
+        seen = {int(name.partition(":")[2]) for name in trial.user_attrs if name[:6] == "epoch:"}
+        trial.set_user_attr(f"epoch:{metrics.epoch}", metrics.to_dict())
+        if metrics.diverged or metrics.epoch in seen:
+            return False
+        trial.report(metrics.val_accuracy, metrics.epoch)
+        last = metrics.epoch >= self.space.epochs
+        if not trial.should_prune() or last or "protected" in trial.user_attrs:
+            return False
+        reason = f"stopped after epoch {metrics.epoch} by the pruner"
+        self._end(number, TrialState.PRUNED, "pruned", reason)
+        return True
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Record how a trial ended that was not pruned."""
+        trial = self._running[number]
+        if outcome.ending == "complete":
+            trial.set_user_attr("kept_epoch", outcome.kept_epoch)
+            kept = self.record(number).kept
+            assert kept is not None
+            self._end(number, TrialState.COMPLETE, "complete", "", kept.val_accuracy)
+        elif outcome.ending == "diverged":
+            # Its last finite value tells the sampler how bad this place is; without any it fails.
+            finite = self.record(number).epochs[:-1]
+            state = TrialState.PRUNED if finite else TrialState.FAIL
+            self._end(number, state, "diverged", outcome.reason)
+        elif outcome.ending == "out_of_memory":
+            trial.set_constraint("memory", 1.0)
+            self._end(number, TrialState.PRUNED, "out_of_memory", outcome.reason)
+        else:
+            self._end(number, TrialState.FAIL, "error", outcome.reason)
+
+    def requeue(self, number: int) -> None:
+        """Put a trial that was interrupted back into the queue, to be trained again."""
+        self._running.pop(number, None)
+        self._set_waiting(number)
+
+    def requeue_running(self) -> None:
+        """Put all trials under way back into the queue, for the run to be resumed."""
+        for number in self.running:
+            self.requeue(number)
+
+    def count_failure(self, number: int) -> int:
+        """Note that a trial's worker died, and return how often that has happened to it."""
+        return self._count(number, "failures")
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Numbers of the trials under way."""
+        return tuple(self._running)
+
+    @property
+    def begun(self) -> int:
+        """How many trials ended or are under way; infeasible proposals do not count."""
+        ended = sum(
+            1
+            for trial in self._trials()
+            if trial.state.is_finished() and trial.user_attrs.get("ending") != "infeasible"
+        )
+        return ended + len(self._running)
+
+    @property
+    def drawn(self) -> int:
+        """How many trials the study holds, whatever became of them."""
+        return len(self._trials())
+
+    @property
+    def finished(self) -> bool:
+        """Whether as many trials have ended as were asked for."""
+        return not self._running and (self.begun >= self.space.trials or self._grid_is_done())
+
+    def record(self, number: int) -> TrialRecord:
+        """Return what the study holds of a trial."""
+        return _to_record(self._trials()[number])
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _grid_is_done(self) -> bool:
+        if not isinstance(self.space.sampler, Grid):
+            return False
+        waiting = (TrialState.WAITING,)
+        return not self._study.get_trials(deepcopy=False, states=waiting)
+
+    def _count(self, number: int, name: str) -> int:
+        trial = self._running[number]
+        count = int(trial.user_attrs.get(name, 0)) + 1
+        trial.set_user_attr(name, count)
+        return count
+
+    def _prepare(self, drawn: optuna.Trial) -> Trial | None:
+        """Give a drawn trial its config, or end it if it breaks a constraint."""
+        config = self.space.config(_clean(drawn.params), drawn.number)
+        if "config" in drawn.user_attrs:  # an interrupted one, which was checked the first time
+            return Trial(drawn.number, config)
+        size = (self._input_shape, self._classes)
+        drawn.set_user_attr("config", config.to_dict())
+        drawn.set_user_attr("parameters", count_parameters(config.design(), *size))
+        broken = []
+        for constraint in self.space.constraints:
+            excess = constraint.violation(config, *size)
+            drawn.set_constraint(str(constraint), excess)
+            if excess > 0:
+                broken.append(f"breaks {constraint} by {excess:,.0f}")
+        if broken:
+            self._running[drawn.number] = drawn
+            self._end(drawn.number, TrialState.PRUNED, "infeasible", "; ".join(broken))
+            return None
+        return Trial(drawn.number, config)
+
+    def _end(
+        self,
+        number: int,
+        state: TrialState,
+        ending: str,
+        reason: str,
+        value: float | None = None,
+    ) -> None:
+        trial = self._running.pop(number)
+        trial.set_user_attr("ending", ending)
+        if reason:
+            trial.set_user_attr("reason", reason)
+        with _quiet_optuna():
+            self._study.tell(trial, value, state)
+
+    def _requeue_interrupted(self) -> None:
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._set_waiting(trial.number)
+
+    def _set_waiting(self, number: int) -> None:
+        study_id = self._storage.get_study_id_from_name(_NAME)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    def _enqueue_start(self) -> None:
+        points = self.space.start_points()
+        if isinstance(self.space.sampler, Grid):
+            points += [point for point in _grid(self.space) if point not in points]
+        report = self.space.report_point() if "report" in self.space.start else None
+        with _quiet_optuna():
+            for point in points[: self.space.trials]:
+                attrs = {"protected": True} if point == report else {}
+                self._study.enqueue_trial(point, user_attrs=attrs)
+
+
+def read_records(folder: Path) -> list[TrialRecord]:
+    """Read all trials of a run's journal, in order, without writing to it.
+
+    Raises:
+        RunError: if there is no journal, or it is damaged.
+    """
+    return [_to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
+
+
+def parameter_importances(folder: Path) -> dict[str, float]:
+    """Return the share of each searched parameter in the variance of the validation accuracy.
+
+    By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end.
+    Empty if there are fewer than four of them, or they do not differ.
+    """
+    study = _read_study(folder)
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 4:
+        return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    with _quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+        found = {name: float(share) for name, share in shares.items()}
+        return found if all(map(math.isfinite, found.values())) else {}
+    return {}
+
+
+def _read_study(folder: Path) -> optuna.Study:
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
+    try:
+        with _quiet_optuna():
+            storage = JournalStorage(JournalFileBackend(str(journal)))
+            return optuna.load_study(study_name=_NAME, storage=storage)
+    except (ValueError, KeyError, json.JSONDecodeError) as error:
+        raise RunError(f"{journal} is damaged: {error}") from error
+
+
+def _to_record(trial: FrozenTrial) -> TrialRecord:
+    attrs = trial.user_attrs
+    epochs = sorted(
+        (EpochMetrics.from_dict(value) for name, value in attrs.items() if name[:6] == "epoch:"),
+        key=lambda metrics: metrics.epoch,
+    )
+    where = attrs.get("where", {})
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state.name,
+        values=_clean(trial.params),
+        config=attrs.get("config", {}),
+        parameters=attrs.get("parameters"),
+        epochs=epochs,
+        kept_epoch=attrs.get("kept_epoch"),
+        ending=attrs.get("ending", ""),
+        reason=attrs.get("reason", ""),
+        attempts=attrs.get("attempts", 0),
+        node=where.get("node", ""),
+        device=where.get("device", ""),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+def _clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Write 0.30000000000000004, a step of 0.05 six times, as 0.3."""
+    return {
+        name: float(f"{value:.12g}") if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if isinstance(parameter, ChoiceParameter):
+        return CategoricalDistribution(parameter.options)
+    low, high = parameter.bounds
+    if isinstance(parameter, IntParameter):
+        return IntDistribution(int(low), int(high), log=parameter.log, step=parameter.step)
+    return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
+
+
+def _sampler(space: SearchSpace, trials: int) -> BaseSampler:
+    # A resumed run must not draw again what its first part drew, so the count is in the seed.
+    seed = derive_seed(space.seed, trials)
+    if isinstance(space.sampler, Tpe):
+        return TPESampler(n_startup_trials=space.sampler.startup_trials, seed=seed)
+    assert isinstance(space.sampler, RandomSearch | Grid)
+    return RandomSampler(seed=seed)
+
+
+def _pruner(space: SearchSpace) -> BasePruner:
+    if isinstance(space.pruner, Halving):
+        return SuccessiveHalvingPruner(
+            min_resource=space.pruner.min_epochs, reduction_factor=space.pruner.factor
+        )
+    if isinstance(space.pruner, Median):
+        return MedianPruner(
+            n_startup_trials=space.pruner.startup_trials,
+            n_warmup_steps=space.pruner.warmup_epochs,
+        )
+    return NopPruner()
+
+
+def _grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
+    names = list(space.searched)
+    grids = [space.searched[name].grid() or [] for name in names]
+    for values in itertools.product(*grids):
+        yield dict(zip(names, values, strict=True))
+
+
+def _drop_torn_line(journal: Path) -> bool:
+    """Cut off a last line that a killed writer did not finish; return whether there was one."""
+    if not journal.is_file():
+        return False
+    with journal.open("rb+") as stream:
+        data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        if whole == len(data):
+            return False
+        stream.truncate(whole)
+    return True
+
+
+@contextlib.contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's own log lines away from the user; what matters is said by tunecnn."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,317 @@
+"""What a run says, as plain values: a `Run` in, a `Summary` out. Files are `tunecnn.render`'s."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from tunecnn.parameters import Constant, describe
+from tunecnn.runs import Run
+from tunecnn.stats import wilson_interval
+from tunecnn.strategy import Halving, Median, NoPruner, Part
+
+TOP = 5
+
+_ENDINGS = {
+    "complete": "trained to the end",
+    "pruned": "stopped early by the pruner",
+    "diverged": "diverged",
+    "out_of_memory": "out of memory",
+    "error": "failed with an error",
+    "infeasible": "not trained: broke a constraint",
+    "running": "under way",
+    "waiting": "waiting",
+}
+
+
+@dataclass(frozen=True)
+class TrialLine:
+    """One trial, as a line of a table.
+
+    Attributes:
+        trial: its number.
+        val_accuracy: of the epoch that counts, in [0, 1].
+        interval: Wilson's 95 % interval for it, over the validation images.
+        val_loss: of the same epoch.
+        epochs: trained.
+        parameters: trainable numbers in its network.
+        seconds: spent training.
+        values: of the searched parameters, by name.
+    """
+
+    trial: int
+    val_accuracy: float
+    interval: tuple[float, float]
+    val_loss: float
+    epochs: int
+    parameters: int
+    seconds: float
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ParameterLine:
+    """One searched parameter: its role, its range in words, and two values of it."""
+
+    name: str
+    role: str
+    range: str
+    report: Any
+    best: Any
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run says.
+
+    Attributes:
+        name: of the run.
+        goal: the question that it was to answer.
+        verdict: the answer in sentences, with its numbers and its limits.
+        asked: trials asked for.
+        endings: what became of the trials, in words, with counts.
+        failures: reason of each trial that failed, diverged or ran out of memory, by number.
+        best: the best complete trial.
+        report: the report's design in the same run.
+        top: the best few complete trials.
+        parameters: what was searched.
+        fixed: constants of the space, in words.
+        importances: share of each parameter in the variance; empty if too few trials.
+        complete: number of trials trained to the end: what all of this rests on.
+        data: facts of the data set, by name.
+        search: how it was searched, by name.
+        hardware: where it ran, by name.
+        time: how long it took, by name.
+        command: trains the best trial again.
+    """
+
+    name: str
+    goal: str
+    verdict: str
+    asked: int
+    endings: dict[str, int]
+    failures: dict[int, str]
+    best: TrialLine | None
+    report: TrialLine | None
+    top: tuple[TrialLine, ...]
+    parameters: tuple[ParameterLine, ...]
+    fixed: dict[str, str]
+    importances: dict[str, float]
+    complete: int
+    data: dict[str, str]
+    search: dict[str, str]
+    hardware: dict[str, str]
+    time: dict[str, str]
+    command: str
+
+
+def summarize(run: Run) -> Summary:
+    """Summarize a run as it stands; one without a complete trial has a summary too."""
+    images = int(run.info["dataset"]["validation"])
+    searched = list(run.space.searched)
+    top = tuple(
+        _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
+    )  # fmt: skip
+    best = top[0] if top else None
+    report = None
+    if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
+        report = _line(run.report_trial, searched, images)
+    return Summary(
+        name=run.path.name,
+        goal=run.space.goal,
+        verdict=_verdict(run, best, report, images),
+        asked=run.space.trials,
+        endings=_endings(run.trials),
+        failures=_failures(run.trials),
+        best=best,
+        report=report,
+        top=top,
+        parameters=_parameters(run, best),
+        fixed={
+            name: str(parameter.value)
+            for name, parameter in run.space.parameters.items()
+            if isinstance(parameter, Constant)
+        },
+        importances=run.importances,
+        complete=len(run.ranked),
+        data=_data(run.info["dataset"]),
+        search=_search(run),
+        hardware=_hardware(run.info),
+        time=_time(run),
+        command=train_command(run, best.trial) if best else "",
+    )
+
+
+def train_command(run: Run, trial: int) -> str:
+    """Return the command that trains a trial of a run again, to the same figures on a CPU."""
+    words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
+    words += ["--threads", str(run.info["sessions"][-1]["where"]["threads"])]
+    if run.info.get("data_dir"):
+        words += ["--data-dir", run.info["data_dir"]]
+    return shlex.join(words)
+
+
+def config_path(run: Run, trial: int) -> Any:
+    """Return where the summary puts the config of a trial."""
+    return run.path / "configs" / f"trial-{trial:05d}.yaml"
+
+
+def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images: int) -> str:
+    done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
+    if best is None:
+        return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
+    low, high = best.interval
+    text = (
+        f"The best of {len(run.ranked)} trials trained to the end is trial {best.trial}, with "
+        f"{best.val_accuracy:.2%} validation accuracy: one run, {images:,} images, Wilson 95 % "
+        f"interval {low:.2%} to {high:.2%}."
+    )
+    if report is None:
+        text += " The report's design was not trained to the end in this run."
+    elif report.trial == best.trial:
+        text += " It is the report's own design."
+    else:
+        gain = 100 * (best.val_accuracy - report.val_accuracy)
+        overlap = report.interval[1] >= best.interval[0]
+        text += (
+            f" The report's design (trial {report.trial}) has {report.val_accuracy:.2%}, so the "
+            f"best is {gain:+.2f} points from it, one run each"
+            + ("; their intervals overlap, so this may be chance." if overlap else ".")
+        )
+    return text + (
+        " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
+        " The test images have not been looked at."
+    )
+
+
+def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
+    accuracy = float(row["val_accuracy"])
+    return TrialLine(
+        trial=int(row["trial"]),
+        val_accuracy=accuracy,
+        interval=wilson_interval(accuracy, images),
+        val_loss=float(row["val_loss"]),
+        epochs=int(row["epochs"]),
+        parameters=int(row["parameters"]),
+        seconds=float(row["seconds"]),
+        values={name: row[f"param.{name}"] for name in searched},
+    )
+
+
+def _endings(trials: pd.DataFrame) -> dict[str, int]:
+    ending = trials["ending"].where(trials["ending"] != "", trials["state"].str.lower())
+    counts = ending.value_counts()
+    return {words: int(counts[key]) for key, words in _ENDINGS.items() if key in counts}
+
+
+def _failures(trials: pd.DataFrame) -> dict[int, str]:
+    failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "error"])]
+    return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
+
+
+def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:
+    report = run.space.report_point()
+    return tuple(
+        ParameterLine(
+            name=name,
+            role=parameter.role,
+            range=describe(parameter),
+            report=report.get(name, ""),
+            best=best.values[name] if best else "",
+        )
+        for name, parameter in run.space.searched.items()
+    )
+
+
+def _data(dataset: dict[str, Any]) -> dict[str, str]:
+    channels, height, width = dataset["input_shape"]
+    return {
+        "data set": f"{dataset['name']}, {len(dataset['classes'])} classes, images of "
+        f"{height}x{width}x{channels}",
+        "training images": f"{dataset['train']:,}",
+        "validation images": f"{dataset['validation']:,}",
+        "test images": f"{dataset['test']:,}, not used by a search",
+        "content": dataset["content"],
+        "division": dataset["division"],
+    }
+
+
+def _search(run: Run) -> dict[str, str]:
+    space = run.space
+    return {
+        "architecture": "searched" if "architecture" in space.searched else space.architecture,
+        "recipe": space.recipe,
+        "epochs of a full trial": str(space.epochs),
+        "sampler": _in_words(space.sampler),
+        "pruner": _in_words(space.pruner),
+        "constraints": "; ".join(map(str, space.constraints)) or "none",
+        "seed": str(space.seed),
+        "selection": "highest validation accuracy of the kept epoch, among the trials trained to "
+        "their end; ties by validation loss",
+    }
+
+
+def _in_words(part: Part) -> str:
+    if isinstance(part, Halving):
+        return (
+            f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} a rung"
+        )
+    if isinstance(part, Median):
+        return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"
+    if isinstance(part, NoPruner):
+        return "none"
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
+    return type(part).__name__.lower() + (f" ({options})" if options else "")
+
+
+def _hardware(info: dict[str, Any]) -> dict[str, str]:
+    where = info["sessions"][-1]["where"]
+    nodes = [
+        f"{node['name']} ({node['cpus']:g} cores" + (
+            f", {node['gpus']:g} GPUs)" if node.get("gpus") else ")"
+        )
+        for node in where["nodes"]
+    ]  # fmt: skip
+    facts = {"nodes": "; ".join(nodes), "processor": info["processor"]}
+    if where["engine"] == "ray":
+        facts["a trial takes"] = (
+            f"{where['cpus_per_trial']:g} cores, {where['gpus_per_trial']:g} GPUs; "
+            f"{where['slots']} at once"
+        )
+    else:
+        facts["a trial takes"] = "the process itself, one at a time"
+    packages = info["sessions"][-1]["versions"]
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return facts
+
+
+def _time(run: Run) -> dict[str, str]:
+    trials = run.trials
+    sessions = run.info["sessions"]
+    wall = sum(
+        (datetime.fromisoformat(s["ended"]) - datetime.fromisoformat(s["started"])).total_seconds()
+        for s in sessions
+        if s.get("ended")
+    )
+    devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
+    return {
+        "started": sessions[0]["started"],
+        "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all",
+        "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
+        f"{trials['epochs'].sum():,} epochs, on {devices}",
+    }
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Write a duration for people: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

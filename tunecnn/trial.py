@@ -1,0 +1,78 @@
+"""One trial of a search, wherever it runs: trains, reports, and puts every ending into words."""
+
+from __future__ import annotations
+
+import platform
+import time
+import traceback
+
+import torch
+from safetensors.torch import save
+
+from tunecnn.batches import DeviceData
+from tunecnn.config import TrialConfig
+from tunecnn.metrics import EpochMetrics, Outcome, Report
+from tunecnn.training import Training
+
+
+class TrialRun:
+    """A trial that is being trained.
+
+    Args:
+        config: of the trial.
+        data: on the device on which it is to be trained.
+    """
+
+    def __init__(self, config: TrialConfig, data: DeviceData) -> None:
+        self._config = config
+        self._data = data
+        self._training: Training | None = None
+
+    def advance(self, seconds: float) -> Report:
+        """Train at least one epoch, and more until some time has passed; say how it went.
+
+        An exception in the training is an outcome, so that the process can go on with the next
+        trial.
+        """
+        epochs: list[EpochMetrics] = []
+        started = time.perf_counter()
+        try:
+            outcome = self._advance(epochs)
+            while outcome is None and time.perf_counter() - started < seconds:
+                outcome = self._advance(epochs)
+        except Exception as error:  # whatever it is, it is this trial's, not the search's
+            outcome = _failure(error)
+        if outcome is not None:
+            self._training = None
+            if outcome.ending == "out_of_memory" and self._data.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return Report(tuple(epochs), outcome, platform.node(), self._data.device.type)
+
+    def _advance(self, epochs: list[EpochMetrics]) -> Outcome | None:
+        if self._training is None:
+            self._training = Training(self._config, self._data)
+        metrics = self._training.run_epoch()
+        epochs.append(metrics)
+        if metrics.diverged:
+            return Outcome("diverged", reason=f"the loss of epoch {metrics.epoch} is not finite")
+        if not self._training.finished:
+            return None
+        assert self._training.kept is not None
+        return Outcome(
+            "complete",
+            kept_epoch=self._training.kept.epoch,
+            weights=save(self._training.weights()),
+        )
+
+
+def _failure(error: BaseException) -> Outcome:
+    # The CPU's allocator raises a plain RuntimeError.
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "alloc" in str(error).lower():
+        return Outcome("out_of_memory", reason=_one_line(error))
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    return Outcome("error", reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
