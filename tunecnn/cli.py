@@ -123,6 +123,7 @@ def search(
     else:
         path = find_space(space)
         checked = SearchSpace.from_yaml(path).override(**changed)
+        _warn(checked)
         text = path.read_text(encoding="utf-8-sig")
         result = begin_search(checked, text, changed, options, listening)
     _print_result(result.folder, result.ending, quiet=quiet, json_lines=json_lines)
@@ -219,6 +220,7 @@ def spaces_check(
         table.add_row(name, role, describe(parameter), str(report.get(name, "")))
     console = Console()
     console.print(table)
+    _warn(checked)
     size = checked.size()
     console.print(
         f"{checked.name}: {checked.trials} trials of at most {checked.epochs} epochs on "
@@ -258,6 +260,11 @@ def data_prepare(
         f"images of {height}x{width}x{channels}, {len(arrays.classes)} classes, content "
         f"{arrays.content_hash()}"
     )
+
+
+def _warn(space: Any) -> None:
+    for text in space.warnings():
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _is_here(name: str, folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tunecnn.study import TrialRecord
+from tunecnn.records import TrialRecord
 
 TRIAL_DTYPES = {
     "trial": "int64",

@@ -114,11 +114,12 @@ def _load(cache: Path, state: str) -> Arrays | None:
         index = json.loads((cache / "index.json").read_text(encoding="utf-8"))
         if index["state"] != state:
             return None
-        arrays = Arrays(
-            *(np.load(cache / f"{part}_{what}.npy", allow_pickle=False)
-              for part in PARTS for what in ("pixels", "labels")),
-            classes=tuple(index["classes"]),
-        )  # fmt: skip
+        stored = {
+            f"{part}_{what}": np.load(cache / f"{part}_{what}.npy", allow_pickle=False)
+            for part in PARTS
+            for what in ("pixels", "labels")
+        }
+        arrays = Arrays(**stored, classes=tuple(index["classes"]))
     except (OSError, ValueError, KeyError):
         return None
     return arrays if arrays.content_hash() == index["content"] else None

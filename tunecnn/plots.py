@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 from tunecnn.parameters import ChoiceParameter, IntParameter
 
@@ -22,16 +28,8 @@ COMPLETE, STOPPED, BEST, REPORT = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
 def history(run: Run) -> Figure:
     """Draw each trial's validation accuracy, and the best complete one so far, by number."""
     figure, axes = _figure("Search history")
-    trials = run.trials.dropna(subset=["val_accuracy"])
-    complete, stopped = _by_state(trials)
-    axes.scatter(
-        stopped["trial"], stopped["val_accuracy"], s=22, facecolors="none", edgecolors=STOPPED,
-        label=f"stopped early, last epoch ({len(stopped)})",
-    )  # fmt: skip
-    axes.scatter(
-        complete["trial"], complete["val_accuracy"], s=26, color=COMPLETE,
-        label=f"trained to the end ({len(complete)})",
-    )  # fmt: skip
+    complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
+    _scatter(axes, complete["trial"], stopped["trial"], complete, stopped)
     if len(complete):
         axes.step(
             complete["trial"], complete["val_accuracy"].cummax(), where="post", color=BEST,
@@ -46,11 +44,11 @@ def history(run: Run) -> Figure:
 def curves(run: Run) -> Figure:
     """Draw each trial's validation accuracy by epoch; the best and the report's stand out."""
     figure, axes = _figure("Learning curves")
-    best = None if run.best is None else run.best["trial"]
-    report = None if run.report_trial is None else run.report_trial["trial"]
+    best = None if run.best is None else int(run.best["trial"])
+    report = None if run.report_trial is None else int(run.report_trial["trial"])
     ends = dict(zip(run.trials["trial"], run.trials["state"], strict=True))
-    for trial, epochs in run.epochs.groupby("trial"):
-        complete = ends[trial] == "COMPLETE"
+    for number, epochs in run.epochs.groupby("trial"):
+        complete = ends[number] == "COMPLETE"
         axes.plot(
             epochs["epoch"], epochs["val_accuracy"], linewidth=1,
             color=COMPLETE if complete else STOPPED, alpha=0.45 if complete else 0.7,
@@ -86,25 +84,26 @@ def parameters(run: Run) -> Figure:
     figure = Figure(figsize=(3.5 * columns, 2.9 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     report = run.space.report_point()
-    trials = run.trials.dropna(subset=["val_accuracy"])
+    complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
     for i, (axes, name) in enumerate(zip(grid.flat, searched, strict=False)):
         parameter = searched[name]
-        for part, face, edge in zip(
-            _by_state(trials), (COMPLETE, "none"), (COMPLETE, STOPPED), strict=True
-        ):
-            values = part[f"param.{name}"]
-            if isinstance(parameter, ChoiceParameter):
-                values = values.map(list(parameter.options).index)
-            axes.scatter(values, part["val_accuracy"], s=22, facecolors=face, edgecolors=edge)
+        column = f"param.{name}"
+        places, stopped_places = complete[column], stopped[column]
         if isinstance(parameter, ChoiceParameter):
+            position = list(parameter.options).index
+            places, stopped_places = places.map(position), stopped_places.map(position)
             axes.set_xticks(range(len(parameter.options)), list(map(str, parameter.options)))
             axes.set_xlim(-0.5, len(parameter.options) - 0.5)
         elif parameter.log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         elif isinstance(parameter, IntParameter):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _scatter(axes, places, stopped_places, complete, stopped)
         if name in report:
-            value = report[name]
+            value: Any = report[name]
             at = (
                 parameter.options.index(value) if isinstance(parameter, ChoiceParameter) else value
             )
@@ -115,7 +114,8 @@ def parameters(run: Run) -> Figure:
         axes.set_axis_off()
     figure.suptitle(
         "Accuracy against each searched parameter\n"
-        "filled: trained to the end; hollow: stopped early; dotted: the report's value",
+        "filled: trained to the end; hollow: stopped early (at the edge: below it); "
+        "dotted: the report's value",
         fontsize=10,
     )
     return figure
@@ -157,6 +157,32 @@ def _figure(title: str) -> tuple[Figure, Axes]:
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     complete = trials["state"] == "COMPLETE"
     return trials[complete], trials[~complete]
+
+
+def _scatter(
+    axes: Axes, at: pd.Series, stopped_at: pd.Series, complete: pd.DataFrame, stopped: pd.DataFrame
+) -> None:
+    """Draw complete and stopped trials, on the scale of the complete ones.
+
+    Trials that were stopped early are often far below; they would flatten all that matters.
+    """
+    edge = 0.0
+    if len(complete):
+        low, high = complete["val_accuracy"].min(), complete["val_accuracy"].max()
+        margin = max(0.15 * (high - low), 0.002)
+        edge = max(0.0, low - 3 * margin)
+        axes.set_ylim(edge, min(1.0, high + margin))
+    below = stopped["val_accuracy"] < edge
+    for part, marker, words in ((~below, "o", ""), (below, "v", ", below the edge")):
+        axes.scatter(
+            stopped_at[part], stopped["val_accuracy"][part].clip(lower=edge), s=22, marker=marker,
+            facecolors="none", edgecolors=STOPPED, clip_on=False, zorder=2,
+            label=f"stopped early{words} ({part.sum()})",
+        )  # fmt: skip
+    axes.scatter(
+        at, complete["val_accuracy"], s=26, color=COMPLETE, zorder=3, clip_on=False,
+        label=f"trained to the end ({len(complete)})",
+    )  # fmt: skip
 
 
 def _finish(axes: Axes, *, legend: bool = True, label: bool = True) -> None:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from tunecnn.config import Scalar
 from tunecnn.metrics import EpochMetrics
-from tunecnn.study import Study, Trial, TrialRecord
+from tunecnn.records import TrialRecord
+from tunecnn.study import Study, Trial
 from tunecnn.summary import seconds_in_words
 
 _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
@@ -114,7 +115,9 @@ class Progress:
         seconds = sum(metrics.seconds for metrics in record.epochs)
         line = Text(f"{ended:3d}/{self._study.space.trials}  trial {record.number:<4d} ")
         line.append(f"{record.ending:10s}", _MARKS.get(record.ending, "red"))
-        line.append(f" {accuracy}  {len(record.epochs):3d} epochs  {seconds_in_words(seconds):>8s}")
+        line.append(
+            f" {accuracy}  {len(record.epochs):3d} epochs  {seconds_in_words(seconds):>8s}"
+        )
         if self._best is not None and self._best[1] == -record.number:
             line.append("  best so far", "bold")
         for name, value in record.values.items():

@@ -9,7 +9,8 @@ from typing import ParamSpec, Protocol, TypeVar
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.files import write_atomically
 from tunecnn.metrics import EpochMetrics, Outcome, Report
-from tunecnn.study import Study, Trial, TrialRecord
+from tunecnn.records import TrialRecord
+from tunecnn.study import Study, Trial
 
 KEEP_WEIGHTS = 3
 

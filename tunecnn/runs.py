@@ -20,8 +20,8 @@ from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import write_atomically
 from tunecnn.frames import epochs_frame, trials_frame
+from tunecnn.records import JOURNAL, TrialRecord, parameter_importances, read_records
 from tunecnn.space import SearchSpace
-from tunecnn.study import JOURNAL, TrialRecord, parameter_importances, read_records
 
 if TYPE_CHECKING:
     import pandas as pd

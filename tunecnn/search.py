@@ -24,7 +24,7 @@ from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
 if TYPE_CHECKING:
-    from tunecnn.engine import Resources
+    from tunecnn.cluster import Resources
 
 Ending = Literal["done", "interrupted"]
 
@@ -157,7 +157,8 @@ def _run(
             folder, space, dataset, options, listening, local_record(threads),
             lambda recorder: run_here(recorder, dataset.trial_data, threads),
         )  # fmt: skip
-    from tunecnn.engine import connected, run_on_ray
+    from tunecnn.cluster import connected
+    from tunecnn.engine import run_on_ray
 
     # The cluster first: if it cannot be reached, nothing is written.
     with connected(options.where.address, _resources(options.where)) as cluster:
@@ -226,7 +227,7 @@ def _check_input(space: SearchSpace, dataset: Dataset) -> None:
 
 
 def _resources(where: Where) -> Resources:
-    from tunecnn.engine import Resources
+    from tunecnn.cluster import Resources
 
     return Resources(cpus=where.cpus_per_trial, gpus=where.gpus_per_trial)
 

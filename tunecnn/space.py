@@ -179,6 +179,8 @@ class SearchSpace(Part):
             # Look at the rest as well, so that all mistakes come at once.
             _, more = cls._try(without(document.value, [*bad, *(p[:2] for p in bad)]))
             found += more
+        if space is not None:
+            found += _rung_mistakes(space)
         if mistakes or found or space is None:
             raise document.error([*mistakes, *found])
         return space
@@ -238,6 +240,15 @@ class SearchSpace(Part):
         """Return the start points as values of (some of) the searched parameters."""
         return [self.report_point() if point == "report" else dict(point) for point in self.start]
 
+    def warnings(self) -> list[str]:
+        """Say what is allowed but probably not meant."""
+        found = [mistake.text for mistake in _rung_mistakes(self)]
+        for name, parameter in self.searched.items():
+            ends = parameter.ends()
+            if ends[0] == ends[-1]:
+                found.append(f"{name} has only one value, {ends[0]}: nothing is searched in it")
+        return found
+
     def size(self) -> int | None:
         """Return how many different configurations there are, or None if they are a continuum."""
         grids = [parameter.grid() for parameter in self.searched.values()]
@@ -264,19 +275,27 @@ def _mistakes(space: SearchSpace) -> list[Mistake]:
 
 
 def _strategy_mistakes(space: SearchSpace) -> Iterator[Mistake]:
-    if isinstance(space.pruner, Halving) and space.pruner.min_epochs >= space.epochs:
-        yield Mistake(
-            ("pruner",),
-            f"halving from epoch {space.pruner.min_epochs} leaves no rung before the last of "
-            f"{space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
-            "pruner: none",
-        )
     if isinstance(space.sampler, Grid):
         for name, parameter in space.searched.items():
             if parameter.grid() is None:
                 yield Mistake(
                     ("parameters", name), "the grid sampler needs a step for every float"
                 )
+
+
+def _rung_mistakes(space: SearchSpace) -> list[Mistake]:
+    """Find a pruner that cannot stop anything: a mistake in a file, where both numbers stand.
+
+    From the command line it is not: fewer epochs for a quick try are no mistake.
+    """
+    if not isinstance(space.pruner, Halving) or space.pruner.min_epochs < space.epochs:
+        return []
+    text = (
+        f"halving from epoch {space.pruner.min_epochs} leaves no rung before the last of "
+        f"{space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
+        "pruner: none"
+    )
+    return [Mistake(("pruner",), text)]
 
 
 def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:

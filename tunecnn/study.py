@@ -1,19 +1,15 @@
 """The study of a run: Optuna proposes, prunes and remembers, in one append-only file.
 
-This is the only module that imports optuna. Every ask, report and tell is one line of the
+Every ask, report and tell is one line of the
 journal, on disk before anything else happens, so a run that was killed goes on from there: a
 trial that was under way is put back into the queue with its number, its values and its seed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -34,14 +30,10 @@ from tunecnn.config import Scalar, TrialConfig, derive_seed
 from tunecnn.errors import RunError
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
+from tunecnn.records import JOURNAL, STUDY_NAME, TrialRecord, clean, quiet_optuna, to_record
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import Grid, Halving, Median, RandomSearch, Tpe
 
-JOURNAL = "study.journal"
-STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-"""Optuna's words for the state of a trial."""
-
-_NAME = "tunecnn"
 _MAX_REDRAWS = 1000
 
 
@@ -51,51 +43,6 @@ class Trial:
 
     number: int
     config: TrialConfig
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """All that the study holds of one trial: what was asked, what happened, what came out.
-
-    Attributes:
-        number: counted from 0.
-        state: one of `STATES`.
-        values: the searched parameters, by dotted name; empty before the trial was drawn.
-        config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
-        parameters: trainable numbers in its network; None before the trial was drawn.
-        epochs: figures of each epoch that was reported.
-        kept_epoch: the epoch whose weights a complete trial keeps.
-        ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `error`, or
-            empty for a trial that has not ended.
-        reason: in words, for every ending but `complete`.
-        attempts: how often its training was begun.
-        node: name of the machine that trained it last.
-        device: such as `cpu` or `cuda`.
-        started: when the trial was drawn.
-        ended: when it ended.
-    """
-
-    number: int
-    state: str
-    values: Mapping[str, Scalar]
-    config: Mapping[str, Scalar]
-    parameters: int | None
-    epochs: Sequence[EpochMetrics]
-    kept_epoch: int | None
-    ending: str
-    reason: str
-    attempts: int
-    node: str
-    device: str
-    started: datetime | None
-    ended: datetime | None
-
-    @property
-    def kept(self) -> EpochMetrics | None:
-        """Figures of the epoch that counts: the kept one of a complete trial, else the last."""
-        if self.kept_epoch is not None:
-            return self.epochs[self.kept_epoch - 1]
-        return self.epochs[-1] if self.epochs else None
 
 
 class Study:
@@ -120,9 +67,9 @@ class Study:
         Path(f"{journal}.lock").unlink(missing_ok=True)
         self.dropped_line = _drop_torn_line(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
-        with _quiet_optuna():
+        with quiet_optuna():
             self._study = optuna.create_study(
-                study_name=_NAME,
+                study_name=STUDY_NAME,
                 storage=self._storage,
                 direction="maximize",
                 load_if_exists=True,
@@ -146,7 +93,7 @@ class Study:
         for _ in range(_MAX_REDRAWS):
             if self.begun >= self.space.trials or self._grid_is_done():
                 return None
-            with _quiet_optuna():
+            with quiet_optuna():
                 drawn = self._study.ask(self._distributions)
             trial = self._prepare(drawn)
             if trial is not None:
@@ -242,7 +189,7 @@ class Study:
 
     def record(self, number: int) -> TrialRecord:
         """Return what the study holds of a trial."""
-        return _to_record(self._trials()[number])
+        return to_record(self._trials()[number])
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -261,7 +208,7 @@ class Study:
 
     def _prepare(self, drawn: optuna.Trial) -> Trial | None:
         """Give a drawn trial its config, or end it if it breaks a constraint."""
-        config = self.space.config(_clean(drawn.params), drawn.number)
+        config = self.space.config(clean(drawn.params), drawn.number)
         if "config" in drawn.user_attrs:  # an interrupted one, which was checked the first time
             return Trial(drawn.number, config)
         size = (self._input_shape, self._classes)
@@ -291,7 +238,7 @@ class Study:
         trial.set_user_attr("ending", ending)
         if reason:
             trial.set_user_attr("reason", reason)
-        with _quiet_optuna():
+        with quiet_optuna():
             self._study.tell(trial, value, state)
 
     def _requeue_interrupted(self) -> None:
@@ -299,7 +246,7 @@ class Study:
             self._set_waiting(trial.number)
 
     def _set_waiting(self, number: int) -> None:
-        study_id = self._storage.get_study_id_from_name(_NAME)
+        study_id = self._storage.get_study_id_from_name(STUDY_NAME)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
@@ -308,82 +255,10 @@ class Study:
         if isinstance(self.space.sampler, Grid):
             points += [point for point in _grid(self.space) if point not in points]
         report = self.space.report_point() if "report" in self.space.start else None
-        with _quiet_optuna():
+        with quiet_optuna():
             for point in points[: self.space.trials]:
                 attrs = {"protected": True} if point == report else {}
                 self._study.enqueue_trial(point, user_attrs=attrs)
-
-
-def read_records(folder: Path) -> list[TrialRecord]:
-    """Read all trials of a run's journal, in order, without writing to it.
-
-    Raises:
-        RunError: if there is no journal, or it is damaged.
-    """
-    return [_to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
-
-
-def parameter_importances(folder: Path) -> dict[str, float]:
-    """Return the share of each searched parameter in the variance of the validation accuracy.
-
-    By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end.
-    Empty if there are fewer than four of them, or they do not differ.
-    """
-    study = _read_study(folder)
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 4:
-        return {}
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
-    with _quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
-        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-        found = {name: float(share) for name, share in shares.items()}
-        return found if all(map(math.isfinite, found.values())) else {}
-    return {}
-
-
-def _read_study(folder: Path) -> optuna.Study:
-    journal = folder / JOURNAL
-    if not journal.is_file():
-        raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
-    try:
-        with _quiet_optuna():
-            storage = JournalStorage(JournalFileBackend(str(journal)))
-            return optuna.load_study(study_name=_NAME, storage=storage)
-    except (ValueError, KeyError, json.JSONDecodeError) as error:
-        raise RunError(f"{journal} is damaged: {error}") from error
-
-
-def _to_record(trial: FrozenTrial) -> TrialRecord:
-    attrs = trial.user_attrs
-    epochs = sorted(
-        (EpochMetrics.from_dict(value) for name, value in attrs.items() if name[:6] == "epoch:"),
-        key=lambda metrics: metrics.epoch,
-    )
-    where = attrs.get("where", {})
-    return TrialRecord(
-        number=trial.number,
-        state=trial.state.name,
-        values=_clean(trial.params),
-        config=attrs.get("config", {}),
-        parameters=attrs.get("parameters"),
-        epochs=epochs,
-        kept_epoch=attrs.get("kept_epoch"),
-        ending=attrs.get("ending", ""),
-        reason=attrs.get("reason", ""),
-        attempts=attrs.get("attempts", 0),
-        node=where.get("node", ""),
-        device=where.get("device", ""),
-        started=trial.datetime_start,
-        ended=trial.datetime_complete,
-    )
-
-
-def _clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Write 0.30000000000000004, a step of 0.05 six times, as 0.3."""
-    return {
-        name: float(f"{value:.12g}") if isinstance(value, float) else value
-        for name, value in values.items()
-    }
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
@@ -435,14 +310,3 @@ def _drop_torn_line(journal: Path) -> bool:
             return False
         stream.truncate(whole)
     return True
-
-
-@contextlib.contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's own log lines away from the user; what matters is said by tunecnn."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from tunecnn.parameters import Constant, describe
+from tunecnn.parameters import Constant, Part, describe
 from tunecnn.runs import Run
 from tunecnn.stats import wilson_interval
-from tunecnn.strategy import Halving, Median, NoPruner, Part
+from tunecnn.strategy import Halving, Median, NoPruner
 
 TOP = 5
 
@@ -174,13 +174,15 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
         text += " The report's design was not trained to the end in this run."
     elif report.trial == best.trial:
         text += " It is the report's own design."
+    elif report.val_accuracy == best.val_accuracy:
+        text += f" The report's design (trial {report.trial}) reaches the same."
     else:
         gain = 100 * (best.val_accuracy - report.val_accuracy)
         overlap = report.interval[1] >= best.interval[0]
         text += (
-            f" The report's design (trial {report.trial}) has {report.val_accuracy:.2%}, so the "
-            f"best is {gain:+.2f} points from it, one run each"
-            + ("; their intervals overlap, so this may be chance." if overlap else ".")
+            f" That is {gain:.2f} points above the report's design (trial {report.trial}, "
+            f"{report.val_accuracy:.2%}), one run each"
+            + ("; their intervals overlap, so it may be chance." if overlap else ".")
         )
     return text + (
         " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
@@ -271,16 +273,14 @@ def _in_words(part: Part) -> str:
 def _hardware(info: dict[str, Any]) -> dict[str, str]:
     where = info["sessions"][-1]["where"]
     nodes = [
-        f"{node['name']} ({node['cpus']:g} cores" + (
-            f", {node['gpus']:g} GPUs)" if node.get("gpus") else ")"
-        )
+        f"{node['name']} ({_count(node['cpus'], 'core')}, {_count(node.get('gpus', 0), 'GPU')})"
         for node in where["nodes"]
-    ]  # fmt: skip
+    ]
     facts = {"nodes": "; ".join(nodes), "processor": info["processor"]}
     if where["engine"] == "ray":
         facts["a trial takes"] = (
-            f"{where['cpus_per_trial']:g} cores, {where['gpus_per_trial']:g} GPUs; "
-            f"{where['slots']} at once"
+            f"{_count(where['cpus_per_trial'], 'core')}, {_count(where['gpus_per_trial'], 'GPU')};"
+            f" {where['slots']} at once"
         )
     else:
         facts["a trial takes"] = "the process itself, one at a time"
@@ -304,6 +304,10 @@ def _time(run: Run) -> dict[str, str]:
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
         f"{trials['epochs'].sum():,} epochs, on {devices}",
     }
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:g} {what}" + ("" if number == 1 else "s")
 
 
 def seconds_in_words(seconds: float) -> str:

@@ -1,0 +1,156 @@
+"""Join or start a Ray cluster, and count how many trials fit on it.
+
+With `tunecnn.engine` this is all that imports ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from tunecnn.errors import InputError
+
+# Ray reads these when it is imported or started; a user who has set one keeps his own.
+_QUIET = {
+    "RAY_AUTH_MODE": "disabled",  # a local cluster listens on this machine only
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old reporter can be silenced
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the study keeps the text of each error
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own snapshots are never read
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial takes of the cluster; `gpus` may be a fraction, None is decided there.
+
+    Without a GPU in the cluster a trial takes one core: two trials of one thread each get more
+    done than one trial of two. With GPUs it takes one of them.
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that is connected.
+
+    Attributes:
+        nodes: of each node its name, cores and GPUs.
+        cpus: cores a trial.
+        gpus: GPUs a trial.
+        slots: trials that fit at once.
+    """
+
+    nodes: tuple[Mapping[str, Any], ...]
+    cpus: float
+    gpus: float
+    slots: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that torch uses in a trial: its cores."""
+        return max(1, int(self.cpus))
+
+    def record(self) -> dict[str, Any]:
+        """Return what a run writes down about where it ran."""
+        return {
+            "engine": "ray",
+            "nodes": [dict(node) for node in self.nodes],
+            "threads": self.threads,
+            "cpus_per_trial": self.cpus,
+            "gpus_per_trial": self.gpus,
+            "slots": self.slots,
+        }
+
+
+@contextlib.contextmanager
+def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
+    """Join a running cluster, or start a local one, for as long as the context lasts.
+
+    Args:
+        address: of a running cluster; None for `RAY_ADDRESS`, or else a cluster of this machine.
+        resources: of one trial.
+
+    Raises:
+        InputError: if the cluster cannot be reached, or no node of it can hold one trial.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS")
+    ours = not ray.is_initialized()
+    if ours:
+        _start(address)
+    try:
+        yield _fit(resources)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    local = address in (None, "local")
+    try:
+        ray.init(
+            address="local" if local else address,
+            include_dashboard=False if local else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(f"the Ray cluster at {address!r} cannot be reached: {error}") from error
+
+
+def _fit(resources: Resources) -> Cluster:
+    """Decide what a trial takes, and count how many fit."""
+    nodes = alive_nodes()
+    total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
+    gpus = resources.gpus if resources.gpus is not None else (1 if total_gpus else 0)
+    cpus = resources.cpus if resources.cpus is not None else 1
+    slots = count_slots(nodes, cpus, gpus)
+    named = tuple(
+        {
+            "name": node["NodeManagerHostname"],
+            "cpus": node["Resources"].get("CPU", 0),
+            "gpus": node["Resources"].get("GPU", 0),
+        }
+        for node in nodes
+    )
+    if slots < 1:
+        there = "; ".join(f"{n['name']}: {n['cpus']:g} cores, {n['gpus']:g} GPUs" for n in named)
+        raise InputError(
+            f"no node of the cluster can hold one trial of {cpus:g} cores and {gpus:g} GPUs "
+            f"({there}); lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return Cluster(named, cpus, gpus, slots)
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """Return what Ray says of each node of the cluster that is alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def count_slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
+    """Count the trials that fit on the nodes at once; a GPU is shared by whole fractions only."""
+    slots = 0
+    for node in nodes:
+        there = node["Resources"]
+        fits = [there.get("CPU", 0) / cpus] if cpus else []
+        if gpus:
+            a_gpu = int(1 / gpus + 1e-6)
+            count = there.get("GPU", 0)
+            fits.append(count * a_gpu if gpus <= 1 else count / gpus)
+        slots += int(min(fits) + 1e-6) if fits else 1
+    return slots

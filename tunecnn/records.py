@@ -1,0 +1,157 @@
+"""What the study holds of each trial, read from the journal of a run, which it never changes.
+
+With `tunecnn.study` this is all that imports optuna.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from tunecnn.config import Scalar
+from tunecnn.errors import RunError
+from tunecnn.metrics import EpochMetrics
+
+JOURNAL = "study.journal"
+STUDY_NAME = "tunecnn"
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+"""Optuna's words for the state of a trial."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """All that the study holds of one trial: what was asked, what happened, what came out.
+
+    Attributes:
+        number: counted from 0.
+        state: one of `STATES`.
+        values: the searched parameters, by dotted name; empty before the trial was drawn.
+        config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
+        parameters: trainable numbers in its network; None before the trial was drawn.
+        epochs: figures of each epoch that was reported.
+        kept_epoch: the epoch whose weights a complete trial keeps.
+        ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `error`, or
+            empty for a trial that has not ended.
+        reason: in words, for every ending but `complete`.
+        attempts: how often its training was begun.
+        node: name of the machine that trained it last.
+        device: such as `cpu` or `cuda`.
+        started: when the trial was drawn.
+        ended: when it ended.
+    """
+
+    number: int
+    state: str
+    values: Mapping[str, Scalar]
+    config: Mapping[str, Scalar]
+    parameters: int | None
+    epochs: Sequence[EpochMetrics]
+    kept_epoch: int | None
+    ending: str
+    reason: str
+    attempts: int
+    node: str
+    device: str
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def kept(self) -> EpochMetrics | None:
+        """Figures of the epoch that counts: the kept one of a complete trial, else the last."""
+        if self.kept_epoch is not None:
+            return self.epochs[self.kept_epoch - 1]
+        return self.epochs[-1] if self.epochs else None
+
+
+def read_records(folder: Path) -> list[TrialRecord]:
+    """Read all trials of a run's journal, in order, without writing to it.
+
+    Raises:
+        RunError: if there is no journal, or it is damaged.
+    """
+    return [to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
+
+
+def parameter_importances(folder: Path) -> dict[str, float]:
+    """Return the share of each searched parameter in the variance of the validation accuracy.
+
+    By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end.
+    Empty if there are fewer than four of them, or they do not differ.
+    """
+    study = _read_study(folder)
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 4:
+        return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    with quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+        found = {name: float(share) for name, share in shares.items()}
+        return found if all(map(math.isfinite, found.values())) else {}
+    return {}
+
+
+def _read_study(folder: Path) -> optuna.Study:
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
+    try:
+        with quiet_optuna():
+            storage = JournalStorage(JournalFileBackend(str(journal)))
+            return optuna.load_study(study_name=STUDY_NAME, storage=storage)
+    except (ValueError, KeyError, json.JSONDecodeError) as error:
+        raise RunError(f"{journal} is damaged: {error}") from error
+
+
+def to_record(trial: FrozenTrial) -> TrialRecord:
+    """Translate one of Optuna's trials."""
+    attrs = trial.user_attrs
+    epochs = sorted(
+        (EpochMetrics.from_dict(value) for name, value in attrs.items() if name[:6] == "epoch:"),
+        key=lambda metrics: metrics.epoch,
+    )
+    where = attrs.get("where", {})
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state.name,
+        values=clean(trial.params),
+        config=attrs.get("config", {}),
+        parameters=attrs.get("parameters"),
+        epochs=epochs,
+        kept_epoch=attrs.get("kept_epoch"),
+        ending=attrs.get("ending", ""),
+        reason=attrs.get("reason", ""),
+        attempts=attrs.get("attempts", 0),
+        node=where.get("node", ""),
+        device=where.get("device", ""),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Write 0.30000000000000004, a step of 0.05 six times, as 0.3."""
+    return {
+        name: float(f"{value:.12g}") if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+@contextlib.contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's own log lines away from the user; what matters is said by tunecnn."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
