@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,10 @@ import ray
 
 from tunecnn.errors import InputError
 
+_KNOCK_SECONDS = 5.0
+
 # Ray reads these when it is imported or started; a user who has set one keeps his own.
-_QUIET = {
+QUIET = {
     "RAY_AUTH_MODE": "disabled",  # a local cluster listens on this machine only
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -86,7 +89,7 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     Raises:
         InputError: if the cluster cannot be reached, or no node of it can hold one trial.
     """
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS")
     ours = not ray.is_initialized()
@@ -102,14 +105,28 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
 def _start(address: str | None) -> None:
     local = address in (None, "local")
     try:
+        if address is not None and not local:
+            _knock(address)
         ray.init(
             address="local" if local else address,
             include_dashboard=False if local else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"the Ray cluster at {address!r} cannot be reached: {error}") from error
+
+
+def _knock(address: str) -> None:
+    """Try the port of a cluster's head: Ray itself would wait for minutes."""
+    if address.startswith("ray://"):
+        raise InputError(
+            f"{address}: Ray Client is not supported, since the study's decisions are made in this "
+            "process; run tunecnn on a node of the cluster, with --address auto"
+        )
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _fit(resources: Resources) -> Cluster:

@@ -102,7 +102,7 @@ def parameters(run: Run) -> Figure:
         elif isinstance(parameter, IntParameter):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _scatter(axes, places, stopped_places, complete, stopped)
-        if name in report:
+        if name in report and parameter.contains(report[name]):
             value: Any = report[name]
             at = (
                 parameter.options.index(value) if isinstance(parameter, ChoiceParameter) else value

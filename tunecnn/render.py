@@ -80,7 +80,7 @@ def _png(run: Run, name: str) -> bytes:
 
 def _parquet(frame: pd.DataFrame) -> bytes:
     # A choice may mix kinds of values; Parquet cannot.
-    mixed = frame.select_dtypes("object").columns
+    mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
     stream = io.BytesIO()
     frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)
     return stream.getvalue()

@@ -175,12 +175,13 @@ class SearchSpace(Part):
             )
         mistakes = list(document.mistakes)
         space, found = cls._try(document.value)
+        whole = space
         if space is None and (bad := [mistake.place for mistake in found]):
             # Look at the rest as well, so that all mistakes come at once.
-            _, more = cls._try(without(document.value, [*bad, *(p[:2] for p in bad)]))
+            whole, more = cls._try(without(document.value, [*bad, *(p[:2] for p in bad)]))
             found += more
-        if space is not None:
-            found += _rung_mistakes(space)
+        if whole is not None:
+            found += _rung_mistakes(whole)
         if mistakes or found or space is None:
             raise document.error([*mistakes, *found])
         return space

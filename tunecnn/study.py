@@ -34,7 +34,7 @@ from tunecnn.records import JOURNAL, STUDY_NAME, TrialRecord, clean, quiet_optun
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import Grid, Halving, Median, RandomSearch, Tpe
 
-_MAX_REDRAWS = 1000
+_MAX_REDRAWS = 200
 
 
 @dataclass(frozen=True)

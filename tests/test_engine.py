@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.test_search import TEXT, Silent, begin, carry_on
+from tunecnn import load_run
+from tunecnn.cluster import Resources, connected, count_slots
+from tunecnn.errors import InputError
+from tunecnn.search import SearchOptions, Where, search
+from tunecnn.space import SearchSpace
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+
+NODE = {"Alive": True, "NodeManagerHostname": "n"}
+
+
+def node(cpus: float, gpus: float) -> dict[str, object]:
+    return {**NODE, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus", "gpus", "slots"),
+    [
+        ([node(2, 0)], 1, 0, 2),
+        ([node(3, 0)], 2, 0, 1),
+        ([node(16, 4)], 1, 1, 4),
+        ([node(16, 4)], 1, 0.25, 16),
+        ([node(6, 4)], 1, 0.25, 6),
+        ([node(16, 4)], 1, 0.3, 12),  # three on each GPU, not 13 over four
+        ([node(16, 4)], 1, 2, 2),
+        ([node(8, 2), node(8, 1)], 1, 1, 3),
+        ([node(8, 0), node(8, 1)], 1, 1, 1),
+        ([node(1, 4)], 2, 1, 0),
+        ([node(4, 2)], 0, 1, 2),
+    ],
+)
+def test_slots_are_counted_node_by_node_and_gpu_by_gpu(nodes, cpus, gpus, slots):
+    assert count_slots(nodes, cpus, gpus) == slots
+
+
+def run_on_cluster(folder: Path, text: str, listener: Silent | None = None, **where):
+    space = SearchSpace.from_text(text)
+    options = SearchOptions(runs_dir=folder, name="ray", where=Where(**where))
+    return search(space, text, {}, options, lambda *a: nullcontext(listener or Silent()))
+
+
+def test_a_trial_takes_a_gpu_where_there_are_any_and_what_it_is_told(ray_cluster):
+    with connected(None, Resources()) as cluster:
+        assert (cluster.cpus, cluster.gpus, cluster.slots) == (1, 1, 4)
+    with connected(None, Resources(cpus=0.5, gpus=0.25)) as cluster:
+        assert cluster.slots == 8
+    with connected(None, Resources(cpus=2, gpus=0)) as cluster:
+        assert (cluster.slots, cluster.threads) == (2, 2)
+
+
+def test_more_than_any_node_has_is_refused(ray_cluster, tmp_path):
+    with pytest.raises(InputError, match=r"can hold one trial of 1 core\w* and 8 GPUs .* 4 GPUs"):
+        run_on_cluster(tmp_path / "runs", TEXT, gpus_per_trial=8)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tmp_path):
+    here = load_run(begin(tmp_path / "here", threads=2).folder).trials
+    result = run_on_cluster(tmp_path, TEXT, gpus_per_trial=0, cpus_per_trial=2)
+    assert result.ending == "done"
+    run = load_run(result.folder)
+    columns = ["trial", "state", "seed", "epochs", "val_accuracy", "val_loss", "param.width"]
+    assert run.trials[columns].equals(here[columns])
+    assert run.info["sessions"][0]["where"]["slots"] == 2
+    assert not (result.folder / "ray").exists()
+    assert len(list((result.folder / "checkpoints").iterdir())) == 3
+
+
+def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
+    text = TEXT.replace("trials: 3", "trials: 10")
+    listener = Silent()
+    run = load_run(
+        run_on_cluster(tmp_path, text, listener, cpus_per_trial=2, gpus_per_trial=0).folder
+    )
+    assert run.trials["state"].tolist() == ["COMPLETE"] * 10
+    assert listener.epochs == 20
+
+
+def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
+    text = TEXT.replace("sampler: random", "sampler: random\npruner: {halving: {factor: 2}}")
+    text = text.replace("epochs: 2", "epochs: 8").replace("trials: 3", "trials: 8")
+    run = load_run(run_on_cluster(tmp_path, text, cpus_per_trial=2, gpus_per_trial=0).folder)
+    assert set(run.trials["state"]) == {"COMPLETE", "PRUNED"}
+    assert len(run.trials) == 8
+    pruned = run.trials[run.trials["state"] == "PRUNED"]
+    assert pruned["epochs"].isin([1, 2, 4]).all()
+
+
+def test_a_worker_that_dies_is_replaced_and_its_trial_tried_again(
+    ray_cluster, tmp_path, monkeypatch
+):
+    """The listener kills the first worker that reports; the trial goes on in a new one."""
+    import ray
+    from ray.util.state import list_actors
+
+    address = ray.get_runtime_context().gcs_address
+
+    class Killer(Silent):
+        killed = 0
+        retried: list[int] = []  # noqa: RUF012
+
+        def epoch(self, number, metrics):
+            if not self.killed:
+                alive = [
+                    a
+                    for a in list_actors(address)
+                    if a.state == "ALIVE" and "Worker" in a.class_name
+                ]
+                if alive:
+                    os.kill(alive[0].pid, 9)
+                    self.killed += 1
+
+        def interrupted(self, number, reason):
+            self.retried.append(number)
+
+    killer = Killer()
+    text = TEXT.replace("epochs: 2", "epochs: 40")
+    run = load_run(
+        run_on_cluster(tmp_path, text, killer, cpus_per_trial=4, gpus_per_trial=0).folder
+    )
+    assert killer.killed == 1
+    assert len(killer.retried) == 1
+    assert run.trials["state"].tolist() == ["COMPLETE"] * 3
+    assert run.trials["attempts"].sum() == 4
+    assert carry_on(run.path).ending == "done"
+
+
+def test_an_address_that_cannot_be_reached_is_an_input_error():
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tunecnn", "search", "--space", "smoke", "--address",
+         "127.0.0.1:1", "--runs-dir", "/nonexistent/runs"],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "127.0.0.1:1' cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tunecnn.config import TrialConfig
+from tunecnn.optimizers import KerasRMSprop, make_optimizer, make_schedule
+
+
+def test_rmsprop_follows_keras_rule_step_by_step():
+    weight = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = KerasRMSprop([weight], lr=0.1, rho=0.9, epsilon=1e-7)
+    expected, mean = weight.detach().clone(), torch.zeros(2, dtype=torch.float64)
+    for step in range(5):
+        gradient = torch.tensor([1e-6, 0.5 * (step + 1)], dtype=torch.float64)
+        weight.grad = gradient.clone()
+        optimizer.step()
+        mean = 0.9 * mean + 0.1 * gradient**2
+        expected -= 0.1 * gradient / torch.sqrt(mean + 1e-7)
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=0)
+
+
+def test_epsilon_stands_under_the_root():
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    weight.grad = torch.full_like(weight, 1e-6)
+    KerasRMSprop([weight], lr=1.0).step()
+    assert weight.item() == pytest.approx(-1e-6 / (1e-13 + 1e-7) ** 0.5, rel=1e-9)
+
+
+def test_weight_decay_is_decoupled():
+    weight = nn.Parameter(torch.ones(1))
+    weight.grad = torch.zeros(1)
+    KerasRMSprop([weight], lr=0.1, weight_decay=0.5).step()
+    assert weight.item() == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first", "highest", "last"),
+    [("constant", 1.0, 1.0, 1.0), ("cosine", 1.0, 1.0, 0.03), ("one_cycle", 0.04, 1.0, 0.05)],
+)
+def test_the_schedule_spans_all_steps(schedule, first, highest, last):
+    config = TrialConfig(schedule=schedule, optimizer="sgd", learning_rate=1.0)
+    optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+    scheduler = make_schedule(config, optimizer, steps=20)
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(first, abs=0.01)
+    assert max(rates) == pytest.approx(highest, abs=0.02)
+    assert rates[-1] <= last

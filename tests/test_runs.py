@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from tunecnn import load_run
+from tunecnn.errors import InputError
+from tunecnn.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, trials_frame
+from tunecnn.plots import FIGURES
+from tunecnn.runs import RunFolder
+
+
+def test_trials_have_one_row_each_with_the_columns_of_the_contract(scripted_run):
+    trials = load_run(scripted_run).trials
+    assert list(trials.columns) == [*TRIAL_DTYPES, "param.dropout.dense", "param.width"]
+    assert trials["trial"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert trials["state"].tolist() == [
+        "COMPLETE",
+        "COMPLETE",
+        "PRUNED",
+        "COMPLETE",
+        "PRUNED",
+        "FAIL",
+    ]
+    assert trials["ending"].tolist()[-2:] == ["diverged", "error"]
+    row = trials.iloc[1]
+    assert (row["epochs"], row["seconds"], row["best_epoch"], row["kept_epoch"]) == (4, 6.0, 4, 4)
+    assert row["val_accuracy"] == pytest.approx(0.925)
+    assert (row["dataset"], row["architecture"], row["node"]) == ("digits", "proposed", "desk")
+    assert (row["ended"] - row["started"]).total_seconds() >= 0
+
+
+def test_epochs_have_one_row_each_also_of_trials_that_failed(scripted_run):
+    epochs = load_run(scripted_run).epochs
+    assert list(epochs.columns) == list(EPOCH_DTYPES)
+    assert epochs.groupby("trial").size().to_dict() == {0: 4, 1: 4, 2: 1, 3: 4, 4: 2}
+    assert pd.isna(epochs["train_loss"].iloc[-1])
+
+
+def test_an_empty_run_has_empty_frames_with_the_same_columns(scripted_run):
+    full = load_run(scripted_run)
+    for empty, other in (
+        (trials_frame([], ["dropout.dense", "width"]), full.trials),
+        (epochs_frame([]), full.epochs),
+    ):
+        assert empty.empty
+        assert list(empty.columns) == list(other.columns)
+
+
+def test_only_complete_trials_are_ranked(scripted_run):
+    run = load_run(scripted_run)
+    assert run.ranked["trial"].tolist() == [3, 1, 0]  # not 4, which had 97 % before it diverged
+    assert run.best["trial"] == 3
+    assert run.report_trial["trial"] == 0
+
+
+def test_a_trials_config_can_be_had_for_training_it_again(scripted_run):
+    run = load_run(scripted_run)
+    config = run.config(0)
+    assert (config.dropout_dense, config.width, config.batch_size) == (0.5, 1.0, 32)
+    with pytest.raises(InputError, match="has no trial 6; it has 6"):
+        run.config(6)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
+    figure = getattr(load_run(scripted_run), f"plot_{name}")()
+    points = sum(len(c.get_offsets()) for axes in figure.axes for c in axes.collections)
+    lines = sum(len(axes.lines) for axes in figure.axes)
+    expected = {"history": (5, 1), "curves": (0, 9), "parameters": (10, 2), "importances": (0, 0)}
+    assert (points, lines) == expected[name]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"is not the folder of a run: it has no run.json"):
+        load_run(tmp_path)
+
+
+def test_a_run_is_not_begun_over_another(scripted_run):
+    with pytest.raises(InputError, match="there is a run at .* already; give another --name"):
+        RunFolder.create(scripted_run, "", {})
+
+
+def test_a_run_has_one_writer(scripted_run):
+    first, second = RunFolder(scripted_run), RunFolder(scripted_run)
+    refused = pytest.raises(InputError, match=r"is being written by process \d+ on ")
+    with first.lock(), refused, second.lock():
+        pass
+    with second.lock():
+        pass
+
+
+def test_reading_a_run_loads_neither_torch_nor_ray(scripted_run):
+    code = (
+        "import sys, tunecnn; run = tunecnn.load_run(sys.argv[1]); run.trials; run.epochs; "
+        "run.best; run.plot_curves(); sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, scripted_run], check=False).returncode == 0

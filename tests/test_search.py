@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tunecnn import load_run
+from tunecnn.errors import InputError
+from tunecnn.search import SearchOptions, Where, resume, search
+from tunecnn.space import SearchSpace
+from tunecnn.training import Training
+
+TEXT = """
+name: quick
+dataset: digits
+architecture: model1
+epochs: 2
+trials: 3
+parameters:
+  width: {choice: [0.1, 0.2]}
+  train_images: 200
+start: [{width: 0.2}]
+sampler: random
+"""
+
+
+class Silent:
+    """A listener that remembers, and can raise at the n-th epoch."""
+
+    def __init__(self, raise_at: int | None = None) -> None:
+        self.epochs = 0
+        self.raise_at = raise_at
+
+    def began(self, trial): ...
+    def ended(self, record): ...
+    def interrupted(self, number, reason): ...
+    def tick(self): ...
+
+    def epoch(self, number, metrics):
+        self.epochs += 1
+        if self.epochs == self.raise_at:
+            raise KeyboardInterrupt
+
+
+def begin(
+    tmp_path: Path, text: str = TEXT, listener: Silent | None = None, threads: int = 1, **changes
+):
+    where = Where(local=True, cpus_per_trial=threads)
+    options = SearchOptions(runs_dir=tmp_path, name="quick", where=where)
+    space = SearchSpace.from_text(text).override(**changes)
+    listening = lambda study, folder: nullcontext(listener or Silent())  # noqa: E731
+    return search(space, text, changes, options, listening)
+
+
+def carry_on(folder: Path):
+    return resume(folder, SearchOptions(where=Where(local=True)), lambda *a: nullcontext(Silent()))
+
+
+def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
+    result = begin(tmp_path)
+    assert result.ending == "done"
+    run = load_run(result.folder)
+    assert run.trials["state"].tolist() == ["COMPLETE"] * 3
+    assert run.info["dataset"]["train"] == 200
+    assert run.info["test_looks"] == []
+    assert run.info["sessions"][0]["ending"] == "done"
+    assert (result.folder / "summary.md").is_file()
+    assert (result.folder / "summary.html").is_file()
+    kept = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
+    assert kept == [f"trial-0000{n}.safetensors" for n in range(3)]
+
+
+def test_the_kept_weights_are_those_of_the_trial(tmp_path, digits):
+    import torch
+    from safetensors.torch import load_file
+
+    from tunecnn.datasets import load_dataset
+
+    result = begin(tmp_path, trials=1)
+    run = load_run(result.folder)
+    data = load_dataset(run.config(0)).trial_data
+    training = Training(run.config(0), data)
+    training.model.load_state_dict(
+        load_file(result.folder / "checkpoints/trial-00000.safetensors")
+    )
+    loss, accuracy = training.evaluate(data.validation)
+    assert accuracy == run.best["val_accuracy"]
+    assert loss == pytest.approx(run.best["val_loss"], rel=1e-5)
+    assert torch.get_num_threads() == 1
+
+
+def test_an_interrupted_search_is_summarized_and_goes_on_where_it_was(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=4))
+    assert result.ending == "interrupted"
+    assert "waiting | 1" in (result.folder / "summary.md").read_text()
+    before = load_run(result.folder).trials
+    assert before["state"].tolist() == ["COMPLETE", "WAITING"]
+
+    assert carry_on(result.folder).ending == "done"
+    after = load_run(result.folder).trials
+    assert after["state"].tolist() == ["COMPLETE"] * 3
+    assert after.iloc[0].equals(before.iloc[0])
+    assert after["attempts"].tolist() == [1, 2, 1]
+    assert [s["ending"] for s in load_run(result.folder).info["sessions"]] == [
+        "interrupted",
+        "done",
+    ]
+
+
+def test_the_same_space_and_seed_give_the_same_trials(tmp_path):
+    first, second = begin(tmp_path / "a").folder, begin(tmp_path / "b").folder
+    columns = ["seed", "val_accuracy", "val_loss", "param.width"]
+    assert load_run(first).trials[columns].equals(load_run(second).trials[columns])
+    other = begin(tmp_path / "c", seed=1).folder
+    assert not load_run(first).trials[columns].equals(load_run(other).trials[columns])
+
+
+def test_what_the_command_line_changed_stays_changed_on_resume(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=1), epochs=1, trials=2)
+    carry_on(result.folder)
+    trials = load_run(result.folder).trials
+    assert trials["epochs"].tolist() == [1, 1]
+
+
+def test_a_resume_on_other_data_is_refused(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    info = json.loads((result.folder / "run.json").read_text())
+    info["dataset"]["content"] = "0123456789abcdef"
+    (result.folder / "run.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match="was begun with 0123456789abcdef: its trials would not"):
+        carry_on(result.folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TEXT + "constraints: [parameters <= 3]\n", "leave nothing to try"),
+        (TEXT.replace("train_images: 200", "train_images: 2000"), "train_images is 2000, but dig"),
+    ],
+)
+def test_a_search_that_cannot_be_made_says_why(text, message, tmp_path):
+    with pytest.raises(Exception, match=message):
+        begin(tmp_path, text)
+
+
+def test_images_too_small_for_the_network_are_refused_before_anything_is_written(
+    tmp_path, image_tree
+):
+    with pytest.raises(InputError, match=r"proposed on imagefolder.*6x6 is too small"):
+        begin(tmp_path / "runs", "epochs: 1", dataset=f"imagefolder:{image_tree(size=6)}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_error_in_one_trial_is_its_own_and_the_search_goes_on(tmp_path, monkeypatch):
+    real = Training.run_epoch
+
+    def breaks(self):
+        if self.config.width == 0.2:
+            raise ValueError("no such luck")
+        return real(self)
+
+    monkeypatch.setattr(Training, "run_epoch", breaks)
+    trials = load_run(begin(tmp_path, trials=4).folder).trials
+    failed = trials[trials["state"] == "FAIL"]
+    assert 1 <= len(failed) < 4
+    assert failed["reason"].str.fullmatch(r"ValueError in test_search.py:\d+: no such luck").all()
+    assert set(failed["param.width"]) == {0.2}
+
+
+def test_running_out_of_memory_is_recorded_as_that(tmp_path, monkeypatch):
+    import torch
+
+    def breaks(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Training, "run_epoch", breaks)
+    trials = load_run(begin(tmp_path, trials=1).folder).trials
+    assert trials["ending"].tolist() == ["out_of_memory"]
+    assert trials["state"].tolist() == ["PRUNED"]
+
+
+def test_a_killed_search_is_resumed_with_every_trial_once(tmp_path):
+    command = [sys.executable, "-m", "tunecnn", "search", "--local", "--name", "killed",
+               "--runs-dir", str(tmp_path), "--json"]  # fmt: skip
+    space = tmp_path / "space.yaml"
+    space.write_text(TEXT.replace("trials: 3", "trials: 8").replace("epochs: 2", "epochs: 6"))
+    process = subprocess.Popen(
+        [*command, "--space", str(space)], stdout=subprocess.PIPE, text=True
+    )
+    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run = load_run(tmp_path / "killed")
+    seen = {line["trial"]: line["val_accuracy"] for line in lines}
+
+    assert carry_on(run.path).ending == "done"
+    trials = load_run(run.path).trials
+    assert trials["state"].tolist() == ["COMPLETE"] * 8
+    for trial, accuracy in seen.items():
+        assert trials.loc[trial, "val_accuracy"] == accuracy
+        assert trials.loc[trial, "attempts"] == 1
+
+
+def test_an_interrupt_from_the_keyboard_ends_with_130(tmp_path):
+    space = tmp_path / "space.yaml"
+    space.write_text(TEXT.replace("trials: 3", "trials: 500"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunecnn", "search", "--local", "--space", str(space),
+         "--runs-dir", str(tmp_path), "--name", "stopped"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "complete" in line:
+            break
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert "carry on with: tunecnn search --resume" in out
+    assert "Traceback" not in err
+    assert (tmp_path / "stopped" / "summary.md").is_file()

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import metrics
+from tunecnn.errors import RunError
+from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.records import JOURNAL, read_records
+from tunecnn.space import SearchSpace
+
+NAN = float("nan")
+
+
+def finish(study, trial, accuracy, epochs=4):
+    """Report a whole trial; return whether it was pruned."""
+    for epoch in range(1, epochs + 1):
+        if study.report(trial.number, metrics(epoch, accuracy)):
+            return True
+    study.finish(trial.number, Outcome("complete", kept_epoch=epochs))
+    return False
+
+
+def run_out(study):
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 0.5 + trial.number / 100)
+
+
+def test_as_many_trials_as_asked_for_are_handed_out_and_the_report_comes_first(open_study):
+    study = open_study()
+    first = study.next_trial()
+    assert (first.config.dropout_dense, first.config.width) == (0.5, 1.0)
+    others = [study.next_trial() for _ in range(5)]
+    assert None not in others
+    assert study.next_trial() is None
+    assert not study.finished
+    for trial in (first, *others):
+        finish(study, trial, 0.5)
+    assert study.finished
+
+
+def test_the_seed_of_a_trial_is_its_own_and_is_kept(open_study, tmp_path):
+    study = open_study()
+    seeds = [study.next_trial().config.seed for _ in range(6)]
+    assert len(set(seeds)) == 6
+    assert [record.config["seed"] for record in read_records(tmp_path)] == seeds
+
+
+def test_a_study_opened_again_repeats_what_was_under_way_and_nothing_else(open_study, tmp_path):
+    study = open_study()
+    done, lost = study.next_trial(), study.next_trial()
+    finish(study, done, 0.8)
+    study.report(lost.number, metrics(1, 0.9))
+    before = read_records(tmp_path)
+
+    study = open_study()  # as after a kill: nothing was told of the second
+    again = study.next_trial()
+    assert again == lost
+    finish(study, again, 0.9)
+    run_out(study)
+    after = read_records(tmp_path)
+    assert len(after) == 6
+    assert after[0] == before[0]
+    assert after[1].attempts == 2
+    assert after[1].values == before[1].values
+    assert all(record.state in ("COMPLETE", "PRUNED") for record in after)
+
+
+def test_a_resumed_study_does_not_draw_the_same_values_again(open_study, tmp_path):
+    for _ in range(6):
+        study = open_study()
+        finish(study, study.next_trial(), 0.5)
+    rates = [tuple(record.values.items()) for record in read_records(tmp_path)]
+    assert len(set(rates)) > 3
+
+
+def test_a_weak_trial_is_pruned_but_never_the_reports_design(open_study, tmp_path):
+    study = open_study()
+    report, strong, weak = (study.next_trial() for _ in range(3))
+    assert not finish(study, strong, 0.9)
+    assert finish(study, weak, 0.1)
+    assert not finish(study, report, 0.05)
+    states = [record.state for record in read_records(tmp_path)]
+    assert states[:3] == ["COMPLETE", "COMPLETE", "PRUNED"]
+    assert read_records(tmp_path)[2].reason == "stopped after epoch 1 by the pruner"
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome", "state", "ending", "accuracy"),
+    [
+        ([0.5, 0.6], Outcome("complete", kept_epoch=1), "COMPLETE", "complete", 0.5),
+        ([0.5, NAN], Outcome("diverged", reason="nan"), "PRUNED", "diverged", 0.5),
+        ([NAN], Outcome("diverged", reason="nan"), "FAIL", "diverged", 0.5),
+        ([], Outcome("out_of_memory", reason="oom"), "PRUNED", "out_of_memory", None),
+        ([0.5], Outcome("error", reason="ValueError"), "FAIL", "error", 0.5),
+    ],
+)
+def test_every_ending_is_told_as_what_it_is(script, outcome, state, ending, accuracy, open_study,
+                                            tmp_path):  # fmt: skip
+    study = open_study()
+    study.next_trial()
+    for epoch, value in enumerate(script, start=1):
+        loss = NAN if value != value else 0.5
+        study.report(0, EpochMetrics(epoch, loss, 0.5, 0.5, 0.5 if value != value else value, 1.0))
+    study.finish(0, outcome)
+    (record,) = read_records(tmp_path)
+    assert (record.state, record.ending, record.reason) == (state, ending, outcome.reason)
+    assert (record.kept.val_accuracy if record.kept else None) == accuracy
+
+
+def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
+    open_study, tmp_path
+):
+    study = open_study(
+        "dataset: digits\nepochs: 2\ntrials: 3\nsampler: random\nconstraints: "
+        "[parameters <= 100_000]\nparameters: {width: {choice: [0.25, 2.0]}}\n"
+        "start: [{width: 2.0}]\n"
+    )
+    while (trial := study.next_trial()) is not None:
+        assert trial.config.width == 0.25
+        finish(study, trial, 0.5, epochs=2)
+    records = read_records(tmp_path)
+    assert sum(record.ending == "complete" for record in records) == 3
+    assert records[0].ending == "infeasible"
+    assert records[0].reason == "breaks parameters <= 100,000 by 590,890"
+    assert not records[0].epochs
+
+
+def test_constraints_that_leave_nothing_are_said(open_study):
+    study = open_study(
+        "dataset: digits\nsampler: random\nconstraints: [parameters <= 10]\n"
+        "parameters: {width: {float: [0.5, 1.0]}}\nepochs: 1\n"
+    )
+    with pytest.raises(
+        RunError, match=r"proposals in a row broke the constraints \(parameters <="
+    ):
+        study.next_trial()
+
+
+def test_a_grid_is_walked_once_and_ends_by_itself(open_study, tmp_path):
+    study = open_study(
+        "dataset: digits\ntrials: 50\nepochs: 1\nsampler: grid\nparameters: "
+        "{width: {choice: [0.5, 1.0]}, dropout.dense: {float: [0.0, 0.2], step: 0.1}}\n"
+    )
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 0.5, epochs=1)
+    assert study.finished
+    values = {tuple(record.values.values()) for record in read_records(tmp_path)}
+    assert values == {(w, d) for w in (0.5, 1.0) for d in (0.0, 0.1, 0.2)}
+
+
+def test_both_bounds_of_a_range_are_reached(open_study, tmp_path):
+    study = open_study(
+        "dataset: digits\ntrials: 60\nepochs: 1\nsampler: random\nparameters: "
+        "{dropout.dense: {float: [0.0, 0.3], step: 0.1}, dense_units: {int: [3, 6]}}\n"
+    )
+    run_out_one_epoch(study)
+    records = read_records(tmp_path)
+    assert {record.values["dropout.dense"] for record in records} == {0.0, 0.1, 0.2, 0.3}
+    assert {record.values["dense_units"] for record in records} == {3, 4, 5, 6}
+
+
+def run_out_one_epoch(study):
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 0.5, epochs=1)
+
+
+def test_tpe_finds_the_better_side_of_a_range(open_study, tmp_path):
+    space = SearchSpace.from_text(
+        "dataset: digits\ntrials: 40\nepochs: 1\nsampler: tpe\n"
+        "parameters: {width: {float: [0.5, 2.0]}}\n"
+    )
+    study = open_study(space)
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 1 - abs(trial.config.width - 1.7), epochs=1)
+    late = [record.values["width"] for record in read_records(tmp_path)[20:]]
+    assert sum(abs(width - 1.7) < 0.25 for width in late) > len(late) / 2
+
+
+@pytest.mark.parametrize("torn", [b'{"op_code":5,"wor', b'{"op_code":5}'])
+def test_a_torn_last_line_is_dropped_and_said(torn, open_study, tmp_path):
+    study = open_study()
+    finish(study, study.next_trial(), 0.5)
+    with (tmp_path / JOURNAL).open("ab") as stream:
+        stream.write(torn)
+    before = read_records(tmp_path)
+    study = open_study()
+    assert study.dropped_line
+    run_out(study)
+    assert read_records(tmp_path)[0] == before[0]
+    assert not open_study().dropped_line
+
+
+def test_the_lock_of_a_killed_writer_holds_nobody_up(open_study, tmp_path):
+    open_study()
+    (tmp_path / f"{JOURNAL}.lock").symlink_to(JOURNAL)
+    assert open_study().next_trial() is not None
+
+
+def test_a_damaged_journal_is_refused_by_name(open_study, tmp_path):
+    study = open_study()
+    finish(study, study.next_trial(), 0.5)
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    lines[3] = b"garbage\n"
+    (tmp_path / JOURNAL).write_bytes(b"".join(lines))
+    with pytest.raises(RunError, match=r"study.journal is damaged"):
+        read_records(tmp_path)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tunecnn import load_run
+from tunecnn.config_file import read_config
+from tunecnn.render import render_html, render_markdown, write_summary
+from tunecnn.runs import RunFolder
+from tunecnn.stats import wilson_interval
+from tunecnn.study import Study
+from tunecnn.summary import seconds_in_words, summarize
+
+GOLDEN = Path(__file__).parent / "golden" / "summary.md"
+
+
+def test_the_summary_is_the_golden_file(scripted_run, request):
+    text = render_markdown(summarize(load_run(scripted_run)), {"curves": "figures/curves.png"})
+    text = text.replace(str(scripted_run), "RUN")
+    if request.config.getoption("--update-golden"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_html_says_what_markdown_says(scripted_run):
+    summary = summarize(load_run(scripted_run))
+    page = render_html(summary, {})
+    for words in (summary.verdict, summary.goal, "stopped early by the pruner", "desk"):
+        assert html.escape(words) in page.replace("&#39;", "&#x27;")
+
+
+def test_a_run_without_a_complete_trial_has_a_summary(scripted_run, tmp_path):
+    run = load_run(scripted_run)
+    folder = RunFolder.create(
+        tmp_path / "begun", (scripted_run / "space.yaml").read_text(), run.info
+    )
+    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
+    study.next_trial()
+    summary = summarize(load_run(folder.path))
+    assert summary.verdict.startswith("No trial has been trained to its end yet (0 have ended)")
+    assert summary.endings == {"under way": 1}
+    write_summary(load_run(folder.path))
+    assert "No trial has been" in (folder.path / "summary.md").read_text()
+
+
+def test_a_summary_writes_every_file_that_it_names(scripted_run):
+    path = write_summary(load_run(scripted_run))
+    assert path == scripted_run / "summary.md"
+    for line in path.read_text().splitlines():
+        if line.startswith("!["):
+            assert (scripted_run / line.partition("(")[2].rstrip(")")).read_bytes()[1:4] == b"PNG"
+    assert len(pd.read_parquet(scripted_run / "trials.parquet")) == 6
+    assert len(pd.read_parquet(scripted_run / "epochs.parquet")) == 15
+    assert read_config(scripted_run / "configs" / "trial-00001.yaml") == load_run(
+        scripted_run
+    ).config(1)
+    assert not list(scripted_run.rglob("*.partial"))
+
+
+def test_wilsons_interval_is_the_textbooks():
+    assert wilson_interval(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    assert wilson_interval(1.0, 50)[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.21, "3.2 s"), (65, "1 min 5 s"), (7260, "2 h 1 min")]
+)
+def test_durations_are_written_for_people(seconds, words):
+    assert seconds_in_words(seconds) == words

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tunecnn import make_config, train
+from tunecnn.batches import to_device
+from tunecnn.errors import InputError
+from tunecnn.training import EarlyStopping, Training
+
+
+def config(**changes):
+    return make_config("fast", "proposed", "digits", **{"epochs": 2, "width": 0.25, **changes})
+
+
+def figures(trained):
+    return [(m.train_loss, m.train_accuracy, m.val_loss, m.val_accuracy) for m in trained]
+
+
+def test_the_same_config_and_seed_give_the_same_figures(tiny):
+    first, second = figures(train(config(), tiny)), figures(train(config(), tiny))
+    assert first == second
+    assert figures(train(config(seed=1), tiny)) != first
+
+
+def test_two_trainings_side_by_side_do_not_disturb_each_other(tiny):
+    alone = figures(train(config(), tiny))
+    together = zip(train(config(), tiny), train(config(seed=1), tiny), strict=True)
+    assert figures(m for m, _ in together) == alone
+
+
+def test_a_training_leaves_the_processs_random_numbers_alone(tiny):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    list(train(config(epochs=1), tiny))
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("recipe", ["fast", "report"])
+@pytest.mark.parametrize("architecture", ["model1", "model2", "proposed"])
+def test_every_recipe_learns_what_it_sees(recipe, architecture, tiny):
+    settings = make_config(recipe, architecture, "digits", epochs=25, dropout_dense=0.0,
+                           learning_rate=2e-3, batch_size=16, width=0.5)  # fmt: skip
+    trained = list(train(settings, tiny))
+    assert [m.epoch for m in trained] == list(range(1, 26))
+    assert trained[-1].train_loss < 0.7 * trained[0].train_loss
+    assert all(0 <= m.val_accuracy <= 1 and m.seconds > 0 for m in trained)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_every_optimizer_runs_every_schedule_to_its_end(optimizer, schedule, tiny):
+    settings = config(
+        optimizer=optimizer, schedule=schedule, learning_rate=1e-3, weight_decay=0.01
+    )
+    training = Training(settings, tiny)
+    assert len(list(training)) == 2
+    assert training.finished
+
+
+def test_the_last_partial_batch_is_trained_on(tiny):
+    # 96 images in batches of 95: the second step has one image, and the accuracy counts it.
+    first = next(train(config(batch_size=95, flip=False, crop=0), tiny))
+    assert first.train_accuracy * 96 == pytest.approx(round(first.train_accuracy * 96))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tiny):
+    trained = list(train(config(epochs=5, optimizer="sgd", learning_rate=1e30), tiny))
+    assert trained[-1].diverged
+    assert len(trained) < 5
+
+
+def test_early_stopping_restores_the_weights_of_the_lowest_validation_loss(tiny):
+    training = Training(config(epochs=30, patience=2, learning_rate=0.02, seed=5), tiny)
+    trained = list(training)
+    losses = [m.val_loss for m in trained]
+    assert training.kept.epoch == losses.index(min(losses)) + 1
+    assert training.evaluate(tiny.validation)[0] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_without_early_stopping_the_last_weights_are_kept(tiny):
+    training = Training(config(epochs=3), tiny)
+    assert list(training)[-1] == training.kept
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "stops_after", "best"),
+    [
+        ([3, 2, 1], 2, None, 3),
+        ([1, 2, 3, 4], 2, 3, 1),
+        ([1, 1, 1, 1], 3, 4, 1),  # a tie is no improvement
+        ([2, 3, 1, 4, 5], 2, 5, 3),
+        ([math.nan, 3, math.nan, math.nan], 2, 4, 2),
+        ([1, 2], 1, 2, 1),
+        ([math.nan, math.nan, 1], 1, 2, 1),
+    ],
+)
+def test_patience_is_counted_as_keras_counts_it(losses, patience, stops_after, best):
+    stopping, found, stopped = EarlyStopping(patience), None, None
+    for epoch, loss in enumerate(losses, start=1):
+        is_best, stop = stopping.update(epoch, loss)
+        found = epoch if is_best else found
+        if stop:
+            stopped = epoch
+            break
+    assert (stopped, found) == (stops_after, best)
+
+
+def test_data_on_the_device_serve_several_trainings(tiny):
+    data = to_device(tiny, torch.device("cpu"))
+    assert figures(train(config(), data)) == figures(train(config(), tiny))
+
+
+def test_images_too_small_for_the_network_are_refused(tiny):
+    from tunecnn.images import Images, TrialData
+
+    small = Images(tiny.train.pixels[:, :4, :4], tiny.train.labels)
+    data = TrialData.measure("small", tiny.classes, small, small)
+    with pytest.raises(InputError, match="4x4 is too small"):
+        next(train(config(), data))
+
+
+def test_digits_are_learned(digits):
+    settings = make_config("fast", "proposed", "digits", epochs=12)
+    assert list(train(settings, digits.trial_data))[-1].val_accuracy > 0.94
