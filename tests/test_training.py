@@ -126,3 +126,15 @@ def test_images_too_small_for_the_network_are_refused(tiny):
 def test_digits_are_learned(digits):
     settings = make_config("fast", "proposed", "digits", epochs=12)
     assert list(train(settings, digits.trial_data))[-1].val_accuracy > 0.94
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_step_of_an_epoch_waits_for_the_gpu(tiny):
+    training = Training(config(crop=1, flip=True), tiny, "cuda")
+    training.run_epoch()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for values, labels in training._batcher.training():
+            assert values.device.type == labels.device.type == "cuda"
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -113,10 +113,12 @@ def search(
     overrides = {"dataset": dataset, "trials": trials, "epochs": epochs, "seed": seed}
     changed = {key: value for key, value in overrides.items() if value is not None}
     if resume is not None:
-        if space or name or changed:
-            given = [f"--{k}" for k in ("space", "name") if locals()[k]]
-            given += [f"--{key}" for key in changed]
-            raise InputError(f"a resumed run keeps what it was begun with; leave out {given[0]}")
+        given = {"space": space, "name": name, **overrides}
+        kept = [f"--{key}" for key, value in given.items() if value is not None]
+        if kept:
+            raise InputError(
+                f"a resumed run keeps what it was begun with; leave out {', '.join(kept)}"
+            )
         result = resume_search(resume, options, listening)
     elif space is None:
         raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
@@ -363,21 +365,18 @@ def main() -> None:
     """Run the command line, and turn errors into one message and an exit code."""
     debug = "--debug" in sys.argv
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="tunecnn", standalone_mode=False)
     except TunecnnError as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Exception as error:
-        from click import ClickException
-
-        if debug or not isinstance(error, ClickException):
+        # A wrong word on the command line; typer does not export the class of these errors.
+        if debug or not hasattr(error, "show"):
             raise
         error.show()
-        sys.exit(error.exit_code)
+        sys.exit(InputError.exit_code)
     sys.exit(code or 0)

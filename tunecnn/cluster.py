@@ -121,8 +121,8 @@ def _knock(address: str) -> None:
     """Try the port of a cluster's head: Ray itself would wait for minutes."""
     if address.startswith("ray://"):
         raise InputError(
-            f"{address}: Ray Client is not supported, since the study's decisions are made in this "
-            "process; run tunecnn on a node of the cluster, with --address auto"
+            f"{address}: Ray Client is not supported, since the study decides in this process; "
+            "run tunecnn on a node of the cluster, with --address auto"
         )
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():

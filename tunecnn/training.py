@@ -85,6 +85,8 @@ class Training:
             data = to_device(data, torch.device(device))
         if data.device.type == "cpu":
             keep_freed_memory()
+        else:
+            torch.backends.cudnn.deterministic = True  # else the same seed may train otherwise
         self.config = config
         self._data = data
         self._device = data.device

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import main
+from tunecnn.space import SearchSpace
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+def commands(page: Path) -> list[str]:
+    text = page.read_text().replace("\\\n", " ")
+    return [line.strip() for line in text.splitlines()
+            if re.match(r" {4}tunecnn \w", line) and "|" not in line]  # fmt: skip
+
+
+def test_the_readmes_commands_are_understood(capsys):
+    found = commands(ROOT / "README.md")
+    assert len(found) >= 4
+    for command in found:
+        words = shlex.split(command, comments=True)[1:]
+        assert main(*words, "--help") == 0, command
+        assert "Usage: tunecnn" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_search_is_the_main_job_with_budget_options_only():
+    done = subprocess.run(["make", "-n", "search"], cwd=ROOT, capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    words = shlex.split(done.stdout.splitlines()[-1])
+    assert words[1:6] == ["search", "--space", "proposed.yaml", "--dataset", "digits"]
+    assert set(words[6::2]) <= {"--trials", "--epochs"}
+
+
+def test_the_readmes_two_commands_are_targets():
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("search", "test"):
+        assert f"make {target}" in readme
+        assert f"\n{target}:" in makefile
+
+
+def test_the_structure_names_every_module_and_no_other():
+    text = (ROOT / "docs" / "structure.md").read_text()
+    named = set(re.findall(r"`(\w+\.py)`", text))
+    assert named == {path.name for path in (ROOT / "tunecnn").glob("*.py")}
+
+
+def test_imports_point_from_a_later_row_to_an_earlier_one():
+    text = (ROOT / "docs" / "structure.md").read_text()
+    rows = [re.findall(r"`(\w+)\.py`", line.split("|")[1])
+            for line in text.splitlines() if line.startswith("| `")]  # fmt: skip
+    level = {module: i for i, row in enumerate(rows) for module in row}
+    for module in level:
+        source = (ROOT / "tunecnn" / f"{module}.py").read_text()
+        for imported in re.findall(r"^from tunecnn\.(\w+) import", source, flags=re.M):
+            assert level[imported] <= level[module], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda p: p.name
+)
+def test_every_shipped_space_is_whole_named_as_its_file_and_says_why(path):
+    space = SearchSpace.from_yaml(path)
+    assert space.name == path.stem
+    assert space.goal.endswith("?")
+    assert space.warnings() == []
+    assert path.read_text().startswith("# ")
+    for point in [{}, *space.start_points()]:
+        assert space.config(point).design()
+
+
+def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
+    pytest.importorskip("hatchling", reason="the build backend is not installed")
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    import zipfile
+
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in ROOT.glob("search_spaces/*.yaml"):
+        assert f"tunecnn/search_spaces/{path.name}" in names
+    assert "tunecnn/templates/summary.md.j2" in names

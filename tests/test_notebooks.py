@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.test_search import TEXT, begin
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text = TEXT.replace("trials: 3", "trials: 6")
+    return begin(tmp_path_factory.mktemp("runs"), text).folder
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_runs_on_a_run_made_here(path, small_run, monkeypatch):
+    monkeypatch.setenv("TUNECNN_RUN", str(small_run))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=100, kernel_name="python3",
+                   resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()  # fmt: skip
+    kinds = {kind for cell in notebook.cells for output in cell.get("outputs", [])
+             for kind in output.get("data", {})}  # fmt: skip
+    assert {"image/png", "text/html"} <= kinds
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_is_committed_with_the_outputs_of_one_whole_run(path):
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(cell.outputs for cell in cells)
+    assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
