@@ -1,7 +1,7 @@
 """tunecnn against hand-written PyTorch loops of the same network, on the CPU.
 
     python benchmarks/against_plain_loops.py step      one process, images a second
-    python benchmarks/against_plain_loops.py search    a search of 8 equal trials, start-up included
+    python benchmarks/against_plain_loops.py search    8 equal trials, start-up included
 
 The loop is what a good engineer would write for this one network: channels_last, ReLU in place and
 after the pool, scaled float images in memory, a fused optimizer, glibc told to keep freed memory.
@@ -27,6 +27,8 @@ from torch.nn.functional import cross_entropy
 from tunecnn import make_config
 from tunecnn.images import Images, TrialData
 from tunecnn.training import Training
+
+Shape = tuple[int, int, int]
 
 ROUNDS = 7
 STEP_IMAGES = 1280
@@ -65,20 +67,19 @@ def plain_network(channels: int, features: int) -> nn.Module:
 class PlainLoop:
     """The hand-written training."""
 
-    def __init__(self, shape: tuple[int, int, int], train: int, validation: int) -> None:
+    def __init__(self, shape: Shape, train: int, validation: int) -> None:
         channels, size, _ = shape
         self.model = plain_network(channels, 128 * (size // 8) ** 2)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True)
         self.train = self._images(train, shape)
         self.validation = self._images(validation, shape)
 
-    def _images(
-        self, count: int, shape: tuple[int, int, int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _images(self, count: int, shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
         images = torch.randn(count, *shape).contiguous(memory_format=torch.channels_last)
         return images, torch.randint(0, 10, (count,))
 
     def epoch(self) -> None:
+        """Train and validate once on all images."""
         images, labels = self.train
         self.model.train()
         for chosen in torch.randperm(len(labels)).split(128):
@@ -92,7 +93,7 @@ class PlainLoop:
                 self.model(part)
 
 
-def random_data(shape: tuple[int, int, int], train: int, validation: int) -> TrialData:
+def random_data(shape: Shape, train: int, validation: int) -> TrialData:
     random = np.random.default_rng(0)
     channels, height, width = shape
 

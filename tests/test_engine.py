@@ -64,8 +64,8 @@ def test_more_than_any_node_has_is_refused(ray_cluster, tmp_path):
 
 
 def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tmp_path):
-    here = load_run(begin(tmp_path / "here", threads=2).folder).trials
-    result = run_on_cluster(tmp_path, TEXT, gpus_per_trial=0, cpus_per_trial=2)
+    here = load_run(begin(tmp_path / "here").folder).trials
+    result = run_on_cluster(tmp_path, TEXT, gpus_per_trial=2)
     assert result.ending == "done"
     run = load_run(result.folder)
     columns = ["trial", "state", "seed", "epochs", "val_accuracy", "val_loss", "param.width"]
@@ -78,9 +78,7 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
 def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
     text = TEXT.replace("trials: 3", "trials: 10")
     listener = Silent()
-    run = load_run(
-        run_on_cluster(tmp_path, text, listener, cpus_per_trial=2, gpus_per_trial=0).folder
-    )
+    run = load_run(run_on_cluster(tmp_path, text, listener, gpus_per_trial=2).folder)
     assert run.trials["state"].tolist() == ["COMPLETE"] * 10
     assert listener.epochs == 20
 
@@ -88,7 +86,7 @@ def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
 def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
     text = TEXT.replace("sampler: random", "sampler: random\npruner: {halving: {factor: 2}}")
     text = text.replace("epochs: 2", "epochs: 8").replace("trials: 3", "trials: 8")
-    run = load_run(run_on_cluster(tmp_path, text, cpus_per_trial=2, gpus_per_trial=0).folder)
+    run = load_run(run_on_cluster(tmp_path, text, gpus_per_trial=2).folder)
     assert set(run.trials["state"]) == {"COMPLETE", "PRUNED"}
     assert len(run.trials) == 8
     pruned = run.trials[run.trials["state"] == "PRUNED"]
@@ -114,8 +112,8 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_tried_again(ray_cluster, t
             self.retried.append(number)
 
     killer = Killer()
-    text = TEXT.replace("epochs: 2", "epochs: 60")
-    result = run_on_cluster(tmp_path, text, killer, cpus_per_trial=4, gpus_per_trial=0)
+    text = TEXT.replace("epochs: 2", "epochs: 40")
+    result = run_on_cluster(tmp_path, text, killer, gpus_per_trial=4)
     trials = load_run(result.folder).trials
     assert killer.killed == killer.retried
     assert trials["state"].tolist() == ["COMPLETE"] * 3

@@ -13,6 +13,7 @@ import pytest
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.search import SearchOptions, Where, resume, search
+from tunecnn.shipped import shipped_spaces
 from tunecnn.space import SearchSpace
 from tunecnn.training import Training
 
@@ -74,6 +75,14 @@ def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
     assert (result.folder / "summary.html").is_file()
     kept = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
     assert kept == [f"trial-0000{n}.safetensors" for n in range(3)]
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_every_shipped_space_can_be_searched(name, tmp_path):
+    text = shipped_spaces()[name].read_text()
+    result = begin(tmp_path, text, dataset="digits", epochs=1, trials=1)
+    assert result.ending == "done"
+    assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE"]
 
 
 def test_the_kept_weights_are_those_of_the_trial(tmp_path, digits):

@@ -191,5 +191,6 @@ def _finish(axes: Axes, *, legend: bool = True, label: bool = True) -> None:
         axes.set_ylabel("validation accuracy")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    if legend and axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, frameon=False)
+    figure = axes.get_figure()
+    if legend and isinstance(figure, Figure) and axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)

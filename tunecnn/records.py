@@ -86,10 +86,11 @@ def parameter_importances(folder: Path) -> dict[str, float]:
     """Return the share of each searched parameter in the variance of the validation accuracy.
 
     By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end.
-    Empty if there are fewer than four of them, or they do not differ.
+    Empty if there are not even more of them than parameters, or they do not differ.
     """
     study = _read_study(folder)
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 4:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete or len(complete) <= max(len(complete[0].params), 3):
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
