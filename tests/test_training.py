@@ -93,15 +93,15 @@ def test_without_early_stopping_the_last_weights_are_kept(tiny):
         ([1, 2, 3, 4], 2, 3, 1),
         ([1, 1, 1, 1], 3, 4, 1),  # a tie is no improvement
         ([2, 3, 1, 4, 5], 2, 5, 3),
-        ([math.nan, 3, math.nan, math.nan], 2, 4, 2),
+        ([2, math.nan, 1, math.nan, math.nan], 2, 5, 3),
+        ([math.nan, 3, 2], 2, 3, 1),  # nothing is lower than what is not a number
         ([1, 2], 1, 2, 1),
-        ([math.nan, math.nan, 1], 1, 2, 1),
     ],
 )
 def test_patience_is_counted_as_keras_counts_it(losses, patience, stops_after, best):
     stopping, found, stopped = EarlyStopping(patience), None, None
     for epoch, loss in enumerate(losses, start=1):
-        is_best, stop = stopping.update(epoch, loss)
+        is_best, stop = stopping.update(loss)
         found = epoch if is_best else found
         if stop:
             stopped = epoch

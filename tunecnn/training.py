@@ -44,24 +44,24 @@ def train(
 
 
 class EarlyStopping:
-    """Keras's rule: stop after `patience` epochs that did not lower the validation loss.
+    """Keras 3's rule: stop after `patience` epochs that did not lower the validation loss.
 
-    A loss must be strictly lower to count; one that is not a number never is. The first epoch
-    never stops a training.
+    The first epoch is always the best so far; a later loss must be strictly lower to count, and
+    one that is not a number never is.
     """
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
-        self._best = float("inf")
+        self._best: float | None = None
         self._waited = 0
 
-    def update(self, epoch: int, val_loss: float) -> tuple[bool, bool]:
-        """Take the loss of an epoch (counted from 1); return (is the best yet, stop now)."""
+    def update(self, val_loss: float) -> tuple[bool, bool]:
+        """Take the loss of the next epoch; return (is the best yet, stop now)."""
         self._waited += 1
-        if val_loss < self._best:
+        if self._best is None or val_loss < self._best:
             self._best, self._waited = val_loss, 0
             return True, False
-        return epoch == 1, self._waited >= self._patience and epoch > 1
+        return False, self._waited >= self._patience
 
 
 class Training:
@@ -175,7 +175,7 @@ class Training:
         if self._stopping is None:
             self.kept = metrics
         else:
-            is_best, stop = self._stopping.update(metrics.epoch, metrics.val_loss)
+            is_best, stop = self._stopping.update(metrics.val_loss)
             if is_best:
                 self.kept = metrics
                 self._best_weights = copy.deepcopy(self.model.state_dict())
