@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tunecnn.batches import Batcher, to_device
+from tunecnn.batches import Batcher, images_to_device, to_device
 from tunecnn.config import TrialConfig
 from tunecnn.images import Images, TrialData
 
@@ -19,6 +19,11 @@ def ramp() -> TrialData:
 
 def batcher(data: TrialData, **settings) -> Batcher:
     return Batcher(TrialConfig(batch_size=4, **settings), to_device(data, torch.device("cpu")))
+
+
+def in_order(made: Batcher, data: TrialData) -> torch.Tensor:
+    images = images_to_device(data.validation, torch.device("cpu"))
+    return torch.cat([values for values, _ in made.evaluation(images)])
 
 
 def test_an_epoch_has_every_image_once_and_keeps_the_last_batch(ramp):
@@ -46,7 +51,7 @@ def test_each_epoch_has_its_own_order(ramp):
     ("pixels", "low", "high"), [("raw", 0.0, 255.0), ("unit", 0.0, 1.0), ("standardized", -4, 4)]
 )
 def test_pixels_are_scaled_as_the_config_says(pixels, low, high, ramp):
-    images = torch.cat([images for images, _ in batcher(ramp, pixels=pixels).validation()])
+    images = in_order(batcher(ramp, pixels=pixels), ramp)
     assert low <= images.min() < images.max() <= high
     if pixels == "standardized":
         assert images.mean(dim=(0, 2, 3)).abs().max() < 1e-5
@@ -89,7 +94,7 @@ def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
 
 def test_validation_is_in_order_and_never_augmented(ramp):
     made = batcher(ramp, pixels="raw", flip=True, crop=2)
-    images = torch.cat([images for images, _ in made.validation()])
+    images = in_order(made, ramp)
     assert torch.equal(
         images, torch.from_numpy(ramp.validation.pixels).permute(0, 3, 1, 2).float()
     )

@@ -149,6 +149,8 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["train", "--set", "epochs=ten"], "epochs must be a whole number, not 'ten'"),
         (["train", "--config", "none.yaml"], "none.yaml: cannot be read"),
         (["train", "--recipe", "quick"], "unknown recipe 'quick'"),
+        (["train", "--config", "x.yaml", "--dataset", "mnist"], "change one with --set"),
+        (["search", "--space", "smoke", "--local", "--address", "auto"], "leave out --address"),
         (["train", "--device", "cuda"], "torch finds no GPU on this machine"),
         (["data", "prepare", "cifar100"], "unknown data set 'cifar100'; did you mean 'cifar10'"),
         (["spaces", "check", "none"], "there is no space 'none'"),
@@ -183,6 +185,7 @@ def test_a_space_is_found_from_any_folder_and_a_path_comes_first(tmp_path):
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path):
-    done = run_cli("--debug", "spaces", "check", "none", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
+    for words in (["--debug", "spaces", "check", "none"], ["spaces", "check", "none", "--debug"]):
+        done = run_cli(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "Traceback" in done.stderr

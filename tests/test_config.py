@@ -36,12 +36,6 @@ def test_what_is_not_given_is_not_in_the_mapping():
     assert "dropout.block1" not in TrialConfig().to_dict()
 
 
-def test_the_key_ignores_the_seed_and_nothing_else():
-    config = TrialConfig(seed=1)
-    assert config.key == config.replace(seed=2).key
-    assert config.key != config.replace(width=0.5).key
-
-
 def test_derived_seeds_are_fixed_and_differ():
     assert derive_seed(0, 0) == 966410506
     seeds = {derive_seed(run, trial) for run in range(20) for trial in range(200)}

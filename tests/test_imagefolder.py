@@ -22,6 +22,12 @@ def test_a_tree_is_read_by_class_in_sorted_order(image_tree):
         assert np.array_equal(arrays.train_pixels[6], np.asarray(image))
 
 
+def test_hidden_folders_are_no_classes(image_tree):
+    root = image_tree()
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    assert read_imagefolder(root).classes == ("cat", "dog")
+
+
 def test_a_tree_becomes_a_data_set_like_any_other(image_tree):
     root = image_tree()
     data = load_dataset(TrialConfig(dataset=f"imagefolder:{root}", validation=0.5)).trial_data
@@ -88,6 +94,10 @@ def _remove(path):
         (lambda r: _remove(r / "test" / "dog"), "no image in .*dog"),
         (lambda r: (r / "test" / "emu").mkdir(), "classes that train lacks: emu"),
         (lambda r: (r / "train" / "cat" / "9.jpg").write_bytes(b"x"), "cannot decode .*9.jpg"),
+        (
+            lambda r: Image.new("I;16", (8, 8)).save(r / "train" / "dog" / "3.png"),
+            "3.png: I;16 pixels have more than 8 bits",
+        ),
         (
             lambda r: Image.new("RGB", (9, 8)).save(r / "train" / "dog" / "3.png"),
             "3.png is 9x8 pixels and .*cat.0.png 8x8",

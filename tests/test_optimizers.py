@@ -51,3 +51,16 @@ def test_the_schedule_spans_all_steps(schedule, first, highest, last):
     assert rates[0] == pytest.approx(first, abs=0.01)
     assert max(rates) == pytest.approx(highest, abs=0.02)
     assert rates[-1] <= last
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup"), [(1, 0.5), (3, 0.25), (9, 0.1), (19, 0.05), (1, 0.3)]
+)
+def test_one_cycle_runs_however_few_steps_it_rises(steps, warmup):
+    config = TrialConfig(schedule="one_cycle", optimizer="sgd", learning_rate=1.0, warmup=warmup)
+    optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+    scheduler = make_schedule(config, optimizer, steps)
+    for _ in range(steps):
+        assert 0 < optimizer.param_groups[0]["lr"] <= 1.0
+        optimizer.step()
+        scheduler.step()

@@ -38,6 +38,18 @@ def test_elsewhere_than_in_a_terminal_a_trial_is_one_plain_line(open_study, tmp_
     assert "\x1b" not in stream.getvalue()
 
 
+def test_a_closed_pipe_does_not_end_the_search(open_study, tmp_path):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            if "trial" in text:
+                raise BrokenPipeError(32, "Broken pipe")
+            return len(text)
+
+    study = open_study()
+    follow(study, tmp_path, Console(file=Closed(), width=60))
+    assert study.begun == 2
+
+
 def test_a_terminal_shows_what_is_done_running_best_and_left(open_study, tmp_path):
     stream = io.StringIO()
     follow(open_study(), tmp_path, Console(file=stream, width=120, force_terminal=True))

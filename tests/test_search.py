@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tunecnn import load_run
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
 from tunecnn.search import SearchOptions, Where, resume, search
 from tunecnn.shipped import shipped_spaces
 from tunecnn.space import SearchSpace
@@ -149,7 +149,7 @@ def test_a_resume_on_other_data_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TEXT + "constraints: [parameters <= 3]\n", "leave nothing to try"),
+        (TEXT + "constraints: [parameters <= 3]\n", "200 proposals in a row could not be tried"),
         (TEXT.replace("train_images: 200", "train_images: 2000"), "train_images is 2000, but dig"),
     ],
 )
@@ -180,6 +180,29 @@ def test_an_error_in_one_trial_is_its_own_and_the_search_goes_on(tmp_path, monke
     assert 1 <= len(failed) < 4
     assert failed["reason"].str.fullmatch(r"ValueError in test_search.py:\d+: no such luck").all()
     assert set(failed["param.width"]) == {0.2}
+
+
+def test_a_search_of_which_no_trial_can_be_trained_has_failed(tmp_path, monkeypatch):
+    def breaks(self):
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(Training, "run_epoch", breaks)
+    with pytest.raises(
+        RunError, match=r"not one of the trials could be trained; trial 0: ValueErr"
+    ):
+        begin(tmp_path)
+    assert "failed with an error | 3" in (tmp_path / "quick" / "summary.md").read_text()
+
+
+def test_paths_are_kept_so_that_a_run_can_be_resumed_from_elsewhere(
+    tmp_path, image_tree, monkeypatch
+):
+    tree = image_tree()
+    monkeypatch.chdir(tree.parent)
+    text = "epochs: 1\ntrials: 2\nparameters: {validation: 0.5, width: {choice: [0.1, 0.2]}}"
+    result = begin(tmp_path, text, Silent(raise_at=1), dataset=f"imagefolder:{tree.name}")
+    monkeypatch.chdir("/")
+    assert carry_on(result.folder).ending == "done"
 
 
 def test_running_out_of_memory_is_recorded_as_that(tmp_path, monkeypatch):

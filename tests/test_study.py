@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import metrics
+from tests.conftest import SPACE, metrics
 from tunecnn.errors import RunError
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.records import JOURNAL, read_records
@@ -131,9 +131,75 @@ def test_constraints_that_leave_nothing_are_said(open_study):
         "parameters: {width: {float: [0.5, 1.0]}}\nepochs: 1\n"
     )
     with pytest.raises(
-        RunError, match=r"proposals in a row broke the constraints \(parameters <="
+        RunError,
+        match=r"200 proposals in a row could not be tried \(the last one: breaks parameters <= 10",
     ):
         study.next_trial()
+
+
+def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open_study, tmp_path):
+    study = open_study(
+        "dataset: digits\nepochs: 1\ntrials: 3\nsampler: random\nparameters: "
+        "{width: {choice: [0.25, 1.0]}, width.conv1: {choice: [1, 32]}}\n"
+        "start: [{width: 0.25, width.conv1: 1}]\n"
+    )
+    run_out_one_epoch(study)
+    records = read_records(tmp_path)
+    assert records[0].ending == "infeasible"
+    assert "rounds to 0" in records[0].reason
+    assert sum(record.ending == "complete" for record in records) == 3
+
+
+def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):
+    text = (
+        "dataset: digits\nepochs: 1\ntrials: 2\nsampler: grid\nconstraints: "
+        "[parameters <= 100_000]\nparameters: {width: {choice: [2.0, 1.5, 0.5, 0.25]}}\n"
+    )
+    study = open_study(text)
+    first = study.next_trial()
+    study = open_study(text)  # as after a kill
+    assert study.next_trial() == first
+    finish(study, first, 0.5, epochs=1)
+    finish(study, study.next_trial(), 0.5, epochs=1)
+    assert study.finished
+    trained = [r.values["width"] for r in read_records(tmp_path) if r.ending == "complete"]
+    assert trained == [0.5, 0.25]
+
+
+def test_start_points_that_a_killed_run_had_not_queued_are_queued_on_resume(open_study, tmp_path):
+    points = "[{width: 0.5, dropout.dense: 0.1}, {width: 1.0, dropout.dense: 0.2}]"
+    text = SPACE.replace("start: [report]", f"start: {points}")
+    open_study(text)
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    second = next(i for i, line in enumerate(lines) if b'"dropout.dense":0.2' in line)
+    (tmp_path / JOURNAL).write_bytes(b"".join(lines[:second]))
+    study = open_study(text)
+    drawn = [study.next_trial().config for _ in range(2)]
+    assert [config.dropout_dense for config in drawn] == [0.1, 0.2]
+
+
+def test_epochs_of_an_interrupted_attempt_are_not_those_of_the_next(open_study, tmp_path):
+    study = open_study()
+    study.next_trial()
+    for epoch in (1, 2, 3):
+        study.report(0, metrics(epoch, 0.9))
+    study = open_study()
+    study.next_trial()
+    study.report(0, metrics(1, 0.4))
+    study.finish(0, Outcome("error", reason="ValueError"))
+    (record,) = read_records(tmp_path)
+    assert [m.val_accuracy for m in record.epochs] == [0.4]
+    assert record.attempts == 2
+
+
+def test_a_trial_that_stops_by_itself_is_complete_whatever_the_pruner_says(open_study, tmp_path):
+    study = open_study()
+    study.next_trial()
+    strong, weak = study.next_trial(), study.next_trial()
+    finish(study, strong, 0.9)
+    assert not study.report(weak.number, metrics(1, 0.1), is_last=True)
+    study.finish(weak.number, Outcome("complete", kept_epoch=1))
+    assert read_records(tmp_path)[2].state == "COMPLETE"
 
 
 def test_a_grid_is_walked_once_and_ends_by_itself(open_study, tmp_path):
@@ -202,5 +268,6 @@ def test_a_damaged_journal_is_refused_by_name(open_study, tmp_path):
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
     lines[3] = b"garbage\n"
     (tmp_path / JOURNAL).write_bytes(b"".join(lines))
-    with pytest.raises(RunError, match=r"study.journal is damaged"):
-        read_records(tmp_path)
+    for read in (lambda: read_records(tmp_path), open_study):
+        with pytest.raises(RunError, match=r"study.journal is damaged"):
+            read()

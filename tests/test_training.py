@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -129,12 +130,17 @@ def test_digits_are_learned(digits):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_no_step_of_an_epoch_waits_for_the_gpu(tiny):
-    training = Training(config(crop=1, flip=True), tiny, "cuda")
-    training.run_epoch()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for values, labels in training._batcher.training():
-            assert values.device.type == labels.device.type == "cuda"
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+def test_how_often_an_epoch_waits_for_the_gpu_does_not_depend_on_its_steps(tiny):
+    waits = {}
+    for batch_size in (48, 6):
+        training = Training(config(crop=1, flip=True, batch_size=batch_size), tiny, "cuda")
+        training.run_epoch()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                training.run_epoch()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits[batch_size] = len(caught)
+    assert waits[48] == waits[6]

@@ -97,12 +97,8 @@ class Batcher:
                 pixels = images.pixels[chosen]
             yield self._scaled(pixels), images.labels[chosen]
 
-    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation images in order, never augmented; shapes as `training`."""
-        yield from self.evaluation(self._data.validation)
-
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield any images of the same kind in order, never augmented; shapes as `training`."""
+        """Yield images in order, never augmented; shapes as `training`."""
         for start in range(0, len(images), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             yield self._scaled(images.pixels[part]), images.labels[part]

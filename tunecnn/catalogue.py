@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunecnn.errors import InputError, nearest
 
@@ -68,3 +69,11 @@ def dataset_facts(name: str) -> DatasetFacts:
         allowed = [f"{known}:PATH" if known == IMAGEFOLDER else known for known in FACTS]
         raise InputError(f"unknown data set {name!r}; {nearest(name, allowed)}")
     return FACTS[kind]
+
+
+def absolute(name: str) -> str:
+    """Make the path of an imagefolder absolute; other names stay as they are."""
+    kind, _, path = name.partition(":")
+    if kind != IMAGEFOLDER:
+        return name
+    return f"{kind}:{Path(path).expanduser().resolve()}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,11 +51,11 @@ class Device(StrEnum):
 
 @app.callback(invoke_without_command=True)
 def _global(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    context.obj = {"debug": debug}
     if version:
         from importlib.metadata import version as installed
 
@@ -107,6 +109,8 @@ def search(
     from tunecnn.shipped import find_space
     from tunecnn.space import SearchSpace
 
+    if local and (address or gpus_per_trial):
+        raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
     where = Where(local, address, cpus_per_trial, gpus_per_trial)
     options = SearchOptions(data_dir, runs_dir, name, where)
     listening = _listening(quiet=quiet, json_lines=json_lines)
@@ -128,7 +132,7 @@ def search(
         _warn(checked)
         text = path.read_text(encoding="utf-8-sig")
         result = begin_search(checked, text, changed, options, listening)
-    _print_result(result.folder, result.ending, quiet=quiet, json_lines=json_lines)
+    _print_result(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
     if result.ending == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
@@ -142,8 +146,8 @@ def summarize(
     from tunecnn.render import write_summary
     from tunecnn.runs import load_run
 
-    write_summary(load_run(run))
-    _print_result(run, "summarized", quiet=False, json_lines=json_lines)
+    summary = write_summary(load_run(run))
+    _print_result(run, "summarized", summary, quiet=False, json_lines=json_lines)
 
 
 @app.command()
@@ -151,9 +155,15 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="A config file, such as a run's configs/trial-00003.yaml.")
     ] = None,
-    architecture: Annotated[str, typer.Option(help="model1, model2 or proposed.")] = "proposed",
-    dataset: Annotated[str, typer.Option(help="Data set: see `tunecnn data list`.")] = "digits",
-    recipe: Annotated[str, typer.Option(help="fast, or the report's own: report.")] = "fast",
+    architecture: Annotated[
+        str | None, typer.Option(help="model1, model2 or proposed. Default: proposed.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="See `tunecnn data list`. Default: digits.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="fast, or the report's own: report. Default: fast.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a setting: --set dropout.block1=0.1; repeatable."),
@@ -169,16 +179,23 @@ def train(
     json_lines: Json = False,
 ) -> None:
     """Train one configuration, from a file or from options, and print each epoch."""
+    from tunecnn.catalogue import absolute
     from tunecnn.config import TrialConfig
     from tunecnn.config_file import parse_settings, read_config
     from tunecnn.recipes import make_config
 
     changes: dict[str, Any] = parse_settings(set_ or [])
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+    if config is not None and (architecture or dataset or recipe):
+        raise InputError(
+            "--config has its own architecture, data set and recipe; change one with --set"
+        )
     if config is not None:
         settings = TrialConfig.from_dict({**read_config(config).to_dict(), **changes})
     else:
-        settings = make_config(recipe, architecture, dataset, **changes)
+        settings = make_config(
+            recipe or "fast", architecture or "proposed", absolute(dataset or "digits"), **changes
+        )
     _train(settings, data_dir, device, threads, out, json_lines=json_lines)
 
 
@@ -287,16 +304,12 @@ def _listening(*, quiet: bool, json_lines: bool) -> Any:
     return open_progress
 
 
-def _print_result(folder: Path, ending: str, *, quiet: bool, json_lines: bool) -> None:
-    from tunecnn.progress import trial_facts
-    from tunecnn.runs import load_run
-    from tunecnn.summary import summarize as summarize_run
-
-    run = load_run(folder)
-    summary = summarize_run(run)
+def _print_result(
+    folder: Path, ending: str, summary: Any, *, quiet: bool, json_lines: bool
+) -> None:
     path = folder / "summary.md"
     if json_lines:
-        best = trial_facts(run.record(summary.best.trial)) if summary.best else None
+        best = dataclasses.asdict(summary.best) if summary.best else None
         print(json.dumps({"event": ending, "run": str(folder), "best": best,
                           "summary": str(path)}))  # fmt: skip
         return
@@ -364,18 +377,19 @@ def _train(
 def main() -> None:
     """Run the command line, and turn errors into one message and an exit code."""
     debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        code = app(prog_name="tunecnn", standalone_mode=False)
+        code = app(words, prog_name="tunecnn", standalone_mode=False)
     except TunecnnError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Exception as error:
         # A wrong word on the command line; typer does not export the class of these errors.
-        if debug or not hasattr(error, "show"):
+        if not hasattr(error, "show"):
             raise
         error.show()
         sys.exit(InputError.exit_code)

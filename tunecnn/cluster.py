@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,16 +16,16 @@ from typing import Any
 
 import ray
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
 
 _KNOCK_SECONDS = 5.0
 
 # Ray reads these when it is imported or started; a user who has set one keeps his own.
 QUIET = {
-    "RAY_AUTH_MODE": "disabled",  # a local cluster listens on this machine only
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # the old reporter can be silenced
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, beside the study
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way
@@ -88,6 +89,7 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
 
     Raises:
         InputError: if the cluster cannot be reached, or no node of it can hold one trial.
+        RunError: if Ray cannot be started here.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -104,6 +106,10 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
 
 def _start(address: str | None) -> None:
     local = address in (None, "local")
+    if local and "RAY_AUTH_MODE" not in os.environ:
+        # Ray listens on every interface, and whoever reaches it can run code here.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         if address is not None and not local:
             _knock(address)
@@ -114,6 +120,8 @@ def _start(address: str | None) -> None:
             log_to_driver=False,
         )
     except (OSError, RuntimeError, ValueError) as error:
+        if local:
+            raise RunError(f"Ray cannot be started on this machine: {error}") from error
         raise InputError(f"the Ray cluster at {address!r} cannot be reached: {error}") from error
 
 

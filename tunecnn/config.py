@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tunecnn.architectures import Design, design_parameters, make_design
+from tunecnn.architectures import Design, make_design
 from tunecnn.catalogue import dataset_facts
 from tunecnn.errors import InputError, nearest
 
@@ -157,16 +156,6 @@ class TrialConfig:
         """
         return cls(**{field_name(name): value for name, value in values.items()})
 
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed, checked again."""
-        return dataclasses.replace(self, **changes)
-
-    @property
-    def key(self) -> str:
-        """Sixteen hexadecimal digits that two configs share if they agree in all but the seed."""
-        values = {name: value for name, value in self.to_dict().items() if name != "seed"}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
 
 def dotted(name: str) -> str:
     """Write a field of `TrialConfig` as space files do: `dropout_block1` -> `dropout.block1`."""
@@ -184,11 +173,6 @@ def field_name(name: str) -> str:
     if name in _UNDOTTED:
         return _UNDOTTED[name]
     raise InputError(f"unknown setting {name!r}; {nearest(name, map(dotted, _FIELDS))}")
-
-
-def model_parameter_names(architecture: str) -> tuple[str, ...]:
-    """Return the dotted names of the free model parameters that an architecture has."""
-    return tuple(design_parameters(architecture))
 
 
 def derive_seed(*parts: int) -> int:

@@ -38,5 +38,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Scalar]:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
             raise InputError(f"--set {text}: write it as name=value")
-        settings[name.strip()] = parse_document(value, f"--set {text}").value
+        document = parse_document(value, f"--set {text}")
+        if document.mistakes:
+            raise document.error(document.mistakes)
+        settings[name.strip()] = document.value
     return settings

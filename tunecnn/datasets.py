@@ -60,12 +60,13 @@ def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool
         InputError: if it is unknown, not there, or not intact.
     """
     dataset_facts(name)
-    folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    folder = Path(data_dir) if data_dir is not None else default_data_dir()
+    folder = folder.expanduser()
     kind, _, path = name.partition(":")
     if kind == IMAGEFOLDER:
         from tunecnn.imagefolder import read_imagefolder
 
-        return read_imagefolder(Path(path), cache_dir=default_data_dir())
+        return read_imagefolder(Path(path), cache_dir=folder)
     if name == "digits":
         return _read_digits()
     from tunecnn.downloads import read_published

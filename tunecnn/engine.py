@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,13 @@ class Worker(tune.Trainable):
         from tunecnn.batches import to_device
 
         torch.set_num_threads(threads)
-        gpu = bool(ray.get_gpu_ids()) and torch.cuda.is_available()
+        assigned = bool(ray.get_gpu_ids())
+        gpu = assigned and torch.cuda.is_available()
+        if assigned and not gpu and Path("/dev/nvidia0").exists():
+            raise RuntimeError(
+                f"Error: torch {torch.__version__} on {platform.node()} cannot use the GPU that "
+                "this trial was given; install a build of torch for its driver"
+            )
         self._device = torch.device("cuda" if gpu else "cpu")
         self._data = to_device(data, self._device)
         self._begin(config)
@@ -179,8 +186,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         number = trial.config["trial"]["number"]
         if number not in self._recorder.running:
             return  # it had ended; only its actor was left
-        text = str(trial.get_error() or "its worker died")
-        self._recorder.worker_died(number, text.strip().splitlines()[-1], MAX_ATTEMPTS)
+        self._recorder.worker_died(number, _reason(trial), MAX_ATTEMPTS)
 
 
 class _Housekeeping(_NotSaved, Callback):
@@ -209,6 +215,17 @@ class _StopWhenFailed(_NotSaved, Stopper):
 
     def stop_all(self) -> bool:
         return self._recorder.failure is not None
+
+
+def _reason(trial: Any) -> str:
+    """Find the line of Ray's error that says why a worker died; its last one seldom does."""
+    # `get_error` looks where Tune copies this file now and then; here it is as it was written.
+    try:
+        lines = Path(trial.error_file or "").read_text(encoding="utf-8").strip().splitlines()
+    except OSError:
+        return "its worker died"
+    telling = [line for line in lines if "Worker exit detail" in line or "Error: " in line]
+    return " ".join((telling or lines)[-1].split())[:500]
 
 
 def _trial_name(trial: Any) -> str:

@@ -52,7 +52,7 @@ def _scan(folder: Path) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
                 f"imagefolder: {folder} has no folder {part!r}; "
                 "the layout is {train,test}/<class>/*, with images in each class"
             )
-    classes = tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir()))
+    classes = tuple(sorted(_class_names(folder / "train")))
     if len(classes) < 2:
         raise InputError(
             f"imagefolder: {folder / 'train'} has {len(classes)} class folders, and at least 2 "
@@ -70,13 +70,17 @@ def _scan(folder: Path) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
             if not found:
                 raise InputError(f"imagefolder: no image in {place}")
             files[part].append(found)
-    extra = {path.name for path in (folder / "test").iterdir() if path.is_dir()} - set(classes)
+    extra = _class_names(folder / "test") - set(classes)
     if extra:
         raise InputError(
             f"imagefolder: {folder / 'test'} has classes that train lacks: "
             f"{', '.join(sorted(extra))}"
         )
     return classes, files
+
+
+def _class_names(part: Path) -> set[str]:
+    return {path.name for path in part.iterdir() if path.is_dir() and path.name[0] != "."}
 
 
 def _tree_state(folder: Path, classes: Sequence[str], files: dict[str, list[list[Path]]]) -> str:
@@ -185,6 +189,8 @@ def _decode_chunk(paths: Sequence[Path]) -> tuple[list[Pixels], list[str]]:
     for path in paths:
         try:
             with Image.open(path) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(f"{image.mode} pixels have more than 8 bits")
                 grey = image.mode in ("1", "L")
                 array = np.asarray(image.convert("L" if grey else "RGB"))
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a bad file

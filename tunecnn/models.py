@@ -15,6 +15,7 @@ from tunecnn.architectures import (
     make_design,
 )
 from tunecnn.config import TrialConfig, dotted, field_name
+from tunecnn.errors import InputError, nearest
 
 
 class ConvNet(nn.Module):
@@ -133,8 +134,10 @@ def build_model(
         InputError: for an unknown architecture or parameter, a width below 1, a dropout outside
             [0, 1), or an input too small to pool.
     """
-    design = _design(architecture, params)  # refuses an unknown architecture
-    del design
+    if architecture not in _CLASSES:
+        raise InputError(
+            f"unknown architecture {architecture!r}; {nearest(architecture, _CLASSES)}"
+        )
     return _CLASSES[architecture](input_shape, classes, **params)
 
 

@@ -111,11 +111,13 @@ def make_schedule(config: TrialConfig, optimizer: Optimizer, steps: int) -> LRSc
         steps: optimizer steps of the whole training.
     """
     if config.schedule == "one_cycle":
+        total = steps + 1  # the scheduler is also advanced after the last step
+        rising = max(config.warmup * total - 1, 1e-3)  # OneCycleLR divides by it
         return OneCycleLR(
             optimizer,
             max_lr=config.learning_rate,
-            total_steps=steps + 1,  # the scheduler is also advanced after the last step
-            pct_start=config.warmup,
+            total_steps=total,
+            pct_start=(rising + 1) / total,
             cycle_momentum=False,
         )
     if config.schedule == "cosine":

@@ -102,7 +102,7 @@ class IntParameter(Part):
 
 
 class ChoiceParameter(Part):
-    """One of some values, all of one kind: numbers, words, or true and false."""
+    """One of some values: numbers, words, true or false."""
 
     options: tuple[Plain, ...] = Field(alias="choice")
     role: Role = "scientific"

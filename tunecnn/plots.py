@@ -65,7 +65,7 @@ def curves(run: Run) -> Figure:
                 linewidth=2.2, label=f"{name} (trial {trial})",
             )  # fmt: skip
     axes.plot([], [], color=COMPLETE, alpha=0.6, label="trained to the end")
-    axes.plot([], [], color=STOPPED, label="stopped early")
+    axes.plot([], [], color=STOPPED, label="not trained to the end")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(axes)
@@ -155,8 +155,7 @@ def _figure(title: str) -> tuple[Figure, Axes]:
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    complete = trials["state"] == "COMPLETE"
-    return trials[complete], trials[~complete]
+    return trials[trials["ending"] == "complete"], trials[trials["ending"] == "pruned"]
 
 
 def _scatter(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -48,7 +48,6 @@ class Progress:
         self._quiet = quiet or json_lines
         self._began = time.monotonic()
         self._before = study.begun
-        self._epochs: dict[int, EpochMetrics] = {}
         self._best: tuple[float, int] | None = None
         for number in range(study.drawn):
             self._note(study.record(number))
@@ -79,30 +78,35 @@ class Progress:
 
     def epoch(self, number: int, metrics: EpochMetrics) -> None:
         """Take note of an epoch of a trial."""
-        self._epochs[number] = metrics
         self.tick()
 
     def ended(self, record: TrialRecord) -> None:
         """Print a line for a trial that has ended."""
-        self._epochs.pop(record.number, None)
         self._note(record)
         if self._json:
-            print(json.dumps({"event": "trial", **trial_facts(record)}), flush=True)
+            self._say(lambda: print(_json_line(record), flush=True))
         elif not self._quiet:
-            self._console.print(self._line(record), soft_wrap=True)
+            self._say(lambda: self._console.print(self._line(record), soft_wrap=True))
         self.tick()
 
     def interrupted(self, number: int, reason: str) -> None:
         """Print that a trial went back into the queue."""
-        self._epochs.pop(number, None)
         if not self._quiet:
             text = f"trial {number} will be tried again: {reason}"
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._say(lambda: self._console.print(text, highlight=False, soft_wrap=True))
 
     def tick(self) -> None:
         """Refresh the live line."""
-        if self._live is not None:
-            self._live.update(Text(self._status()), refresh=True)
+        live = self._live
+        if live is not None:
+            self._say(lambda: live.update(Text(self._status()), refresh=True))
+
+    def _say(self, say: Callable[[], None]) -> None:
+        """Print, unless nobody listens any more: that is no reason to end a search."""
+        try:
+            say()
+        except (OSError, SystemExit):  # rich answers a closed pipe with the latter
+            self._quiet, self._json, self._live = True, False, None
 
     def _note(self, record: TrialRecord) -> None:
         if record.state == "COMPLETE" and record.kept is not None:
@@ -142,9 +146,9 @@ class Progress:
         return ", ".join(parts)
 
 
-def trial_facts(record: TrialRecord) -> dict[str, Any]:
-    """Return what JSON output says of a trial."""
-    return {
+def _json_line(record: TrialRecord) -> str:
+    facts = {
+        "event": "trial",
         "trial": record.number,
         "state": record.state,
         "ending": record.ending,
@@ -154,6 +158,7 @@ def trial_facts(record: TrialRecord) -> dict[str, Any]:
         "parameters": record.parameters,
         "values": dict(record.values),
     }
+    return json.dumps(facts)
 
 
 def _short(value: Scalar) -> str:

@@ -54,11 +54,9 @@ class Recorder:
         self._weights_dir = weights_dir
         self._listener = listener
         self._placed: set[int] = set()
-        self._kept: dict[int, float] = {
-            number: kept.val_accuracy
-            for number in _kept_numbers(weights_dir)
-            if (kept := study.record(number).kept) is not None
-        }
+        self._kept = {number for number in _kept_numbers(weights_dir)
+                      if study.record(number).state == "COMPLETE"}  # fmt: skip
+        self._deaths = 0
         self.failure: TunecnnError | None = None
 
     @property
@@ -75,12 +73,21 @@ class Recorder:
 
     def report(self, number: int, report: Report) -> bool:
         """Take in what a worker says of a trial; return whether the trial is to go on."""
+        if number not in self.running:
+            return False
         return bool(self._guard(lambda: self._report(number, report)))
 
     def worker_died(self, number: int, reason: str, max_attempts: int) -> None:
-        """Put a trial back into the queue, or give it up after so many times."""
+        """Put a trial back into the queue, or give it up after so many times.
+
+        If workers die and not one has ever reported an epoch, something is wrong with the
+        cluster and not with the trials: then the search ends.
+        """
 
         def retry_or_fail() -> None:
+            self._deaths += 1
+            if self._deaths >= max_attempts and not self._placed:
+                raise RunError(f"{self._deaths} workers died before their first epoch: {reason}")
             if self._study.count_failure(number) < max_attempts:
                 self._study.requeue(number)
                 self._placed.discard(number)
@@ -99,7 +106,8 @@ class Recorder:
             self._study.place(number, report.node, report.device)
             self._placed.add(number)
         for metrics in report.epochs:
-            pruned = self._study.report(number, metrics)
+            is_last = report.outcome is not None and metrics == report.epochs[-1]
+            pruned = self._study.report(number, metrics, is_last=is_last)
             self._listener.epoch(number, metrics)
             if pruned:
                 self._listener.ended(self._study.record(number))
@@ -109,21 +117,21 @@ class Recorder:
         return report.outcome is None
 
     def _finish(self, number: int, outcome: Outcome) -> None:
+        # Weights first: a trial that is told complete is not trained again.
+        if outcome.weights is not None:
+            write_atomically(weights_path(self._weights_dir, number), outcome.weights)
         self._study.finish(number, outcome)
         record = self._study.record(number)
-        if outcome.weights is not None and record.kept is not None:
-            self._keep(number, record.kept.val_accuracy, outcome.weights)
+        if record.state == "COMPLETE":
+            self._kept.add(number)
+            self._drop_all_but_the_best()
         self._listener.ended(record)
 
-    def _keep(self, number: int, val_accuracy: float, weights: bytes) -> None:
-        """Keep the weights of the best few trials, and those of no other."""
-        self._kept[number] = val_accuracy
-        best = sorted(self._kept, key=lambda n: (-self._kept[n], n))[:KEEP_WEIGHTS]
-        if number in best:
-            write_atomically(weights_path(self._weights_dir, number), weights)
-        for other in set(self._kept) - set(best):
-            del self._kept[other]
-            weights_path(self._weights_dir, other).unlink(missing_ok=True)
+    def _drop_all_but_the_best(self) -> None:
+        ranked = sorted(map(self._study.record, self._kept), key=lambda record: record.rank)
+        for record in ranked[KEEP_WEIGHTS:]:
+            self._kept.discard(record.number)
+            weights_path(self._weights_dir, record.number).unlink(missing_ok=True)
 
     def _guard(self, action: Callable[[], T]) -> T | None:
         """Do something to the study; if that fails the run is over, but not lost."""

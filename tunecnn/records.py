@@ -6,7 +6,6 @@ With `tunecnn.study` this is all that imports optuna.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class TrialRecord:
         values: the searched parameters, by dotted name; empty before the trial was drawn.
         config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
         parameters: trainable numbers in its network; None before the trial was drawn.
-        epochs: figures of each epoch that was reported.
+        epochs: figures of each epoch that its last attempt reported, in order.
         kept_epoch: the epoch whose weights a complete trial keeps.
         ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `error`, or
             empty for a trial that has not ended.
@@ -64,6 +63,12 @@ class TrialRecord:
     device: str
     started: datetime | None
     ended: datetime | None
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """Sorts complete trials, the best first: validation accuracy, then loss, then number."""
+        assert self.kept is not None
+        return -self.kept.val_accuracy, self.kept.val_loss, self.number
 
     @property
     def kept(self) -> EpochMetrics | None:
@@ -105,21 +110,30 @@ def _read_study(folder: Path) -> optuna.Study:
     journal = folder / JOURNAL
     if not journal.is_file():
         raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
+    with open_journal(journal) as storage:
+        return optuna.load_study(study_name=STUDY_NAME, storage=storage)
+
+
+@contextlib.contextmanager
+def open_journal(journal: Path) -> Iterator[JournalStorage]:
+    """Open a journal, to make or load its study.
+
+    Raises:
+        RunError: if it is damaged.
+    """
     try:
         with quiet_optuna():
-            storage = JournalStorage(JournalFileBackend(str(journal)))
-            return optuna.load_study(study_name=STUDY_NAME, storage=storage)
-    except (ValueError, KeyError, json.JSONDecodeError) as error:
+            yield JournalStorage(JournalFileBackend(str(journal)))
+    except (ValueError, KeyError) as error:  # what Optuna raises for a line that it cannot read
         raise RunError(f"{journal} is damaged: {error}") from error
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
     """Translate one of Optuna's trials."""
     attrs = trial.user_attrs
-    epochs = sorted(
-        (EpochMetrics.from_dict(value) for name, value in attrs.items() if name[:6] == "epoch:"),
-        key=lambda metrics: metrics.epoch,
-    )
+    prefix = epoch_key(attrs.get("attempts", 0), "")  # an interrupted attempt left others
+    reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs if name.startswith(prefix)]
+    epochs = sorted(reported, key=lambda metrics: metrics.epoch)
     where = attrs.get("where", {})
     return TrialRecord(
         number=trial.number,
@@ -137,6 +151,11 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )
+
+
+def epoch_key(attempt: int, epoch: int | str) -> str:
+    """Return the name under which the figures of an epoch are kept."""
+    return f"epoch:{attempt}:{epoch}"
 
 
 def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:

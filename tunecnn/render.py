@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,12 +18,8 @@ from tunecnn.summary import Summary, config_path, summarize
 _DPI = 120
 
 
-def write_summary(run: Run) -> Path:
-    """Write a run's summary, and everything derived that it names, into the run's folder.
-
-    Returns:
-        The path of `summary.md`.
-    """
+def write_summary(run: Run) -> Summary:
+    """Write a run's summary, and everything derived that it names, into the run's folder."""
     summary = summarize(run)
     pictures = {name: _png(run, name) for name in FIGURES}
     for name, png in pictures.items():
@@ -33,15 +28,14 @@ def write_summary(run: Run) -> Path:
     write_atomically(run.path / "epochs.parquet", _parquet(run.epochs))
     for line in summary.top:
         write_atomically(config_path(run, line.trial), _yaml(run.config(line.trial).to_dict()))
-    path = run.path / "summary.md"
     links = {name: f"figures/{name}.png" for name in pictures}
-    write_atomically(path, render_markdown(summary, links))
+    write_atomically(run.path / "summary.md", render_markdown(summary, links))
     embedded = {
         name: f"data:image/png;base64,{base64.b64encode(png).decode()}"
         for name, png in pictures.items()
     }
     write_atomically(run.path / "summary.html", render_html(summary, embedded))
-    return path
+    return summary
 
 
 def render_markdown(summary: Summary, figures: dict[str, str]) -> str:

@@ -38,7 +38,6 @@ class RunFolder:
         space_file: the space as it was given.
         info_file: what is not in the study: commands, data, versions, hardware, times.
         weights: folder of the best trials' weights.
-        figures: folder of the summary's pictures.
         ray: folder of Ray's own files, which may be deleted.
     """
 
@@ -47,7 +46,6 @@ class RunFolder:
         self.space_file = path / "space.yaml"
         self.info_file = path / "run.json"
         self.weights = path / "checkpoints"
-        self.figures = path / "figures"
         self.ray = path / "ray"
 
     @classmethod
@@ -175,8 +173,10 @@ class Run:
 
     @cached_property
     def report_trial(self) -> pd.Series | None:
-        """The row of the first trial with the report's design; None if there is none."""
+        """The row of the first trial with the report's design in this recipe; None without one."""
         report = self.space.report_point()
+        if self.space.departures():
+            return None
         for record in self._records:
             if report and record.values and dict(record.values) == report:
                 return self.trials.loc[self.trials["trial"] == record.number].iloc[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 import sys
@@ -13,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunecnn.architectures import layers
-from tunecnn.catalogue import IMAGEFOLDER
+from tunecnn.catalogue import IMAGEFOLDER, absolute
 from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
 from tunecnn.images import Dataset
 from tunecnn.recorder import Listener, Recorder
 from tunecnn.runs import RunFolder, load_run, now, versions
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
+from tunecnn.summary import Summary
 
 if TYPE_CHECKING:
     from tunecnn.cluster import Resources
@@ -67,10 +69,11 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """How a search ended, and the folder of its run."""
+    """The folder of a search's run, how the search ended, and what the run says."""
 
     folder: Path
     ending: Ending
+    summary: Summary
 
 
 Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
@@ -97,13 +100,17 @@ def search(
         InputError: if something given cannot be used; then nothing was written.
         RunError: if the run could not go on; it can be resumed.
     """
-    dataset = load_dataset(space.config({}), options.data_dir)
+    # A resumed run may be started in another folder.
+    space = space.override(dataset=absolute(space.dataset))
+    overrides = {**overrides, "dataset": space.dataset}
+    data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
+    dataset = load_dataset(space.config({}), data_dir)
     _check_input(space, dataset)
     info = {
         "schema": 1,
         "space": space.name,
         "overrides": overrides,
-        "data_dir": str(options.data_dir) if options.data_dir else None,
+        "data_dir": str(data_dir) if data_dir else None,
         "dataset": dataset.record(),
         "processor": _processor(),
         "test_looks": [],
@@ -193,32 +200,39 @@ def _session(
         study = Study(folder.path, space, data.input_shape, len(data.classes))
         try:
             with listening(study, folder.path) as listener:
-                recorder = Recorder(study, folder.weights, listener)
-                run_trials(recorder)
+                run_trials(Recorder(study, folder.weights, listener))
         except KeyboardInterrupt:
             pass
-        finally:
-            study.requeue_running()
-            ending: Ending = "done" if study.finished else "interrupted"
-            session |= {"ended": now(), "ending": ending}
-            folder.write_info(info)
-            _write_summary(folder)
-    return SearchResult(folder.path, ending)
+        except RunError:
+            # It is said whatever becomes of this; on a full disk, nothing does.
+            with contextlib.suppress(OSError):
+                _end_session(folder, study, info)
+            raise
+        summary = _end_session(folder, study, info)
+    if study.finished and not summary.trained:
+        raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
+    return SearchResult(folder.path, "done" if study.finished else "interrupted", summary)
 
 
-def _write_summary(folder: RunFolder) -> None:
+def _end_session(folder: RunFolder, study: Study, info: dict[str, Any]) -> Summary:
+    """Put what is under way back into the queue, and write down how the run stands."""
     from tunecnn.render import write_summary
 
-    write_summary(load_run(folder.path))
+    study.requeue_running()
+    info["sessions"][-1] |= {"ended": now(), "ending": "done" if study.finished else "interrupted"}
+    folder.write_info(info)
+    return write_summary(load_run(folder.path))
+
+
+def _first_failure(summary: Summary) -> str:
+    number, reason = next(iter(summary.failures.items()))
+    return f"trial {number}: {reason}"
 
 
 def _check_input(space: SearchSpace, dataset: Dataset) -> None:
     """Refuse a space whose networks cannot take the data set's images."""
     data = dataset.trial_data
-    architectures = [space.architecture]
-    if "architecture" in space.parameters:
-        architectures = [str(name) for name in space.parameters["architecture"].ends()]
-    for architecture in architectures:
+    for architecture in space.architectures:
         design = TrialConfig(architecture=architecture).design()
         try:
             layers(design, data.input_shape, len(data.classes))

@@ -237,6 +237,26 @@ class SearchSpace(Part):
         report = {**config.to_dict(), **design_parameters(self.architecture)}
         return {name: report[name] for name in self.searched if name in report}
 
+    def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
+        """Return where the constants depart from the report's design: its value, and theirs.
+
+        A space with departures does not contain the report's design.
+        """
+        report = design_parameters(self.architecture)
+        return {
+            name: (report[name], parameter.value)
+            for name, parameter in self.parameters.items()
+            if isinstance(parameter, Constant)
+            and name in report
+            and parameter.value != report[name]
+        }
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The architectures that a trial may have."""
+        searched = self.parameters.get("architecture")
+        return tuple(map(str, searched.ends())) if searched else (self.architecture,)
+
     def start_points(self) -> list[dict[str, Scalar]]:
         """Return the start points as values of (some of) the searched parameters."""
         return [self.report_point() if point == "report" else dict(point) for point in self.start]
@@ -300,10 +320,6 @@ def _rung_mistakes(space: SearchSpace) -> list[Mistake]:
 
 
 def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
-    searched_architecture = space.parameters.get("architecture")
-    architectures = (
-        searched_architecture.ends() if searched_architecture else (space.architecture,)
-    )
     for name, parameter in space.parameters.items():
         place: Place = ("parameters", name)
         try:
@@ -313,7 +329,7 @@ def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
             continue
         if dotted(field) != name:
             yield Mistake(place, f"is written {dotted(field)!r} in a space")
-        elif field in _OWN_KEYS:
+        elif field in _OWN_KEYS or (name == "architecture" and isinstance(parameter, Constant)):
             yield Mistake(place, f"is a key of the space itself, not a parameter: {name}: ...")
         elif field in _NOT_SEARCHED and not isinstance(parameter, Constant):
             yield Mistake(place, "must be the same for all trials: give one plain value")
@@ -321,7 +337,7 @@ def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
             yield Mistake(place, f"is one of {', '.join(CHOICES[field])}: use choice")
         else:
             for value in parameter.ends():
-                for architecture in architectures:
+                for architecture in space.architectures:
                     try:
                         own = {} if name == "architecture" else {"architecture": architecture}
                         TrialConfig.from_dict({**own, name: value})
@@ -333,6 +349,12 @@ def _start_mistakes(space: SearchSpace) -> Iterator[Mistake]:
     searched = space.searched
     for i, point in enumerate(space.start):
         place: Place = ("start", i)
+        if point == "report":
+            for name, (report, fixed) in space.departures().items():
+                text = (
+                    f"the report's design has {name} = {report}, but the space fixes it at {fixed}"
+                )
+                yield Mistake(place, text)
         values = space.report_point() if point == "report" else point
         for name, value in values.items():
             if name not in searched:
@@ -356,6 +378,8 @@ def _explain(details: ErrorDetails) -> Mistake:
     if kind == "extra_forbidden":
         known = SearchSpace.model_fields if len(place) == 1 else ("step", "log", "role")
         return Mistake(place, f"unknown key; {nearest(place[-1], known)}")
+    if kind == "missing":  # the second of two bounds
+        return Mistake(place[:-1], in_words(details))
     if kind == "kind":
         return Mistake(place, f"{details['msg']}, not {details['input']!r}")
     return Mistake(place, in_words(details))

@@ -93,7 +93,7 @@ def parse_document(text: str, source: str) -> Document:
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{source}: is not YAML: {error}") from error
     if node is None:
-        raise InputError(f"{source}: is empty; a space is a mapping with name, epochs, ...")
+        raise InputError(f"{source}: is empty")
     document.value = _Reader(yaml, document).read(node, ())
     return document
 

@@ -79,7 +79,7 @@ class Constraint(Part):
         Raises:
             InputError: if it is none.
         """
-        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([\d_]+(?:\.\d+)?(?:e\d+)?)\s*", text)
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*", text)
         if not match or match[1] not in _QUANTITIES:
             raise InputError(
                 f"{text!r} is no constraint; write one like 'parameters <= 3_000_000', with "
@@ -125,6 +125,8 @@ def in_words(details: ErrorDetails) -> str:
     """Put one of pydantic's errors into our words, with the value that was given."""
     if details["type"] == "tunecnn":
         return details["msg"]
+    if details["type"] in ("missing", "tuple_type", "too_long"):
+        return f"must be two values, [low, high], not {details['input']!r}"
     text = details["msg"].removeprefix("Input ").replace("should be", "must be")
     text = text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
     return f"{text}, not {details['input']!r}"

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -21,16 +22,23 @@ from optuna.distributions import (
 )
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.architectures import InputShape, count_parameters
 from tunecnn.config import Scalar, TrialConfig, derive_seed
-from tunecnn.errors import RunError
+from tunecnn.errors import InputError, RunError
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
-from tunecnn.records import JOURNAL, STUDY_NAME, TrialRecord, clean, quiet_optuna, to_record
+from tunecnn.records import (
+    JOURNAL,
+    STUDY_NAME,
+    TrialRecord,
+    clean,
+    epoch_key,
+    open_journal,
+    quiet_optuna,
+    to_record,
+)
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import Grid, Halving, Median, RandomSearch, Tpe
 
@@ -66,8 +74,7 @@ class Study:
         # A killed writer may have left these; the run's own lock says that there is no other.
         Path(f"{journal}.lock").unlink(missing_ok=True)
         self.dropped_line = _drop_torn_line(journal)
-        self._storage = JournalStorage(JournalFileBackend(str(journal)))
-        with quiet_optuna():
+        with open_journal(journal) as self._storage:
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=self._storage,
@@ -78,8 +85,8 @@ class Study:
         self._study.sampler = _sampler(space, len(self._trials()))
         self._running: dict[int, optuna.Trial] = {}
         self._requeue_interrupted()
-        if not self._trials():
-            self._enqueue_start()
+        self._enqueue_start()
+        self._grid = _grid(space) if isinstance(space.sampler, Grid) else None
 
     def next_trial(self) -> Trial | None:
         """Draw the next trial, or return None when as many as were asked for are under way.
@@ -100,30 +107,30 @@ class Study:
                 self._running[trial.number] = drawn
                 self._count(trial.number, "attempts")
                 return trial
-        constraints = ", ".join(map(str, self.space.constraints))
+        last = self.record(self.drawn - 1).reason
         raise RunError(
-            f"{_MAX_REDRAWS} proposals in a row broke the constraints ({constraints}): they leave "
-            "nothing to try; widen them or the space"
+            f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
+            "the space or its constraints"
         )
 
     def place(self, number: int, node: str, device: str) -> None:
         """Note on which machine and device a trial is being trained."""
         self._running[number].set_user_attr("where", {"node": node, "device": device})
 
-    def report(self, number: int, metrics: EpochMetrics) -> bool:
+    def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
         """Record an epoch; return whether the trial is to be pruned, in which case it has ended.
 
-        What an earlier attempt had reported, before it was interrupted, is not judged again. The
-        report's design is never pruned when it is a start point: all others are held against it.
+        What an earlier attempt had reported, before it was interrupted, is not judged again, nor
+        is the last epoch of a trial. The report's design is never pruned when it is a start
+        point: all others are held against it.
         """
         trial = self._running[number]
-        seen = {int(name.partition(":")[2]) for name in trial.user_attrs if name[:6] == "epoch:"}
-        trial.set_user_attr(f"epoch:{metrics.epoch}", metrics.to_dict())
-        if metrics.diverged or metrics.epoch in seen:
+        attrs = trial.user_attrs
+        trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), metrics.to_dict())
+        if metrics.diverged or metrics.epoch in self._trials()[number].intermediate_values:
             return False
         trial.report(metrics.val_accuracy, metrics.epoch)
-        last = metrics.epoch >= self.space.epochs
-        if not trial.should_prune() or last or "protected" in trial.user_attrs:
+        if not trial.should_prune() or is_last or "protected" in attrs:
             return False
         reason = f"stopped after epoch {metrics.epoch} by the pruner"
         self._end(number, TrialState.PRUNED, "pruned", reason)
@@ -195,10 +202,30 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def _grid_is_done(self) -> bool:
-        if not isinstance(self.space.sampler, Grid):
-            return False
+        """Put the next point of a grid into the queue if it is empty; tell if there is none."""
         waiting = (TrialState.WAITING,)
-        return not self._study.get_trials(deepcopy=False, states=waiting)
+        if self._grid is None or self._study.get_trials(deepcopy=False, states=waiting):
+            return False
+        seen = self._enqueued()
+        for point in self._grid:
+            if point not in seen:
+                self._enqueue(point)
+                return False
+        return True
+
+    def _enqueue_start(self) -> None:
+        """Put the start points into the queue that are not there yet."""
+        for point in self.space.start_points()[: self.space.trials]:
+            if point not in self._enqueued():
+                self._enqueue(point)
+
+    def _enqueue(self, point: dict[str, Scalar]) -> None:
+        is_report = "report" in self.space.start and point == self.space.report_point()
+        with quiet_optuna():
+            self._study.enqueue_trial(point, user_attrs={"protected": True} if is_report else {})
+
+    def _enqueued(self) -> list[Any]:
+        return [trial.system_attrs.get("fixed_params") for trial in self._trials()]
 
     def _count(self, number: int, name: str) -> int:
         trial = self._running[number]
@@ -208,12 +235,18 @@ class Study:
 
     def _prepare(self, drawn: optuna.Trial) -> Trial | None:
         """Give a drawn trial its config, or end it if it breaks a constraint."""
-        config = self.space.config(clean(drawn.params), drawn.number)
-        if "config" in drawn.user_attrs:  # an interrupted one, which was checked the first time
-            return Trial(drawn.number, config)
+        attrs = drawn.user_attrs
+        if "config" in attrs:  # an interrupted one, which was checked the first time
+            return Trial(drawn.number, TrialConfig.from_dict(attrs["config"]))
         size = (self._input_shape, self._classes)
+        try:
+            config = self.space.config(clean(drawn.params), drawn.number)
+            parameters = count_parameters(config.design(), *size)
+        except InputError as error:  # values that are allowed one by one, but not together
+            self._infeasible(drawn, str(error))
+            return None
         drawn.set_user_attr("config", config.to_dict())
-        drawn.set_user_attr("parameters", count_parameters(config.design(), *size))
+        drawn.set_user_attr("parameters", parameters)
         broken = []
         for constraint in self.space.constraints:
             excess = constraint.violation(config, *size)
@@ -221,10 +254,13 @@ class Study:
             if excess > 0:
                 broken.append(f"breaks {constraint} by {excess:,.0f}")
         if broken:
-            self._running[drawn.number] = drawn
-            self._end(drawn.number, TrialState.PRUNED, "infeasible", "; ".join(broken))
+            self._infeasible(drawn, "; ".join(broken))
             return None
         return Trial(drawn.number, config)
+
+    def _infeasible(self, drawn: optuna.Trial, reason: str) -> None:
+        self._running[drawn.number] = drawn
+        self._end(drawn.number, TrialState.PRUNED, "infeasible", reason)
 
     def _end(
         self,
@@ -249,16 +285,6 @@ class Study:
         study_id = self._storage.get_study_id_from_name(STUDY_NAME)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-    def _enqueue_start(self) -> None:
-        points = self.space.start_points()
-        if isinstance(self.space.sampler, Grid):
-            points += [point for point in _grid(self.space) if point not in points]
-        report = self.space.report_point() if "report" in self.space.start else None
-        with quiet_optuna():
-            for point in points[: self.space.trials]:
-                attrs = {"protected": True} if point == report else {}
-                self._study.enqueue_trial(point, user_attrs=attrs)
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

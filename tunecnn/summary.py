@@ -82,6 +82,7 @@ class Summary:
         fixed: constants of the space, in words.
         importances: share of each parameter in the variance; empty if too few trials.
         complete: number of trials trained to the end: what all of this rests on.
+        trained: number of trials that were trained at all, to the end or not.
         data: facts of the data set, by name.
         search: how it was searched, by name.
         hardware: where it ran, by name.
@@ -102,6 +103,7 @@ class Summary:
     fixed: dict[str, str]
     importances: dict[str, float]
     complete: int
+    trained: int
     data: dict[str, str]
     search: dict[str, str]
     hardware: dict[str, str]
@@ -138,6 +140,7 @@ def summarize(run: Run) -> Summary:
         },
         importances=run.importances,
         complete=len(run.ranked),
+        trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
         data=_data(run.info["dataset"]),
         search=_search(run),
         hardware=_hardware(run.info),
@@ -149,7 +152,9 @@ def summarize(run: Run) -> Summary:
 def train_command(run: Run, trial: int) -> str:
     """Return the command that trains a trial of a run again, to the same figures on a CPU."""
     words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
-    words += ["--threads", str(run.info["sessions"][-1]["where"]["threads"])]
+    if run.record(trial).device == "cpu":
+        threads = run.info["sessions"][-1]["where"]["threads"]
+        words += ["--device", "cpu", "--threads", str(threads)]
     if run.info.get("data_dir"):
         words += ["--data-dir", run.info["data_dir"]]
     return shlex.join(words)
@@ -297,10 +302,12 @@ def _time(run: Run) -> dict[str, str]:
         for s in sessions
         if s.get("ended")
     )
+    killed = sum("ended" not in session for session in sessions)
     devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
     return {
         "started": sessions[0]["started"],
-        "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all",
+        "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
+        + (f", without {killed} that did not end by itself" if killed else ""),
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
         f"{trials['epochs'].sum():,} epochs, on {devices}",
     }

@@ -97,6 +97,7 @@ class Training:
             self.model: ConvNet = model.to(self._device)
         self._forward = cast(nn.Module, self.model)
         if config.compile and self._device.type == "cuda":
+            torch.compiler.reset()  # a worker trains many networks; dynamo gives up after eight
             self._forward = cast(
                 nn.Module, torch.compile(self.model, mode="max-autotune-no-cudagraphs")
             )
@@ -201,7 +202,11 @@ class Training:
                 self._generator_state.append(torch.cuda.get_rng_state(self._device))
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        enabled = self.config.precision == "bf16" and self._device.type == "cuda"
+        enabled = (
+            self.config.precision == "bf16"
+            and self._device.type == "cuda"
+            and torch.cuda.is_bf16_supported(including_emulation=False)
+        )
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def _zeros(self) -> tuple[Tensor, Tensor]:

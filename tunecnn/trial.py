@@ -14,6 +14,9 @@ from tunecnn.config import TrialConfig
 from tunecnn.metrics import EpochMetrics, Outcome, Report
 from tunecnn.training import Training
 
+# What torch says in a plain RuntimeError.
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 class TrialRun:
     """A trial that is being trained.
@@ -44,8 +47,8 @@ class TrialRun:
             outcome = _failure(error)
         if outcome is not None:
             self._training = None
-            if outcome.ending == "out_of_memory" and self._data.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if self._data.device.type == "cuda":
+                torch.cuda.empty_cache()  # other trials may share this GPU
         return Report(tuple(epochs), outcome, platform.node(), self._data.device.type)
 
     def _advance(self, epochs: list[EpochMetrics]) -> Outcome | None:
@@ -66,8 +69,9 @@ class TrialRun:
 
 
 def _failure(error: BaseException) -> Outcome:
-    # The CPU's allocator raises a plain RuntimeError.
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "alloc" in str(error).lower():
+    by_name = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    by_text = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+    if by_name or by_text:
         return Outcome("out_of_memory", reason=_one_line(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
