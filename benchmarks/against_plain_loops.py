@@ -32,7 +32,7 @@ Shape = tuple[int, int, int]
 
 ROUNDS = 7
 STEP_IMAGES = 1280
-TRIALS, EPOCHS, TRAIN, VALIDATION = 8, 2, 10_000, 1_000
+TRIALS, EPOCHS, TRAIN, VALIDATION = 8, 2, 8_000, 1_000
 
 SPACE = f"""
 name: equal
@@ -149,7 +149,7 @@ def search(data_dir: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         space = Path(folder, "equal.yaml")
         space.write_text(SPACE.format(dataset="mnist", validation=VALIDATION / 60_000))
-        for round_ in range(3):
+        for round_ in range(2):
             pair = [
                 subprocess.Popen([sys.executable, __file__, "loop"], stdout=subprocess.PIPE,
                                  text=True, env={**os.environ, **keep})

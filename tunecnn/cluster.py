@@ -1,6 +1,7 @@
 """Join or start a Ray cluster, and count how many trials fit on it.
 
-With `tunecnn.engine` this is all that imports ray.
+With `tunecnn.engine` this is all that imports ray; here it is imported late, because it reads the
+environment when it is.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ray
-
 from tunecnn.errors import InputError, RunError
 
 _KNOCK_SECONDS = 5.0
 
-# Ray reads these when it is imported or started; a user who has set one keeps his own.
+# A user who has set one of these keeps it.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -91,9 +90,10 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
         InputError: if the cluster cannot be reached, or no node of it can hold one trial.
         RunError: if Ray cannot be started here.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _set_environment(local=address == "local")
+    import ray
+
     ours = not ray.is_initialized()
     if ours:
         _start(address)
@@ -104,17 +104,24 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
             ray.shutdown()
 
 
-def _start(address: str | None) -> None:
-    local = address in (None, "local")
+def _set_environment(*, local: bool) -> None:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     if local and "RAY_AUTH_MODE" not in os.environ:
         # Ray listens on every interface, and whoever reaches it can run code here.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _start(address: str) -> None:
+    import ray
+
+    local = address == "local"
     try:
-        if address is not None and not local:
+        if not local:
             _knock(address)
         ray.init(
-            address="local" if local else address,
+            address=address,
             include_dashboard=False if local else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
@@ -163,6 +170,8 @@ def _fit(resources: Resources) -> Cluster:
 
 def alive_nodes() -> list[dict[str, Any]]:
     """Return what Ray says of each node of the cluster that is alive."""
+    import ray
+
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
 

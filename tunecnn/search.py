@@ -165,10 +165,11 @@ def _run(
             lambda recorder: run_here(recorder, dataset.trial_data, threads),
         )  # fmt: skip
     from tunecnn.cluster import connected
-    from tunecnn.engine import run_on_ray
 
     # The cluster first: if it cannot be reached, nothing is written.
     with connected(options.where.address, _resources(options.where)) as cluster:
+        from tunecnn.engine import run_on_ray
+
         folder = open_folder()
         return _session(
             folder, space, dataset, options, listening, cluster.record(),
