@@ -11,6 +11,8 @@ import logging
 import os
 import platform
 import shutil
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,28 +40,50 @@ if TYPE_CHECKING:
     from tunecnn.recorder import Recorder
 
 MAX_ATTEMPTS = 3
+_COUNT_SECONDS = 5.0
 _REPORT_SECONDS = 0.5  # a report costs milliseconds: tiny epochs are sent several at a time
 
 
-def run_on_ray(recorder: Recorder, data: TrialData, cluster: Cluster, folder: Path) -> None:
-    """Run trials until the study has as many as were asked for, or the user interrupts.
+@dataclass(frozen=True)
+class RayEngine:
+    """A Ray cluster that is connected."""
 
-    Args:
-        recorder: asked for trials, and told what they report.
-        data: training and validation images for the workers.
-        cluster: the connected cluster.
-        folder: for the files that Ray itself writes; none of them is needed later.
+    cluster: Cluster
 
-    Raises:
-        RunError: if Ray cannot go on.
-    """
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.slots)
+    def record(self) -> dict[str, Any]:
+        """Return what a run writes down about where it ran."""
+        return self.cluster.record()
+
+    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+        """Run trials until the study has as many as were asked for, or the user interrupts.
+
+        Args:
+            recorder: asked for trials, and told what they report.
+            data: training and validation images for the workers.
+            scratch: folder for the files that Ray itself writes; it is deleted at the end.
+
+        Raises:
+            RunError: if Ray or the study cannot go on.
+        """
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
+        try:
+            _tuner(recorder, data, self.cluster, scratch).fit()
+        except (ray.exceptions.RayError, tune.TuneError) as error:
+            last = str(error).strip().splitlines()[-1:]
+            raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if recorder.failure is not None:
+            raise recorder.failure
+
+
+def _tuner(recorder: Recorder, data: TrialData, cluster: Cluster, scratch: Path) -> Tuner:
     worker = tune.with_resources(
         tune.with_parameters(Worker, data=data, threads=cluster.threads),
         {"cpu": cluster.cpus, "gpu": cluster.gpus},
     )
-    tuner = Tuner(
+    return Tuner(
         worker,
         param_space={"trial": None},
         tune_config=TuneConfig(
@@ -72,7 +96,7 @@ def run_on_ray(recorder: Recorder, data: TrialData, cluster: Cluster, folder: Pa
         ),
         run_config=RunConfig(
             name="tune",
-            storage_path=str(folder.resolve()),
+            storage_path=str(scratch.resolve()),
             verbose=0,
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
@@ -80,15 +104,6 @@ def run_on_ray(recorder: Recorder, data: TrialData, cluster: Cluster, folder: Pa
             callbacks=[_Housekeeping(recorder)],
         ),
     )
-    try:
-        tuner.fit()
-    except (ray.exceptions.RayError, tune.TuneError) as error:
-        last = str(error).strip().splitlines()[-1:]
-        raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if recorder.failure is not None:
-        raise recorder.failure
 
 
 class Worker(tune.Trainable):
@@ -143,6 +158,7 @@ class _StudySearcher(_NotSaved, Searcher):
         super().__init__()
         self._recorder = recorder
         self._cluster = cluster
+        self._slots_now, self._counted = cluster.slots, time.monotonic()
 
     def suggest(self, trial_id: str) -> Any:
         running = len(self._recorder.running)
@@ -166,8 +182,11 @@ class _StudySearcher(_NotSaved, Searcher):
         """Restore nothing: the journal has it."""
 
     def _slots(self) -> int:
-        """Count again, since a cluster grows and shrinks."""
-        return max(1, count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus))
+        """Count again now and then, since a cluster grows and shrinks."""
+        if time.monotonic() - self._counted > _COUNT_SECONDS:
+            slots = count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus)
+            self._slots_now, self._counted = max(1, slots), time.monotonic()
+        return self._slots_now
 
 
 class _StudyScheduler(_NotSaved, FIFOScheduler):

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tunecnn.images import TrialData
 from tunecnn.recorder import Recorder
 
 
-def run_here(recorder: Recorder, data: TrialData, threads: int) -> None:
-    """Run trials until the study has as many as were asked for.
+@dataclass(frozen=True)
+class LocalEngine:
+    """This process; `threads` are for torch, where it trains on the CPU."""
 
-    Args:
-        recorder: asked for trials, and told what they report.
-        data: training and validation images.
-        threads: for torch, where it trains on the CPU; the GPU is used if there is one.
+    threads: int
 
-    Raises:
-        RunError: if the study cannot go on.
-    """
-    import torch
+    def record(self) -> dict[str, Any]:
+        """Return what a run writes down about where it ran."""
+        node = {"name": platform.node(), "cpus": os.cpu_count()}
+        return {"engine": "local", "nodes": [node], "threads": self.threads, "slots": 1}
 
-    from tunecnn.batches import to_device
-    from tunecnn.trial import TrialRun
+    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+        """Run trials until the study has as many as were asked for.
 
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    on_device = to_device(data, device)
-    while (trial := recorder.next_trial()) is not None:
-        run = TrialRun(trial.config, on_device)
-        while recorder.report(trial.number, run.advance(0.0)):
-            recorder.tick()
-    if recorder.failure is not None:
-        raise recorder.failure
+        Args:
+            recorder: asked for trials, and told what they report.
+            data: training and validation images.
+            scratch: not used.
 
+        Raises:
+            RunError: if the study cannot go on.
+        """
+        import torch
 
-def local_record(threads: int) -> dict[str, Any]:
-    """Return what a run writes down about where it ran."""
-    node = {"name": platform.node(), "cpus": os.cpu_count()}
-    return {"engine": "local", "nodes": [node], "threads": threads, "slots": 1}
+        from tunecnn.batches import to_device
+        from tunecnn.trial import TrialRun
+
+        torch.set_num_threads(self.threads)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        on_device = to_device(data, device)
+        while (trial := recorder.next_trial()) is not None:
+            run = TrialRun(trial.config, on_device)
+            while recorder.report(trial.number, run.advance(0.0)):
+                recorder.tick()
+        if recorder.failure is not None:
+            raise recorder.failure

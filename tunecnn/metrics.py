@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 
@@ -67,7 +67,7 @@ class Outcome:
     ending: Ending
     kept_epoch: int | None = None
     reason: str = ""
-    weights: bytes | None = None
+    weights: bytes | None = field(default=None, repr=False)  # Ray writes reports into its log
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Recorder:
         self._kept = {number for number in _kept_numbers(weights_dir)
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
         self._deaths = 0
+        self._heard = False
         self.failure: TunecnnError | None = None
 
     @property
@@ -86,7 +87,7 @@ class Recorder:
 
         def retry_or_fail() -> None:
             self._deaths += 1
-            if self._deaths >= max_attempts and not self._placed:
+            if self._deaths >= max_attempts and not self._heard:
                 raise RunError(f"{self._deaths} workers died before their first epoch: {reason}")
             if self._study.count_failure(number) < max_attempts:
                 self._study.requeue(number)
@@ -102,6 +103,7 @@ class Recorder:
         self._listener.tick()
 
     def _report(self, number: int, report: Report) -> bool:
+        self._heard = True
         if number not in self._placed:
             self._study.place(number, report.node, report.device)
             self._placed.add(number)

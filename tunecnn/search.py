@@ -6,27 +6,24 @@ import contextlib
 import platform
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from tunecnn.architectures import layers
 from tunecnn.catalogue import IMAGEFOLDER, absolute
 from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.errors import InputError, RunError
-from tunecnn.images import Dataset
+from tunecnn.images import TrialData
 from tunecnn.recorder import Listener, Recorder
 from tunecnn.runs import RunFolder, load_run, now, versions
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 from tunecnn.summary import Summary
-
-if TYPE_CHECKING:
-    from tunecnn.cluster import Resources
 
 Ending = Literal["done", "interrupted"]
 
@@ -57,14 +54,12 @@ class SearchOptions:
         runs_dir: folder in which the run's own is made.
         name: of the run's folder; None for one of the space, the data set and the time.
         where: where the trials run.
-        command: what the user typed, for the run's records.
     """
 
     data_dir: Path | None = None
     runs_dir: Path = Path("runs")
     name: str | None = None
     where: Where = field(default_factory=Where)
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +69,16 @@ class SearchResult:
     folder: Path
     ending: Ending
     summary: Summary
+
+
+class Engine(Protocol):
+    """Runs trials: `tunecnn.local.LocalEngine` or `tunecnn.engine.RayEngine`."""
+
+    def record(self) -> dict[str, Any]:
+        """Return what a run writes down about where it ran."""
+
+    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+        """Run trials until the study has as many as were asked for, or the user interrupts."""
 
 
 Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
@@ -104,24 +109,22 @@ def search(
     space = space.override(dataset=absolute(space.dataset))
     overrides = {**overrides, "dataset": space.dataset}
     data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
-    dataset = load_dataset(space.config({}), data_dir)
-    _check_input(space, dataset)
-    info = {
-        "schema": 1,
-        "space": space.name,
-        "overrides": overrides,
-        "data_dir": str(data_dir) if data_dir else None,
-        "dataset": dataset.record(),
-        "processor": _processor(),
-        "test_looks": [],
-        "sessions": [],
-    }
-
-    def begin() -> RunFolder:
+    with _engine(options.where) as engine:
+        dataset = load_dataset(space.config({}), data_dir)
+        _check_input(space, dataset.trial_data)
+        info = {
+            "schema": 1,
+            "space": space.name,
+            "overrides": overrides,
+            "data_dir": str(data_dir) if data_dir else None,
+            "dataset": dataset.record(),
+            "processor": _processor(),
+            "test_looks": [],
+            "sessions": [],
+        }
         path = options.runs_dir / (options.name or _run_name(space))
-        return RunFolder.create(path, space_text, info)
-
-    return _run(begin, space, dataset, options, listening)
+        folder = RunFolder.create(path, space_text, info)
+        return _session(folder, space, dataset.trial_data, engine, listening)
 
 
 def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchResult:
@@ -138,70 +141,54 @@ def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchRe
     info = folder.read_info()
     space = folder.read_space()
     data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
-    dataset = load_dataset(space.config({}), data_dir)
-    for what in ("content", "division"):
-        if dataset.record()[what] != info["dataset"][what]:
-            raise InputError(
-                f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
-                f"was begun with {info['dataset'][what]}: its trials would not be comparable"
-            )
-    return _run(lambda: folder, space, dataset, options, listening)
+    with _engine(options.where) as engine:
+        dataset = load_dataset(space.config({}), data_dir)
+        for what in ("content", "division"):
+            if dataset.record()[what] != info["dataset"][what]:
+                raise InputError(
+                    f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run "
+                    f"{path} was begun with {info['dataset'][what]}: its trials would not be "
+                    "comparable"
+                )
+        return _session(folder, space, dataset.trial_data, engine, listening)
 
 
-def _run(
-    open_folder: Callable[[], RunFolder],
-    space: SearchSpace,
-    dataset: Dataset,
-    options: SearchOptions,
-    listening: Listening,
-) -> SearchResult:
-    if options.where.local:
-        from tunecnn.local import local_record, run_here
+@contextlib.contextmanager
+def _engine(where: Where) -> Iterator[Engine]:
+    """Open what runs the trials: this process, or a Ray cluster."""
+    if where.local:
+        from tunecnn.local import LocalEngine
 
-        threads = max(1, int(options.where.cpus_per_trial or 1))
-        folder = open_folder()
-        return _session(
-            folder, space, dataset, options, listening, local_record(threads),
-            lambda recorder: run_here(recorder, dataset.trial_data, threads),
-        )  # fmt: skip
-    from tunecnn.cluster import connected
+        yield LocalEngine(threads=max(1, int(where.cpus_per_trial or 1)))
+        return
+    from tunecnn.cluster import Resources, connected
 
-    # The cluster first: if it cannot be reached, nothing is written.
-    with connected(options.where.address, _resources(options.where)) as cluster:
-        from tunecnn.engine import run_on_ray
+    with connected(
+        where.address, Resources(where.cpus_per_trial, where.gpus_per_trial)
+    ) as cluster:
+        from tunecnn.engine import RayEngine
 
-        folder = open_folder()
-        return _session(
-            folder, space, dataset, options, listening, cluster.record(),
-            lambda recorder: run_on_ray(recorder, dataset.trial_data, cluster, folder.ray),
-        )  # fmt: skip
+        yield RayEngine(cluster)
 
 
 def _session(
-    folder: RunFolder,
-    space: SearchSpace,
-    dataset: Dataset,
-    options: SearchOptions,
-    listening: Listening,
-    where: dict[str, Any],
-    run_trials: Callable[[Recorder], None],
+    folder: RunFolder, space: SearchSpace, data: TrialData, engine: Engine, listening: Listening
 ) -> SearchResult:
     """Run trials under the run's lock, keep account of the session, and write the summary."""
     with folder.lock():
         info = folder.read_info()
         session = {
-            "command": options.command or shlex.join(sys.argv),
+            "command": shlex.join(sys.argv),
             "started": now(),
-            "where": where,
+            "where": engine.record(),
             "versions": versions(),
         }
         info["sessions"].append(session)
         folder.write_info(info)
-        data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))
         try:
             with listening(study, folder.path) as listener:
-                run_trials(Recorder(study, folder.weights, listener))
+                engine.run(Recorder(study, folder.weights, listener), data, folder.ray)
         except KeyboardInterrupt:
             pass
         except RunError:
@@ -230,21 +217,14 @@ def _first_failure(summary: Summary) -> str:
     return f"trial {number}: {reason}"
 
 
-def _check_input(space: SearchSpace, dataset: Dataset) -> None:
+def _check_input(space: SearchSpace, data: TrialData) -> None:
     """Refuse a space whose networks cannot take the data set's images."""
-    data = dataset.trial_data
     for architecture in space.architectures:
         design = TrialConfig(architecture=architecture).design()
         try:
             layers(design, data.input_shape, len(data.classes))
         except InputError as error:
             raise InputError(f"{architecture} on {data.name}: {error}") from error
-
-
-def _resources(where: Where) -> Resources:
-    from tunecnn.cluster import Resources
-
-    return Resources(cpus=where.cpus_per_trial, gpus=where.gpus_per_trial)
 
 
 def _run_name(space: SearchSpace) -> str:
