@@ -109,20 +109,20 @@ def search(
     space = space.override(dataset=absolute(space.dataset))
     overrides = {**overrides, "dataset": space.dataset}
     data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
+    dataset = load_dataset(space.config({}), data_dir)
+    _check_input(space, dataset.trial_data)
+    info = {
+        "schema": 1,
+        "space": space.name,
+        "overrides": overrides,
+        "data_dir": str(data_dir) if data_dir else None,
+        "dataset": dataset.record(),
+        "processor": _processor(),
+        "test_looks": [],
+        "sessions": [],
+    }
+    path = options.runs_dir / (options.name or _run_name(space))
     with _engine(options.where) as engine:
-        dataset = load_dataset(space.config({}), data_dir)
-        _check_input(space, dataset.trial_data)
-        info = {
-            "schema": 1,
-            "space": space.name,
-            "overrides": overrides,
-            "data_dir": str(data_dir) if data_dir else None,
-            "dataset": dataset.record(),
-            "processor": _processor(),
-            "test_looks": [],
-            "sessions": [],
-        }
-        path = options.runs_dir / (options.name or _run_name(space))
         folder = RunFolder.create(path, space_text, info)
         return _session(folder, space, dataset.trial_data, engine, listening)
 
@@ -141,15 +141,14 @@ def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchRe
     info = folder.read_info()
     space = folder.read_space()
     data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
+    dataset = load_dataset(space.config({}), data_dir)
+    for what in ("content", "division"):
+        if dataset.record()[what] != info["dataset"][what]:
+            raise InputError(
+                f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
+                f"was begun with {info['dataset'][what]}: its trials would not be comparable"
+            )
     with _engine(options.where) as engine:
-        dataset = load_dataset(space.config({}), data_dir)
-        for what in ("content", "division"):
-            if dataset.record()[what] != info["dataset"][what]:
-                raise InputError(
-                    f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run "
-                    f"{path} was begun with {info['dataset'][what]}: its trials would not be "
-                    "comparable"
-                )
         return _session(folder, space, dataset.trial_data, engine, listening)
 
 
