@@ -41,7 +41,8 @@ def test_the_readmes_commands_are_understood(capsys):
 def test_make_search_is_the_main_job_with_budget_options_only():
     done = subprocess.run(["make", "-n", "search"], cwd=ROOT, capture_output=True, text=True,
                           check=True)  # fmt: skip
-    words = shlex.split(done.stdout.splitlines()[-1])
+    (command,) = [line for line in done.stdout.splitlines() if "tunecnn search" in line]
+    words = shlex.split(command)
     assert words[1:6] == ["search", "--space", "proposed.yaml", "--dataset", "digits"]
     assert set(words[6::2]) <= {"--trials", "--epochs"}
 
