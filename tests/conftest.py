@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,11 +124,6 @@ def scripted_run(tmp_path: Path) -> Path:
         else:
             study.finish(number, Outcome("error", reason="ValueError in x.py:1: bad | worse"))
     return folder.path
-
-
-@pytest.fixture
-def info_of() -> Callable[[Path], dict[str, object]]:
-    return lambda run: json.loads((run / "run.json").read_text())
 
 
 @pytest.fixture(scope="session")

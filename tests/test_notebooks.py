@@ -35,3 +35,4 @@ def test_a_notebook_is_committed_with_the_outputs_of_one_whole_run(path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert all(cell.outputs for cell in cells)
     assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
+    assert not any(output.get("name") == "stderr" for cell in cells for output in cell.outputs)
