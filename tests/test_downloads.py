@@ -7,6 +7,7 @@ import pickle
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,13 +15,17 @@ import numpy as np
 import pytest
 from torchvision import datasets as tv
 
-from tunecnn.downloads import missing_files, read_published
+from tunecnn.downloads import PUBLISHED, RemoteFile, missing_files, read_published
 from tunecnn.errors import InputError
 
 
 def idx(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim])
     return header + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def instead_of(monkeypatch: pytest.MonkeyPatch, name: str, *files: RemoteFile) -> None:
+    monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], files=files))
 
 
 @pytest.fixture
@@ -40,20 +45,46 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> Path:
-    """Four files in MNIST's format, and torchvision's checksums changed to theirs."""
+    """Four files in MNIST's format, taken for the published ones."""
     random = np.random.default_rng(0)
     folder = tmp_path / "served" / "MNIST" / "raw"
     folder.mkdir(parents=True)
-    resources = []
+    files = []
     for part, count in (("train", 30), ("t10k", 10)):
         images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         for kind, array in (("images-idx3", images), ("labels-idx1", images[:, 0, 0] % 10)):
             name = f"{part}-{kind}-ubyte.gz"
             (folder / name).write_bytes(gzip.compress(idx(array)))
-            resources.append((name, hashlib.md5((folder / name).read_bytes()).hexdigest()))
-    monkeypatch.setattr(tv.MNIST, "resources", resources)
-    monkeypatch.setattr(tv.MNIST, "mirrors", [f"{server}/MNIST/raw/"])
+            path = f"MNIST/raw/{name}"
+            md5 = hashlib.md5((folder / name).read_bytes()).hexdigest()
+            content = hashlib.md5(idx(array)).hexdigest()
+            files.append(RemoteFile(path, md5, (f"{server}/{path}",), content))
+    instead_of(monkeypatch, "mnist", *files)
     return tmp_path / "served"
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("mnist", tv.MNIST), ("fashion-mnist", tv.FashionMNIST)]
+)
+def test_what_is_published_is_what_torchvision_knows(name, theirs):
+    folder = f"{theirs.__name__}/raw"
+    assert [(file.path, file.md5, file.urls) for file in PUBLISHED[name].files] == [
+        (f"{folder}/{file}", md5, tuple(mirror + file for mirror in theirs.mirrors))
+        for file, md5 in theirs.resources
+    ]
+
+
+def test_fashion_mnists_classes_are_torchvisions(small_mnist, monkeypatch):
+    instead_of(monkeypatch, "fashion-mnist", *PUBLISHED["mnist"].files)
+    assert read_published("fashion-mnist", small_mnist).classes == tuple(tv.FashionMNIST.classes)
+
+
+def test_cifar10_is_the_archive_that_torchvision_knows():
+    (archive,) = PUBLISHED["cifar10"].files
+    theirs = tv.CIFAR10
+    assert (archive.path, archive.md5, archive.urls) == (
+        theirs.filename, theirs.tgz_md5, (theirs.url,)
+    )  # fmt: skip
 
 
 def test_files_in_torchvisions_layout_are_read_in_order(small_mnist):
@@ -91,20 +122,17 @@ def test_a_damaged_file_is_named_and_never_trained_on(damage, small_mnist):
         read_published("mnist", small_mnist)
 
 
-def test_a_file_compressed_again_is_known_by_its_content(small_mnist, monkeypatch):
-    from tunecnn import downloads
-
+def test_a_file_compressed_again_is_known_by_its_content(small_mnist):
     path = small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
-    known = {md5: hashlib.md5(content).hexdigest() for name, md5 in tv.MNIST.resources
-             if name == path.name}  # fmt: skip
-    monkeypatch.setattr(downloads, "_CONTENT_MD5", known)
     path.write_bytes(gzip.compress(content, compresslevel=1, mtime=1))
     assert len(read_published("mnist", small_mnist).train_labels) == 30
 
 
 def test_no_network_and_no_files_is_one_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(tv.CIFAR10, "url", "http://127.0.0.1:9/nowhere.tar.gz")
+    (archive,) = PUBLISHED["cifar10"].files
+    nowhere = replace(archive, urls=("http://127.0.0.1:9/nowhere.tar.gz",))
+    instead_of(monkeypatch, "cifar10", nowhere)
     with pytest.raises(InputError) as caught:
         read_published("cifar10", tmp_path)
     message = str(caught.value)
@@ -125,7 +153,8 @@ def test_cifar10_is_read_from_its_archive(tmp_path, monkeypatch):
     archive = tmp_path / tv.CIFAR10.filename
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, tv.CIFAR10.base_folder)
-    monkeypatch.setattr(tv.CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    instead_of(monkeypatch, "cifar10", RemoteFile(archive.name, md5, ()))
     arrays = read_published("cifar10", tmp_path)
     assert arrays.train_pixels.shape == (20, 32, 32, 3)
     red_green_blue = batches["data_batch_2"][1].reshape(3, 32, 32)

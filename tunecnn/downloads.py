@@ -1,8 +1,9 @@
 """The published files of MNIST, Fashion-MNIST and CIFAR-10: found, checked, fetched and read.
 
-The file names, checksums and addresses are torchvision's. A file is trusted only when its MD5, or
-that of what it holds (people compress files again), is the published one; it is read straight
-from its archive, so a read-only folder is enough.
+The file names, checksums and addresses are torchvision's, written down here because importing it
+takes seconds that a search with its files at hand need not wait. A file is trusted only when its
+MD5, or that of what it holds (people compress files again), is the published one; it is read
+straight from its archive, so a read-only folder is enough.
 """
 
 from __future__ import annotations
@@ -24,14 +25,6 @@ from filelock import FileLock
 from tunecnn.errors import InputError
 from tunecnn.images import Arrays, Labels, Pixels
 
-# MD5 of the uncompressed files, by the MD5 of the archives that torchvision knows.
-_CONTENT_MD5 = {
-    "f68b3c2dcbeaaa9fbdd348bbdeb94873": "6bbc9ace898e44ae57da46a324031adb",
-    "d53e105ee54ea40749a09fcbcd1e9432": "a25bea736e30d166cdddb491f175f624",
-    "9fb629c4189551a2d022fa330f9573f3": "2646ac647ad5339dbf082846283269ea",
-    "ec29112dd5afa0611ce80d1b7f02629c": "27ae3e4e09519cfbb04c329615203637",
-}
-
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -51,21 +44,12 @@ class Published:
     """A published data set: its files, and how to read them once they are checked."""
 
     files: tuple[RemoteFile, ...]
-    read: Callable[[Path], Arrays]
-
-
-def published(name: str) -> Published:
-    """Return the files and the reader of `mnist`, `fashion-mnist` or `cifar10`."""
-    from torchvision import datasets
-
-    if name == "cifar10":
-        return _cifar10(datasets.CIFAR10)
-    return _idx(datasets.MNIST if name == "mnist" else datasets.FashionMNIST)
+    read: Callable[[Sequence[Path]], Arrays]
 
 
 def missing_files(name: str, data_dir: Path) -> list[Path]:
     """Return the files of a published data set that are not below `data_dir`, unchecked."""
-    return [data_dir / file.path for file in published(name).files
+    return [data_dir / file.path for file in PUBLISHED[name].files
             if not (data_dir / file.path).is_file()]  # fmt: skip
 
 
@@ -80,7 +64,7 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
     Raises:
         InputError: if a file is missing and cannot be fetched, or is not the published one.
     """
-    source = published(name)
+    source = PUBLISHED[name]
     missing = missing_files(name, data_dir)
     if missing and download:
         _fetch_all(name, source.files, data_dir)
@@ -88,7 +72,7 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
         raise InputError(_not_here(name, data_dir, missing, "downloading was not asked for"))
     for file in source.files:
         _check(file, data_dir / file.path)
-    return source.read(data_dir)
+    return source.read([data_dir / file.path for file in source.files])
 
 
 def _fetch_all(name: str, files: Sequence[RemoteFile], data_dir: Path) -> None:
@@ -124,9 +108,8 @@ def _fetch(file: RemoteFile, target: Path) -> None:
 
 
 def _check(file: RemoteFile, path: Path) -> None:
-    from torchvision.datasets.utils import calculate_md5
-
-    found = calculate_md5(path)
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found == file.md5 or (file.content_md5 and _content_md5(path) == file.content_md5):
         return
     raise InputError(
@@ -153,30 +136,16 @@ def _not_here(name: str, data_dir: Path, missing: Sequence[Path], why: str) -> s
     )
 
 
-def _idx(dataset: Any) -> Published:
-    """Describe one of torchvision's data sets in MNIST's IDX format."""
-    folder = f"{dataset.__name__}/raw"
-    files = tuple(
-        RemoteFile(
-            f"{folder}/{name}",
-            md5,
-            tuple(f"{mirror}{name}" for mirror in dataset.mirrors),
-            _CONTENT_MD5.get(md5),
-        )
-        for name, md5 in dataset.resources
+def _read_idx_files(paths: Sequence[Path], classes: tuple[str, ...]) -> Arrays:
+    """Read training images, their labels, test images and theirs."""
+    train, train_labels, test, test_labels = (_read_idx(path) for path in paths)
+    return Arrays(
+        train[..., None],
+        train_labels.astype(np.int64),
+        test[..., None],
+        test_labels.astype(np.int64),
+        classes,
     )
-
-    def read(data_dir: Path) -> Arrays:
-        train, train_labels, test, test_labels = (_read_idx(data_dir / f.path) for f in files)
-        return Arrays(
-            train[..., None],
-            train_labels.astype(np.int64),
-            test[..., None],
-            test_labels.astype(np.int64),
-            tuple(name.split(" - ")[0] for name in dataset.classes),
-        )
-
-    return Published(files, read)
 
 
 def _read_idx(path: Path) -> Pixels:
@@ -188,27 +157,95 @@ def _read_idx(path: Path) -> Pixels:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * ndim).reshape(sizes.astype(int))
 
 
-def _cifar10(dataset: Any) -> Published:
-    archive = RemoteFile(dataset.filename, dataset.tgz_md5, (dataset.url,))
+def _read_cifar10(paths: Sequence[Path]) -> Arrays:
+    """Read CIFAR-10's batches: pickles, but of an archive whose checksum is the published one."""
+    with tarfile.open(paths[0]) as tar:
 
-    def read(data_dir: Path) -> Arrays:
-        # Pickles, but of an archive whose checksum is the published one.
-        with tarfile.open(data_dir / archive.path) as tar:
+        def load(name: str) -> Any:
+            member = tar.extractfile(f"cifar-10-batches-py/{name}")
+            assert member is not None
+            return pickle.load(member, encoding="latin1")
 
-            def load(name: str) -> Any:
-                member = tar.extractfile(f"{dataset.base_folder}/{name}")
-                assert member is not None
-                return pickle.load(member, encoding="latin1")
-
-            train = [load(name) for name, _ in dataset.train_list]
-            test = [load(name) for name, _ in dataset.test_list]
-            classes = tuple(load(dataset.meta["filename"])[dataset.meta["key"]])
-        return Arrays(*_cifar_part(train), *_cifar_part(test), classes)
-
-    return Published((archive,), read)
+        train = [load(f"data_batch_{number}") for number in range(1, 6)]
+        test = [load("test_batch")]
+        classes = tuple(load("batches.meta")["label_names"])
+    return Arrays(*_cifar_part(train), *_cifar_part(test), classes)
 
 
 def _cifar_part(batches: Sequence[Any]) -> tuple[Pixels, Labels]:
     pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([batch["labels"] for batch in batches]).astype(np.int64)
     return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels
+
+
+def _idx_files(
+    folder: str, mirrors: Sequence[str], checksums: Sequence[tuple[str, str | None]]
+) -> tuple[RemoteFile, ...]:
+    names = [
+        f"{part}-{kind}-ubyte.gz"
+        for part in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    ]
+    return tuple(
+        RemoteFile(
+            f"{folder}/raw/{name}", md5, tuple(mirror + name for mirror in mirrors), content
+        )
+        for name, (md5, content) in zip(names, checksums, strict=True)
+    )
+
+
+PUBLISHED: dict[str, Published] = {
+    "mnist": Published(
+        _idx_files(
+            "MNIST",
+            [
+                "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "http://yann.lecun.com/exdb/mnist/",
+            ],
+            [
+                ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
+                ("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
+                ("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
+                ("ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
+            ],
+        ),
+        lambda paths: _read_idx_files(paths, tuple("0123456789")),
+    ),
+    "fashion-mnist": Published(
+        _idx_files(
+            "FashionMNIST",
+            ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
+            [
+                ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", None),
+                ("25c81989df183df01b3e8a0aad5dffbe", None),
+                ("bef4ecab320f06d8554ea6380940ec79", None),
+                ("bb300cfdad3c16e7a12a480ee83cd310", None),
+            ],
+        ),
+        lambda paths: _read_idx_files(
+            paths,
+            (
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ),
+        ),  # fmt: skip
+    ),
+    "cifar10": Published(
+        (
+            RemoteFile(
+                "cifar-10-python.tar.gz",
+                "c58f30108f718f92721af3b95e74349a",
+                ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            ),
+        ),
+        _read_cifar10,
+    ),
+}

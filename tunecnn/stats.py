@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy.stats import binomtest
-
 
 def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval for the accuracy of one trained model.
@@ -16,5 +14,7 @@ def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[
         images: how many there were.
         level: confidence.
     """
+    from scipy.stats import binomtest  # late: the import takes most of a second
+
     interval = binomtest(round(accuracy * images), images).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
