@@ -42,9 +42,15 @@ def test_slots_are_counted_node_by_node_and_gpu_by_gpu(nodes, cpus, gpus, slots)
     assert count_slots(nodes, cpus, gpus) == slots
 
 
-def run_on_cluster(folder: Path, text: str, listener: Silent | None = None, **where):
+def run_on_cluster(
+    folder: Path,
+    text: str,
+    listener: Silent | None = None,
+    checkpoint_seconds: float = 30.0,
+    **where,
+):
     space = SearchSpace.from_text(text)
-    options = SearchOptions(runs_dir=folder, name="ray", where=Where(**where))
+    options = SearchOptions(None, folder, "ray", Where(**where), checkpoint_seconds)
     return search(space, text, {}, options, lambda *a: nullcontext(listener or Silent()))
 
 
@@ -72,7 +78,7 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
     assert run.trials[columns].equals(here[columns])
     assert run.info["sessions"][0]["where"]["slots"] == 2
     assert not (result.folder / "ray").exists()
-    assert len(list((result.folder / "checkpoints").iterdir())) == 3
+    assert len(list((result.folder / "weights").iterdir())) == 3
 
 
 def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
@@ -93,31 +99,37 @@ def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
     assert pruned["epochs"].isin([1, 2, 4]).all()
 
 
-def test_a_worker_that_dies_is_replaced_and_its_trial_tried_again(ray_cluster, tmp_path):
-    """The listener kills the first worker that reports; the trial is trained again in another."""
+def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_checkpoint(
+    ray_cluster, tmp_path
+):
+    """The listener kills the worker in the middle of an epoch, once there is a checkpoint."""
 
     class Killer(Silent):
         def __init__(self) -> None:
             super().__init__()
-            self.killed: list[int] = []
-            self.retried: list[int] = []
+            self.killed = False
+            self.retried: list[str] = []
 
         def epoch(self, number, metrics):
-            if not self.killed:
+            super().epoch(number, metrics)
+            if not self.killed and list(tmp_path.glob("ray/checkpoints/*")):
+                self.killed = True
                 (worker,) = training_workers()
                 worker.kill()
-                self.killed.append(number)
 
         def interrupted(self, number, reason):
-            self.retried.append(number)
+            self.retried.append(reason)
 
     killer = Killer()
-    text = TEXT.replace("epochs: 2", "epochs: 40")
-    result = run_on_cluster(tmp_path, text, killer, gpus_per_trial=4)
-    trials = load_run(result.folder).trials
-    assert killer.killed == killer.retried
-    assert trials["state"].tolist() == ["COMPLETE"] * 3
-    assert trials["attempts"].sum() == 4
+    text = TEXT.replace("epochs: 2", "epochs: 60").replace("trials: 3", "trials: 1")
+    run = load_run(run_on_cluster(tmp_path, text, killer, checkpoint_seconds=0.0).folder)
+    assert len(killer.retried) == 1
+    assert run.trials["state"].tolist() == ["COMPLETE"]
+    assert run.trials["attempts"].tolist() == [2]
+    assert killer.epochs < 120  # it did not begin again
+    here = load_run(begin(tmp_path / "here", text).folder)
+    figures = [name for name in here.epochs if name != "seconds"]
+    assert run.epochs[figures].equals(here.epochs[figures])
 
 
 def training_workers() -> list[psutil.Process]:

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import metrics
 from tests.test_search import Silent
+from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.errors import RunError
-from tunecnn.metrics import EpochMetrics, Outcome, Report
+from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
 from tunecnn.recorder import KEEP_WEIGHTS, Recorder, weights_path
+from tunecnn.study import Study
 
 
 def report(accuracy: float, ended: bool = True) -> Report:
     outcome = Outcome("complete", kept_epoch=1, weights=str(accuracy).encode()) if ended else None
     return Report((metrics(1, accuracy),), outcome, "desk", "cpu")
+
+
+def recorder_of(study: Study, tmp_path: Path) -> Recorder:
+    return Recorder(study, tmp_path / "w", CheckpointFiles(tmp_path / "c"), Silent())
 
 
 @pytest.fixture
@@ -25,7 +33,7 @@ def one_epoch(open_study):
 def test_the_weights_of_the_best_few_are_kept_also_across_a_resume(one_epoch, tmp_path):
     accuracies = [0.5, 0.9, 0.7, 0.8, 0.6, 0.95, 0.1]
     for part in (accuracies[:4], accuracies[4:]):
-        recorder = Recorder(one_epoch(), tmp_path / "w", Silent())
+        recorder = recorder_of(one_epoch(), tmp_path)
         for accuracy in part:
             trial = recorder.next_trial()
             assert not recorder.report(trial.number, report(accuracy))
@@ -35,7 +43,7 @@ def test_the_weights_of_the_best_few_are_kept_also_across_a_resume(one_epoch, tm
 
 
 def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_path):
-    recorder = Recorder(one_epoch(), tmp_path / "w", Silent())
+    recorder = recorder_of(one_epoch(), tmp_path)
     for number in range(5):
         recorder.next_trial()
         same = EpochMetrics(1, 0.5, 0.5, 1.0 - number / 10, 0.9, 1.0)
@@ -46,7 +54,7 @@ def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_pat
 
 
 def test_a_cluster_whose_workers_all_die_is_given_up(one_epoch, tmp_path):
-    recorder = Recorder(one_epoch(), tmp_path / "w", Silent())
+    recorder = recorder_of(one_epoch(), tmp_path)
     for _ in range(3):
         trial = recorder.next_trial()
         recorder.worker_died(trial.number, "No module named 'tunecnn'", max_attempts=3)
@@ -55,13 +63,13 @@ def test_a_cluster_whose_workers_all_die_is_given_up(one_epoch, tmp_path):
 
 
 def test_a_report_of_a_trial_that_is_not_under_way_changes_nothing(one_epoch, tmp_path):
-    recorder = Recorder(one_epoch(), tmp_path / "w", Silent())
+    recorder = recorder_of(one_epoch(), tmp_path)
     assert not recorder.report(7, report(0.5))
     assert recorder.failure is None
 
 
 def test_a_dead_worker_is_forgiven_so_often_and_no_more(one_epoch, tmp_path):
-    recorder = Recorder(one_epoch(), tmp_path / "w", Silent())
+    recorder = recorder_of(one_epoch(), tmp_path)
     recorder.report(recorder.next_trial().number, report(0.5))
     for _ in range(3):
         assert recorder.next_trial().number == 1
@@ -71,7 +79,7 @@ def test_a_dead_worker_is_forgiven_so_often_and_no_more(one_epoch, tmp_path):
 
 def test_a_run_that_cannot_be_written_ends_and_says_so(one_epoch, tmp_path, monkeypatch):
     study = one_epoch()
-    recorder = Recorder(study, tmp_path / "w", Silent())
+    recorder = recorder_of(study, tmp_path)
     trial = recorder.next_trial()
 
     def full(*args: object, **more: object) -> None:
@@ -82,3 +90,58 @@ def test_a_run_that_cannot_be_written_ends_and_says_so(one_epoch, tmp_path, monk
     assert isinstance(recorder.failure, RunError)
     assert "No space left on device" in str(recorder.failure)
     assert recorder.next_trial() is None
+
+
+def epochs_until(last: int, *, first: int = 1, checkpoint: bool = False) -> Report:
+    epochs = tuple(metrics(epoch, epoch / 10) for epoch in range(first, last + 1))
+    saved = Checkpoint(last, f"state {last}".encode()) if checkpoint else None
+    return Report(epochs, None, "desk", "cpu", saved)
+
+
+@pytest.fixture
+def nine_epochs(open_study):
+    return lambda: open_study(
+        "dataset: digits\nepochs: 9\ntrials: 1\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\n"
+    )
+
+
+def test_a_trial_goes_on_from_its_newest_checkpoint_with_the_epochs_that_led_to_it(
+    nine_epochs, tmp_path
+):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    assert recorder.next_trial().checkpoint is None
+    recorder.report(0, epochs_until(2, checkpoint=True))
+    recorder.report(0, epochs_until(4, first=3, checkpoint=True))
+    recorder.report(0, epochs_until(6, first=5))
+    for _ in range(2):  # also when the next attempt dies before it has a checkpoint of its own
+        study = nine_epochs()
+        recorder = recorder_of(study, tmp_path)
+        assert recorder.next_trial().checkpoint == Checkpoint(4, b"state 4")
+        recorder.report(0, epochs_until(5, first=5))
+    assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3, 4, 5]
+    recorder.report(0, epochs_until(6, first=6, checkpoint=True))
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path)
+    assert recorder.next_trial().checkpoint == Checkpoint(6, b"state 6")
+    assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_trial_that_ends_leaves_no_checkpoint(nine_epochs, tmp_path):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.report(0, epochs_until(2, checkpoint=True))
+    assert list((tmp_path / "c").iterdir())
+    recorder.report(0, Report((), Outcome("error", reason="x"), "desk", "cpu"))
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_epochs, tmp_path):
+    study = nine_epochs()
+    recorder_of(study, tmp_path).next_trial()
+    CheckpointFiles(tmp_path / "c").write(0, Checkpoint(3, b"from nowhere"))
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path)
+    assert recorder.next_trial().checkpoint is None
+    recorder.report(0, epochs_until(1))
+    assert [m.epoch for m in study.record(0).epochs] == [1]

@@ -50,17 +50,25 @@ class Silent:
 
 
 def begin(
-    tmp_path: Path, text: str = TEXT, listener: Silent | None = None, threads: int = 1, **changes
+    tmp_path: Path,
+    text: str = TEXT,
+    listener: Silent | None = None,
+    threads: int = 1,
+    checkpoint_seconds: float = 30.0,
+    **changes,
 ):
     where = Where(local=True, cpus_per_trial=threads)
-    options = SearchOptions(runs_dir=tmp_path, name="quick", where=where)
+    options = SearchOptions(
+        runs_dir=tmp_path, name="quick", where=where, checkpoint_seconds=checkpoint_seconds
+    )
     space = SearchSpace.from_text(text).override(**changes)
     listening = lambda study, folder: nullcontext(listener or Silent())  # noqa: E731
     return search(space, text, changes, options, listening)
 
 
-def carry_on(folder: Path):
-    return resume(folder, SearchOptions(where=Where(local=True)), lambda *a: nullcontext(Silent()))
+def carry_on(folder: Path, listener: Silent | None = None):
+    options = SearchOptions(where=Where(local=True))
+    return resume(folder, options, lambda *a: nullcontext(listener or Silent()))
 
 
 def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
@@ -73,7 +81,7 @@ def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
     assert run.info["sessions"][0]["ending"] == "done"
     assert (result.folder / "summary.md").is_file()
     assert (result.folder / "summary.html").is_file()
-    kept = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
+    kept = sorted(path.name for path in (result.folder / "weights").iterdir())
     assert kept == [f"trial-0000{n}.safetensors" for n in range(3)]
 
 
@@ -95,9 +103,7 @@ def test_the_kept_weights_are_those_of_the_trial(tmp_path, digits):
     run = load_run(result.folder)
     data = load_dataset(run.config(0)).trial_data
     training = Training(run.config(0), data)
-    training.model.load_state_dict(
-        load_file(result.folder / "checkpoints/trial-00000.safetensors")
-    )
+    training.model.load_state_dict(load_file(result.folder / "weights/trial-00000.safetensors"))
     loss, accuracy = training.evaluate(data.validation)
     assert accuracy == run.best["val_accuracy"]
     assert loss == pytest.approx(run.best["val_loss"], rel=1e-5)
@@ -120,6 +126,22 @@ def test_an_interrupted_search_is_summarized_and_goes_on_where_it_was(tmp_path):
         "interrupted",
         "done",
     ]
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_same_figures(tmp_path):
+    text = TEXT.replace("epochs: 2", "epochs: 5").replace("trials: 3", "trials: 1")
+    whole = load_run(begin(tmp_path / "whole", text).folder).epochs
+    parts = begin(tmp_path / "parts", text, Silent(raise_at=4), checkpoint_seconds=0.0)
+    (checkpoint,) = (parts.folder / "checkpoints").iterdir()
+    assert checkpoint.name == "trial-00000-epoch-00003.safetensors"
+    listener = Silent()
+    assert carry_on(parts.folder, listener).ending == "done"
+    assert listener.epochs == 2
+    together = load_run(parts.folder)
+    figures = [name for name in whole if name != "seconds"]
+    assert together.epochs[figures].equals(whole[figures])
+    assert together.trials["attempts"].tolist() == [2]
+    assert not list((parts.folder / "checkpoints").iterdir())
 
 
 def test_the_same_space_and_seed_give_the_same_trials(tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from tunecnn import make_config, train
 from tunecnn.batches import to_device
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
 from tunecnn.training import EarlyStopping, Training
 
 
@@ -38,6 +38,50 @@ def test_a_training_leaves_the_processs_random_numbers_alone(tiny):
     torch.manual_seed(3)
     list(train(config(epochs=1), tiny))
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "patience"),
+    [
+        ("rmsprop", "constant", 2),
+        ("adamw", "one_cycle", None),
+        ("adamw", "cosine", 3),
+        ("sgd", "cosine", None),
+    ],
+)
+def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(
+    optimizer, schedule, patience, tiny
+):
+    settings = config(epochs=6, optimizer=optimizer, schedule=schedule, patience=patience, crop=1)
+    whole = Training(settings, tiny)
+    expected = figures(whole)
+    first = Training(settings, tiny)
+    begun = figures(first.run_epoch() for _ in range(3))
+    second = Training(settings, tiny)
+    second.run_epoch()  # whatever it has done before is forgotten
+    second.restore(first.checkpoint())
+    assert begun + figures(second) == expected
+    assert second.kept.epoch == whole.kept.epoch
+    for name, weight in whole.weights().items():
+        assert torch.equal(second.weights()[name], weight), name
+
+
+def test_an_optimizer_that_goes_on_keeps_the_memory_order_of_its_weights(tiny):
+    training = Training(config(optimizer="adamw"), tiny)
+    training.run_epoch()
+    other = Training(config(optimizer="adamw"), tiny)
+    other.restore(training.checkpoint())
+    for weight, remembered in other._optimizer.state.items():
+        assert remembered["exp_avg"].stride() == weight.stride()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", "half"])
+def test_a_damaged_checkpoint_is_refused(damage, tiny):
+    training = Training(config(), tiny)
+    training.run_epoch()
+    whole = training.checkpoint()
+    with pytest.raises(RunError, match="a checkpoint is damaged"):
+        training.restore(whole[: len(whole) // 2] if damage == "half" else damage)
 
 
 @pytest.mark.parametrize("recipe", ["fast", "report"])

@@ -99,6 +99,9 @@ def search(
     local: Annotated[
         bool, typer.Option("--local", help="One trial after the other in this process, no Ray.")
     ] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Time between two checkpoints of a trial.", min=0.0)
+    ] = 30.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
     json_lines: Json = False,
 ) -> None:
@@ -112,7 +115,7 @@ def search(
     if local and (address or gpus_per_trial):
         raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
     where = Where(local, address, cpus_per_trial, gpus_per_trial)
-    options = SearchOptions(data_dir, runs_dir, name, where)
+    options = SearchOptions(data_dir, runs_dir, name, where, checkpoint_seconds)
     listening = _listening(quiet=quiet, json_lines=json_lines)
     overrides = {"dataset": dataset, "trials": trials, "epochs": epochs, "seed": seed}
     changed = {key: value for key, value in overrides.items() if value is not None}

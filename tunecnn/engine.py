@@ -46,9 +46,10 @@ _REPORT_SECONDS = 0.5  # a report costs milliseconds: tiny epochs are sent sever
 
 @dataclass(frozen=True)
 class RayEngine:
-    """A Ray cluster that is connected."""
+    """A Ray cluster that is connected; a trial brings a checkpoint every `checkpoint_seconds`."""
 
     cluster: Cluster
+    checkpoint_seconds: float
 
     def record(self) -> dict[str, Any]:
         """Return what a run writes down about where it ran."""
@@ -68,7 +69,7 @@ class RayEngine:
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
         try:
-            _tuner(recorder, data, self.cluster, scratch).fit()
+            self._tuner(recorder, data, scratch).fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
             last = str(error).strip().splitlines()[-1:]
             raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
@@ -77,40 +78,41 @@ class RayEngine:
         if recorder.failure is not None:
             raise recorder.failure
 
-
-def _tuner(recorder: Recorder, data: TrialData, cluster: Cluster, scratch: Path) -> Tuner:
-    worker = tune.with_resources(
-        tune.with_parameters(Worker, data=data, threads=cluster.threads),
-        {"cpu": cluster.cpus, "gpu": cluster.gpus},
-    )
-    return Tuner(
-        worker,
-        param_space={"trial": None},
-        tune_config=TuneConfig(
-            num_samples=-1,
-            search_alg=_StudySearcher(recorder, cluster),
-            scheduler=_StudyScheduler(recorder),
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=RunConfig(
-            name="tune",
-            storage_path=str(scratch.resolve()),
-            verbose=0,
-            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-            failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
-            stop=_StopWhenFailed(recorder),
-            callbacks=[_Housekeeping(recorder)],
-        ),
-    )
+    def _tuner(self, recorder: Recorder, data: TrialData, scratch: Path) -> Tuner:
+        worker = tune.with_parameters(
+            Worker,
+            data=data,
+            threads=self.cluster.threads,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
+        return Tuner(
+            tune.with_resources(worker, {"cpu": self.cluster.cpus, "gpu": self.cluster.gpus}),
+            param_space={"trial": None},
+            tune_config=TuneConfig(
+                num_samples=-1,
+                search_alg=_StudySearcher(recorder, self.cluster),
+                scheduler=_StudyScheduler(recorder),
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=RunConfig(
+                name="tune",
+                storage_path=str(scratch.resolve()),
+                verbose=0,
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+                failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
+                stop=_StopWhenFailed(recorder),
+                callbacks=[_Housekeeping(recorder)],
+            ),
+        )
 
 
 class Worker(tune.Trainable):
     """An actor that trains one trial after the other; a step is one epoch, or a few tiny ones."""
 
     def setup(  # type: ignore[override]  # Tune passes what with_parameters was given
-        self, config: dict[str, Any], data: TrialData, threads: int
+        self, config: dict[str, Any], data: TrialData, threads: int, checkpoint_seconds: float
     ) -> None:
         """Take the images to the device, once for all trials of this actor."""
         import torch
@@ -127,6 +129,7 @@ class Worker(tune.Trainable):
             )
         self._device = torch.device("cuda" if gpu else "cpu")
         self._data = to_device(data, self._device)
+        self._checkpoint_seconds = checkpoint_seconds
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -141,7 +144,13 @@ class Worker(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         from tunecnn.trial import TrialRun
 
-        self._run = TrialRun(TrialConfig.from_dict(config["trial"]["config"]), self._data)
+        trial = config["trial"]
+        self._run = TrialRun(
+            TrialConfig.from_dict(trial["config"]),
+            self._data,
+            trial["checkpoint"],
+            self._checkpoint_seconds,
+        )
 
 
 class _NotSaved:
@@ -168,7 +177,13 @@ class _StudySearcher(_NotSaved, Searcher):
         if trial is None:
             # A trial under way may yet have to be tried again, so the end is not before the last.
             return None if running else str(Searcher.FINISHED)
-        return {"trial": {"number": trial.number, "config": trial.config.to_dict()}}
+        return {
+            "trial": {
+                "number": trial.number,
+                "config": trial.config.to_dict(),
+                "checkpoint": trial.checkpoint,
+            }
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

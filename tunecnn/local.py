@@ -14,9 +14,13 @@ from tunecnn.recorder import Recorder
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """This process; `threads` are for torch, where it trains on the CPU."""
+    """This process; `threads` are for torch, where it trains on the CPU.
+
+    A trial brings a checkpoint every `checkpoint_seconds`.
+    """
 
     threads: int
+    checkpoint_seconds: float
 
     def record(self) -> dict[str, Any]:
         """Return what a run writes down about where it ran."""
@@ -43,7 +47,7 @@ class LocalEngine:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = to_device(data, device)
         while (trial := recorder.next_trial()) is not None:
-            run = TrialRun(trial.config, on_device)
+            run = TrialRun(trial.config, on_device, trial.checkpoint, self.checkpoint_seconds)
             while recorder.report(trial.number, run.advance(0.0)):
                 recorder.tick()
         if recorder.failure is not None:

@@ -71,13 +71,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training after `epoch` epochs, as `tunecnn.training` writes it."""
+
+    epoch: int
+    data: bytes = field(repr=False)  # Ray makes names and log lines of what it is given
+
+
+@dataclass(frozen=True)
 class Report:
     """What a worker says of the trial that it trains: new epochs, and the outcome at the end.
 
-    `node` is the name of its machine, `device` is such as `cpu` or `cuda`.
+    `node` is the name of its machine, `device` is such as `cpu` or `cuda`; now and then there is
+    a checkpoint, from which the trial can go on in another process.
     """
 
     epochs: tuple[EpochMetrics, ...]
     outcome: Outcome | None
     node: str
     device: str
+    checkpoint: Checkpoint | None = None

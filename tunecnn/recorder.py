@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.files import write_atomically
 from tunecnn.metrics import EpochMetrics, Outcome, Report
@@ -42,17 +44,28 @@ class Recorder:
 
     Args:
         study: open for writing.
-        weights_dir: where the weights of the best few complete trials are kept.
+        weights_dir: where the weights of the best complete trials are kept.
+        checkpoints: of the trials under way.
         listener: shows what happens.
+        keep_weights: of how many trials.
 
     Attributes:
         failure: why the study cannot go on, once it cannot.
     """
 
-    def __init__(self, study: Study, weights_dir: Path, listener: Listener) -> None:
+    def __init__(
+        self,
+        study: Study,
+        weights_dir: Path,
+        checkpoints: CheckpointFiles,
+        listener: Listener,
+        keep_weights: int = KEEP_WEIGHTS,
+    ) -> None:
         self._study = study
         self._weights_dir = weights_dir
+        self._checkpoints = checkpoints
         self._listener = listener
+        self._keep_weights = keep_weights
         self._placed: set[int] = set()
         self._kept = {number for number in _kept_numbers(weights_dir)
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
@@ -67,7 +80,7 @@ class Recorder:
 
     def next_trial(self) -> Trial | None:
         """Return the next trial to train, or None if there is none or the study has failed."""
-        trial = self._guard(self._study.next_trial)
+        trial = self._guard(self._next_trial)
         if trial is not None:
             self._listener.began(trial)
         return trial
@@ -102,6 +115,13 @@ class Recorder:
         """Say that time passes."""
         self._listener.tick()
 
+    def _next_trial(self) -> Trial | None:
+        trial = self._study.next_trial()
+        checkpoint = self._checkpoints.newest(trial.number) if trial else None
+        if trial and checkpoint and self._study.go_on_from(trial.number, checkpoint.epoch):
+            return dataclasses.replace(trial, checkpoint=checkpoint)
+        return trial
+
     def _report(self, number: int, report: Report) -> bool:
         self._heard = True
         if number not in self._placed:
@@ -112,10 +132,13 @@ class Recorder:
             pruned = self._study.report(number, metrics, is_last=is_last)
             self._listener.epoch(number, metrics)
             if pruned:
+                self._checkpoints.drop(number)
                 self._listener.ended(self._study.record(number))
                 return False
         if report.outcome is not None:
             self._finish(number, report.outcome)
+        elif report.checkpoint is not None:  # after the epochs that led to it
+            self._checkpoints.write(number, report.checkpoint)
         return report.outcome is None
 
     def _finish(self, number: int, outcome: Outcome) -> None:
@@ -123,6 +146,7 @@ class Recorder:
         if outcome.weights is not None:
             write_atomically(weights_path(self._weights_dir, number), outcome.weights)
         self._study.finish(number, outcome)
+        self._checkpoints.drop(number)
         record = self._study.record(number)
         if record.state == "COMPLETE":
             self._kept.add(number)
@@ -131,7 +155,7 @@ class Recorder:
 
     def _drop_all_but_the_best(self) -> None:
         ranked = sorted(map(self._study.record, self._kept), key=lambda record: record.rank)
-        for record in ranked[KEEP_WEIGHTS:]:
+        for record in ranked[self._keep_weights :]:
             self._kept.discard(record.number)
             weights_path(self._weights_dir, record.number).unlink(missing_ok=True)
 

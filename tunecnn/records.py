@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -37,7 +38,8 @@ class TrialRecord:
         values: the searched parameters, by dotted name; empty before the trial was drawn.
         config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
         parameters: trainable numbers in its network; None before the trial was drawn.
-        epochs: figures of each epoch that its last attempt reported, in order.
+        epochs: figures of each epoch, in order: those that its last attempt reported, and before
+            them those that led to the checkpoint from which it went on.
         kept_epoch: the epoch whose weights a complete trial keeps.
         ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `error`, or
             empty for a trial that has not ended.
@@ -131,9 +133,6 @@ def open_journal(journal: Path) -> Iterator[JournalStorage]:
 def to_record(trial: FrozenTrial) -> TrialRecord:
     """Translate one of Optuna's trials."""
     attrs = trial.user_attrs
-    prefix = epoch_key(attrs.get("attempts", 0), "")  # an interrupted attempt left others
-    reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs if name.startswith(prefix)]
-    epochs = sorted(reported, key=lambda metrics: metrics.epoch)
     where = attrs.get("where", {})
     return TrialRecord(
         number=trial.number,
@@ -141,7 +140,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         values=clean(trial.params),
         config=attrs.get("config", {}),
         parameters=attrs.get("parameters"),
-        epochs=epochs,
+        epochs=_epochs(attrs),
         kept_epoch=attrs.get("kept_epoch"),
         ending=attrs.get("ending", ""),
         reason=attrs.get("reason", ""),
@@ -151,6 +150,26 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )
+
+
+def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
+    """Put the epochs of a trial together, from its last attempt back to the one that began it."""
+    epochs: list[EpochMetrics] = []
+    before = math.inf  # what an attempt reported after the checkpoint it left was done again
+    for attempt in range(attrs.get("attempts", 0), 0, -1):
+        prefix, begin = epoch_key(attempt, ""), attrs.get(begin_key(attempt), 0)
+        reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
+                    if name.startswith(prefix)]  # fmt: skip
+        epochs += [metrics for metrics in reported if begin < metrics.epoch <= before]
+        before = min(before, begin)
+        if not before:
+            break
+    return sorted(epochs, key=lambda metrics: metrics.epoch)
+
+
+def begin_key(attempt: int) -> str:
+    """Return the name under which it is kept after which epoch an attempt went on."""
+    return f"begin:{attempt}"
 
 
 def epoch_key(attempt: int, epoch: int | str) -> str:

@@ -38,6 +38,7 @@ class RunFolder:
         space_file: the space as it was given.
         info_file: what is not in the study: commands, data, versions, hardware, times.
         weights: folder of the best trials' weights.
+        checkpoints: folder of the checkpoints of trials under way.
         ray: folder of Ray's own files, which may be deleted.
     """
 
@@ -45,7 +46,8 @@ class RunFolder:
         self.path = path
         self.space_file = path / "space.yaml"
         self.info_file = path / "run.json"
-        self.weights = path / "checkpoints"
+        self.weights = path / "weights"
+        self.checkpoints = path / "checkpoints"
         self.ray = path / "ray"
 
     @classmethod

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from tunecnn.architectures import layers
 from tunecnn.catalogue import IMAGEFOLDER, absolute
+from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.errors import InputError, RunError
@@ -54,12 +55,15 @@ class SearchOptions:
         runs_dir: folder in which the run's own is made.
         name: of the run's folder; None for one of the space, the data set and the time.
         where: where the trials run.
+        checkpoint_seconds: time between two checkpoints of a trial; less is lost in a crash, and
+            more is written.
     """
 
     data_dir: Path | None = None
     runs_dir: Path = Path("runs")
     name: str | None = None
     where: Where = field(default_factory=Where)
+    checkpoint_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def search(
         "sessions": [],
     }
     path = options.runs_dir / (options.name or _run_name(space))
-    with _engine(options.where) as engine:
+    with _engine(options) as engine:
         folder = RunFolder.create(path, space_text, info)
         return _session(folder, space, dataset.trial_data, engine, listening)
 
@@ -148,17 +152,18 @@ def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchRe
                 f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
                 f"was begun with {info['dataset'][what]}: its trials would not be comparable"
             )
-    with _engine(options.where) as engine:
+    with _engine(options) as engine:
         return _session(folder, space, dataset.trial_data, engine, listening)
 
 
 @contextlib.contextmanager
-def _engine(where: Where) -> Iterator[Engine]:
+def _engine(options: SearchOptions) -> Iterator[Engine]:
     """Open what runs the trials: this process, or a Ray cluster."""
+    where = options.where
     if where.local:
         from tunecnn.local import LocalEngine
 
-        yield LocalEngine(threads=max(1, int(where.cpus_per_trial or 1)))
+        yield LocalEngine(max(1, int(where.cpus_per_trial or 1)), options.checkpoint_seconds)
         return
     from tunecnn.cluster import Resources, connected
 
@@ -167,7 +172,7 @@ def _engine(where: Where) -> Iterator[Engine]:
     ) as cluster:
         from tunecnn.engine import RayEngine
 
-        yield RayEngine(cluster)
+        yield RayEngine(cluster, options.checkpoint_seconds)
 
 
 def _session(
@@ -187,7 +192,9 @@ def _session(
         study = Study(folder.path, space, data.input_shape, len(data.classes))
         try:
             with listening(study, folder.path) as listener:
-                engine.run(Recorder(study, folder.weights, listener), data, folder.ray)
+                checkpoints = CheckpointFiles(folder.checkpoints)
+                recorder = Recorder(study, folder.weights, checkpoints, listener)
+                engine.run(recorder, data, folder.ray)
         except KeyboardInterrupt:
             pass
         except RunError:

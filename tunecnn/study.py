@@ -27,12 +27,13 @@ from optuna.trial import FrozenTrial, TrialState
 from tunecnn.architectures import InputShape, count_parameters
 from tunecnn.config import Scalar, TrialConfig, derive_seed
 from tunecnn.errors import InputError, RunError
-from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
 from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
 from tunecnn.records import (
     JOURNAL,
     STUDY_NAME,
     TrialRecord,
+    begin_key,
     clean,
     epoch_key,
     open_journal,
@@ -47,10 +48,11 @@ _MAX_REDRAWS = 200
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial to be trained: its number in the study and its config."""
+    """A trial to be trained: its number in the study, its config, and where to go on from."""
 
     number: int
     config: TrialConfig
+    checkpoint: Checkpoint | None = None
 
 
 class Study:
@@ -112,6 +114,19 @@ class Study:
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
             "the space or its constraints"
         )
+
+    def go_on_from(self, number: int, epoch: int) -> bool:
+        """Note that a trial does not begin again but goes on after an epoch; return if it may.
+
+        It may not if the study does not hold all epochs up to there.
+        """
+        trial = self._running[number]
+        key = begin_key(trial.user_attrs["attempts"])
+        trial.set_user_attr(key, epoch)
+        if [metrics.epoch for metrics in self.record(number).epochs] == list(range(1, epoch + 1)):
+            return True
+        trial.set_user_attr(key, 0)
+        return False
 
     def place(self, number: int, node: str, device: str) -> None:
         """Note on which machine and device a trial is being trained."""

@@ -16,6 +16,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tunecnn.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
+from tunecnn.checkpoint import (
+    below,
+    named,
+    optimizer_settings,
+    optimizer_tensors,
+    pack,
+    restore_optimizer,
+    unpack,
+)
 from tunecnn.config import TrialConfig
 from tunecnn.images import Images, TrialData
 from tunecnn.metrics import EpochMetrics
@@ -48,20 +57,24 @@ class EarlyStopping:
 
     The first epoch is always the best so far; a later loss must be strictly lower to count, and
     one that is not a number never is.
+
+    Attributes:
+        best: the lowest loss so far; None before the first epoch.
+        waited: epochs since then.
     """
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
-        self._best: float | None = None
-        self._waited = 0
+        self.best: float | None = None
+        self.waited = 0
 
     def update(self, val_loss: float) -> tuple[bool, bool]:
         """Take the loss of the next epoch; return (is the best yet, stop now)."""
-        self._waited += 1
-        if self._best is None or val_loss < self._best:
-            self._best, self._waited = val_loss, 0
+        self.waited += 1
+        if self.best is None or val_loss < self.best:
+            self.best, self.waited = val_loss, 0
             return True, False
-        return False, self._waited >= self._patience
+        return False, self.waited >= self._patience
 
 
 class Training:
@@ -75,6 +88,7 @@ class Training:
     Attributes:
         model: the network; after the last epoch it has the weights that the trial keeps.
         finished: whether there is no epoch left to run.
+        epoch: how many epochs have been run.
         kept: figures of the epoch whose weights are kept so far; None before the first.
     """
 
@@ -106,7 +120,7 @@ class Training:
         self._schedule = make_schedule(config, self._optimizer, steps)
         self._stopping = EarlyStopping(config.patience) if config.patience else None
         self._best_weights: dict[str, Tensor] = {}
-        self._epoch = 0
+        self.epoch = 0
         self.kept: EpochMetrics | None = None
         self.finished = False
 
@@ -120,9 +134,9 @@ class Training:
         with self._own_generator():
             train_loss, train_accuracy = self._train_epoch()
         val_loss, val_accuracy = self.evaluate(self._data.validation)
-        self._epoch += 1
+        self.epoch += 1
         metrics = EpochMetrics(
-            epoch=self._epoch,
+            epoch=self.epoch,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             val_loss=val_loss,
@@ -152,6 +166,45 @@ class Training:
             name: weight.detach().contiguous().cpu()
             for name, weight in self.model.state_dict().items()
         }
+
+    def checkpoint(self) -> bytes:
+        """Return the state between two epochs: all that `restore` needs to go on equally."""
+        tensors = {
+            **named("model", self.model.state_dict()),
+            **named("best", self._best_weights),
+            **named("optimizer", optimizer_tensors(self._optimizer)),
+            **named("random", {str(i): state for i, state in enumerate(self._generator_state)}),
+        }
+        facts = {
+            "epoch": self.epoch,
+            "finished": self.finished,
+            "kept": self.kept.to_dict() if self.kept else None,
+            "optimizer": optimizer_settings(self._optimizer),
+            "schedule": self._schedule.state_dict(),
+            "stopping": [self._stopping.best, self._stopping.waited] if self._stopping else None,
+        }
+        return pack(tensors, facts)
+
+    def restore(self, checkpoint: bytes) -> None:
+        """Go on where a training of the same config and data was, on the same kind of device.
+
+        Raises:
+            RunError: if the bytes are damaged.
+        """
+        tensors, facts = unpack(checkpoint)
+        self.model.load_state_dict(below("model", tensors))
+        best = below("best", tensors)
+        self._best_weights = {
+            name: torch.empty_like(weight).copy_(best[name])
+            for name, weight in (self.model.state_dict().items() if best else ())
+        }
+        restore_optimizer(self._optimizer, below("optimizer", tensors), facts["optimizer"])
+        self._schedule.load_state_dict(facts["schedule"])
+        self._generator_state = list(below("random", tensors).values())
+        self.epoch, self.finished = facts["epoch"], facts["finished"]
+        self.kept = EpochMetrics.from_dict(facts["kept"]) if facts["kept"] else None
+        if self._stopping and facts["stopping"]:
+            self._stopping.best, self._stopping.waited = facts["stopping"]
 
     def _train_epoch(self) -> tuple[float, float]:
         """Train one epoch; loss and hits stay on the device until its end, so no step waits."""

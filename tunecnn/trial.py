@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from tunecnn.batches import DeviceData
 from tunecnn.config import TrialConfig
-from tunecnn.metrics import EpochMetrics, Outcome, Report
+from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
 from tunecnn.training import Training
 
 # What torch says in a plain RuntimeError.
@@ -24,12 +24,23 @@ class TrialRun:
     Args:
         config: of the trial.
         data: on the device on which it is to be trained.
+        checkpoint: to go on from; None to begin.
+        checkpoint_seconds: time after which a report brings the next checkpoint.
     """
 
-    def __init__(self, config: TrialConfig, data: DeviceData) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: DeviceData,
+        checkpoint: Checkpoint | None,
+        checkpoint_seconds: float,
+    ) -> None:
         self._config = config
         self._data = data
         self._training: Training | None = None
+        self._begin_from = checkpoint
+        self._checkpoint_seconds = checkpoint_seconds
+        self._saved = time.perf_counter()
 
     def advance(self, seconds: float) -> Report:
         """Train at least one epoch, and more until some time has passed; say how it went.
@@ -49,11 +60,24 @@ class TrialRun:
             self._training = None
             if self._data.device.type == "cuda":
                 torch.cuda.empty_cache()  # other trials may share this GPU
-        return Report(tuple(epochs), outcome, platform.node(), self._data.device.type)
+        return Report(
+            tuple(epochs), outcome, platform.node(), self._data.device.type, self._checkpoint()
+        )
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """Return a checkpoint if it is time for one and the trial goes on."""
+        now = time.perf_counter()
+        if self._training is None or now - self._saved < self._checkpoint_seconds:
+            return None
+        self._saved = now
+        return Checkpoint(self._training.epoch, self._training.checkpoint())
 
     def _advance(self, epochs: list[EpochMetrics]) -> Outcome | None:
         if self._training is None:
             self._training = Training(self._config, self._data)
+            if self._begin_from is not None:
+                self._training.restore(self._begin_from.data)
+                self._begin_from = None
         metrics = self._training.run_epoch()
         epochs.append(metrics)
         if metrics.diverged:
