@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -51,6 +52,23 @@ EPOCH_DTYPES = {
 }
 """Columns of a frame of epochs, as in `tunecnn.metrics.EpochMetrics`."""
 
+LOOK_DTYPES = {
+    "trial": "int64",
+    "time": "str",
+    "images": "int64",
+    "accuracy": "float64",
+    "loss": "float64",
+}
+"""Columns of a frame of looks at the test images: one row for each trial that was tested."""
+
+PREDICTION_DTYPES = {
+    "trial": "int64",
+    "image": "int64",
+    "label": "int64",
+    "predicted": "int64",
+}
+"""Columns of a frame of predictions: one row for each tested trial and test image."""
+
 
 def trials_frame(records: Iterable[TrialRecord], searched: Sequence[str]) -> pd.DataFrame:
     """Make a frame of one row a trial, whatever became of it.
@@ -72,6 +90,14 @@ def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
         for metrics in record.epochs
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_DTYPES)).astype(EPOCH_DTYPES)
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """Write a frame as a Parquet file; a column of mixed kinds becomes text, as it has to."""
+    mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
+    stream = io.BytesIO()
+    frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)
+    return stream.getvalue()
 
 
 def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import base64
 import io
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader
 from ruamel.yaml import YAML
 
 from tunecnn.files import write_atomically
+from tunecnn.frames import to_parquet
 from tunecnn.plots import FIGURES
 from tunecnn.runs import Run
 from tunecnn.summary import Summary, config_path, summarize
@@ -24,8 +24,8 @@ def write_summary(run: Run) -> Summary:
     pictures = {name: _png(run, name) for name in FIGURES}
     for name, png in pictures.items():
         write_atomically(run.path / "figures" / f"{name}.png", png)
-    write_atomically(run.path / "trials.parquet", _parquet(run.trials))
-    write_atomically(run.path / "epochs.parquet", _parquet(run.epochs))
+    write_atomically(run.path / "trials.parquet", to_parquet(run.trials))
+    write_atomically(run.path / "epochs.parquet", to_parquet(run.epochs))
     for line in summary.top:
         write_atomically(config_path(run, line.trial), _yaml(run.config(line.trial).to_dict()))
     links = {name: f"figures/{name}.png" for name in pictures}
@@ -69,14 +69,6 @@ def _value(value: Any) -> str:
 def _png(run: Run, name: str) -> bytes:
     stream = io.BytesIO()
     FIGURES[name](run).savefig(stream, format="png", dpi=_DPI)
-    return stream.getvalue()
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    # A choice may mix kinds of values; Parquet cannot.
-    mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
-    stream = io.BytesIO()
-    frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)
     return stream.getvalue()
 
 

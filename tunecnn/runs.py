@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import write_atomically
-from tunecnn.frames import epochs_frame, trials_frame
+from tunecnn.frames import LOOK_DTYPES, PREDICTION_DTYPES, epochs_frame, trials_frame
 from tunecnn.records import JOURNAL, TrialRecord, parameter_importances, read_records
 from tunecnn.space import SearchSpace
 
@@ -39,6 +39,7 @@ class RunFolder:
         info_file: what is not in the study: commands, data, versions, hardware, times.
         weights: folder of the best trials' weights.
         checkpoints: folder of the checkpoints of trials under way.
+        predictions: folder of what the tested trials said of each test image.
         ray: folder of Ray's own files, which may be deleted.
     """
 
@@ -48,6 +49,7 @@ class RunFolder:
         self.info_file = path / "run.json"
         self.weights = path / "weights"
         self.checkpoints = path / "checkpoints"
+        self.predictions = path / "predictions"
         self.ray = path / "ray"
 
     @classmethod
@@ -107,6 +109,10 @@ class RunFolder:
         space = SearchSpace.from_yaml(self.space_file)
         return space.override(**self.read_info()["overrides"])
 
+    def predictions_of(self, trial: int) -> Path:
+        """Return the file of what a trial said of each test image."""
+        return self.predictions / f"trial-{trial:05d}.parquet"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only writer of the run for as long as the context lasts.
@@ -158,6 +164,33 @@ class Run:
         return epochs_frame(self._records)
 
     @cached_property
+    def looks(self) -> pd.DataFrame:
+        """One row for each look at the test images: `tunecnn.frames.LOOK_DTYPES`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.info["test_looks"], columns=list(LOOK_DTYPES)).astype(LOOK_DTYPES)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row for each tested trial and test image: `tunecnn.frames.PREDICTION_DTYPES`."""
+        import pandas as pd
+
+        folder = RunFolder(self.path)
+        parts = [pd.read_parquet(folder.predictions_of(trial)) for trial in self.looks["trial"]]
+        whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
+        return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
+
+    @property
+    def reproduction(self) -> bool:
+        """Whether the run repeats the report's training with several seeds, and tests it."""
+        return self.info.get("reproduction") is not None
+
+    @property
+    def against(self) -> str:
+        """The data set whose published results a reproduction is compared with; may be empty."""
+        return str((self.info.get("reproduction") or {}).get("against") or "")
+
+    @cached_property
     def ranked(self) -> pd.DataFrame:
         """The trials that were trained to their end, best validation accuracy first."""
         complete = self.trials[self.trials["state"] == "COMPLETE"]
@@ -188,6 +221,11 @@ class Run:
     def importances(self) -> dict[str, float]:
         """Share of each searched parameter in the variance of the complete trials' accuracy."""
         return parameter_importances(self.path)
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """The trials that were trained to their end, by number."""
+        return [record for record in self._records if record.state == "COMPLETE"]
 
     def record(self, trial: int) -> TrialRecord:
         """Return all that the study holds of a trial.

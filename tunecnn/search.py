@@ -19,8 +19,9 @@ from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.errors import InputError, RunError
-from tunecnn.images import TrialData
-from tunecnn.recorder import Listener, Recorder
+from tunecnn.images import Dataset, TrialData
+from tunecnn.looks import look_at_test
+from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.runs import RunFolder, load_run, now, versions
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
@@ -95,6 +96,7 @@ def search(
     overrides: dict[str, Any],
     options: SearchOptions,
     listening: Listening,
+    reproduction: dict[str, Any] | None = None,
 ) -> SearchResult:
     """Begin a search and run it to its end, or until the user interrupts it.
 
@@ -104,6 +106,8 @@ def search(
         overrides: the command line's changes, kept beside it.
         options: data, folders and where to run.
         listening: opens what shows the user how it goes.
+        reproduction: for a run that repeats the report's training, whose every trial is tested at
+            the end; `against` in it names the data set whose published results it is held against.
 
     Raises:
         InputError: if something given cannot be used; then nothing was written.
@@ -122,13 +126,14 @@ def search(
         "data_dir": str(data_dir) if data_dir else None,
         "dataset": dataset.record(),
         "processor": _processor(),
+        "reproduction": reproduction,
         "test_looks": [],
         "sessions": [],
     }
     path = options.runs_dir / (options.name or _run_name(space))
     with _engine(options) as engine:
         folder = RunFolder.create(path, space_text, info)
-        return _session(folder, space, dataset.trial_data, engine, listening)
+        return _session(folder, space, dataset, engine, listening)
 
 
 def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchResult:
@@ -153,7 +158,7 @@ def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchRe
                 f"was begun with {info['dataset'][what]}: its trials would not be comparable"
             )
     with _engine(options) as engine:
-        return _session(folder, space, dataset.trial_data, engine, listening)
+        return _session(folder, space, dataset, engine, listening)
 
 
 @contextlib.contextmanager
@@ -176,7 +181,7 @@ def _engine(options: SearchOptions) -> Iterator[Engine]:
 
 
 def _session(
-    folder: RunFolder, space: SearchSpace, data: TrialData, engine: Engine, listening: Listening
+    folder: RunFolder, space: SearchSpace, dataset: Dataset, engine: Engine, listening: Listening
 ) -> SearchResult:
     """Run trials under the run's lock, keep account of the session, and write the summary."""
     with folder.lock():
@@ -189,33 +194,41 @@ def _session(
         }
         info["sessions"].append(session)
         folder.write_info(info)
+        data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))
+        keep = space.trials if info["reproduction"] else KEEP_WEIGHTS
         try:
             with listening(study, folder.path) as listener:
                 checkpoints = CheckpointFiles(folder.checkpoints)
-                recorder = Recorder(study, folder.weights, checkpoints, listener)
+                recorder = Recorder(study, folder.weights, checkpoints, listener, keep)
                 engine.run(recorder, data, folder.ray)
+            if info["reproduction"] and study.finished:
+                look_at_test(folder, load_run(folder.path).complete, dataset)
         except KeyboardInterrupt:
             pass
         except RunError:
             # It is said whatever becomes of this; on a full disk, nothing does.
             with contextlib.suppress(OSError):
-                _end_session(folder, study, info)
+                _end_session(folder, study)
             raise
-        summary = _end_session(folder, study, info)
+        summary, ending = _end_session(folder, study)
     if study.finished and not summary.trained:
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
-    return SearchResult(folder.path, "done" if study.finished else "interrupted", summary)
+    return SearchResult(folder.path, ending, summary)
 
 
-def _end_session(folder: RunFolder, study: Study, info: dict[str, Any]) -> Summary:
+def _end_session(folder: RunFolder, study: Study) -> tuple[Summary, Ending]:
     """Put what is under way back into the queue, and write down how the run stands."""
     from tunecnn.render import write_summary
 
     study.requeue_running()
-    info["sessions"][-1] |= {"ended": now(), "ending": "done" if study.finished else "interrupted"}
+    run = load_run(folder.path)
+    info = folder.read_info()
+    untested = info["reproduction"] is not None and len(run.looks) < len(run.complete)
+    ending: Ending = "done" if study.finished and not untested else "interrupted"
+    info["sessions"][-1] |= {"ended": now(), "ending": ending}
     folder.write_info(info)
-    return write_summary(load_run(folder.path))
+    return write_summary(load_run(folder.path)), ending
 
 
 def _first_failure(summary: Summary) -> str:

@@ -54,9 +54,8 @@ from tunecnn.strategy import (
 
 # Settings that have a key of their own in a space, or that must be the same for all its trials.
 _NOT_SEARCHED = frozenset(
-    {"dataset", "epochs", "seed", "split", "split_seed", "validation", "train_images"}
+    {"dataset", "epochs", "split", "split_seed", "validation", "train_images"}
 )
-_OWN_KEYS = frozenset({"dataset", "epochs", "seed"})
 
 
 class SearchSpace(Part):
@@ -217,18 +216,19 @@ class SearchSpace(Part):
 
         Args:
             values: by dotted name; what is absent is as the recipe and the constants say.
-            trial: number of the trial, from which and from the space's seed its own derives.
+            trial: number of the trial, from which and from the space's seed its own derives,
+                unless a grid goes over the seeds.
         """
         settings: dict[str, Any] = {
             name: parameter.value
             for name, parameter in self.parameters.items()
             if isinstance(parameter, Constant)
         }
-        settings |= values
+        settings |= {"seed": derive_seed(self.seed, trial), **values}
         architecture = settings.pop("architecture", self.architecture)
         return make_config(
             self.recipe, architecture, self.dataset,
-            **settings, epochs=self.epochs, seed=derive_seed(self.seed, trial),
+            **settings, epochs=self.epochs,
         )  # fmt: skip
 
     def report_point(self) -> dict[str, Scalar]:
@@ -329,8 +329,10 @@ def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
             continue
         if dotted(field) != name:
             yield Mistake(place, f"is written {dotted(field)!r} in a space")
-        elif field in _OWN_KEYS or (name == "architecture" and isinstance(parameter, Constant)):
+        elif _is_own_key(field, parameter):
             yield Mistake(place, f"is a key of the space itself, not a parameter: {name}: ...")
+        elif field == "seed" and not isinstance(space.sampler, Grid):
+            yield Mistake(place, "repeats each configuration, so it needs sampler: grid")
         elif field in _NOT_SEARCHED and not isinstance(parameter, Constant):
             yield Mistake(place, "must be the same for all trials: give one plain value")
         elif field in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
@@ -343,6 +345,12 @@ def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
                         TrialConfig.from_dict({**own, name: value})
                     except InputError as error:
                         yield Mistake(place, str(error))
+
+
+def _is_own_key(field: str, parameter: Parameter | Constant) -> bool:
+    if field in ("architecture", "seed"):  # several of them are a parameter
+        return isinstance(parameter, Constant)
+    return field in ("dataset", "epochs")
 
 
 def _start_mistakes(space: SearchSpace) -> Iterator[Mistake]:

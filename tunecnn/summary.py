@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,6 +110,10 @@ class Summary:
     hardware: dict[str, str]
     time: dict[str, str]
     command: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a program needs to go on with."""
+        return {"best": dataclasses.asdict(self.best) if self.best else None}
 
 
 def summarize(run: Run) -> Summary:

@@ -160,6 +160,16 @@ class Training:
                 hits += (logits.argmax(1) == labels).sum()
         return _means(loss, hits, len(images))
 
+    def predict(self, images: Images) -> Tensor:
+        """Return the network's logits for some images: shape (n, classes), float32, on the CPU."""
+        self._forward.eval()
+        parts = []
+        with torch.inference_mode():
+            for values, _ in self._batcher.evaluation(images_to_device(images, self._device)):
+                with self._autocast():
+                    parts.append(self._forward(values).float())
+        return torch.cat(parts).cpu()
+
     def weights(self) -> dict[str, Tensor]:
         """Return the network's weights by name, on the CPU."""
         return {

@@ -1,0 +1,1 @@
+"""The commands of the command line; `tunecnn.cli` puts them together."""

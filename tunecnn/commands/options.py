@@ -1,0 +1,39 @@
+"""Options that several commands share, and their exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+INTERRUPTED = 130
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the data files. Default: TUNECNN_DATA, else the platform's cache.",
+        show_default=False,
+    ),
+]
+RunsDir = Annotated[Path, typer.Option(help="Folder in which the run is kept.")]
+RunName = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
+Resume = Annotated[
+    Path | None, typer.Option(help="Carry on with this run, after an interruption.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else this machine.")
+]
+CpusPerTrial = Annotated[float | None, typer.Option(help="Cores a trial. Default: 1.", min=0.01)]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(help="GPUs a trial, such as 0.25. Default: 1 if there are any.", min=0.0),
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="One trial after the other in this process, no Ray.")
+]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Time between two checkpoints of a trial.", min=0.0)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

@@ -1,0 +1,220 @@
+"""`tunecnn search`, `reproduce` and `summarize`: what makes a run, or reads one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tunecnn.commands.options import (
+    INTERRUPTED,
+    Address,
+    CheckpointSeconds,
+    CpusPerTrial,
+    DataDir,
+    GpusPerTrial,
+    Json,
+    Local,
+    Quiet,
+    Resume,
+    RunName,
+    RunsDir,
+)
+from tunecnn.errors import InputError
+
+if TYPE_CHECKING:
+    from tunecnn.search import SearchOptions, SearchResult
+
+
+def search(
+    space: Annotated[
+        str | None,
+        typer.Option(help="A space file, or a shipped space such as proposed.yaml."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set, instead of the space's: see `tunecnn data list`.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials, instead of the space's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a full trial, instead of the space's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the space's.")] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    name: RunName = None,
+    resume: Resume = None,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    local: Local = False,
+    checkpoint_seconds: CheckpointSeconds = 30.0,
+    quiet: Quiet = False,
+    json_lines: Json = False,
+) -> None:
+    """Search a space: train many configurations, stop the weak ones, summarize the run."""
+    from tunecnn.search import resume as resume_search
+    from tunecnn.search import search as begin_search
+    from tunecnn.shipped import find_space
+    from tunecnn.space import SearchSpace
+
+    options = _options(
+        data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
+        local=local,
+    )  # fmt: skip
+    listening = _listening(quiet=quiet, json_lines=json_lines)
+    overrides = {"dataset": dataset, "trials": trials, "epochs": epochs, "seed": seed}
+    changed = {key: value for key, value in overrides.items() if value is not None}
+    if resume is not None:
+        _refuse_beside_resume(space=space, name=name, **overrides)
+        result = resume_search(resume, options, listening)
+    elif space is None:
+        raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
+    else:
+        path = find_space(space)
+        checked = SearchSpace.from_yaml(path).override(**changed)
+        for warning in checked.warnings():
+            print(f"warning: {warning}", file=sys.stderr)
+        text = path.read_text(encoding="utf-8-sig")
+        result = begin_search(checked, text, changed, options, listening)
+    _end(result, quiet=quiet, json_lines=json_lines)
+
+
+def reproduce(
+    dataset: Annotated[
+        str | None, typer.Option(help="cifar10 or mnist; others with --against.")
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Networks of the report. Default: model1,model2,model3."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Trainings of each network. Default: 3.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a training. Default: the report's.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare with the results on this data set: for its images in other files. "
+            "none: do not compare."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    name: RunName = None,
+    resume: Resume = None,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    local: Local = False,
+    checkpoint_seconds: CheckpointSeconds = 30.0,
+    quiet: Quiet = False,
+    json_lines: Json = False,
+) -> None:
+    """Train the report's networks by its protocol, with several seeds, and compare the results."""
+    from tunecnn.catalogue import absolute
+    from tunecnn.reproduction import published_for, reproduction_space
+    from tunecnn.search import resume as resume_search
+    from tunecnn.search import search as begin_search
+    from tunecnn.space import SearchSpace
+
+    options = _options(
+        data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
+        local=local,
+    )  # fmt: skip
+    listening = _listening(quiet=quiet, json_lines=json_lines)
+    if resume is not None:
+        _refuse_beside_resume(
+            dataset=dataset, models=models, seeds=seeds, epochs=epochs, against=against, name=name
+        )
+        result = resume_search(resume, options, listening)
+    elif dataset is None:
+        raise InputError("give --dataset, such as --dataset mnist, or --resume RUN")
+    else:
+        dataset = absolute(dataset)
+        published = published_for(dataset, against)
+        names = None if models is None else [model.strip() for model in models.split(",")]
+        text = reproduction_space(dataset, published, names, seeds, epochs)
+        space = SearchSpace.from_text(text)
+        result = begin_search(space, text, {}, options, listening, {"against": published})
+    _end(result, quiet=quiet, json_lines=json_lines)
+
+
+def summarize(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    json_lines: Json = False,
+) -> None:
+    """Write a run's summary and pictures again; also for a run that goes on."""
+    from tunecnn.render import write_summary
+    from tunecnn.runs import load_run
+
+    summary = write_summary(load_run(run))
+    _print(run, "summarized", summary, quiet=False, json_lines=json_lines)
+
+
+def _options(
+    data_dir: Path | None,
+    runs_dir: Path,
+    name: str | None,
+    address: str | None,
+    cpus_per_trial: float | None,
+    gpus_per_trial: float | None,
+    checkpoint_seconds: float,
+    *,
+    local: bool,
+) -> SearchOptions:
+    from tunecnn.search import SearchOptions, Where
+
+    if local and (address or gpus_per_trial):
+        raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
+    where = Where(local, address, cpus_per_trial, gpus_per_trial)
+    return SearchOptions(data_dir, runs_dir, name, where, checkpoint_seconds)
+
+
+def _refuse_beside_resume(**options: object) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(
+            f"a resumed run keeps what it was begun with; leave out {', '.join(given)}"
+        )
+
+
+def _listening(*, quiet: bool, json_lines: bool) -> Any:
+    def open_progress(study: Any, folder: Path) -> Any:
+        from tunecnn.progress import Progress
+
+        console = Console()
+        return Progress(study, folder, console, json_lines=json_lines, quiet=quiet).shown()
+
+    return open_progress
+
+
+def _end(result: SearchResult, *, quiet: bool, json_lines: bool) -> None:
+    _print(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
+    if result.ending == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+def _print(folder: Path, ending: str, summary: Any, *, quiet: bool, json_lines: bool) -> None:
+    path = folder / "summary.md"
+    if json_lines:
+        print(json.dumps({"event": ending, "run": str(folder), **summary.to_json(),
+                          "summary": str(path)}))  # fmt: skip
+        return
+    if quiet:
+        print(path)
+        return
+    console = Console()
+    console.print()
+    console.print(summary.verdict, highlight=False)
+    if summary.command:
+        console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
+    if ending == "interrupted":
+        text = f"interrupted; carry on with: tunecnn search --resume {folder}"
+        console.print(text, highlight=False, soft_wrap=True)
+    console.print(f"summary: {path}", highlight=False, soft_wrap=True)

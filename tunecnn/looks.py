@@ -1,0 +1,81 @@
+"""A look at the test images: once for each trial, and written into the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tunecnn.config import TrialConfig
+from tunecnn.errors import RunError
+from tunecnn.files import write_atomically
+from tunecnn.frames import to_parquet
+from tunecnn.images import Dataset
+from tunecnn.recorder import weights_path
+from tunecnn.records import TrialRecord
+from tunecnn.runs import RunFolder, now
+
+
+def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+    """Test the kept weights of trials that have not been tested yet.
+
+    Each look goes into `run.json`, and what was predicted for each image beside it.
+
+    Args:
+        folder: of the run, which the caller has locked.
+        records: of complete trials whose weights were kept.
+        dataset: of the run.
+
+    Raises:
+        RunError: if the weights of a trial are not there or not whole.
+    """
+    info = folder.read_info()
+    seen = {look["trial"] for look in info["test_looks"]}
+    for record in records:
+        if record.number in seen:
+            continue
+        config = TrialConfig.from_dict(record.config)
+        weights = weights_path(folder.weights, record.number)
+        accuracy, loss, predicted = _test(config, weights, dataset)
+        frame = pd.DataFrame(
+            {
+                "trial": record.number,
+                "image": np.arange(len(predicted)),
+                "label": dataset.test.labels,
+                "predicted": predicted,
+            }
+        )
+        write_atomically(folder.predictions_of(record.number), to_parquet(frame))
+        info["test_looks"].append(
+            {
+                "trial": record.number,
+                "time": now(),
+                "images": len(predicted),
+                "accuracy": accuracy,
+                "loss": loss,
+            }
+        )
+        folder.write_info(info)
+
+
+def _test(config: TrialConfig, weights: Path, dataset: Dataset) -> tuple[float, float, np.ndarray]:
+    """Return accuracy, mean cross-entropy and the predicted classes of the test images."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from torch.nn.functional import cross_entropy
+
+    from tunecnn.training import Training
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    training = Training(config, dataset.trial_data, device)
+    try:
+        training.model.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"the weights {weights} cannot be read: {error}") from error
+    logits = training.predict(dataset.test)
+    labels = torch.from_numpy(dataset.test.labels)
+    predicted = logits.argmax(1)
+    accuracy = float((predicted == labels).double().mean())
+    return accuracy, float(cross_entropy(logits, labels)), predicted.numpy()
