@@ -47,6 +47,7 @@ INFO = {
         "classes": [str(digit) for digit in range(10)],
     },
     "processor": "abacus",
+    "reproduction": None,
     "test_looks": [],
     "sessions": [
         {

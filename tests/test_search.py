@@ -55,6 +55,7 @@ def begin(
     listener: Silent | None = None,
     threads: int = 1,
     checkpoint_seconds: float = 30.0,
+    reproduction: dict[str, object] | None = None,
     **changes,
 ):
     where = Where(local=True, cpus_per_trial=threads)
@@ -63,7 +64,7 @@ def begin(
     )
     space = SearchSpace.from_text(text).override(**changes)
     listening = lambda study, folder: nullcontext(listener or Silent())  # noqa: E731
-    return search(space, text, changes, options, listening)
+    return search(space, text, changes, options, listening, reproduction)
 
 
 def carry_on(folder: Path, listener: Silent | None = None):

@@ -14,10 +14,10 @@ from rich.live import Live
 from rich.text import Text
 
 from tunecnn.config import Scalar
+from tunecnn.facts import seconds_in_words
 from tunecnn.metrics import EpochMetrics
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, Trial
-from tunecnn.summary import seconds_in_words
 
 _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
 

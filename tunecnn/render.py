@@ -4,71 +4,101 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
+from tunecnn import comparison_plots, plots
+from tunecnn.comparison import Comparison, compare
+from tunecnn.facts import seconds_in_words
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
-from tunecnn.plots import FIGURES
 from tunecnn.runs import Run
 from tunecnn.summary import Summary, config_path, summarize
 
 _DPI = 120
 
 
-def write_summary(run: Run) -> Summary:
+def write_summary(run: Run) -> Summary | Comparison:
     """Write a run's summary, and everything derived that it names, into the run's folder."""
-    summary = summarize(run)
-    pictures = {name: _png(run, name) for name in FIGURES}
+    summary = compare(run) if run.reproduction else summarize(run)
+    pictures = {name: _png(figure(run)) for name, figure in figures_of(run).items()}
     for name, png in pictures.items():
         write_atomically(run.path / "figures" / f"{name}.png", png)
     write_atomically(run.path / "trials.parquet", to_parquet(run.trials))
     write_atomically(run.path / "epochs.parquet", to_parquet(run.epochs))
-    for line in summary.top:
-        write_atomically(config_path(run, line.trial), _yaml(run.config(line.trial).to_dict()))
-    links = {name: f"figures/{name}.png" for name in pictures}
-    write_atomically(run.path / "summary.md", render_markdown(summary, links))
-    embedded = {
-        name: f"data:image/png;base64,{base64.b64encode(png).decode()}"
-        for name, png in pictures.items()
-    }
-    write_atomically(run.path / "summary.html", render_html(summary, embedded))
+    for trial in summary.chosen:
+        write_atomically(config_path(run, trial), _yaml(run.config(trial).to_dict()))
+    markdown = render_markdown(summary, {name: f"figures/{name}.png" for name in pictures})
+    write_atomically(run.path / "summary.md", markdown)
+    write_atomically(run.path / "summary.html", render_html(markdown, summary.name, pictures))
     return summary
 
 
-def render_markdown(summary: Summary, figures: dict[str, str]) -> str:
+def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
+    """Return what draws the pictures of a run's summary, by file name."""
+    return comparison_plots.FIGURES if run.reproduction else plots.FIGURES
+
+
+def render_markdown(summary: Summary | Comparison, figures: Mapping[str, str]) -> str:
     """Write a summary as Markdown; `figures` are links by name."""
-    return _render("summary.md.j2", summary, figures)
+    template = "summary.md.j2" if isinstance(summary, Summary) else "reproduction.md.j2"
+    return _environment().get_template(template).render(s=summary, figures=figures)
 
 
-def render_html(summary: Summary, figures: dict[str, str]) -> str:
-    """Write a summary as one HTML page; `figures` are image sources by name."""
-    return _render("summary.html.j2", summary, figures)
+def render_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:
+    """Write a summary's Markdown as one HTML page with the pictures in it."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    for name, png in pictures.items():
+        inside = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        body = body.replace(f'src="figures/{name}.png"', f'src="{inside}"')
+    return _environment().get_template("page.html.j2").render(title=escape(title), body=body)
 
 
-def _render(template: str, summary: Summary, figures: dict[str, str]) -> str:
+def _environment() -> Environment:
+    # Markdown needs no escaping but in cells; what becomes HTML is escaped by markdown-it.
     environment = Environment(
         loader=PackageLoader("tunecnn"),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda share: f"{share:.2%}"
     environment.filters["value"] = _value
+    environment.filters["figure"] = _figure
+    environment.filters["distance"] = _distance
+    environment.filters["duration"] = seconds_in_words
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
-    return environment.get_template(template).render(s=summary, figures=figures)
+    return environment
 
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _png(run: Run, name: str) -> bytes:
+def _figure(value: float | None, form: str) -> str:
+    """Write an accuracy as a percentage, or a loss."""
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if form == "percent" else f"{value:.4f}"
+
+
+def _distance(value: float | None, form: str, sign: str = "") -> str:
+    """Write the distance between two accuracies, in points, or between two losses."""
+    if value is None:
+        return "-"
+    return f"{100 * value:{sign}.2f} points" if form == "percent" else f"{value:{sign}.4f}"
+
+
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    FIGURES[name](run).savefig(stream, format="png", dpi=_DPI)
+    figure.savefig(stream, format="png", dpi=_DPI)
     return stream.getvalue()
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunecnn.architectures import layers
 from tunecnn.catalogue import IMAGEFOLDER, absolute
@@ -25,7 +25,10 @@ from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.runs import RunFolder, load_run, now, versions
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
-from tunecnn.summary import Summary
+
+if TYPE_CHECKING:
+    from tunecnn.comparison import Comparison
+    from tunecnn.summary import Summary
 
 Ending = Literal["done", "interrupted"]
 
@@ -73,7 +76,7 @@ class SearchResult:
 
     folder: Path
     ending: Ending
-    summary: Summary
+    summary: Summary | Comparison
 
 
 class Engine(Protocol):
@@ -217,7 +220,7 @@ def _session(
     return SearchResult(folder.path, ending, summary)
 
 
-def _end_session(folder: RunFolder, study: Study) -> tuple[Summary, Ending]:
+def _end_session(folder: RunFolder, study: Study) -> tuple[Summary | Comparison, Ending]:
     """Put what is under way back into the queue, and write down how the run stands."""
     from tunecnn.render import write_summary
 
@@ -231,7 +234,7 @@ def _end_session(folder: RunFolder, study: Study) -> tuple[Summary, Ending]:
     return write_summary(load_run(folder.path)), ending
 
 
-def _first_failure(summary: Summary) -> str:
+def _first_failure(summary: Summary | Comparison) -> str:
     number, reason = next(iter(summary.failures.items()))
     return f"trial {number}: {reason}"
 

@@ -5,28 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
+from tunecnn.facts import data_facts, endings, failures, hardware_facts, time_facts
 from tunecnn.parameters import Constant, Part, describe
 from tunecnn.runs import Run
 from tunecnn.stats import wilson_interval
 from tunecnn.strategy import Halving, Median, NoPruner
 
 TOP = 5
-
-_ENDINGS = {
-    "complete": "trained to the end",
-    "pruned": "stopped early by the pruner",
-    "diverged": "diverged",
-    "out_of_memory": "out of memory",
-    "error": "failed with an error",
-    "infeasible": "not trained: broke a constraint",
-    "running": "under way",
-    "waiting": "waiting",
-}
 
 
 @dataclass(frozen=True)
@@ -111,6 +100,11 @@ class Summary:
     time: dict[str, str]
     command: str
 
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The trials whose configs are worth a file of their own."""
+        return tuple(line.trial for line in self.top)
+
     def to_json(self) -> dict[str, Any]:
         """Return what a program needs to go on with."""
         return {"best": dataclasses.asdict(self.best) if self.best else None}
@@ -132,8 +126,8 @@ def summarize(run: Run) -> Summary:
         goal=run.space.goal,
         verdict=_verdict(run, best, report, images),
         asked=run.space.trials,
-        endings=_endings(run.trials),
-        failures=_failures(run.trials),
+        endings=endings(run.trials),
+        failures=failures(run.trials),
         best=best,
         report=report,
         top=top,
@@ -146,10 +140,10 @@ def summarize(run: Run) -> Summary:
         importances=run.importances,
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
-        data=_data(run.info["dataset"]),
+        data=data_facts(run),
         search=_search(run),
-        hardware=_hardware(run.info),
-        time=_time(run),
+        hardware=hardware_facts(run),
+        time=time_facts(run),
         command=train_command(run, best.trial) if best else "",
     )
 
@@ -214,17 +208,6 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
     )
 
 
-def _endings(trials: pd.DataFrame) -> dict[str, int]:
-    ending = trials["ending"].where(trials["ending"] != "", trials["state"].str.lower())
-    counts = ending.value_counts()
-    return {words: int(counts[key]) for key, words in _ENDINGS.items() if key in counts}
-
-
-def _failures(trials: pd.DataFrame) -> dict[int, str]:
-    failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "error"])]
-    return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
-
-
 def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:
     report = run.space.report_point()
     return tuple(
@@ -237,19 +220,6 @@ def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:
         )
         for name, parameter in run.space.searched.items()
     )
-
-
-def _data(dataset: dict[str, Any]) -> dict[str, str]:
-    channels, height, width = dataset["input_shape"]
-    return {
-        "data set": f"{dataset['name']}, {len(dataset['classes'])} classes, images of "
-        f"{height}x{width}x{channels}",
-        "training images": f"{dataset['train']:,}",
-        "validation images": f"{dataset['validation']:,}",
-        "test images": f"{dataset['test']:,}, not used by a search",
-        "content": dataset["content"],
-        "division": dataset["division"],
-    }
 
 
 def _search(run: Run) -> dict[str, str]:
@@ -278,56 +248,3 @@ def _in_words(part: Part) -> str:
         return "none"
     options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
     return type(part).__name__.lower() + (f" ({options})" if options else "")
-
-
-def _hardware(info: dict[str, Any]) -> dict[str, str]:
-    where = info["sessions"][-1]["where"]
-    nodes = [
-        f"{node['name']} ({_count(node['cpus'], 'core')}, {_count(node.get('gpus', 0), 'GPU')})"
-        for node in where["nodes"]
-    ]
-    facts = {"nodes": "; ".join(nodes), "processor": info["processor"]}
-    if where["engine"] == "ray":
-        facts["a trial takes"] = (
-            f"{_count(where['cpus_per_trial'], 'core')}, {_count(where['gpus_per_trial'], 'GPU')};"
-            f" {where['slots']} at once"
-        )
-    else:
-        facts["a trial takes"] = "the process itself, one at a time"
-    packages = info["sessions"][-1]["versions"]
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in packages.items())
-    return facts
-
-
-def _time(run: Run) -> dict[str, str]:
-    trials = run.trials
-    sessions = run.info["sessions"]
-    wall = sum(
-        (datetime.fromisoformat(s["ended"]) - datetime.fromisoformat(s["started"])).total_seconds()
-        for s in sessions
-        if s.get("ended")
-    )
-    killed = sum("ended" not in session for session in sessions)
-    devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
-    return {
-        "started": sessions[0]["started"],
-        "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
-        + (f", without {killed} that did not end by itself" if killed else ""),
-        "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
-        f"{trials['epochs'].sum():,} epochs, on {devices}",
-    }
-
-
-def _count(number: float, what: str) -> str:
-    return f"{number:g} {what}" + ("" if number == 1 else "s")
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Write a duration for people: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

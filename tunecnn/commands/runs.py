@@ -27,7 +27,9 @@ from tunecnn.commands.options import (
 from tunecnn.errors import InputError
 
 if TYPE_CHECKING:
+    from tunecnn.comparison import Comparison
     from tunecnn.search import SearchOptions, SearchResult
+    from tunecnn.summary import Summary
 
 
 def search(
@@ -200,7 +202,11 @@ def _end(result: SearchResult, *, quiet: bool, json_lines: bool) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-def _print(folder: Path, ending: str, summary: Any, *, quiet: bool, json_lines: bool) -> None:
+def _print(
+    folder: Path, ending: str, summary: Summary | Comparison, *, quiet: bool, json_lines: bool
+) -> None:
+    from tunecnn.summary import Summary
+
     path = folder / "summary.md"
     if json_lines:
         print(json.dumps({"event": ending, "run": str(folder), **summary.to_json(),
@@ -212,7 +218,7 @@ def _print(folder: Path, ending: str, summary: Any, *, quiet: bool, json_lines: 
     console = Console()
     console.print()
     console.print(summary.verdict, highlight=False)
-    if summary.command:
+    if isinstance(summary, Summary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
     if ending == "interrupted":
         text = f"interrupted; carry on with: tunecnn search --resume {folder}"

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import INFO
+from tunecnn import load_run
+from tunecnn.comparison import Compared, compare
+from tunecnn.frames import to_parquet
+from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.published import EXPERIMENTS, published_curves
+from tunecnn.render import figures_of, render_html, render_markdown, write_summary
+from tunecnn.reproduction import reproduction_space
+from tunecnn.runs import RunFolder
+from tunecnn.study import Study
+
+GOLDEN = Path(__file__).parent / "golden" / "reproduction.md"
+TEST_LABELS = np.arange(10).repeat(10)
+
+
+def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str = "mnist"):
+    """Make a run whose curves are the published ones, moved by `off` and a little for each seed."""
+    text = reproduction_space(dataset, "mnist", ["model1", "model3"], seeds, epochs)
+    info = {
+        **INFO,
+        "dataset": {**INFO["dataset"], "name": dataset, "input_shape": [1, 28, 28]},
+        "reproduction": {"against": "mnist"},
+        "test_looks": [],
+    }
+    run = RunFolder.create(folder, text, info)
+    study = Study(run.path, run.read_space(), (1, 28, 28), 10)
+    curves = published_curves("mnist").set_index(["architecture", "epoch"])
+    while (trial := study.next_trial()) is not None:
+        moved = off + trial.config.seed / 1000
+        for epoch in range(1, epochs + 1):
+            row = curves.loc[(trial.config.architecture, epoch)]
+            metrics = EpochMetrics(
+                epoch, row["train_loss"], row["train_accuracy"], row["val_loss"],
+                row["val_accuracy"] + moved, 40.0,
+            )  # fmt: skip
+            study.report(trial.number, metrics, is_last=epoch == epochs)
+        kept = epochs - 1 if trial.config.architecture == "proposed" else epochs
+        study.finish(trial.number, Outcome("complete", kept_epoch=kept))
+        result = EXPERIMENTS["mnist"].results[trial.config.architecture]
+        info["test_looks"].append(
+            {
+                "trial": trial.number, "time": "2026-01-01T10:02:00+00:00", "images": 100,
+                "accuracy": result.test_accuracy + moved, "loss": result.test_loss - moved,
+            }
+        )  # fmt: skip
+        predicted = np.where(np.arange(100) % 50 == 3, 8, TEST_LABELS)
+        frame = pd.DataFrame({"trial": trial.number, "image": np.arange(100),
+                              "label": TEST_LABELS, "predicted": predicted})  # fmt: skip
+        run.predictions.mkdir(exist_ok=True)
+        run.predictions_of(trial.number).write_bytes(to_parquet(frame))
+    run.write_info(info)
+    return load_run(run.path)
+
+
+def test_the_summary_of_a_reproduction_is_the_golden_file(tmp_path, request):
+    run = reproduce(tmp_path / "run", seeds=2, epochs=50, off=-0.0004)
+    names = {name: f"figures/{name}.png" for name in figures_of(run)}
+    text = render_markdown(compare(run), names)
+    if request.config.getoption("--update-golden"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(0.0, "inside"), (-0.08, "outside")])
+def test_a_published_result_is_inside_or_outside_of_where_one_more_run_would_lie(
+    off, verdict, tmp_path
+):
+    model1, proposed = compare(reproduce(tmp_path / "r", seeds=4, epochs=50, off=off)).models
+    for figure in (model1.test_accuracy, model1.test_loss, proposed.val_accuracy):
+        assert len(figure.values) == 4
+    assert model1.test_accuracy.verdict == proposed.test_accuracy.verdict == verdict
+    assert model1.test_accuracy.difference == pytest.approx(off + 0.0015)
+    assert model1.val_accuracy.published == pytest.approx(
+        published_curves("mnist").query("architecture == 'model1'")["val_accuracy"].iloc[-1]
+    )
+
+
+def test_one_seed_gives_no_verdict(tmp_path):
+    summary = compare(reproduce(tmp_path / "r", seeds=1, epochs=50, off=0.0))
+    assert summary.models[0].test_accuracy.verdict == "one seed: no verdict"
+    assert "99.08%: one seed, so no verdict." in summary.verdict
+
+
+def test_a_shorter_run_is_held_against_the_curve_at_the_same_epoch(tmp_path):
+    summary = compare(reproduce(tmp_path / "r", seeds=2, epochs=3, off=0.0))
+    model1 = summary.models[0]
+    curve = published_curves("mnist").query("architecture == 'model1'").set_index("epoch")
+    assert model1.compared_epoch == 3
+    assert model1.val_accuracy.published == curve.loc[3, "val_accuracy"]
+    assert model1.test_accuracy.published is None
+    assert list(model1.by_epoch) == [1, 2, 3]
+    assert "validation accuracy after 3 epochs" in summary.verdict
+    assert any("trained 50 epochs, this run 3" in text for text in summary.differences)
+    assert "its test results are not" in render_markdown(
+        summary, dict.fromkeys(("accuracy", "loss", "confusion"), "x.png")
+    )
+
+
+def test_other_files_of_the_images_are_said_to_be_that(tmp_path):
+    run = reproduce(tmp_path / "r", seeds=1, epochs=2, off=0.0, dataset="imagefolder:/mine")
+    said = " ".join(compare(run).differences)
+    assert "imagefolder:/mine, not the published files of MNIST" in said
+    assert "The report validates on the first 6,000 training images" in said
+
+
+def test_confusion_and_classes_are_counted_over_all_seeds(tmp_path):
+    model1 = compare(reproduce(tmp_path / "r", seeds=2, epochs=1, off=0.0)).models[0]
+    assert model1.confusion[0][8] == 2  # image 3 is a 0 taken for an 8, by both seeds
+    assert model1.confusion[5][8] == 2
+    zero, eight = model1.classes[0], model1.classes[8]
+    assert (zero.precision, zero.recall, zero.images) == (1.0, 0.9, 10)
+    assert eight.precision == pytest.approx(10 / 12)
+    assert eight.f1 == pytest.approx(2 * (10 / 12) / (10 / 12 + 1))
+
+
+def test_a_reproduction_that_has_not_ended_says_what_is_missing(tmp_path):
+    text = reproduction_space("mnist", "mnist", ["model1"], 1, 50)
+    info = {**INFO, "reproduction": {"against": "mnist"}}
+    run = RunFolder.create(tmp_path / "begun", text, info)
+    Study(run.path, run.read_space(), (1, 28, 28), 10)
+    summary = write_summary(load_run(run.path))
+    assert summary.verdict == "model1 has not been trained to its end yet."
+    assert Compared(0.5, ()).verdict == "not trained to the end yet"
+    assert (run.path / "figures" / "confusion.png").is_file()
+
+
+def test_the_page_has_the_summarys_words_and_its_pictures(tmp_path):
+    run = reproduce(tmp_path / "run", seeds=2, epochs=3, off=0.0)
+    write_summary(run)
+    page = (run.path / "summary.html").read_text()
+    assert html.escape(compare(run).verdict, quote=False) in page
+    assert page.count('src="data:image/png;base64,') == len(figures_of(run)) == 3
+    assert "<table>" in page
+    assert render_html("<script>", "a & b", {}).count("<script>") == 0

@@ -1,0 +1,147 @@
+"""The pictures of a reproduction. Each function takes a run and returns a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn.metrics import confusion_matrix
+
+from tunecnn.published import EXPERIMENTS, published_curves
+from tunecnn.runs import Run
+
+TRAINING, VALIDATION = "#2f6fab", "#c8502d"
+
+
+def accuracy(run: Run) -> Figure:
+    """Draw accuracy by epoch, a panel for each network, the published curve over ours."""
+    return _curves(run, "accuracy")
+
+
+def loss(run: Run) -> Figure:
+    """Draw loss by epoch, a panel for each network, the published curve over ours."""
+    return _curves(run, "loss")
+
+
+def confusion(run: Run) -> Figure:
+    """Draw what the test images of each class were taken for, a panel for each network."""
+    names = run.info["dataset"]["classes"]
+    panels = _panels(run, height=4.2)
+    for axes, architecture in panels:
+        tested = run.trials.loc[run.trials["param.architecture"] == architecture, "trial"]
+        predictions = run.predictions[run.predictions["trial"].isin(tested)]
+        if predictions.empty:
+            _nothing_yet(axes, "not tested yet")
+            continue
+        shares = confusion_matrix(
+            predictions["label"], predictions["predicted"], labels=np.arange(len(names)),
+            normalize="true",
+        )  # fmt: skip
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                axes.text(
+                    column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6,
+                    color="white" if share > 0.5 else "black",
+                )  # fmt: skip
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.set_xlabel("taken for")
+    panels[0][0].set_ylabel("class")
+    figure = panels[0][0].figure
+    assert isinstance(figure, Figure)
+    figure.suptitle("Test images of each class, in % of the class, over all seeds", fontsize=11)
+    return figure
+
+
+FIGURES: Mapping[str, Callable[[Run], Figure]] = {
+    "accuracy": accuracy,
+    "loss": loss,
+    "confusion": confusion,
+}
+"""The comparison's pictures by file name."""
+
+
+def _curves(run: Run, what: str) -> Figure:
+    published = None
+    if run.against:
+        published = published_curves(run.against)
+        published = published[published["epoch"] <= run.space.epochs]
+    panels = _panels(run)
+    for axes, architecture in panels:
+        trials = run.trials.loc[run.trials["param.architecture"] == architecture, "trial"]
+        epochs = run.epochs[run.epochs["trial"].isin(trials)]
+        if epochs.empty:
+            _nothing_yet(axes, "not trained yet")
+        for column, color, words in (
+            (f"train_{what}", TRAINING, "training"),
+            (f"val_{what}", VALIDATION, "validation"),
+        ):
+            _ours(axes, epochs, column, color, words)
+            if published is not None:
+                theirs = published[published["architecture"] == architecture]
+                axes.plot(
+                    theirs["epoch"], theirs[column], color=color, linestyle="--", linewidth=1.1,
+                    alpha=0.9, label=f"{words}, published",
+                )  # fmt: skip
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if what == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            _leave_out_the_start(axes, epochs, published, architecture)
+    panels[0][0].set_ylabel(what)
+    figure = panels[0][0].figure
+    assert isinstance(figure, Figure)
+    title = f"{what.capitalize()} by epoch"
+    if run.against:
+        title += f", beside the report's on {EXPERIMENTS[run.against].title}"
+    figure.suptitle(title, fontsize=11)
+    handles, labels = panels[-1][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str) -> None:
+    """Draw the mean over the seeds, and the range that they cover."""
+    by_epoch = epochs.groupby("epoch")[column]
+    mean = by_epoch.mean()
+    seeds = epochs["trial"].nunique()
+    axes.plot(mean.index, mean, color=color, linewidth=1.8, label=f"{words}, ours",
+              marker="." if len(mean) < 8 else "")  # fmt: skip
+    if seeds > 1:
+        axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=color, alpha=0.18,
+                          linewidth=0)  # fmt: skip
+
+
+def _leave_out_the_start(
+    axes: Axes, epochs: pd.DataFrame, published: pd.DataFrame | None, architecture: str
+) -> None:
+    """Scale a panel by all epochs but the first, whose loss can be ten times the others'."""
+    parts = [epochs]
+    if published is not None:
+        parts.append(published[published["architecture"] == architecture])
+    later = pd.concat([part[part["epoch"] > 1] for part in parts])
+    values = later[["train_loss", "val_loss"]].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values):
+        axes.set_ylim(0, 1.05 * float(values.max()))
+
+
+def _panels(run: Run, height: float = 3.4) -> list[tuple[Axes, str]]:
+    names = run.space.architectures
+    figure = Figure(figsize=(max(5.0, 3.6 * len(names)), height), layout="constrained")
+    grid = figure.subplots(1, len(names), squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=True):
+        axes.set_title(name, fontsize=10)
+    return list(zip(grid.flat, names, strict=True))
+
+
+def _nothing_yet(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)

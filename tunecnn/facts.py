@@ -1,0 +1,106 @@
+"""Facts of a run that every kind of summary gives, in words, by name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+
+from tunecnn.runs import Run
+
+ENDINGS = {
+    "complete": "trained to the end",
+    "pruned": "stopped early by the pruner",
+    "diverged": "diverged",
+    "out_of_memory": "out of memory",
+    "error": "failed with an error",
+    "infeasible": "not trained: broke a constraint",
+    "running": "under way",
+    "waiting": "waiting",
+}
+
+
+def endings(trials: pd.DataFrame) -> dict[str, int]:
+    """Count what became of the trials, in words."""
+    ending = trials["ending"].where(trials["ending"] != "", trials["state"].str.lower())
+    counts = ending.value_counts()
+    return {words: int(counts[key]) for key, words in ENDINGS.items() if key in counts}
+
+
+def failures(trials: pd.DataFrame) -> dict[int, str]:
+    """Return why trials could not be trained, by number."""
+    failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "error"])]
+    return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
+
+
+def data_facts(run: Run) -> dict[str, str]:
+    """Say which data, and how they were divided and used."""
+    dataset = run.info["dataset"]
+    looks = len(run.looks)
+    tested = f"looked at {_count(looks, 'time')}" if looks else "not used by a search"
+    channels, height, width = dataset["input_shape"]
+    return {
+        "data set": f"{dataset['name']}, {len(dataset['classes'])} classes, images of "
+        f"{height}x{width}x{channels}",
+        "training images": f"{dataset['train']:,}",
+        "validation images": f"{dataset['validation']:,}",
+        "test images": f"{dataset['test']:,}, {tested}",
+        "content": dataset["content"],
+        "division": dataset["division"],
+    }
+
+
+def hardware_facts(run: Run) -> dict[str, str]:
+    """Say on what it ran, with which versions."""
+    info = run.info
+    where = info["sessions"][-1]["where"]
+    nodes = [
+        f"{node['name']} ({_count(node['cpus'], 'core')}, {_count(node.get('gpus', 0), 'GPU')})"
+        for node in where["nodes"]
+    ]
+    facts = {"nodes": "; ".join(nodes), "processor": info["processor"]}
+    if where["engine"] == "ray":
+        facts["a trial takes"] = (
+            f"{_count(where['cpus_per_trial'], 'core')}, {_count(where['gpus_per_trial'], 'GPU')};"
+            f" {where['slots']} at once"
+        )
+    else:
+        facts["a trial takes"] = "the process itself, one at a time"
+    packages = info["sessions"][-1]["versions"]
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return facts
+
+
+def time_facts(run: Run) -> dict[str, str]:
+    """Say when it ran, and for how long."""
+    trials = run.trials
+    sessions = run.info["sessions"]
+    wall = sum(
+        (datetime.fromisoformat(s["ended"]) - datetime.fromisoformat(s["started"])).total_seconds()
+        for s in sessions
+        if s.get("ended")
+    )
+    killed = sum("ended" not in session for session in sessions)
+    devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
+    return {
+        "started": sessions[0]["started"],
+        "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
+        + (f", without {killed} that did not end by itself" if killed else ""),
+        "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
+        f"{trials['epochs'].sum():,} epochs, on {devices}",
+    }
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:g} {what}" + ("" if number == 1 else "s")
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Write a duration for people: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
