@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -260,6 +261,29 @@ def test_a_killed_search_is_resumed_with_every_trial_once(tmp_path):
     for trial, accuracy in seen.items():
         assert trials.loc[trial, "val_accuracy"] == accuracy
         assert trials.loc[trial, "attempts"] == 1
+
+
+def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_figures(tmp_path):
+    """SIGKILL as soon as the third epoch's checkpoint is there, so in the fourth or a later one."""
+    command = [sys.executable, "-m", "tunecnn", "reproduce", "--local", "--dataset", "digits",
+               "--against", "none", "--models", "model2", "--seeds", "1", "--epochs", "30",
+               "--runs-dir", str(tmp_path), "--checkpoint-seconds", "0", "--quiet"]  # fmt: skip
+    process = subprocess.Popen([*command, "--name", "killed"])
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while not list(checkpoints.glob("*-epoch-0000[3-9].safetensors")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    listener = Silent()
+    assert carry_on(tmp_path / "killed", listener).ending == "done"
+    assert 0 < listener.epochs <= 27
+    subprocess.run([*command, "--name", "whole"], check=True)
+    killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
+    figures = [name for name in whole.epochs if name != "seconds"]
+    assert killed.epochs[figures].equals(whole.epochs[figures])
+    assert killed.looks[["accuracy", "loss"]].equals(whole.looks[["accuracy", "loss"]])
+    assert killed.trials["attempts"].tolist() == [2]
 
 
 def test_an_interrupt_from_the_keyboard_ends_with_130(tmp_path):

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tunecnn.comparison import compare
     from tunecnn.config import TrialConfig
     from tunecnn.datasets import load_dataset
     from tunecnn.errors import InputError, RunError, TunecnnError
@@ -29,6 +30,7 @@ __all__ = [
     "TrialConfig",
     "TunecnnError",
     "build_model",
+    "compare",
     "load_dataset",
     "load_run",
     "make_config",
@@ -44,6 +46,7 @@ _MODULES = {
     "TrialConfig": "config",
     "TunecnnError": "errors",
     "build_model": "models",
+    "compare": "comparison",
     "load_dataset": "datasets",
     "load_run": "runs",
     "make_config": "recipes",

@@ -163,6 +163,34 @@ class Comparison:
     time: dict[str, str]
     chosen: tuple[int, ...]
 
+    def table(self, figure: str = "test_accuracy") -> pd.DataFrame:
+        """Return published and measured values of every network, for a notebook.
+
+        Args:
+            figure: `test_accuracy`, `test_loss`, `val_accuracy` or `val_loss`.
+
+        Returns:
+            One row a network: `published`, `mean`, `deviation`, `seeds`, `low`, `high` (where one
+            more run would lie), `difference`, `verdict`; NaN where there is no value.
+        """
+        rows = {}
+        for model in self.models:
+            compared: Compared = getattr(model, figure)
+            low, high = compared.interval or (None, None)
+            rows[model.architecture] = {
+                "published": compared.published,
+                "mean": compared.mean,
+                "deviation": compared.deviation,
+                "seeds": len(compared.values),
+                "low": low,
+                "high": high,
+                "difference": compared.difference,
+                "verdict": compared.verdict,
+            }
+        frame = pd.DataFrame.from_dict(rows, orient="index")
+        numbers = frame.columns.drop(["seeds", "verdict"])
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
     def to_json(self) -> dict[str, Any]:
         """Return what a program needs to go on with."""
         return {
