@@ -7,20 +7,29 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.test_search import TEXT, begin
+from tunecnn.reproduction import reproduction_space
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
 @pytest.fixture(scope="module")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    text = TEXT.replace("trials: 3", "trials: 6")
-    return begin(tmp_path_factory.mktemp("runs"), text).folder
+def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str, Path]:
+    """What each notebook reads: a run of its kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    images = f"imagefolder:{image_tree(count=20)}"
+    text = reproduction_space(images, "mnist", ["model1", "model2"], seeds=2, epochs=2)
+    return {
+        "analyze_search.ipynb": begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder,
+        "reproduce_report.ipynb": begin(
+            folder / "reproduction", text, reproduction={"against": "mnist"}
+        ).folder,
+    }
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
-def test_a_notebook_runs_on_a_run_made_here(path, small_run, monkeypatch):
-    monkeypatch.setenv("TUNECNN_RUN", str(small_run))
+def test_a_notebook_runs_on_a_run_made_here(path, small_runs, monkeypatch):
+    monkeypatch.setenv("TUNECNN_RUN", str(small_runs[path.name]))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=100, kernel_name="python3",
                    resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()  # fmt: skip

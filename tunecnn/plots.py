@@ -173,6 +173,8 @@ def _scatter(
         axes.set_ylim(edge, min(1.0, high + margin))
     below = stopped["val_accuracy"] < edge
     for part, marker, words in ((~below, "o", ""), (below, "v", ", below the edge")):
+        if not part.any():
+            continue
         axes.scatter(
             stopped_at[part], stopped["val_accuracy"][part].clip(lower=edge), s=22, marker=marker,
             facecolors="none", edgecolors=STOPPED, clip_on=False, zorder=2,

@@ -169,8 +169,10 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
     if best is None:
         return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
     low, high = best.interval
+    count = len(run.ranked)
+    which = f"The best of {count} trials" if count > 1 else "The only trial"
     text = (
-        f"The best of {len(run.ranked)} trials trained to the end is trial {best.trial}, with "
+        f"{which} trained to the end is trial {best.trial}, with "
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images:,} images, Wilson 95 % "
         f"interval {low:.2%} to {high:.2%}."
     )
