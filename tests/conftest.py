@@ -47,7 +47,7 @@ INFO = {
         "classes": [str(digit) for digit in range(10)],
     },
     "processor": "abacus",
-    "reproduction": None,
+    "job": {"kind": "search"},
     "test_looks": [],
     "sessions": [
         {

@@ -28,7 +28,7 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
     info = {
         **INFO,
         "dataset": {**INFO["dataset"], "name": dataset, "input_shape": [1, 28, 28]},
-        "reproduction": {"against": "mnist"},
+        "job": {"kind": "reproduction", "against": "mnist"},
         "test_looks": [],
     }
     run = RunFolder.create(folder, text, info)
@@ -124,7 +124,7 @@ def test_confusion_and_classes_are_counted_over_all_seeds(tmp_path):
 
 def test_a_reproduction_that_has_not_ended_says_what_is_missing(tmp_path):
     text = reproduction_space("mnist", "mnist", ["model1"], 1, 50)
-    info = {**INFO, "reproduction": {"against": "mnist"}}
+    info = {**INFO, "job": {"kind": "reproduction", "against": "mnist"}}
     run = RunFolder.create(tmp_path / "begun", text, info)
     Study(run.path, run.read_space(), (1, 28, 28), 10)
     summary = write_summary(load_run(run.path))

@@ -13,7 +13,7 @@ from tunecnn.runs import RunFolder
 def reproduced(tmp_path_factory):
     text = reproduction_space("digits", None, ["model1"], seeds=2, epochs=3)
     folder = tmp_path_factory.mktemp("runs")
-    return load_run(begin(folder, text, reproduction={"against": None}).folder)
+    return load_run(begin(folder, text, job={"kind": "reproduction", "against": None}).folder)
 
 
 def test_a_reproduction_tests_every_trial_once(reproduced):
@@ -35,7 +35,7 @@ def test_a_second_look_is_not_taken(reproduced):
 
 def test_all_weights_of_a_reproduction_are_kept(tmp_path):
     text = reproduction_space("digits", None, ["model1"], seeds=5, epochs=1)
-    result = begin(tmp_path, text, reproduction={"against": None})
+    result = begin(tmp_path, text, job={"kind": "reproduction", "against": None})
     assert len(list((result.folder / "weights").iterdir())) == 5
 
 
@@ -43,14 +43,16 @@ def test_a_search_takes_no_look(tmp_path):
     run = load_run(begin(tmp_path).folder)
     assert run.looks.empty
     assert run.predictions.empty
-    assert not run.reproduction
+    assert run.job == {"kind": "search"}
 
 
 def test_an_interrupted_reproduction_is_tested_when_it_has_ended(tmp_path):
     from tests.test_search import carry_on
 
     text = reproduction_space("digits", None, ["model1"], seeds=2, epochs=2)
-    result = begin(tmp_path, text, Silent(raise_at=3), reproduction={"against": None})
+    result = begin(
+        tmp_path, text, Silent(raise_at=3), job={"kind": "reproduction", "against": None}
+    )
     assert result.ending == "interrupted"
     assert load_run(result.folder).looks.empty
     assert carry_on(result.folder).ending == "done"

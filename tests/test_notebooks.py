@@ -21,7 +21,7 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     return {
         "analyze_search.ipynb": begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder,
         "reproduce_report.ipynb": begin(
-            folder / "reproduction", text, reproduction={"against": "mnist"}
+            folder / "reproduction", text, job={"kind": "reproduction", "against": "mnist"}
         ).folder,
     }
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
+from tunecnn.runs import SEARCH
 from tunecnn.search import SearchOptions, Where, resume, search
 from tunecnn.shipped import shipped_spaces
 from tunecnn.space import SearchSpace
@@ -56,7 +58,7 @@ def begin(
     listener: Silent | None = None,
     threads: int = 1,
     checkpoint_seconds: float = 30.0,
-    reproduction: dict[str, object] | None = None,
+    job: Mapping[str, object] = SEARCH,
     **changes,
 ):
     where = Where(local=True, cpus_per_trial=threads)
@@ -65,7 +67,7 @@ def begin(
     )
     space = SearchSpace.from_text(text).override(**changes)
     listening = lambda study, folder: nullcontext(listener or Silent())  # noqa: E731
-    return search(space, text, changes, options, listening, reproduction)
+    return search(space, text, changes, options, listening, job)
 
 
 def carry_on(folder: Path, listener: Silent | None = None):

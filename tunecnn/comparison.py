@@ -207,7 +207,7 @@ class Comparison:
 
 def compare(run: Run) -> Comparison:
     """Compare a reproduction, as it stands, with what the report published."""
-    experiment = EXPERIMENTS[run.against] if run.against else None
+    experiment = EXPERIMENTS.get(run.job["against"])
     full = experiment is not None and run.space.epochs == experiment.epochs
     models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
     return Comparison(
@@ -236,7 +236,7 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
     complete = trials[trials["state"] == "COMPLETE"]
     looks = run.looks[run.looks["trial"].isin(complete["trial"])]
     ours = run.epochs[run.epochs["trial"].isin(complete["trial"])]
-    theirs = published_curves(run.against)
+    theirs = published_curves(run.job["against"])
     theirs = theirs[theirs["architecture"] == name]
     last = int(ours.groupby("trial")["epoch"].max().min()) if len(ours) else 0
     if experiment is not None:
@@ -337,7 +337,7 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
     if experiment is None:
         return found
     dataset = run.info["dataset"]["name"]
-    if dataset != run.against:
+    if dataset != run.job["against"]:
         found.append(
             f"The images are those of {dataset}, not the published files of {experiment.title}: "
             "compressed or scaled again, they give other results."

@@ -68,8 +68,9 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
 
 def _curves(run: Run, what: str) -> Figure:
     published = None
-    if run.against:
-        published = published_curves(run.against)
+    against = run.job["against"]
+    if against:
+        published = published_curves(against)
         published = published[published["epoch"] <= run.space.epochs]
     panels = _panels(run)
     for axes, architecture in panels:
@@ -100,8 +101,8 @@ def _curves(run: Run, what: str) -> Figure:
     figure = panels[0][0].figure
     assert isinstance(figure, Figure)
     title = f"{what.capitalize()} by epoch"
-    if run.against:
-        title += f", beside the report's on {EXPERIMENTS[run.against].title}"
+    if against:
+        title += f", beside the report's on {EXPERIMENTS[against].title}"
     figure.suptitle(title, fontsize=11)
     handles, labels = panels[-1][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)

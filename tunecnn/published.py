@@ -75,8 +75,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 """By the name of the data set."""
 
 
-def published_curves(dataset: str) -> pd.DataFrame:
-    """Return each epoch of the published runs on a data set.
+def published_curves(dataset: str | None) -> pd.DataFrame:
+    """Return each epoch of the published runs on a data set; no row where there are none.
 
     Columns: `architecture`, `epoch`, and `train_accuracy`, `train_loss`, `val_accuracy`,
     `val_loss` as in `tunecnn.frames.EPOCH_DTYPES`.

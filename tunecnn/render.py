@@ -26,7 +26,7 @@ _DPI = 120
 
 def write_summary(run: Run) -> Summary | Comparison:
     """Write a run's summary, and everything derived that it names, into the run's folder."""
-    summary = compare(run) if run.reproduction else summarize(run)
+    summary = compare(run) if run.job["kind"] == "reproduction" else summarize(run)
     pictures = {name: _png(figure(run)) for name, figure in figures_of(run).items()}
     for name, png in pictures.items():
         write_atomically(run.path / "figures" / f"{name}.png", png)
@@ -42,7 +42,7 @@ def write_summary(run: Run) -> Summary | Comparison:
 
 def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
     """Return what draws the pictures of a run's summary, by file name."""
-    return comparison_plots.FIGURES if run.reproduction else plots.FIGURES
+    return comparison_plots.FIGURES if run.job["kind"] == "reproduction" else plots.FIGURES
 
 
 def render_markdown(summary: Summary | Comparison, figures: Mapping[str, str]) -> str:

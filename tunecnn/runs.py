@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _PACKAGES = ("tunecnn", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pandas")
 
 
+SEARCH: Mapping[str, Any] = {"kind": "search"}
+"""The job of a run that is an ordinary search."""
+
+
 class RunFolder:
     """Where a run keeps its files.
 
@@ -181,14 +185,14 @@ class Run:
         return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
 
     @property
-    def reproduction(self) -> bool:
-        """Whether the run repeats the report's training with several seeds, and tests it."""
-        return self.info.get("reproduction") is not None
+    def job(self) -> Mapping[str, Any]:
+        """What the run is for: `kind` is `search`, `reproduction` or `confirmation`.
 
-    @property
-    def against(self) -> str:
-        """The data set whose published results a reproduction is compared with; may be empty."""
-        return str((self.info.get("reproduction") or {}).get("against") or "")
+        A reproduction's `against` names the data set whose published results it is compared with
+        (None for none); a confirmation's `candidates` are its configurations.
+        """
+        job: Mapping[str, Any] = self.info["job"]
+        return job
 
     @cached_property
     def ranked(self) -> pd.DataFrame:

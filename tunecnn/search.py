@@ -6,7 +6,7 @@ import contextlib
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +22,7 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.images import Dataset, TrialData
 from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
-from tunecnn.runs import RunFolder, load_run, now, versions
+from tunecnn.runs import SEARCH, RunFolder, load_run, now, versions
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
@@ -99,7 +99,7 @@ def search(
     overrides: dict[str, Any],
     options: SearchOptions,
     listening: Listening,
-    reproduction: dict[str, Any] | None = None,
+    job: Mapping[str, Any] = SEARCH,
 ) -> SearchResult:
     """Begin a search and run it to its end, or until the user interrupts it.
 
@@ -109,8 +109,8 @@ def search(
         overrides: the command line's changes, kept beside it.
         options: data, folders and where to run.
         listening: opens what shows the user how it goes.
-        reproduction: for a run that repeats the report's training, whose every trial is tested at
-            the end; `against` in it names the data set whose published results it is held against.
+        job: what the run is for (see `tunecnn.runs.Run.job`); everything but a search tests all
+            of its trials at the end.
 
     Raises:
         InputError: if something given cannot be used; then nothing was written.
@@ -129,7 +129,7 @@ def search(
         "data_dir": str(data_dir) if data_dir else None,
         "dataset": dataset.record(),
         "processor": _processor(),
-        "reproduction": reproduction,
+        "job": dict(job),
         "test_looks": [],
         "sessions": [],
     }
@@ -199,13 +199,14 @@ def _session(
         folder.write_info(info)
         data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))
-        keep = space.trials if info["reproduction"] else KEEP_WEIGHTS
+        is_tested = info["job"] != SEARCH
+        keep = space.trials if is_tested else KEEP_WEIGHTS
         try:
             with listening(study, folder.path) as listener:
                 checkpoints = CheckpointFiles(folder.checkpoints)
                 recorder = Recorder(study, folder.weights, checkpoints, listener, keep)
                 engine.run(recorder, data, folder.ray)
-            if info["reproduction"] and study.finished:
+            if is_tested and study.finished:
                 look_at_test(folder, load_run(folder.path).complete, dataset)
         except KeyboardInterrupt:
             pass
@@ -227,7 +228,7 @@ def _end_session(folder: RunFolder, study: Study) -> tuple[Summary | Comparison,
     study.requeue_running()
     run = load_run(folder.path)
     info = folder.read_info()
-    untested = info["reproduction"] is not None and len(run.looks) < len(run.complete)
+    untested = info["job"] != SEARCH and len(run.looks) < len(run.complete)
     ending: Ending = "done" if study.finished and not untested else "interrupted"
     info["sessions"][-1] |= {"ended": now(), "ending": ending}
     folder.write_info(info)

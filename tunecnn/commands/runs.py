@@ -143,7 +143,8 @@ def reproduce(
         names = None if models is None else [model.strip() for model in models.split(",")]
         text = reproduction_space(dataset, published, names, seeds, epochs)
         space = SearchSpace.from_text(text)
-        result = begin_search(space, text, {}, options, listening, {"against": published})
+        job = {"kind": "reproduction", "against": published}
+        result = begin_search(space, text, {}, options, listening, job)
     _end(result, quiet=quiet, json_lines=json_lines)
 
 
