@@ -53,7 +53,7 @@ def test_help_needs_neither_torch_nor_ray_nor_anything_slow():
     assert "search" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["search", "summarize", "train", "spaces", "data"])
+@pytest.mark.parametrize("command", ["search", "confirm", "reproduce", "summarize", "train", "spaces", "data"])
 def test_every_command_explains_itself(command, capsys):
     assert main(command, "--help") == 0
     assert "Usage: " in capsys.readouterr().out
@@ -145,6 +145,13 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--resume", "nowhere", "--trials", "3"], "leave out --trials"),
         (["search", "--space", "smoke", "--dataset", "imagefolder:/none"], "/none is not a folder"),
         (["summarize", "nowhere"], "nowhere is not the folder of a run"),
+        (["confirm", "nowhere"], "nowhere is not the folder of a run"),
+        (["reproduce"], "give --dataset, such as --dataset mnist, or --resume RUN"),
+        (["reproduce", "--dataset", "digits"], "no results on digits, so there is nothing"),
+        (["reproduce", "--dataset", "mnist", "--models", "model9"], "unknown model 'model9'"),
+        (["reproduce", "--dataset", "mnist", "--seeds", "0"], "--seeds must be 1 or more, not 0"),
+        (["reproduce", "--dataset", "mnist", "--epochs", "0"], "--epochs must be 1 or more, not 0"),
+        (["reproduce", "--resume", "nowhere", "--seeds", "2"], "leave out --seeds"),
         (["train", "--set", "epochs"], "--set epochs: write it as name=value"),
         (["train", "--set", "epochs=ten"], "epochs must be a whole number, not 'ten'"),
         (["train", "--config", "none.yaml"], "none.yaml: cannot be read"),

@@ -70,6 +70,10 @@ def begin(
     return search(space, text, changes, options, listening, job)
 
 
+def listening_to(listener: Silent):
+    return lambda study, folder: nullcontext(listener)
+
+
 def carry_on(folder: Path, listener: Silent | None = None):
     options = SearchOptions(where=Where(local=True))
     return resume(folder, options, lambda *a: nullcontext(listener or Silent()))

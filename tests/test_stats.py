@@ -4,7 +4,13 @@ import random
 
 import pytest
 
-from tunecnn.stats import prediction_interval, wilson_interval
+from tunecnn.stats import (
+    bootstrap_interval,
+    mean_interval,
+    prediction_interval,
+    probability_above_zero,
+    wilson_interval,
+)
 
 
 def test_wilsons_interval_is_the_textbooks():
@@ -27,3 +33,25 @@ def test_95_of_100_further_runs_lie_inside():
         low, high = prediction_interval(values)
         inside += low <= one_more <= high
     assert 930 <= inside <= 970
+
+
+def test_95_of_100_intervals_of_a_mean_hold_it():
+    numbers = random.Random(1)
+    held = 0
+    for _ in range(1000):
+        low, high = mean_interval([numbers.gauss(0.7, 0.02) for _ in range(5)])
+        held += low <= 0.7 <= high
+    assert 930 <= held <= 970
+
+
+def test_the_bootstrap_stays_within_the_values():
+    low, high = bootstrap_interval([0.1, 0.2, 0.4])
+    assert 0.1 <= low < 0.7 / 3 < high <= 0.4 + 1e-9
+    assert bootstrap_interval([0.1, 0.1]) == (0.1, 0.1)
+
+
+def test_the_probability_of_being_ahead_is_a_half_without_a_difference():
+    assert probability_above_zero([-0.1, 0.1]) == pytest.approx(0.5)
+    assert probability_above_zero([0.1, 0.1]) == 1.0
+    assert probability_above_zero([0.0, 0.0]) == 0.5
+    assert 0.9 < probability_above_zero([0.1, 0.11, 0.09]) < 1.0

@@ -13,8 +13,9 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
-from tunecnn import comparison_plots, plots
+from tunecnn import comparison_plots, confirmation_plots, plots
 from tunecnn.comparison import Comparison, compare
+from tunecnn.confirmation import Confirmation, assess
 from tunecnn.facts import seconds_in_words
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
@@ -24,9 +25,12 @@ from tunecnn.summary import Summary, config_path, summarize
 _DPI = 120
 
 
-def write_summary(run: Run) -> Summary | Comparison:
+AnySummary = Summary | Comparison | Confirmation
+
+
+def write_summary(run: Run) -> AnySummary:
     """Write a run's summary, and everything derived that it names, into the run's folder."""
-    summary = compare(run) if run.job["kind"] == "reproduction" else summarize(run)
+    summary = summary_of(run)
     pictures = {name: _png(figure(run)) for name, figure in figures_of(run).items()}
     for name, png in pictures.items():
         write_atomically(run.path / "figures" / f"{name}.png", png)
@@ -40,14 +44,29 @@ def write_summary(run: Run) -> Summary | Comparison:
     return summary
 
 
+def summary_of(run: Run) -> AnySummary:
+    """Summarize a run, whatever it is for."""
+    summarizers: dict[str, Callable[[Run], AnySummary]] = {
+        "search": summarize,
+        "reproduction": compare,
+        "confirmation": assess,
+    }
+    return summarizers[run.job["kind"]](run)
+
+
 def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
     """Return what draws the pictures of a run's summary, by file name."""
-    return comparison_plots.FIGURES if run.job["kind"] == "reproduction" else plots.FIGURES
+    figures = {
+        "search": plots.FIGURES,
+        "reproduction": comparison_plots.FIGURES,
+        "confirmation": confirmation_plots.FIGURES,
+    }
+    return figures[run.job["kind"]]
 
 
-def render_markdown(summary: Summary | Comparison, figures: Mapping[str, str]) -> str:
+def render_markdown(summary: AnySummary, figures: Mapping[str, str]) -> str:
     """Write a summary as Markdown; `figures` are links by name."""
-    template = "summary.md.j2" if isinstance(summary, Summary) else "reproduction.md.j2"
+    template = f"{type(summary).__name__.lower()}.md.j2"
     return _environment().get_template(template).render(s=summary, figures=figures)
 
 
@@ -73,6 +92,8 @@ def _environment() -> Environment:
     environment.filters["value"] = _value
     environment.filters["figure"] = _figure
     environment.filters["distance"] = _distance
+    environment.filters["between"] = _between
+    environment.filters["share"] = lambda share: "-" if share is None else f"{share:.0%}"
     environment.filters["duration"] = seconds_in_words
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
     return environment
@@ -94,6 +115,16 @@ def _distance(value: float | None, form: str, sign: str = "") -> str:
     if value is None:
         return "-"
     return f"{100 * value:{sign}.2f} points" if form == "percent" else f"{value:{sign}.4f}"
+
+
+def _between(interval: tuple[float, float] | None, form: str, sign: str = "") -> str:
+    """Write an interval of accuracies or losses; with a sign, one of differences."""
+    if interval is None:
+        return "-"
+    low, high = (
+        _distance(value, form, sign) if sign else _figure(value, form) for value in interval
+    )
+    return f"{low.removesuffix(' points')} to {high}"
 
 
 def _png(figure: Figure) -> bytes:

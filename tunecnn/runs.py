@@ -175,6 +175,12 @@ class Run:
         return pd.DataFrame(self.info["test_looks"], columns=list(LOOK_DTYPES)).astype(LOOK_DTYPES)
 
     @cached_property
+    def confirmations(self) -> list[Run]:
+        """The confirmations of a search, in the order in which they were begun."""
+        inner = [load_run(info.parent) for info in self.path.glob("confirmations/*/run.json")]
+        return sorted(inner, key=lambda run: str(run.info["sessions"][0]["started"]))
+
+    @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row for each tested trial and test image: `tunecnn.frames.PREDICTION_DTYPES`."""
         import pandas as pd

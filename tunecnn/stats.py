@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+import numpy as np
+
 
 def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval for the accuracy of one trained model.
@@ -39,3 +41,50 @@ def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[f
     count = len(values)
     half = t.ppf((1 + level) / 2, count - 1) * stdev(values) * math.sqrt(1 + 1 / count)
     return fmean(values) - half, fmean(values) + half
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return Student's interval of a mean: where the mean over very many seeds would lie.
+
+    Args:
+        values: of two seeds or more.
+        level: confidence.
+    """
+    from scipy.stats import t
+
+    half = t.ppf((1 + level) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean (10,000 resamples, a fixed seed).
+
+    With few values it is too narrow: five values resampled cannot go beyond their extremes.
+
+    Args:
+        values: of two seeds or more, such as differences of pairs.
+        level: confidence.
+    """
+    from scipy.stats import bootstrap
+
+    if len(set(values)) == 1:
+        return values[0], values[0]
+    found = bootstrap(
+        (values,), np.mean, confidence_level=level, n_resamples=10_000, method="percentile", rng=0
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def probability_above_zero(values: Sequence[float]) -> float:
+    """Return the probability that the next value is above 0, if all are normal (Student's t).
+
+    Args:
+        values: of two seeds or more, such as differences of pairs.
+    """
+    from scipy.stats import t
+
+    mean, deviation = fmean(values), stdev(values)
+    if not deviation:
+        return 0.5 if not mean else float(mean > 0)
+    distance = mean / (deviation * math.sqrt(1 + 1 / len(values)))
+    return float(t.cdf(distance, len(values) - 1))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from tunecnn.confirmation import assess
 from tunecnn.facts import data_facts, endings, failures, hardware_facts, time_facts
 from tunecnn.parameters import Constant, Part, describe
 from tunecnn.runs import Run
@@ -192,8 +193,15 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
         )
     return text + (
         " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
-        " The test images have not been looked at."
+        + _after(run)
     )
+
+
+def _after(run: Run) -> str:
+    """Say what is known beyond the search itself."""
+    if run.confirmations:
+        return f" Confirmed with new seeds: {assess(run.confirmations[-1]).verdict}"
+    return " The test images have not been looked at."
 
 
 def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:

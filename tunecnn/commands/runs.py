@@ -27,9 +27,8 @@ from tunecnn.commands.options import (
 from tunecnn.errors import InputError
 
 if TYPE_CHECKING:
-    from tunecnn.comparison import Comparison
+    from tunecnn.render import AnySummary
     from tunecnn.search import SearchOptions, SearchResult
-    from tunecnn.summary import Summary
 
 
 def search(
@@ -148,6 +147,39 @@ def reproduce(
     _end(result, quiet=quiet, json_lines=json_lines)
 
 
+def confirm(
+    run: Annotated[Path, typer.Argument(help="The folder of a search.")],
+    top: Annotated[int, typer.Option(help="How many of its best trials.")] = 3,
+    seeds: Annotated[int, typer.Option(help="New seeds for each.")] = 5,
+    config: Annotated[
+        list[Path] | None, typer.Option(help="A config file to confirm as well; repeatable.")
+    ] = None,
+    data_dir: DataDir = None,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    local: Local = False,
+    checkpoint_seconds: CheckpointSeconds = 30.0,
+    quiet: Quiet = False,
+    json_lines: Json = False,
+) -> None:
+    """Train what a search found again, with new seeds, beside the report's design, and test it.
+
+    After an interruption, the same command carries on.
+    """
+    from tunecnn.config_file import read_config
+    from tunecnn.search import confirm as confirm_search
+
+    options = _options(
+        data_dir, Path(), None, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
+        local=local,
+    )  # fmt: skip
+    configs = {str(path): read_config(path) for path in config or []}
+    listening = _listening(quiet=quiet, json_lines=json_lines)
+    result = confirm_search(run, top, seeds, configs, options, listening)
+    _end(result, quiet=quiet, json_lines=json_lines)
+
+
 def summarize(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     json_lines: Json = False,
@@ -204,7 +236,7 @@ def _end(result: SearchResult, *, quiet: bool, json_lines: bool) -> None:
 
 
 def _print(
-    folder: Path, ending: str, summary: Summary | Comparison, *, quiet: bool, json_lines: bool
+    folder: Path, ending: str, summary: AnySummary, *, quiet: bool, json_lines: bool
 ) -> None:
     from tunecnn.summary import Summary
 
