@@ -137,7 +137,7 @@ def ray_cluster() -> Iterator[None]:
     from tunecnn.cluster import QUIET
 
     os.environ.update({**QUIET, "RAY_AUTH_MODE": "disabled"})
-    ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, num_gpus=4, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

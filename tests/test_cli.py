@@ -53,7 +53,9 @@ def test_help_needs_neither_torch_nor_ray_nor_anything_slow():
     assert "search" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["search", "confirm", "reproduce", "summarize", "train", "spaces", "data"])
+@pytest.mark.parametrize(
+    "command", ["search", "confirm", "reproduce", "summarize", "train", "spaces", "data"]
+)
 def test_every_command_explains_itself(command, capsys):
     assert main(command, "--help") == 0
     assert "Usage: " in capsys.readouterr().out

@@ -145,3 +145,30 @@ def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_ep
     assert recorder.next_trial().checkpoint is None
     recorder.report(0, epochs_until(1))
     assert [m.epoch for m in study.record(0).epochs] == [1]
+
+
+def test_an_attempt_killed_before_it_began_costs_no_epoch(nine_epochs, tmp_path):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.report(0, epochs_until(3, checkpoint=True))
+    nine_epochs().next_trial()  # killed before the checkpoint was read
+    study = nine_epochs()
+    assert recorder_of(study, tmp_path).next_trial().checkpoint == Checkpoint(3, b"state 3")
+    assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3]
+
+
+def test_a_checkpoint_that_the_worker_cannot_use_costs_the_checkpoint_and_not_the_trial(
+    nine_epochs, tmp_path
+):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.report(0, epochs_until(3, checkpoint=True))
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path)
+    assert recorder.next_trial().checkpoint is not None
+    damaged = Outcome("bad_checkpoint", reason="a checkpoint is damaged")
+    assert not recorder.report(0, Report((), damaged, "desk", "cpu"))
+    assert recorder.next_trial().checkpoint is None
+    recorder.report(0, epochs_until(1))
+    assert [m.epoch for m in study.record(0).epochs] == [1]
+    assert not list((tmp_path / "c").iterdir())

@@ -152,6 +152,18 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_same_figures(tm
     assert not list((parts.folder / "checkpoints").iterdir())
 
 
+def test_a_trial_whose_checkpoint_is_damaged_begins_again(tmp_path):
+    text = TEXT.replace("epochs: 2", "epochs: 4").replace("trials: 3", "trials: 1")
+    stopped = begin(tmp_path, text, Silent(raise_at=4), checkpoint_seconds=0.0)
+    (checkpoint,) = (stopped.folder / "checkpoints").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    listener = Silent()
+    assert carry_on(stopped.folder, listener).ending == "done"
+    run = load_run(stopped.folder)
+    assert run.trials["state"].tolist() == ["COMPLETE"]
+    assert listener.epochs == len(run.epochs) == 4
+
+
 def test_the_same_space_and_seed_give_the_same_trials(tmp_path):
     first, second = begin(tmp_path / "a").folder, begin(tmp_path / "b").folder
     columns = ["seed", "val_accuracy", "val_loss", "param.width"]

@@ -8,6 +8,7 @@ import torch
 
 from tunecnn import make_config, train
 from tunecnn.batches import to_device
+from tunecnn.checkpoint import below, named, pack, unpack
 from tunecnn.errors import InputError, RunError
 from tunecnn.training import EarlyStopping, Training
 
@@ -73,6 +74,17 @@ def test_an_optimizer_that_goes_on_keeps_the_memory_order_of_its_weights(tiny):
     other.restore(training.checkpoint())
     for weight, remembered in other._optimizer.state.items():
         assert remembered["exp_avg"].stride() == weight.stride()
+
+
+def test_a_checkpoint_keeps_random_states_apart_whatever_their_order():
+    states = {
+        "cpu": torch.zeros(5056, dtype=torch.uint8),
+        "cuda": torch.ones(16, dtype=torch.uint8),
+    }
+    for _ in range(20):
+        tensors, _ = unpack(pack(named("random", states), {}))
+        found = below("random", tensors)
+        assert {name: len(state) for name, state in found.items()} == {"cpu": 5056, "cuda": 16}
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", "half"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from tunecnn.files import write_atomically
@@ -28,15 +29,15 @@ class CheckpointFiles:
                 path.unlink(missing_ok=True)
 
     def newest(self, number: int) -> Checkpoint | None:
-        """Read the newest checkpoint of a trial, if it has one."""
-        paths = self._of(number)
-        if not paths:
-            return None
-        return Checkpoint(int(paths[-1].stem.rpartition("-")[2]), paths[-1].read_bytes())
+        """Read the newest checkpoint of a trial, if it has one that can be read."""
+        for path in reversed(self._of(number)):
+            with contextlib.suppress(OSError):
+                return Checkpoint(int(path.stem.rpartition("-")[2]), path.read_bytes())
+        return None
 
     def drop(self, number: int) -> None:
-        """Remove what there is of a trial that has ended."""
-        for path in self._of(number):
+        """Remove what there is of a trial that has ended, a half-written one too."""
+        for path in [*self._of(number), *self._folder.glob(f".trial-{number:05d}-*.partial")]:
             path.unlink(missing_ok=True)
 
     def _of(self, number: int) -> list[Path]:

@@ -151,6 +151,7 @@ class Worker(tune.Trainable):
             trial["checkpoint"],
             self._checkpoint_seconds,
         )
+        self.config["trial"]["checkpoint"] = None  # Tune sends it back with every result
 
 
 class _NotSaved:

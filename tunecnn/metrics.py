@@ -49,7 +49,7 @@ class EpochMetrics:
         return cls(**figures)
 
 
-Ending = Literal["complete", "diverged", "out_of_memory", "error"]
+Ending = Literal["complete", "diverged", "out_of_memory", "error", "bad_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Outcome:
     """How a trial that was not pruned ended.
 
     Attributes:
-        ending: `complete` if it was trained to its end.
+        ending: `complete` if it was trained to its end; `bad_checkpoint` if it could not go on
+            from the one it was given, so that it has to begin again.
         kept_epoch: the epoch whose weights the trial keeps: its last one, unless early stopping
             restored an earlier one.
         reason: in words, for everything but `complete`.

@@ -103,9 +103,7 @@ class Recorder:
             if self._deaths >= max_attempts and not self._heard:
                 raise RunError(f"{self._deaths} workers died before their first epoch: {reason}")
             if self._study.count_failure(number) < max_attempts:
-                self._study.requeue(number)
-                self._placed.discard(number)
-                self._listener.interrupted(number, reason)
+                self._put_back(number, reason)
             else:
                 self._finish(number, Outcome("error", reason=reason))
 
@@ -135,11 +133,19 @@ class Recorder:
                 self._checkpoints.drop(number)
                 self._listener.ended(self._study.record(number))
                 return False
-        if report.outcome is not None:
+        if report.outcome is not None and report.outcome.ending == "bad_checkpoint":
+            self._checkpoints.drop(number)
+            self._put_back(number, f"it begins again, since {report.outcome.reason}")
+        elif report.outcome is not None:
             self._finish(number, report.outcome)
         elif report.checkpoint is not None:  # after the epochs that led to it
             self._checkpoints.write(number, report.checkpoint)
         return report.outcome is None
+
+    def _put_back(self, number: int, reason: str) -> None:
+        self._study.requeue(number)
+        self._placed.discard(number)
+        self._listener.interrupted(number, reason)
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         # Weights first: a trial that is told complete is not trained again.

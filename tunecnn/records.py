@@ -160,6 +160,8 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
         prefix, begin = epoch_key(attempt, ""), attrs.get(begin_key(attempt), 0)
         reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
                     if name.startswith(prefix)]  # fmt: skip
+        if not reported and begin_key(attempt) not in attrs:
+            continue  # it was killed before it had begun
         epochs += [metrics for metrics in reported if begin < metrics.epoch <= before]
         before = min(before, begin)
         if not before:

@@ -104,7 +104,7 @@ class Training:
         self.config = config
         self._data = data
         self._device = data.device
-        self._generator_state: list[Tensor] = []
+        self._random: dict[str, Tensor] = {}
         self._batcher = Batcher(config, data)
         with self._own_generator():
             model = model_for(config, data.source.input_shape, len(data.source.classes))
@@ -183,7 +183,7 @@ class Training:
             **named("model", self.model.state_dict()),
             **named("best", self._best_weights),
             **named("optimizer", optimizer_tensors(self._optimizer)),
-            **named("random", {str(i): state for i, state in enumerate(self._generator_state)}),
+            **named("random", self._random),
         }
         facts = {
             "epoch": self.epoch,
@@ -196,10 +196,13 @@ class Training:
         return pack(tensors, facts)
 
     def restore(self, checkpoint: bytes) -> None:
-        """Go on where a training of the same config and data was, on the same kind of device.
+        """Go on where a training of the same config and data was.
+
+        On the same kind of device it goes on equally; on another one the random numbers are
+        others from here on.
 
         Raises:
-            RunError: if the bytes are damaged.
+            RunError: if the bytes are damaged; then nothing has changed.
         """
         tensors, facts = unpack(checkpoint)
         self.model.load_state_dict(below("model", tensors))
@@ -210,7 +213,7 @@ class Training:
         }
         restore_optimizer(self._optimizer, below("optimizer", tensors), facts["optimizer"])
         self._schedule.load_state_dict(facts["schedule"])
-        self._generator_state = list(below("random", tensors).values())
+        self._random = below("random", tensors)
         self.epoch, self.finished = facts["epoch"], facts["finished"]
         self.kept = EpochMetrics.from_dict(facts["kept"]) if facts["kept"] else None
         if self._stopping and facts["stopping"]:
@@ -253,16 +256,15 @@ class Training:
         """Use this training's own random numbers, whatever else runs in the process."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            if self._generator_state:
-                torch.set_rng_state(self._generator_state[0])
-                if devices:
-                    torch.cuda.set_rng_state(self._generator_state[1], self._device)
-            else:
-                torch.manual_seed(self.config.seed)
+            torch.manual_seed(self.config.seed)
+            if "cpu" in self._random:
+                torch.set_rng_state(self._random["cpu"])
+            if "cuda" in self._random and devices:
+                torch.cuda.set_rng_state(self._random["cuda"], self._device)
             yield
-            self._generator_state = [torch.get_rng_state()]
+            self._random = {"cpu": torch.get_rng_state()}
             if devices:
-                self._generator_state.append(torch.cuda.get_rng_state(self._device))
+                self._random["cuda"] = torch.cuda.get_rng_state(self._device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         enabled = (

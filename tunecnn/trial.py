@@ -74,10 +74,14 @@ class TrialRun:
 
     def _advance(self, epochs: list[EpochMetrics]) -> Outcome | None:
         if self._training is None:
-            self._training = Training(self._config, self._data)
+            training = Training(self._config, self._data)
             if self._begin_from is not None:
-                self._training.restore(self._begin_from.data)
+                try:
+                    training.restore(self._begin_from.data)
+                except Exception as error:  # of another version, or damaged: not the trial's fault
+                    return Outcome("bad_checkpoint", reason=_one_line(error))
                 self._begin_from = None
+            self._training = training
         metrics = self._training.run_epoch()
         epochs.append(metrics)
         if metrics.diverged:
