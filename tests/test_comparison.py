@@ -87,7 +87,7 @@ def test_a_published_result_is_inside_or_outside_of_where_one_more_run_would_lie
 def test_one_seed_gives_no_verdict(tmp_path):
     summary = compare(reproduce(tmp_path / "r", seeds=1, epochs=50, off=0.0))
     assert summary.models[0].test_accuracy.verdict == "one seed: no verdict"
-    assert "99.08%: one seed, so no verdict." in summary.verdict
+    assert "99.08%: one seed, so no verdict. But its published run starts at" in summary.verdict
 
 
 def test_a_shorter_run_is_held_against_the_curve_at_the_same_epoch(tmp_path):
@@ -100,7 +100,7 @@ def test_a_shorter_run_is_held_against_the_curve_at_the_same_epoch(tmp_path):
     assert list(model1.by_epoch) == [1, 2, 3]
     assert "validation accuracy after 3 epochs" in summary.verdict
     assert any("trained 50 epochs, this run 3" in text for text in summary.differences)
-    assert "its test results are not" in render_markdown(
+    assert "no measure of it" in render_markdown(
         summary, dict.fromkeys(("accuracy", "loss", "confusion"), "x.png")
     )
 
@@ -112,10 +112,9 @@ def test_other_files_of_the_images_are_said_to_be_that(tmp_path):
     assert "The report validates on the first 6,000 training images" in said
 
 
-def test_confusion_and_classes_are_counted_over_all_seeds(tmp_path):
+def test_classes_are_counted_over_all_seeds(tmp_path):
     model1 = compare(reproduce(tmp_path / "r", seeds=2, epochs=1, off=0.0)).models[0]
-    assert model1.confusion[0][8] == 2  # image 3 is a 0 taken for an 8, by both seeds
-    assert model1.confusion[5][8] == 2
+    # Images 3 and 53, a 0 and a 5, are taken for 8 by both seeds.
     zero, eight = model1.classes[0], model1.classes[8]
     assert (zero.precision, zero.recall, zero.images) == (1.0, 0.9, 10)
     assert eight.precision == pytest.approx(10 / 12)
@@ -129,7 +128,7 @@ def test_a_reproduction_that_has_not_ended_says_what_is_missing(tmp_path):
     Study(run.path, run.read_space(), (1, 28, 28), 10)
     summary = write_summary(load_run(run.path))
     assert summary.verdict == "model1 has not been trained to its end yet."
-    assert Compared(0.5, ()).verdict == "not trained to the end yet"
+    assert Compared(0.5, ()).verdict == "no value yet"
     assert (run.path / "figures" / "confusion.png").is_file()
 
 
@@ -141,3 +140,30 @@ def test_the_page_has_the_summarys_words_and_its_pictures(tmp_path):
     assert page.count('src="data:image/png;base64,') == len(figures_of(run)) == 3
     assert "<table>" in page
     assert render_html("<script>", "a & b", {}).count("<script>") == 0
+
+
+def test_seeds_that_failed_are_counted_and_in_no_mean(tmp_path):
+    text = reproduction_space("mnist", "mnist", ["model1", "model2"], 3, 2)
+    info = {**INFO, "job": {"kind": "reproduction", "against": "mnist"}}
+    run = RunFolder.create(tmp_path / "r", text, info)
+    study = Study(run.path, run.read_space(), (1, 28, 28), 10)
+    while (trial := study.next_trial()) is not None:
+        if trial.config.architecture == "model2" or trial.config.seed == 1:
+            diverged = EpochMetrics(1, float("nan"), 0.1, float("nan"), 0.1, 1.0)
+            study.report(trial.number, diverged, is_last=True)
+            study.finish(trial.number, Outcome("diverged", reason="not finite"))
+        else:
+            for epoch in (1, 2):
+                metrics = EpochMetrics(epoch, 0.1, 0.9, 0.1, 0.98, 1.0)
+                study.report(trial.number, metrics, is_last=epoch == 2)
+            study.finish(trial.number, Outcome("complete", kept_epoch=2))
+    summary = write_summary(load_run(run.path))
+    model1, model2 = summary.models
+    assert (model1.complete, model1.failed, model1.val_accuracy.values) == (2, 1, (0.98, 0.98))
+    assert "1 of its 3 seeds failed and are left out" in summary.verdict
+    assert "model2: not one of its 3 trainings came to its end" in summary.verdict
+    assert model2.test_accuracy.verdict == "no value yet"
+
+
+def test_an_interval_that_holds_everything_gives_no_verdict():
+    assert Compared(0.7, (0.1, 0.7)).verdict == "too few seeds to tell"

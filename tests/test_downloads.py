@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from torchvision import datasets as tv
 
-from tunecnn.downloads import PUBLISHED, RemoteFile, missing_files, read_published
+from tunecnn.downloads import DOWNLOADS, RemoteFile, missing_files, read_published
 from tunecnn.errors import InputError
 
 
@@ -25,7 +25,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def instead_of(monkeypatch: pytest.MonkeyPatch, name: str, *files: RemoteFile) -> None:
-    monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], files=files))
+    monkeypatch.setitem(DOWNLOADS, name, replace(DOWNLOADS[name], files=files))
 
 
 @pytest.fixture
@@ -68,19 +68,19 @@ def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) ->
 )
 def test_what_is_published_is_what_torchvision_knows(name, theirs):
     folder = f"{theirs.__name__}/raw"
-    assert [(file.path, file.md5, file.urls) for file in PUBLISHED[name].files] == [
+    assert [(file.path, file.md5, file.urls) for file in DOWNLOADS[name].files] == [
         (f"{folder}/{file}", md5, tuple(mirror + file for mirror in theirs.mirrors))
         for file, md5 in theirs.resources
     ]
 
 
 def test_fashion_mnists_classes_are_torchvisions(small_mnist, monkeypatch):
-    instead_of(monkeypatch, "fashion-mnist", *PUBLISHED["mnist"].files)
+    instead_of(monkeypatch, "fashion-mnist", *DOWNLOADS["mnist"].files)
     assert read_published("fashion-mnist", small_mnist).classes == tuple(tv.FashionMNIST.classes)
 
 
 def test_cifar10_is_the_archive_that_torchvision_knows():
-    (archive,) = PUBLISHED["cifar10"].files
+    (archive,) = DOWNLOADS["cifar10"].files
     theirs = tv.CIFAR10
     assert (archive.path, archive.md5, archive.urls) == (
         theirs.filename, theirs.tgz_md5, (theirs.url,)
@@ -130,7 +130,7 @@ def test_a_file_compressed_again_is_known_by_its_content(small_mnist):
 
 
 def test_no_network_and_no_files_is_one_clear_error(tmp_path, monkeypatch):
-    (archive,) = PUBLISHED["cifar10"].files
+    (archive,) = DOWNLOADS["cifar10"].files
     nowhere = replace(archive, urls=("http://127.0.0.1:9/nowhere.tar.gz",))
     instead_of(monkeypatch, "cifar10", nowhere)
     with pytest.raises(InputError) as caught:

@@ -16,7 +16,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str, Path]:
     """What each notebook reads: a run of its kind."""
     folder = tmp_path_factory.mktemp("runs")
-    images = f"imagefolder:{image_tree(count=20)}"
+    images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=10)}"
     text = reproduction_space(images, "mnist", ["model1", "model2"], seeds=2, epochs=2)
     return {
         "analyze_search.ipynb": begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.test_search import begin
 from tunecnn.errors import InputError
 from tunecnn.reproduction import published_for, reproduction_space
 from tunecnn.space import SearchSpace
@@ -73,9 +74,17 @@ def test_the_published_results_are_those_of_the_data_set_unless_said_otherwise()
         ("digits", None, r"no results on digits, so there is nothing .* --against none to train"),
         ("imagefolder:/x", None, "or --against cifar10 or --against mnist if these are that"),
         ("mnist", "cifar", "no results on 'cifar'; did you mean 'cifar10'"),
+        ("cifar10", "mnist", "--against mnist: cifar10 has other images"),
         ("mnits", None, "unknown data set 'mnits'; did you mean 'mnist'"),
     ],
 )
 def test_a_data_set_without_published_results_is_said(dataset, against, message):
     with pytest.raises(InputError, match=message):
         published_for(dataset, against)
+
+
+def test_images_that_cannot_be_those_of_the_report_are_refused(image_tree, tmp_path):
+    text = reproduction_space(f"imagefolder:{image_tree()}", "mnist", ["model1"], 1, 1)
+    with pytest.raises(InputError, match="8x8 in 2 classes, but those of MNIST are 28x28 in 10"):
+        begin(tmp_path / "runs", text, job={"kind": "reproduction", "against": "mnist"})
+    assert not (tmp_path / "runs").exists()

@@ -185,3 +185,15 @@ def test_constraints_measure_by_how_much_they_are_broken():
 def test_no_text_brings_down_the_reader(text):
     with contextlib.suppress(InputError):
         assert SearchSpace.from_text(text).epochs >= 1
+
+
+def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_reports_design():
+    space = SearchSpace.from_text(
+        "dataset: digits\nsampler: grid\nparameters: {seed: {choice: [4, 5]}, width: {choice: [1.0]}}"
+    )
+    assert space.config({"seed": 5, "width": 1.0}, trial=9).seed == 5
+    assert space.report_point() == {"width": 1.0}
+    with pytest.raises(InputError, match="seed: repeats each configuration, so it needs sampler"):
+        SearchSpace.from_text("dataset: digits\nparameters: {seed: {choice: [4, 5]}}")
+    with pytest.raises(InputError, match="seed: is a key of the space itself"):
+        SearchSpace.from_text("dataset: digits\nparameters: {seed: 4}")

@@ -24,7 +24,7 @@ class DatasetFacts:
         crop: largest shift in pixels that an image survives; 0 for none.
         validation: share of the training images that validate, the report's where it has one.
         report_pixels: how the report fed the pixels: `raw` 0..255 or `unit` 0..1.
-        published: whether the report has results on it.
+        in_report: whether the report has results on it.
         batch: images a step in the `fast` recipe; a small data set needs small steps to have
             enough of them.
     """
@@ -34,7 +34,7 @@ class DatasetFacts:
     crop: int
     validation: float
     report_pixels: str = "unit"
-    published: bool = False
+    in_report: bool = False
     batch: int = 128
 
 
@@ -43,11 +43,11 @@ FACTS: Mapping[str, DatasetFacts] = {
         "1,797 real 8x8 digits that scikit-learn ships: no download", False, 1, 0.2, batch=32
     ),
     "mnist": DatasetFacts(
-        "70,000 handwritten 28x28 digits", False, 2, 0.1, published=True
+        "70,000 handwritten 28x28 digits", False, 2, 0.1, in_report=True
     ),
     "fashion-mnist": DatasetFacts("70,000 pictures of clothes, 28x28", True, 2, 0.1),
     "cifar10": DatasetFacts(
-        "60,000 colour photographs, 32x32", True, 4, 0.2, report_pixels="raw", published=True
+        "60,000 colour photographs, 32x32", True, 4, 0.2, report_pixels="raw", in_report=True
     ),
     IMAGEFOLDER: DatasetFacts(
         "your own small images: imagefolder:PATH with {train,test}/<class>/*",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 
 from tunecnn.facts import data_facts, endings, failures, hardware_facts, time_facts
 from tunecnn.published import EXPERIMENTS, Experiment, published_curves
@@ -62,12 +62,14 @@ class Compared:
     def verdict(self) -> str:
         """Whether the published run could be one of ours, in words."""
         if not self.values:
-            return "not trained to the end yet"
+            return "no value yet"
         if self.published is None:
             return "nothing to compare with"
         if self.interval is None:
             return "one seed: no verdict"
         low, high = self.interval
+        if (low, high) == (0.0, self.most):
+            return "too few seeds to tell"
         return "inside" if low <= self.published <= high else "outside"
 
 
@@ -91,6 +93,7 @@ class ModelLine:
         parameters: trainable numbers in it; None before the first trial.
         asked: seeds asked for.
         complete: seeds trained to the end.
+        failed: seeds whose training diverged or failed; they are in no mean.
         seconds: mean time of one training; None without any.
         epochs: epochs trained, and which was kept, for each seed, in words.
         test_accuracy: of the kept weights.
@@ -100,7 +103,6 @@ class ModelLine:
         compared_epoch: that epoch; 0 without any.
         by_epoch: validation accuracy at some epochs.
         classes: precision, recall and F1 of each class; empty before the test.
-        confusion: images by class (row) and prediction (column), over all seeds.
         note: what a reader of the published figure has to know.
     """
 
@@ -108,6 +110,7 @@ class ModelLine:
     parameters: int | None
     asked: int
     complete: int
+    failed: int
     seconds: float | None
     epochs: str
     test_accuracy: Compared
@@ -117,7 +120,6 @@ class ModelLine:
     compared_epoch: int
     by_epoch: dict[int, Compared]
     classes: tuple[ClassLine, ...]
-    confusion: tuple[tuple[int, ...], ...]
     note: str
 
 
@@ -129,7 +131,7 @@ class Comparison:
         name: of the run.
         goal: the question that it was to answer.
         verdict: the answer in sentences.
-        against: name of the data set that the published results are of; empty for none.
+        published_title: name of the data set that the published results are of; empty for none.
         full_length: whether it trained as long as the report did, so that test results compare.
         published_epochs: of the report's runs; None without one.
         epochs: asked for.
@@ -148,7 +150,7 @@ class Comparison:
     name: str
     goal: str
     verdict: str
-    against: str
+    published_title: str
     full_length: bool
     published_epochs: int | None
     epochs: int
@@ -214,7 +216,7 @@ def compare(run: Run) -> Comparison:
         name=run.path.name,
         goal=run.space.goal,
         verdict=" ".join(_sentence(model, experiment, full=full) for model in models),
-        against=experiment.title if experiment else "",
+        published_title=experiment.title if experiment else "",
         full_length=full,
         published_epochs=experiment.epochs if experiment else None,
         epochs=run.space.epochs,
@@ -249,12 +251,12 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
         return Compared(published[0] if published else None, values, most)
 
     result = experiment.results[name] if experiment and full else None
-    classes, confusion = _classes(run, looks["trial"])
     return ModelLine(
         architecture=name,
         parameters=int(trials["parameters"].max()) if trials["parameters"].notna().any() else None,
         asked=run.space.trials // len(run.space.architectures),
         complete=len(complete),
+        failed=int(trials["state"].isin(["FAIL", "PRUNED"]).sum()),
         seconds=float(complete["seconds"].mean()) if len(complete) else None,
         epochs=_epochs_in_words(complete),
         test_accuracy=Compared(result.test_accuracy if result else None, tuple(looks["accuracy"])),
@@ -265,33 +267,27 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
         val_loss=at(last, "val_loss"),
         compared_epoch=last,
         by_epoch={epoch: at(epoch, "val_accuracy") for epoch in _some_epochs(last)},
-        classes=classes,
-        confusion=confusion,
+        classes=_classes(run, looks["trial"]),
         note=experiment.notes.get(name, "") if experiment else "",
     )
 
 
-def _classes(
-    run: Run, tested: pd.Series
-) -> tuple[tuple[ClassLine, ...], tuple[tuple[int, ...], ...]]:
+def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
     predictions = run.predictions[run.predictions["trial"].isin(tested)]
     if predictions.empty:
-        return (), ()
+        return ()
     names = run.info["dataset"]["classes"]
-    labels, predicted = predictions["label"], predictions["predicted"]
-    every = np.arange(len(names))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=every, zero_division=0.0
-    )
-    matrix = confusion_matrix(labels, predicted, labels=every)
-    lines = tuple(
+    precision, recall, f1, support = precision_recall_fscore_support(
+        predictions["label"], predictions["predicted"], labels=np.arange(len(names)),
+        zero_division=0.0,
+    )  # fmt: skip
+    return tuple(
         ClassLine(
             name, float(precision[i]), float(recall[i]), float(f1[i]),
-            int(matrix[i].sum()) // len(tested),
+            int(support[i]) // len(tested),
         )
         for i, name in enumerate(names)
     )  # fmt: skip
-    return lines, tuple(tuple(int(count) for count in row) for row in matrix)
 
 
 def _some_epochs(last: int) -> list[int]:
@@ -309,26 +305,35 @@ def _epochs_in_words(complete: pd.DataFrame) -> str:
 
 
 def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) -> str:
-    """Say in a sentence what became of one network."""
+    """Say in a sentence or two what became of one network."""
+    name = model.architecture
+    if model.failed == model.asked:
+        return f"{name}: not one of its {model.asked} trainings came to its end."
     if not model.complete:
-        return f"{model.architecture} has not been trained to its end yet."
+        return f"{name} has not been trained to its end yet."
     seeds = f"{model.complete} seed{'' if model.complete == 1 else 's'}"
     figure, what = model.test_accuracy, "test accuracy"
     if not figure.values or (experiment and not full):
         figure = model.val_accuracy
         what = f"validation accuracy after {model.compared_epoch} epochs"
-    text = f"{model.architecture}: {figure.mean:.2%} {what}"
+    text = f"{name}: {figure.mean:.2%} {what}"
     if figure.deviation is not None:
         text += f" (standard deviation {100 * figure.deviation:.2f} points, {seeds})"
     else:
         text += f" ({seeds})"
-    if figure.published is None:
-        return text + "."
-    text += f", published {figure.published:.2%}: "
-    if figure.interval is None:
-        return text + "one seed, so no verdict."
-    low, high = figure.interval
-    return text + f"{figure.verdict} the {low:.2%} to {high:.2%} in which one more run would lie."
+    if figure.published is not None:
+        text += f", published {figure.published:.2%}: "
+        if figure.interval is None:
+            text += "one seed, so no verdict"
+        else:
+            low, high = figure.interval
+            text += f"{figure.verdict} ({low:.2%} to {high:.2%} is where one more run would lie)"
+    text += "."
+    if model.failed:
+        text += f" {model.failed} of its {model.asked} seeds failed and are left out."
+    if model.note and figure.published is not None:
+        text += f" But {model.note}."
+    return text
 
 
 def _differences(run: Run, experiment: Experiment | None) -> list[str]:

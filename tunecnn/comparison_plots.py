@@ -74,8 +74,7 @@ def _curves(run: Run, what: str) -> Figure:
         published = published[published["epoch"] <= run.space.epochs]
     panels = _panels(run)
     for axes, architecture in panels:
-        trials = run.trials.loc[run.trials["param.architecture"] == architecture, "trial"]
-        epochs = run.epochs[run.epochs["trial"].isin(trials)]
+        epochs = _epochs(run, architecture)
         if epochs.empty:
             _nothing_yet(axes, "not trained yet")
         for column, color, words in (
@@ -109,16 +108,23 @@ def _curves(run: Run, what: str) -> Figure:
     return figure
 
 
+def _epochs(run: Run, architecture: str) -> pd.DataFrame:
+    """Return the epochs of the complete trials, as the tables do, or else of those under way."""
+    trials = run.trials[run.trials["param.architecture"] == architecture]
+    complete = trials[trials["state"] == "COMPLETE"]
+    under_way = trials[trials["state"].isin(["RUNNING", "WAITING"])]
+    chosen = under_way if complete.empty else complete
+    return run.epochs[run.epochs["trial"].isin(chosen["trial"])]
+
+
 def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str) -> None:
-    """Draw the mean over the seeds, and the range that they cover."""
-    by_epoch = epochs.groupby("epoch")[column]
-    mean = by_epoch.mean()
-    seeds = epochs["trial"].nunique()
+    """Draw each seed, and their mean as far as all of them were trained."""
+    by_seed = epochs.pivot(index="epoch", columns="trial", values=column)
+    mean = by_seed.dropna().mean(axis=1)
     axes.plot(mean.index, mean, color=color, linewidth=1.8, label=f"{words}, ours",
               marker="." if len(mean) < 8 else "")  # fmt: skip
-    if seeds > 1:
-        axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=color, alpha=0.18,
-                          linewidth=0)  # fmt: skip
+    if len(by_seed.columns) > 1:
+        axes.plot(by_seed.index, by_seed, color=color, linewidth=0.7, alpha=0.4)
 
 
 def _leave_out_the_start(

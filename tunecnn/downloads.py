@@ -40,7 +40,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Published:
+class Download:
     """A published data set: its files, and how to read them once they are checked."""
 
     files: tuple[RemoteFile, ...]
@@ -49,7 +49,7 @@ class Published:
 
 def missing_files(name: str, data_dir: Path) -> list[Path]:
     """Return the files of a published data set that are not below `data_dir`, unchecked."""
-    return [data_dir / file.path for file in PUBLISHED[name].files
+    return [data_dir / file.path for file in DOWNLOADS[name].files
             if not (data_dir / file.path).is_file()]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
     Raises:
         InputError: if a file is missing and cannot be fetched, or is not the published one.
     """
-    source = PUBLISHED[name]
+    source = DOWNLOADS[name]
     missing = missing_files(name, data_dir)
     if missing and download:
         _fetch_all(name, source.files, data_dir)
@@ -194,8 +194,8 @@ def _idx_files(
     )
 
 
-PUBLISHED: dict[str, Published] = {
-    "mnist": Published(
+DOWNLOADS: dict[str, Download] = {
+    "mnist": Download(
         _idx_files(
             "MNIST",
             [
@@ -211,7 +211,7 @@ PUBLISHED: dict[str, Published] = {
         ),
         lambda paths: _read_idx_files(paths, tuple("0123456789")),
     ),
-    "fashion-mnist": Published(
+    "fashion-mnist": Download(
         _idx_files(
             "FashionMNIST",
             ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
@@ -238,7 +238,7 @@ PUBLISHED: dict[str, Published] = {
             ),
         ),  # fmt: skip
     ),
-    "cifar10": Published(
+    "cifar10": Download(
         (
             RemoteFile(
                 "cifar-10-python.tar.gz",

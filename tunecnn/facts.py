@@ -37,7 +37,9 @@ def data_facts(run: Run) -> dict[str, str]:
     """Say which data, and how they were divided and used."""
     dataset = run.info["dataset"]
     looks = len(run.looks)
-    tested = f"looked at {_count(looks, 'time')}" if looks else "not used by a search"
+    tested = "not looked at" if run.job["kind"] == "search" else "not looked at yet"
+    if looks:
+        tested = f"looked at {_count(looks, 'time')}"
     channels, height, width = dataset["input_shape"]
     return {
         "data set": f"{dataset['name']}, {len(dataset['classes'])} classes, images of "

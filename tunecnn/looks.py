@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,13 @@ from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
-from tunecnn.images import Dataset
+from tunecnn.images import Dataset, Images, Labels
 from tunecnn.recorder import weights_path
 from tunecnn.records import TrialRecord
 from tunecnn.runs import RunFolder, now
+
+if TYPE_CHECKING:
+    from tunecnn.batches import DeviceData
 
 
 def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
@@ -28,8 +32,22 @@ def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset
         dataset: of the run.
 
     Raises:
-        RunError: if the weights of a trial are not there or not whole.
+        RunError: if the weights of a trial are not there or not whole, the test cannot be made
+            here (memory, say), or the run cannot be written.
     """
+    try:
+        _look(folder, records, dataset)
+    except (OSError, RuntimeError) as error:
+        raise RunError(f"the trials cannot be tested: {error}") from error
+
+
+def _look(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+    import torch
+
+    from tunecnn.batches import to_device
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = to_device(dataset.trial_data, device)
     info = folder.read_info()
     seen = {look["trial"] for look in info["test_looks"]}
     for record in records:
@@ -37,7 +55,7 @@ def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset
             continue
         config = TrialConfig.from_dict(record.config)
         weights = weights_path(folder.weights, record.number)
-        accuracy, loss, predicted = _test(config, weights, dataset)
+        accuracy, loss, predicted = _test(config, weights, data, dataset.test)
         frame = pd.DataFrame(
             {
                 "trial": record.number,
@@ -59,7 +77,9 @@ def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset
         folder.write_info(info)
 
 
-def _test(config: TrialConfig, weights: Path, dataset: Dataset) -> tuple[float, float, np.ndarray]:
+def _test(
+    config: TrialConfig, weights: Path, data: DeviceData, test: Images
+) -> tuple[float, float, Labels]:
     """Return accuracy, mean cross-entropy and the predicted classes of the test images."""
     import torch
     from safetensors import SafetensorError
@@ -68,14 +88,13 @@ def _test(config: TrialConfig, weights: Path, dataset: Dataset) -> tuple[float, 
 
     from tunecnn.training import Training
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    training = Training(config, dataset.trial_data, device)
+    training = Training(config, data)
     try:
         training.model.load_state_dict(load_file(weights))
     except (OSError, SafetensorError) as error:
         raise RunError(f"the weights {weights} cannot be read: {error}") from error
-    logits = training.predict(dataset.test)
-    labels = torch.from_numpy(dataset.test.labels)
+    logits = training.predict(test)
+    labels = torch.from_numpy(test.labels)
     predicted = logits.argmax(1)
     accuracy = float((predicted == labels).double().mean())
     return accuracy, float(cross_entropy(logits, labels)), predicted.numpy()

@@ -29,6 +29,8 @@ class Experiment:
 
     Attributes:
         title: name of the data set.
+        image: height and width of its images.
+        classes: how many.
         epochs: of each run.
         split: how its validation images were set apart.
         results: by architecture.
@@ -36,6 +38,8 @@ class Experiment:
     """
 
     title: str
+    image: tuple[int, int]
+    classes: int
     epochs: int
     split: str
     results: Mapping[str, Result]
@@ -45,6 +49,8 @@ class Experiment:
 EXPERIMENTS: Mapping[str, Experiment] = {
     "cifar10": Experiment(
         "CIFAR-10",
+        (32, 32),
+        10,
         100,
         "a random fifth of the training images, by their original order",
         {
@@ -59,6 +65,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     "mnist": Experiment(
         "MNIST",
+        (28, 28),
+        10,
         50,
         "the first 6,000 training images",
         {

@@ -27,7 +27,7 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
     settings: dict[str, Scalar] = {"validation": facts.validation}
     if recipe == "report":
         settings |= {"pixels": facts.report_pixels}
-        if facts.published:
+        if facts.in_report:
             settings |= {"split": "report"}
         if architecture == "proposed":
             settings |= {"patience": 10}

@@ -97,12 +97,14 @@ def parameter_importances(folder: Path) -> dict[str, float]:
     """
     study = _read_study(folder)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete or len(complete) <= max(len(complete[0].params), 3):
+    names = [name for name in complete[0].params if name != "seed"] if complete else []
+    if len(complete) <= max(len(names), 3):
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     with quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
-        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+        evaluator = FanovaImportanceEvaluator(seed=0)
+        shares = get_param_importances(study, evaluator=evaluator, params=names)
         found = {name: float(share) for name, share in shares.items()}
         return found if all(map(math.isfinite, found.values())) else {}
     return {}

@@ -92,6 +92,7 @@ def _environment() -> Environment:
     environment.filters["value"] = _value
     environment.filters["figure"] = _figure
     environment.filters["distance"] = _distance
+    environment.filters["each"] = lambda values, form: ", ".join(_figure(v, form) for v in values)
     environment.filters["between"] = _between
     environment.filters["share"] = lambda share: "-" if share is None else f"{share:.0%}"
     environment.filters["duration"] = seconds_in_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from tunecnn.architectures import DESIGNS
+from tunecnn.architectures import DESIGNS, InputShape
 from tunecnn.catalogue import IMAGEFOLDER, dataset_facts
 from tunecnn.errors import InputError, nearest
 from tunecnn.published import EXPERIMENTS
@@ -29,7 +29,7 @@ def published_for(dataset: str, against: str | None) -> str | None:
     if against == NOTHING:
         return None
     if against is None:
-        if kind.published:
+        if kind.in_report:
             return dataset
         ways = f"add --against {NOTHING} to train its networks by its protocol anyway"
         if dataset.startswith(IMAGEFOLDER):
@@ -39,10 +39,30 @@ def published_for(dataset: str, against: str | None) -> str | None:
             f"the report has no results on {dataset}, so there is nothing published to compare "
             f"with; {ways}"
         )
+    if against in EXPERIMENTS and against != dataset and not dataset.startswith(IMAGEFOLDER):
+        raise InputError(
+            f"--against {against}: {dataset} has other images; only the same images in files of "
+            f"your own ({IMAGEFOLDER}:PATH) can be compared with it"
+        )
     if against not in EXPERIMENTS:
         allowed = nearest(against, [*EXPERIMENTS, NOTHING])
         raise InputError(f"the report has no results on {against!r}; {allowed}")
     return against
+
+
+def check_images(against: str, input_shape: InputShape, classes: int) -> None:
+    """Refuse images that cannot be those of the data set that the report has results on.
+
+    Raises:
+        InputError: if they are of another size, or in another number of classes.
+    """
+    theirs = EXPERIMENTS[against]
+    _, height, width = input_shape
+    if (height, width) != theirs.image or classes != theirs.classes:
+        raise InputError(
+            f"the images are {height}x{width} in {classes} classes, but those of {theirs.title} "
+            f"are {theirs.image[0]}x{theirs.image[1]} in {theirs.classes}: they are not the same"
+        )
 
 
 def reproduction_space(

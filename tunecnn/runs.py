@@ -223,7 +223,8 @@ class Run:
         if self.space.departures():
             return None
         for record in self._records:
-            if report and record.values and dict(record.values) == report:
+            values = {name: value for name, value in record.values.items() if name != "seed"}
+            if report and values == report:
                 return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
         return None
 

@@ -24,6 +24,7 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.images import Dataset, TrialData
 from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
+from tunecnn.reproduction import check_images
 from tunecnn.runs import SEARCH, Run, RunFolder, load_run, now, versions
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
@@ -123,6 +124,10 @@ def search(
     data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
     dataset = load_dataset(space.config({}), data_dir)
     _check_input(space, dataset.trial_data)
+    if job.get("against"):
+        check_images(
+            job["against"], dataset.trial_data.input_shape, len(dataset.trial_data.classes)
+        )
     info = {
         "schema": 1,
         "space": space.name,
@@ -143,8 +148,9 @@ def search(
 def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchResult:
     """Carry on with a search that was interrupted or killed.
 
-    Finished trials stay as they are; those that were under way run again, under their numbers
-    and seeds. For the arguments see `search`; the run's own data folder is used if none is given.
+    Finished trials stay as they are; those that were under way go on from their last checkpoint,
+    under their numbers and seeds. For the arguments see `search`; if no data folder is given, the
+    run's own is used.
 
     Raises:
         InputError: if there is no such run, or its data are not what they were.
@@ -195,7 +201,7 @@ def confirm(
     from tunecnn.render import write_summary
 
     run = load_run(path)
-    if run.job != SEARCH:
+    if run.job["kind"] != "search":
         raise InputError(f"{path} is a {run.job['kind']}; only a search can be confirmed")
     name = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
     inner = run.path / "confirmations" / name
@@ -271,7 +277,7 @@ def _session(
         folder.write_info(info)
         data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))
-        is_tested = info["job"] != SEARCH
+        is_tested = info["job"]["kind"] != "search"
         keep = space.trials if is_tested else KEEP_WEIGHTS
         try:
             with listening(study, folder.path) as listener:
@@ -300,7 +306,7 @@ def _end_session(folder: RunFolder, study: Study) -> tuple[AnySummary, Ending]:
     study.requeue_running()
     run = load_run(folder.path)
     info = folder.read_info()
-    untested = info["job"] != SEARCH and len(run.looks) < len(run.complete)
+    untested = run.job["kind"] != "search" and len(run.looks) < len(run.complete)
     ending: Ending = "done" if study.finished and not untested else "interrupted"
     info["sessions"][-1] |= {"ended": now(), "ending": ending}
     folder.write_info(info)

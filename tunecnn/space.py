@@ -235,7 +235,7 @@ class SearchSpace(Part):
         """Return the values that the report's design, in this recipe, has for what is searched."""
         config = make_config(self.recipe, self.architecture, self.dataset)
         report = {**config.to_dict(), **design_parameters(self.architecture)}
-        return {name: report[name] for name in self.searched if name in report}
+        return {name: report[name] for name in self.searched if name in report and name != "seed"}
 
     def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
         """Return where the constants depart from the report's design: its value, and theirs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -254,6 +255,6 @@ def _print(
     if isinstance(summary, Summary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
     if ending == "interrupted":
-        text = f"interrupted; carry on with: tunecnn search --resume {folder}"
+        text = f"interrupted; carry on with: tunecnn search --resume {shlex.quote(str(folder))}"
         console.print(text, highlight=False, soft_wrap=True)
     console.print(f"summary: {path}", highlight=False, soft_wrap=True)
