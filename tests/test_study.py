@@ -271,3 +271,81 @@ def test_a_damaged_journal_is_refused_by_name(open_study, tmp_path):
     for read in (lambda: read_records(tmp_path), open_study):
         with pytest.raises(RunError, match=r"study.journal is damaged"):
             read()
+
+
+SAMPLED = (
+    "dataset: digits\nepochs: 1\ntrials: 14\nparameters:\n"
+    "  learning_rate: {float: [1e-4, 1e-2], log: true}\n  dropout.dense: {float: [0.0, 0.5]}\n"
+    "  width: {choice: [0.5, 1.0]}\nsampler: "
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tpe", "random", "qmc", "{gp: {startup_trials: 4}}", "{cmaes: {startup_trials: 2}}"],
+)
+def test_every_sampler_proposes_in_the_space_also_across_a_resume(name, open_study, recwarn):
+    values = []
+    for part in (7, 14):
+        study = open_study(SAMPLED + name)
+        while study.begun < part:
+            trial = study.next_trial()
+            finish(study, trial, 0.9 - abs(trial.config.dropout_dense - 0.2), epochs=1)
+            values.append(trial.config.dropout_dense)
+    assert len(set(values)) == 14
+    assert all(0 <= value <= 0.5 for value in values)
+    assert not [str(w.message) for w in recwarn.list if "xperimental" in str(w.message)]
+
+
+def test_sobol_points_are_spread_evenly(open_study):
+    study = open_study((SAMPLED + "qmc").replace("trials: 14", "trials: 16"))
+    rates = []
+    while (trial := study.next_trial()) is not None:
+        rates.append(trial.config.dropout_dense)
+        finish(study, trial, 0.5, epochs=1)
+    quarters = [int(rate / 0.5 * 4) for rate in rates]
+    assert all(3 <= quarters.count(quarter) <= 5 for quarter in range(4))
+
+
+@pytest.mark.parametrize(
+    ("pruner", "curves", "stopped"),
+    [
+        ("{median: {startup_trials: 2}}", [[0.5, 0.6], [0.6, 0.7], [0.2, 0.9]], [2]),
+        ("{percentile: {percentile: 40, startup_trials: 2}}", [[0.5, 0.6], [0.6, 0.7], [0.51, 0.9]],
+         [2]),
+        ("{patient: {patience: 2}}", [[0.5, 0.6, 0.7, 0.8, 0.9], [0.9, 0.5, 0.5, 0.5, 0.5]], [1]),
+        ("{halving: {factor: 2}}", [[0.5, 0.6, 0.7], [0.4, 0.9, 0.9]], [1]),
+        ("none", [[0.5, 0.6], [0.1, 0.1]], []),
+    ],
+)  # fmt: skip
+def test_every_pruner_stops_what_it_says(pruner, curves, stopped, open_study):
+    epochs = len(curves[0])
+    study = open_study(
+        f"dataset: digits\nepochs: {epochs}\ntrials: {len(curves)}\nsampler: random\n"
+        f"parameters: {{dropout.dense: {{float: [0.0, 0.5]}}}}\npruner: {pruner}"
+    )
+    pruned = []
+    for number, curve in enumerate(curves):
+        assert study.next_trial().number == number
+        for epoch, accuracy in enumerate(curve, start=1):
+            if study.report(number, metrics(epoch, accuracy), is_last=epoch == epochs):
+                pruned.append(number)
+                break
+        else:
+            study.finish(number, Outcome("complete", kept_epoch=epochs))
+    assert pruned == stopped
+
+
+def test_hyperband_stops_some_and_lets_some_go_on(open_study):
+    study = open_study(
+        "dataset: digits\nepochs: 9\ntrials: 40\nsampler: random\n"
+        "parameters: {dropout.dense: {float: [0.0, 0.5]}}\npruner: hyperband"
+    )
+    pruned = complete = 0
+    while (trial := study.next_trial()) is not None:
+        if finish(study, trial, trial.config.dropout_dense, epochs=9):
+            pruned += 1
+        else:
+            complete += 1
+    assert pruned > 5
+    assert complete > 5

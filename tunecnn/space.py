@@ -44,9 +44,10 @@ from tunecnn.strategy import (
     Constraint,
     Grid,
     Halving,
-    Median,
+    Hyperband,
     NoPruner,
-    RandomSearch,
+    Pruner,
+    Sampler,
     Tpe,
     in_words,
     named_part,
@@ -90,8 +91,8 @@ class SearchSpace(Part):
     parameters: dict[str, Setting] = Field(default_factory=dict)
     start: tuple[Literal["report"] | dict[str, Plain], ...] = ()
     constraints: tuple[Constraint, ...] = ()
-    sampler: Tpe | RandomSearch | Grid = Tpe()
-    pruner: Halving | Median | NoPruner = NoPruner()
+    sampler: Sampler = Tpe()
+    pruner: Pruner = NoPruner()
     seed: Annotated[int, Strict(), Field(ge=0)] = 0
 
     @field_validator("name")
@@ -309,11 +310,12 @@ def _rung_mistakes(space: SearchSpace) -> list[Mistake]:
 
     From the command line it is not: fewer epochs for a quick try are no mistake.
     """
-    if not isinstance(space.pruner, Halving) or space.pruner.min_epochs < space.epochs:
+    pruner = space.pruner
+    if not isinstance(pruner, Halving | Hyperband) or pruner.min_epochs < space.epochs:
         return []
     text = (
-        f"halving from epoch {space.pruner.min_epochs} leaves no rung before the last of "
-        f"{space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
+        f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before the "
+        f"last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
         "pruner: none"
     )
     return [Mistake(("pruner",), text)]

@@ -22,6 +22,22 @@ class Tpe(Part):
     startup_trials: Count = 10
 
 
+class Gp(Part):
+    """A Gaussian process of the objective (Matern kernel), after some random trials."""
+
+    startup_trials: Count = 10
+
+
+class Cmaes(Part):
+    """CMA-ES, an evolution of normal distributions; choices are drawn at random beside it."""
+
+    startup_trials: Count = 1
+
+
+class Qmc(Part):
+    """Scrambled Sobol points: like random search, but evenly spread."""
+
+
 class RandomSearch(Part):
     """Each trial drawn on its own."""
 
@@ -48,12 +64,50 @@ class Median(Part):
     warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
 
 
+class Hyperband(Part):
+    """Several successive halvings side by side, which begin to stop trials at different epochs."""
+
+    min_epochs: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+
+
+class Percentile(Part):
+    """Stop a trial that is not among the best `percentile` per cent at the same epoch."""
+
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
+    startup_trials: Count = 5
+    warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
+
+
+class Patient(Part):
+    """Stop a trial that has not become better for `patience` epochs, whatever the others do."""
+
+    patience: Count = 5
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
 class NoPruner(Part):
     """Train every trial to its end."""
 
 
-SAMPLERS: Mapping[str, type[Part]] = {"tpe": Tpe, "random": RandomSearch, "grid": Grid}
-PRUNERS: Mapping[str, type[Part]] = {"halving": Halving, "median": Median, "none": NoPruner}
+SAMPLERS: Mapping[str, type[Part]] = {
+    "tpe": Tpe,
+    "gp": Gp,
+    "cmaes": Cmaes,
+    "qmc": Qmc,
+    "random": RandomSearch,
+    "grid": Grid,
+}
+PRUNERS: Mapping[str, type[Part]] = {
+    "halving": Halving,
+    "hyperband": Hyperband,
+    "median": Median,
+    "percentile": Percentile,
+    "patient": Patient,
+    "none": NoPruner,
+}
+Sampler = Tpe | Gp | Cmaes | Qmc | RandomSearch | Grid
+Pruner = Halving | Hyperband | Median | Percentile | Patient | NoPruner
 
 _QUANTITIES: Mapping[str, Callable[..., int]] = {
     "parameters": count_parameters,

@@ -7,28 +7,18 @@ trial that was under way is put back into the queue with its number, its values 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.architectures import InputShape, count_parameters
-from tunecnn.config import Scalar, TrialConfig, derive_seed
+from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
-from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
+from tunecnn.optuna_parts import distribution, grid, pruner, sampler
 from tunecnn.records import (
     JOURNAL,
     STUDY_NAME,
@@ -41,7 +31,7 @@ from tunecnn.records import (
     to_record,
 )
 from tunecnn.space import SearchSpace
-from tunecnn.strategy import Grid, Halving, Median, RandomSearch, Tpe
+from tunecnn.strategy import Grid
 
 _MAX_REDRAWS = 200
 
@@ -71,7 +61,7 @@ class Study:
         self.space = space
         self._input_shape = input_shape
         self._classes = classes
-        self._distributions = {name: _distribution(p) for name, p in space.searched.items()}
+        self._distributions = {name: distribution(p) for name, p in space.searched.items()}
         journal = folder / JOURNAL
         # A killed writer may have left these; the run's own lock says that there is no other.
         Path(f"{journal}.lock").unlink(missing_ok=True)
@@ -82,13 +72,13 @@ class Study:
                 storage=self._storage,
                 direction="maximize",
                 load_if_exists=True,
-                pruner=_pruner(space),
+                pruner=pruner(space),
             )
-        self._study.sampler = _sampler(space, len(self._trials()))
+        self._study.sampler = sampler(space, len(self._trials()))
         self._running: dict[int, optuna.Trial] = {}
         self._requeue_interrupted()
         self._enqueue_start()
-        self._grid = _grid(space) if isinstance(space.sampler, Grid) else None
+        self._grid = grid(space) if isinstance(space.sampler, Grid) else None
 
     def next_trial(self) -> Trial | None:
         """Draw the next trial, or return None when as many as were asked for are under way.
@@ -300,44 +290,6 @@ class Study:
         study_id = self._storage.get_study_id_from_name(STUDY_NAME)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if isinstance(parameter, ChoiceParameter):
-        return CategoricalDistribution(parameter.options)
-    low, high = parameter.bounds
-    if isinstance(parameter, IntParameter):
-        return IntDistribution(int(low), int(high), log=parameter.log, step=parameter.step)
-    return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
-
-
-def _sampler(space: SearchSpace, trials: int) -> BaseSampler:
-    # A resumed run must not draw again what its first part drew, so the count is in the seed.
-    seed = derive_seed(space.seed, trials)
-    if isinstance(space.sampler, Tpe):
-        return TPESampler(n_startup_trials=space.sampler.startup_trials, seed=seed)
-    assert isinstance(space.sampler, RandomSearch | Grid)
-    return RandomSampler(seed=seed)
-
-
-def _pruner(space: SearchSpace) -> BasePruner:
-    if isinstance(space.pruner, Halving):
-        return SuccessiveHalvingPruner(
-            min_resource=space.pruner.min_epochs, reduction_factor=space.pruner.factor
-        )
-    if isinstance(space.pruner, Median):
-        return MedianPruner(
-            n_startup_trials=space.pruner.startup_trials,
-            n_warmup_steps=space.pruner.warmup_epochs,
-        )
-    return NopPruner()
-
-
-def _grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
-    names = list(space.searched)
-    grids = [space.searched[name].grid() or [] for name in names]
-    for values in itertools.product(*grids):
-        yield dict(zip(names, values, strict=True))
 
 
 def _drop_torn_line(journal: Path) -> bool:

@@ -257,5 +257,13 @@ def _in_words(part: Part) -> str:
         return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"
     if isinstance(part, NoPruner):
         return "none"
+    kind = type(part).__name__
+    words = {
+        "Tpe": "TPE",
+        "Gp": "Gaussian process",
+        "Cmaes": "CMA-ES",
+        "Qmc": "Sobol points",
+        "RandomSearch": "random search",
+    }.get(kind, kind.lower())
     options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
-    return type(part).__name__.lower() + (f" ({options})" if options else "")
+    return words + (f" ({options})" if options else "")
