@@ -314,8 +314,8 @@ def _rung_mistakes(space: SearchSpace) -> list[Mistake]:
     if not isinstance(pruner, Halving | Hyperband) or pruner.min_epochs < space.epochs:
         return []
     text = (
-        f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before the "
-        f"last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
+        f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before "
+        f"the last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
         "pruner: none"
     )
     return [Mistake(("pruner",), text)]
