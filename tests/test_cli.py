@@ -87,6 +87,16 @@ def test_the_command_for_the_winner_trains_it_to_the_same_figures(space_file, tm
     assert (done["val_accuracy"], done["val_loss"]) == (best["val_accuracy"], best["val_loss"])
 
 
+def test_a_finished_search_can_be_given_more_trials(space_file, tmp_path, capsys):
+    run = ["--runs-dir", str(tmp_path), "--name", "r"]
+    assert main("search", "--space", space_file, "--local", "--quiet", *run) == 0
+    folder = str(tmp_path / "r")
+    assert main("search", "--resume", folder, "--trials", "+2", "--local", "--quiet") == 0
+    assert load_run(folder).trials["state"].tolist() == ["COMPLETE"] * 5
+    assert main("search", "--resume", folder, "--local", "--quiet") == 0
+    assert load_run(folder).space.trials == len(load_run(folder).trials) == 5
+
+
 def test_json_is_one_object_a_line(space_file, tmp_path, capsys):
     assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path),
                 "--json", "--trials", "2") == 0  # fmt: skip
@@ -141,7 +151,9 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
     [
         (["search"], "give --space, such as --space proposed.yaml, or --resume RUN"),
         (["search", "--space", "propsed.yaml"], "did you mean 'proposed.yaml'? allowed: model1.yaml"),
-        (["search", "--space", "smoke", "--trials", "0"], "trials: must be greater than or equal to 1"),
+        (["search", "--space", "smoke", "--trials", "0"], "--trials must be a whole number of 1 or"),
+        (["search", "--space", "smoke", "--trials", "ten"], "or +N, not 'ten'"),
+        (["search", "--space", "smoke", "--trials", "+5"], "adds to a run that there is: give --res"),
         (["search", "--space", "smoke", "--dataset", "cifar"], "did you mean 'cifar10'"),
         (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--resume", "nowhere", "--trials", "3"], "leave out --trials"),

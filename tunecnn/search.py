@@ -145,8 +145,10 @@ def search(
         return _session(folder, space, dataset, engine, listening)
 
 
-def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchResult:
-    """Carry on with a search that was interrupted or killed.
+def resume(
+    path: Path, options: SearchOptions, listening: Listening, more_trials: int = 0
+) -> SearchResult:
+    """Carry on with a search that was interrupted or killed, or that is to have more trials.
 
     Finished trials stay as they are; those that were under way go on from their last checkpoint,
     under their numbers and seeds. For the arguments see `search`; if no data folder is given, the
@@ -159,6 +161,7 @@ def resume(path: Path, options: SearchOptions, listening: Listening) -> SearchRe
     folder = RunFolder.open(path)
     info = folder.read_info()
     space = folder.read_space()
+    space = space.override(trials=space.trials + more_trials)
     data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
     dataset = load_dataset(space.config({}), data_dir)
     for what in ("content", "division"):
@@ -274,6 +277,7 @@ def _session(
             "versions": versions(),
         }
         info["sessions"].append(session)
+        info["overrides"] |= {"trials": space.trials}  # a resumed run may have been given more
         folder.write_info(info)
         data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))

@@ -315,8 +315,8 @@ def _rung_mistakes(space: SearchSpace) -> list[Mistake]:
         return []
     text = (
         f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before "
-        f"the last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or use "
-        "pruner: none"
+        f"the last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or "
+        "use pruner: none"
     )
     return [Mistake(("pruner",), text)]
 

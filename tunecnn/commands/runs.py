@@ -40,7 +40,12 @@ def search(
     dataset: Annotated[
         str | None, typer.Option(help="Data set, instead of the space's: see `tunecnn data list`.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials, instead of the space's.")] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(
+            help="Trials, instead of the space's; with --resume +20 for twenty more.", metavar="N"
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of a full trial, instead of the space's.")
     ] = None,
@@ -68,11 +73,15 @@ def search(
         local=local,
     )  # fmt: skip
     listening = _listening(quiet=quiet, json_lines=json_lines)
-    overrides = {"dataset": dataset, "trials": trials, "epochs": epochs, "seed": seed}
+    count, is_more = _trial_count(trials)
+    overrides = {"dataset": dataset, "epochs": epochs, "seed": seed}
+    overrides["trials"] = None if is_more else count
     changed = {key: value for key, value in overrides.items() if value is not None}
     if resume is not None:
         _refuse_beside_resume(space=space, name=name, **overrides)
-        result = resume_search(resume, options, listening)
+        result = resume_search(resume, options, listening, more_trials=count or 0)
+    elif is_more:
+        raise InputError(f"--trials {trials} adds to a run that there is: give --resume RUN too")
     elif space is None:
         raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
     else:
@@ -210,6 +219,17 @@ def _options(
         raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
     where = Where(local, address, cpus_per_trial, gpus_per_trial)
     return SearchOptions(data_dir, runs_dir, name, where, checkpoint_seconds)
+
+
+def _trial_count(text: str | None) -> tuple[int | None, bool]:
+    """Read `64`, or `+20`; return the number, and whether it is to be added."""
+    if text is None:
+        return None, False
+    is_more = text.startswith("+")
+    digits = text.removeprefix("+")
+    if not digits.isdecimal() or int(digits) < 1:
+        raise InputError(f"--trials must be a whole number of 1 or more, or +N, not {text!r}")
+    return int(digits), is_more
 
 
 def _refuse_beside_resume(**options: object) -> None:
