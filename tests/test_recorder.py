@@ -57,7 +57,7 @@ def test_a_cluster_whose_workers_all_die_is_given_up(one_epoch, tmp_path):
     recorder = recorder_of(one_epoch(), tmp_path)
     for _ in range(3):
         trial = recorder.next_trial()
-        recorder.worker_died(trial.number, "No module named 'tunecnn'", max_attempts=3)
+        recorder.worker_died(trial.number, "No module named 'tunecnn'", max_failures=2)
     assert recorder.next_trial() is None
     assert "3 workers died before their first epoch: No module" in str(recorder.failure)
 
@@ -73,7 +73,7 @@ def test_a_dead_worker_is_forgiven_so_often_and_no_more(one_epoch, tmp_path):
     recorder.report(recorder.next_trial().number, report(0.5))
     for _ in range(3):
         assert recorder.next_trial().number == 1
-        recorder.worker_died(1, "killed", max_attempts=3)
+        recorder.worker_died(1, "killed", max_failures=2)
     assert recorder.next_trial().number == 2
 
 
@@ -172,3 +172,48 @@ def test_a_checkpoint_that_the_worker_cannot_use_costs_the_checkpoint_and_not_th
     recorder.report(0, epochs_until(1))
     assert [m.epoch for m in study.record(0).epochs] == [1]
     assert not list((tmp_path / "c").iterdir())
+
+
+NO_MEMORY = Report((), Outcome("out_of_memory", reason="CUDA out of memory"), "desk", "cuda")
+
+
+def test_a_trial_that_ran_out_of_memory_beside_others_is_tried_again_alone_at_the_end(
+    one_epoch, tmp_path
+):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    first, second = recorder.next_trial(), recorder.next_trial()
+    assert not recorder.report(first.number, NO_MEMORY)
+    assert recorder.running == (second.number,)
+    others = [recorder.next_trial().number for _ in range(7)]
+    assert recorder.next_trial() is None
+    for number in (second.number, *others):
+        assert recorder.next_trial() is None  # not while another runs
+        recorder.report(number, report(0.5))
+    assert recorder.next_trial().number == first.number
+    assert recorder.next_trial() is None
+    recorder.report(first.number, report(0.9))
+    assert one_epoch().record(first.number).state == "COMPLETE"
+
+
+def test_what_runs_out_of_memory_alone_is_infeasible(one_epoch, tmp_path):
+    study = one_epoch()
+    recorder = recorder_of(study, tmp_path)
+    recorder.report(recorder.next_trial().number, NO_MEMORY)
+    assert study.record(0).ending == "out_of_memory"
+    assert recorder.next_trial().number == 1
+
+
+def test_a_postponed_trial_is_still_alone_after_a_resume(one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    recorder.next_trial(), recorder.next_trial()
+    recorder.report(0, NO_MEMORY)
+    study = one_epoch()
+    recorder = recorder_of(study, tmp_path)
+    numbers = [recorder.next_trial().number for _ in range(8)]
+    assert 0 not in numbers
+    for number in numbers:
+        recorder.report(number, report(0.5))
+    assert recorder.next_trial().number == 0
+    recorder.report(0, NO_MEMORY)
+    assert study.record(0).ending == "out_of_memory"
+    assert study.finished

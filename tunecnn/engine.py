@@ -39,17 +39,21 @@ if TYPE_CHECKING:
     # Workers import this module too, and need nothing of the study.
     from tunecnn.recorder import Recorder
 
-MAX_ATTEMPTS = 3
 _COUNT_SECONDS = 5.0
 _REPORT_SECONDS = 0.5  # a report costs milliseconds: tiny epochs are sent several at a time
 
 
 @dataclass(frozen=True)
 class RayEngine:
-    """A Ray cluster that is connected; a trial brings a checkpoint every `checkpoint_seconds`."""
+    """A Ray cluster that is connected.
+
+    A trial brings a checkpoint every `checkpoint_seconds`, and is given up when its worker has
+    died more than `max_failures` times.
+    """
 
     cluster: Cluster
     checkpoint_seconds: float
+    max_failures: int
 
     def record(self) -> dict[str, Any]:
         """Return what a run writes down about where it ran."""
@@ -91,7 +95,7 @@ class RayEngine:
             tune_config=TuneConfig(
                 num_samples=-1,
                 search_alg=_StudySearcher(recorder, self.cluster),
-                scheduler=_StudyScheduler(recorder),
+                scheduler=_StudyScheduler(recorder, self.max_failures),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -208,9 +212,10 @@ class _StudySearcher(_NotSaved, Searcher):
 class _StudyScheduler(_NotSaved, FIFOScheduler):
     """Tells the study what a trial reports, and stops the trial when the study says so."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, max_failures: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._recorder = recorder
+        self._max_failures = max_failures
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         goes_on = self._recorder.report(trial.config["trial"]["number"], result["report"])
@@ -221,7 +226,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         number = trial.config["trial"]["number"]
         if number not in self._recorder.running:
             return  # it had ended; only its actor was left
-        self._recorder.worker_died(number, _reason(trial), MAX_ATTEMPTS)
+        self._recorder.worker_died(number, _reason(trial), self._max_failures)
 
 
 class _Housekeeping(_NotSaved, Callback):

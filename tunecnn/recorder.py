@@ -91,8 +91,8 @@ class Recorder:
             return False
         return bool(self._guard(lambda: self._report(number, report)))
 
-    def worker_died(self, number: int, reason: str, max_attempts: int) -> None:
-        """Put a trial back into the queue, or give it up after so many times.
+    def worker_died(self, number: int, reason: str, max_failures: int) -> None:
+        """Put a trial back into the queue, or give it up after more failures than that.
 
         If workers die and not one has ever reported an epoch, something is wrong with the
         cluster and not with the trials: then the search ends.
@@ -100,9 +100,9 @@ class Recorder:
 
         def retry_or_fail() -> None:
             self._deaths += 1
-            if self._deaths >= max_attempts and not self._heard:
+            if self._deaths > max_failures and not self._heard:
                 raise RunError(f"{self._deaths} workers died before their first epoch: {reason}")
-            if self._study.count_failure(number) < max_attempts:
+            if self._study.count_failure(number) <= max_failures:
                 self._put_back(number, reason)
             else:
                 self._finish(number, Outcome("error", reason=reason))
@@ -148,6 +148,10 @@ class Recorder:
         self._listener.interrupted(number, reason)
 
     def _finish(self, number: int, outcome: Outcome) -> None:
+        if outcome.ending == "out_of_memory" and self._study.postpone(number):
+            self._placed.discard(number)
+            self._listener.interrupted(number, f"alone, at the end, after: {outcome.reason}")
+            return
         # Weights first: a trial that is told complete is not trained again.
         if outcome.weights is not None:
             write_atomically(weights_path(self._weights_dir, number), outcome.weights)

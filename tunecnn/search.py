@@ -63,6 +63,7 @@ class SearchOptions:
         where: where the trials run.
         checkpoint_seconds: time between two checkpoints of a trial; less is lost in a crash, and
             more is written.
+        max_failures: how often the worker of a trial may die before the trial is given up.
     """
 
     data_dir: Path | None = None
@@ -70,6 +71,7 @@ class SearchOptions:
     name: str | None = None
     where: Where = field(default_factory=Where)
     checkpoint_seconds: float = 30.0
+    max_failures: int = 2
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,7 @@ def _engine(options: SearchOptions) -> Iterator[Engine]:
     ) as cluster:
         from tunecnn.engine import RayEngine
 
-        yield RayEngine(cluster, options.checkpoint_seconds)
+        yield RayEngine(cluster, options.checkpoint_seconds, options.max_failures)
 
 
 def _session(

@@ -76,6 +76,7 @@ class Study:
             )
         self._study.sampler = sampler(space, len(self._trials()))
         self._running: dict[int, optuna.Trial] = {}
+        self._postponed: list[int] = []
         self._requeue_interrupted()
         self._enqueue_start()
         self._grid = grid(space) if isinstance(space.sampler, Grid) else None
@@ -84,21 +85,25 @@ class Study:
         """Draw the next trial, or return None when as many as were asked for are under way.
 
         A proposal that breaks a constraint is recorded as infeasible, costs nothing, and does
-        not count towards the number of trials.
+        not count towards the number of trials. Postponed trials come last, one at a time.
 
         Raises:
             RunError: if the constraints leave nothing to try.
         """
         for _ in range(_MAX_REDRAWS):
             if self.begun >= self.space.trials or self._grid_is_done():
-                return None
+                return self._postponed_trial()
             with quiet_optuna():
                 drawn = self._study.ask(self._distributions)
             trial = self._prepare(drawn)
-            if trial is not None:
-                self._running[trial.number] = drawn
-                self._count(trial.number, "attempts")
-                return trial
+            if trial is None:
+                continue
+            self._running[trial.number] = drawn
+            if "alone" in drawn.user_attrs:  # postponed before the run was interrupted
+                self._postponed.append(trial.number)
+                continue
+            self._count(trial.number, "attempts")
+            return trial
         last = self.record(self.drawn - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
@@ -160,6 +165,18 @@ class Study:
         else:
             self._end(number, TrialState.FAIL, "error", outcome.reason)
 
+    def postpone(self, number: int) -> bool:
+        """Put a trial that ran out of memory off until nothing else runs, if that may help.
+
+        It may, once, if other trials ran beside it, perhaps in the same memory.
+        """
+        trial = self._running[number]
+        if "alone" in trial.user_attrs or len(self.running) == 1:
+            return False
+        trial.set_user_attr("alone", True)
+        self._postponed.append(number)
+        return True
+
     def requeue(self, number: int) -> None:
         """Put a trial that was interrupted back into the queue, to be trained again."""
         self._running.pop(number, None)
@@ -167,6 +184,7 @@ class Study:
 
     def requeue_running(self) -> None:
         """Put all trials under way back into the queue, for the run to be resumed."""
+        self._postponed.clear()
         for number in self.running:
             self.requeue(number)
 
@@ -176,8 +194,8 @@ class Study:
 
     @property
     def running(self) -> tuple[int, ...]:
-        """Numbers of the trials under way."""
-        return tuple(self._running)
+        """Numbers of the trials under way; a postponed one is not."""
+        return tuple(number for number in self._running if number not in self._postponed)
 
     @property
     def begun(self) -> int:
@@ -202,6 +220,15 @@ class Study:
     def record(self, number: int) -> TrialRecord:
         """Return what the study holds of a trial."""
         return to_record(self._trials()[number])
+
+    def _postponed_trial(self) -> Trial | None:
+        """Hand out a postponed trial if nothing runs beside it."""
+        if not self._postponed or self.running:
+            return None
+        number = self._postponed.pop(0)
+        self._count(number, "attempts")
+        config = self._running[number].user_attrs["config"]
+        return Trial(number, TrialConfig.from_dict(config))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

@@ -20,6 +20,7 @@ from tunecnn.commands.options import (
     GpusPerTrial,
     Json,
     Local,
+    MaxFailures,
     Quiet,
     Resume,
     RunName,
@@ -59,6 +60,7 @@ def search(
     gpus_per_trial: GpusPerTrial = None,
     local: Local = False,
     checkpoint_seconds: CheckpointSeconds = 30.0,
+    max_failures: MaxFailures = 2,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -70,7 +72,7 @@ def search(
 
     options = _options(
         data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        local=local,
+        max_failures, local=local,
     )  # fmt: skip
     listening = _listening(quiet=quiet, json_lines=json_lines)
     count, is_more = _trial_count(trials)
@@ -124,6 +126,7 @@ def reproduce(
     gpus_per_trial: GpusPerTrial = None,
     local: Local = False,
     checkpoint_seconds: CheckpointSeconds = 30.0,
+    max_failures: MaxFailures = 2,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -136,7 +139,7 @@ def reproduce(
 
     options = _options(
         data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        local=local,
+        max_failures, local=local,
     )  # fmt: skip
     listening = _listening(quiet=quiet, json_lines=json_lines)
     if resume is not None:
@@ -170,6 +173,7 @@ def confirm(
     gpus_per_trial: GpusPerTrial = None,
     local: Local = False,
     checkpoint_seconds: CheckpointSeconds = 30.0,
+    max_failures: MaxFailures = 2,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -182,7 +186,7 @@ def confirm(
 
     options = _options(
         data_dir, Path(), None, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        local=local,
+        max_failures, local=local,
     )  # fmt: skip
     configs = {str(path): read_config(path) for path in config or []}
     listening = _listening(quiet=quiet, json_lines=json_lines)
@@ -210,6 +214,7 @@ def _options(
     cpus_per_trial: float | None,
     gpus_per_trial: float | None,
     checkpoint_seconds: float,
+    max_failures: int,
     *,
     local: bool,
 ) -> SearchOptions:
@@ -218,7 +223,7 @@ def _options(
     if local and (address or gpus_per_trial):
         raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
     where = Where(local, address, cpus_per_trial, gpus_per_trial)
-    return SearchOptions(data_dir, runs_dir, name, where, checkpoint_seconds)
+    return SearchOptions(data_dir, runs_dir, name, where, checkpoint_seconds, max_failures)
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:
