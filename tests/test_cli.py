@@ -93,7 +93,7 @@ def test_a_finished_search_can_be_given_more_trials(space_file, tmp_path, capsys
     folder = str(tmp_path / "r")
     assert main("search", "--resume", folder, "--trials", "+2", "--local", "--quiet") == 0
     assert load_run(folder).trials["state"].tolist() == ["COMPLETE"] * 5
-    assert main("search", "--resume", folder, "--local", "--quiet") == 0
+    assert main("search", "--resume", folder, "--local", "--quiet", "--until", "0.99") == 0
     assert load_run(folder).space.trials == len(load_run(folder).trials) == 5
 
 

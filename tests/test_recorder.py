@@ -6,10 +6,12 @@ import pytest
 
 from tests.conftest import metrics
 from tests.test_search import Silent
+from tunecnn.budget import Spending
 from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.errors import RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
 from tunecnn.recorder import KEEP_WEIGHTS, Recorder, weights_path
+from tunecnn.strategy import Budget
 from tunecnn.study import Study
 
 
@@ -18,8 +20,11 @@ def report(accuracy: float, ended: bool = True) -> Report:
     return Report((metrics(1, accuracy),), outcome, "desk", "cpu")
 
 
+NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
+
+
 def recorder_of(study: Study, tmp_path: Path) -> Recorder:
-    return Recorder(study, tmp_path / "w", CheckpointFiles(tmp_path / "c"), Silent())
+    return Recorder(study, tmp_path / "w", CheckpointFiles(tmp_path / "c"), Silent(), NO_LIMIT)
 
 
 @pytest.fixture

@@ -74,9 +74,9 @@ def listening_to(listener: Silent):
     return lambda study, folder: nullcontext(listener)
 
 
-def carry_on(folder: Path, listener: Silent | None = None):
+def carry_on(folder: Path, listener: Silent | None = None, **more):
     options = SearchOptions(where=Where(local=True))
-    return resume(folder, options, lambda *a: nullcontext(listener or Silent()))
+    return resume(folder, options, lambda *a: nullcontext(listener or Silent()), **more)
 
 
 def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):

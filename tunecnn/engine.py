@@ -55,6 +55,11 @@ class RayEngine:
     checkpoint_seconds: float
     max_failures: int
 
+    @property
+    def devices(self) -> float:
+        """GPUs that one trial takes, or cores if it takes none."""
+        return self.cluster.gpus or self.cluster.cpus
+
     def record(self) -> dict[str, Any]:
         """Return what a run writes down about where it ran."""
         return self.cluster.record()

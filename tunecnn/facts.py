@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import pandas as pd
 
-from tunecnn.runs import Run
+from tunecnn.runs import Run, wall_seconds
 
 ENDINGS = {
     "complete": "trained to the end",
@@ -77,11 +75,7 @@ def time_facts(run: Run) -> dict[str, str]:
     """Say when it ran, and for how long."""
     trials = run.trials
     sessions = run.info["sessions"]
-    wall = sum(
-        (datetime.fromisoformat(s["ended"]) - datetime.fromisoformat(s["started"])).total_seconds()
-        for s in sessions
-        if s.get("ended")
-    )
+    wall = wall_seconds(run.info)
     killed = sum("ended" not in session for session in sessions)
     devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
     return {

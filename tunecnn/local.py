@@ -22,6 +22,11 @@ class LocalEngine:
     threads: int
     checkpoint_seconds: float
 
+    @property
+    def devices(self) -> float:
+        """Cores that one trial takes."""
+        return float(self.threads)
+
     def record(self) -> dict[str, Any]:
         """Return what a run writes down about where it ran."""
         node = {"name": platform.node(), "cpus": os.cpu_count()}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from tunecnn.budget import Spending
 from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.files import write_atomically
@@ -47,10 +48,12 @@ class Recorder:
         weights_dir: where the weights of the best complete trials are kept.
         checkpoints: of the trials under way.
         listener: shows what happens.
+        spending: what the run may spend yet.
         keep_weights: of how many trials.
 
     Attributes:
         failure: why the study cannot go on, once it cannot.
+        used_up: which limit of the budget kept a further trial from beginning, in words.
     """
 
     def __init__(
@@ -59,13 +62,16 @@ class Recorder:
         weights_dir: Path,
         checkpoints: CheckpointFiles,
         listener: Listener,
+        spending: Spending,
         keep_weights: int = KEEP_WEIGHTS,
     ) -> None:
         self._study = study
         self._weights_dir = weights_dir
         self._checkpoints = checkpoints
         self._listener = listener
+        self._spending = spending
         self._keep_weights = keep_weights
+        self.used_up = ""
         self._placed: set[int] = set()
         self._kept = {number for number in _kept_numbers(weights_dir)
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
@@ -114,7 +120,8 @@ class Recorder:
         self._listener.tick()
 
     def _next_trial(self) -> Trial | None:
-        trial = self._study.next_trial()
+        self.used_up = self._spending.used_up
+        trial = None if self.used_up else self._study.next_trial()
         checkpoint = self._checkpoints.newest(trial.number) if trial else None
         if trial and checkpoint and self._study.go_on_from(trial.number, checkpoint.epoch):
             return dataclasses.replace(trial, checkpoint=checkpoint)
@@ -127,6 +134,7 @@ class Recorder:
             self._placed.add(number)
         for metrics in report.epochs:
             is_last = report.outcome is not None and metrics == report.epochs[-1]
+            self._spending.epoch(metrics)
             pruned = self._study.report(number, metrics, is_last=is_last)
             self._listener.epoch(number, metrics)
             if pruned:
@@ -159,6 +167,8 @@ class Recorder:
         self._checkpoints.drop(number)
         record = self._study.record(number)
         if record.state == "COMPLETE":
+            assert record.kept is not None
+            self._spending.complete(record.kept.val_accuracy)
             self._kept.add(number)
             self._drop_all_but_the_best()
         self._listener.ended(record)

@@ -234,6 +234,11 @@ class Run:
         return parameter_importances(self.path)
 
     @property
+    def records(self) -> list[TrialRecord]:
+        """All that the study holds of each trial, by number."""
+        return self._records
+
+    @property
     def complete(self) -> list[TrialRecord]:
         """The trials that were trained to their end, by number."""
         return [record for record in self._records if record.state == "COMPLETE"]
@@ -295,3 +300,12 @@ def versions() -> dict[str, str]:
 def now() -> str:
     """Return the time as text, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def wall_seconds(info: Mapping[str, Any]) -> float:
+    """Add up the sessions of a run; one that was killed has no end, so it counts for nothing."""
+    return sum(
+        (datetime.fromisoformat(s["ended"]) - datetime.fromisoformat(s["started"])).total_seconds()
+        for s in info["sessions"]
+        if "ended" in s
+    )

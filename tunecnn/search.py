@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunecnn.architectures import layers
+from tunecnn.budget import Spending
 from tunecnn.catalogue import IMAGEFOLDER, absolute
 from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.config import TrialConfig
@@ -25,7 +26,7 @@ from tunecnn.images import Dataset, TrialData
 from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.reproduction import check_images
-from tunecnn.runs import SEARCH, Run, RunFolder, load_run, now, versions
+from tunecnn.runs import SEARCH, Run, RunFolder, load_run, now, versions, wall_seconds
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
@@ -85,6 +86,10 @@ class SearchResult:
 
 class Engine(Protocol):
     """Runs trials: `tunecnn.local.LocalEngine` or `tunecnn.engine.RayEngine`."""
+
+    @property
+    def devices(self) -> float:
+        """GPUs that one trial takes, or cores if it takes none."""
 
     def record(self) -> dict[str, Any]:
         """Return what a run writes down about where it ran."""
@@ -148,7 +153,11 @@ def search(
 
 
 def resume(
-    path: Path, options: SearchOptions, listening: Listening, more_trials: int = 0
+    path: Path,
+    options: SearchOptions,
+    listening: Listening,
+    more_trials: int = 0,
+    budget: Mapping[str, float] | None = None,
 ) -> SearchResult:
     """Carry on with a search that was interrupted or killed, or that is to have more trials.
 
@@ -163,7 +172,8 @@ def resume(
     folder = RunFolder.open(path)
     info = folder.read_info()
     space = folder.read_space()
-    space = space.override(trials=space.trials + more_trials)
+    limits = {**dict(space.budget), **(budget or {})}
+    space = space.override(trials=space.trials + more_trials, budget=limits)
     data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
     dataset = load_dataset(space.config({}), data_dir)
     for what in ("content", "division"):
@@ -279,33 +289,39 @@ def _session(
             "versions": versions(),
         }
         info["sessions"].append(session)
-        info["overrides"] |= {"trials": space.trials}  # a resumed run may have been given more
+        # A resumed run may have been given more.
+        info["overrides"] |= {"trials": space.trials, "budget": dict(space.budget)}
         folder.write_info(info)
         data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))
         is_tested = info["job"]["kind"] != "search"
         keep = space.trials if is_tested else KEEP_WEIGHTS
+        used_up = ""
         try:
             with listening(study, folder.path) as listener:
                 checkpoints = CheckpointFiles(folder.checkpoints)
-                recorder = Recorder(study, folder.weights, checkpoints, listener, keep)
+                spending = Spending(
+                    space.budget, engine.devices, wall_seconds(info), load_run(folder.path).records
+                )
+                recorder = Recorder(study, folder.weights, checkpoints, listener, spending, keep)
                 engine.run(recorder, data, folder.ray)
-            if is_tested and study.finished:
+                used_up = recorder.used_up
+            if is_tested and (study.finished or used_up):
                 look_at_test(folder, load_run(folder.path).complete, dataset)
         except KeyboardInterrupt:
             pass
         except RunError:
             # It is said whatever becomes of this; on a full disk, nothing does.
             with contextlib.suppress(OSError):
-                _end_session(folder, study)
+                _end_session(folder, study, "")
             raise
-        summary, ending = _end_session(folder, study)
-    if study.finished and not summary.trained:
+        summary, ending = _end_session(folder, study, used_up)
+    if ending == "done" and not summary.trained:
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     return SearchResult(folder.path, ending, summary)
 
 
-def _end_session(folder: RunFolder, study: Study) -> tuple[AnySummary, Ending]:
+def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[AnySummary, Ending]:
     """Put what is under way back into the queue, and write down how the run stands."""
     from tunecnn.render import write_summary
 
@@ -313,8 +329,9 @@ def _end_session(folder: RunFolder, study: Study) -> tuple[AnySummary, Ending]:
     run = load_run(folder.path)
     info = folder.read_info()
     untested = run.job["kind"] != "search" and len(run.looks) < len(run.complete)
-    ending: Ending = "done" if study.finished and not untested else "interrupted"
-    info["sessions"][-1] |= {"ended": now(), "ending": ending}
+    ended = study.finished or bool(used_up)
+    ending: Ending = "done" if ended and not untested else "interrupted"
+    info["sessions"][-1] |= {"ended": now(), "ending": ending, "used_up": used_up}
     folder.write_info(info)
     return write_summary(load_run(folder.path)), ending
 

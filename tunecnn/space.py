@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -41,6 +41,7 @@ from tunecnn.space_file import (
 from tunecnn.strategy import (
     PRUNERS,
     SAMPLERS,
+    Budget,
     Constraint,
     Grid,
     Halving,
@@ -75,6 +76,7 @@ class SearchSpace(Part):
         constraints: what a configuration must fulfil to be trained.
         sampler: who proposes configurations.
         pruner: who stops trials early.
+        budget: when no further trial begins, however many were asked for.
         seed: of the sampler, and of the trials' own seeds.
 
     Raises:
@@ -93,6 +95,7 @@ class SearchSpace(Part):
     constraints: tuple[Constraint, ...] = ()
     sampler: Sampler = Tpe()
     pruner: Pruner = NoPruner()
+    budget: Budget = Budget()
     seed: Annotated[int, Strict(), Field(ge=0)] = 0
 
     @field_validator("name")
@@ -386,7 +389,11 @@ def _explain(details: ErrorDetails) -> Mistake:
     place = tuple(key for key in details["loc"] if not str(key).startswith("<"))
     kind = details["type"]
     if kind == "extra_forbidden":
-        known = SearchSpace.model_fields if len(place) == 1 else ("step", "log", "role")
+        known: Iterable[str] = ("step", "log", "role")
+        if len(place) == 1:
+            known = SearchSpace.model_fields
+        elif place[0] == "budget":
+            known = Budget.model_fields
         return Mistake(place, f"unknown key; {nearest(place[-1], known)}")
     if kind == "missing":  # the second of two bounds
         return Mistake(place[:-1], in_words(details))

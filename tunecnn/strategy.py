@@ -90,6 +90,19 @@ class NoPruner(Part):
     """Train every trial to its end."""
 
 
+class Budget(Part):
+    """Limits of a run; whichever is reached first, no further trial begins after it.
+
+    `hours` are of the run's sessions, `device_hours` those of all trials together (of GPUs, or of
+    cores where there are none), `accuracy` is the validation accuracy of a trial trained to its
+    end, in [0, 1].
+    """
+
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    device_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
 SAMPLERS: Mapping[str, type[Part]] = {
     "tpe": Tpe,
     "gp": Gp,

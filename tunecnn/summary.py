@@ -198,10 +198,12 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
 
 
 def _after(run: Run) -> str:
-    """Say what is known beyond the search itself."""
+    """Say why the search ended early, if it did, and what is known beyond it."""
+    used_up = run.info["sessions"][-1].get("used_up") if run.info["sessions"] else ""
+    ended = f" No further trial was begun, since {used_up}." if used_up else ""
     if run.confirmations:
-        return f" Confirmed with new seeds: {assess(run.confirmations[-1]).verdict}"
-    return " The test images have not been looked at."
+        return f"{ended} Confirmed with new seeds: {assess(run.confirmations[-1]).verdict}"
+    return f"{ended} The test images have not been looked at."
 
 
 def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
@@ -243,9 +245,19 @@ def _search(run: Run) -> dict[str, str]:
         "pruner": _in_words(space.pruner),
         "constraints": "; ".join(map(str, space.constraints)) or "none",
         "seed": str(space.seed),
+        "budget": _budget(run),
         "selection": "highest validation accuracy of the kept epoch, among the trials trained to "
         "their end; ties by validation loss",
     }
+
+
+def _budget(run: Run) -> str:
+    limits = ", ".join(
+        f"{value:.2%} accuracy" if name == "accuracy" else f"{value:g} {name.replace('_', '-')}"
+        for name, value in dict(run.space.budget).items()
+        if value is not None
+    )
+    return f"{run.space.trials} trials" + (f", {limits}" if limits else "")
 
 
 def _in_words(part: Part) -> str:

@@ -51,6 +51,15 @@ def search(
         int | None, typer.Option(help="Epochs of a full trial, instead of the space's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the space's.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Begin no trial after so many hours of the run.")
+    ] = None,
+    device_hours: Annotated[
+        float | None, typer.Option(help="Begin no trial after so many GPU- (or core-) hours.")
+    ] = None,
+    until: Annotated[
+        float | None, typer.Option(help="Begin no trial once one has this accuracy, as 0.8.")
+    ] = None,
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     name: RunName = None,
@@ -76,19 +85,24 @@ def search(
     )  # fmt: skip
     listening = _listening(quiet=quiet, json_lines=json_lines)
     count, is_more = _trial_count(trials)
-    overrides = {"dataset": dataset, "epochs": epochs, "seed": seed}
+    limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
+    budget = {key: value for key, value in limits.items() if value is not None}
+    overrides: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
     overrides["trials"] = None if is_more else count
     changed = {key: value for key, value in overrides.items() if value is not None}
     if resume is not None:
         _refuse_beside_resume(space=space, name=name, **overrides)
-        result = resume_search(resume, options, listening, more_trials=count or 0)
+        result = resume_search(resume, options, listening, count or 0, budget)
     elif is_more:
         raise InputError(f"--trials {trials} adds to a run that there is: give --resume RUN too")
     elif space is None:
         raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
     else:
         path = find_space(space)
-        checked = SearchSpace.from_yaml(path).override(**changed)
+        checked = SearchSpace.from_yaml(path)
+        if budget:
+            changed["budget"] = {**dict(checked.budget), **budget}
+        checked = checked.override(**changed)
         for warning in checked.warnings():
             print(f"warning: {warning}", file=sys.stderr)
         text = path.read_text(encoding="utf-8-sig")
