@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -46,26 +46,33 @@ def spaces_check(
     space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
 ) -> None:
     """Check a space file, and say what a search of it would do."""
-    from tunecnn.parameters import Constant, describe
     from tunecnn.shipped import find_space
     from tunecnn.space import SearchSpace
 
     checked = SearchSpace.from_yaml(find_space(space))
-    report = checked.report_point()
-    table = Table("parameter", "role", "values", "the report", box=None)
-    for name, parameter in checked.parameters.items():
-        role = "" if isinstance(parameter, Constant) else parameter.role
-        table.add_row(name, role, describe(parameter), str(report.get(name, "")))
     console = Console()
-    console.print(table)
+    print_space(checked, console)
     for text in checked.warnings():
         print(f"warning: {text}", file=sys.stderr)
-    size = checked.size()
+
+
+def print_space(space: Any, console: Console) -> None:
+    """Print what a space searches and fixes, and how much there is to search."""
+    from tunecnn.parameters import Constant, describe
+
+    report = space.report_point()
+    table = Table("parameter", "role", "values", "the report", box=None)
+    for name, parameter in space.parameters.items():
+        role = "" if isinstance(parameter, Constant) else parameter.role
+        table.add_row(name, role, describe(parameter), str(report.get(name, "")))
+    console.print(table)
+    size = space.size()
     console.print(
-        f"{checked.name}: {checked.trials} trials of at most {checked.epochs} epochs on "
-        f"{checked.dataset}, "
+        f"{space.name}: {space.trials} trials of at most {space.epochs} epochs on "
+        f"{space.dataset}, "
         + (f"{size:,} different configurations" if size is not None else "a continuum of values"),
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -1,0 +1,112 @@
+"""`tunecnn plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tunecnn.commands.options import Address, CpusPerTrial, DataDir, GpusPerTrial, Local
+
+if TYPE_CHECKING:
+    from tunecnn.plan import Plan
+    from tunecnn.space import SearchSpace
+
+
+def plan(
+    space: Annotated[str, typer.Option(help="A space file, or a shipped space.")],
+    dataset: Annotated[str | None, typer.Option(help="Data set, instead of the space's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials, instead of the space's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the space's.")] = None,
+    data_dir: DataDir = None,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    local: Local = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time some steps here, and estimate the time.")
+    ] = False,
+) -> None:
+    """Say what a search would do, without training anything."""
+    from tunecnn.catalogue import absolute
+    from tunecnn.commands.lists import print_space
+    from tunecnn.datasets import load_dataset
+    from tunecnn.plan import plan as make_plan
+    from tunecnn.shipped import find_space
+    from tunecnn.space import SearchSpace
+
+    changes: dict[str, Any] = {"dataset": dataset, "trials": trials, "epochs": epochs}
+    checked = SearchSpace.from_yaml(find_space(space)).override(**changes)
+    checked = checked.override(dataset=absolute(checked.dataset))
+    data = load_dataset(checked.config({}), data_dir).trial_data
+    slots, why, threads = _slots(address, cpus_per_trial, gpus_per_trial, local=local)
+    planned = make_plan(checked, data, threads=threads if measure else None)
+    console = Console()
+    print_space(checked, console)
+    _print_networks(planned, console)
+    for line in _lines(planned, checked, slots, why):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _print_networks(planned: Plan, console: Console) -> None:
+    table = Table("network", "parameters", "MACs an image", "memory of a trial", box=None)
+    for name, network in planned.networks.items():
+        table.add_row(name, f"{network.parameters:,}", f"{network.macs:,}", _bytes(network.memory))
+    console.print(table)
+
+
+def _lines(planned: Plan, space: SearchSpace, slots: int, why: str) -> Iterator[str]:
+    from tunecnn.facts import seconds_in_words
+
+    expected = f", about {planned.epochs:,.0f} to be expected" if planned.epochs else ""
+    yield f"epochs: {planned.full_epochs:,} if no trial is stopped early{expected}"
+    if planned.rungs:
+        rungs = ", ".join(map(str, planned.rungs))
+        yield f"rungs: only the best go on after epoch {rungs}"
+    if planned.repeats is not None and planned.repeats >= 0.05:
+        yield (
+            f"repeats: of {space.trials} trials drawn at random about {planned.repeats:,.1f} "
+            f"would be one of the {planned.size:,} configurations again"
+        )
+    yield f"images on the device: {_bytes(planned.image_memory)}; disk: {_bytes(planned.disk)}"
+    yield f"at once: {slots} trial{'' if slots == 1 else 's'}, {why}"
+    if planned.seconds is not None:
+        guess = "" if planned.epochs is not None else " if no trial is stopped early"
+        yield (
+            f"time: about {seconds_in_words(planned.seconds / slots)}{guess}, and some 15 s to "
+            f"start and to summarize ({seconds_in_words(planned.seconds)} of training over "
+            f"{slots}, by steps measured on this machine)"
+        )
+    yield f"corners of the space: {planned.corners}, {len(planned.unbuildable)} cannot be built"
+    for text in planned.unbuildable:
+        yield f"cannot be built: {text}"
+    for text in planned.warnings:
+        yield f"warning: {text}"
+
+
+def _slots(
+    address: str | None, cpus: float | None, gpus: float | None, *, local: bool
+) -> tuple[int, str, int]:
+    """Return how many trials run at once, why, and how many threads each has."""
+    if local:
+        return 1, "in this process", max(1, int(cpus or 1))
+    from tunecnn.cluster import Resources, connected
+
+    with connected(address, Resources(cpus, gpus)) as cluster:
+        there = "; ".join(
+            f"{node['name']}: {node['cpus']:g} cores, {node['gpus']:g} GPUs"
+            for node in cluster.nodes
+        )
+        takes = f"a trial takes {cluster.cpus:g} cores and {cluster.gpus:g} GPUs of {there}"
+        return cluster.slots, takes, cluster.threads
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
