@@ -36,11 +36,7 @@ def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[f
         values: of two runs or more, that differ by their seed alone.
         level: probability that the next run lies inside.
     """
-    from scipy.stats import t
-
-    count = len(values)
-    half = t.ppf((1 + level) / 2, count - 1) * stdev(values) * math.sqrt(1 + 1 / count)
-    return fmean(values) - half, fmean(values) + half
+    return _students_interval(values, level, stdev(values) * math.sqrt(1 + 1 / len(values)))
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -50,10 +46,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         values: of two seeds or more.
         level: confidence.
     """
-    from scipy.stats import t
-
-    half = t.ppf((1 + level) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return fmean(values) - half, fmean(values) + half
+    return _students_interval(values, level, stdev(values) / math.sqrt(len(values)))
 
 
 def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -88,3 +81,11 @@ def probability_above_zero(values: Sequence[float]) -> float:
         return 0.5 if not mean else float(mean > 0)
     distance = mean / (deviation * math.sqrt(1 + 1 / len(values)))
     return float(t.cdf(distance, len(values) - 1))
+
+
+def _students_interval(values: Sequence[float], level: float, error: float) -> tuple[float, float]:
+    """Return the interval around a mean whose estimate has this standard error."""
+    from scipy.stats import t
+
+    half = t.ppf((1 + level) / 2, len(values) - 1) * error
+    return fmean(values) - half, fmean(values) + half
