@@ -49,8 +49,8 @@ class Progress:
         self._began = time.monotonic()
         self._before = study.begun
         self._best: tuple[float, int] | None = None
-        for number in range(study.drawn):
-            self._note(study.record(number))
+        for record in study.records:
+            self._note(record)
         self._live: Live | None = None
         if not self._quiet:
             console.print(f"run: {folder}", highlight=False, soft_wrap=True)

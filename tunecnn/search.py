@@ -25,6 +25,7 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.images import Dataset, TrialData
 from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
+from tunecnn.records import TrialRecord
 from tunecnn.reproduction import check_images
 from tunecnn.runs import SEARCH, Run, RunFolder, load_run, now, versions, wall_seconds
 from tunecnn.space import SearchSpace
@@ -301,13 +302,13 @@ def _session(
             with listening(study, folder.path) as listener:
                 checkpoints = CheckpointFiles(folder.checkpoints)
                 spending = Spending(
-                    space.budget, engine.devices, wall_seconds(info), load_run(folder.path).records
+                    space.budget, engine.devices, wall_seconds(info), study.records
                 )
                 recorder = Recorder(study, folder.weights, checkpoints, listener, spending, keep)
                 engine.run(recorder, data, folder.ray)
                 used_up = recorder.used_up
             if is_tested and (study.finished or used_up):
-                look_at_test(folder, load_run(folder.path).complete, dataset)
+                look_at_test(folder, _complete(study), dataset)
         except KeyboardInterrupt:
             pass
         except RunError:
@@ -326,14 +327,18 @@ def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[AnySumm
     from tunecnn.render import write_summary
 
     study.requeue_running()
-    run = load_run(folder.path)
     info = folder.read_info()
-    untested = run.job["kind"] != "search" and len(run.looks) < len(run.complete)
+    is_tested = info["job"]["kind"] != "search"
+    untested = is_tested and len(info["test_looks"]) < len(_complete(study))
     ended = study.finished or bool(used_up)
     ending: Ending = "done" if ended and not untested else "interrupted"
     info["sessions"][-1] |= {"ended": now(), "ending": ending, "used_up": used_up}
     folder.write_info(info)
     return write_summary(load_run(folder.path)), ending
+
+
+def _complete(study: Study) -> list[TrialRecord]:
+    return [record for record in study.records if record.state == "COMPLETE"]
 
 
 def _first_failure(summary: AnySummary) -> str:

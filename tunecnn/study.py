@@ -217,6 +217,11 @@ class Study:
         """Whether as many trials have ended as were asked for."""
         return not self._running and (self.begun >= self.space.trials or self._grid_is_done())
 
+    @property
+    def records(self) -> list[TrialRecord]:
+        """What the study holds of each trial, by number."""
+        return [to_record(trial) for trial in self._trials()]
+
     def record(self, number: int) -> TrialRecord:
         """Return what the study holds of a trial."""
         return to_record(self._trials()[number])
