@@ -89,15 +89,14 @@ def read_records(folder: Path) -> list[TrialRecord]:
     return [to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
 
 
-def parameter_importances(folder: Path) -> dict[str, float]:
-    """Return the share of each searched parameter in the variance of the validation accuracy.
+def parameter_importances(folder: Path, names: list[str]) -> dict[str, float]:
+    """Return the share of some searched parameters in the variance of the validation accuracy.
 
     By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end.
     Empty if there are not even more of them than parameters, or they do not differ.
     """
     study = _read_study(folder)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    names = [name for name in complete[0].params if name != "seed"] if complete else []
     if len(complete) <= max(len(names), 3):
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances

@@ -223,7 +223,7 @@ class Run:
         if self.space.departures():
             return None
         for record in self._records:
-            values = {name: value for name, value in record.values.items() if name != "seed"}
+            values = {name: record.values.get(name) for name in self.space.searched_settings}
             if report and values == report:
                 return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
         return None
@@ -231,7 +231,7 @@ class Run:
     @cached_property
     def importances(self) -> dict[str, float]:
         """Share of each searched parameter in the variance of the complete trials' accuracy."""
-        return parameter_importances(self.path)
+        return parameter_importances(self.path, list(self.space.searched_settings))
 
     @property
     def records(self) -> list[TrialRecord]:

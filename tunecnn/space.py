@@ -215,6 +215,11 @@ class SearchSpace(Part):
             if not isinstance(parameter, Constant)
         }
 
+    @property
+    def searched_settings(self) -> dict[str, Parameter]:
+        """The searched parameters that make a configuration; a grid's `seed` only repeats it."""
+        return {name: part for name, part in self.searched.items() if name != "seed"}
+
     def config(self, values: Mapping[str, Scalar], trial: int = 0) -> TrialConfig:
         """Make the config of a trial from the values of the searched parameters.
 
@@ -239,7 +244,7 @@ class SearchSpace(Part):
         """Return the values that the report's design, in this recipe, has for what is searched."""
         config = make_config(self.recipe, self.architecture, self.dataset)
         report = {**config.to_dict(), **design_parameters(self.architecture)}
-        return {name: report[name] for name in self.searched if name in report and name != "seed"}
+        return {name: report[name] for name in self.searched_settings if name in report}
 
     def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
         """Return where the constants depart from the report's design: its value, and theirs.

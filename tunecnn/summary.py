@@ -114,7 +114,7 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """Summarize a run as it stands; one without a complete trial has a summary too."""
     images = int(run.info["dataset"]["validation"])
-    searched = [name for name in run.space.searched if name != "seed"]
+    searched = list(run.space.searched_settings)
     top = tuple(
         _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
     )  # fmt: skip
@@ -230,8 +230,7 @@ def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:
             report=report.get(name, ""),
             best=best.values[name] if best else "",
         )
-        for name, parameter in run.space.searched.items()
-        if name != "seed"
+        for name, parameter in run.space.searched_settings.items()
     )
 
 
