@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from tunecnn.facts import data_facts, endings, failures, hardware_facts, time_facts
+from tunecnn.facts import RunFacts, run_facts
 from tunecnn.published import EXPERIMENTS, Experiment, published_curves
 from tunecnn.runs import Run
 from tunecnn.stats import prediction_interval
@@ -124,12 +124,10 @@ class ModelLine:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(RunFacts):
     """What a reproduction says.
 
     Attributes:
-        name: of the run.
-        goal: the question that it was to answer.
         verdict: the answer in sentences.
         published_title: name of the data set that the published results are of; empty for none.
         full_length: whether it trained as long as the report did, so that test results compare.
@@ -137,18 +135,10 @@ class Comparison:
         epochs: asked for.
         models: the networks.
         differences: what was not as in the report, a sentence each.
-        asked: trials asked for.
-        endings: what became of the trials, in words, with counts.
-        failures: reason of each trial that failed, by number.
         trained: trials that were trained to the end.
-        data: facts of the data set, by name.
-        hardware: where it ran, by name.
-        time: how long it took, by name.
         chosen: the trials whose configs are worth a file of their own: all.
     """
 
-    name: str
-    goal: str
     verdict: str
     published_title: str
     full_length: bool
@@ -156,13 +146,7 @@ class Comparison:
     epochs: int
     models: tuple[ModelLine, ...]
     differences: tuple[str, ...]
-    asked: int
-    endings: dict[str, int]
-    failures: dict[int, str]
     trained: int
-    data: dict[str, str]
-    hardware: dict[str, str]
-    time: dict[str, str]
     chosen: tuple[int, ...]
 
     def table(self, figure: str = "test_accuracy") -> pd.DataFrame:
@@ -213,8 +197,7 @@ def compare(run: Run) -> Comparison:
     full = experiment is not None and run.space.epochs == experiment.epochs
     models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
     return Comparison(
-        name=run.path.name,
-        goal=run.space.goal,
+        **run_facts(run),
         verdict=" ".join(_sentence(model, experiment, full=full) for model in models),
         published_title=experiment.title if experiment else "",
         full_length=full,
@@ -222,13 +205,7 @@ def compare(run: Run) -> Comparison:
         epochs=run.space.epochs,
         models=models,
         differences=tuple(_differences(run, experiment)),
-        asked=run.space.trials,
-        endings=endings(run.trials),
-        failures=failures(run.trials),
         trained=len(run.complete),
-        data=data_facts(run),
-        hardware=hardware_facts(run),
-        time=time_facts(run),
         chosen=tuple(record.number for record in run.complete),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from tunecnn.facts import data_facts, endings, failures, hardware_facts, time_facts
+from tunecnn.facts import RunFacts, run_facts
 from tunecnn.runs import Run
 from tunecnn.stats import (
     bootstrap_interval,
@@ -116,42 +116,26 @@ class CandidateLine:
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class Confirmation(RunFacts):
     """What a confirmation says.
 
     Attributes:
-        name: of the run.
-        goal: the question that it was to answer.
         verdict: the answer in sentences.
         seeds: how many new seeds.
         candidates: all of them, by validation accuracy with the new seeds, the best first.
         wilson: interval of the test accuracy of the picked configuration's first new seed: of one
             trained network, over the test images.
         epochs: of each training.
-        asked: trials asked for.
-        endings: what became of the trials, in words, with counts.
-        failures: reason of each trial that failed, by number.
         trained: trials that were trained to the end.
-        data: facts of the data set, by name.
-        hardware: where it ran, by name.
-        time: how long it took, by name.
         chosen: the trials whose configs are worth a file of their own: one a candidate.
     """
 
-    name: str
-    goal: str
     verdict: str
     seeds: int
     candidates: tuple[CandidateLine, ...]
     wilson: tuple[float, float] | None
     epochs: int
-    asked: int
-    endings: dict[str, int]
-    failures: dict[int, str]
     trained: int
-    data: dict[str, str]
-    hardware: dict[str, str]
-    time: dict[str, str]
     chosen: tuple[int, ...]
 
     @property
@@ -208,20 +192,13 @@ def assess(run: Run) -> Confirmation:
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
     best_test = list(lines[0].test.values.values())
     return Confirmation(
-        name=run.path.name,
-        goal=run.space.goal,
+        **run_facts(run),
         verdict=_verdict(lines),
         seeds=run.space.trials // count,
         candidates=tuple(lines),
         wilson=wilson_interval(best_test[0], run.info["dataset"]["test"]) if best_test else None,
         epochs=run.space.epochs,
-        asked=run.space.trials,
-        endings=endings(run.trials),
-        failures=failures(run.trials),
         trained=len(run.complete),
-        data=data_facts(run),
-        hardware=hardware_facts(run),
-        time=time_facts(run),
         chosen=tuple(record.number for record in run.complete if record.number < count),
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
 
 from tunecnn.runs import Run, wall_seconds
 
-ENDINGS = {
+_ENDINGS = {
     "complete": "trained to the end",
     "pruned": "stopped early by the pruner",
     "diverged": "diverged",
@@ -18,20 +21,59 @@ ENDINGS = {
 }
 
 
-def endings(trials: pd.DataFrame) -> dict[str, int]:
+@dataclass(frozen=True)
+class RunFacts:
+    """What every kind of summary says of its run.
+
+    Attributes:
+        name: of the run.
+        goal: the question that it was to answer.
+        asked: trials asked for.
+        endings: what became of the trials, in words, with counts.
+        failures: reason of each trial that failed, diverged or ran out of memory, by number.
+        data: facts of the data set, by name.
+        hardware: where it ran, by name.
+        time: how long it took, by name.
+    """
+
+    name: str
+    goal: str
+    asked: int
+    endings: dict[str, int]
+    failures: dict[int, str]
+    data: dict[str, str]
+    hardware: dict[str, str]
+    time: dict[str, str]
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """Return the values of `RunFacts` for a run, by name."""
+    return {
+        "name": run.path.name,
+        "goal": run.space.goal,
+        "asked": run.space.trials,
+        "endings": _endings(run.trials),
+        "failures": _failures(run.trials),
+        "data": _data(run),
+        "hardware": _hardware(run),
+        "time": _time(run),
+    }
+
+
+def _endings(trials: pd.DataFrame) -> dict[str, int]:
     """Count what became of the trials, in words."""
     ending = trials["ending"].where(trials["ending"] != "", trials["state"].str.lower())
     counts = ending.value_counts()
-    return {words: int(counts[key]) for key, words in ENDINGS.items() if key in counts}
+    return {words: int(counts[key]) for key, words in _ENDINGS.items() if key in counts}
 
 
-def failures(trials: pd.DataFrame) -> dict[int, str]:
+def _failures(trials: pd.DataFrame) -> dict[int, str]:
     """Return why trials could not be trained, by number."""
     failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "error"])]
     return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
 
 
-def data_facts(run: Run) -> dict[str, str]:
+def _data(run: Run) -> dict[str, str]:
     """Say which data, and how they were divided and used."""
     dataset = run.info["dataset"]
     looks = len(run.looks)
@@ -50,7 +92,7 @@ def data_facts(run: Run) -> dict[str, str]:
     }
 
 
-def hardware_facts(run: Run) -> dict[str, str]:
+def _hardware(run: Run) -> dict[str, str]:
     """Say on what it ran, with which versions."""
     info = run.info
     where = info["sessions"][-1]["where"]
@@ -71,7 +113,7 @@ def hardware_facts(run: Run) -> dict[str, str]:
     return facts
 
 
-def time_facts(run: Run) -> dict[str, str]:
+def _time(run: Run) -> dict[str, str]:
     """Say when it ran, and for how long."""
     trials = run.trials
     sessions = run.info["sessions"]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tunecnn.confirmation import assess
-from tunecnn.facts import data_facts, endings, failures, hardware_facts, time_facts
+from tunecnn.facts import RunFacts, run_facts
 from tunecnn.parameters import Constant, Part, describe
 from tunecnn.runs import Run
 from tunecnn.stats import wilson_interval
@@ -56,16 +56,11 @@ class ParameterLine:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(RunFacts):
     """What a run says.
 
     Attributes:
-        name: of the run.
-        goal: the question that it was to answer.
         verdict: the answer in sentences, with its numbers and its limits.
-        asked: trials asked for.
-        endings: what became of the trials, in words, with counts.
-        failures: reason of each trial that failed, diverged or ran out of memory, by number.
         best: the best complete trial.
         report: the report's design in the same run.
         top: the best few complete trials.
@@ -74,19 +69,11 @@ class Summary:
         importances: share of each parameter in the variance; empty if too few trials.
         complete: number of trials trained to the end: what all of this rests on.
         trained: number of trials that were trained at all, to the end or not.
-        data: facts of the data set, by name.
         search: how it was searched, by name.
-        hardware: where it ran, by name.
-        time: how long it took, by name.
         command: trains the best trial again.
     """
 
-    name: str
-    goal: str
     verdict: str
-    asked: int
-    endings: dict[str, int]
-    failures: dict[int, str]
     best: TrialLine | None
     report: TrialLine | None
     top: tuple[TrialLine, ...]
@@ -95,10 +82,7 @@ class Summary:
     importances: dict[str, float]
     complete: int
     trained: int
-    data: dict[str, str]
     search: dict[str, str]
-    hardware: dict[str, str]
-    time: dict[str, str]
     command: str
 
     @property
@@ -123,12 +107,8 @@ def summarize(run: Run) -> Summary:
     if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
         report = _line(run.report_trial, searched, images)
     return Summary(
-        name=run.path.name,
-        goal=run.space.goal,
+        **run_facts(run),
         verdict=_verdict(run, best, report, images),
-        asked=run.space.trials,
-        endings=endings(run.trials),
-        failures=failures(run.trials),
         best=best,
         report=report,
         top=top,
@@ -141,10 +121,7 @@ def summarize(run: Run) -> Summary:
         importances=run.importances,
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
-        data=data_facts(run),
         search=_search(run),
-        hardware=hardware_facts(run),
-        time=time_facts(run),
         command=train_command(run, best.trial) if best else "",
     )
 
