@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from tunecnn.architectures import design_parameters
 from tunecnn.config import Scalar, TrialConfig, derive_seed
@@ -16,6 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.recipes import make_config
 from tunecnn.runs import Run
 from tunecnn.space import SearchSpace
+from tunecnn.space_file import to_yaml
 
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images")
 _FRESH = 0xC0F1  # keeps the seeds of a confirmation apart from those of the search's trials
@@ -106,9 +104,7 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         "sampler": "grid",
         "pruner": "none",
     }
-    stream = io.StringIO()
-    YAML().dump(space, stream)
-    text = stream.getvalue()
+    text = to_yaml(space)
     _check(SearchSpace.from_text(text, "confirmation"), candidates, settings, varied)
     return text
 

@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
-from ruamel.yaml import YAML
 
 from tunecnn import comparison_plots, confirmation_plots, plots
 from tunecnn.comparison import Comparison, compare
@@ -20,6 +19,7 @@ from tunecnn.facts import seconds_in_words
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
 from tunecnn.runs import Run
+from tunecnn.space_file import to_yaml
 from tunecnn.summary import Summary, config_path, summarize
 
 _DPI = 120
@@ -37,7 +37,7 @@ def write_summary(run: Run) -> AnySummary:
     write_atomically(run.path / "trials.parquet", to_parquet(run.trials))
     write_atomically(run.path / "epochs.parquet", to_parquet(run.epochs))
     for trial in summary.chosen:
-        write_atomically(config_path(run, trial), _yaml(run.config(trial).to_dict()))
+        write_atomically(config_path(run, trial), to_yaml(run.config(trial).to_dict()))
     markdown = render_markdown(summary, {name: f"figures/{name}.png" for name in pictures})
     write_atomically(run.path / "summary.md", markdown)
     write_atomically(run.path / "summary.html", render_html(markdown, summary.name, pictures))
@@ -131,11 +131,4 @@ def _between(interval: tuple[float, float] | None, form: str, sign: str = "") ->
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=_DPI)
-    return stream.getvalue()
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    stream = io.StringIO()
-    yaml = YAML()
-    yaml.dump(values, stream)
     return stream.getvalue()

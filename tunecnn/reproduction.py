@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from typing import Any
 
 from tunecnn.architectures import DESIGNS, InputShape
 from tunecnn.catalogue import IMAGEFOLDER, dataset_facts
 from tunecnn.errors import InputError, nearest
 from tunecnn.published import EXPERIMENTS
+from tunecnn.space_file import to_yaml
 
 _SEEDS = 3
 NOTHING = "none"
@@ -101,21 +102,26 @@ def reproduction_space(
         epochs = EXPERIMENTS[against].epochs
     if epochs < 1:
         raise InputError(f"--epochs must be 1 or more, not {epochs}")
-    lines = [
-        "name: reproduce",
-        "goal: " + json.dumps(_goal(dataset, against, seeds)),
-        f"dataset: {json.dumps(dataset, ensure_ascii=False)}",
-        "recipe: report",
-        f"epochs: {epochs}",
-        f"trials: {len(names) * seeds}",
-        "parameters:",
-        f"  seed: {{choice: {list(range(seeds))}}}",
-        f"  architecture: {{choice: [{', '.join(names)}]}}",
-    ]
+    parameters: dict[str, Any] = {
+        "seed": {"choice": list(range(seeds))},
+        "architecture": {"choice": names},
+    }
     if against is not None and dataset != against:  # the same images in other files
         facts = dataset_facts(against)
-        lines += [f"  pixels: {facts.report_pixels}", f"  validation: {facts.validation}"]
-    return "\n".join([*lines, "sampler: grid", "pruner: none", ""])
+        parameters |= {"pixels": facts.report_pixels, "validation": facts.validation}
+    return to_yaml(
+        {
+            "name": "reproduce",
+            "goal": _goal(dataset, against, seeds),
+            "dataset": dataset,
+            "recipe": "report",
+            "epochs": epochs,
+            "trials": len(names) * seeds,
+            "parameters": parameters,
+            "sampler": "grid",
+            "pruner": "none",
+        }
+    )
 
 
 def _goal(dataset: str, against: str | None, seeds: int) -> str:

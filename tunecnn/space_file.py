@@ -1,7 +1,8 @@
-"""YAML text to plain values that know their lines. What the values mean is `tunecnn.space`'s."""
+"""YAML text to plain values that know their lines, and back; their meaning is `tunecnn.space`'s."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,3 +163,10 @@ def without(value: Any, places: Sequence[Place]) -> Any:
             if (key,) not in places
         }
     return value
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Write plain values as YAML text that can be read again."""
+    stream = io.StringIO()
+    YAML().dump(dict(values), stream)
+    return stream.getvalue()
