@@ -1,4 +1,4 @@
-"""YAML text to plain values that know their lines, and back; their meaning is `tunecnn.space`'s."""
+"""YAML text to plain values that know their lines, and back; `tunecnn.space` has their meaning."""
 
 from __future__ import annotations
 
