@@ -104,7 +104,10 @@ def _curves(run: Run, what: str) -> Figure:
         title += f", beside the report's on {EXPERIMENTS[against].title}"
     figure.suptitle(title, fontsize=11)
     handles, labels = panels[-1][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    columns = 4 if len(panels) > 1 else 2  # one panel is too narrow for four
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+    )
     return figure
 
 
