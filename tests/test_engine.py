@@ -47,10 +47,13 @@ def run_on_cluster(
     text: str,
     listener: Silent | None = None,
     checkpoint_seconds: float = 30.0,
+    trial_timeout: float | None = None,
     **where,
 ):
     space = SearchSpace.from_text(text)
-    options = SearchOptions(None, folder, "ray", Where(**where), checkpoint_seconds)
+    options = SearchOptions(
+        None, folder, "ray", Where(**where), checkpoint_seconds, trial_timeout=trial_timeout
+    )
     return search(space, text, {}, options, lambda *a: nullcontext(listener or Silent()))
 
 
@@ -130,6 +133,21 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_checkpoin
     here = load_run(begin(tmp_path / "here", text).folder)
     figures = [name for name in here.epochs if name != "seconds"]
     assert run.epochs[figures].equals(here.epochs[figures])
+
+
+def test_a_worker_that_hangs_is_killed_and_its_place_used_again(ray_cluster, tmp_path):
+    class Stopper(Silent):
+        def epoch(self, number, metrics):
+            super().epoch(number, metrics)
+            if self.epochs == 1:
+                (worker,) = training_workers()
+                worker.suspend()
+
+    text = TEXT.replace("epochs: 2", "epochs: 60").replace("trials: 3", "trials: 2")
+    result = run_on_cluster(tmp_path, text, Stopper(), trial_timeout=8.0, gpus_per_trial=4)
+    run = load_run(result.folder)
+    assert run.trials["ending"].tolist() == ["timeout", "complete"]
+    assert run.trials["reason"][0] == "not at its end after 8 s (--trial-timeout)"
 
 
 def training_workers() -> list[psutil.Process]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -33,6 +35,36 @@ def test_weight_decay_is_decoupled():
     weight.grad = torch.zeros(1)
     KerasRMSprop([weight], lr=0.1, weight_decay=0.5).step()
     assert weight.item() == pytest.approx(0.95)
+
+
+def test_muon_moves_convolutions_as_matrices_and_all_else_as_adamw_does():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+    model.to(memory_format=torch.channels_last)
+    config = TrialConfig(optimizer="muon", learning_rate=0.01, weight_decay=0.1)
+    alone = copy.deepcopy(model)
+    matrix = nn.Parameter(alone[0].weight.detach().permute(0, 2, 3, 1).reshape(8, 27))
+    muon = torch.optim.Muon(
+        [matrix], lr=0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+    )
+    others = [alone[0].bias, alone[2].weight, alone[2].bias]
+    adamw = torch.optim.AdamW(others, lr=0.01, eps=1e-7, weight_decay=0.1)
+    optimizer = make_optimizer(config, model.parameters())
+    for _ in range(3):
+        images = torch.randn(5, 3, 3, 3)
+        for network, optimizers in ((model, [optimizer]), (alone, [muon, adamw])):
+            network.zero_grad()
+            network(images).square().sum().backward()
+            if network is alone:
+                matrix.grad = alone[0].weight.grad.permute(0, 2, 3, 1).reshape(8, 27)
+            for one in optimizers:
+                one.step()
+        with torch.no_grad():
+            alone[0].weight.copy_(matrix.view(8, 3, 3, 3).permute(0, 3, 1, 2))
+    for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    optimizer.zero_grad()
+    assert all(weight.grad is None for weight in model.parameters())
 
 
 @pytest.mark.parametrize(

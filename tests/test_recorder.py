@@ -23,8 +23,9 @@ def report(accuracy: float, ended: bool = True) -> Report:
 NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
 
 
-def recorder_of(study: Study, tmp_path: Path) -> Recorder:
-    return Recorder(study, tmp_path / "w", CheckpointFiles(tmp_path / "c"), Silent(), NO_LIMIT)
+def recorder_of(study: Study, tmp_path: Path, **limits: float) -> Recorder:
+    files = CheckpointFiles(tmp_path / "c")
+    return Recorder(study, tmp_path / "w", files, Silent(), NO_LIMIT, **limits)
 
 
 @pytest.fixture
@@ -206,6 +207,23 @@ def test_what_runs_out_of_memory_alone_is_infeasible(one_epoch, tmp_path):
     recorder.report(recorder.next_trial().number, NO_MEMORY)
     assert study.record(0).ending == "out_of_memory"
     assert recorder.next_trial().number == 1
+
+
+def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("tunecnn.recorder.time.monotonic", lambda: now)
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path, trial_timeout=60)
+    number = recorder.next_trial().number
+    now = 59.0
+    assert not recorder.give_up_overdue(number)
+    assert recorder.report(number, report(0.5, ended=False))
+    now = 61.0
+    assert not recorder.report(number, Report((metrics(2, 0.6),), None, "desk", "cpu"))
+    record = study.record(number)
+    assert (record.state, record.ending) == ("FAIL", "timeout")
+    assert record.reason == "not at its end after 60 s (--trial-timeout)"
+    assert not recorder.give_up_overdue(number)  # it has ended
 
 
 def test_a_postponed_trial_is_still_alone_after_a_resume(one_epoch, tmp_path):

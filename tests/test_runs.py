@@ -70,7 +70,14 @@ def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
     figure = getattr(load_run(scripted_run), f"plot_{name}")()
     points = sum(len(c.get_offsets()) for axes in figure.axes for c in axes.collections)
     lines = sum(len(axes.lines) for axes in figure.axes)
-    expected = {"history": (4, 1), "curves": (0, 9), "parameters": (8, 2), "importances": (0, 0)}
+    expected = {
+        "history": (4, 1),
+        "curves": (0, 9),
+        "parameters": (8, 2),
+        "isolation": (0, 2),
+        "interaction": (2, 0),  # those of the colour bar
+        "importances": (0, 0),
+    }
     assert (points, lines) == expected[name]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import tunecnn.search
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
+from tunecnn.render import write_summary
 from tunecnn.runs import SEARCH
 from tunecnn.search import SearchOptions, Where, resume, search
 from tunecnn.shipped import shipped_spaces
@@ -91,6 +94,41 @@ def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
     assert (result.folder / "summary.html").is_file()
     kept = sorted(path.name for path in (result.folder / "weights").iterdir())
     assert kept == [f"trial-0000{n}.safetensors" for n in range(3)]
+
+
+class Tripwire:
+    """Test images that nobody may look at; there are 360 of them, so much may be known."""
+
+    def __len__(self) -> int:
+        return 360
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(f"somebody read the {name} of the test images")
+
+
+@pytest.fixture
+def tripwire(monkeypatch):
+    load = tunecnn.search.load_dataset
+    monkeypatch.setattr(
+        "tunecnn.search.load_dataset",
+        lambda *a: dataclasses.replace(load(*a), test=Tripwire()),
+    )
+
+
+PRUNED = TEXT.replace("trials: 3", "trials: 6").replace("epochs: 2", "epochs: 4")
+
+
+def test_no_search_reads_the_test_images(tmp_path, tripwire):
+    stopped = begin(tmp_path, PRUNED + "pruner: {halving: {factor: 2}}\n", Silent(raise_at=7))
+    assert stopped.ending == "interrupted"
+    result = carry_on(stopped.folder, more_trials=2)
+    write_summary(load_run(result.folder))
+    assert set(load_run(result.folder).trials["state"]) == {"COMPLETE", "PRUNED"}
+
+
+def test_the_tripwire_is_there(tmp_path, tripwire):
+    with pytest.raises(AssertionError, match="of the test images"):
+        begin(tmp_path, job={"kind": "reproduction", "against": None})
 
 
 @pytest.mark.parametrize("name", shipped_spaces())

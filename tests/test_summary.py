@@ -1,19 +1,28 @@
 from __future__ import annotations
 
 import html
+import json
 from pathlib import Path
 
+import jsonschema
 import pandas as pd
 import pytest
 
 from tunecnn import load_run
 from tunecnn.config_file import read_config
 from tunecnn.facts import seconds_in_words
-from tunecnn.render import render_html, render_markdown, write_summary
+from tunecnn.render import (
+    json_schema,
+    render_html,
+    render_json,
+    render_markdown,
+    write_summary,
+)
 from tunecnn.runs import RunFolder
 from tunecnn.study import Study
 from tunecnn.summary import summarize
 
+SCHEMA = Path(__file__).parent.parent / "docs" / "summary.schema.json"
 GOLDEN = Path(__file__).parent / "golden" / "summary.md"
 
 
@@ -23,6 +32,25 @@ def test_the_summary_is_the_golden_file(scripted_run, request):
     if request.config.getoption("--update-golden"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
+
+
+def test_the_schema_of_the_json_is_the_one_in_the_documentation(request):
+    schema = json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+    if request.config.getoption("--update-golden"):
+        SCHEMA.write_text(schema)
+    assert schema == SCHEMA.read_text()
+
+
+def test_the_json_is_valid_and_says_what_the_summary_says(scripted_run):
+    summary = summarize(load_run(scripted_run))
+    found = json.loads(render_json(summary))
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    assert found["verdict"] == summary.verdict
+    assert found["best"]["values"] == summary.best.values
+    assert found["failures"] == {str(number): why for number, why in summary.failures.items()}
+    broken = {**found, "best": {**found["best"], "trial": "third"}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, json.loads(SCHEMA.read_text()))
 
 
 def test_html_says_what_markdown_says(scripted_run):

@@ -48,6 +48,7 @@ def test_a_training_leaves_the_processs_random_numbers_alone(tiny):
         ("adamw", "one_cycle", None),
         ("adamw", "cosine", 3),
         ("sgd", "cosine", None),
+        ("muon", "one_cycle", None),
     ],
 )
 def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(

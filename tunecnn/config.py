@@ -16,7 +16,7 @@ from tunecnn.errors import InputError, nearest
 Scalar = int | float | bool | str
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "optimizer": ("rmsprop", "adamw", "sgd"),
+    "optimizer": ("rmsprop", "adamw", "sgd", "muon"),
     "schedule": ("constant", "cosine", "one_cycle"),
     "pixels": ("raw", "unit", "standardized"),
     "precision": ("fp32", "bf16"),
@@ -48,16 +48,17 @@ class TrialConfig:
         dropout_dense: dropout after the hidden dense layer.
         dense_units: units of the hidden dense layer.
         batch_size: images a step; the last, smaller batch is kept.
-        optimizer: `rmsprop` (Keras's rule), `adamw` or `sgd`.
+        optimizer: `rmsprop` (Keras's rule), `adamw`, `sgd`, or `muon` (Muon for the convolutions,
+            AdamW for all else).
         learning_rate: the peak of the schedule.
-        weight_decay: decoupled from the gradient in `adamw` and `rmsprop` (a step shrinks the
-            weights by learning_rate times it), added to the gradient in `sgd`.
-        momentum: of `sgd`.
-        nesterov: whether `sgd` uses Nesterov's momentum.
-        beta1: decay of `adamw`'s mean of gradients.
-        beta2: decay of `adamw`'s mean of squared gradients.
+        weight_decay: decoupled from the gradient (a step shrinks the weights by learning_rate
+            times it), but in `sgd` added to the gradient.
+        momentum: of `sgd` and `muon`.
+        nesterov: whether they use Nesterov's momentum.
+        beta1: decay of `adamw`'s mean of gradients, also in `muon`.
+        beta2: decay of `adamw`'s mean of squared gradients, also in `muon`.
         rho: decay of `rmsprop`'s mean of squared gradients.
-        epsilon: added where `rmsprop` and `adamw` divide.
+        epsilon: added where `rmsprop` and `adamw` divide, also in `muon`.
         schedule: `constant`, `cosine` to zero, or `one_cycle`.
         warmup: share of the steps in which `one_cycle` rises.
         label_smoothing: share of the target spread evenly over all classes, in training only.

@@ -235,7 +235,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 
 
 class _Housekeeping(_NotSaved, Callback):
-    """Keeps Tune from storing what it is not to keep, and the progress display alive."""
+    """Keeps Tune from storing what it is not to keep, time limits, and the display alive."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -246,6 +246,12 @@ class _Housekeeping(_NotSaved, Callback):
         result.pop("report", None)  # it may hold weights, and Tune keeps the last result
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        for trial in trials:
+            # One that hangs never reports; with its actor gone, Tune gives its place away.
+            actor = trial.temporary_state.ray_actor
+            number = trial.config["trial"]["number"]
+            if actor is not None and self._recorder.give_up_overdue(number):
+                ray.kill(actor)
         self._recorder.tick()
 
 

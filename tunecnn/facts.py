@@ -14,6 +14,7 @@ _ENDINGS = {
     "pruned": "stopped early by the pruner",
     "diverged": "diverged",
     "out_of_memory": "out of memory",
+    "timeout": "took too long",
     "error": "failed with an error",
     "infeasible": "not trained: broke a constraint",
     "running": "under way",
@@ -30,7 +31,8 @@ class RunFacts:
         goal: the question that it was to answer.
         asked: trials asked for.
         endings: what became of the trials, in words, with counts.
-        failures: reason of each trial that failed, diverged or ran out of memory, by number.
+        failures: reason of each trial that failed, diverged, took too long or ran out of memory,
+            by number.
         data: facts of the data set, by name.
         hardware: where it ran, by name.
         time: how long it took, by name.
@@ -69,7 +71,7 @@ def _endings(trials: pd.DataFrame) -> dict[str, int]:
 
 def _failures(trials: pd.DataFrame) -> dict[int, str]:
     """Return why trials could not be trained, by number."""
-    failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "error"])]
+    failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "timeout", "error"])]
     return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
 
 

@@ -49,7 +49,7 @@ class EpochMetrics:
         return cls(**figures)
 
 
-Ending = Literal["complete", "diverged", "out_of_memory", "error", "bad_checkpoint"]
+Ending = Literal["complete", "diverged", "out_of_memory", "timeout", "error", "bad_checkpoint"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LambdaLR,
@@ -73,6 +73,82 @@ class KerasRMSprop(Optimizer):
         return mean
 
 
+class MuonWithAdamW(Optimizer):
+    """`torch.optim.Muon` for the convolutions, AdamW for all else, at one learning rate.
+
+    Muon makes each update of a weight matrix orthogonal, and scales it to the size of AdamW's
+    (`match_rms_adamw`). A convolution's weight is taken as the matrix (out, all else), as in
+    Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The dense
+    layers stay with AdamW: there an update would cost as much as a forward pass.
+
+    Args:
+        params: weights to train; those with four dimensions are the convolutions'.
+        lr: learning rate of both.
+        momentum: of Muon.
+        nesterov: whether Muon's momentum is Nesterov's.
+        betas: of AdamW.
+        eps: of AdamW.
+        weight_decay: decoupled, of both.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-7,
+        weight_decay: float = 0.0,
+    ) -> None:
+        params = list(params)
+        self._convs = [weight for weight in params if weight.ndim == 4]
+        others = [weight for weight in params if weight.ndim != 4]
+        self._matrices = [nn.Parameter(_as_matrix(weight.detach())) for weight in self._convs]
+        self._muon = Muon(
+            self._matrices, lr=lr, momentum=momentum, nesterov=nesterov,
+            weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw",
+        )  # fmt: skip
+        self._adamw = AdamW(
+            others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True
+        )
+        super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Change the weights once, by their gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for matrix, weight in zip(self._matrices, self._convs, strict=True):
+            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
+        # One state and one set of learning rates for both, so that this is one optimizer to a
+        # schedule and to a checkpoint.
+        self._muon.param_groups, self._adamw.param_groups = (
+            self.param_groups[:1],
+            self.param_groups[1:],
+        )
+        self._muon.state = self._adamw.state = self.state
+        self._muon.step()  # type: ignore[no-untyped-call]
+        self._adamw.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, also those of the convolutions' own weights."""
+        super().zero_grad(set_to_none)
+        for weight in self._convs:
+            if set_to_none:
+                weight.grad = None
+            elif weight.grad is not None:
+                weight.grad.zero_()
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """View a convolution's weight or gradient as (out, height * width * in), nothing copied."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
 def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optimizer:
     """Make the optimizer of a config over some weights."""
     if config.optimizer == "rmsprop":
@@ -91,6 +167,16 @@ def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optim
             eps=config.epsilon,
             weight_decay=config.weight_decay,
             fused=True,
+        )
+    if config.optimizer == "muon":
+        return MuonWithAdamW(
+            params,
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            betas=(config.beta1, config.beta2),
+            eps=config.epsilon,
+            weight_decay=config.weight_decay,
         )
     return SGD(
         params,

@@ -21,7 +21,8 @@ _MOST_CORNERS = 512
 _SAMPLE = 200
 _FLOAT = 4  # bytes
 _JOURNAL_BYTES = 3_000  # of a trial with some ten reports, measured
-_STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1}  # numbers that an optimizer keeps of each weight
+# Numbers that an optimizer keeps of each weight, at most.
+_STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1, "muon": 2}
 _KEPT = 3
 _MEASURED_IMAGES = 1_280
 

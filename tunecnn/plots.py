@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +18,8 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
+from tunecnn import review
+from tunecnn.errors import InputError
 from tunecnn.parameters import ChoiceParameter, IntParameter
 
 if TYPE_CHECKING:
@@ -125,23 +128,113 @@ def importances(run: Run) -> Figure:
     """Draw the share of each parameter in the variance of the complete trials' accuracy."""
     count = len(run.ranked)
     figure, axes = _figure(f"Parameter importances (fANOVA on {count} complete trials)")
-    shares = run.importances
-    if not shares:
+    shares = run.importances.iloc[::-1]
+    if shares.empty:
         axes.text(0.5, 0.5, "too few complete trials to say", ha="center", va="center")
         axes.set_axis_off()
         return figure
-    names = list(shares)[::-1]
-    axes.barh(names, [shares[name] for name in names], color=COMPLETE)
-    axes.set_xlabel("share of the variance of validation accuracy")
+    error = [
+        (shares["share"] - shares["low"]).clip(lower=0),
+        (shares["high"] - shares["share"]).clip(lower=0),
+    ]
+    axes.barh(list(shares.index), shares["share"], color=COMPLETE, xerr=error, ecolor=REPORT)
+    axes.set_xlabel("share of the variance of validation accuracy; 95 % over resampled trials")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def isolation(run: Run) -> Figure:
+    """Draw the best complete trial for each value of each scientific parameter, and how many."""
+    lines = review.isolation(run)
+    names = list(dict.fromkeys(line.parameter for line in lines))
+    if not names:
+        figure, axes = _figure("No scientific parameter has a complete trial")
+        axes.set_axis_off()
+        return figure
+    columns = min(3, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(3.5 * columns, 2.9 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for i, axes in enumerate(grid.flat):
+        if i >= len(names):
+            axes.set_axis_off()
+            continue
+        there = [line for line in lines if line.parameter == names[i]]
+        axes.plot(
+            [line.value for line in there], [line.val_accuracy for line in there],
+            marker="o", color=COMPLETE, linewidth=1,
+        )  # fmt: skip
+        for line in there:
+            axes.annotate(
+                str(line.complete), (line.value, line.val_accuracy), xytext=(0, 5),
+                textcoords="offset points", ha="center", fontsize=8,
+            )  # fmt: skip
+        axes.tick_params(axis="x", labelrotation=30)
+        axes.margins(y=0.2)
+        axes.set_xlabel(names[i])
+        _finish(axes, legend=False, label=i % columns == 0)
+    figure.suptitle(
+        "Best complete trial for each value, whatever the others were\n"
+        "numbers: how many complete trials had it (the best of more is better by luck)",
+        fontsize=10,
+    )
+    return figure
+
+
+def interaction(run: Run) -> Figure:
+    """Draw the best complete trial, and how many there are, over the width and each dropout."""
+    crossed = review.crossing(run)
+    if crossed is None:
+        raise InputError(f"{run.path} did not search a width and a dropout together")
+    width, dropouts = crossed
+    columns = min(2, len(dropouts))
+    rows = math.ceil(len(dropouts) / columns)
+    figure = Figure(figsize=(4.6 * columns, 3.1 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    accuracies = run.ranked["val_accuracy"]
+    low, high = (accuracies.min(), accuracies.max()) if len(accuracies) else (0.0, 1.0)
+    image = None
+    for i, axes in enumerate(grid.flat):
+        if i >= len(dropouts):
+            axes.set_axis_off()
+            continue
+        best, count = review.best_by(run, width, dropouts[i])
+        values = best.to_numpy()
+        image = axes.imshow(best, vmin=low, vmax=high, cmap="viridis", aspect="auto")
+        for row, column in np.ndindex(values.shape):
+            number = int(count.to_numpy()[row, column])
+            dark = number and values[row, column] < (low + high) / 2
+            axes.text(
+                column, row, str(number), ha="center", va="center", fontsize=8,
+                color="white" if dark else REPORT if number else STOPPED,
+            )  # fmt: skip
+        axes.set_xticks(range(best.shape[1]), best.columns, rotation=30, fontsize=8)
+        axes.set_yticks(range(best.shape[0]), best.index, fontsize=8)
+        axes.set_xlabel(dropouts[i])
+        axes.set_ylabel(width)
+    if image is not None:
+        bar = figure.colorbar(image, ax=list(grid.flat), label="best validation accuracy")
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    figure.suptitle(
+        "Width and dropout together: best complete trial (colour) and how many (numbers)",
+        fontsize=10,
+    )
+    return figure
+
+
+def figures_of(run: Run) -> dict[str, Callable[[Run], Figure]]:
+    """Return what draws a search's pictures by file name, but for those that do not apply."""
+    crossed = review.crossing(run) is not None and len(run.ranked)
+    return {name: draw for name, draw in FIGURES.items() if name != "interaction" or crossed}
 
 
 FIGURES: Mapping[str, Callable[[Run], Figure]] = {
     "history": history,
     "curves": curves,
     "parameters": parameters,
+    "isolation": isolation,
+    "interaction": interaction,
     "importances": importances,
 }
 """The summary's pictures by file name."""

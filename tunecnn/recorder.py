@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -50,6 +51,7 @@ class Recorder:
         listener: shows what happens.
         spending: what the run may spend yet.
         keep_weights: of how many trials.
+        trial_timeout: seconds after which a trial is given up; None for no limit.
 
     Attributes:
         failure: why the study cannot go on, once it cannot.
@@ -64,6 +66,7 @@ class Recorder:
         listener: Listener,
         spending: Spending,
         keep_weights: int = KEEP_WEIGHTS,
+        trial_timeout: float | None = None,
     ) -> None:
         self._study = study
         self._weights_dir = weights_dir
@@ -72,6 +75,8 @@ class Recorder:
         self._spending = spending
         self._keep_weights = keep_weights
         self.used_up = ""
+        self._trial_timeout = trial_timeout
+        self._began: dict[int, float] = {}
         self._placed: set[int] = set()
         self._kept = {number for number in _kept_numbers(weights_dir)
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
@@ -88,6 +93,7 @@ class Recorder:
         """Return the next trial to train, or None if there is none or the study has failed."""
         trial = self._guard(self._next_trial)
         if trial is not None:
+            self._began[trial.number] = time.monotonic()
             self._listener.began(trial)
         return trial
 
@@ -114,6 +120,17 @@ class Recorder:
                 self._finish(number, Outcome("error", reason=reason))
 
         self._guard(retry_or_fail)
+
+    def give_up_overdue(self, number: int) -> bool:
+        """End a trial that has been under way for too long; return whether it was."""
+        limit = self._trial_timeout
+        if limit is None or number not in self.running:
+            return False
+        if time.monotonic() - self._began[number] <= limit:
+            return False
+        reason = f"not at its end after {limit:g} s (--trial-timeout)"
+        self._guard(lambda: self._finish(number, Outcome("timeout", reason=reason)))
+        return True
 
     def tick(self) -> None:
         """Say that time passes."""
@@ -148,7 +165,7 @@ class Recorder:
             self._finish(number, report.outcome)
         elif report.checkpoint is not None:  # after the epochs that led to it
             self._checkpoints.write(number, report.checkpoint)
-        return report.outcome is None
+        return report.outcome is None and not self.give_up_overdue(number)
 
     def _put_back(self, number: int, reason: str) -> None:
         self._study.requeue(number)

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -24,6 +25,7 @@ from tunecnn.metrics import EpochMetrics
 
 JOURNAL = "study.journal"
 STUDY_NAME = "tunecnn"
+_RESAMPLES = 40
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 """Optuna's words for the state of a trial."""
 
@@ -41,8 +43,8 @@ class TrialRecord:
         epochs: figures of each epoch, in order: those that its last attempt reported, and before
             them those that led to the checkpoint from which it went on.
         kept_epoch: the epoch whose weights a complete trial keeps.
-        ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `error`, or
-            empty for a trial that has not ended.
+        ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `timeout`,
+            `error`, or empty for a trial that has not ended.
         reason: in words, for every ending but `complete`.
         attempts: how often its training was begun.
         node: name of the machine that trained it last.
@@ -89,19 +91,40 @@ def read_records(folder: Path) -> list[TrialRecord]:
     return [to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
 
 
-def parameter_importances(folder: Path, names: list[str]) -> dict[str, float]:
+def parameter_importances(
+    folder: Path, names: list[str]
+) -> dict[str, tuple[float, tuple[float, float]]]:
     """Return the share of some searched parameters in the variance of the validation accuracy.
 
-    By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end.
-    Empty if there are not even more of them than parameters, or they do not differ.
+    By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end. With
+    each share comes the 95 % percentile interval over 40 resamples of those trials.
+    Empty if there are fewer than twice as many trials as parameters, or they do not differ.
     """
-    study = _read_study(folder)
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) <= max(len(names), 3):
+    complete = _read_study(folder).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < max(2 * len(names), 8):
         return {}
+    shares = _fanova(complete, names)
+    if not shares:
+        return {}
+    random = np.random.default_rng(0)
+    resampled = [
+        _fanova([complete[i] for i in random.integers(0, len(complete), len(complete))], names)
+        for _ in range(_RESAMPLES)
+    ]
+    found = {}
+    for name, share in shares.items():
+        low, high = np.quantile([again[name] for again in resampled if again], [0.025, 0.975])
+        found[name] = share, (float(low), float(high))
+    return found
+
+
+def _fanova(trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]:
+    """Return the shares over some trials, the greatest first; empty if they do not differ."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     with quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
+        study = optuna.create_study(direction="maximize")
+        study.add_trials(trials)
         evaluator = FanovaImportanceEvaluator(seed=0)
         shares = get_param_importances(study, evaluator=evaluator, params=names)
         found = {name: float(share) for name, share in shares.items()}

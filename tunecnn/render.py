@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
+from pydantic import TypeAdapter
 
 from tunecnn import comparison_plots, confirmation_plots, plots
 from tunecnn.comparison import Comparison, compare
@@ -40,6 +41,7 @@ def write_summary(run: Run) -> AnySummary:
         write_atomically(config_path(run, trial), to_yaml(run.config(trial).to_dict()))
     markdown = render_markdown(summary, {name: f"figures/{name}.png" for name in pictures})
     write_atomically(run.path / "summary.md", markdown)
+    write_atomically(run.path / "summary.json", render_json(summary))
     write_atomically(run.path / "summary.html", render_html(markdown, summary.name, pictures))
     return summary
 
@@ -56,8 +58,9 @@ def summary_of(run: Run) -> AnySummary:
 
 def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
     """Return what draws the pictures of a run's summary, by file name."""
+    if run.job["kind"] == "search":
+        return plots.figures_of(run)
     figures = {
-        "search": plots.FIGURES,
         "reproduction": comparison_plots.FIGURES,
         "confirmation": confirmation_plots.FIGURES,
     }
@@ -68,6 +71,16 @@ def render_markdown(summary: AnySummary, figures: Mapping[str, str]) -> str:
     """Write a summary as Markdown; `figures` are links by name."""
     template = f"{type(summary).__name__.lower()}.md.j2"
     return _environment().get_template(template).render(s=summary, figures=figures)
+
+
+def render_json(summary: AnySummary) -> bytes:
+    """Write all of a summary as JSON; what it holds is in docs/summary.schema.json."""
+    return TypeAdapter(type(summary)).dump_json(summary, indent=1)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of `summary.json`, for every kind of summary."""
+    return TypeAdapter(AnySummary).json_schema(mode="serialization")
 
 
 def render_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:

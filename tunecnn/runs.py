@@ -229,9 +229,18 @@ class Run:
         return None
 
     @cached_property
-    def importances(self) -> dict[str, float]:
-        """Share of each searched parameter in the variance of the complete trials' accuracy."""
-        return parameter_importances(self.path, list(self.space.searched_settings))
+    def importances(self) -> pd.DataFrame:
+        """Share of each searched parameter in the variance of the complete trials' accuracy.
+
+        Indexed by the parameter, the greatest first; columns `share`, `low` and `high` (a 95 %
+        interval over resampled trials). Empty if there are too few trials; see
+        `tunecnn.records.parameter_importances`.
+        """
+        import pandas as pd
+
+        found = parameter_importances(self.path, list(self.space.searched_settings))
+        rows = [(share, *interval) for share, interval in found.values()]
+        return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -274,6 +283,22 @@ class Run:
         from tunecnn import plots
 
         return plots.parameters(self)
+
+    def plot_isolation(self) -> Figure:
+        """Draw the best complete trial for each value of each scientific parameter."""
+        from tunecnn import plots
+
+        return plots.isolation(self)
+
+    def plot_interaction(self) -> Figure:
+        """Draw the best complete trial over the searched width and each searched dropout.
+
+        Raises:
+            InputError: if not both were searched.
+        """
+        from tunecnn import plots
+
+        return plots.interaction(self)
 
     def plot_importances(self) -> Figure:
         """Draw the share of each parameter in the variance of the validation accuracy."""

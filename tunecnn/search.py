@@ -66,6 +66,7 @@ class SearchOptions:
         checkpoint_seconds: time between two checkpoints of a trial; less is lost in a crash, and
             more is written.
         max_failures: how often the worker of a trial may die before the trial is given up.
+        trial_timeout: seconds after which a trial is given up; None for no limit.
     """
 
     data_dir: Path | None = None
@@ -74,6 +75,7 @@ class SearchOptions:
     where: Where = field(default_factory=Where)
     checkpoint_seconds: float = 30.0
     max_failures: int = 2
+    trial_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def search(
     path = options.runs_dir / (options.name or _run_name(space))
     with _engine(options) as engine:
         folder = RunFolder.create(path, space_text, info)
-        return _session(folder, space, dataset, engine, listening)
+        return _session(folder, space, dataset, engine, listening, options.trial_timeout)
 
 
 def resume(
@@ -184,7 +186,7 @@ def resume(
                 f"was begun with {info['dataset'][what]}: its trials would not be comparable"
             )
     with _engine(options) as engine:
-        return _session(folder, space, dataset, engine, listening)
+        return _session(folder, space, dataset, engine, listening, options.trial_timeout)
 
 
 def confirm(
@@ -278,7 +280,12 @@ def _engine(options: SearchOptions) -> Iterator[Engine]:
 
 
 def _session(
-    folder: RunFolder, space: SearchSpace, dataset: Dataset, engine: Engine, listening: Listening
+    folder: RunFolder,
+    space: SearchSpace,
+    dataset: Dataset,
+    engine: Engine,
+    listening: Listening,
+    trial_timeout: float | None,
 ) -> SearchResult:
     """Run trials under the run's lock, keep account of the session, and write the summary."""
     with folder.lock():
@@ -304,7 +311,9 @@ def _session(
                 spending = Spending(
                     space.budget, engine.devices, wall_seconds(info), study.records
                 )
-                recorder = Recorder(study, folder.weights, checkpoints, listener, spending, keep)
+                recorder = Recorder(
+                    study, folder.weights, checkpoints, listener, spending, keep, trial_timeout
+                )
                 engine.run(recorder, data, folder.ray)
                 used_up = recorder.used_up
             if is_tested and (study.finished or used_up):

@@ -162,8 +162,8 @@ class Study:
         elif outcome.ending == "out_of_memory":
             trial.set_constraint("memory", 1.0)
             self._end(number, TrialState.PRUNED, "out_of_memory", outcome.reason)
-        else:
-            self._end(number, TrialState.FAIL, "error", outcome.reason)
+        else:  # an error, or too long a time
+            self._end(number, TrialState.FAIL, outcome.ending, outcome.reason)
 
     def postpone(self, number: int) -> bool:
         """Put a trial that ran out of memory off until nothing else runs, if that may help.

@@ -7,11 +7,13 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tunecnn.confirmation import assess
 from tunecnn.facts import RunFacts, run_facts
 from tunecnn.parameters import Constant, Part, describe
+from tunecnn.review import IsolationLine, Rung, isolation, near_bounds, repeats, rungs
 from tunecnn.runs import Run
 from tunecnn.stats import wilson_interval
 from tunecnn.strategy import Halving, Median, NoPruner
@@ -56,6 +58,14 @@ class ParameterLine:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A parameter's share in a variance, and its 95 % interval over resampled trials."""
+
+    share: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Summary(RunFacts):
     """What a run says.
 
@@ -67,6 +77,10 @@ class Summary(RunFacts):
         parameters: what was searched.
         fixed: constants of the space, in words.
         importances: share of each parameter in the variance; empty if too few trials.
+        isolation: the best for each value of each scientific parameter.
+        near_bounds: searched parameters whose best value is at the end of its range, and how.
+        rungs: how well early epochs foretold the end.
+        repeats: trials that drew the values of an earlier one.
         complete: number of trials trained to the end: what all of this rests on.
         trained: number of trials that were trained at all, to the end or not.
         search: how it was searched, by name.
@@ -79,7 +93,11 @@ class Summary(RunFacts):
     top: tuple[TrialLine, ...]
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
-    importances: dict[str, float]
+    importances: dict[str, Share]
+    isolation: tuple[IsolationLine, ...]
+    near_bounds: dict[str, str]
+    rungs: tuple[Rung, ...]
+    repeats: int
     complete: int
     trained: int
     search: dict[str, str]
@@ -91,7 +109,7 @@ class Summary(RunFacts):
         return tuple(line.trial for line in self.top)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a program needs to go on with."""
+        """Return what a program needs to go on with; `summary.json` has all of it."""
         return {"best": dataclasses.asdict(self.best) if self.best else None}
 
 
@@ -118,7 +136,14 @@ def summarize(run: Run) -> Summary:
             for name, parameter in run.space.parameters.items()
             if isinstance(parameter, Constant)
         },
-        importances=run.importances,
+        importances={
+            str(name): Share(float(row["share"]), (float(row["low"]), float(row["high"])))
+            for name, row in run.importances.iterrows()
+        },
+        isolation=isolation(run),
+        near_bounds=near_bounds(run),
+        rungs=rungs(run),
+        repeats=repeats(run),
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
         search=_search(run),
@@ -193,8 +218,13 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
         epochs=int(row["epochs"]),
         parameters=int(row["parameters"]),
         seconds=float(row["seconds"]),
-        values={name: row[f"param.{name}"] for name in searched},
+        values={name: _plain(row[f"param.{name}"]) for name in searched},
     )
+
+
+def _plain(value: Any) -> Any:
+    """Turn one of numpy's numbers into Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,23 +32,40 @@ def plan(
     ] = False,
 ) -> None:
     """Say what a search would do, without training anything."""
-    from tunecnn.catalogue import absolute
-    from tunecnn.commands.lists import print_space
-    from tunecnn.datasets import load_dataset
-    from tunecnn.plan import plan as make_plan
     from tunecnn.shipped import find_space
     from tunecnn.space import SearchSpace
 
     changes: dict[str, Any] = {"dataset": dataset, "trials": trials, "epochs": epochs}
     checked = SearchSpace.from_yaml(find_space(space)).override(**changes)
-    checked = checked.override(dataset=absolute(checked.dataset))
-    data = load_dataset(checked.config({}), data_dir).trial_data
+    print_plan(
+        checked, data_dir, address, cpus_per_trial, gpus_per_trial, local=local, measure=measure
+    )
+
+
+def print_plan(
+    space: SearchSpace,
+    data_dir: Path | None,
+    address: str | None,
+    cpus_per_trial: float | None,
+    gpus_per_trial: float | None,
+    *,
+    local: bool,
+    measure: bool,
+) -> None:
+    """Print what a search of a space would do."""
+    from tunecnn.catalogue import absolute
+    from tunecnn.commands.lists import print_space
+    from tunecnn.datasets import load_dataset
+    from tunecnn.plan import plan as make_plan
+
+    space = space.override(dataset=absolute(space.dataset))
+    data = load_dataset(space.config({}), data_dir).trial_data
     slots, why, threads = _slots(address, cpus_per_trial, gpus_per_trial, local=local)
-    planned = make_plan(checked, data, threads=threads if measure else None)
+    planned = make_plan(space, data, threads=threads if measure else None)
     console = Console()
-    print_space(checked, console)
+    print_space(space, console)
     _print_networks(planned, console)
-    for line in _lines(planned, checked, slots, why):
+    for line in _lines(planned, space, slots, why):
         console.print(line, highlight=False, soft_wrap=True)
 
 

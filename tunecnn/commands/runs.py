@@ -25,7 +25,9 @@ from tunecnn.commands.options import (
     Resume,
     RunName,
     RunsDir,
+    TrialTimeout,
 )
+from tunecnn.commands.plan import print_plan
 from tunecnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +62,20 @@ def search(
     until: Annotated[
         float | None, typer.Option(help="Begin no trial once one has this accuracy, as 0.8.")
     ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin with the best trials of this earlier run."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the search would do, and train nothing.")
+    ] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option(
+            help="At the end, confirm the best: 3x5 for three of them, five new seeds each.",
+            metavar="TOPxSEEDS",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     name: RunName = None,
@@ -70,6 +86,7 @@ def search(
     local: Local = False,
     checkpoint_seconds: CheckpointSeconds = 30.0,
     max_failures: MaxFailures = 2,
+    trial_timeout: TrialTimeout = None,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -81,17 +98,18 @@ def search(
 
     options = _options(
         data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        max_failures, local=local,
+        max_failures, trial_timeout, local=local,
     )  # fmt: skip
     listening = _listening(quiet=quiet, json_lines=json_lines)
     count, is_more = _trial_count(trials)
+    candidates = _top_and_seeds(confirm)
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
     overrides: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
     overrides["trials"] = None if is_more else count
     changed = {key: value for key, value in overrides.items() if value is not None}
     if resume is not None:
-        _refuse_beside_resume(space=space, name=name, **overrides)
+        _refuse_beside_resume(space=space, name=name, **{"from": start_from}, **overrides)
         result = resume_search(resume, options, listening, count or 0, budget)
     elif is_more:
         raise InputError(f"--trials {trials} adds to a run that there is: give --resume RUN too")
@@ -103,11 +121,29 @@ def search(
         if budget:
             changed["budget"] = {**dict(checked.budget), **budget}
         checked = checked.override(**changed)
+        if start_from is not None:
+            from tunecnn.warm_start import warm_start
+
+            warm = warm_start(checked, start_from)
+            print(warm.words, file=sys.stderr)
+            changed["start"] = warm.start
+            checked = checked.override(start=warm.start)
+        if plan:
+            print_plan(
+                checked, data_dir, address, cpus_per_trial, gpus_per_trial, local=local,
+                measure=False,
+            )  # fmt: skip
+            return
         for warning in checked.warnings():
             print(f"warning: {warning}", file=sys.stderr)
         text = path.read_text(encoding="utf-8-sig")
         result = begin_search(checked, text, changed, options, listening)
     _end(result, quiet=quiet, json_lines=json_lines)
+    if candidates is not None:
+        from tunecnn.search import confirm as confirm_search
+
+        result = confirm_search(result.folder, *candidates, {}, options, listening)
+        _end(result, quiet=quiet, json_lines=json_lines)
 
 
 def reproduce(
@@ -141,6 +177,7 @@ def reproduce(
     local: Local = False,
     checkpoint_seconds: CheckpointSeconds = 30.0,
     max_failures: MaxFailures = 2,
+    trial_timeout: TrialTimeout = None,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -153,7 +190,7 @@ def reproduce(
 
     options = _options(
         data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        max_failures, local=local,
+        max_failures, trial_timeout, local=local,
     )  # fmt: skip
     listening = _listening(quiet=quiet, json_lines=json_lines)
     if resume is not None:
@@ -188,6 +225,7 @@ def confirm(
     local: Local = False,
     checkpoint_seconds: CheckpointSeconds = 30.0,
     max_failures: MaxFailures = 2,
+    trial_timeout: TrialTimeout = None,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -200,7 +238,7 @@ def confirm(
 
     options = _options(
         data_dir, Path(), None, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        max_failures, local=local,
+        max_failures, trial_timeout, local=local,
     )  # fmt: skip
     configs = {str(path): read_config(path) for path in config or []}
     listening = _listening(quiet=quiet, json_lines=json_lines)
@@ -229,6 +267,7 @@ def _options(
     gpus_per_trial: float | None,
     checkpoint_seconds: float,
     max_failures: int,
+    trial_timeout: float | None,
     *,
     local: bool,
 ) -> SearchOptions:
@@ -237,7 +276,9 @@ def _options(
     if local and (address or gpus_per_trial):
         raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
     where = Where(local, address, cpus_per_trial, gpus_per_trial)
-    return SearchOptions(data_dir, runs_dir, name, where, checkpoint_seconds, max_failures)
+    return SearchOptions(
+        data_dir, runs_dir, name, where, checkpoint_seconds, max_failures, trial_timeout
+    )
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:
@@ -249,6 +290,16 @@ def _trial_count(text: str | None) -> tuple[int | None, bool]:
     if not digits.isdecimal() or int(digits) < 1:
         raise InputError(f"--trials must be a whole number of 1 or more, or +N, not {text!r}")
     return int(digits), is_more
+
+
+def _top_and_seeds(text: str | None) -> tuple[int, int] | None:
+    """Read `3x5`: how many of the best, and how many seeds for each."""
+    if text is None:
+        return None
+    top, times, seeds = text.partition("x")
+    if not (times and top.isdecimal() and seeds.isdecimal() and int(top) and int(seeds)):
+        raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text!r}")
+    return int(top), int(seeds)
 
 
 def _refuse_beside_resume(**options: object) -> None:

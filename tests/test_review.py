@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import INFO, metrics
+from tunecnn import load_run
+from tunecnn.metrics import Outcome
+from tunecnn.parameters import ChoiceParameter, FloatParameter, IntParameter
+from tunecnn.review import best_by, isolation, near_bounds, places, repeats, rungs
+from tunecnn.runs import Run, RunFolder
+from tunecnn.study import Study
+
+SPACE = """
+name: reviewed
+dataset: digits
+epochs: 9
+trials: {trials}
+parameters:
+  width: {{choice: [0.5, 1.0, 2.0]}}
+  dropout.dense: {{float: [0.0, 0.5], step: 0.05}}
+  learning_rate: {{float: [1e-4, 1e-2], log: true, role: nuisance}}
+start: [{points}]
+sampler: random
+pruner: none
+"""
+
+
+def run_of(tmp_path, trials: list[tuple[float, float, float, list[float]]]) -> Run:
+    """A run with trials of given width, dropout, learning rate and accuracies by epoch."""
+    points = ", ".join(
+        f"{{width: {w}, dropout.dense: {d}, learning_rate: {r}}}" for w, d, r, _ in trials
+    )
+    text = SPACE.format(trials=len(trials), points=points)
+    folder = RunFolder.create(tmp_path / "reviewed", text, INFO)
+    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
+    for *_, accuracies in trials:
+        trial = study.next_trial()
+        alive = True
+        for epoch, accuracy in enumerate(accuracies, 1):
+            alive = alive and not study.report(
+                trial.number, metrics(epoch, accuracy), is_last=epoch == 9
+            )
+        if alive:
+            study.finish(trial.number, Outcome("complete", kept_epoch=9))
+    return load_run(folder.path)
+
+
+def ends(accuracy: float, third: float | None = None) -> list[float]:
+    return [accuracy] * 2 + [accuracy if third is None else third] + [accuracy] * 6
+
+
+def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters(tmp_path):
+    run = run_of(
+        tmp_path,
+        [
+            (0.5, 0.0, 1e-3, ends(0.5)),
+            (0.5, 0.3, 1e-3, ends(0.6)),
+            (2.0, 0.3, 1e-3, ends(0.7)),
+        ],
+    )
+    lines = {(line.parameter, line.value): line for line in isolation(run)}
+    assert {name for name, _ in lines} == {"width", "dropout.dense"}
+    assert (lines["width", "0.5"].val_accuracy, lines["width", "0.5"].complete) == (0.6, 2)
+    assert lines["width", "2"].trial == 2
+    assert ("width", "1") not in lines
+    assert lines["dropout.dense", "0.3 to 0.4"].complete == 2
+    best, count = best_by(run, "width", "dropout.dense")
+    assert best.loc["0.5", "0.3 to 0.4"] == 0.6
+    assert count.to_numpy().sum() == 3
+
+
+def test_a_best_value_at_the_end_of_its_range_is_warned_of(tmp_path):
+    run = run_of(tmp_path, [(2.0, 0.0, 1.1e-4, ends(0.7)), (1.0, 0.2, 1e-3, ends(0.7, 0.1))])
+    assert run.best["trial"] == 0
+    assert near_bounds(run) == {
+        "width": "2 is at the high end of 0.5 to 2",
+        "learning_rate": "0.00011 is at the low end of 0.0001 to 0.01",
+    }  # there is no dropout below 0
+
+
+def test_the_rank_correlation_tells_whether_a_rung_foretold_the_end(tmp_path):
+    # After two epochs the order is that of the end, after four it is reversed.
+    trials = [
+        (1.0, 0.1, 1e-3, [0.1 + i / 20] * 3 + [0.9 - i / 20] + [0.5 + i / 20] * 5)
+        for i in range(5)
+    ]
+    found = {rung.epoch: rung for rung in rungs(run_of(tmp_path, trials))}
+    assert {epoch: rung.correlation for epoch, rung in found.items()} == pytest.approx(
+        {2: 1.0, 4: -1.0}
+    )
+    assert found[2].complete == 5
+
+
+def test_of_very_few_trials_no_rank_correlation_is_given(tmp_path):
+    assert rungs(run_of(tmp_path, [(1.0, 0.1, 1e-3, ends(0.5))])) == ()
+
+
+def test_a_trial_with_the_values_of_an_earlier_one_is_counted(scripted_run):
+    run = load_run(scripted_run)
+    values = [tuple(record.values.items()) for record in run.records]
+    assert repeats(run) == len(values) - len(set(values))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "labels"),
+    [
+        (ChoiceParameter(choice=["a", 2, True]), ["a", "2", "True"]),
+        (IntParameter(int=[1, 4]), ["1", "2", "3", "4"]),
+        (FloatParameter(float=[0.0, 0.5], step=0.25), ["0", "0.25", "0.5"]),
+        (FloatParameter(float=[0.0, 1.0]), [f"{i / 5:.1g} to {(i + 1) / 5:.1g}" for i in range(5)]),
+        (FloatParameter(float=[1e-5, 1.0], log=True),
+         ["1e-05 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1"]),
+    ],
+)  # fmt: skip
+def test_every_value_has_one_place(parameter, labels):
+    found = places(parameter)
+    assert [place.label for place in found] == labels
+    for value in parameter.ends():
+        assert sum(place.holds(value) for place in found) == 1
