@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from tests.conftest import metrics
+from tests.conftest import INFO, metrics
 from tests.test_search import Silent
+from tunecnn import load_run
 from tunecnn.budget import Spending
 from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.errors import RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
 from tunecnn.recorder import KEEP_WEIGHTS, Recorder, weights_path
+from tunecnn.runs import RunFolder
 from tunecnn.strategy import Budget
 from tunecnn.study import Study
+from tunecnn.summary import summarize
 
 
 def report(accuracy: float, ended: bool = True) -> Report:
@@ -240,3 +246,90 @@ def test_a_postponed_trial_is_still_alone_after_a_resume(one_epoch, tmp_path):
     recorder.report(0, NO_MEMORY)
     assert study.record(0).ending == "out_of_memory"
     assert study.finished
+
+
+def said(recorder: Recorder, number: int, accuracies: list[float], outcome: Outcome | None = None):
+    """Report epochs one by one, and how the trial ended, as long as it goes on."""
+    for epoch, accuracy in enumerate(accuracies, 1):
+        loss = math.nan if math.isnan(accuracy) else 0.5
+        figures = metrics(epoch, 0.1 if math.isnan(accuracy) else accuracy, loss)
+        last = outcome if epoch == len(accuracies) else None
+        if not recorder.report(number, Report((figures,), last, "desk", "cpu")):
+            return
+
+
+COMPLETE = Outcome("complete", kept_epoch=9, weights=b"w")
+NOT_FINITE = Outcome("diverged", reason="the loss is not finite")
+NAN = math.nan
+OUTCOMES = {
+    # what happens: (what the trial does, state in the study, ending, epochs that count, words)
+    "complete": (lambda r, n: said(r, n, [0.5] * 9, COMPLETE),
+                 "COMPLETE", "complete", 9, "trained to the end"),
+    "pruned at the first rung": (lambda r, n: said(r, n, [0.1] * 9, COMPLETE),
+                                 "PRUNED", "pruned", 1, "stopped early by the pruner"),
+    "pruned at the second rung": (lambda r, n: said(r, n, [0.9] + [0.1] * 8, COMPLETE),
+                                  "PRUNED", "pruned", 3, "stopped early by the pruner"),
+    "not finite from the start": (lambda r, n: said(r, n, [NAN], NOT_FINITE),
+                                  "FAIL", "diverged", 1, "diverged"),
+    "not finite later": (lambda r, n: said(r, n, [0.9, 0.9, NAN], NOT_FINITE),
+                         "PRUNED", "diverged", 3, "diverged"),
+    "out of memory, alone": (lambda r, n: r.report(n, NO_MEMORY),
+                             "PRUNED", "out_of_memory", 0, "out of memory"),
+    "an error in the training": (lambda r, n: r.report(n, FAILED),
+                                 "FAIL", "error", 0, "failed with an error"),
+    "a worker that dies once": (lambda r, n: (r.worker_died(n, "killed", 2), r.next_trial(),
+                                              said(r, n, [0.9] * 9, COMPLETE)),
+                                "COMPLETE", "complete", 9, "trained to the end"),
+    "a worker that always dies": (lambda r, n: [(r.worker_died(n, "killed", 1), r.next_trial())
+                                                for _ in range(2)],
+                                  "FAIL", "error", 0, "failed with an error"),
+    "one that hangs": (lambda r, n: hang(r, n), "FAIL", "timeout", 0, "took too long"),
+}  # fmt: skip
+FAILED = Report((), Outcome("error", reason="ValueError in x.py:1: bad"), "desk", "cpu")
+
+
+def hang(recorder: Recorder, number: int) -> None:
+    later = time.monotonic() + 61
+    with mock.patch("tunecnn.recorder.time.monotonic", return_value=later):
+        assert recorder.give_up_overdue(number)
+
+
+@pytest.mark.parametrize("what", OUTCOMES)
+def test_what_study_frame_and_summary_say_of_each_way_to_end(what, tmp_path):
+    happens, state, ending, epochs, words = OUTCOMES[what]
+    text = (
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "start: [{width: 0.5}, {width: 1.0}]\nsampler: random\npruner: {halving: {factor: 3}}\n"
+    )
+    folder = RunFolder.create(tmp_path / "run", text, INFO)
+    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
+    recorder = recorder_of(study, tmp_path, trial_timeout=60)
+    said(recorder, recorder.next_trial().number, [0.5] * 9, COMPLETE)
+    happens(recorder, recorder.next_trial().number)
+    assert recorder.next_trial() is None
+    run = load_run(folder.path)
+    row = run.trials.iloc[1]
+    assert (row["state"], row["ending"], row["epochs"]) == (state, ending, epochs)
+    assert not {"RUNNING", "WAITING"} & set(run.trials["state"])
+    summary = summarize(run)
+    assert words in summary.endings
+    assert len(run.ranked) == 1 + (ending == "complete")
+    if ending in ("diverged", "out_of_memory", "error", "timeout"):
+        assert summary.failures == {1: row["reason"]}
+        assert row["reason"]
+
+
+def test_where_every_trial_diverges_none_is_ranked(tmp_path):
+    text = (
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\n"
+    )
+    folder = RunFolder.create(tmp_path / "run", text, INFO)
+    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
+    recorder = recorder_of(study, tmp_path)
+    while (trial := recorder.next_trial()) is not None:
+        said(recorder, trial.number, [NAN], NOT_FINITE)
+    summary = summarize(load_run(folder.path))
+    assert summary.endings == {"diverged": 2}
+    assert summary.best is None
+    assert "none is ranked" in summary.verdict
