@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tunecnn.errors import InputError
 from tunecnn.space import SearchSpace
 
+SGD = "parameters: {optimizer: {choice: [sgd, adamw]}, momentum: {float: [0, 0.9], "
+
 # One mistake a row: what is written, and what the user is told.
 MISTAKES = [
     ("", "is empty"),
@@ -39,6 +41,12 @@ MISTAKES = [
     ("budget: {hurs: 1}", "budget.hurs: unknown key; did you mean 'hours'"),
     ("budget: {accuracy: 80}", "budget.accuracy: must be less than or equal to 1, not 80"),
     ("budget: {hours: 1h30}", "budget.hours: must be a number"),
+    (SGD + "when: {optimiser: sgd}}}", "momentum.when: 'optimiser' is not searched; did you mean 'op"),
+    (SGD + "when: {optimizer: adam}}}", "optimizer is never 'adam' (one of sgd, adamw)"),
+    (SGD + "when: sgd}}", "when: must be a mapping such as {optimizer: sgd}, not 'sgd'"),
+    (SGD + "when: {momentum: 0.5}}}", "momentum.when: goes in a circle: momentum -> momentum"),
+    (SGD + "when: {optimizer: sgd}}}\nstart: [{optimizer: adamw, momentum: 0.5}]",
+     "start.0: momentum is not there (0 to 0.9, when optimizer is sgd)"),
     ("pruner: [halving]", "pruner: must be a name, or {name: {option: value}}"),
     ("epochs: 4\npruner: {halving: {min_epochs: 4}}", "space:2: pruner: halving from epoch 4 leav"),
     ("parameters: [width]", "parameters: must be a mapping"),
@@ -67,7 +75,7 @@ MISTAKES = [
     ("parameters: {width: {choice: [0]}}", "width must be above 0, not 0"),
     ("parameters: {width: {range: [0, 1]}}", "must be {float: [low, high]}, {int:"),
     ("parameters: {dropout.block1: {float: [0, 1.0]}}", "must lie in [0, 1), not 1.0"),
-    ("parameters: {optimizer: {float: [0, 1]}}", "is one of rmsprop, adamw, sgd: use choice"),
+    ("parameters: {optimizer: {float: [0, 1]}}", "is one of rmsprop, adamw, sgd, muon: use choice"),
     ("parameters: {optimizer: {choice: [adam]}}", "unknown optimizer 'adam'"),
     ("architecture: model1\nparameters: {dropout.block3: 0.1}", "model1 has no parameter"),
     ("sampler: grid\nparameters: {width: {float: [1, 2]}}", "the grid sampler needs a step"),
@@ -204,3 +212,24 @@ def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_reports_design():
         SearchSpace.from_text("dataset: digits\nparameters: {seed: {choice: [4, 5]}}")
     with pytest.raises(InputError, match="seed: is a key of the space itself"):
         SearchSpace.from_text("dataset: digits\nparameters: {seed: 4}")
+
+
+CONDITIONS = """
+recipe: report
+parameters:
+  nesterov: {choice: [true, false], when: {momentum: [0.5, 0.9]}}
+  momentum: {choice: [0.0, 0.5, 0.9], when: {optimizer: sgd}}
+  optimizer: {choice: [sgd, rmsprop, adamw]}
+start: [report]
+"""
+
+
+def test_a_parameter_with_a_condition_exists_beside_some_values_only():
+    space = SearchSpace.from_text(CONDITIONS)
+    assert space.parents_first == ["optimizer", "momentum", "nesterov"]
+    assert space.report_point() == {"optimizer": "rmsprop"}
+    everything = {"nesterov": True, "momentum": 0.9, "optimizer": "sgd"}
+    assert space.only_active(everything) == everything
+    assert space.only_active({**everything, "optimizer": "adamw"}) == {"optimizer": "adamw"}
+    assert "nesterov" not in space.only_active({**everything, "momentum": 0.0})
+    assert space.config({"optimizer": "adamw"}).momentum == 0.9  # the default; it changes nothing

@@ -349,3 +349,39 @@ def test_hyperband_stops_some_and_lets_some_go_on(open_study):
             complete += 1
     assert pruned > 5
     assert complete > 5
+
+
+CONDITIONS = """
+dataset: digits
+epochs: 1
+trials: 30
+parameters:
+  nesterov: {choice: [true, false], when: {momentum: [0.5, 0.9]}}
+  momentum: {choice: [0.0, 0.5, 0.9], when: {optimizer: sgd}}
+  optimizer: {choice: [sgd, adamw]}
+"""
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "cmaes", "qmc"])
+def test_what_does_not_exist_beside_other_values_is_not_drawn(sampler, open_study):
+    study = open_study(f"{CONDITIONS}sampler: {sampler}\n".replace("30", "14"))
+    while (trial := study.next_trial()) is not None:
+        study.report(trial.number, metrics(1, 0.5 + trial.number / 100), is_last=True)
+        study.finish(trial.number, Outcome("complete", kept_epoch=1))
+    drawn = [record.values for record in study.records]
+    assert {frozenset(values) for values in drawn} >= {
+        frozenset({"optimizer"}), frozenset({"optimizer", "momentum", "nesterov"})
+    }  # fmt: skip
+    for values in drawn:
+        assert ("momentum" in values) == (values["optimizer"] == "sgd")
+        assert ("nesterov" in values) == (values.get("momentum", 0.0) > 0)
+
+
+def test_a_grid_has_each_configuration_with_conditions_once(open_study):
+    study = open_study(f"{CONDITIONS}sampler: grid\n")
+    drawn = []
+    while (trial := study.next_trial()) is not None:
+        study.report(trial.number, metrics(1, 0.5), is_last=True)
+        study.finish(trial.number, Outcome("complete", kept_epoch=1))
+        drawn.append(tuple(sorted(study.record(trial.number).values.items())))
+    assert len(drawn) == len(set(drawn)) == 1 + 1 + 2 * 2

@@ -30,6 +30,7 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.trial import Trial
 
 from tunecnn.config import Scalar, derive_seed
 from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
@@ -57,6 +58,17 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
 
 
+def suggest(trial: Trial, name: str, among: BaseDistribution) -> Scalar:
+    """Draw one value within a trial."""
+    if isinstance(among, CategoricalDistribution):
+        value: Scalar = trial.suggest_categorical(name, among.choices)  # type: ignore[assignment]
+        return value
+    if isinstance(among, IntDistribution):
+        return trial.suggest_int(name, among.low, among.high, step=among.step, log=among.log)
+    assert isinstance(among, FloatDistribution)
+    return trial.suggest_float(name, among.low, among.high, step=among.step, log=among.log)
+
+
 def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     """Return who proposes the trials of a space.
 
@@ -70,7 +82,9 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if isinstance(part, Tpe):
-            return TPESampler(n_startup_trials=part.startup_trials, seed=seed)
+            return TPESampler(
+                n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
+            )
         if isinstance(part, Gp):
             return GPSampler(
                 n_startup_trials=part.startup_trials, seed=seed, warn_independent_sampling=False
@@ -121,5 +135,11 @@ def grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
     """Yield every combination of the searched parameters' values."""
     names = list(space.searched)
     grids = [space.searched[name].grid() or [] for name in names]
+    seen: set[tuple[tuple[str, Scalar], ...]] = set()
     for values in itertools.product(*grids):
-        yield dict(zip(names, values, strict=True))
+        point = space.only_active(dict(zip(names, values, strict=True)))
+        if not space.has_conditions:
+            yield point
+        elif (key := tuple(point.items())) not in seen:  # they differed in what is not there
+            seen.add(key)
+            yield point

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -43,6 +44,19 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+def _listed(given: object) -> object:
+    if not isinstance(given, dict) or not given:
+        raise wrong(f"must be a mapping such as {{optimizer: sgd}}, not {given!r}")
+    return {
+        name: tuple(values) if isinstance(values, list | tuple) else (values,)
+        for name, values in given.items()
+    }
+
+
+When = Annotated[dict[str, tuple[Plain, ...]], BeforeValidator(_listed)]
+"""Values of other parameters beside which a parameter exists; written `{optimizer: sgd}`."""
+
+
 class FloatParameter(Part):
     """A number from `low` to `high`, both included, on a grid from `low` if `step` is given."""
 
@@ -50,6 +64,7 @@ class FloatParameter(Part):
     step: Number | None = None
     log: bool = False
     role: Role = "scientific"
+    when: When = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -79,6 +94,7 @@ class IntParameter(Part):
     step: Count = 1
     log: bool = False
     role: Role = "scientific"
+    when: When = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -106,6 +122,7 @@ class ChoiceParameter(Part):
 
     options: tuple[Plain, ...] = Field(alias="choice")
     role: Role = "scientific"
+    when: When = Field(default_factory=dict)
 
     @field_validator("options", mode="before")
     @classmethod
@@ -178,13 +195,17 @@ def describe(parameter: Parameter | Constant) -> str:
     """Write a parameter in a few words: `0.0 to 0.5 by 0.05`."""
     if isinstance(parameter, Constant):
         return f"fixed at {parameter.value}"
+    when = "".join(
+        f", when {name} is {' or '.join(map(str, values))}"
+        for name, values in parameter.when.items()
+    )
     if isinstance(parameter, ChoiceParameter):
-        return "one of " + ", ".join(map(str, parameter.options))
+        return "one of " + ", ".join(map(str, parameter.options)) + when
     low, high = parameter.bounds
     step = parameter.step if parameter.step and parameter.step != 1 else None
     return f"{low:g} to {high:g}" + (f" by {step:g}" if step else "") + (
         ", log scale" if parameter.log else ""
-    )  # fmt: skip
+    ) + when  # fmt: skip
 
 
 def _check_range(low: float, high: float, step: float | None, log: bool) -> None:

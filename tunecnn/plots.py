@@ -91,7 +91,9 @@ def parameters(run: Run) -> Figure:
     for i, (axes, name) in enumerate(zip(grid.flat, searched, strict=False)):
         parameter = searched[name]
         column = f"param.{name}"
-        places, stopped_places = complete[column], stopped[column]
+        # A parameter with a condition does not exist in every trial.
+        done, ended = complete.dropna(subset=[column]), stopped.dropna(subset=[column])
+        places, stopped_places = done[column], ended[column]
         if isinstance(parameter, ChoiceParameter):
             position = list(parameter.options).index
             places, stopped_places = places.map(position), stopped_places.map(position)
@@ -104,7 +106,7 @@ def parameters(run: Run) -> Figure:
             axes.xaxis.set_minor_formatter(NullFormatter())
         elif isinstance(parameter, IntParameter):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _scatter(axes, places, stopped_places, complete, stopped)
+        _scatter(axes, places, stopped_places, done, ended)
         if name in report and parameter.contains(report[name]):
             value: Any = report[name]
             at = (

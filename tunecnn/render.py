@@ -114,6 +114,8 @@ def _environment() -> Environment:
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

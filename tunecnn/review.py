@@ -113,6 +113,8 @@ def near_bounds(run: Run) -> dict[str, str]:
     warnings = {}
     for name, parameter in run.space.searched_settings.items():
         value = run.best[f"param.{name}"]
+        if pd.isna(value):
+            continue
         if isinstance(parameter, ChoiceParameter):
             numbers = [
                 option

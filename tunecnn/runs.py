@@ -223,7 +223,7 @@ class Run:
         if self.space.departures():
             return None
         for record in self._records:
-            values = {name: record.values.get(name) for name in self.space.searched_settings}
+            values = {name: value for name, value in record.values.items() if name != "seed"}
             if report and values == report:
                 return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
         return None
@@ -234,11 +234,13 @@ class Run:
 
         Indexed by the parameter, the greatest first; columns `share`, `low` and `high` (a 95 %
         interval over resampled trials). Empty if there are too few trials; see
-        `tunecnn.records.parameter_importances`.
+        `tunecnn.records.parameter_importances`. Parameters with a `when` are left out.
         """
         import pandas as pd
 
-        found = parameter_importances(self.path, list(self.space.searched_settings))
+        searched = self.space.searched_settings
+        always = [name for name, parameter in searched.items() if not parameter.when]
+        found = parameter_importances(self.path, always)
         rows = [(share, *interval) for share, interval in found.values()]
         return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
 

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
-from tunecnn.architectures import DESIGNS, design_parameters
-from tunecnn.catalogue import dataset_facts
-from tunecnn.config import CHOICES, Scalar, TrialConfig, derive_seed, dotted, field_name
-from tunecnn.errors import InputError, nearest
+from tunecnn.architectures import design_parameters
+from tunecnn.config import Scalar, TrialConfig, derive_seed
+from tunecnn.errors import InputError
 from tunecnn.parameters import (
     Constant,
     Count,
-    FloatParameter,
-    IntParameter,
     Parameter,
     Part,
     Plain,
     Setting,
-    describe,
     kind_tag,
     wrong,
 )
-from tunecnn.recipes import RECIPES, make_config
+from tunecnn.recipes import make_config
+from tunecnn.space_checks import explain, mistakes_of, rung_mistakes
 from tunecnn.space_file import (
     Document,
     Mistake,
-    Place,
     SpaceError,
     parse_document,
     read_document,
@@ -43,20 +39,11 @@ from tunecnn.strategy import (
     SAMPLERS,
     Budget,
     Constraint,
-    Grid,
-    Halving,
-    Hyperband,
     NoPruner,
     Pruner,
     Sampler,
     Tpe,
-    in_words,
     named_part,
-)
-
-# Settings that have a key of their own in a space, or that must be the same for all its trials.
-_NOT_SEARCHED = frozenset(
-    {"dataset", "epochs", "split", "split_seed", "validation", "train_images"}
 )
 
 
@@ -149,7 +136,7 @@ class SearchSpace(Part):
 
     @model_validator(mode="after")
     def _check_meaning(self) -> Self:
-        mistakes = _mistakes(self)
+        mistakes = mistakes_of(self)
         if mistakes:
             raise SpaceError(mistakes)
         return self
@@ -184,7 +171,7 @@ class SearchSpace(Part):
             whole, more = cls._try(without(document.value, [*bad, *(p[:2] for p in bad)]))
             found += more
         if whole is not None:
-            found += _rung_mistakes(whole)
+            found += rung_mistakes(whole)
         if mistakes or found or space is None:
             raise document.error([*mistakes, *found])
         return space
@@ -196,7 +183,7 @@ class SearchSpace(Part):
         except SpaceError as error:
             return None, list(error.mistakes)
         except ValidationError as error:
-            return None, [_explain(details) for details in error.errors()]
+            return None, [explain(details, cls.model_fields) for details in error.errors()]
 
     def override(self, **changes: object) -> Self:
         """Return a copy with some keys changed (None leaves a key as it is), checked again."""
@@ -219,6 +206,36 @@ class SearchSpace(Part):
     def searched_settings(self) -> dict[str, Parameter]:
         """The searched parameters that make a configuration; a grid's `seed` only repeats it."""
         return {name: part for name, part in self.searched.items() if name != "seed"}
+
+    @property
+    def parents_first(self) -> list[str]:
+        """Names of the searched parameters, each after those that its `when` names.
+
+        Raises:
+            graphlib.CycleError: if they go in a circle.
+        """
+        parents = {name: parameter.when.keys() for name, parameter in self.searched.items()}
+        return [name for name in TopologicalSorter(parents).static_order() if name in parents]
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether some parameter exists only for some values of another."""
+        return any(parameter.when for parameter in self.searched.values())
+
+    def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
+        """Tell whether a parameter exists beside some values of others."""
+        return all(
+            parent in values and values[parent] in allowed
+            for parent, allowed in self.searched[name].when.items()
+        )
+
+    def only_active(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return the values of the parameters that exist beside each other."""
+        active: dict[str, Scalar] = {}
+        for name in self.parents_first:
+            if name in values and self.is_active(name, active):
+                active[name] = values[name]
+        return {name: active[name] for name in values if name in active}
 
     def config(self, values: Mapping[str, Scalar], trial: int = 0) -> TrialConfig:
         """Make the config of a trial from the values of the searched parameters.
@@ -244,7 +261,8 @@ class SearchSpace(Part):
         """Return the values that the report's design, in this recipe, has for what is searched."""
         config = make_config(self.recipe, self.architecture, self.dataset)
         report = {**config.to_dict(), **design_parameters(self.architecture)}
-        return {name: report[name] for name in self.searched_settings if name in report}
+        values = {name: report[name] for name in self.searched_settings if name in report}
+        return self.only_active(values)
 
     def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
         """Return where the constants depart from the report's design: its value, and theirs.
@@ -272,7 +290,7 @@ class SearchSpace(Part):
 
     def warnings(self) -> list[str]:
         """Say what is allowed but probably not meant."""
-        found = [mistake.text for mistake in _rung_mistakes(self)]
+        found = [mistake.text for mistake in rung_mistakes(self)]
         for name, parameter in self.searched.items():
             ends = parameter.ends()
             if ends[0] == ends[-1]:
@@ -280,128 +298,9 @@ class SearchSpace(Part):
         return found
 
     def size(self) -> int | None:
-        """Return how many different configurations there are, or None if they are a continuum."""
+        """Return how many different configurations there are, or None if they are a continuum.
+
+        Conditions make them fewer, which is not counted.
+        """
         grids = [parameter.grid() for parameter in self.searched.values()]
         return None if None in grids else math.prod(len(grid) for grid in grids if grid)
-
-
-def _mistakes(space: SearchSpace) -> list[Mistake]:
-    """Find what is wrong although each value is well formed."""
-    found = []
-    for key, value, known in (
-        ("architecture", space.architecture, tuple(DESIGNS)),
-        ("recipe", space.recipe, RECIPES),
-    ):
-        if value not in known:
-            found.append(Mistake((key,), f"unknown {key} {value!r}; {nearest(value, known)}"))
-    try:
-        dataset_facts(space.dataset)
-    except InputError as error:
-        found.append(Mistake(("dataset",), str(error)))
-    if space.architecture in DESIGNS:
-        found += _parameter_mistakes(space)
-    found += _strategy_mistakes(space)
-    return found or list(_start_mistakes(space))
-
-
-def _strategy_mistakes(space: SearchSpace) -> Iterator[Mistake]:
-    if isinstance(space.sampler, Grid):
-        for name, parameter in space.searched.items():
-            if parameter.grid() is None:
-                yield Mistake(
-                    ("parameters", name), "the grid sampler needs a step for every float"
-                )
-
-
-def _rung_mistakes(space: SearchSpace) -> list[Mistake]:
-    """Find a pruner that cannot stop anything: a mistake in a file, where both numbers stand.
-
-    From the command line it is not: fewer epochs for a quick try are no mistake.
-    """
-    pruner = space.pruner
-    if not isinstance(pruner, Halving | Hyperband) or pruner.min_epochs < space.epochs:
-        return []
-    text = (
-        f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before "
-        f"the last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or "
-        "use pruner: none"
-    )
-    return [Mistake(("pruner",), text)]
-
-
-def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
-    for name, parameter in space.parameters.items():
-        place: Place = ("parameters", name)
-        try:
-            field = field_name(name)
-        except InputError as error:
-            yield Mistake(place, str(error))
-            continue
-        if dotted(field) != name:
-            yield Mistake(place, f"is written {dotted(field)!r} in a space")
-        elif _is_own_key(field, parameter):
-            yield Mistake(place, f"is a key of the space itself, not a parameter: {name}: ...")
-        elif field == "seed" and not isinstance(space.sampler, Grid):
-            yield Mistake(place, "repeats each configuration, so it needs sampler: grid")
-        elif field in _NOT_SEARCHED and not isinstance(parameter, Constant):
-            yield Mistake(place, "must be the same for all trials: give one plain value")
-        elif field in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
-            yield Mistake(place, f"is one of {', '.join(CHOICES[field])}: use choice")
-        else:
-            for value in parameter.ends():
-                for architecture in space.architectures:
-                    try:
-                        own = {} if name == "architecture" else {"architecture": architecture}
-                        TrialConfig.from_dict({**own, name: value})
-                    except InputError as error:
-                        yield Mistake(place, str(error))
-
-
-def _is_own_key(field: str, parameter: Parameter | Constant) -> bool:
-    if field in ("architecture", "seed"):  # several of them are a parameter
-        return isinstance(parameter, Constant)
-    return field in ("dataset", "epochs")
-
-
-def _start_mistakes(space: SearchSpace) -> Iterator[Mistake]:
-    searched = space.searched
-    for i, point in enumerate(space.start):
-        place: Place = ("start", i)
-        if point == "report":
-            for name, (report, fixed) in space.departures().items():
-                text = (
-                    f"the report's design has {name} = {report}, but the space fixes it at {fixed}"
-                )
-                yield Mistake(place, text)
-        values = space.report_point() if point == "report" else point
-        for name, value in values.items():
-            if name not in searched:
-                yield Mistake(
-                    place,
-                    f"{name!r} is not searched; {nearest(name, searched)}",
-                )
-            elif not searched[name].contains(value):
-                what = "the report's design has" if point == "report" else "it has"
-                yield Mistake(
-                    place,
-                    f"{what} {name} = {value!r}, which the space does not contain "
-                    f"({describe(searched[name])})",
-                )
-
-
-def _explain(details: ErrorDetails) -> Mistake:
-    """Turn one of pydantic's errors into a mistake in our words."""
-    place = tuple(key for key in details["loc"] if not str(key).startswith("<"))
-    kind = details["type"]
-    if kind == "extra_forbidden":
-        known: Iterable[str] = ("step", "log", "role")
-        if len(place) == 1:
-            known = SearchSpace.model_fields
-        elif place[0] == "budget":
-            known = Budget.model_fields
-        return Mistake(place, f"unknown key; {nearest(place[-1], known)}")
-    if kind == "missing":  # the second of two bounds
-        return Mistake(place[:-1], in_words(details))
-    if kind == "kind":
-        return Mistake(place, f"{details['msg']}, not {details['input']!r}")
-    return Mistake(place, in_words(details))

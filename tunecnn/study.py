@@ -18,7 +18,7 @@ from tunecnn.architectures import InputShape, count_parameters
 from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
-from tunecnn.optuna_parts import distribution, grid, pruner, sampler
+from tunecnn.optuna_parts import distribution, grid, pruner, sampler, suggest
 from tunecnn.records import (
     JOURNAL,
     STUDY_NAME,
@@ -93,8 +93,7 @@ class Study:
         for _ in range(_MAX_REDRAWS):
             if self.begun >= self.space.trials or self._grid_is_done():
                 return self._postponed_trial()
-            with quiet_optuna():
-                drawn = self._study.ask(self._distributions)
+            drawn = self._draw()
             trial = self._prepare(drawn)
             if trial is None:
                 continue
@@ -225,6 +224,18 @@ class Study:
     def record(self, number: int) -> TrialRecord:
         """Return what the study holds of a trial."""
         return to_record(self._trials()[number])
+
+    def _draw(self) -> optuna.Trial:
+        """Let the sampler propose a trial, without what does not exist beside its values."""
+        with quiet_optuna():
+            if not self.space.has_conditions:
+                return self._study.ask(self._distributions)
+            drawn = self._study.ask()
+            values: dict[str, Scalar] = {}
+            for name in self.space.parents_first:
+                if self.space.is_active(name, values):
+                    values[name] = suggest(drawn, name, self._distributions[name])
+            return drawn
 
     def _postponed_trial(self) -> Trial | None:
         """Hand out a postponed trial if nothing runs beside it."""

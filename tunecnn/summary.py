@@ -223,7 +223,9 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
 
 
 def _plain(value: Any) -> Any:
-    """Turn one of numpy's numbers into Python's own."""
+    """Turn one of numpy's numbers into Python's own, and none into None."""
+    if pd.isna(value):
+        return None
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -37,10 +37,12 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
     outside = 0
     for number in old.ranked["trial"]:
         config = old.record(int(number)).config
-        point = {name: config.get(name) for name in space.searched_settings}
-        if not all(
-            point[name] is not None and parameter.contains(point[name])
-            for name, parameter in space.searched_settings.items()
+        known = {name: config[name] for name in space.searched_settings if name in config}
+        point = space.only_active(known)
+        missing = [name for name in space.searched_settings.keys() - known.keys()
+                   if space.is_active(name, known)]  # fmt: skip
+        if missing or not all(
+            space.searched[name].contains(value) for name, value in point.items()
         ):
             outside += 1
         elif point not in points:
