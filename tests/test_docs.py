@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import shutil
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import main
+from tunecnn.config import TrialConfig, dotted
 from tunecnn.space import SearchSpace
+from tunecnn.strategy import PRUNERS, SAMPLERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -96,3 +99,19 @@ def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
     for path in ROOT.glob("search_spaces/*.yaml"):
         assert f"tunecnn/search_spaces/{path.name}" in names
     assert "tunecnn/templates/summary.md.j2" in names
+
+
+def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():
+    page = (ROOT / "docs" / "spaces.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
+    space = SearchSpace.from_text(example)
+    assert set(re.findall(r"^(\w+):", example, flags=re.M)) == set(SearchSpace.model_fields)
+    for field in dataclasses.fields(TrialConfig):
+        if field.name not in ("dataset", "architecture", "epochs", "seed", "split_seed"):
+            stem = re.sub(r"\d$", "", dotted(field.name))
+            assert f"`{dotted(field.name)}`" in page or f"`{stem}1` to" in page, field.name
+    for kinds, default in ((SAMPLERS, space.sampler), (PRUNERS, space.pruner)):
+        assert type(default) in kinds.values()
+        for name, part in kinds.items():
+            options = ", ".join(f"`{key}: {value}`" for key, value in dict(part()).items())
+            assert f"| `{name}` | {options}" in page, name
