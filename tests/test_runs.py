@@ -75,6 +75,7 @@ def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
         "curves": (0, 9),
         "parameters": (8, 2),
         "isolation": (0, 2),
+        "control": (0, 4),
         "interaction": (2, 0),  # those of the colour bar
         "importances": (0, 0),
     }

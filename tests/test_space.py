@@ -47,6 +47,8 @@ MISTAKES = [
     (SGD + "when: {momentum: 0.5}}}", "momentum.when: goes in a circle: momentum -> momentum"),
     (SGD + "when: {optimizer: sgd}}}\nstart: [{optimizer: adamw, momentum: 0.5}]",
      "start.0: momentum is not there (0 to 0.9, when optimizer is sgd)"),
+    ("sampler: random\ncontrol: 0.2", "space:2: control: random trials are a control for a sampler"),
+    ("control: 1", "control: must be less than 1, not 1"),
     ("pruner: [halving]", "pruner: must be a name, or {name: {option: value}}"),
     ("epochs: 4\npruner: {halving: {min_epochs: 4}}", "space:2: pruner: halving from epoch 4 leav"),
     ("parameters: [width]", "parameters: must be a mapping"),

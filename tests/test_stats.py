@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
 
 from tunecnn.stats import (
     bootstrap_interval,
+    expected_best,
     mean_interval,
     prediction_interval,
     probability_above_zero,
@@ -55,3 +57,12 @@ def test_the_probability_of_being_ahead_is_a_half_without_a_difference():
     assert probability_above_zero([0.1, 0.1]) == 1.0
     assert probability_above_zero([0.0, 0.0]) == 0.5
     assert 0.9 < probability_above_zero([0.1, 0.11, 0.09]) < 1.0
+
+
+def test_the_expected_best_is_the_mean_over_all_choices():
+    values = [0.1, 0.5, 0.4, 0.9]
+    for count in range(1, 5):
+        choices = [max(chosen) for chosen in itertools.combinations(values, count)]
+        mean, (low, high) = expected_best(values, count)
+        assert mean == pytest.approx(sum(choices) / len(choices))
+        assert low <= mean <= high

@@ -15,6 +15,7 @@ TRIAL_DTYPES = {
     "state": "str",
     "ending": "str",
     "reason": "str",
+    "arm": "str",
     "architecture": "str",
     "dataset": "str",
     "seed": "Int64",
@@ -38,7 +39,8 @@ TRIAL_DTYPES = {
 
 `val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
 one of a trial trained to its end, else the last one. `best_epoch` is the one of the highest
-validation accuracy, whose value flatters. `seconds` are spent training and validating.
+validation accuracy, whose value flatters. `arm` is `control` for a trial
+drawn at random beside the search, else `search`. `seconds` are spent training and validating.
 """
 
 EPOCH_DTYPES = {
@@ -109,6 +111,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "state": record.state,
         "ending": record.ending,
         "reason": record.reason,
+        "arm": record.arm,
         "architecture": record.config.get("architecture", ""),
         "dataset": record.config.get("dataset", ""),
         "seed": record.config.get("seed"),

@@ -47,6 +47,8 @@ from tunecnn.strategy import (
     Tpe,
 )
 
+_CONTROL = 1  # keeps its seed apart from that of the sampler beside it
+
 
 def distribution(parameter: Parameter) -> BaseDistribution:
     """Return the distribution from which a parameter's values are drawn."""
@@ -101,6 +103,11 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
                 warn_independent_sampling=False,
             )
     return RandomSampler(seed=seed)
+
+
+def control_sampler(space: SearchSpace, trials: int) -> BaseSampler:
+    """Return who draws the control's trials at random; for the arguments see `sampler`."""
+    return RandomSampler(seed=derive_seed(space.seed, trials, _CONTROL))
 
 
 def pruner(space: SearchSpace) -> BasePruner:

@@ -19,6 +19,7 @@ from matplotlib.ticker import (
 )
 
 from tunecnn import review
+from tunecnn.control import best_so_far, control_of
 from tunecnn.errors import InputError
 from tunecnn.parameters import ChoiceParameter, IntParameter
 
@@ -225,10 +226,32 @@ def interaction(run: Run) -> Figure:
     return figure
 
 
+def control(run: Run) -> Figure:
+    """Draw the best complete trial so far of the search and of its control, by trials and time."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for name, curve in best_so_far(run).items():
+        color = BEST if name == "search" else REPORT
+        for axes, column in zip(panels, ("trial_count", "device_seconds"), strict=True):
+            axes.step(curve[column], curve["best"], where="post", color=color, label=name)
+    for axes, words in zip(
+        panels, ("trials of the arm", "device-seconds of the arm"), strict=True
+    ):
+        axes.set_xlabel(words)
+        _finish(axes, legend=False, label=axes is panels[0])
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.suptitle("Best complete trial so far: the search and random search", fontsize=11)
+    return figure
+
+
 def figures_of(run: Run) -> dict[str, Callable[[Run], Figure]]:
     """Return what draws a search's pictures by file name, but for those that do not apply."""
-    crossed = review.crossing(run) is not None and len(run.ranked)
-    return {name: draw for name, draw in FIGURES.items() if name != "interaction" or crossed}
+    applies = {
+        "interaction": review.crossing(run) is not None and len(run.ranked),
+        "control": control_of(run) is not None,
+    }
+    return {name: draw for name, draw in FIGURES.items() if applies.get(name, True)}
 
 
 FIGURES: Mapping[str, Callable[[Run], Figure]] = {
@@ -237,6 +260,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
     "parameters": parameters,
     "isolation": isolation,
     "interaction": interaction,
+    "control": control,
     "importances": importances,
 }
 """The summary's pictures by file name."""

@@ -46,6 +46,7 @@ class TrialRecord:
         ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `timeout`,
             `error`, or empty for a trial that has not ended.
         reason: in words, for every ending but `complete`.
+        arm: `control` for a trial drawn at random beside the search, else `search`.
         attempts: how often its training was begun.
         node: name of the machine that trained it last.
         device: such as `cpu` or `cuda`.
@@ -62,6 +63,7 @@ class TrialRecord:
     kept_epoch: int | None
     ending: str
     reason: str
+    arm: str
     attempts: int
     node: str
     device: str
@@ -168,6 +170,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         kept_epoch=attrs.get("kept_epoch"),
         ending=attrs.get("ending", ""),
         reason=attrs.get("reason", ""),
+        arm=attrs.get("arm", "search"),
         attempts=attrs.get("attempts", 0),
         node=where.get("node", ""),
         device=where.get("device", ""),

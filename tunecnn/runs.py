@@ -302,6 +302,12 @@ class Run:
 
         return plots.interaction(self)
 
+    def plot_control(self) -> Figure:
+        """Draw the best complete trial so far of the search and of its control."""
+        from tunecnn import plots
+
+        return plots.control(self)
+
     def plot_importances(self) -> Figure:
         """Draw the share of each parameter in the variance of the validation accuracy."""
         from tunecnn import plots

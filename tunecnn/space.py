@@ -64,6 +64,7 @@ class SearchSpace(Part):
         sampler: who proposes configurations.
         pruner: who stops trials early.
         budget: when no further trial begins, however many were asked for.
+        control: share of the trials that is drawn at random, to compare the search with.
         seed: of the sampler, and of the trials' own seeds.
 
     Raises:
@@ -83,6 +84,7 @@ class SearchSpace(Part):
     sampler: Sampler = Tpe()
     pruner: Pruner = NoPruner()
     budget: Budget = Budget()
+    control: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Strict(), Field(ge=0)] = 0
 
     @field_validator("name")

@@ -15,7 +15,7 @@ from tunecnn.errors import InputError, nearest
 from tunecnn.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
 from tunecnn.recipes import RECIPES
 from tunecnn.space_file import Mistake, Place
-from tunecnn.strategy import Budget, Grid, Halving, Hyperband, in_words
+from tunecnn.strategy import Budget, Grid, Halving, Hyperband, RandomSearch, in_words
 
 if TYPE_CHECKING:
     from tunecnn.space import SearchSpace
@@ -68,6 +68,9 @@ def _condition_mistakes(space: SearchSpace) -> Iterator[Mistake]:
 
 
 def _strategy_mistakes(space: SearchSpace) -> Iterator[Mistake]:
+    if space.control and isinstance(space.sampler, Grid | RandomSearch):
+        text = "random trials are a control for a sampler that learns; not for random or grid"
+        yield Mistake(("control",), text)
     if isinstance(space.sampler, Grid):
         for name, parameter in space.searched.items():
             if parameter.grid() is None:

@@ -18,7 +18,7 @@ from tunecnn.architectures import InputShape, count_parameters
 from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
-from tunecnn.optuna_parts import distribution, grid, pruner, sampler, suggest
+from tunecnn.optuna_parts import control_sampler, distribution, grid, pruner, sampler, suggest
 from tunecnn.records import (
     JOURNAL,
     STUDY_NAME,
@@ -74,7 +74,11 @@ class Study:
                 load_if_exists=True,
                 pruner=pruner(space),
             )
-        self._study.sampler = sampler(space, len(self._trials()))
+        drawn = len(self._trials())
+        self._samplers = {
+            "search": sampler(space, drawn),
+            "control": control_sampler(space, drawn),
+        }
         self._running: dict[int, optuna.Trial] = {}
         self._postponed: list[int] = []
         self._requeue_interrupted()
@@ -226,16 +230,37 @@ class Study:
         return to_record(self._trials()[number])
 
     def _draw(self) -> optuna.Trial:
-        """Let the sampler propose a trial, without what does not exist beside its values."""
+        """Draw a trial, by the sampler or for the control."""
+        arm = "control" if self._control_is_due() else "search"
+        self._study.sampler = self._samplers[arm]
         with quiet_optuna():
-            if not self.space.has_conditions:
-                return self._study.ask(self._distributions)
-            drawn = self._study.ask()
-            values: dict[str, Scalar] = {}
-            for name in self.space.parents_first:
-                if self.space.is_active(name, values):
-                    values[name] = suggest(drawn, name, self._distributions[name])
-            return drawn
+            drawn = self._ask()
+        if arm == "control":
+            drawn.set_user_attr("arm", arm)
+        return drawn
+
+    def _ask(self) -> optuna.Trial:
+        """Let a sampler propose a trial, without what does not exist beside its values."""
+        if not self.space.has_conditions:
+            return self._study.ask(self._distributions)
+        drawn = self._study.ask()
+        values: dict[str, Scalar] = {}
+        for name in self.space.parents_first:
+            if self.space.is_active(name, values):
+                values[name] = suggest(drawn, name, self._distributions[name])
+        return drawn
+
+    def _control_is_due(self) -> bool:
+        """Tell whether the next trial is the control's; what waits in the queue comes first."""
+        waiting = (TrialState.WAITING,)
+        if not self.space.control or self._study.get_trials(deepcopy=False, states=waiting):
+            return False
+        controls = sum(
+            trial.user_attrs.get("arm") == "control"
+            and trial.user_attrs.get("ending") != "infeasible"
+            for trial in self._trials()
+        )
+        return bool(controls + 1 <= self.space.control * (self.begun + 1))
 
     def _postponed_trial(self) -> Trial | None:
         """Hand out a postponed trial if nothing runs beside it."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tunecnn.confirmation import assess
+from tunecnn.control import Control, control_of
 from tunecnn.facts import RunFacts, run_facts
 from tunecnn.parameters import Constant, Part, describe
 from tunecnn.review import IsolationLine, Rung, isolation, near_bounds, repeats, rungs
@@ -80,6 +81,7 @@ class Summary(RunFacts):
         isolation: the best for each value of each scientific parameter.
         near_bounds: searched parameters whose best value is at the end of its range, and how.
         rungs: how well early epochs foretold the end.
+        control: the search beside random search; None without one.
         repeats: trials that drew the values of an earlier one.
         complete: number of trials trained to the end: what all of this rests on.
         trained: number of trials that were trained at all, to the end or not.
@@ -97,6 +99,7 @@ class Summary(RunFacts):
     isolation: tuple[IsolationLine, ...]
     near_bounds: dict[str, str]
     rungs: tuple[Rung, ...]
+    control: Control | None
     repeats: int
     complete: int
     trained: int
@@ -143,6 +146,7 @@ def summarize(run: Run) -> Summary:
         isolation=isolation(run),
         near_bounds=near_bounds(run),
         rungs=rungs(run),
+        control=control_of(run),
         repeats=repeats(run),
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
@@ -251,6 +255,7 @@ def _search(run: Run) -> dict[str, str]:
         "epochs of a full trial": str(space.epochs),
         "sampler": _in_words(space.sampler),
         "pruner": _in_words(space.pruner),
+        "control": f"{space.control:.0%} of the trials at random" if space.control else "none",
         "constraints": "; ".join(map(str, space.constraints)) or "none",
         "seed": str(space.seed),
         "budget": _budget(run),

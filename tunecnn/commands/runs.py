@@ -62,6 +62,10 @@ def search(
     until: Annotated[
         float | None, typer.Option(help="Begin no trial once one has this accuracy, as 0.8.")
     ] = None,
+    control: Annotated[
+        float | None,
+        typer.Option(help="Draw this share of the trials at random, as 0.25, to compare with."),
+    ] = None,
     start_from: Annotated[
         Path | None,
         typer.Option("--from", help="Begin with the best trials of this earlier run."),
@@ -106,6 +110,7 @@ def search(
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
     overrides: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
+    overrides["control"] = control
     overrides["trials"] = None if is_more else count
     changed = {key: value for key, value in overrides.items() if value is not None}
     if resume is not None:
