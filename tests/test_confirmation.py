@@ -12,13 +12,14 @@ from tests.conftest import INFO, SPACE, metrics
 from tests.test_search import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.candidates import candidates_of, confirmation_space, job_of
+from tunecnn.confirm import confirm
 from tunecnn.confirmation import Paired, assess
 from tunecnn.errors import InputError
 from tunecnn.frames import to_parquet
 from tunecnn.metrics import Outcome
 from tunecnn.render import summary_of, write_summary
 from tunecnn.runs import Run, RunFolder
-from tunecnn.search import SearchOptions, Where, confirm
+from tunecnn.search import SearchOptions, Where
 from tunecnn.study import Study
 
 

@@ -11,7 +11,8 @@ import typer
 from tunecnn.commands.lists import data_app, spaces_app
 from tunecnn.commands.options import INTERRUPTED
 from tunecnn.commands.plan import plan
-from tunecnn.commands.runs import confirm, reproduce, search, summarize
+from tunecnn.commands.repeat import confirm, reproduce
+from tunecnn.commands.search import search, summarize
 from tunecnn.commands.train import train
 from tunecnn.errors import InputError, TunecnnError
 

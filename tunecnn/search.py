@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import platform
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +25,7 @@ from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.records import TrialRecord
 from tunecnn.reproduction import check_images
-from tunecnn.runs import SEARCH, Run, RunFolder, load_run, now, versions, wall_seconds
+from tunecnn.runs import SEARCH, RunFolder, load_run, now, versions, wall_seconds
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
@@ -188,77 +186,6 @@ def resume(
             )
     with _engine(options) as engine:
         return _session(folder, space, dataset, engine, listening, options.trial_timeout)
-
-
-def confirm(
-    path: Path,
-    top: int,
-    seeds: int,
-    configs: Mapping[str, TrialConfig],
-    options: SearchOptions,
-    listening: Listening,
-) -> SearchResult:
-    """Train what a search found again, with new seeds, and test it.
-
-    It is a run inside the search's folder; if one of the same name is there already, that one is
-    carried on with. When it has ended, its looks at the test images stand in the search's
-    `run.json` too, and the search's summary says what it found.
-
-    Args:
-        path: folder of the search.
-        top: how many of its best trials.
-        seeds: how many new seeds for each.
-        configs: other configurations, by name.
-        options: where to run; its folder and name are not used.
-        listening: opens what shows the user how it goes.
-
-    Raises:
-        InputError: if there is nothing to confirm, or something given cannot be used.
-        RunError: if the run could not go on; it can be resumed.
-    """
-    from tunecnn.candidates import candidates_of, confirmation_space, job_of
-    from tunecnn.render import write_summary
-
-    run = load_run(path)
-    if run.job["kind"] != "search":
-        raise InputError(f"{path} is a {run.job['kind']}; only a search can be confirmed")
-    name = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
-    inner = run.path / "confirmations" / name
-    if (inner / "run.json").is_file():
-        result = resume(inner, options, listening)
-    else:
-        candidates = candidates_of(run, top, configs)
-        text = confirmation_space(run, candidates, seeds)
-        data_dir = run.info["data_dir"]
-        result = search(
-            SearchSpace.from_text(text, "confirmation"),
-            text,
-            {},
-            dataclasses.replace(
-                options,
-                data_dir=options.data_dir or (Path(data_dir) if data_dir else None),
-                runs_dir=inner.parent,
-                name=name,
-            ),
-            listening,
-            job_of(run, candidates),
-        )
-    _copy_looks(RunFolder.open(path), name, load_run(inner))
-    write_summary(load_run(path))
-    return result
-
-
-def _copy_looks(folder: RunFolder, name: str, inner: Run) -> None:
-    """Write the looks at the test images of a confirmation into the search's own run.json."""
-    with folder.lock():
-        info = folder.read_info()
-        others = [look for look in info["test_looks"] if look.get("confirmation") != name]
-        looks = [{**look, "confirmation": name} for look in inner.info["test_looks"]]
-        folder.write_info({**info, "test_looks": others + looks})
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.]+", "_", Path(name).stem)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,95 @@
+"""What the commands that train many networks share: options, the display, the result."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from tunecnn.commands.options import INTERRUPTED
+from tunecnn.errors import InputError
+
+if TYPE_CHECKING:
+    from tunecnn.render import AnySummary
+    from tunecnn.search import SearchOptions, SearchResult
+
+
+def search_options(
+    data_dir: Path | None,
+    runs_dir: Path,
+    name: str | None,
+    address: str | None,
+    cpus_per_trial: float | None,
+    gpus_per_trial: float | None,
+    checkpoint_seconds: float,
+    max_failures: int,
+    trial_timeout: float | None,
+    *,
+    local: bool,
+) -> SearchOptions:
+    """Put the options of a command together, and refuse those that exclude each other."""
+    from tunecnn.search import SearchOptions, Where
+
+    if local and (address or gpus_per_trial):
+        raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
+    where = Where(local, address, cpus_per_trial, gpus_per_trial)
+    return SearchOptions(
+        data_dir, runs_dir, name, where, checkpoint_seconds, max_failures, trial_timeout
+    )
+
+
+def refuse_beside_resume(**options: object) -> None:
+    """Refuse options that a run keeps from its beginning; None is an option not given."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(
+            f"a resumed run keeps what it was begun with; leave out {', '.join(given)}"
+        )
+
+
+def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
+    """Return what opens the display of a run."""
+
+    def open_progress(study: Any, folder: Path) -> Any:
+        from tunecnn.progress import Progress
+
+        console = Console()
+        return Progress(study, folder, console, json_lines=json_lines, quiet=quiet).shown()
+
+    return open_progress
+
+
+def end(result: SearchResult, *, quiet: bool, json_lines: bool) -> None:
+    """Print how a run ended; one that was interrupted has an exit status of its own."""
+    print_result(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
+    if result.ending == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+def print_result(
+    folder: Path, ending: str, summary: AnySummary, *, quiet: bool, json_lines: bool
+) -> None:
+    """Print what a run says, and where the whole of it is."""
+    from tunecnn.summary import Summary
+
+    path = folder / "summary.md"
+    if json_lines:
+        print(json.dumps({"event": ending, "run": str(folder), **summary.to_json(),
+                          "summary": str(path)}))  # fmt: skip
+        return
+    if quiet:
+        print(path)
+        return
+    console = Console()
+    console.print()
+    console.print(summary.verdict, highlight=False)
+    if isinstance(summary, Summary) and summary.command:
+        console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
+    if ending == "interrupted":
+        text = f"interrupted; carry on with: tunecnn search --resume {shlex.quote(str(folder))}"
+        console.print(text, highlight=False, soft_wrap=True)
+    console.print(f"summary: {path}", highlight=False, soft_wrap=True)
