@@ -87,6 +87,25 @@ def test_the_command_for_the_winner_trains_it_to_the_same_figures(space_file, tm
     assert (done["val_accuracy"], done["val_loss"]) == (best["val_accuracy"], best["val_loss"])
 
 
+def test_a_search_planned_begins_from_an_earlier_one_and_is_confirmed(
+    space_file, tmp_path, capsys
+):
+    runs = str(tmp_path / "runs")
+    words = ("search", "--space", space_file, "--local", "--runs-dir", runs)
+    assert main(*words, "--plan") == 0
+    assert "epochs: 6 if no trial is stopped early" in capsys.readouterr().out
+    assert not Path(runs).exists()
+    assert main(*words, "--name", "old", "--confirm", "1x2") == 0
+    out = capsys.readouterr().out
+    assert "confirmations/top1-seeds2/summary.md" in out
+    assert len(load_run(f"{runs}/old").info["test_looks"]) >= 2
+    assert main(*words, "--name", "new", "--from", f"{runs}/old", "--quiet") == 0
+    assert "from old: the best 1 of 3 trials" in capsys.readouterr().err
+    best = {"width": load_run(f"{runs}/old").best["param.width"]}
+    points = load_run(f"{runs}/new").space.start_points()
+    assert points == [{"width": 0.2}, *([best] if best != {"width": 0.2} else [])]
+
+
 def test_a_finished_search_can_be_given_more_trials(space_file, tmp_path, capsys):
     run = ["--runs-dir", str(tmp_path), "--name", "r"]
     assert main("search", "--space", space_file, "--local", "--quiet", *run) == 0
@@ -154,6 +173,9 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--space", "smoke", "--trials", "0"], "--trials must be a whole number of 1 or"),
         (["search", "--space", "smoke", "--trials", "ten"], "or +N, not 'ten'"),
         (["search", "--space", "smoke", "--trials", "+5"], "adds to a run that there is: give --res"),
+        (["search", "--space", "smoke", "--confirm", "3"], "must be TOPxSEEDS, such as 3x5, not '3'"),
+        (["search", "--space", "smoke", "--control", "0.5"], "control: random trials are a control"),
+        (["search", "--space", "smoke", "--from", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--space", "smoke", "--dataset", "cifar"], "did you mean 'cifar10'"),
         (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--resume", "nowhere", "--trials", "3"], "leave out --trials"),
