@@ -222,14 +222,14 @@ def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path, monkeypa
     recorder = recorder_of(study, tmp_path, trial_timeout=60)
     number = recorder.next_trial().number
     now = 59.0
-    assert not recorder.give_up_overdue(number)
+    assert not recorder.give_up_overdue()
     assert recorder.report(number, report(0.5, ended=False))
     now = 61.0
     assert not recorder.report(number, Report((metrics(2, 0.6),), None, "desk", "cpu"))
     record = study.record(number)
     assert (record.state, record.ending) == ("FAIL", "timeout")
     assert record.reason == "not at its end after 60 s (--trial-timeout)"
-    assert not recorder.give_up_overdue(number)  # it has ended
+    assert not recorder.give_up_overdue()  # it has ended
 
 
 def test_a_postponed_trial_is_still_alone_after_a_resume(one_epoch, tmp_path):
@@ -291,7 +291,7 @@ FAILED = Report((), Outcome("error", reason="ValueError in x.py:1: bad"), "desk"
 def hang(recorder: Recorder, number: int) -> None:
     later = time.monotonic() + 61
     with mock.patch("tunecnn.recorder.time.monotonic", return_value=later):
-        assert recorder.give_up_overdue(number)
+        assert recorder.give_up_overdue() == [number]
 
 
 @pytest.mark.parametrize("what", OUTCOMES)

@@ -27,6 +27,7 @@ from ray.tune import (
     TuneConfig,
     Tuner,
 )
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -246,12 +247,13 @@ class _Housekeeping(_NotSaved, Callback):
         result.pop("report", None)  # it may hold weights, and Tune keeps the last result
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        for trial in trials:
+        if overdue := self._recorder.give_up_overdue():
             # One that hangs never reports; with its actor gone, Tune gives its place away.
-            actor = trial.temporary_state.ray_actor
-            number = trial.config["trial"]["number"]
-            if actor is not None and self._recorder.give_up_overdue(number):
-                ray.kill(actor)
+            for trial in trials:
+                actor = trial.temporary_state.ray_actor
+                is_running = trial.status == TuneTrial.RUNNING and actor is not None
+                if is_running and trial.config["trial"]["number"] in overdue:
+                    ray.kill(actor)
         self._recorder.tick()
 
 

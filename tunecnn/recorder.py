@@ -121,16 +121,17 @@ class Recorder:
 
         self._guard(retry_or_fail)
 
-    def give_up_overdue(self, number: int) -> bool:
-        """End a trial that has been under way for too long; return whether it was."""
+    def give_up_overdue(self) -> list[int]:
+        """End the trials that have been under way for too long, and return their numbers."""
         limit = self._trial_timeout
-        if limit is None or number not in self.running:
-            return False
-        if time.monotonic() - self._began[number] <= limit:
-            return False
-        reason = f"not at its end after {limit:g} s (--trial-timeout)"
-        self._guard(lambda: self._finish(number, Outcome("timeout", reason=reason)))
-        return True
+        if limit is None:
+            return []
+        began_before = time.monotonic() - limit
+        overdue = [number for number in self.running if self._began[number] < began_before]
+        outcome = Outcome("timeout", reason=f"not at its end after {limit:g} s (--trial-timeout)")
+        for number in overdue:
+            self._guard(lambda number=number: self._finish(number, outcome))  # type: ignore[misc]
+        return overdue
 
     def tick(self) -> None:
         """Say that time passes."""
@@ -165,7 +166,7 @@ class Recorder:
             self._finish(number, report.outcome)
         elif report.checkpoint is not None:  # after the epochs that led to it
             self._checkpoints.write(number, report.checkpoint)
-        return report.outcome is None and not self.give_up_overdue(number)
+        return report.outcome is None and number not in self.give_up_overdue()
 
     def _put_back(self, number: int, reason: str) -> None:
         self._study.requeue(number)
