@@ -122,15 +122,12 @@ class Recorder:
         self._guard(retry_or_fail)
 
     def give_up_overdue(self) -> list[int]:
-        """End the trials that have been under way for too long, and return their numbers."""
-        limit = self._trial_timeout
-        if limit is None:
-            return []
-        began_before = time.monotonic() - limit
-        overdue = [number for number in self.running if self._began[number] < began_before]
-        outcome = Outcome("timeout", reason=f"not at its end after {limit:g} s (--trial-timeout)")
-        for number in overdue:
-            self._guard(lambda number=number: self._finish(number, outcome))  # type: ignore[misc]
+        """End the trials that have been under way for too long, and return their numbers.
+
+        Whoever runs them has to stop them: one that hangs does not ask whether to go on.
+        """
+        overdue = [number for number in self.running if self._is_overdue(number)]
+        self._guard(lambda: [self._give_up(number) for number in overdue])
         return overdue
 
     def tick(self) -> None:
@@ -166,7 +163,18 @@ class Recorder:
             self._finish(number, report.outcome)
         elif report.checkpoint is not None:  # after the epochs that led to it
             self._checkpoints.write(number, report.checkpoint)
-        return report.outcome is None and number not in self.give_up_overdue()
+        if report.outcome is None and self._is_overdue(number):
+            self._give_up(number)
+            return False
+        return report.outcome is None
+
+    def _is_overdue(self, number: int) -> bool:
+        limit = self._trial_timeout
+        return limit is not None and time.monotonic() - self._began[number] > limit
+
+    def _give_up(self, number: int) -> None:
+        reason = f"not at its end after {self._trial_timeout:g} s (--trial-timeout)"
+        self._finish(number, Outcome("timeout", reason=reason))
 
     def _put_back(self, number: int, reason: str) -> None:
         self._study.requeue(number)
