@@ -221,10 +221,14 @@ def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path, monkeypa
     study = nine_epochs()
     recorder = recorder_of(study, tmp_path, trial_timeout=60)
     number = recorder.next_trial().number
-    now = 59.0
+    assert not recorder.give_up_overdue()
+    now = 1000.0  # so long it waited for a place
+    assert not recorder.give_up_overdue()
+    recorder.started(number)
+    now = 1059.0
     assert not recorder.give_up_overdue()
     assert recorder.report(number, report(0.5, ended=False))
-    now = 61.0
+    now = 1061.0
     assert not recorder.report(number, Report((metrics(2, 0.6),), None, "desk", "cpu"))
     record = study.record(number)
     assert (record.state, record.ending) == ("FAIL", "timeout")
@@ -289,6 +293,7 @@ FAILED = Report((), Outcome("error", reason="ValueError in x.py:1: bad"), "desk"
 
 
 def hang(recorder: Recorder, number: int) -> None:
+    recorder.started(number)
     later = time.monotonic() + 61
     with mock.patch("tunecnn.recorder.time.monotonic", return_value=later):
         assert recorder.give_up_overdue() == [number]

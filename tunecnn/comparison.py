@@ -211,7 +211,7 @@ def compare(run: Run) -> Comparison:
 
 
 def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) -> ModelLine:
-    trials = run.trials[run.trials["param.architecture"] == name]
+    trials = run.trials[run.trials["architecture"] == name]
     complete = trials[trials["state"] == "COMPLETE"]
     looks = run.looks[run.looks["trial"].isin(complete["trial"])]
     ours = run.epochs[run.epochs["trial"].isin(complete["trial"])]

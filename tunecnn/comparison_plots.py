@@ -32,7 +32,7 @@ def confusion(run: Run) -> Figure:
     names = run.info["dataset"]["classes"]
     panels = _panels(run, height=4.2)
     for axes, architecture in panels:
-        tested = run.trials.loc[run.trials["param.architecture"] == architecture, "trial"]
+        tested = run.trials.loc[run.trials["architecture"] == architecture, "trial"]
         predictions = run.predictions[run.predictions["trial"].isin(tested)]
         if predictions.empty:
             _nothing_yet(axes, "not tested yet")
@@ -113,7 +113,7 @@ def _curves(run: Run, what: str) -> Figure:
 
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:
     """Return the epochs of the complete trials, as the tables do, or else of those under way."""
-    trials = run.trials[run.trials["param.architecture"] == architecture]
+    trials = run.trials[run.trials["architecture"] == architecture]
     complete = trials[trials["state"] == "COMPLETE"]
     under_way = trials[trials["state"].isin(["RUNNING", "WAITING"])]
     chosen = under_way if complete.empty else complete

@@ -246,6 +246,9 @@ class _Housekeeping(_NotSaved, Callback):
     ) -> None:
         result.pop("report", None)  # it may hold weights, and Tune keeps the last result
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._recorder.started(trial.config["trial"]["number"])
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if overdue := self._recorder.give_up_overdue():
             # One that hangs never reports; with its actor gone, Tune gives its place away.

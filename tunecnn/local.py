@@ -52,6 +52,7 @@ class LocalEngine:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = to_device(data, device)
         while (trial := recorder.next_trial()) is not None:
+            recorder.started(trial.number)
             run = TrialRun(trial.config, on_device, trial.checkpoint, self.checkpoint_seconds)
             while recorder.report(trial.number, run.advance(0.0)):
                 recorder.tick()

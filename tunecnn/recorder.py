@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -76,7 +77,7 @@ class Recorder:
         self._keep_weights = keep_weights
         self.used_up = ""
         self._trial_timeout = trial_timeout
-        self._began: dict[int, float] = {}
+        self._started: dict[int, float] = {}
         self._placed: set[int] = set()
         self._kept = {number for number in _kept_numbers(weights_dir)
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
@@ -93,9 +94,12 @@ class Recorder:
         """Return the next trial to train, or None if there is none or the study has failed."""
         trial = self._guard(self._next_trial)
         if trial is not None:
-            self._began[trial.number] = time.monotonic()
             self._listener.began(trial)
         return trial
+
+    def started(self, number: int) -> None:
+        """Take note that a worker has begun with a trial: its time runs from here."""
+        self._started[number] = time.monotonic()
 
     def report(self, number: int, report: Report) -> bool:
         """Take in what a worker says of a trial; return whether the trial is to go on."""
@@ -127,7 +131,8 @@ class Recorder:
         Whoever runs them has to stop them: one that hangs does not ask whether to go on.
         """
         overdue = [number for number in self.running if self._is_overdue(number)]
-        self._guard(lambda: [self._give_up(number) for number in overdue])
+        for number in overdue:
+            self._guard(partial(self._give_up, number))
         return overdue
 
     def tick(self) -> None:
@@ -169,8 +174,9 @@ class Recorder:
         return report.outcome is None
 
     def _is_overdue(self, number: int) -> bool:
-        limit = self._trial_timeout
-        return limit is not None and time.monotonic() - self._began[number] > limit
+        if self._trial_timeout is None or number not in self._started:
+            return False
+        return time.monotonic() - self._started[number] > self._trial_timeout
 
     def _give_up(self, number: int) -> None:
         reason = f"not at its end after {self._trial_timeout:g} s (--trial-timeout)"
@@ -178,12 +184,14 @@ class Recorder:
 
     def _put_back(self, number: int, reason: str) -> None:
         self._study.requeue(number)
+        self._started.pop(number, None)
         self._placed.discard(number)
         self._listener.interrupted(number, reason)
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         if outcome.ending == "out_of_memory" and self._study.postpone(number):
             self._placed.discard(number)
+            self._started.pop(number, None)
             self._listener.interrupted(number, f"alone, at the end, after: {outcome.reason}")
             return
         # Weights first: a trial that is told complete is not trained again.

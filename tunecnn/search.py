@@ -64,8 +64,7 @@ class SearchOptions:
         checkpoint_seconds: time between two checkpoints of a trial; less is lost in a crash, and
             more is written.
         max_failures: how often the worker of a trial may die before the trial is given up.
-        trial_timeout: seconds after which a trial is given up, its worker's start included; None
-            for no limit.
+        trial_timeout: seconds after which a trial is given up; None for no limit.
     """
 
     data_dir: Path | None = None

@@ -38,9 +38,7 @@ CheckpointSeconds = Annotated[
 MaxFailures = Annotated[int, typer.Option(help="How often the worker of a trial may die.", min=0)]
 TrialTimeout = Annotated[
     float | None,
-    typer.Option(
-        help="Give a trial up after so many seconds, its worker's start included.", min=1.0
-    ),
+    typer.Option(help="Give a trial up after so many seconds.", min=1.0),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
