@@ -16,7 +16,7 @@ from tunecnn.summary import summarize
 SPACE = """
 dataset: digits
 epochs: 2
-trials: 40
+trials: 24
 parameters:
   width: {float: [0.1, 2.0]}
 start: [report]
@@ -32,7 +32,7 @@ def run_of(tmp_path, accuracy: Callable[[float], float]) -> Run:
         for epoch in (1, 2):
             study.report(trial.number, metrics(epoch, accuracy(trial.config.width)))
         study.finish(trial.number, Outcome("complete", kept_epoch=2))
-        if trial.number == 20:  # killed and resumed
+        if trial.number == 12:  # killed and resumed
             study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
     return load_run(folder.path)
 
@@ -40,11 +40,11 @@ def run_of(tmp_path, accuracy: Callable[[float], float]) -> Run:
 def test_a_share_of_the_trials_is_drawn_at_random(tmp_path):
     run = run_of(tmp_path, lambda width: 1 - abs(width - 1.3))
     control = run.trials[run.trials["arm"] == "control"]
-    assert len(control) == 10
+    assert len(control) == 6
     assert list(control["trial"].diff().dropna().unique()) == [4]
     assert run.trials["arm"][0] == "search"  # the start point
     near = (run.trials["param.width"] - 1.3).abs()
-    learned = run.trials["trial"] > 20
+    learned = run.trials["trial"] > 12
     assert near[learned & (run.trials["arm"] == "search")].median() < 0.2
     assert near[control.index].median() > 0.2
 
@@ -52,10 +52,10 @@ def test_a_share_of_the_trials_is_drawn_at_random(tmp_path):
 def test_a_search_that_learns_is_ahead_of_its_control_at_equal_cost(tmp_path):
     run = run_of(tmp_path, lambda width: 0.5 + 0.49 * (width > 1.9))
     found = control_of(run)
-    assert (found.search.trials, found.control.trials) == (30, 10)
-    assert found.control.device_seconds == pytest.approx(30.0)
+    assert (found.search.trials, found.control.trials) == (18, 6)
+    assert found.control.device_seconds == pytest.approx(18.0)
     count, mean, (low, high) = found.expected[-1]
-    assert count == 10
+    assert count == 6
     assert low <= mean <= high <= run.trials["val_accuracy"].max()
     text = render_markdown(summarize(run), {})
     assert found.verdict in text

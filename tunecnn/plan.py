@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
@@ -256,14 +257,15 @@ def _image_seconds(config: TrialConfig, data: TrialData, threads: int) -> float:
     none = Images(data.validation.pixels[:1], data.validation.labels[:1])
     part = TrialData.measure(data.name, data.classes, few, none)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    training = Training(config, part, device)
+    endless = dataclasses.replace(config, epochs=10**6, patience=None)
+    training = Training(endless, part, device)
     training.run_epoch()  # the first one warms up
     began = time.perf_counter()
     rounds = 0
-    while not training.finished and time.perf_counter() - began < 1.0:
+    while not rounds or time.perf_counter() - began < 1.0:
         training.run_epoch()
         rounds += 1
-    return (time.perf_counter() - began) / max(rounds, 1) / count
+    return (time.perf_counter() - began) / rounds / count
 
 
 def _in_words(values: Mapping[str, Scalar]) -> str:
