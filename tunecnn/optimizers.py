@@ -46,10 +46,7 @@ class KerasRMSprop(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Change the weights once, by their gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss_of(closure)
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             gradients = [weight.grad for weight in weights]
@@ -117,10 +114,7 @@ class MuonWithAdamW(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Change the weights once, by their gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss_of(closure)
         for matrix, weight in zip(self._matrices, self._convs, strict=True):
             matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
         # One state and one set of learning rates for both, so that this is one optimizer to a
@@ -142,6 +136,14 @@ class MuonWithAdamW(Optimizer):
                 weight.grad = None
             elif weight.grad is not None:
                 weight.grad.zero_()
+
+
+def _loss_of(closure: Callable[[], float] | None) -> float | None:
+    """Do what torch asks of each `step`: call the closure, with gradients, if there is one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def _as_matrix(weight: Tensor) -> Tensor:

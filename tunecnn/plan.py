@@ -16,7 +16,7 @@ from tunecnn.errors import InputError
 from tunecnn.images import Images, TrialData
 from tunecnn.parameters import ChoiceParameter, Parameter
 from tunecnn.space import SearchSpace
-from tunecnn.strategy import Grid, Halving, NoPruner, Tpe
+from tunecnn.strategy import Grid, Halving, NoPruner, Tpe, rungs
 
 _MOST_CORNERS = 512
 _SAMPLE = 200
@@ -129,11 +129,11 @@ def expected_epochs(space: SearchSpace, repeats: int = 50) -> float | None:
     it is every epoch. Other pruners depend on the curves, so there is no forecast.
     """
     if isinstance(space.pruner, Halving):
-        rungs, factor = _rungs(space), space.pruner.factor
+        factor = space.pruner.factor
         draw = random.Random(0)
         total = 0
         for _ in range(repeats):
-            seen: dict[int, list[float]] = {rung: [] for rung in rungs}
+            seen: dict[int, list[float]] = {rung: [] for rung in _rungs(space)}
             for _ in range(space.trials):
                 total += _epochs_of_one(draw.random(), seen, factor, space.epochs)
         return total / repeats
@@ -155,11 +155,7 @@ def _epochs_of_one(value: float, seen: dict[int, list[float]], factor: int, epoc
 def _rungs(space: SearchSpace) -> list[int]:
     if not isinstance(space.pruner, Halving):
         return []
-    rungs, rung = [], space.pruner.min_epochs
-    while rung < space.epochs:
-        rungs.append(rung)
-        rung *= space.pruner.factor
-    return rungs
+    return rungs(space.pruner, space.epochs)
 
 
 def _corners(space: SearchSpace) -> Iterable[dict[str, Scalar]]:

@@ -83,13 +83,10 @@ def parameters(run: Run) -> Figure:
         figure, axes = _figure("No parameter was searched")
         axes.set_axis_off()
         return figure
-    columns = min(3, len(searched))
-    rows = math.ceil(len(searched) / columns)
-    figure = Figure(figsize=(3.5 * columns, 2.9 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure, panels = _panels(len(searched), 3, (3.5, 2.9), sharey=True)
     report = run.space.report_point()
     complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
-    for i, (axes, name) in enumerate(zip(grid.flat, searched, strict=False)):
+    for i, (axes, name) in enumerate(zip(panels, searched, strict=True)):
         parameter = searched[name]
         column = f"param.{name}"
         # A parameter with a condition does not exist in every trial.
@@ -115,9 +112,7 @@ def parameters(run: Run) -> Figure:
             )
             axes.axvline(float(at), color=REPORT, linestyle=":", linewidth=1)
         axes.set_xlabel(name)
-        _finish(axes, legend=False, label=i % columns == 0)
-    for axes in list(grid.flat)[len(searched) :]:
-        axes.set_axis_off()
+        _finish(axes, legend=False, label=i % 3 == 0)
     figure.suptitle(
         "Accuracy against each searched parameter\n"
         "filled: trained to the end; hollow: stopped early (at the edge: below it); "
@@ -155,15 +150,9 @@ def isolation(run: Run) -> Figure:
         figure, axes = _figure("No scientific parameter has a complete trial")
         axes.set_axis_off()
         return figure
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(3.5 * columns, 2.9 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for i, axes in enumerate(grid.flat):
-        if i >= len(names):
-            axes.set_axis_off()
-            continue
-        there = [line for line in lines if line.parameter == names[i]]
+    figure, panels = _panels(len(names), 3, (3.5, 2.9), sharey=True)
+    for i, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        there = [line for line in lines if line.parameter == name]
         axes.plot(
             [line.value for line in there], [line.val_accuracy for line in there],
             marker="o", color=COMPLETE, linewidth=1,
@@ -175,8 +164,8 @@ def isolation(run: Run) -> Figure:
             )  # fmt: skip
         axes.tick_params(axis="x", labelrotation=30)
         axes.margins(y=0.2)
-        axes.set_xlabel(names[i])
-        _finish(axes, legend=False, label=i % columns == 0)
+        axes.set_xlabel(name)
+        _finish(axes, legend=False, label=i % 3 == 0)
     figure.suptitle(
         "Best complete trial for each value, whatever the others were\n"
         "numbers: how many complete trials had it (the best of more is better by luck)",
@@ -191,18 +180,12 @@ def interaction(run: Run) -> Figure:
     if crossed is None:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
-    columns = min(2, len(dropouts))
-    rows = math.ceil(len(dropouts) / columns)
-    figure = Figure(figsize=(4.6 * columns, 3.1 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
+    figure, panels = _panels(len(dropouts), 2, (4.6, 3.1), sharey=False)
     accuracies = run.ranked["val_accuracy"]
     low, high = (accuracies.min(), accuracies.max()) if len(accuracies) else (0.0, 1.0)
     image = None
-    for i, axes in enumerate(grid.flat):
-        if i >= len(dropouts):
-            axes.set_axis_off()
-            continue
-        best, count = review.best_by(run, width, dropouts[i])
+    for axes, dropout in zip(panels, dropouts, strict=True):
+        best, count = review.best_by(run, width, dropout)
         values = best.to_numpy()
         image = axes.imshow(best, vmin=low, vmax=high, cmap="viridis", aspect="auto")
         for row, column in np.ndindex(values.shape):
@@ -214,10 +197,10 @@ def interaction(run: Run) -> Figure:
             )  # fmt: skip
         axes.set_xticks(range(best.shape[1]), best.columns, rotation=30, fontsize=8)
         axes.set_yticks(range(best.shape[0]), best.index, fontsize=8)
-        axes.set_xlabel(dropouts[i])
+        axes.set_xlabel(dropout)
         axes.set_ylabel(width)
     if image is not None:
-        bar = figure.colorbar(image, ax=list(grid.flat), label="best validation accuracy")
+        bar = figure.colorbar(image, ax=panels, label="best validation accuracy")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     figure.suptitle(
         "Width and dropout together: best complete trial (colour) and how many (numbers)",
@@ -271,6 +254,19 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.set_title(title, fontsize=11)
     return figure, axes
+
+
+def _panels(
+    count: int, most: int, size: tuple[float, float], *, sharey: bool
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of some panels, at most so many in a row; `size` is that of one, in inches."""
+    columns = min(most, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    grid = list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

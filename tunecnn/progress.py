@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tunecnn.config import Scalar
 from tunecnn.facts import seconds_in_words
 from tunecnn.metrics import EpochMetrics
+from tunecnn.parameters import in_short
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, Trial
 
@@ -125,7 +125,7 @@ class Progress:
         if self._best is not None and self._best[1] == -record.number:
             line.append("  best so far", "bold")
         for name, value in record.values.items():
-            line.append(f"  {name}={_short(value)}")
+            line.append(f"  {name}={in_short(value)}")
         if record.ending not in _MARKS:
             line.append(f"  {record.reason}", "red")
         return line
@@ -159,7 +159,3 @@ def _json_line(record: TrialRecord) -> str:
         "values": dict(record.values),
     }
     return json.dumps(facts)
-
-
-def _short(value: Scalar) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -19,6 +19,7 @@ from tunecnn.confirmation import Confirmation, assess
 from tunecnn.facts import seconds_in_words
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
+from tunecnn.parameters import in_short
 from tunecnn.runs import Run
 from tunecnn.space_file import to_yaml
 from tunecnn.summary import Summary, config_path, summarize
@@ -114,9 +115,7 @@ def _environment() -> Environment:
 
 
 def _value(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else in_short(value)
 
 
 def _figure(value: float | None, form: str) -> str:

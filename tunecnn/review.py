@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tunecnn.config import Scalar
-from tunecnn.parameters import ChoiceParameter, Parameter
+from tunecnn.parameters import ChoiceParameter, Parameter, in_short
 from tunecnn.runs import Run
 from tunecnn.strategy import Halving, Hyperband
+from tunecnn.strategy import rungs as rungs_of
 
 _MOST_PLACES = 6
 _FEWEST_FOR_RANKS = 4
@@ -66,7 +67,7 @@ def places(parameter: Parameter) -> list[Place]:
         isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_PLACES
     ):
         return [
-            Place(_plain(value), lambda given, value=value: given == value)  # type: ignore[misc]
+            Place(in_short(value), lambda given, value=value: given == value)  # type: ignore[misc]
             for value in values
         ]
     assert not isinstance(parameter, ChoiceParameter)
@@ -131,9 +132,9 @@ def near_bounds(run: Run) -> dict[str, str]:
             continue
         at = (scale(value) - scale(low)) / (scale(high) - scale(low))
         if at <= share and not (name.startswith("dropout") and low == 0):
-            warnings[name] = f"{_plain(value)} is at the low end of {low:g} to {high:g}"
+            warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"
         elif at >= 1 - share:
-            warnings[name] = f"{_plain(value)} is at the high end of {low:g} to {high:g}"
+            warnings[name] = f"{in_short(value)} is at the high end of {low:g} to {high:g}"
     return warnings
 
 
@@ -194,13 +195,5 @@ def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFra
 def _rung_epochs(run: Run) -> list[int]:
     pruner, epochs = run.space.pruner, run.space.epochs
     if isinstance(pruner, Halving | Hyperband):
-        found, epoch = [], pruner.min_epochs
-        while epoch < epochs:
-            found.append(epoch)
-            epoch *= pruner.factor
-        return found
+        return rungs_of(pruner, epochs)
     return sorted({max(1, epochs // 4), max(1, epochs // 2)} - {epochs})
-
-
-def _plain(value: Scalar) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -132,6 +132,15 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
+def rungs(pruner: Halving | Hyperband, epochs: int) -> list[int]:
+    """Return the epochs, below that of a full trial, after which only the best go on."""
+    found, rung = [], pruner.min_epochs
+    while rung < epochs:
+        found.append(rung)
+        rung *= pruner.factor
+    return found
+
+
 class Constraint(Part):
     """A bound on something that follows from a configuration: `parameters <= 3_000_000`."""
 
