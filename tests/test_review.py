@@ -4,11 +4,14 @@ import pytest
 
 from tests.conftest import INFO, metrics
 from tunecnn import load_run
+from tunecnn.errors import InputError
 from tunecnn.metrics import Outcome
 from tunecnn.parameters import ChoiceParameter, FloatParameter, IntParameter
+from tunecnn.render import write_summary
 from tunecnn.review import best_by, isolation, near_bounds, places, repeats, rungs
 from tunecnn.runs import Run, RunFolder
 from tunecnn.study import Study
+from tunecnn.summary import summarize
 
 SPACE = """
 name: reviewed
@@ -25,12 +28,14 @@ pruner: none
 """
 
 
-def run_of(tmp_path, trials: list[tuple[float, float, float, list[float]]]) -> Run:
+def run_of(
+    tmp_path, trials: list[tuple[float, float, float, list[float]]], extra: str = ""
+) -> Run:
     """A run with trials of given width, dropout, learning rate and accuracies by epoch."""
     points = ", ".join(
         f"{{width: {w}, dropout.dense: {d}, learning_rate: {r}}}" for w, d, r, _ in trials
     )
-    text = SPACE.format(trials=len(trials), points=points)
+    text = SPACE.format(trials=len(trials), points=points) + extra
     folder = RunFolder.create(tmp_path / "reviewed", text, INFO)
     study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
     for *_, accuracies in trials:
@@ -67,6 +72,39 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
     best, count = best_by(run, "width", "dropout.dense")
     assert best.loc["0.5", "0.3 to 0.4"] == 0.6
     assert count.to_numpy().sum() == 3
+
+
+def test_the_front_has_what_no_other_trial_beats_in_both_objectives(tmp_path):
+    run = run_of(
+        tmp_path,
+        [
+            (1.0, 0.0, 1e-3, ends(0.6)),
+            (2.0, 0.0, 1e-3, ends(0.7)),
+            (0.5, 0.1, 1e-3, ends(0.5)),
+            (0.5, 0.2, 1e-3, ends(0.4)),  # as small, and worse
+            (0.5, 0.3, 1e-3, ends(0.5)),  # alike in both
+            (2.0, 0.3, 1e-3, ends(0.6)),  # as good as trial 0, and larger
+        ],
+        "objectives: [val_accuracy, parameters]\n",
+    )
+    assert list(run.front["trial"]) == [2, 0, 1]
+    assert run.front["parameters"].is_monotonic_increasing
+    summary = summarize(run)
+    assert [line.trial for line in summary.front] == [2, 0, 1]
+    write_summary(run)
+    text = (run.path / "summary.md").read_text()
+    assert "## The front" in text
+    assert "| 2 | " + f"{run.front['parameters'].iloc[0]:,}" in text
+    assert (run.path / "figures" / "front.png").is_file()
+    axes = run.plot_front().axes[0]
+    assert [len(points.get_offsets()) for points in axes.collections] == [6, 3]
+
+
+def test_a_search_with_one_objective_has_no_front(tmp_path):
+    run = run_of(tmp_path, [(1.0, 0.0, 1e-3, ends(0.6))])
+    assert run.front.empty
+    with pytest.raises(InputError, match="had one objective"):
+        run.plot_front()
 
 
 def test_a_best_value_at_the_end_of_its_range_is_warned_of(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.conftest import SPACE, metrics
@@ -295,6 +297,50 @@ def test_every_sampler_proposes_in_the_space_also_across_a_resume(name, open_stu
     assert len(set(values)) == 14
     assert all(0 <= value <= 0.5 for value in values)
     assert not [str(w.message) for w in recwarn.list if "xperimental" in str(w.message)]
+
+
+TWO_OBJECTIVES = """
+dataset: digits
+epochs: 2
+trials: 40
+objectives: [val_accuracy, parameters]
+parameters:
+  width: {float: [0.25, 2.0], step: 0.25}
+  dropout.dense: {float: [0.0, 0.5], step: 0.1}
+sampler:
+"""
+
+
+@pytest.mark.parametrize("sampler", ["{nsga2: {population: 8}}", "tpe", "gp", "random", "qmc"])
+def test_two_objectives_are_told_whatever_ends_a_trial(sampler, open_study, recwarn):
+    study = open_study(TWO_OBJECTIVES.replace("40", "14").rstrip() + f" {sampler}\n")
+    while (trial := study.next_trial()) is not None:
+        n = trial.number
+        assert study.report(n, metrics(1, 0.5)) is False
+        if n % 5 == 1:
+            study.finish(n, Outcome("out_of_memory", reason="no room"))
+        elif n % 5 == 3:
+            study.report(n, metrics(2, 0.1, math.nan))
+            study.finish(n, Outcome("diverged", reason="nan"))
+        else:
+            study.report(n, metrics(2, 0.5 + trial.config.width / 8), is_last=True)
+            study.finish(n, Outcome("complete", kept_epoch=2))
+    assert [record.state for record in study.records[:5]] == [
+        "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE"
+    ]  # fmt: skip
+    assert not [str(w.message) for w in recwarn.list if "xperimental" in str(w.message)]
+
+
+def test_nsga2_learns_which_setting_costs_nothing(open_study):
+    study = open_study(TWO_OBJECTIVES.rstrip() + " {nsga2: {population: 6}}\n")
+    dropouts = []
+    while (trial := study.next_trial()) is not None:
+        dropouts.append(trial.config.dropout_dense)
+        accuracy = 0.5 + trial.config.width / 8 - dropouts[-1] / 2
+        study.report(trial.number, metrics(1, accuracy))
+        study.report(trial.number, metrics(2, accuracy), is_last=True)
+        study.finish(trial.number, Outcome("complete", kept_epoch=2))
+    assert sum(dropouts[-10:]) < sum(dropouts[:10])
 
 
 def test_sobol_points_are_spread_evenly(open_study):

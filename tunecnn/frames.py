@@ -22,6 +22,7 @@ TRIAL_DTYPES = {
     "epochs": "int64",
     "seconds": "float64",
     "parameters": "Int64",
+    "macs": "Int64",
     "val_accuracy": "float64",
     "val_loss": "float64",
     "train_accuracy": "float64",
@@ -41,6 +42,7 @@ TRIAL_DTYPES = {
 one of a trial trained to its end, else the last one. `best_epoch` is the one of the highest
 validation accuracy, whose value flatters. `arm` is `control` for a trial
 drawn at random beside the search, else `search`. `seconds` are spent training and validating.
+`macs` are multiply-accumulates of one forward pass of one image.
 """
 
 EPOCH_DTYPES = {
@@ -118,6 +120,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "epochs": len(record.epochs),
         "seconds": sum(metrics.seconds for metrics in record.epochs),
         "parameters": record.parameters,
+        "macs": record.macs,
         "val_accuracy": figures.get("val_accuracy"),
         "val_loss": figures.get("val_loss"),
         "train_accuracy": figures.get("train_accuracy"),

@@ -26,6 +26,7 @@ from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
     GPSampler,
+    NSGAIISampler,
     QMCSampler,
     RandomSampler,
     TPESampler,
@@ -41,6 +42,7 @@ from tunecnn.strategy import (
     Halving,
     Hyperband,
     Median,
+    Nsga2,
     Patient,
     Percentile,
     Qmc,
@@ -95,6 +97,8 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
             return CmaEsSampler(
                 n_startup_trials=part.startup_trials, seed=seed, warn_independent_sampling=False
             )
+        if isinstance(part, Nsga2):
+            return NSGAIISampler(population_size=part.population, seed=seed)
         if isinstance(part, Qmc):
             return QMCSampler(
                 scramble=True,

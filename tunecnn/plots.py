@@ -98,10 +98,7 @@ def parameters(run: Run) -> Figure:
             axes.set_xticks(range(len(parameter.options)), list(map(str, parameter.options)))
             axes.set_xlim(-0.5, len(parameter.options) - 0.5)
         elif parameter.log:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _log_scale(axes)
         elif isinstance(parameter, IntParameter):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _scatter(axes, places, stopped_places, done, ended)
@@ -139,6 +136,43 @@ def importances(run: Run) -> Figure:
     axes.set_xlabel("share of the variance of validation accuracy; 95 % over resampled trials")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def front(run: Run) -> Figure:
+    """Draw the complete trials of a search with two objectives, and those that none beats.
+
+    Raises:
+        InputError: if the search had one objective.
+    """
+    if len(run.space.objectives) == 1:
+        raise InputError(f"{run.path} had one objective, so there is no front")
+    cost = run.space.objectives[1]
+    figure, axes = _figure("Accuracy against cost, and the trials that no other beats")
+    best = review.pareto_front(run)
+    axes.scatter(
+        run.ranked[cost], run.ranked["val_accuracy"], s=26, color=COMPLETE, alpha=0.6,
+        label=f"trained to the end ({len(run.ranked)})",
+    )  # fmt: skip
+    axes.step(best[cost], best["val_accuracy"], where="post", color=BEST, linewidth=1)
+    axes.scatter(
+        best[cost], best["val_accuracy"], s=40, color=BEST, zorder=3,
+        label=f"beaten by none ({len(best)})",
+    )  # fmt: skip
+    for _, row in best.iterrows():
+        axes.annotate(
+            str(row["trial"]), (row[cost], row["val_accuracy"]), xytext=(0, 6),
+            textcoords="offset points", ha="center", fontsize=8,
+        )  # fmt: skip
+    report = run.report_trial
+    if report is not None and report["state"] == "COMPLETE":
+        axes.scatter(
+            report[cost], report["val_accuracy"], s=110, facecolors="none", edgecolors=REPORT,
+            zorder=4, label="the report's design",
+        )  # fmt: skip
+    _log_scale(axes)
+    axes.set_xlabel({"macs": "multiplications of one image"}.get(cost, cost))
+    _finish(axes)
     return figure
 
 
@@ -231,6 +265,7 @@ def control(run: Run) -> Figure:
 def figures_of(run: Run) -> dict[str, Callable[[Run], Figure]]:
     """Return what draws a search's pictures by file name, but for those that do not apply."""
     applies = {
+        "front": len(run.space.objectives) > 1,
         "interaction": review.crossing(run) is not None and len(run.ranked),
         "control": control_of(run) is not None,
     }
@@ -241,6 +276,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
     "history": history,
     "curves": curves,
     "parameters": parameters,
+    "front": front,
     "isolation": isolation,
     "interaction": interaction,
     "control": control,
@@ -267,6 +303,13 @@ def _panels(
     for axes in grid[count:]:
         axes.set_axis_off()
     return figure, grid[:count]
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -40,6 +40,7 @@ class TrialRecord:
         values: the searched parameters, by dotted name; empty before the trial was drawn.
         config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
         parameters: trainable numbers in its network; None before the trial was drawn.
+        macs: multiply-accumulates of one forward pass of one image; None likewise.
         epochs: figures of each epoch, in order: those that its last attempt reported, and before
             them those that led to the checkpoint from which it went on.
         kept_epoch: the epoch whose weights a complete trial keeps.
@@ -59,6 +60,7 @@ class TrialRecord:
     values: Mapping[str, Scalar]
     config: Mapping[str, Scalar]
     parameters: int | None
+    macs: int | None
     epochs: Sequence[EpochMetrics]
     kept_epoch: int | None
     ending: str
@@ -126,7 +128,12 @@ def _fanova(trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]
 
     with quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
         study = optuna.create_study(direction="maximize")
-        study.add_trials(trials)
+        study.add_trials(
+            optuna.create_trial(
+                params=trial.params, distributions=trial.distributions, value=trial.values[0]
+            )
+            for trial in trials
+        )
         evaluator = FanovaImportanceEvaluator(seed=0)
         shares = get_param_importances(study, evaluator=evaluator, params=names)
         found = {name: float(share) for name, share in shares.items()}
@@ -166,6 +173,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         values=clean(trial.params),
         config=attrs.get("config", {}),
         parameters=attrs.get("parameters"),
+        macs=attrs.get("macs"),
         epochs=_epochs(attrs),
         kept_epoch=attrs.get("kept_epoch"),
         ending=attrs.get("ending", ""),

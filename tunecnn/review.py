@@ -165,6 +165,22 @@ def repeats(run: Run) -> int:
     return len(drawn) - len(set(drawn))
 
 
+def pareto_front(run: Run) -> pd.DataFrame:
+    """Return the rows of the complete trials that no other beats, the cheapest first.
+
+    A trial beats another if it is not worse in either objective and better in one. Of trials that
+    are alike in both, the first is kept. Empty for a search with one objective.
+    """
+    if len(run.space.objectives) == 1:
+        return run.ranked.iloc[:0]
+    accuracy, cost = run.space.objectives
+    cheapest_first = run.ranked.sort_values(
+        [cost, accuracy, "trial"], ascending=[True, False, True]
+    )
+    best_so_far = cheapest_first[accuracy].cummax().shift(fill_value=-1.0)
+    return cheapest_first[cheapest_first[accuracy] > best_so_far]
+
+
 def crossing(run: Run) -> tuple[str, list[str]] | None:
     """Return the searched width and the searched dropouts to draw against it, if there are any."""
     names = list(run.space.searched_settings)

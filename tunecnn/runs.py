@@ -217,6 +217,16 @@ class Run:
         return None if self.ranked.empty else self.ranked.iloc[0]
 
     @cached_property
+    def front(self) -> pd.DataFrame:
+        """The rows of `trials` that no other complete one beats, the cheapest first.
+
+        Empty for a search with one objective.
+        """
+        from tunecnn.review import pareto_front
+
+        return pareto_front(self)
+
+    @cached_property
     def report_trial(self) -> pd.Series | None:
         """The row of the first trial with the report's design in this recipe; None without one."""
         report = self.space.report_point()
@@ -285,6 +295,16 @@ class Run:
         from tunecnn import plots
 
         return plots.parameters(self)
+
+    def plot_front(self) -> Figure:
+        """Draw accuracy against cost, for a search with two objectives.
+
+        Raises:
+            InputError: if it had one.
+        """
+        from tunecnn import plots
+
+        return plots.front(self)
 
     def plot_isolation(self) -> Figure:
         """Draw the best complete trial for each value of each scientific parameter."""

@@ -35,11 +35,13 @@ from tunecnn.space_file import (
     without,
 )
 from tunecnn.strategy import (
+    OBJECTIVES,
     PRUNERS,
     SAMPLERS,
     Budget,
     Constraint,
     NoPruner,
+    Objective,
     Pruner,
     Sampler,
     Tpe,
@@ -60,6 +62,7 @@ class SearchSpace(Part):
         trials: how many configurations to train.
         parameters: what is searched, and what is fixed, by dotted name.
         start: the first trials: `report`, or values of some parameters.
+        objectives: what is to be good: `val_accuracy`, and perhaps what it may cost.
         constraints: what a configuration must fulfil to be trained.
         sampler: who proposes configurations.
         pruner: who stops trials early.
@@ -80,6 +83,7 @@ class SearchSpace(Part):
     trials: Count = 64
     parameters: dict[str, Setting] = Field(default_factory=dict)
     start: tuple[Literal["report"] | dict[str, Plain], ...] = ()
+    objectives: tuple[Objective, ...] = ("val_accuracy",)
     constraints: tuple[Constraint, ...] = ()
     sampler: Sampler = Tpe()
     pruner: Pruner = NoPruner()
@@ -114,6 +118,16 @@ class SearchSpace(Part):
         for point in given:
             if point != "report" and not isinstance(point, dict):
                 raise wrong(f"{point!r} is neither 'report' nor a mapping of values")
+        return given
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _check_objectives(cls, given: object) -> object:
+        costs = [name for name in OBJECTIVES if name != "val_accuracy"]
+        allowed = [["val_accuracy"], *(["val_accuracy", cost] for cost in costs)]
+        if not isinstance(given, list | tuple) or list(given) not in allowed:
+            words = " or ".join(f"[{', '.join(names)}]" for names in allowed)
+            raise wrong(f"must be {words}, not {given!r}")
         return given
 
     @field_validator("constraints", mode="before")

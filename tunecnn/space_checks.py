@@ -15,7 +15,17 @@ from tunecnn.errors import InputError, nearest
 from tunecnn.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
 from tunecnn.recipes import RECIPES
 from tunecnn.space_file import Mistake, Place
-from tunecnn.strategy import Budget, Grid, Halving, Hyperband, RandomSearch, in_words
+from tunecnn.strategy import (
+    Budget,
+    Cmaes,
+    Grid,
+    Halving,
+    Hyperband,
+    NoPruner,
+    Nsga2,
+    RandomSearch,
+    in_words,
+)
 
 if TYPE_CHECKING:
     from tunecnn.space import SearchSpace
@@ -71,6 +81,18 @@ def _strategy_mistakes(space: SearchSpace) -> Iterator[Mistake]:
     if space.control and isinstance(space.sampler, Grid | RandomSearch):
         text = "random trials are a control for a sampler that learns; not for random or grid"
         yield Mistake(("control",), text)
+    if len(space.objectives) > 1:
+        if not isinstance(space.pruner, NoPruner):
+            text = "judges trials by one value, and there are two objectives; write pruner: none"
+            yield Mistake(("pruner",), text)
+        if isinstance(space.sampler, Cmaes):
+            yield Mistake(("sampler",), "cmaes has one objective; use nsga2, tpe or gp for two")
+        if space.control:
+            text = "compares the best of one objective, and there are two"
+            yield Mistake(("control",), text)
+    elif isinstance(space.sampler, Nsga2):
+        text = "nsga2 weighs two objectives, such as objectives: [val_accuracy, parameters]"
+        yield Mistake(("sampler",), text)
     if isinstance(space.sampler, Grid):
         for name, parameter in space.searched.items():
             if parameter.grid() is None:

@@ -34,6 +34,12 @@ class Cmaes(Part):
     startup_trials: Count = 1
 
 
+class Nsga2(Part):
+    """NSGA-II, an evolution towards the Pareto front of two objectives."""
+
+    population: Annotated[int, Strict(), Field(ge=2)] = 16
+
+
 class Qmc(Part):
     """Scrambled Sobol points: like random search, but evenly spread."""
 
@@ -107,6 +113,7 @@ SAMPLERS: Mapping[str, type[Part]] = {
     "tpe": Tpe,
     "gp": Gp,
     "cmaes": Cmaes,
+    "nsga2": Nsga2,
     "qmc": Qmc,
     "random": RandomSearch,
     "grid": Grid,
@@ -119,13 +126,21 @@ PRUNERS: Mapping[str, type[Part]] = {
     "patient": Patient,
     "none": NoPruner,
 }
-Sampler = Tpe | Gp | Cmaes | Qmc | RandomSearch | Grid
+Sampler = Tpe | Gp | Cmaes | Nsga2 | Qmc | RandomSearch | Grid
 Pruner = Halving | Hyperband | Median | Percentile | Patient | NoPruner
 
-_QUANTITIES: Mapping[str, Callable[..., int]] = {
+QUANTITIES: Mapping[str, Callable[..., int]] = {
     "parameters": count_parameters,
     "macs": count_macs,
 }
+"""What a network costs, each counted from a design, the input's shape and the classes."""
+OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
+    "val_accuracy": "maximize",
+    "parameters": "minimize",
+    "macs": "minimize",
+}
+"""What a search can be for, and whether more of it is better."""
+Objective = Literal["val_accuracy", "parameters", "macs"]
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -156,16 +171,16 @@ class Constraint(Part):
             InputError: if it is none.
         """
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*", text)
-        if not match or match[1] not in _QUANTITIES:
+        if not match or match[1] not in QUANTITIES:
             raise InputError(
                 f"{text!r} is no constraint; write one like 'parameters <= 3_000_000', with "
-                f"{' or '.join(_QUANTITIES)} and {' or '.join(_COMPARISONS)}"
+                f"{' or '.join(QUANTITIES)} and {' or '.join(_COMPARISONS)}"
             )
         return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
 
     def violation(self, config: TrialConfig, input_shape: InputShape, classes: int) -> float:
         """Return by how much a configuration breaks the constraint; 0 or less if it does not."""
-        value = _QUANTITIES[self.quantity](config.design(), input_shape, classes)
+        value = QUANTITIES[self.quantity](config.design(), input_shape, classes)
         return value - self.bound if self.comparison == "<=" else self.bound - value
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tunecnn.architectures import InputShape, count_parameters
+from tunecnn.architectures import InputShape
 from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
@@ -31,7 +31,7 @@ from tunecnn.records import (
     to_record,
 )
 from tunecnn.space import SearchSpace
-from tunecnn.strategy import Grid
+from tunecnn.strategy import OBJECTIVES, QUANTITIES, Grid
 
 _MAX_REDRAWS = 200
 
@@ -70,7 +70,7 @@ class Study:
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=self._storage,
-                direction="maximize",
+                directions=[OBJECTIVES[name] for name in space.objectives],
                 load_if_exists=True,
                 pruner=pruner(space),
             )
@@ -134,13 +134,15 @@ class Study:
         """Record an epoch; return whether the trial is to be pruned, in which case it has ended.
 
         What an earlier attempt had reported, before it was interrupted, is not judged again, nor
-        is the last epoch of a trial. The report's design is never pruned when it is a start
-        point: all others are held against it.
+        is the last epoch of a trial, nor a trial that has two objectives. The report's design is
+        never pruned when it is a start point: all others are held against it.
         """
         trial = self._running[number]
         attrs = trial.user_attrs
         trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), metrics.to_dict())
-        if metrics.diverged or metrics.epoch in self._trials()[number].intermediate_values:
+        if len(self.space.objectives) > 1 or metrics.diverged:
+            return False
+        if metrics.epoch in self._trials()[number].intermediate_values:
             return False
         trial.report(metrics.val_accuracy, metrics.epoch)
         if not trial.should_prune() or is_last or "protected" in attrs:
@@ -156,7 +158,9 @@ class Study:
             trial.set_user_attr("kept_epoch", outcome.kept_epoch)
             kept = self.record(number).kept
             assert kept is not None
-            self._end(number, TrialState.COMPLETE, "complete", "", kept.val_accuracy)
+            figures = {**trial.user_attrs, "val_accuracy": kept.val_accuracy}
+            values = [float(figures[name]) for name in self.space.objectives]
+            self._end(number, TrialState.COMPLETE, "complete", "", values)
         elif outcome.ending == "diverged":
             # Its last finite value tells the sampler how bad this place is; without any it fails.
             finite = self.record(number).epochs[:-1]
@@ -314,12 +318,13 @@ class Study:
         size = (self._input_shape, self._classes)
         try:
             config = self.space.config(clean(drawn.params), drawn.number)
-            parameters = count_parameters(config.design(), *size)
+            costs = {name: count(config.design(), *size) for name, count in QUANTITIES.items()}
         except InputError as error:  # values that are allowed one by one, but not together
             self._infeasible(drawn, str(error))
             return None
         drawn.set_user_attr("config", config.to_dict())
-        drawn.set_user_attr("parameters", parameters)
+        for name, cost in costs.items():
+            drawn.set_user_attr(name, cost)
         broken = []
         for constraint in self.space.constraints:
             excess = constraint.violation(config, *size)
@@ -341,14 +346,14 @@ class Study:
         state: TrialState,
         ending: str,
         reason: str,
-        value: float | None = None,
+        values: list[float] | None = None,
     ) -> None:
         trial = self._running.pop(number)
         trial.set_user_attr("ending", ending)
         if reason:
             trial.set_user_attr("reason", reason)
         with quiet_optuna():
-            self._study.tell(trial, value, state)
+            self._study.tell(trial, values, state)
 
     def _requeue_interrupted(self) -> None:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

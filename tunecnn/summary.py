@@ -14,7 +14,15 @@ from tunecnn.confirmation import assess
 from tunecnn.control import Control, control_of
 from tunecnn.facts import RunFacts, run_facts
 from tunecnn.parameters import Constant, Part, describe
-from tunecnn.review import IsolationLine, Rung, isolation, near_bounds, repeats, rungs
+from tunecnn.review import (
+    IsolationLine,
+    Rung,
+    isolation,
+    near_bounds,
+    pareto_front,
+    repeats,
+    rungs,
+)
 from tunecnn.runs import Run
 from tunecnn.stats import wilson_interval
 from tunecnn.strategy import Halving, Median, NoPruner
@@ -33,6 +41,8 @@ class TrialLine:
         val_loss: of the same epoch.
         epochs: trained.
         parameters: trainable numbers in its network.
+        macs: multiply-accumulates of one forward pass of one image; None in runs that did not
+            note it.
         seconds: spent training.
         values: of the searched parameters, by name.
     """
@@ -43,6 +53,7 @@ class TrialLine:
     val_loss: float
     epochs: int
     parameters: int
+    macs: int | None
     seconds: float
     values: dict[str, Any]
 
@@ -78,6 +89,8 @@ class Summary(RunFacts):
         parameters: what was searched.
         fixed: constants of the space, in words.
         importances: share of each parameter in the variance; empty if too few trials.
+        objectives: what the search was for.
+        front: with two objectives, the complete trials that no other beats, the cheapest first.
         isolation: the best for each value of each scientific parameter.
         near_bounds: searched parameters whose best value is at the end of its range, and how.
         rungs: how well early epochs foretold the end.
@@ -96,6 +109,8 @@ class Summary(RunFacts):
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
     importances: dict[str, Share]
+    objectives: tuple[str, ...]
+    front: tuple[TrialLine, ...]
     isolation: tuple[IsolationLine, ...]
     near_bounds: dict[str, str]
     rungs: tuple[Rung, ...]
@@ -109,7 +124,7 @@ class Summary(RunFacts):
     @property
     def chosen(self) -> tuple[int, ...]:
         """The trials whose configs are worth a file of their own."""
-        return tuple(line.trial for line in self.top)
+        return tuple(dict.fromkeys(line.trial for line in (*self.top, *self.front)))
 
     def to_json(self) -> dict[str, Any]:
         """Return what a program needs to go on with; `summary.json` has all of it."""
@@ -143,6 +158,8 @@ def summarize(run: Run) -> Summary:
             str(name): Share(float(row["share"]), (float(row["low"]), float(row["high"])))
             for name, row in run.importances.iterrows()
         },
+        objectives=run.space.objectives,
+        front=tuple(_line(row, searched, images) for _, row in pareto_front(run).iterrows()),
         isolation=isolation(run),
         near_bounds=near_bounds(run),
         rungs=rungs(run),
@@ -221,6 +238,7 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
         val_loss=float(row["val_loss"]),
         epochs=int(row["epochs"]),
         parameters=int(row["parameters"]),
+        macs=_plain(row["macs"]),
         seconds=float(row["seconds"]),
         values={name: _plain(row[f"param.{name}"]) for name in searched},
     )
@@ -252,6 +270,7 @@ def _search(run: Run) -> dict[str, str]:
     return {
         "architecture": "searched" if "architecture" in space.searched else space.architecture,
         "recipe": space.recipe,
+        "objectives": " against ".join(name.replace("_", " ") for name in space.objectives),
         "epochs of a full trial": str(space.epochs),
         "sampler": _in_words(space.sampler),
         "pruner": _in_words(space.pruner),
@@ -287,6 +306,7 @@ def _in_words(part: Part) -> str:
         "Tpe": "TPE",
         "Gp": "Gaussian process",
         "Cmaes": "CMA-ES",
+        "Nsga2": "NSGA-II",
         "Qmc": "Sobol points",
         "RandomSearch": "random search",
     }.get(kind, kind.lower())
