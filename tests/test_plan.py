@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.test_cli import main
 from tunecnn.architectures import count_macs, count_parameters
-from tunecnn.plan import expected_epochs, plan
+from tunecnn.plan import forecast, plan
 from tunecnn.space import SearchSpace
+from tunecnn.timing import Timing, time_epochs
 
 TEXT = """
 dataset: digits
@@ -27,7 +30,7 @@ def test_the_smallest_and_the_largest_network_are_those_of_the_ends(tiny):
         assert network.parameters == count_parameters(design, (1, 8, 8), 10)
         assert network.macs == count_macs(design, (1, 8, 8), 10)
     assert planned.networks["largest"].memory > 2 * planned.networks["smallest"].memory
-    assert planned.seconds is None
+    assert planned.time is None
 
 
 def test_what_cannot_be_built_is_found_before_anything_is_trained(tiny):
@@ -53,14 +56,22 @@ def test_a_network_too_deep_for_the_images_is_found(tiny):
 
 
 def test_without_a_pruner_every_epoch_is_expected():
-    assert expected_epochs(SearchSpace.from_text(TEXT)) == 270
+    assert forecast(SearchSpace.from_text(TEXT)).epochs == 270
 
 
 def test_halving_is_played_through():
     space = SearchSpace.from_text(TEXT + "pruner: {halving: {min_epochs: 1, factor: 3}}\n")
     # A third goes on at each of epochs 1 and 3, and somewhat more while a rung has few values.
-    assert 30 * (1 + 2 / 3 + 6 / 9) < expected_epochs(space) < 30 * 1.6 * (1 + 2 / 3 + 6 / 9)
-    assert expected_epochs(SearchSpace.from_text(TEXT + "pruner: median\n")) is None
+    epochs = forecast(space).epochs
+    assert 30 * (1 + 2 / 3 + 6 / 9) < epochs < 30 * 1.6 * (1 + 2 / 3 + 6 / 9)
+    assert forecast(SearchSpace.from_text(TEXT + "pruner: median\n")) is None
+
+
+def test_the_last_slot_ends_later_than_an_equal_share():
+    space = SearchSpace.from_text(TEXT)
+    assert forecast(space, slots=1).longest == 270
+    assert forecast(space, slots=4).longest == 8 * 9  # 30 trials: two of four slots take eight
+    assert forecast(space, slots=64).longest == 9
 
 
 def test_repeats_are_those_of_random_draws(tiny):
@@ -91,7 +102,22 @@ def test_a_measured_plan_says_how_long_it_would_take(tiny):
             "learning_rate: {float: [1e-4, 1e-2], log: true}",
         )
     )
-    assert plan(space, tiny, threads=1).seconds > 0
+    timed = plan(space, tiny, timer=partial(time_epochs, threads=1)).time
+    assert timed.longest == timed.training > 0
+    assert timed.spent > 2
+
+
+def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
+    space = SearchSpace.from_text(TEXT.replace("0.5, 1.0, 2.0", "0.5, 1.0"))
+
+    def timer(configs, data):
+        assert [config.width for config in configs] == [0.5, 1.0]
+        assert len(data.train) == 1149  # so few that all are measured
+        return Timing((1.0, 3.0), 9.0)
+
+    timed = plan(space, digits.trial_data, slots=2, timer=timer).time
+    assert 270 * 1.8 < timed.training < 270 * 2.2
+    assert timed.longest == pytest.approx(timed.training / 2)
 
 
 def test_the_command_prints_what_a_search_would_do(capsys):

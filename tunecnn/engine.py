@@ -11,7 +11,9 @@ import logging
 import os
 import platform
 import shutil
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ from tunecnn.cluster import Cluster, alive_nodes, count_slots
 from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
 from tunecnn.images import TrialData
+from tunecnn.timing import Timing, time_epochs
 
 if TYPE_CHECKING:
     # Workers import this module too, and need nothing of the study.
@@ -116,6 +119,16 @@ class RayEngine:
                 callbacks=[_Housekeeping(recorder)],
             ),
         )
+
+
+def time_on(cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData) -> Timing:
+    """Time epochs of some configs on a cluster, as many at once as trials would run there."""
+    timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+    there = ray.put(data)
+    slots = [timed.remote(configs, there, cluster.threads) for _ in range(cluster.slots)]
+    timings: list[Timing] = ray.get(slots)
+    means = [statistics.mean(times) for times in zip(*(t.epochs for t in timings), strict=True)]
+    return Timing(tuple(means), max(timing.spent for timing in timings))
 
 
 class Worker(tune.Trainable):

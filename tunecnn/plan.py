@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import heapq
 import itertools
 import math
 import random
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunecnn.architectures import InputShape, count_macs, count_parameters, layers
@@ -17,6 +16,7 @@ from tunecnn.images import Images, TrialData
 from tunecnn.parameters import ChoiceParameter, Parameter
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import Grid, Halving, NoPruner, Tpe, rungs
+from tunecnn.timing import Timing
 
 _MOST_CORNERS = 512
 _SAMPLE = 200
@@ -26,6 +26,9 @@ _JOURNAL_BYTES = 3_000  # of a trial with some ten reports, measured
 _STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1, "muon": 2}
 _KEPT = 3
 _MEASURED_IMAGES = 1_280
+
+Timer = Callable[[Sequence[TrialConfig], TrialData], Timing]
+"""Times an epoch of each of some configs, where the trials would run."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,36 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """Epochs of all trials together, and until the last slot has nothing more to do."""
+
+    epochs: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds that a search would take to train.
+
+    Attributes:
+        training: of all trials together.
+        longest: until the last slot has nothing more to do.
+        spent: what measuring it took.
+    """
+
+    training: float
+    longest: float
+    spent: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a search would do.
 
     Attributes:
         rungs: epochs after which successive halving stops trials; empty for other pruners.
         full_epochs: epochs if no trial were stopped early.
-        epochs: epochs that are to be expected; None where the pruner allows no forecast.
+        forecast: epochs that are to be expected; None where the pruner allows no forecast.
         networks: the smallest, the report's (if the space has it) and the largest, by name.
         unbuildable: corners of the space that cannot be built, in words.
         corners: how many were looked at.
@@ -62,13 +88,13 @@ class Plan:
             continuum or a grid.
         image_memory: bytes of the images on the device.
         disk: bytes that the run writes, roughly.
-        seconds: of training on one slot, all trials together; None if not measured.
+        time: None if not measured; without a forecast, as if no trial were stopped early.
         warnings: what is allowed but probably not meant.
     """
 
     rungs: tuple[int, ...]
     full_epochs: int
-    epochs: float | None
+    forecast: Forecast | None
     networks: Mapping[str, Network]
     unbuildable: tuple[str, ...]
     corners: int
@@ -76,17 +102,20 @@ class Plan:
     repeats: float | None
     image_memory: int
     disk: int
-    seconds: float | None
+    time: Time | None
     warnings: tuple[str, ...]
 
 
-def plan(space: SearchSpace, data: TrialData, *, threads: int | None = None) -> Plan:
+def plan(
+    space: SearchSpace, data: TrialData, *, slots: int = 1, timer: Timer | None = None
+) -> Plan:
     """Plan a search.
 
     Args:
         space: what would be searched.
         data: on which.
-        threads: measure some steps with so many threads; None to measure nothing.
+        slots: trials that would run at once.
+        timer: measures the time of epochs; None to measure nothing.
     """
     shape, classes = data.input_shape, len(data.classes)
     networks, unbuildable = [], []
@@ -103,13 +132,15 @@ def plan(space: SearchSpace, data: TrialData, *, threads: int | None = None) -> 
             values = space.report_point()
             named["the report's"] = _network(space.config(values), values, shape, classes)
         named["largest"] = max(networks, key=lambda network: network.macs)
-    epochs = expected_epochs(space)
+    expected = forecast(space, slots)
+    all_epochs = forecast(space.override(pruner="none"), slots)
+    assert all_epochs is not None
     size = space.size()
     kept = max((network.parameters for network in networks), default=0) * _FLOAT
     return Plan(
         rungs=tuple(_rungs(space)),
         full_epochs=space.trials * space.epochs,
-        epochs=epochs,
+        forecast=expected,
         networks=named,
         unbuildable=tuple(unbuildable),
         corners=len(corners),
@@ -117,39 +148,46 @@ def plan(space: SearchSpace, data: TrialData, *, threads: int | None = None) -> 
         repeats=_repeats(space, size),
         image_memory=data.train.pixels.nbytes + data.validation.pixels.nbytes,
         disk=space.trials * _JOURNAL_BYTES + _KEPT * kept,
-        seconds=None if threads is None else _seconds(space, data, named, threads),
+        time=_time(space, data, named, timer, expected or all_epochs) if timer else None,
         warnings=(*space.warnings(), *_warnings(space, size)),
     )
 
 
-def expected_epochs(space: SearchSpace, repeats: int = 50) -> float | None:
-    """Return how many epochs all trials take together, if which trial is good is drawn at random.
+def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:
+    """Foretell the epochs of a search, if which trial is good is drawn at random.
 
     For successive halving the rule is played through, one trial after the other; without a pruner
     it is every epoch. Other pruners depend on the curves, so there is no forecast.
+
+    Args:
+        space: what would be searched.
+        slots: trials that run at once.
+        repeats: games to average over.
     """
-    if isinstance(space.pruner, Halving):
-        factor = space.pruner.factor
-        draw = random.Random(0)
-        total = 0
-        for _ in range(repeats):
-            seen: dict[int, list[float]] = {rung: [] for rung in _rungs(space)}
-            for _ in range(space.trials):
-                total += _epochs_of_one(draw.random(), seen, factor, space.epochs)
-        return total / repeats
-    if isinstance(space.pruner, NoPruner):
-        return float(space.trials * space.epochs)
-    return None
+    if not isinstance(space.pruner, Halving | NoPruner):
+        return None
+    draw = random.Random(0)
+    total = longest = 0
+    for _ in range(repeats):
+        seen: dict[int, list[float]] = {rung: [] for rung in _rungs(space)}
+        ends = [0] * slots
+        for _ in range(space.trials):
+            epochs = _epochs_of_one(draw.random(), seen, space)
+            total += epochs
+            heapq.heapreplace(ends, ends[0] + epochs)
+        longest += max(ends)
+    return Forecast(total / repeats, longest / repeats)
 
 
-def _epochs_of_one(value: float, seen: dict[int, list[float]], factor: int, epochs: int) -> int:
+def _epochs_of_one(value: float, seen: dict[int, list[float]], space: SearchSpace) -> int:
     """Let one trial of a given quality climb the rungs; return where it stops."""
     for rung, values in seen.items():
+        assert isinstance(space.pruner, Halving)
         values.append(value)
-        best = sorted(values, reverse=True)[: max(1, len(values) // factor)]
+        best = sorted(values, reverse=True)[: max(1, len(values) // space.pruner.factor)]
         if value < best[-1]:
             return rung
-    return epochs
+    return space.epochs
 
 
 def _rungs(space: SearchSpace) -> list[int]:
@@ -208,22 +246,23 @@ def _warnings(space: SearchSpace, size: int | None) -> Iterable[str]:
         )
 
 
-def _seconds(
-    space: SearchSpace, data: TrialData, networks: Mapping[str, Network], threads: int
-) -> float | None:
-    """Time some steps of the named networks, and spread them over the space by their size.
+def _time(
+    space: SearchSpace,
+    data: TrialData,
+    networks: Mapping[str, Network],
+    timer: Timer,
+    forecast: Forecast,
+) -> Time | None:
+    """Time epochs of the smallest and the largest network, and spread them over the space.
 
-    The time of an image is taken as a + b * macs, through the smallest and the largest network,
-    for the mean size of configurations drawn at random.
+    The time of an epoch is taken as a + b * macs, through these two, for the mean size of
+    configurations drawn at random. It is measured on few images, and taken to grow with them.
     """
     small, large = networks["smallest"], networks["largest"]
-    times = {
-        network.macs: _image_seconds(space.config(network.values), data, threads)
-        for network in (small, large)
-    }
-    slope = 0.0
-    if large.macs > small.macs:
-        slope = (times[large.macs] - times[small.macs]) / (large.macs - small.macs)
+    few = _few(data)
+    timing = timer([space.config(network.values) for network in (small, large)], few)
+    first, last = timing.epochs
+    slope = (last - first) / (large.macs - small.macs) if large.macs > small.macs else 0.0
     numbers = random.Random(0)
     sizes = []
     for _ in range(_SAMPLE):
@@ -235,33 +274,20 @@ def _seconds(
             continue
     if not sizes:
         return None
-    per_image = times[small.macs] + slope * (sum(sizes) / len(sizes) - small.macs)
-    epochs = expected_epochs(space) or float(space.trials * space.epochs)
-    # A validation image has no way back: a third of the work.
-    return epochs * per_image * (len(data.train) + len(data.validation) / 3)
+    of_few = first + slope * (sum(sizes) / len(sizes) - small.macs)
+    epoch = of_few * len(data.train) / len(few.train)
+    return Time(forecast.epochs * epoch, forecast.longest * epoch, timing.spent)
 
 
-def _image_seconds(config: TrialConfig, data: TrialData, threads: int) -> float:
-    """Return the seconds that a training image takes, its optimizer step included."""
-    import torch
-
-    from tunecnn.training import Training
-
-    torch.set_num_threads(threads)
-    count = min(_MEASURED_IMAGES, len(data.train))
-    few = Images(data.train.pixels[:count], data.train.labels[:count])
-    none = Images(data.validation.pixels[:1], data.validation.labels[:1])
-    part = TrialData.measure(data.name, data.classes, few, none)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    endless = dataclasses.replace(config, epochs=10**6, patience=None)
-    training = Training(endless, part, device)
-    training.run_epoch()  # the first one warms up
-    began = time.perf_counter()
-    rounds = 0
-    while not rounds or time.perf_counter() - began < 1.0:
-        training.run_epoch()
-        rounds += 1
-    return (time.perf_counter() - began) / rounds / count
+def _few(data: TrialData) -> TrialData:
+    """Return as many of the images as are worth measuring on."""
+    share = min(1.0, _MEASURED_IMAGES / len(data.train))
+    parts = [
+        Images(images.pixels[:count], images.labels[:count])
+        for images in (data.train, data.validation)
+        for count in [max(1, round(share * len(images)))]
+    ]
+    return TrialData.measure(data.name, data.classes, *parts)
 
 
 def _in_words(values: Mapping[str, Scalar]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +16,10 @@ from rich.table import Table
 from tunecnn.commands.options import Address, CpusPerTrial, DataDir, GpusPerTrial, Local
 
 if TYPE_CHECKING:
-    from tunecnn.plan import Plan
+    from tunecnn.plan import Plan, Timer
     from tunecnn.space import SearchSpace
+
+_END_SECONDS = 5.0  # the summary and its pictures, and Ray's end
 
 
 def plan(
@@ -58,14 +63,16 @@ def print_plan(
     from tunecnn.datasets import load_dataset
     from tunecnn.plan import plan as make_plan
 
+    began = time.monotonic()
     space = space.override(dataset=absolute(space.dataset))
     data = load_dataset(space.config({}), data_dir).trial_data
-    slots, why, threads = _slots(address, cpus_per_trial, gpus_per_trial, local=local)
-    planned = make_plan(space, data, threads=threads if measure else None)
+    with _slots(address, cpus_per_trial, gpus_per_trial, local=local) as (slots, why, timer):
+        planned = make_plan(space, data, slots=slots, timer=timer if measure else None)
+        started = time.monotonic() - began
     console = Console()
     print_space(space, console)
     _print_networks(planned, console)
-    for line in _lines(planned, space, slots, why):
+    for line in _lines(planned, space, slots, why, started):
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -76,10 +83,13 @@ def _print_networks(planned: Plan, console: Console) -> None:
     console.print(table)
 
 
-def _lines(planned: Plan, space: SearchSpace, slots: int, why: str) -> Iterator[str]:
+def _lines(
+    planned: Plan, space: SearchSpace, slots: int, why: str, started: float
+) -> Iterator[str]:
     from tunecnn.facts import seconds_in_words
 
-    expected = f", about {planned.epochs:,.0f} to be expected" if planned.epochs else ""
+    forecast = planned.forecast
+    expected = f", about {forecast.epochs:,.0f} to be expected" if forecast else ""
     yield f"epochs: {planned.full_epochs:,} if no trial is stopped early{expected}"
     if planned.rungs:
         rungs = ", ".join(map(str, planned.rungs))
@@ -91,12 +101,15 @@ def _lines(planned: Plan, space: SearchSpace, slots: int, why: str) -> Iterator[
         )
     yield f"images on the device: {_bytes(planned.image_memory)}; disk: {_bytes(planned.disk)}"
     yield f"at once: {slots} trial{'' if slots == 1 else 's'}, {why}"
-    if planned.seconds is not None:
-        guess = "" if planned.epochs is not None else " if no trial is stopped early"
+    if planned.time is not None:
+        guess = "" if forecast else " if no trial is stopped early"
+        # All of this command but the timed epochs is what a search does before its first one.
+        around = started - planned.time.spent + _END_SECONDS
         yield (
-            f"time: about {seconds_in_words(planned.seconds / slots)}{guess}, and some 15 s to "
-            f"start and to summarize ({seconds_in_words(planned.seconds)} of training over "
-            f"{slots}, by steps measured on this machine)"
+            f"time: about {seconds_in_words(around + planned.time.longest)}{guess}, of which "
+            f"{seconds_in_words(around)} to start and to summarize; all trials together train "
+            f"for {seconds_in_words(planned.time.training)} (by epochs timed where trials would "
+            f"run, {slots} at once)"
         )
     yield f"corners of the space: {planned.corners}, {len(planned.unbuildable)} cannot be built"
     for text in planned.unbuildable:
@@ -105,13 +118,18 @@ def _lines(planned: Plan, space: SearchSpace, slots: int, why: str) -> Iterator[
         yield f"warning: {text}"
 
 
+@contextlib.contextmanager
 def _slots(
     address: str | None, cpus: float | None, gpus: float | None, *, local: bool
-) -> tuple[int, str, int]:
-    """Return how many trials run at once, why, and how many threads each has."""
+) -> Iterator[tuple[int, str, Timer]]:
+    """Give how many trials run at once, why, and what times their epochs there."""
     if local:
-        return 1, "in this process", max(1, int(cpus or 1))
+        from tunecnn.timing import time_epochs
+
+        yield 1, "in this process", partial(time_epochs, threads=max(1, int(cpus or 1)))
+        return
     from tunecnn.cluster import Resources, connected
+    from tunecnn.engine import time_on
 
     with connected(address, Resources(cpus, gpus)) as cluster:
         there = "; ".join(
@@ -119,7 +137,7 @@ def _slots(
             for node in cluster.nodes
         )
         takes = f"a trial takes {cluster.cpus:g} cores and {cluster.gpus:g} GPUs of {there}"
-        return cluster.slots, takes, cluster.threads
+        yield cluster.slots, takes, partial(time_on, cluster)
 
 
 def _bytes(count: float) -> str:
