@@ -4,13 +4,11 @@ import html
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.conftest import INFO
 from tunecnn import load_run
 from tunecnn.comparison import Compared, compare
-from tunecnn.frames import to_parquet
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.published import EXPERIMENTS, published_curves
 from tunecnn.render import figures_of, render_html, render_markdown, write_summary
@@ -46,18 +44,11 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
         kept = epochs - 1 if trial.config.architecture == "proposed" else epochs
         study.finish(trial.number, Outcome("complete", kept_epoch=kept))
         result = EXPERIMENTS["mnist"].results[trial.config.architecture]
-        info["test_looks"].append(
-            {
-                "trial": trial.number, "time": "2026-01-01T10:02:00+00:00", "images": 100,
-                "accuracy": result.test_accuracy + moved, "loss": result.test_loss - moved,
-            }
-        )  # fmt: skip
         predicted = np.where(np.arange(100) % 50 == 3, 8, TEST_LABELS)
-        frame = pd.DataFrame({"trial": trial.number, "image": np.arange(100),
-                              "label": TEST_LABELS, "predicted": predicted})  # fmt: skip
-        run.predictions.mkdir(exist_ok=True)
-        run.predictions_of(trial.number).write_bytes(to_parquet(frame))
-    run.write_info(info)
+        run.write_look(
+            trial.number, TEST_LABELS, predicted, result.test_accuracy + moved,
+            result.test_loss - moved,
+        )  # fmt: skip
     return load_run(run.path)
 
 

@@ -11,10 +11,10 @@ from tests.conftest import INFO, metrics
 from tests.test_search import Silent
 from tunecnn import load_run
 from tunecnn.budget import Spending
-from tunecnn.checkpoint_files import CheckpointFiles
+from tunecnn.checkpoint_files import CheckpointFiles, weights_path
 from tunecnn.errors import RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
-from tunecnn.recorder import KEEP_WEIGHTS, Recorder, weights_path
+from tunecnn.recorder import KEEP_WEIGHTS, Recorder
 from tunecnn.runs import RunFolder
 from tunecnn.strategy import Budget
 from tunecnn.study import Study
@@ -29,8 +29,11 @@ def report(accuracy: float, ended: bool = True) -> Report:
 NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
 
 
-def recorder_of(study: Study, tmp_path: Path, **limits: float) -> Recorder:
-    files = CheckpointFiles(tmp_path / "c")
+def recorder_of(
+    study: Study, tmp_path: Path, warnings: list[str] | None = None, **limits: float
+) -> Recorder:
+    warnings = [] if warnings is None else warnings
+    files = CheckpointFiles(tmp_path / "c", warnings.append)
     return Recorder(study, tmp_path / "w", files, Silent(), NO_LIMIT, **limits)
 
 
@@ -148,10 +151,33 @@ def test_a_trial_that_ends_leaves_no_checkpoint(nine_epochs, tmp_path):
     assert not list((tmp_path / "c").iterdir())
 
 
+@pytest.mark.parametrize(("damaged", "goes_on_from"), [(1, 2), (2, None)])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
+    damaged, goes_on_from, nine_epochs, tmp_path
+):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.report(0, epochs_until(2, checkpoint=True))
+    recorder.report(0, epochs_until(4, first=3, checkpoint=True))
+    files = sorted((tmp_path / "c").iterdir())
+    assert len(files) == 2
+    for file in files[-damaged:]:
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    warnings: list[str] = []
+    study = nine_epochs()
+    checkpoint = recorder_of(study, tmp_path, warnings).next_trial().checkpoint
+    assert (checkpoint.epoch if checkpoint else None) == goes_on_from
+    assert len(warnings) == damaged
+    assert warnings[0] == f"{files[1]} is damaged; trial 0 goes on from before it"
+    assert not goes_on_from or [m.epoch for m in study.record(0).epochs] == [1, 2]
+
+
 def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_epochs, tmp_path):
     study = nine_epochs()
     recorder_of(study, tmp_path).next_trial()
-    CheckpointFiles(tmp_path / "c").write(0, Checkpoint(3, b"from nowhere"))
+    CheckpointFiles(tmp_path / "c", print).write(0, Checkpoint(3, b"from nowhere"))
     study = nine_epochs()
     recorder = recorder_of(study, tmp_path)
     assert recorder.next_trial().checkpoint is None

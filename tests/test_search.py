@@ -17,7 +17,7 @@ import tunecnn.search
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
 from tunecnn.render import write_summary
-from tunecnn.runs import SEARCH
+from tunecnn.runs import SEARCH, RunFolder
 from tunecnn.search import SearchOptions, Where, resume, search
 from tunecnn.shipped import shipped_spaces
 from tunecnn.space import SearchSpace
@@ -47,6 +47,7 @@ class Silent:
     def began(self, trial): ...
     def ended(self, record): ...
     def interrupted(self, number, reason): ...
+    def warned(self, text): ...
     def tick(self): ...
 
     def epoch(self, number, metrics):
@@ -178,8 +179,8 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_same_figures(tm
     text = TEXT.replace("epochs: 2", "epochs: 5").replace("trials: 3", "trials: 1")
     whole = load_run(begin(tmp_path / "whole", text).folder).epochs
     parts = begin(tmp_path / "parts", text, Silent(raise_at=4), checkpoint_seconds=0.0)
-    (checkpoint,) = (parts.folder / "checkpoints").iterdir()
-    assert checkpoint.name == "trial-00000-epoch-00003.safetensors"
+    _, newest = sorted((parts.folder / "checkpoints").iterdir())
+    assert newest.name.startswith("trial-00000-epoch-00003-")
     listener = Silent()
     assert carry_on(parts.folder, listener).ending == "done"
     assert listener.epochs == 2
@@ -193,8 +194,8 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_same_figures(tm
 def test_a_trial_whose_checkpoint_is_damaged_begins_again(tmp_path):
     text = TEXT.replace("epochs: 2", "epochs: 4").replace("trials: 3", "trials: 1")
     stopped = begin(tmp_path, text, Silent(raise_at=4), checkpoint_seconds=0.0)
-    (checkpoint,) = (stopped.folder / "checkpoints").iterdir()
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    for checkpoint in (stopped.folder / "checkpoints").iterdir():
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     listener = Silent()
     assert carry_on(stopped.folder, listener).ending == "done"
     run = load_run(stopped.folder)
@@ -219,9 +220,10 @@ def test_what_the_command_line_changed_stays_changed_on_resume(tmp_path):
 
 def test_a_resume_on_other_data_is_refused(tmp_path):
     result = begin(tmp_path, listener=Silent(raise_at=1))
-    info = json.loads((result.folder / "run.json").read_text())
+    folder = RunFolder.open(result.folder)
+    info = folder.read_info()
     info["dataset"]["content"] = "0123456789abcdef"
-    (result.folder / "run.json").write_text(json.dumps(info))
+    folder.write_info(info)
     with pytest.raises(InputError, match="was begun with 0123456789abcdef: its trials would not"):
         carry_on(result.folder)
 
@@ -326,7 +328,7 @@ def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_fig
                "--runs-dir", str(tmp_path), "--checkpoint-seconds", "0", "--quiet"]  # fmt: skip
     process = subprocess.Popen([*command, "--name", "killed"])
     checkpoints = tmp_path / "killed" / "checkpoints"
-    while not list(checkpoints.glob("*-epoch-0000[3-9].safetensors")):
+    while not list(checkpoints.glob("*-epoch-0000[3-9]-*.safetensors")):
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -342,7 +344,10 @@ def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_fig
     assert killed.trials["attempts"].tolist() == [2]
 
 
-def test_an_interrupt_from_the_keyboard_ends_with_130(tmp_path):
+@pytest.mark.parametrize(("signals", "code"), [
+    ([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGTERM, signal.SIGTERM], 143)
+])  # fmt: skip
+def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
     space = tmp_path / "space.yaml"
     space.write_text(TEXT.replace("trials: 3", "trials: 500"))
     process = subprocess.Popen(
@@ -353,9 +358,17 @@ def test_an_interrupt_from_the_keyboard_ends_with_130(tmp_path):
     for line in process.stdout:
         if "complete" in line:
             break
-    os.kill(process.pid, signal.SIGINT)
+    for number in signals:
+        os.kill(process.pid, number)
+        time.sleep(0.05)
     out, err = process.communicate(timeout=40)
-    assert process.returncode == 130
-    assert "carry on with: tunecnn search --resume" in out
+    assert process.returncode == code
     assert "Traceback" not in err
-    assert (tmp_path / "stopped" / "summary.md").is_file()
+    once = len(signals) == 1
+    assert ("carry on with: tunecnn search --resume" in out) == once
+    assert (tmp_path / "stopped" / "summary.md").is_file() == once
+    assert ("ended at once" in err) == (not once)
+    assert not list((tmp_path / "stopped").glob(".*"))
+    run = load_run(tmp_path / "stopped")
+    assert run.trials["state"].eq("COMPLETE").any()
+    assert not once or not run.trials["state"].eq("RUNNING").any()

@@ -6,8 +6,9 @@ import pytest
 
 from tests.conftest import SPACE, metrics
 from tunecnn.errors import RunError
+from tunecnn.journal import JOURNAL
 from tunecnn.metrics import EpochMetrics, Outcome
-from tunecnn.records import JOURNAL, read_records
+from tunecnn.records import read_records
 from tunecnn.space import SearchSpace
 
 NAN = float("nan")
@@ -256,23 +257,6 @@ def test_a_torn_last_line_is_dropped_and_said(torn, open_study, tmp_path):
     run_out(study)
     assert read_records(tmp_path)[0] == before[0]
     assert not open_study().dropped_line
-
-
-def test_the_lock_of_a_killed_writer_holds_nobody_up(open_study, tmp_path):
-    open_study()
-    (tmp_path / f"{JOURNAL}.lock").symlink_to(JOURNAL)
-    assert open_study().next_trial() is not None
-
-
-def test_a_damaged_journal_is_refused_by_name(open_study, tmp_path):
-    study = open_study()
-    finish(study, study.next_trial(), 0.5)
-    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
-    lines[3] = b"garbage\n"
-    (tmp_path / JOURNAL).write_bytes(b"".join(lines))
-    for read in (lambda: read_records(tmp_path), open_study):
-        with pytest.raises(RunError, match=r"study.journal is damaged"):
-            read()
 
 
 SAMPLED = (

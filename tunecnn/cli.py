@@ -12,7 +12,7 @@ from tunecnn.commands.lists import data_app, spaces_app
 from tunecnn.commands.options import INTERRUPTED
 from tunecnn.commands.plan import plan
 from tunecnn.commands.repeat import confirm, reproduce
-from tunecnn.commands.search import search, summarize
+from tunecnn.commands.search import repair, search, summarize
 from tunecnn.commands.train import train
 from tunecnn.errors import InputError, TunecnnError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (plan, search, confirm, reproduce, summarize, train):
+for command in (plan, search, confirm, reproduce, summarize, repair, train):
     app.command()(command)
 app.add_typer(spaces_app, name="spaces")
 app.add_typer(data_app, name="data")

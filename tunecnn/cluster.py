@@ -27,6 +27,7 @@ QUIET = {
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, beside the study
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the session has its own
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the study keeps the text of each error
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own snapshots are never read

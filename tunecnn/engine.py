@@ -82,7 +82,8 @@ class RayEngine:
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
         try:
-            self._tuner(recorder, data, scratch).fit()
+            with recorder.interrupts.deferred():  # what runs is stopped by _StopWithSession
+                self._tuner(recorder, data, scratch).fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
             last = str(error).strip().splitlines()[-1:]
             raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
@@ -115,7 +116,7 @@ class RayEngine:
                 verbose=0,
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
-                stop=_StopWhenFailed(recorder),
+                stop=_StopWithSession(recorder),
                 callbacks=[_Housekeeping(recorder)],
             ),
         )
@@ -273,8 +274,8 @@ class _Housekeeping(_NotSaved, Callback):
         self._recorder.tick()
 
 
-class _StopWhenFailed(_NotSaved, Stopper):
-    """Ends the search when the study itself cannot go on."""
+class _StopWithSession(_NotSaved, Stopper):
+    """Ends the search when the session is to end, or the study cannot go on."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -283,7 +284,7 @@ class _StopWhenFailed(_NotSaved, Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self._recorder.failure is not None
+        return self._recorder.stopped
 
 
 def _reason(trial: Any) -> str:

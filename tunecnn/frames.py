@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from tunecnn.images import Labels
 from tunecnn.records import TrialRecord
 
 TRIAL_DTYPES = {
@@ -94,6 +95,13 @@ def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
         for metrics in record.epochs
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_DTYPES)).astype(EPOCH_DTYPES)
+
+
+def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataFrame:
+    """Make a frame of what one trial said of each test image."""
+    columns = {"trial": trial, "image": range(len(labels)), "label": labels,
+               "predicted": predicted}  # fmt: skip
+    return pd.DataFrame(columns).astype(PREDICTION_DTYPES)
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

@@ -51,10 +51,16 @@ class LocalEngine:
         torch.set_num_threads(self.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = to_device(data, device)
-        while (trial := recorder.next_trial()) is not None:
-            recorder.started(trial.number)
-            run = TrialRun(trial.config, on_device, trial.checkpoint, self.checkpoint_seconds)
-            while recorder.report(trial.number, run.advance(0.0)):
-                recorder.tick()
+        interrupts = recorder.interrupts
+        with interrupts.deferred():
+            while (trial := recorder.next_trial()) is not None:
+                recorder.started(trial.number)
+                run = TrialRun(trial.config, on_device, trial.checkpoint, self.checkpoint_seconds)
+                goes_on = True
+                while goes_on and not recorder.stopped:
+                    with interrupts.deferred(False):
+                        report = run.advance(0.0)
+                    goes_on = recorder.report(trial.number, report)
+                    recorder.tick()
         if recorder.failure is not None:
             raise recorder.failure

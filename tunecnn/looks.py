@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-import pandas as pd
 
 from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
-from tunecnn.files import write_atomically
-from tunecnn.frames import to_parquet
 from tunecnn.images import Dataset, Images, Labels
-from tunecnn.recorder import weights_path
 from tunecnn.records import TrialRecord
-from tunecnn.runs import RunFolder, now
+from tunecnn.runs import RunFolder
 
 if TYPE_CHECKING:
     from tunecnn.batches import DeviceData
@@ -48,51 +41,28 @@ def _look(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> No
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = to_device(dataset.trial_data, device)
-    info = folder.read_info()
-    seen = {look["trial"] for look in info["test_looks"]}
+    seen = {look["trial"] for look in folder.read_info()["test_looks"]}
     for record in records:
         if record.number in seen:
             continue
         config = TrialConfig.from_dict(record.config)
-        weights = weights_path(folder.weights, record.number)
+        weights = folder.read_weights(record)
         accuracy, loss, predicted = _test(config, weights, data, dataset.test)
-        frame = pd.DataFrame(
-            {
-                "trial": record.number,
-                "image": np.arange(len(predicted)),
-                "label": dataset.test.labels,
-                "predicted": predicted,
-            }
-        )
-        write_atomically(folder.predictions_of(record.number), to_parquet(frame))
-        info["test_looks"].append(
-            {
-                "trial": record.number,
-                "time": now(),
-                "images": len(predicted),
-                "accuracy": accuracy,
-                "loss": loss,
-            }
-        )
-        folder.write_info(info)
+        folder.write_look(record.number, dataset.test.labels, predicted, accuracy, loss)
 
 
 def _test(
-    config: TrialConfig, weights: Path, data: DeviceData, test: Images
+    config: TrialConfig, weights: bytes, data: DeviceData, test: Images
 ) -> tuple[float, float, Labels]:
     """Return accuracy, mean cross-entropy and the predicted classes of the test images."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
     from torch.nn.functional import cross_entropy
 
     from tunecnn.training import Training
 
     training = Training(config, data)
-    try:
-        training.model.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"the weights {weights} cannot be read: {error}") from error
+    training.model.load_state_dict(load(weights))
     logits = training.predict(test)
     labels = torch.from_numpy(test.labels)
     predicted = logits.argmax(1)

@@ -91,8 +91,11 @@ class Progress:
 
     def interrupted(self, number: int, reason: str) -> None:
         """Print that a trial went back into the queue."""
+        self.warned(f"trial {number} will be tried again: {reason}")
+
+    def warned(self, text: str) -> None:
+        """Print something that the user should know."""
         if not self._quiet:
-            text = f"trial {number} will be tried again: {reason}"
             self._say(lambda: self._console.print(text, highlight=False, soft_wrap=True))
 
     def tick(self) -> None:

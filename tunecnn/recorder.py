@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from tunecnn.budget import Spending
-from tunecnn.checkpoint_files import CheckpointFiles
+from tunecnn.checkpoint_files import CheckpointFiles, weights_path
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.files import write_atomically
+from tunecnn.interrupts import Interrupts
 from tunecnn.metrics import EpochMetrics, Outcome, Report
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, Trial
@@ -38,6 +39,9 @@ class Listener(Protocol):
     def interrupted(self, number: int, reason: str) -> None:
         """Take note that a trial went back into the queue."""
 
+    def warned(self, text: str) -> None:
+        """Take note of something that the user should know."""
+
     def tick(self) -> None:
         """Take note that time passes: called several times a second."""
 
@@ -53,9 +57,11 @@ class Recorder:
         spending: what the run may spend yet.
         keep_weights: of how many trials.
         trial_timeout: seconds after which a trial is given up; None for no limit.
+        interrupts: tells whether the session is to end.
 
     Attributes:
         failure: why the study cannot go on, once it cannot.
+        interrupts: the same.
         used_up: which limit of the budget kept a further trial from beginning, in words.
     """
 
@@ -68,6 +74,7 @@ class Recorder:
         spending: Spending,
         keep_weights: int = KEEP_WEIGHTS,
         trial_timeout: float | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
         self._study = study
         self._weights_dir = weights_dir
@@ -76,6 +83,7 @@ class Recorder:
         self._spending = spending
         self._keep_weights = keep_weights
         self.used_up = ""
+        self.interrupts = interrupts or Interrupts()
         self._trial_timeout = trial_timeout
         self._started: dict[int, float] = {}
         self._placed: set[int] = set()
@@ -86,13 +94,18 @@ class Recorder:
         self.failure: TunecnnError | None = None
 
     @property
+    def stopped(self) -> bool:
+        """Whether whoever runs trials is to stop at once: on a failure, or when interrupted."""
+        return self.failure is not None or self.interrupts.asked != 0
+
+    @property
     def running(self) -> tuple[int, ...]:
         """Numbers of the trials under way."""
         return self._study.running
 
     def next_trial(self) -> Trial | None:
-        """Return the next trial to train, or None if there is none or the study has failed."""
-        trial = self._guard(self._next_trial)
+        """Return the next trial to train, or None if there is none or the session is to end."""
+        trial = None if self.stopped else self._guard(self._next_trial)
         if trial is not None:
             self._listener.began(trial)
         return trial
@@ -224,11 +237,6 @@ class Recorder:
         except OSError as error:
             self.failure = RunError(f"the run cannot be written: {error}")
         return None
-
-
-def weights_path(weights_dir: Path, number: int) -> Path:
-    """Return where the weights of a trial are kept."""
-    return weights_dir / f"trial-{number:05d}.safetensors"
 
 
 def _kept_numbers(weights_dir: Path) -> list[int]:

@@ -1,6 +1,6 @@
 """What the study holds of each trial, read from the journal of a run, which it never changes.
 
-With `tunecnn.study` this is all that imports optuna.
+With `tunecnn.journal` and `tunecnn.study` this is all that imports optuna.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.config import Scalar
 from tunecnn.errors import RunError
+from tunecnn.journal import JOURNAL, DamagedError, Journal
 from tunecnn.metrics import EpochMetrics
 
-JOURNAL = "study.journal"
 STUDY_NAME = "tunecnn"
 _RESAMPLES = 40
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -44,6 +43,7 @@ class TrialRecord:
         epochs: figures of each epoch, in order: those that its last attempt reported, and before
             them those that led to the checkpoint from which it went on.
         kept_epoch: the epoch whose weights a complete trial keeps.
+        weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
         ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `timeout`,
             `error`, or empty for a trial that has not ended.
         reason: in words, for every ending but `complete`.
@@ -63,6 +63,7 @@ class TrialRecord:
     macs: int | None
     epochs: Sequence[EpochMetrics]
     kept_epoch: int | None
+    weights: str
     ending: str
     reason: str
     arm: str
@@ -142,25 +143,25 @@ def _fanova(trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]
 
 
 def _read_study(folder: Path) -> optuna.Study:
-    journal = folder / JOURNAL
-    if not journal.is_file():
+    path = folder / JOURNAL
+    if not path.is_file():
         raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
-    with open_journal(journal) as storage:
+    with open_storage(Journal(path), path) as storage:
         return optuna.load_study(study_name=STUDY_NAME, storage=storage)
 
 
 @contextlib.contextmanager
-def open_journal(journal: Path) -> Iterator[JournalStorage]:
-    """Open a journal, to make or load its study.
+def open_storage(journal: Journal, path: Path) -> Iterator[JournalStorage]:
+    """Replay a journal, to make or load its study.
 
     Raises:
         RunError: if it is damaged.
     """
     try:
         with quiet_optuna():
-            yield JournalStorage(JournalFileBackend(str(journal)))
-    except (ValueError, KeyError) as error:  # what Optuna raises for a line that it cannot read
-        raise RunError(f"{journal} is damaged: {error}") from error
+            yield JournalStorage(journal)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise DamagedError(path, f"Optuna cannot replay it ({error})") from error
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
@@ -176,6 +177,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         macs=attrs.get("macs"),
         epochs=_epochs(attrs),
         kept_epoch=attrs.get("kept_epoch"),
+        weights=attrs.get("weights", ""),
         ending=attrs.get("ending", ""),
         reason=attrs.get("reason", ""),
         arm=attrs.get("arm", "search"),

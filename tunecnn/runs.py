@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import os
 import platform
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
+from tunecnn.checkpoint_files import weights_path
 from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import write_atomically
-from tunecnn.frames import LOOK_DTYPES, PREDICTION_DTYPES, epochs_frame, trials_frame
-from tunecnn.records import JOURNAL, TrialRecord, parameter_importances, read_records
+from tunecnn.files import sha256, write_atomically
+from tunecnn.frames import (
+    LOOK_DTYPES,
+    PREDICTION_DTYPES,
+    epochs_frame,
+    predictions_frame,
+    to_parquet,
+    trials_frame,
+)
+from tunecnn.images import Labels
+from tunecnn.journal import JOURNAL
+from tunecnn.lock import run_lock
+from tunecnn.records import TrialRecord, parameter_importances, read_records
 from tunecnn.space import SearchSpace
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_CHECKSUM = "checksum"
 _PACKAGES = ("tunecnn", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pandas")
 
 
@@ -75,7 +84,7 @@ class RunFolder:
             raise InputError(f"cannot make the run's folder {path}: {error.strerror}") from error
         folder = cls(path)
         write_atomically(folder.space_file, space_text)
-        folder.write_info(info)
+        folder.write_info({**info, "space_sha256": sha256(space_text)})
         return folder
 
     @classmethod
@@ -96,47 +105,99 @@ class RunFolder:
         """Read `run.json`.
 
         Raises:
-            RunError: if it is not whole.
+            RunError: if it is not as it was written.
         """
         try:
             info: dict[str, Any] = json.loads(self.info_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            noted = info.pop(_CHECKSUM)
+        except (OSError, ValueError, KeyError, AttributeError) as error:
             raise RunError(f"{self.info_file} cannot be read: {error}") from error
+        if noted != _checksum(info):
+            raise RunError(f"{self.info_file} is damaged: it is not as tunecnn wrote it")
         return info
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write `run.json`."""
-        write_atomically(self.info_file, json.dumps(info, indent=2) + "\n")
+        whole = {_CHECKSUM: _checksum(info), **info}
+        write_atomically(self.info_file, json.dumps(whole, indent=2) + "\n")
 
     def read_space(self) -> SearchSpace:
-        """Read the space as the run uses it: the file with what the command line changed."""
-        space = SearchSpace.from_yaml(self.space_file)
-        return space.override(**self.read_info()["overrides"])
+        """Read the space as the run uses it: the file with what the command line changed.
+
+        Raises:
+            RunError: if the file is not what the run was begun with.
+        """
+        info = self.read_info()
+        try:
+            text = self.space_file.read_bytes()
+        except OSError as error:
+            raise RunError(f"{self.space_file} cannot be read: {error.strerror}") from error
+        if sha256(text) != info["space_sha256"]:
+            raise RunError(
+                f"{self.space_file} is not the space that the run was begun with; put it back, or "
+                f"begin another run: tunecnn search --space {self.space_file} --from {self.path}"
+            )
+        return SearchSpace.from_yaml(self.space_file).override(**info["overrides"])
+
+    def read_weights(self, record: TrialRecord) -> bytes:
+        """Read the weights that a complete trial kept, as safetensors.
+
+        Raises:
+            RunError: if they are not there, or not as they were written.
+        """
+        path = weights_path(self.weights, record.number)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"the weights {path} cannot be read: {error.strerror}") from error
+        if sha256(content) != record.weights:
+            raise RunError(f"the weights {path} are damaged: they are not those of the trial")
+        return content
 
     def predictions_of(self, trial: int) -> Path:
         """Return the file of what a trial said of each test image."""
         return self.predictions / f"trial-{trial:05d}.parquet"
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only writer of the run for as long as the context lasts.
+    def write_look(
+        self, trial: int, labels: Labels, predicted: Labels, accuracy: float, loss: float
+    ) -> None:
+        """Keep what a trial said of each test image, and note that it was looked at.
+
+        Args:
+            trial: its number.
+            labels: of the test images.
+            predicted: the class that the trial gave each.
+            accuracy: share of them that are right, in [0, 1].
+            loss: mean cross-entropy.
+        """
+        frame = predictions_frame(trial, labels, predicted)
+        content = to_parquet(frame)
+        write_atomically(self.predictions_of(trial), content)
+        info = self.read_info()
+        look = {"trial": trial, "time": now(), "images": len(frame), "accuracy": accuracy,
+                "loss": loss, "predictions_sha256": sha256(content)}  # fmt: skip
+        self.write_info({**info, "test_looks": [*info["test_looks"], look]})
+
+    def read_predictions(self, look: Mapping[str, Any]) -> pd.DataFrame:
+        """Read what a trial said of each test image when it was looked at.
 
         Raises:
-            InputError: if another process is.
+            RunError: if it is not there, or not as it was written.
         """
-        holder = self.path / ".holder"
-        lock = FileLock(self.path / ".lock")
+        import pandas as pd
+
+        path = self.predictions_of(look["trial"])
         try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-            raise InputError(f"the run {self.path} is being written by {who}") from error
-        try:
-            write_atomically(holder, f"process {os.getpid()} on {socket.gethostname()}")
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
+        if sha256(content) != look["predictions_sha256"]:
+            raise RunError(f"the predictions {path} are damaged: they are not those of the look")
+        return pd.read_parquet(io.BytesIO(content))
+
+    def lock(self, *, take_over: bool = False) -> AbstractContextManager[str]:
+        """Be the only writer of the run for a while; see `tunecnn.lock.run_lock`."""
+        return run_lock(self.path, take_over=take_over)
 
 
 class Run:
@@ -186,7 +247,7 @@ class Run:
         import pandas as pd
 
         folder = RunFolder(self.path)
-        parts = [pd.read_parquet(folder.predictions_of(trial)) for trial in self.looks["trial"]]
+        parts = [folder.read_predictions(look) for look in self.info["test_looks"]]
         whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
         return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
 
@@ -348,6 +409,10 @@ def load_run(path: str | Path) -> Run:
 def versions() -> dict[str, str]:
     """Return the versions of python and of the packages that results can depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def _checksum(info: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(info, sort_keys=True))
 
 
 def now() -> str:

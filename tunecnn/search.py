@@ -21,6 +21,7 @@ from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.errors import InputError, RunError
 from tunecnn.images import Dataset, TrialData
+from tunecnn.interrupts import Interrupts
 from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.records import TrialRecord
@@ -78,11 +79,15 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The folder of a search's run, how the search ended, and what the run says."""
+    """The folder of a search's run, how the search ended, and what the run says.
+
+    `exit_code` is that of the command: 0, or 130 or 143 after SIGINT or SIGTERM.
+    """
 
     folder: Path
     ending: Ending
     summary: AnySummary
+    exit_code: int = 0
 
 
 class Engine(Protocol):
@@ -148,9 +153,9 @@ def search(
         "sessions": [],
     }
     path = options.runs_dir / (options.name or _run_name(space))
-    with _engine(options) as engine:
+    with Interrupts() as interrupts, _engine(options) as engine:
         folder = RunFolder.create(path, space_text, info)
-        return _session(folder, space, dataset, engine, listening, options.trial_timeout)
+        return _session(folder, space, dataset, engine, listening, options, interrupts)
 
 
 def resume(
@@ -183,8 +188,8 @@ def resume(
                 f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
                 f"was begun with {info['dataset'][what]}: its trials would not be comparable"
             )
-    with _engine(options) as engine:
-        return _session(folder, space, dataset, engine, listening, options.trial_timeout)
+    with Interrupts() as interrupts, _engine(options) as engine:
+        return _session(folder, space, dataset, engine, listening, options, interrupts)
 
 
 @contextlib.contextmanager
@@ -212,7 +217,8 @@ def _session(
     dataset: Dataset,
     engine: Engine,
     listening: Listening,
-    trial_timeout: float | None,
+    options: SearchOptions,
+    interrupts: Interrupts,
 ) -> SearchResult:
     """Run trials under the run's lock, keep account of the session, and write the summary."""
     with folder.lock():
@@ -234,19 +240,21 @@ def _session(
         used_up = ""
         try:
             with listening(study, folder.path) as listener:
-                checkpoints = CheckpointFiles(folder.checkpoints)
+                checkpoints = CheckpointFiles(folder.checkpoints, listener.warned)
                 spending = Spending(
                     space.budget, engine.devices, wall_seconds(info), study.records
                 )
                 recorder = Recorder(
-                    study, folder.weights, checkpoints, listener, spending, keep, trial_timeout
-                )
+                    study, folder.weights, checkpoints, listener, spending, keep,
+                    options.trial_timeout, interrupts,
+                )  # fmt: skip
                 engine.run(recorder, data, folder.ray)
                 used_up = recorder.used_up
-            if is_tested and (study.finished or used_up):
+            if is_tested and not interrupts.asked and (study.finished or used_up):
                 look_at_test(folder, _complete(study), dataset)
         except KeyboardInterrupt:
-            pass
+            if interrupts.insisted:
+                raise  # the run is resumable as it is; its summary would take seconds
         except RunError:
             # It is said whatever becomes of this; on a full disk, nothing does.
             with contextlib.suppress(OSError):
@@ -255,7 +263,8 @@ def _session(
         summary, ending = _end_session(folder, study, used_up)
     if ending == "done" and not summary.trained:
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
-    return SearchResult(folder.path, ending, summary)
+    code = 0 if ending == "done" else interrupts.exit_code
+    return SearchResult(folder.path, ending, summary, code)
 
 
 def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[AnySummary, Ending]:

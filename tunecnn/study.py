@@ -17,16 +17,17 @@ from optuna.trial import FrozenTrial, TrialState
 from tunecnn.architectures import InputShape
 from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, RunError
+from tunecnn.files import sha256
+from tunecnn.journal import JOURNAL, Journal
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
 from tunecnn.optuna_parts import control_sampler, distribution, grid, pruner, sampler, suggest
 from tunecnn.records import (
-    JOURNAL,
     STUDY_NAME,
     TrialRecord,
     begin_key,
     clean,
     epoch_key,
-    open_journal,
+    open_storage,
     quiet_optuna,
     to_record,
 )
@@ -62,11 +63,10 @@ class Study:
         self._input_shape = input_shape
         self._classes = classes
         self._distributions = {name: distribution(p) for name, p in space.searched.items()}
-        journal = folder / JOURNAL
-        # A killed writer may have left these; the run's own lock says that there is no other.
-        Path(f"{journal}.lock").unlink(missing_ok=True)
-        self.dropped_line = _drop_torn_line(journal)
-        with open_journal(journal) as self._storage:
+        path = folder / JOURNAL
+        self._journal = Journal(path, writable=True)
+        self.dropped_line = self._journal.dropped_line
+        with open_storage(self._journal, path) as self._storage:
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=self._storage,
@@ -156,6 +156,8 @@ class Study:
         trial = self._running[number]
         if outcome.ending == "complete":
             trial.set_user_attr("kept_epoch", outcome.kept_epoch)
+            if outcome.weights is not None:
+                trial.set_user_attr("weights", sha256(outcome.weights))
             kept = self.record(number).kept
             assert kept is not None
             figures = {**trial.user_attrs, "val_accuracy": kept.val_accuracy}
@@ -354,6 +356,7 @@ class Study:
             trial.set_user_attr("reason", reason)
         with quiet_optuna():
             self._study.tell(trial, values, state)
+        self._journal.seal()
 
     def _requeue_interrupted(self) -> None:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -363,16 +366,3 @@ class Study:
         study_id = self._storage.get_study_id_from_name(STUDY_NAME)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-
-def _drop_torn_line(journal: Path) -> bool:
-    """Cut off a last line that a killed writer did not finish; return whether there was one."""
-    if not journal.is_file():
-        return False
-    with journal.open("rb+") as stream:
-        data = stream.read()
-        whole = data.rfind(b"\n") + 1
-        if whole == len(data):
-            return False
-        stream.truncate(whole)
-    return True

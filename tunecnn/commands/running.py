@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from tunecnn.commands.options import INTERRUPTED
 from tunecnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,8 +65,8 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
 def end(result: SearchResult, *, quiet: bool, json_lines: bool) -> None:
     """Print how a run ended; one that was interrupted has an exit status of its own."""
     print_result(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
-    if result.ending == "interrupted":
-        raise typer.Exit(INTERRUPTED)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
 
 
 def print_result(

@@ -1,7 +1,8 @@
-"""`tunecnn search` and `summarize`."""
+"""`tunecnn search`, `summarize` and `repair`."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -160,6 +161,22 @@ def summarize(
 
     summary = write_summary(load_run(run))
     print_result(run, "summarized", summary, quiet=False, json_lines=json_lines)
+
+
+def repair(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Save what can be read of a damaged journal, so that the run can go on."""
+    from tunecnn.facts import list_in_words
+    from tunecnn.repair import repair as repair_run
+
+    done = repair_run(run)
+    if done.old is None:
+        print("nothing to repair: every line can be read")
+        return
+    print(f"saved {done.lines} lines; lost: {list_in_words(done.lost, 'line') or 'none'}")
+    if done.again:
+        print(f"to be trained again: {list_in_words(done.again, 'trial')}")
+    print(f"the damaged journal is kept: {done.old}")
+    print(f"carry on with: tunecnn search --resume {shlex.quote(str(run))}")
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:
