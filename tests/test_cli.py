@@ -137,6 +137,22 @@ def test_summarize_writes_the_summary_again(scripted_run, capsys):
     assert "The best of 3 trials" in capsys.readouterr().out
 
 
+def test_repair_says_what_is_lost_and_what_will_be_trained_again(scripted_run, capsys):
+    assert main("repair", str(scripted_run)) == 0
+    assert capsys.readouterr().out == "nothing to repair: every line can be read\n"
+    journal = scripted_run / "study.journal"
+    journal.write_bytes(journal.read_bytes()[:-100])
+    assert main("summarize", str(scripted_run)) == 1
+    err = capsys.readouterr().err
+    assert f"`tunecnn repair {scripted_run}` saves what can be read" in err
+    assert main("repair", str(scripted_run)) == 0
+    out = capsys.readouterr().out
+    assert "lost: line " in out
+    assert "to be trained again: trial 5" in out
+    assert "study.journal.damaged-1" in out
+    assert main("summarize", str(scripted_run)) == 0
+
+
 def test_train_takes_settings_and_writes_weights(tmp_path, capsys):
     out = tmp_path / "w.safetensors"
     assert main("train", "--architecture", "model1", "--set", "width=0.1", "--set",

@@ -4,12 +4,14 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,12 +45,15 @@ class Silent:
     def __init__(self, raise_at: int | None = None) -> None:
         self.epochs = 0
         self.raise_at = raise_at
+        self.warnings: list[str] = []
 
     def began(self, trial): ...
     def ended(self, record): ...
     def interrupted(self, number, reason): ...
-    def warned(self, text): ...
     def tick(self): ...
+
+    def warned(self, text):
+        self.warnings.append(text)
 
     def epoch(self, number, metrics):
         self.epochs += 1
@@ -78,8 +83,8 @@ def listening_to(listener: Silent):
     return lambda study, folder: nullcontext(listener)
 
 
-def carry_on(folder: Path, listener: Silent | None = None, **more):
-    options = SearchOptions(where=Where(local=True))
+def carry_on(folder: Path, listener: Silent | None = None, *, allow_changes: bool = False, **more):
+    options = SearchOptions(where=Where(local=True), allow_changes=allow_changes)
     return resume(folder, options, lambda *a: nullcontext(listener or Silent()), **more)
 
 
@@ -216,6 +221,40 @@ def test_what_the_command_line_changed_stays_changed_on_resume(tmp_path):
     carry_on(result.folder)
     trials = load_run(result.folder).trials
     assert trials["epochs"].tolist() == [1, 1]
+
+
+def test_a_resume_with_another_torch_is_refused_unless_told_otherwise(tmp_path, monkeypatch):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    was = tunecnn.search.versions()
+    monkeypatch.setattr(
+        tunecnn.search, "versions", lambda: {**was, "torch": "9.9", "optuna": "9.8"}
+    )
+    with pytest.raises(InputError, match=rf"changed \(torch {was['torch']} then, 9.9 now\)"):
+        carry_on(result.folder)
+    listener = Silent()
+    assert carry_on(result.folder, listener, allow_changes=True).ending == "done"
+    (warning,) = listener.warnings
+    assert f"optuna {was['optuna']} then, 9.8 now" in warning
+
+
+def test_the_lock_of_a_killed_session_is_taken_over_and_said(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    holder = {"process": 2**22 + 1, "host": socket.gethostname(), "since": "noon"}
+    (result.folder / ".holder").write_text(json.dumps(holder))
+    listener = Silent()
+    carry_on(result.folder, listener)
+    assert f"the lock of process {2**22 + 1} on" in listener.warnings[0]
+
+
+def test_no_trial_begins_on_a_full_disk(tmp_path, monkeypatch):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4e8))
+        with pytest.raises(
+            RunError, match=r"only 0.4 GB are free .* \(--min-free-gb\); make room"
+        ):
+            carry_on(result.folder)
+    assert carry_on(result.folder).ending == "done"
 
 
 def test_a_resume_on_other_data_is_refused(tmp_path):

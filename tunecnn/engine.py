@@ -52,12 +52,14 @@ class RayEngine:
     """A Ray cluster that is connected.
 
     A trial brings a checkpoint every `checkpoint_seconds`, and is given up when its worker has
-    died more than `max_failures` times.
+    died more than `max_failures` times. The session ends when the cluster has had no room for a
+    trial for `wait_for_workers` seconds.
     """
 
     cluster: Cluster
     checkpoint_seconds: float
     max_failures: int
+    wait_for_workers: float
 
     @property
     def devices(self) -> float:
@@ -99,12 +101,13 @@ class RayEngine:
             threads=self.cluster.threads,
             checkpoint_seconds=self.checkpoint_seconds,
         )
+        room = _Room(self.cluster)
         return Tuner(
             tune.with_resources(worker, {"cpu": self.cluster.cpus, "gpu": self.cluster.gpus}),
             param_space={"trial": None},
             tune_config=TuneConfig(
                 num_samples=-1,
-                search_alg=_StudySearcher(recorder, self.cluster),
+                search_alg=_StudySearcher(recorder, room),
                 scheduler=_StudyScheduler(recorder, self.max_failures),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -117,7 +120,7 @@ class RayEngine:
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
                 stop=_StopWithSession(recorder),
-                callbacks=[_Housekeeping(recorder)],
+                callbacks=[_Housekeeping(recorder, room, self.wait_for_workers)],
             ),
         )
 
@@ -185,18 +188,42 @@ class _NotSaved:
         return {}
 
 
+class _Room:
+    """How many trials fit on the cluster now: it grows and shrinks."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._slots = cluster.slots
+        self._counted = self._seen = time.monotonic()
+
+    @property
+    def slots(self) -> int:
+        """Trials that fit at once, counted again now and then."""
+        now = time.monotonic()
+        if now - self._counted > _COUNT_SECONDS:
+            self._slots = count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus)
+            self._counted = now
+        if self._slots:
+            self._seen = now
+        return self._slots
+
+    @property
+    def missing_seconds(self) -> float:
+        """For how long there has been no room for a single one."""
+        return 0.0 if self.slots else time.monotonic() - self._seen
+
+
 class _StudySearcher(_NotSaved, Searcher):
     """Hands the study's next trial to Tune, as long as the cluster has room for it."""
 
-    def __init__(self, recorder: Recorder, cluster: Cluster) -> None:
+    def __init__(self, recorder: Recorder, room: _Room) -> None:
         super().__init__()
         self._recorder = recorder
-        self._cluster = cluster
-        self._slots_now, self._counted = cluster.slots, time.monotonic()
+        self._room = room
 
     def suggest(self, trial_id: str) -> Any:
         running = len(self._recorder.running)
-        if running >= self._slots():
+        if running >= self._room.slots:
             return None
         trial = self._recorder.next_trial()
         if trial is None:
@@ -220,13 +247,6 @@ class _StudySearcher(_NotSaved, Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing: the journal has it."""
-
-    def _slots(self) -> int:
-        """Count again now and then, since a cluster grows and shrinks."""
-        if time.monotonic() - self._counted > _COUNT_SECONDS:
-            slots = count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus)
-            self._slots_now, self._counted = max(1, slots), time.monotonic()
-        return self._slots_now
 
 
 class _StudyScheduler(_NotSaved, FIFOScheduler):
@@ -252,8 +272,10 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 class _Housekeeping(_NotSaved, Callback):
     """Keeps Tune from storing what it is not to keep, time limits, and the display alive."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, room: _Room, wait_seconds: float) -> None:
         self._recorder = recorder
+        self._room = room
+        self._wait_seconds = wait_seconds
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -271,6 +293,12 @@ class _Housekeeping(_NotSaved, Callback):
                 is_running = trial.status == TuneTrial.RUNNING and actor is not None
                 if is_running and trial.config["trial"]["number"] in overdue:
                     ray.kill(actor)
+        if self._room.missing_seconds > self._wait_seconds:
+            text = (
+                f"no node of the cluster has had room for a trial for {self._wait_seconds:g} s "
+                "(--wait-for-workers); bring nodes back, then resume"
+            )
+            self._recorder.fail(RunError(text))
         self._recorder.tick()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -57,6 +58,7 @@ class Recorder:
         spending: what the run may spend yet.
         keep_weights: of how many trials.
         trial_timeout: seconds after which a trial is given up; None for no limit.
+        min_free_gb: room on the disk, in 10^9 bytes, below which no trial begins.
         interrupts: tells whether the session is to end.
 
     Attributes:
@@ -74,6 +76,7 @@ class Recorder:
         spending: Spending,
         keep_weights: int = KEEP_WEIGHTS,
         trial_timeout: float | None = None,
+        min_free_gb: float = 0.0,
         interrupts: Interrupts | None = None,
     ) -> None:
         self._study = study
@@ -85,6 +88,7 @@ class Recorder:
         self.used_up = ""
         self.interrupts = interrupts or Interrupts()
         self._trial_timeout = trial_timeout
+        self._min_free_gb = min_free_gb
         self._started: dict[int, float] = {}
         self._placed: set[int] = set()
         self._kept = {number for number in _kept_numbers(weights_dir)
@@ -153,12 +157,26 @@ class Recorder:
         self._listener.tick()
 
     def _next_trial(self) -> Trial | None:
+        self._check_room()
         self.used_up = self._spending.used_up
         trial = None if self.used_up else self._study.next_trial()
         checkpoint = self._checkpoints.newest(trial.number) if trial else None
         if trial and checkpoint and self._study.go_on_from(trial.number, checkpoint.epoch):
             return dataclasses.replace(trial, checkpoint=checkpoint)
         return trial
+
+    def _check_room(self) -> None:
+        folder = self._weights_dir.parent
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < self._min_free_gb:
+            raise RunError(
+                f"only {free:.2g} GB are free on the disk of {folder}, and no trial begins below "
+                f"{self._min_free_gb:g} (--min-free-gb); make room, then resume"
+            )
+
+    def fail(self, error: TunecnnError) -> None:
+        """End the session: whoever runs trials cannot go on."""
+        self.failure = self.failure or error
 
     def _report(self, number: int, report: Report) -> bool:
         self._heard = True

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +33,8 @@ from tunecnn.study import Study
 if TYPE_CHECKING:
     from tunecnn.render import AnySummary
 
+DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
+"""Packages whose version decides what a trial trains to."""
 Ending = Literal["done", "interrupted"]
 
 
@@ -66,6 +68,10 @@ class SearchOptions:
             more is written.
         max_failures: how often the worker of a trial may die before the trial is given up.
         trial_timeout: seconds after which a trial is given up; None for no limit.
+        wait_for_workers: seconds for which a cluster may have no room for a trial.
+        min_free_gb: room on the disk, in 10^9 bytes, below which no trial begins.
+        take_over: write although a process elsewhere is noted as the writer.
+        allow_changes: resume although what trials depend on has another version.
     """
 
     data_dir: Path | None = None
@@ -75,6 +81,10 @@ class SearchOptions:
     checkpoint_seconds: float = 30.0
     max_failures: int = 2
     trial_timeout: float | None = None
+    wait_for_workers: float = 300.0
+    min_free_gb: float = 0.5
+    take_over: bool = False
+    allow_changes: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,12 @@ def resume(
                 f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
                 f"was begun with {info['dataset'][what]}: its trials would not be comparable"
             )
+    changed = ", ".join(_changed_versions(info, versions(), DECISIVE))
+    if changed and not options.allow_changes:
+        raise InputError(
+            f"what the trials of {path} depend on has changed ({changed}), so new ones would not "
+            "be comparable; go back, or add --allow-changes"
+        )
     with Interrupts() as interrupts, _engine(options) as engine:
         return _session(folder, space, dataset, engine, listening, options, interrupts)
 
@@ -208,7 +224,9 @@ def _engine(options: SearchOptions) -> Iterator[Engine]:
     ) as cluster:
         from tunecnn.engine import RayEngine
 
-        yield RayEngine(cluster, options.checkpoint_seconds, options.max_failures)
+        yield RayEngine(
+            cluster, options.checkpoint_seconds, options.max_failures, options.wait_for_workers
+        )
 
 
 def _session(
@@ -221,7 +239,7 @@ def _session(
     interrupts: Interrupts,
 ) -> SearchResult:
     """Run trials under the run's lock, keep account of the session, and write the summary."""
-    with folder.lock():
+    with folder.lock(take_over=options.take_over) as left:
         info = folder.read_info()
         session = {
             "command": shlex.join(sys.argv),
@@ -240,13 +258,15 @@ def _session(
         used_up = ""
         try:
             with listening(study, folder.path) as listener:
+                for text in _warnings(left, info):
+                    listener.warned(text)
                 checkpoints = CheckpointFiles(folder.checkpoints, listener.warned)
                 spending = Spending(
                     space.budget, engine.devices, wall_seconds(info), study.records
                 )
                 recorder = Recorder(
                     study, folder.weights, checkpoints, listener, spending, keep,
-                    options.trial_timeout, interrupts,
+                    options.trial_timeout, options.min_free_gb, interrupts,
                 )  # fmt: skip
                 engine.run(recorder, data, folder.ray)
                 used_up = recorder.used_up
@@ -265,6 +285,27 @@ def _session(
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     code = 0 if ending == "done" else interrupts.exit_code
     return SearchResult(folder.path, ending, summary, code)
+
+
+def _changed_versions(
+    info: Mapping[str, Any], now: Mapping[str, str], names: Iterable[str]
+) -> Iterator[str]:
+    """Say which packages have another version than in the last session of a run."""
+    before = info["sessions"][-1]["versions"] if info["sessions"] else {}
+    for name in names:
+        if name in before and before[name] != now[name]:
+            yield f"{name} {before[name]} then, {now[name]} now"
+
+
+def _warnings(left: str, info: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is different from the sessions before, the last of which is this one."""
+    if left:
+        yield f"the lock of {left} was taken over: it had ended without a word"
+    *_, now = info["sessions"]
+    earlier = {**info, "sessions": info["sessions"][:-1]}
+    changed = ", ".join(_changed_versions(earlier, now["versions"], now["versions"]))
+    if changed:
+        yield f"different from the session before: {changed}"
 
 
 def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[AnySummary, Ending]:

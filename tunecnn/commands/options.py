@@ -40,5 +40,18 @@ TrialTimeout = Annotated[
     float | None,
     typer.Option(help="Give a trial up after so many seconds.", min=1.0),
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="Write although a process elsewhere may; make sure it died."),
+]
+AllowChanges = Annotated[
+    bool, typer.Option("--allow-changes", help="Resume with another torch, numpy or tunecnn.")
+]
+MinFreeGb = Annotated[
+    float, typer.Option(help="Begin no trial when the disk has less room than this.", min=0.0)
+]
+WaitForWorkers = Annotated[
+    float, typer.Option(help="Seconds to wait when the cluster has no room for a trial.", min=1.0)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

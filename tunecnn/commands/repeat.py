@@ -9,6 +9,7 @@ import typer
 
 from tunecnn.commands.options import (
     Address,
+    AllowChanges,
     CheckpointSeconds,
     CpusPerTrial,
     DataDir,
@@ -16,17 +17,20 @@ from tunecnn.commands.options import (
     Json,
     Local,
     MaxFailures,
+    MinFreeGb,
     Quiet,
     Resume,
     RunName,
     RunsDir,
+    TakeOver,
     TrialTimeout,
+    WaitForWorkers,
 )
 from tunecnn.commands.running import (
     end,
     listening_to_user,
     refuse_beside_resume,
-    search_options,
+    where,
 )
 from tunecnn.errors import InputError
 
@@ -63,19 +67,25 @@ def reproduce(
     checkpoint_seconds: CheckpointSeconds = 30.0,
     max_failures: MaxFailures = 2,
     trial_timeout: TrialTimeout = None,
+    wait_for_workers: WaitForWorkers = 300.0,
+    min_free_gb: MinFreeGb = 0.5,
+    take_over: TakeOver = False,
+    allow_changes: AllowChanges = False,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
     """Train the report's networks by its protocol, with several seeds, and compare the results."""
     from tunecnn.catalogue import absolute
     from tunecnn.reproduction import published_for, reproduction_space
+    from tunecnn.search import SearchOptions
     from tunecnn.search import resume as resume_search
     from tunecnn.search import search as begin_search
     from tunecnn.space import SearchSpace
 
-    options = search_options(
-        data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        max_failures, trial_timeout, local=local,
+    options = SearchOptions(
+        data_dir, runs_dir, name, where(address, cpus_per_trial, gpus_per_trial, local=local),
+        checkpoint_seconds, max_failures, trial_timeout, wait_for_workers, min_free_gb,
+        take_over=take_over, allow_changes=allow_changes,
     )  # fmt: skip
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
@@ -111,6 +121,10 @@ def confirm(
     checkpoint_seconds: CheckpointSeconds = 30.0,
     max_failures: MaxFailures = 2,
     trial_timeout: TrialTimeout = None,
+    wait_for_workers: WaitForWorkers = 300.0,
+    min_free_gb: MinFreeGb = 0.5,
+    take_over: TakeOver = False,
+    allow_changes: AllowChanges = False,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
@@ -120,10 +134,12 @@ def confirm(
     """
     from tunecnn.config_file import read_config
     from tunecnn.confirm import confirm as confirm_search
+    from tunecnn.search import SearchOptions
 
-    options = search_options(
-        data_dir, Path(), None, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        max_failures, trial_timeout, local=local,
+    options = SearchOptions(
+        data_dir, Path(), None, where(address, cpus_per_trial, gpus_per_trial, local=local),
+        checkpoint_seconds, max_failures, trial_timeout, wait_for_workers, min_free_gb,
+        take_over=take_over, allow_changes=allow_changes,
     )  # fmt: skip
     configs = {str(path): read_config(path) for path in config or []}
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)

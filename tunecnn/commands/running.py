@@ -14,31 +14,18 @@ from tunecnn.errors import InputError
 
 if TYPE_CHECKING:
     from tunecnn.render import AnySummary
-    from tunecnn.search import SearchOptions, SearchResult
+    from tunecnn.search import SearchResult, Where
 
 
-def search_options(
-    data_dir: Path | None,
-    runs_dir: Path,
-    name: str | None,
-    address: str | None,
-    cpus_per_trial: float | None,
-    gpus_per_trial: float | None,
-    checkpoint_seconds: float,
-    max_failures: int,
-    trial_timeout: float | None,
-    *,
-    local: bool,
-) -> SearchOptions:
-    """Put the options of a command together, and refuse those that exclude each other."""
-    from tunecnn.search import SearchOptions, Where
+def where(
+    address: str | None, cpus_per_trial: float | None, gpus_per_trial: float | None, *, local: bool
+) -> Where:
+    """Say where trials are to run, and refuse options that exclude each other."""
+    from tunecnn.search import Where
 
     if local and (address or gpus_per_trial):
         raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
-    where = Where(local, address, cpus_per_trial, gpus_per_trial)
-    return SearchOptions(
-        data_dir, runs_dir, name, where, checkpoint_seconds, max_failures, trial_timeout
-    )
+    return Where(local, address, cpus_per_trial, gpus_per_trial)
 
 
 def refuse_beside_resume(**options: object) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from tunecnn.commands.options import (
     Address,
+    AllowChanges,
     CheckpointSeconds,
     CpusPerTrial,
     DataDir,
@@ -18,11 +19,14 @@ from tunecnn.commands.options import (
     Json,
     Local,
     MaxFailures,
+    MinFreeGb,
     Quiet,
     Resume,
     RunName,
     RunsDir,
+    TakeOver,
     TrialTimeout,
+    WaitForWorkers,
 )
 from tunecnn.commands.plan import print_plan
 from tunecnn.commands.running import (
@@ -30,7 +34,7 @@ from tunecnn.commands.running import (
     listening_to_user,
     print_result,
     refuse_beside_resume,
-    search_options,
+    where,
 )
 from tunecnn.errors import InputError
 
@@ -91,18 +95,24 @@ def search(
     checkpoint_seconds: CheckpointSeconds = 30.0,
     max_failures: MaxFailures = 2,
     trial_timeout: TrialTimeout = None,
+    wait_for_workers: WaitForWorkers = 300.0,
+    min_free_gb: MinFreeGb = 0.5,
+    take_over: TakeOver = False,
+    allow_changes: AllowChanges = False,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
     """Search a space: train many configurations, stop the weak ones, summarize the run."""
+    from tunecnn.search import SearchOptions
     from tunecnn.search import resume as resume_search
     from tunecnn.search import search as begin_search
     from tunecnn.shipped import find_space
     from tunecnn.space import SearchSpace
 
-    options = search_options(
-        data_dir, runs_dir, name, address, cpus_per_trial, gpus_per_trial, checkpoint_seconds,
-        max_failures, trial_timeout, local=local,
+    options = SearchOptions(
+        data_dir, runs_dir, name, where(address, cpus_per_trial, gpus_per_trial, local=local),
+        checkpoint_seconds, max_failures, trial_timeout, wait_for_workers, min_free_gb,
+        take_over=take_over, allow_changes=allow_changes,
     )  # fmt: skip
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     count, is_more = _trial_count(trials)
