@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test test-slow check lint types clean
+.PHONY: search test test-slow faults check lint types clean
 
 # The main job, on embedded data: a search around the proposed design, and its summary.
 search: $(INSTALLED)
@@ -14,7 +14,11 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow --timeout 900
+	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/test_faults.py
+
+# Kills, full disks, damaged files and the like: about a quarter of an hour.
+faults: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_faults.py -m slow -n 0
 
 check: lint types test
 

@@ -36,7 +36,6 @@ epochs: 15
 parameters:
   learning_rate: {float: [1e-4, 3e-2], log: true, role: nuisance}
   width: {choice: [0.25, 0.5, 1.0]}
-  dropout.block1: {float: [0.0, 0.4], step: 0.4}
   dropout.block3: {float: [0.0, 0.7], step: 0.35}
   dropout.dense: {float: [0.0, 0.4], step: 0.4}
   validation: 0.4

@@ -21,12 +21,12 @@ class DatasetFacts:
     Attributes:
         about: one line for `tunecnn data list`.
         flip: whether a mirrored image still shows its class (a mirrored 3 is no 3).
-        crop: largest shift in pixels that an image survives; 0 for none.
+        crop: shift in pixels in the `fast` recipe; 0 for none.
         validation: share of the training images that validate, the report's where it has one.
         report_pixels: how the report fed the pixels: `raw` 0..255 or `unit` 0..1.
         in_report: whether the report has results on it.
-        batch: images a step in the `fast` recipe; a small data set needs small steps to have
-            enough of them.
+        batch: images a step in the `fast` recipe; a small data set, or few epochs, need small
+            steps to have enough of them.
     """
 
     about: str
@@ -47,11 +47,12 @@ FACTS: Mapping[str, DatasetFacts] = {
     ),
     "fashion-mnist": DatasetFacts("70,000 pictures of clothes, 28x28", True, 2, 0.1),
     "cifar10": DatasetFacts(
-        "60,000 colour photographs, 32x32", True, 4, 0.2, report_pixels="raw", in_report=True
+        "60,000 colour photographs, 32x32", True, 2, 0.2, report_pixels="raw", in_report=True,
+        batch=64,
     ),
     IMAGEFOLDER: DatasetFacts(
         "your own small images: imagefolder:PATH with {train,test}/<class>/*",
-        True, 4, 0.2, report_pixels="raw",
+        True, 2, 0.2, report_pixels="raw", batch=64,
     ),
 }  # fmt: skip
 

@@ -34,10 +34,13 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
         return settings
     return settings | {
         "batch_size": facts.batch,
-        "optimizer": "adamw",
-        "learning_rate": 2e-3,
-        "weight_decay": 0.01,
+        "optimizer": "muon",
+        "learning_rate": 4e-3,
+        "momentum": 0.95,
+        "weight_decay": 0.02,
         "schedule": "one_cycle",
+        "warmup": 0.2,
+        "label_smoothing": 0.1,
         "pixels": "standardized",
         "flip": facts.flip,
         "crop": facts.crop,

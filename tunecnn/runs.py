@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import platform
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -26,7 +27,6 @@ from tunecnn.frames import (
     trials_frame,
 )
 from tunecnn.images import Labels
-from tunecnn.journal import JOURNAL
 from tunecnn.lock import run_lock
 from tunecnn.records import TrialRecord, parameter_importances, read_records
 from tunecnn.space import SearchSpace
@@ -67,25 +67,28 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, space_text: str, info: Mapping[str, Any]) -> RunFolder:
-        """Make the folder of a new run.
+        """Make the folder of a new run, which is there with both of its files or not at all.
 
         Raises:
             InputError: if there is something at the path already, or it cannot be made.
         """
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError as error:
-            what = "a run" if (path / JOURNAL).exists() else "something"
+        if path.exists() or path.is_symlink():
+            what = "a run" if (path / "run.json").exists() else "something"
             raise InputError(
                 f"there is {what} at {path} already; give another --name, or carry on with "
                 f"--resume {path}"
-            ) from error
+            )
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed here
+            partial.mkdir(parents=True)
+            folder = cls(partial)
+            write_atomically(folder.space_file, space_text)
+            folder.write_info({**info, "space_sha256": sha256(space_text)})
+            partial.rename(path)
         except OSError as error:
             raise InputError(f"cannot make the run's folder {path}: {error.strerror}") from error
-        folder = cls(path)
-        write_atomically(folder.space_file, space_text)
-        folder.write_info({**info, "space_sha256": sha256(space_text)})
-        return folder
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
