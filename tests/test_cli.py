@@ -167,7 +167,7 @@ def test_spaces_are_listed_shown_and_checked(capsys):
     assert main("spaces", "list") == 0
     assert "proposed.yaml" in capsys.readouterr().out
     assert main("spaces", "show", "proposed") == 0
-    assert "start: [report]" in capsys.readouterr().out
+    assert "- report  # the proposed design itself" in capsys.readouterr().out
     assert main("spaces", "check", "report.yaml") == 0
     assert "3 trials of at most 100 epochs on cifar10, 3 different" in capsys.readouterr().out
 
