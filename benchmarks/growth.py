@@ -94,7 +94,8 @@ def fill(study: Study, clock: Clock, slots: int) -> None:
         metrics = EpochMetrics(epoch + 1, 0.5, 0.5, 0.5, quality * (1 - 0.5 ** (epoch + 1)), 1.0)
         is_last = epoch + 1 == EPOCHS
         pruned = clock.timed(
-            "report", lambda: study.report(number, metrics, is_last=is_last)  # noqa: B023
+            "report",
+            lambda: study.report(number, metrics, is_last=is_last),  # noqa: B023
         )
         if not pruned and is_last:
             outcome = Outcome("complete", kept_epoch=EPOCHS)

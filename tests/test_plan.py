@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
 
-from tests.test_cli import main
+from tests.test_cli import main, run_cli
 from tunecnn.architectures import count_macs, count_parameters
 from tunecnn.plan import forecast, plan
 from tunecnn.space import SearchSpace
@@ -118,6 +119,14 @@ def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
     timed = plan(space, digits.trial_data, slots=2, timer=timer).time
     assert 270 * 1.8 < timed.training < 270 * 2.2
     assert timed.longest == pytest.approx(timed.training / 2)
+
+
+def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
+    done = run_cli("plan", "--space", "smoke", "--measure", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert re.search(r"time: about \d+\.?\d* s, of which .* to start", done.stdout)
+    assert "a trial takes 1 cores and 0 GPUs" in done.stdout
 
 
 def test_the_command_prints_what_a_search_would_do(capsys):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tunecnn.plan import Plan, Timer
     from tunecnn.space import SearchSpace
 
-_END_SECONDS = 5.0  # the summary and its pictures, and Ray's end
+_END_SECONDS = 11.0  # the first trials placed, the summary and its pictures, Ray's end: measured
 
 
 def plan(
@@ -129,9 +129,10 @@ def _slots(
         yield 1, "in this process", partial(time_epochs, threads=max(1, int(cpus or 1)))
         return
     from tunecnn.cluster import Resources, connected
-    from tunecnn.engine import time_on
 
     with connected(address, Resources(cpus, gpus)) as cluster:
+        from tunecnn.engine import time_on  # ray reads the environment when it is imported
+
         there = "; ".join(
             f"{node['name']}: {node['cpus']:g} cores, {node['gpus']:g} GPUs"
             for node in cluster.nodes
