@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test test-slow faults check lint types clean
+.PHONY: search test test-slow faults fuzz check lint types clean
 
 # The main job, on embedded data: a search around the proposed design, and its summary.
 search: $(INSTALLED)
@@ -14,11 +14,15 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/test_faults.py
+	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/test_faults.py --ignore tests/test_fuzz.py
 
 # Kills, full disks, damaged files and the like: about a quarter of an hour.
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_faults.py -m slow -n 0
+
+# Ten minutes of broken space files.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_fuzz.py -m slow -n 0 -s
 
 check: lint types test
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import InputError
 from tunecnn.files import write_atomically
-from tunecnn.journal import CREATE_TRIAL, JOURNAL, SEAL, from_line, to_line
+from tunecnn.journal import CREATE_TRIAL, JOURNAL, SEAL, Line, from_line, to_line
 from tunecnn.records import STUDY_NAME, quiet_optuna, to_record
 from tunecnn.runs import RunFolder
 from tunecnn.space import SearchSpace
@@ -59,8 +59,8 @@ def repair(path: Path) -> Repair:
         raise InputError(f"{path} has no {JOURNAL}: there is nothing to repair")
     with folder.lock():
         data = journal.read_bytes()
-        found, lost = _salvage(data, path / SEAL)
-        if not lost and (path / SEAL).is_file() and from_line((path / SEAL).read_bytes()):
+        found, lost = _salvage(data, _seal(path))
+        if not lost and data.endswith(b"\n") and _seal(path) is not None:
             return Repair(len(found), (), (), None)
         logs = list(_with_creations(found, space))
         again = _incomplete(logs, space)
@@ -75,11 +75,15 @@ def repair(path: Path) -> Repair:
     return Repair(len(found), tuple(lost), again, old)
 
 
-def _salvage(data: bytes, seal: Path) -> tuple[list[Log], list[int]]:
+def _seal(path: Path) -> Line | None:
+    seal = path / SEAL
+    return from_line(seal.read_bytes()) if seal.is_file() else None
+
+
+def _salvage(data: bytes, sealed: Line | None) -> tuple[list[Log], list[int]]:
     """Return the operations that can be read, in order, and the numbers of those that cannot."""
     lines = [from_line(raw + b"\n") for raw in data.split(b"\n")]
     found = {line.number: line.log for line in lines if line is not None}
-    sealed = from_line(seal.read_bytes()) if seal.is_file() else None
     last = max([0, *found, *([sealed.number] if sealed else [])])
     lost = [number for number in range(1, last + 1) if number not in found]
     return [found[number] for number in sorted(found)], lost

@@ -277,7 +277,7 @@ def _session(
                 raise  # the run is resumable as it is; its summary would take seconds
         except RunError:
             # It is said whatever becomes of this; on a full disk, nothing does.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RunError):
                 _end_session(folder, study, "")
             raise
         summary, ending = _end_session(folder, study, used_up)
