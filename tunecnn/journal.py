@@ -8,6 +8,7 @@ Whoever writes has the run's lock, so the file needs none of its own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -77,6 +78,7 @@ class Journal(BaseJournalBackend):
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self._path = path
         self._lines, self._end, self._trials = 0, 0, 0
+        self._together = self._seal_is_due = False
         with path.open("ab+" if writable else "rb") as stream:
             self._check_seal(stream)
             if writable and not stream.seek(0, os.SEEK_END):
@@ -103,7 +105,7 @@ class Journal(BaseJournalBackend):
                     yield line.log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write operations; they are on disk when this returns."""
+        """Write operations; they are on disk when this returns, or `together` does."""
         data, trials = b"", self._trials
         for number, log in enumerate(logs, self._lines + 1):
             if log["op_code"] == CREATE_TRIAL:
@@ -117,10 +119,31 @@ class Journal(BaseJournalBackend):
             stream.truncate()  # what an earlier write left that failed: the disk was full, say
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if not self._together:
+                os.fsync(stream.fileno())
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Put what is written within on disk at the end: once, which is most of its cost."""
+        if self._together:
+            yield
+            return
+        self._together, lines = True, self._lines
+        try:
+            yield
+        finally:
+            self._together = False
+            if self._lines > lines:
+                with self._path.open("r+b") as stream:
+                    os.fsync(stream.fileno())
+            if self._seal_is_due:
+                self.seal()
 
     def seal(self) -> None:
         """Note how long the journal is: it cannot lose its end unnoticed any more."""
+        self._seal_is_due = self._together  # never before what it speaks of is on disk
+        if self._seal_is_due:
+            return
         write_atomically(self._path.with_name(SEAL), to_line(self._lines, {"bytes": self._end}))
 
     def _check_seal(self, stream: BinaryIO) -> None:

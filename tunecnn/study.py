@@ -7,6 +7,7 @@ trial that was under way is put back into the queue with its number, its values 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,10 @@ class Study:
                 load_if_exists=True,
                 pruner=pruner(space),
             )
-        drawn = len(self._trials())
+        trials = self._trials()
+        drawn = len(trials)
+        # Counted once, and then along: a long study is not walked for each report.
+        self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
         self._samplers = {
             "search": sampler(space, drawn),
             "control": control_sampler(space, drawn),
@@ -97,15 +101,16 @@ class Study:
         for _ in range(_MAX_REDRAWS):
             if self.begun >= self.space.trials or self._grid_is_done():
                 return self._postponed_trial()
-            drawn = self._draw()
-            trial = self._prepare(drawn)
-            if trial is None:
-                continue
-            self._running[trial.number] = drawn
-            if "alone" in drawn.user_attrs:  # postponed before the run was interrupted
-                self._postponed.append(trial.number)
-                continue
-            self._count(trial.number, "attempts")
+            with self._journal.together():
+                drawn = self._draw()
+                trial = self._prepare(drawn)
+                if trial is None:
+                    continue
+                self._running[trial.number] = drawn
+                if "alone" in drawn.user_attrs:  # postponed before the run was interrupted
+                    self._postponed.append(trial.number)
+                    continue
+                self._count(trial.number, "attempts")
             return trial
         last = self.record(self.drawn - 1).reason
         raise RunError(
@@ -139,20 +144,25 @@ class Study:
         """
         trial = self._running[number]
         attrs = trial.user_attrs
-        trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), metrics.to_dict())
-        if len(self.space.objectives) > 1 or metrics.diverged:
-            return False
-        if metrics.epoch in self._trials()[number].intermediate_values:
-            return False
-        trial.report(metrics.val_accuracy, metrics.epoch)
-        if not trial.should_prune() or is_last or "protected" in attrs:
-            return False
-        reason = f"stopped after epoch {metrics.epoch} by the pruner"
-        self._end(number, TrialState.PRUNED, "pruned", reason)
-        return True
+        with self._journal.together():
+            trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), metrics.to_dict())
+            if len(self.space.objectives) > 1 or metrics.diverged:
+                return False
+            if metrics.epoch in self._frozen(number).intermediate_values:
+                return False
+            trial.report(metrics.val_accuracy, metrics.epoch)
+            if not trial.should_prune() or is_last or "protected" in attrs:
+                return False
+            reason = f"stopped after epoch {metrics.epoch} by the pruner"
+            self._end(number, TrialState.PRUNED, "pruned", reason)
+            return True
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Record how a trial ended that was not pruned."""
+        with self._journal.together():
+            self._finish(number, outcome)
+
+    def _finish(self, number: int, outcome: Outcome) -> None:
         trial = self._running[number]
         if outcome.ending == "complete":
             trial.set_user_attr("kept_epoch", outcome.kept_epoch)
@@ -209,12 +219,7 @@ class Study:
     @property
     def begun(self) -> int:
         """How many trials ended or are under way; infeasible proposals do not count."""
-        ended = sum(
-            1
-            for trial in self._trials()
-            if trial.state.is_finished() and trial.user_attrs.get("ending") != "infeasible"
-        )
-        return ended + len(self._running)
+        return self._counts["search"] + self._counts["control"] + len(self._running)
 
     @property
     def drawn(self) -> int:
@@ -233,7 +238,7 @@ class Study:
 
     def record(self, number: int) -> TrialRecord:
         """Return what the study holds of a trial."""
-        return to_record(self._trials()[number])
+        return to_record(self._frozen(number))
 
     def _draw(self) -> optuna.Trial:
         """Draw a trial, by the sampler or for the control."""
@@ -261,10 +266,8 @@ class Study:
         waiting = (TrialState.WAITING,)
         if not self.space.control or self._study.get_trials(deepcopy=False, states=waiting):
             return False
-        controls = sum(
-            trial.user_attrs.get("arm") == "control"
-            and trial.user_attrs.get("ending") != "infeasible"
-            for trial in self._trials()
+        controls = self._counts["control"] + sum(
+            trial.user_attrs.get("arm") == "control" for trial in self._running.values()
         )
         return bool(controls + 1 <= self.space.control * (self.begun + 1))
 
@@ -279,6 +282,11 @@ class Study:
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        study_id = self._storage.get_study_id_from_name(STUDY_NAME)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return self._storage.get_trial(trial_id)
 
     def _grid_is_done(self) -> bool:
         """Put the next point of a grid into the queue if it is empty; tell if there is none."""
@@ -356,6 +364,7 @@ class Study:
             trial.set_user_attr("reason", reason)
         with quiet_optuna():
             self._study.tell(trial, values, state)
+        self._counts[_counts_as(self._frozen(number))] += 1
         self._journal.seal()
 
     def _requeue_interrupted(self) -> None:
@@ -366,3 +375,9 @@ class Study:
         study_id = self._storage.get_study_id_from_name(STUDY_NAME)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def _counts_as(trial: FrozenTrial) -> str:
+    """Say to what a trial that has ended counts: an arm, or nothing if it was not trained."""
+    attrs = trial.user_attrs
+    return "nothing" if attrs.get("ending") == "infeasible" else attrs.get("arm", "search")
