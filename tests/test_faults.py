@@ -350,6 +350,37 @@ def test_a_disk_that_becomes_full_ends_the_search_with_its_reason(small_disk):
     judge(search, before)
 
 
+def test_a_folder_that_is_read_only_is_refused_before_anything_is_trained(small_disk):
+    search = Search(small_disk, "--local", "--min-free-gb", "0")
+    process = search.begin()
+    search.until(process, 1)
+    search.kill(process)
+    before = ended(search.run)
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    subprocess.run(remount, check=True)
+    err = search.finish(search.resume(), 2)
+    assert err.strip() == f"error: the run {search.run} cannot be written: Read-only file system"
+    search.words += ["--name", "other"]
+    err = search.finish(search.begin(), 2)
+    assert err.startswith("error: cannot make the run's folder")
+    assert err.strip().endswith("Read-only file system")
+    subprocess.run([*remount[:2], "remount,rw", str(small_disk)], check=True)
+    search.words = search.words[:-2]
+    search.finish(search.resume())
+    judge(search, before)
+
+
+def test_a_trial_without_enough_memory_costs_no_other_anything(tmp_path):
+    """A network 20,000 times as wide asks for more memory than any machine has."""
+    space = SPACE.replace("choice: [0.25, 0.5]", "choice: [0.25, 20000.0]")
+    search = Search(tmp_path, "--local", space=space.replace("sampler: tpe", "sampler: random"))
+    search.finish(search.begin())
+    judge(search, {})
+    endings = {r.values["width"]: r.ending for r in read_records(search.run)}
+    assert endings[20000.0] == "out_of_memory"
+    assert endings[0.25] != "out_of_memory"
+
+
 def test_a_search_whose_folder_goes_says_so(tmp_path):
     search = Search(tmp_path, "--local", space=SPACE.replace("epochs: 12", "epochs: 60"))
     process = search.begin()
