@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -72,22 +73,25 @@ class RunFolder:
         Raises:
             InputError: if there is something at the path already, or it cannot be made.
         """
-        if path.exists() or path.is_symlink():
-            what = "a run" if (path / "run.json").exists() else "something"
-            raise InputError(
-                f"there is {what} at {path} already; give another --name, or carry on with "
-                f"--resume {path}"
-            )
-        partial = path.with_name(f".{path.name}.partial")
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed here
+            if path.exists():
+                raise FileExistsError
             partial.mkdir(parents=True)
             folder = cls(partial)
             write_atomically(folder.space_file, space_text)
             folder.write_info({**info, "space_sha256": sha256(space_text)})
-            partial.rename(path)
+            partial.rename(path)  # which fails if another process was faster
         except OSError as error:
-            raise InputError(f"cannot make the run's folder {path}: {error.strerror}") from error
+            shutil.rmtree(partial, ignore_errors=True)
+            if not path.exists():
+                text = f"cannot make the run's folder {path}: {error.strerror}"
+                raise InputError(text) from error
+            what = "a run" if (path / "run.json").exists() else "something"
+            raise InputError(
+                f"there is {what} at {path} already; give another --name, or carry on with "
+                f"--resume {path}"
+            ) from error
         return cls(path)
 
     @classmethod
