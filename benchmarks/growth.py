@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from tunecnn import load_run
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.render import write_summary
-from tunecnn.runs import RunFolder, now
+from tunecnn.run_folder import RunFolder, now
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 

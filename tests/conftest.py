@@ -12,7 +12,7 @@ from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.images import Dataset, Images, TrialData
 from tunecnn.metrics import EpochMetrics, Outcome
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 

@@ -13,7 +13,7 @@ from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.published import EXPERIMENTS, published_curves
 from tunecnn.render import figures_of, render_html, render_markdown, write_summary
 from tunecnn.reproduction import reproduction_space
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 from tunecnn.study import Study
 
 GOLDEN = Path(__file__).parent / "golden" / "reproduction.md"

@@ -16,7 +16,8 @@ from tunecnn.confirmation import Paired, assess
 from tunecnn.errors import InputError
 from tunecnn.metrics import Outcome
 from tunecnn.render import summary_of, write_summary
-from tunecnn.runs import Run, RunFolder
+from tunecnn.run_folder import RunFolder
+from tunecnn.runs import Run
 from tunecnn.search import SearchOptions, Where
 from tunecnn.study import Study
 

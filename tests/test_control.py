@@ -9,7 +9,8 @@ from tunecnn import load_run
 from tunecnn.control import best_so_far, control_of
 from tunecnn.metrics import Outcome
 from tunecnn.render import render_markdown
-from tunecnn.runs import Run, RunFolder
+from tunecnn.run_folder import RunFolder
+from tunecnn.runs import Run
 from tunecnn.study import Study
 from tunecnn.summary import summarize
 

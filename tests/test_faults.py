@@ -449,7 +449,7 @@ def test_a_damaged_file_is_refused_by_name_or_makes_no_difference(name, damage, 
 
 @pytest.mark.parametrize("damage", ["nothing", "half", "a byte", "flipped"])
 def test_damaged_weights_are_not_tested(damage, whole, tmp_path):
-    from tunecnn.runs import RunFolder
+    from tunecnn.run_folder import RunFolder
 
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(whole, folder.path)

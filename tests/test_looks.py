@@ -6,7 +6,7 @@ from tests.test_search import Silent, begin
 from tunecnn import RunError, TrialConfig, load_dataset, load_run
 from tunecnn.looks import look_at_test
 from tunecnn.reproduction import reproduction_space
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")

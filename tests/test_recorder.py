@@ -15,7 +15,7 @@ from tunecnn.checkpoint_files import CheckpointFiles, weights_path
 from tunecnn.errors import RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
 from tunecnn.recorder import KEEP_WEIGHTS, Recorder
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 from tunecnn.strategy import Budget
 from tunecnn.study import Study
 from tunecnn.summary import summarize

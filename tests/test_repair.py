@@ -8,7 +8,7 @@ from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, SEAL, from_line
 from tunecnn.records import read_records
 from tunecnn.repair import repair
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 from tunecnn.study import Study
 
 

@@ -9,7 +9,8 @@ from tunecnn.metrics import Outcome
 from tunecnn.parameters import ChoiceParameter, FloatParameter, IntParameter
 from tunecnn.render import write_summary
 from tunecnn.review import best_by, isolation, near_bounds, places, repeats, rungs
-from tunecnn.runs import Run, RunFolder
+from tunecnn.run_folder import RunFolder
+from tunecnn.runs import Run
 from tunecnn.study import Study
 from tunecnn.summary import summarize
 

@@ -10,7 +10,7 @@ from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, trials_frame
 from tunecnn.plots import FIGURES
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 
 
 def test_trials_have_one_row_each_with_the_columns_of_the_contract(scripted_run):

@@ -19,7 +19,8 @@ import tunecnn.search
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
 from tunecnn.render import write_summary
-from tunecnn.runs import SEARCH, RunFolder
+from tunecnn.run_folder import RunFolder
+from tunecnn.runs import SEARCH
 from tunecnn.search import SearchOptions, Where, resume, search
 from tunecnn.shipped import shipped_spaces
 from tunecnn.space import SearchSpace

@@ -18,7 +18,7 @@ from tunecnn.render import (
     render_markdown,
     write_summary,
 )
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 from tunecnn.study import Study
 from tunecnn.summary import summarize
 

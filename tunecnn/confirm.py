@@ -11,7 +11,8 @@ from tunecnn.candidates import candidates_of, confirmation_space, job_of
 from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError
 from tunecnn.render import write_summary
-from tunecnn.runs import Run, RunFolder, load_run
+from tunecnn.run_folder import RunFolder
+from tunecnn.runs import Run, load_run
 from tunecnn.search import Listening, SearchOptions, SearchResult, resume, search
 from tunecnn.space import SearchSpace
 

@@ -8,7 +8,7 @@ from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
 from tunecnn.images import Dataset, Images, Labels
 from tunecnn.records import TrialRecord
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tunecnn.batches import DeviceData

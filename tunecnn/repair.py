@@ -16,7 +16,7 @@ from tunecnn.errors import InputError
 from tunecnn.files import write_atomically
 from tunecnn.journal import CREATE_TRIAL, JOURNAL, SEAL, Line, from_line, to_line
 from tunecnn.records import STUDY_NAME, quiet_optuna, to_record
-from tunecnn.runs import RunFolder
+from tunecnn.run_folder import RunFolder
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import OBJECTIVES
 

@@ -26,7 +26,8 @@ from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.records import TrialRecord
 from tunecnn.reproduction import check_images
-from tunecnn.runs import SEARCH, RunFolder, load_run, now, versions, wall_seconds
+from tunecnn.run_folder import RunFolder, now
+from tunecnn.runs import SEARCH, load_run, versions, wall_seconds
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
