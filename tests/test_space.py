@@ -154,7 +154,7 @@ def test_a_config_has_recipe_constants_and_values_in_this_order():
     )
     config = space.config({"width": 0.7}, trial=4)
     assert (config.batch_size, config.width, config.epochs) == (16, 0.7, 3)
-    assert config.optimizer == "adamw"
+    assert config.optimizer == "muon"
     assert config.seed != space.config({"width": 0.7}, trial=5).seed
 
 
@@ -164,7 +164,7 @@ def test_the_report_point_has_the_reports_values():
         "width.conv3: {int: [8, 128]}, learning_rate: {float: [1e-4, 1e-2]}}"
     )
     assert space.report_point() == {
-        "dropout.block3": 0.5, "width": 1.0, "width.conv3": 64, "learning_rate": 2e-3,
+        "dropout.block3": 0.5, "width": 1.0, "width.conv3": 64, "learning_rate": 4e-3,
     }  # fmt: skip
 
 
