@@ -132,7 +132,7 @@ def judge(search: Search, before: dict[int, TrialRecord], asked: int = TRIALS) -
     write_summary(load_run(search.run))
     left = [p for p in search.folder.rglob("*") if p.name.startswith(".") or "partial" in p.name]
     assert not left
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # Ray's agents take a while to see that their raylet died
     while set(ray_processes()) - search.others and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not set(ray_processes()) - search.others
