@@ -180,11 +180,13 @@ class SearchSpace(Part):
                 [Mistake((), f"a space is a mapping of keys to values, not {kind}")]
             )
         mistakes = list(document.mistakes)
-        space, found = cls._try(document.value)
+        # What YAML itself got wrong is said once, and not again as a wrong value.
+        value = without(document.value, [mistake.place for mistake in mistakes if mistake.place])
+        space, found = cls._try(value)
         whole = space
         if space is None and (bad := [mistake.place for mistake in found]):
             # Look at the rest as well, so that all mistakes come at once.
-            whole, more = cls._try(without(document.value, [*bad, *(p[:2] for p in bad)]))
+            whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]))
             found += more
         if whole is not None:
             found += rung_mistakes(whole)
