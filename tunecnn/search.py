@@ -164,7 +164,7 @@ def search(
         "sessions": [],
     }
     path = options.runs_dir / (options.name or _run_name(space))
-    with Interrupts() as interrupts, _engine(options) as engine:
+    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
         folder = RunFolder.create(path, space_text, info)
         return _session(folder, space, dataset, engine, listening, options, interrupts)
 
@@ -205,7 +205,7 @@ def resume(
             f"what the trials of {path} depend on has changed ({changed}), so new ones would not "
             "be comparable; go back, or add --allow-changes"
         )
-    with Interrupts() as interrupts, _engine(options) as engine:
+    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
         return _session(folder, space, dataset, engine, listening, options, interrupts)
 
 
