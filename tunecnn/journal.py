@@ -61,6 +61,12 @@ def from_line(raw: bytes) -> Line | None:
     return Line(log.pop("line"), log)
 
 
+def read_seal(journal: Path) -> Line | None:
+    """Read the seal of a journal, with its last line's number; None if there is no whole one."""
+    seal = journal.with_name(SEAL)
+    return from_line(seal.read_bytes()) if seal.is_file() else None
+
+
 class Journal(BaseJournalBackend):
     """The file in which Optuna keeps a study.
 
@@ -148,12 +154,11 @@ class Journal(BaseJournalBackend):
 
     def _check_seal(self, stream: BinaryIO) -> None:
         length = os.fstat(stream.fileno()).st_size
-        seal = self._path.with_name(SEAL)
-        if not seal.is_file():
+        if not self._path.with_name(SEAL).is_file():
             if length:
                 raise DamagedError(self._path, f"its {SEAL} is missing")
             return
-        sealed = from_line(seal.read_bytes())
+        sealed = read_seal(self._path)
         if sealed is None:
             raise DamagedError(self._path, f"its {SEAL} cannot be read")
         if length < sealed.log["bytes"]:

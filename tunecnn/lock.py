@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -39,12 +40,15 @@ def run_lock(folder: Path, *, take_over: bool = False) -> Iterator[str]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"the run {folder} is being written by {_holder(holder_file)}") from error
+        raise InputError(
+            f"the run {folder} is being written by {_in_words(_read(holder_file))}"
+        ) from error
     except OSError as error:
         raise InputError(f"the run {folder} cannot be written: {error.strerror}") from error
     try:
-        left = _holder(holder_file) if holder_file.is_file() else ""
-        if left and not take_over and not _has_died(holder_file):
+        holder = _read(holder_file)
+        left = _in_words(holder) if holder_file.is_file() else ""
+        if left and not take_over and not _has_died(holder):
             raise InputError(
                 f"the run {folder} was being written by {left}, and it cannot be seen from here "
                 "that it has ended; if it has, add --take-over"
@@ -64,24 +68,33 @@ def run_lock(folder: Path, *, take_over: bool = False) -> Iterator[str]:
         lock.release()
 
 
-def _holder(file: Path) -> str:
-    """Say who is noted as the holder."""
+def _read(file: Path) -> dict[str, Any] | None:
+    """Read who is noted as the holder; None if that cannot be read."""
     try:
         holder = json.loads(file.read_text(encoding="utf-8"))
-        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+        return {
+            "process": int(holder["process"]),
+            "host": holder["host"],
+            "since": holder["since"],
+        }
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _in_words(holder: dict[str, Any] | None) -> str:
+    if holder is None:
         return "another process"
+    return f"process {holder['process']} on {holder['host']} since {holder['since']}"
 
 
-def _has_died(file: Path) -> bool:
-    """Tell whether the noted holder was a process of this machine that is there no more."""
+def _has_died(holder: dict[str, Any] | None) -> bool:
+    """Tell whether a holder was a process of this machine that is there no more."""
+    if holder is None or holder["host"] != socket.gethostname():
+        return False
     try:
-        holder = json.loads(file.read_text(encoding="utf-8"))
-        if holder["host"] != socket.gethostname():
-            return False
-        os.kill(int(holder["process"]), 0)
+        os.kill(holder["process"], 0)
     except ProcessLookupError:
         return True
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    except OSError:
+        pass  # it is there, and not ours to signal
     return False

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import InputError
 from tunecnn.files import write_atomically
-from tunecnn.journal import CREATE_TRIAL, JOURNAL, SEAL, Line, from_line, to_line
+from tunecnn.journal import CREATE_TRIAL, JOURNAL, SEAL, Line, from_line, read_seal, to_line
 from tunecnn.records import STUDY_NAME, quiet_optuna, to_record
 from tunecnn.run_folder import RunFolder
 from tunecnn.space import SearchSpace
@@ -58,9 +58,9 @@ def repair(path: Path) -> Repair:
     if not journal.is_file():
         raise InputError(f"{path} has no {JOURNAL}: there is nothing to repair")
     with folder.lock():
-        data = journal.read_bytes()
-        found, lost = _salvage(data, _seal(path))
-        if not lost and data.endswith(b"\n") and _seal(path) is not None:
+        data, sealed = journal.read_bytes(), read_seal(journal)
+        found, lost = _salvage(data, sealed)
+        if not lost and data.endswith(b"\n") and sealed is not None:
             return Repair(len(found), (), (), None)
         logs = list(_with_creations(found, space))
         again = _incomplete(logs, space)
@@ -70,14 +70,9 @@ def repair(path: Path) -> Repair:
         old = _keep(journal, data)
         lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
         write_atomically(journal, b"".join(lines))
-        sealed = {"bytes": sum(map(len, lines))}
-        write_atomically(path / SEAL, to_line(len(lines), sealed))
+        length = {"bytes": sum(map(len, lines))}
+        write_atomically(path / SEAL, to_line(len(lines), length))
     return Repair(len(found), tuple(lost), again, old)
-
-
-def _seal(path: Path) -> Line | None:
-    seal = path / SEAL
-    return from_line(seal.read_bytes()) if seal.is_file() else None
 
 
 def _salvage(data: bytes, sealed: Line | None) -> tuple[list[Log], list[int]]:
