@@ -126,7 +126,7 @@ def _time(run: Run) -> dict[str, str]:
     return {
         "started": sessions[0]["started"],
         "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
-        + (f", without {killed} that did not end by itself" if killed else ""),
+        + (f", not counting {killed} cut off" if killed else ""),
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
         f"{trials['epochs'].sum():,} epochs, on {devices}",
     }
