@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +108,22 @@ def test_a_search_planned_begins_from_an_earlier_one_and_is_confirmed(
     assert points == [{"width": 0.2}, *([best] if best != {"width": 0.2} else [])]
 
 
+def test_spaces_and_accents_in_every_path(tmp_path, image_tree, capsys):
+    """The data, the space, the runs and Ray's own files all have names that need quotes."""
+    tree = tmp_path / "mes données d'été"
+    shutil.copytree(image_tree(count=12), tree)
+    space = tmp_path / "añb c.yaml"
+    space.write_text(TEXT.replace("images: 200", "images: 19").replace("dataset: digits", f'dataset: "imagefolder:{tree}"'))
+    runs = tmp_path / "résultats d'août"
+    assert main("search", "--space", str(space), "--local", "--runs-dir", str(runs),
+                "--name", "où est-ce") == 0  # fmt: skip
+    command = next(line.partition("train it again: ")[2]
+                   for line in capsys.readouterr().out.splitlines() if "train it again" in line)  # fmt: skip
+    assert main(*shlex.split(command)[1:], "--json") == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert done["val_loss"] == load_run(runs / "où est-ce").best["val_loss"]
+
+
 def test_a_finished_search_can_be_given_more_trials(space_file, tmp_path, capsys):
     run = ["--runs-dir", str(tmp_path), "--name", "r"]
     assert main("search", "--space", space_file, "--local", "--quiet", *run) == 0
@@ -196,6 +214,8 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--resume", "nowhere", "--trials", "3"], "leave out --trials"),
         (["search", "--space", "smoke", "--dataset", "imagefolder:/none"], "/none is not a folder"),
+        (["search", "--space", "smoke", "--runs-dir", "/dev/null"],
+         "cannot make the run's folder /dev/null/smoke"),
         (["summarize", "nowhere"], "nowhere is not the folder of a run"),
         (["confirm", "nowhere"], "nowhere is not the folder of a run"),
         (["reproduce"], "give --dataset, such as --dataset mnist, or --resume RUN"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -160,10 +162,33 @@ def training_workers() -> list[psutil.Process]:
     ]
 
 
-def test_an_address_that_cannot_be_reached_is_an_input_error():
-    import subprocess
-    import sys
+OTHER_RAY = """
+import sys, ray
+from tunecnn.cluster import Resources, connected
+from tunecnn.errors import InputError
+ray.__version__ = "2.1.0"
+try:
+    with connected(sys.argv[1], Resources()):
+        pass
+except InputError as error:
+    print(error)
+"""
 
+
+def test_a_cluster_with_another_version_of_ray_is_not_joined(ray_cluster):
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    done = subprocess.run([sys.executable, "-c", OTHER_RAY, address],
+                          capture_output=True, text=True, timeout=100, check=True)  # fmt: skip
+    (line,) = done.stdout.splitlines()
+    assert f"{address}' cannot be joined: Version mismatch" in line
+    assert f"was started with: Ray: {ray.__version__}" in line
+    assert "Ray: 2.1.0" in line
+    assert line.endswith("install the versions of the cluster here")
+
+
+def test_an_address_that_cannot_be_reached_is_an_input_error():
     done = subprocess.run(
         [sys.executable, "-m", "tunecnn", "search", "--space", "smoke", "--address",
          "127.0.0.1:1", "--runs-dir", "/nonexistent/runs"],

@@ -103,6 +103,7 @@ def test_a_mistake_is_answered_with_place_and_cause(text, message):
     with pytest.raises(InputError) as caught:
         SearchSpace.from_text(text)
     assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_the_file():

@@ -155,14 +155,18 @@ def place_name(place: Place) -> str:
 
 
 def without(value: Any, places: Sequence[Place]) -> Any:
-    """Copy plain values without those at some places, to look for mistakes in the rest."""
-    if isinstance(value, Mapping):
-        return {
-            key: without(inner, [p[1:] for p in places if p[:1] == (key,)])
-            for key, inner in value.items()
-            if (key,) not in places
-        }
-    return value
+    """Copy plain values without those at some places, to look for mistakes in the rest.
+
+    A list goes as a whole, since the places of what is left in it would shift.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    rest = {}
+    for key, inner in value.items():
+        below = [place[1:] for place in places if place[:1] == (key,)]
+        if () not in below and not (below and isinstance(inner, list)):
+            rest[key] = without(inner, below)
+    return rest
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
