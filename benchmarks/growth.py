@@ -1,11 +1,12 @@
 """What a trial costs the driver as a search grows: no training, ten reports a trial.
 
-    python benchmarks/growth.py [TRIALS ...]
+    python -m benchmarks.growth [TRIALS:SLOTS ...]
 
-For each number of trials (100, 1,000 and 10,000) a study is filled through the same `Study` that a
-search uses: TPE, successive halving, five parameters, a journal on disk. The table has the median
-milliseconds a trial of each step over the last hundred trials, then what the whole journal costs
-to read and to summarize.
+For each number of trials (100, 1,000 and 10,000 with 2 slots; 1,000 with 64 and with 256) a study
+is filled through the same `Study` that a search uses: TPE, successive halving, five parameters, a
+journal on disk. Each is filled by a process of its own. The table has the milliseconds a trial of
+each step, mean over the last hundred trials (over all of them for the total), then what the whole
+journal costs to read and to summarize.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 import resource
-import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.results import keep
 from tunecnn import load_run
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.render import write_summary
@@ -58,38 +60,36 @@ INFO: dict[str, Any] = {
 
 
 class Clock:
-    """Adds up the time of each step of a trial."""
+    """Adds up the time of each step, and of how many trials."""
 
     def __init__(self) -> None:
-        self.trials: list[dict[str, float]] = []
+        self.seconds: dict[str, float] = {}
 
     def timed(self, step: str, action: Callable[[], T]) -> T:
-        """Do something, and add its time to a step of the present trial."""
+        """Do something, and add its time to a step."""
         began = time.perf_counter()
         result = action()
-        spent = time.perf_counter() - began
-        self.trials[-1][step] = self.trials[-1].get(step, 0.0) + spent
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - began
         return result
 
-    def median(self, step: str) -> float:
-        """Return the median milliseconds a trial over the last hundred."""
-        return 1e3 * statistics.median(trial.get(step, 0.0) for trial in self.trials[-100:])
 
-
-def fill(study: Study, clock: Clock, slots: int) -> None:
-    """Run a search of simulated trials, so many at once, to its end."""
+def fill(study: Study, slots: int, last: int) -> dict[str, float]:
+    """Run a search of simulated trials; return the milliseconds a trial over the last ones."""
     numbers = random.Random(0)
     running: list[tuple[int, float, int]] = []
+    clock, begun = Clock(), 0
     while True:
-        clock.trials.append({})
         while len(running) < slots:
             trial = clock.timed("ask", study.next_trial)
             if trial is None:
                 break
+            begun += 1
+            if begun == study.space.trials - last:
+                clock = Clock()
             quality = 0.9 - abs(trial.config.dropout_dense - 0.2) + numbers.gauss(0, 0.01)
             running.append((trial.number, quality, 0))
         if not running:
-            return
+            return {step: 1e3 * spent / last for step, spent in clock.seconds.items()}
         number, quality, epoch = running.pop(0)
         metrics = EpochMetrics(epoch + 1, 0.5, 0.5, 0.5, quality * (1 - 0.5 ** (epoch + 1)), 1.0)
         is_last = epoch + 1 == EPOCHS
@@ -110,30 +110,38 @@ def measure(trials: int, slots: int) -> dict[str, float]:
         text = SPACE.format(trials=trials)
         folder = RunFolder.create(Path(name, "run"), text, INFO)
         study = Study(folder.path, SearchSpace.from_text(text), (1, 8, 8), 10)
-        clock = Clock()
         began = time.perf_counter()
-        fill(study, clock, slots)
+        steps = fill(study, slots, min(100, trials // 2))
         whole = time.perf_counter() - began
-        steps = len(clock.trials) / trials
         row: dict[str, float] = {"trials": trials, "slots": slots}
-        for step in ("ask", "report", "tell"):
-            last = [trial for trial in clock.trials if step in trial][-100:]
-            row[f"{step}_ms"] = 1e3 * statistics.median(trial[step] for trial in last)
-        row["reports_a_trial"] = steps
-        row["all_ms_a_trial"] = 1e3 * whole / trials
-        row["journal_kb_a_trial"] = (folder.path / "study.journal").stat().st_size / trials / 1e3
-        row["driver_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        row |= {f"{step}, ms": round(steps[step], 1) for step in ("ask", "report", "tell")}
+        row["their sum, ms"] = round(sum(steps.values()), 1)
+        row["all trials, ms each"] = round(1e3 * whole / trials, 1)
+        journal = (folder.path / "study.journal").stat().st_size
+        row["journal, kB a trial"] = round(journal / trials / 1e3, 1)
+        row["driver, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
         began = time.perf_counter()
         run = load_run(folder.path)
         assert len(run.trials) >= trials
         assert len(run.epochs)
-        row["load_run_s"] = time.perf_counter() - began
+        row["load_run, s"] = round(time.perf_counter() - began, 1)
         began = time.perf_counter()
         write_summary(run)
-        row["summarize_s"] = time.perf_counter() - began
-        return {key: round(value, 3) for key, value in row.items()}
+        row["summarize, s"] = round(time.perf_counter() - began, 1)
+        return row
+
+
+def main(sizes: list[str]) -> None:
+    rows = []
+    for size in sizes:
+        command = [sys.executable, "-m", "benchmarks.growth", "one", *size.split(":")]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+    keep("growth", rows)
 
 
 if __name__ == "__main__":
-    for count in map(int, sys.argv[1:] or (100, 1_000, 10_000)):
-        print(json.dumps(measure(count, 2)), flush=True)
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(measure(*map(int, sys.argv[2:]))))
+    else:
+        main(sys.argv[1:] or ["100:2", "1000:2", "10000:2", "1000:64", "1000:256"])

@@ -1,7 +1,7 @@
 """Ways to search at equal device-seconds, replayed from a table of real trainings.
 
     tunecnn search --space benchmarks/strategies.yaml --runs-dir runs --name table
-    python benchmarks/strategies.py runs/table
+    python -m benchmarks.strategies runs/table
 
 The table has every configuration of a grid, trained twice. A search is replayed through the same
 `Study` that a real one uses: two slots, each epoch taking the seconds that it took. TPE with

@@ -1,0 +1,1 @@
+"""What tunecnn costs and saves, measured beside what people would use instead."""

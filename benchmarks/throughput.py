@@ -1,0 +1,77 @@
+"""Eight equal trials, from the start of the process to the best result.
+
+    python -m benchmarks.throughput DATA_DIR [--epochs N] [--rounds N] [--keras PYTHON]
+
+The proposed network on 10,000 training and 2,000 validation images of MNIST, batches of 64, AdamW,
+dropouts and learning rate searched, no trial stopped early: tunecnn beside Ray Tune, Optuna's
+`n_jobs=2`, KerasTuner (where PYTHON has it) and the ceiling, two tuned loops without a search.
+They take turns. Images a second are training images over the time from the start of the process to
+its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks.contenders import Workload
+from benchmarks.results import Watched, keep, middle
+from benchmarks.searching import (
+    EQUAL,
+    in_turn,
+    run_contender,
+    run_tunecnn,
+    save_images,
+    space_text,
+)
+
+TRAIN, VALIDATION, TRIALS = 10_000, 2_000 / 60_000, 8
+NAMES = {"tune": "Ray Tune", "optuna": "Optuna, n_jobs=2", "keras": "KerasTuner",
+         "loops": "two tuned loops, no search"}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keras", metavar="PYTHON")
+    asked = parser.parse_args()
+
+    def other(work: Workload, way: str, _: int) -> Watched:
+        return run_contender(work, way, asked.keras)
+
+    others = [way for way in NAMES if way != "keras" or asked.keras]
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder, "images.npz")
+        save_images(images, "mnist", asked.data_dir, TRAIN, VALIDATION)
+        work = Workload(str(images), TRIALS, asked.epochs)
+        text = space_text(work, "mnist", TRAIN, VALIDATION, EQUAL)
+        seen = in_turn(
+            {
+                "tunecnn": lambda _: run_tunecnn(text, asked.data_dir)[0],
+                **{way: partial(other, work, way) for way in others},
+            },
+            asked.rounds,
+        )  # fmt: skip
+    images_in_all = TRIALS * asked.epochs * TRAIN
+    rows = [
+        {
+            "way": NAMES.get(way, way),
+            "seconds": middle([one.seconds for one in runs]),
+            "images/s": round(statistics.median(images_in_all / one.seconds for one in runs)),
+            "tunecnn is faster by": round(statistics.median(
+                one.seconds / ours.seconds
+                for one, ours in zip(runs, seen["tunecnn"], strict=True)), 2),
+            "peak MB": round(max(one.peak_mb for one in runs)),
+        }
+        for way, runs in seen.items()
+    ]  # fmt: skip
+    keep(f"throughput_{asked.epochs}", rows, rounds=asked.rounds, images=images_in_all)
+
+
+if __name__ == "__main__":
+    main()
