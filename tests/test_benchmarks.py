@@ -15,7 +15,7 @@ ROOT = DOCS.parent
 
 
 def test_a_watched_process_tells_when_it_said_what_and_how_much_it_took():
-    code = "import time; print('{\"event\": \"x\"}', flush=True); time.sleep(2.5)"
+    code = 'import time; print(\'{"event": "x"}\', flush=True); time.sleep(2.5)'
     seen = watch([sys.executable, "-c", code])
     assert seen.seconds > 2.5
     assert seen.events[0]["event"] == "x"

@@ -113,7 +113,11 @@ def test_spaces_and_accents_in_every_path(tmp_path, image_tree, capsys):
     tree = tmp_path / "mes données d'été"
     shutil.copytree(image_tree(count=12), tree)
     space = tmp_path / "añb c.yaml"
-    space.write_text(TEXT.replace("images: 200", "images: 19").replace("dataset: digits", f'dataset: "imagefolder:{tree}"'))
+    space.write_text(
+        TEXT.replace("images: 200", "images: 19").replace(
+            "dataset: digits", f'dataset: "imagefolder:{tree}"'
+        )
+    )
     runs = tmp_path / "résultats d'août"
     assert main("search", "--space", str(space), "--local", "--runs-dir", str(runs),
                 "--name", "où est-ce") == 0  # fmt: skip

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import warnings
-from collections.abc import Container, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from optuna.distributions import (
     BaseDistribution,
@@ -22,7 +20,6 @@ from optuna.pruners import (
     NopPruner,
     PatientPruner,
     PercentilePruner,
-    SuccessiveHalvingPruner,
 )
 from optuna.samplers import (
     BaseSampler,
@@ -31,12 +28,12 @@ from optuna.samplers import (
     NSGAIISampler,
     QMCSampler,
     RandomSampler,
-    TPESampler,
 )
-from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 
 from tunecnn.config import Scalar, derive_seed
+from tunecnn.long_studies import BoundedTpe
+from tunecnn.long_studies import Halving as HalvingPruner
 from tunecnn.parameters import ChoiceParameter, IntParameter, Parameter
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import (
@@ -52,7 +49,6 @@ from tunecnn.strategy import (
     Tpe,
 )
 
-_BEST, _LATEST = 100, 400
 _CONTROL = 1  # keeps its seed apart from that of the sampler beside it
 
 
@@ -77,43 +73,6 @@ def suggest(trial: Trial, name: str, among: BaseDistribution) -> Scalar:
     return trial.suggest_float(name, among.low, among.high, step=among.step, log=among.log)
 
 
-class _BoundedTpe(TPESampler):
-    """TPE that looks at the best and the latest trials, once there are many.
-
-    What it does for each proposal grows with the trials that it looks at; its model of the good
-    ones is made of the best 25 alone, and that of all others hardly changes with their number.
-    """
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Propose values, from a part of the study's history."""
-        return super().sample_relative(_Part(study), trial, search_space)  # type: ignore[arg-type]
-
-
-class _Part:
-    """A study with only its best and latest trials."""
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        trials = self._study._get_trials(deepcopy, states, use_cache)
-        if len(trials) <= _BEST + _LATEST or len(self._study.directions) > 1:
-            return trials
-        earlier = [trial for trial in trials[:-_LATEST] if trial.state == TrialState.COMPLETE]
-        best = heapq.nlargest(_BEST, earlier, key=lambda trial: trial.values[0])
-        return sorted(best, key=lambda trial: trial.number) + trials[-_LATEST:]
-
-
 def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     """Return who proposes the trials of a space.
 
@@ -127,7 +86,7 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if isinstance(part, Tpe):
-            return _BoundedTpe(
+            return BoundedTpe(
                 n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
             )
         if isinstance(part, Gp):
@@ -159,7 +118,7 @@ def pruner(space: SearchSpace) -> BasePruner:
     """Return who stops the trials of a space."""
     part = space.pruner
     if isinstance(part, Halving):
-        return SuccessiveHalvingPruner(min_resource=part.min_epochs, reduction_factor=part.factor)
+        return HalvingPruner(part.min_epochs, part.factor)
     if isinstance(part, Hyperband):
         return HyperbandPruner(
             min_resource=part.min_epochs,

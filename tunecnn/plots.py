@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
@@ -51,13 +52,21 @@ def curves(run: Run) -> Figure:
     best = None if run.best is None else int(run.best["trial"])
     report = None if run.report_trial is None else int(run.report_trial["trial"])
     ends = dict(zip(run.trials["trial"], run.trials["state"], strict=True))
-    for number, epochs in run.epochs.groupby("trial"):
-        complete = ends[number] == "COMPLETE"
-        axes.plot(
-            epochs["epoch"], epochs["val_accuracy"], linewidth=1,
-            color=COMPLETE if complete else STOPPED, alpha=0.45 if complete else 0.7,
-            marker="" if len(epochs) > 1 else ".",
-        )  # fmt: skip
+    lines: dict[bool, list[Any]] = {True: [], False: []}
+    for number, epochs in run.epochs.groupby("trial")[["epoch", "val_accuracy"]]:
+        lines[ends[number] == "COMPLETE"].append(epochs.to_numpy())
+    for is_complete, some in lines.items():
+        look: dict[str, Any] = {
+            "color": COMPLETE if is_complete else STOPPED,
+            "alpha": 0.45 if is_complete else 0.7,
+        }
+        # One object for all of them: thousands of lines would take seconds each.
+        longer = [points for points in some if len(points) > 1]
+        axes.add_collection(LineCollection(longer, linewidths=1, **look))
+        single = [points[0] for points in some if len(points) == 1]
+        if single:
+            axes.plot(*zip(*single, strict=True), ".", **look)
+    axes.autoscale_view()
     for trial, color, style, name in (
         (report, REPORT, "--", "the report's design"),
         (best, BEST, "-", "best"),

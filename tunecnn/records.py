@@ -13,18 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tunecnn.config import Scalar
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, DamagedError, Journal
+from tunecnn.long_studies import OneStudyStorage
 from tunecnn.metrics import EpochMetrics
 
 STUDY_NAME = "tunecnn"
-_RESAMPLES, _TREES, _MOST_TRIALS = 40, 64, 300
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 """Optuna's words for the state of a trial."""
 
@@ -96,59 +94,6 @@ def read_records(folder: Path) -> list[TrialRecord]:
     return [to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
 
 
-def parameter_importances(
-    folder: Path, names: list[str]
-) -> dict[str, tuple[float, tuple[float, float]]]:
-    """Return the share of some searched parameters in the variance of the validation accuracy.
-
-    By fANOVA (Hutter et al. 2014) on a random forest, over the trials trained to their end. With
-    each share comes the 95 % percentile interval over 40 resamples of those trials, with smaller
-    forests. Of more than 300 trials, 300 are taken at random.
-    Empty if there are fewer than twice as many trials as parameters, or they do not differ.
-    """
-    complete = _read_study(folder).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < max(2 * len(names), 8):
-        return {}
-    random = np.random.default_rng(0)
-    if len(complete) > _MOST_TRIALS:
-        complete = [complete[i] for i in random.permutation(len(complete))[:_MOST_TRIALS]]
-    shares = _fanova(complete, names, _TREES)
-    if not shares:
-        return {}
-    resampled = [
-        _fanova(
-            [complete[i] for i in random.integers(0, len(complete), len(complete))],
-            names,
-            _TREES // 4,
-        )
-        for _ in range(_RESAMPLES)
-    ]
-    found = {}
-    for name, share in shares.items():
-        low, high = np.quantile([again[name] for again in resampled if again], [0.025, 0.975])
-        found[name] = share, (float(low), float(high))
-    return found
-
-
-def _fanova(trials: Sequence[FrozenTrial], names: list[str], trees: int) -> dict[str, float]:
-    """Return the shares over some trials, the greatest first; empty if they do not differ."""
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
-    with quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):
-        study = optuna.create_study(direction="maximize")
-        study.add_trials(
-            optuna.create_trial(
-                params=trial.params, distributions=trial.distributions, value=trial.values[0]
-            )
-            for trial in trials
-        )
-        evaluator = FanovaImportanceEvaluator(n_trees=trees, seed=0)
-        shares = get_param_importances(study, evaluator=evaluator, params=names)
-        found = {name: float(share) for name, share in shares.items()}
-        return found if all(map(math.isfinite, found.values())) else {}
-    return {}
-
-
 def _read_study(folder: Path) -> optuna.Study:
     path = folder / JOURNAL
     if not path.is_file():
@@ -158,7 +103,7 @@ def _read_study(folder: Path) -> optuna.Study:
 
 
 @contextlib.contextmanager
-def open_storage(journal: Journal, path: Path) -> Iterator[JournalStorage]:
+def open_storage(journal: Journal, path: Path) -> Iterator[OneStudyStorage]:
     """Replay a journal, to make or load its study.
 
     Raises:
@@ -166,7 +111,7 @@ def open_storage(journal: Journal, path: Path) -> Iterator[JournalStorage]:
     """
     try:
         with quiet_optuna():
-            yield JournalStorage(journal)
+            yield OneStudyStorage(journal)
     except (ValueError, KeyError, AssertionError) as error:
         raise DamagedError(path, f"Optuna cannot replay it ({error})") from error
 

@@ -18,7 +18,8 @@ from tunecnn.frames import (
     epochs_frame,
     trials_frame,
 )
-from tunecnn.records import TrialRecord, parameter_importances, read_records
+from tunecnn.importances import parameter_importances
+from tunecnn.records import TrialRecord, read_records
 from tunecnn.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -137,13 +138,13 @@ class Run:
 
         Indexed by the parameter, the greatest first; columns `share`, `low` and `high` (a 95 %
         interval over resampled trials). Empty if there are too few trials; see
-        `tunecnn.records.parameter_importances`. Parameters with a `when` are left out.
+        `tunecnn.importances.parameter_importances`. Parameters with a `when` are left out.
         """
         import pandas as pd
 
         searched = self.space.searched_settings
-        always = [name for name, parameter in searched.items() if not parameter.when]
-        found = parameter_importances(self.path, always)
+        always = {name: parameter for name, parameter in searched.items() if not parameter.when}
+        found = parameter_importances(self.complete, always)
         rows = [(share, *interval) for share, interval in found.values()]
         return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
 
