@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test test-slow faults fuzz check lint types clean
+.PHONY: search test test-slow faults fuzz bench check lint types clean
 
 # The main job, on embedded data: a search around the proposed design, and its summary.
 search: $(INSTALLED)
@@ -23,6 +23,16 @@ faults: $(INSTALLED)
 # Ten minutes of broken space files.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_fuzz.py -m slow -n 0 -s
+
+# Half an hour and more, alone on the machine; BENCH="step growth" for some of them.
+BENCH ?= step short_trials cold_start growth throughput time_to_result
+DATA_DIR ?= data
+bench: $(INSTALLED)
+	@for one in $(BENCH); do \
+	    case $$one in throughput|time_to_result) data="--data-dir $(DATA_DIR)" ;; *) data= ;; esac; \
+	    echo "$$one"; $(BIN)/python -m benchmarks.$$one $$data || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.results
 
 check: lint types test
 

@@ -17,7 +17,7 @@ from tunecnn.datasets import load_dataset
 
 EQUAL = {
     "optimizer": "adamw", "schedule": "constant", "weight_decay": 0.01, "label_smoothing": 0.0,
-    "crop": 0, "flip": False, "warmup": 0.0,
+    "crop": 0, "flip": False,
 }  # fmt: skip
 """The fast recipe without all that a textbook loop does not have."""
 

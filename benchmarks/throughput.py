@@ -1,6 +1,6 @@
 """Eight equal trials, from the start of the process to the best result.
 
-    python -m benchmarks.throughput DATA_DIR [--epochs N] [--rounds N] [--keras PYTHON]
+    python -m benchmarks.throughput [--data-dir DIR] [--epochs N] [--rounds N] [--keras PYTHON]
 
 The proposed network on 10,000 training and 2,000 validation images of MNIST, batches of 64, AdamW,
 dropouts and learning rate searched, no trial stopped early: tunecnn beside Ray Tune, Optuna's
@@ -35,7 +35,7 @@ NAMES = {"tune": "Ray Tune", "optuna": "Optuna, n_jobs=2", "keras": "KerasTuner"
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keras", metavar="PYTHON")

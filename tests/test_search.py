@@ -103,6 +103,25 @@ def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
     assert kept == [f"trial-0000{n}.safetensors" for n in range(3)]
 
 
+def test_a_run_can_be_read_and_summarized_while_it_goes_on(tmp_path):
+    class Reader(Silent):
+        def epoch(self, number, metrics):
+            super().epoch(number, metrics)
+            if self.epochs == 3:
+                folder = tmp_path / "quick"
+                with (folder / "study.journal").open("ab") as stream:
+                    stream.write(b'{"half a line')  # as a reader elsewhere may find it
+                run = load_run(folder)
+                self.seen = [record.state for record in run.records], len(run.epochs)
+                self.verdict = write_summary(run).verdict
+
+    reader = Reader()
+    result = begin(tmp_path, listener=reader)
+    assert reader.seen == (["COMPLETE", "RUNNING"], 3)
+    assert "trial 0" in reader.verdict
+    assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE"] * 3
+
+
 class Tripwire:
     """Test images that nobody may look at; there are 360 of them, so much may be known."""
 
