@@ -218,7 +218,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--resume", "nowhere", "--trials", "3"], "leave out --trials"),
         (["search", "--space", "smoke", "--dataset", "imagefolder:/none"], "/none is not a folder"),
-        (["search", "--space", "smoke", "--runs-dir", "/dev/null"],
+        (["search", "--space", "smoke", "--local", "--runs-dir", "/dev/null"],
          "cannot make the run's folder /dev/null/smoke"),
         (["summarize", "nowhere"], "nowhere is not the folder of a run"),
         (["confirm", "nowhere"], "nowhere is not the folder of a run"),
