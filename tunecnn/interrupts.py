@@ -14,6 +14,14 @@ from tunecnn.errors import TunecnnError
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Interrupted(KeyboardInterrupt):
+    """What a signal raises here.
+
+    A class of its own, because after a plain `KeyboardInterrupt` that came by while a string was
+    executed (a dataclass being made is enough) CPython ends with SIGINT, whatever caught it.
+    """
+
+
 class EndedAtOnceError(TunecnnError):
     """A session was ended before it could write its summary; what it had recorded is kept."""
 
@@ -72,4 +80,4 @@ class Interrupts:
         self.insisted = bool(self.asked)
         self.asked = self.asked or number
         if self.insisted or not self._deferring:
-            raise KeyboardInterrupt
+            raise Interrupted
