@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 import re
 import statistics
 import subprocess
@@ -20,14 +19,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tunecnn.runs import processor, versions
+
 DOCS = Path(__file__).parent.parent / "docs"
-PACKAGES = ("tunecnn", "torch", "ray", "optuna", "numpy")
 _SAMPLE_SECONDS = 1.0
 
 Row = Mapping[str, Any]
@@ -44,9 +43,9 @@ def keep(name: str, rows: Sequence[Row], **facts: Any) -> None:
     record = {
         "benchmark": name,
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": psutil.cpu_count(),
-        "versions": {package: _version(package) for package in PACKAGES},
+        "versions": versions(),
         "rows": [dict(row) for row in rows],
         **facts,
     }
@@ -144,20 +143,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor())
 
 
 if __name__ == "__main__":

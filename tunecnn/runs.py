@@ -244,6 +244,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
+def processor() -> str:
+    """Return the model of this machine's processor, as the system names it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def wall_seconds(info: Mapping[str, Any]) -> float:
     """Add up the sessions of a run; one that was killed has no end, so it counts for nothing."""
     return sum(

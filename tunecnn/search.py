@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +26,7 @@ from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.records import TrialRecord
 from tunecnn.reproduction import check_images
 from tunecnn.run_folder import RunFolder, now
-from tunecnn.runs import SEARCH, load_run, versions, wall_seconds
+from tunecnn.runs import SEARCH, load_run, processor, versions, wall_seconds
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
@@ -158,7 +157,7 @@ def search(
         "overrides": overrides,
         "data_dir": str(data_dir) if data_dir else None,
         "dataset": dataset.record(),
-        "processor": _processor(),
+        "processor": processor(),
         "job": dict(job),
         "test_looks": [],
         "sessions": [],
@@ -346,13 +345,3 @@ def _check_input(space: SearchSpace, data: TrialData) -> None:
 def _run_name(space: SearchSpace) -> str:
     dataset = IMAGEFOLDER if space.dataset.startswith(IMAGEFOLDER) else space.dataset
     return f"{space.name}-{dataset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-
-
-def _processor() -> str:
-    """Return the model of this machine's processor, as the system names it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
