@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -67,6 +69,45 @@ def test_muon_moves_convolutions_as_matrices_and_all_else_as_adamw_does(monkeypa
         torch.testing.assert_close(ours, theirs)
     optimizer.zero_grad()
     assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_others_are_torchs_own(name):
+    config = TrialConfig(optimizer=name, learning_rate=0.1, weight_decay=0.1)
+    ours, theirs = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    settings = {"adamw": {"eps": 1e-7}, "sgd": {"momentum": 0.9, "nesterov": config.nesterov}}
+    original = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[name]
+    pair = [
+        make_optimizer(config, [ours]),
+        original([theirs], lr=0.1, weight_decay=0.1, fused=True, **settings[name]),
+    ]
+    for step in range(3):
+        for weight, optimizer in zip((ours, theirs), pair, strict=True):
+            weight.grad = torch.tensor([1.0, -1.0, 0.5]) * (step + 1)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert pair[0].state_dict()["state"].keys() == pair[1].state_dict()["state"].keys()
+
+
+IMPORTS = """
+import sys
+from torch import nn, ones
+from tunecnn.config import CHOICES, TrialConfig
+from tunecnn.optimizers import make_optimizer
+
+for name in CHOICES["optimizer"]:
+    layer = nn.Conv2d(1, 1, 1)
+    optimizer = make_optimizer(TrialConfig(optimizer=name), layer.parameters())
+    optimizer.zero_grad()
+    layer(ones(1, 1, 1, 1)).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+sys.exit("torch._dynamo" in sys.modules)
+"""
+
+
+def test_no_optimizer_makes_a_worker_import_the_compiler():
+    assert subprocess.run([sys.executable, "-c", IMPORTS], timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old reporter can be silenced
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, beside the study
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_enable_worker_prestart": "0",  # Tune's actors never run in these workers
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the session has its own
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way

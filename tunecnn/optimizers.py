@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +20,28 @@ from torch.optim.lr_scheduler import (
 from tunecnn.config import TrialConfig
 
 
-class KerasRMSprop(Optimizer):
+class _Untraced(Optimizer):
+    """An optimizer without the guards that torch puts around its methods for `torch.compile`.
+
+    They import all of torch._dynamo, 1.5 s of each worker's start, and keep from being traced
+    what is never traced here: only a network's forward pass is compiled.
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class _AdamW(_Untraced, AdamW):
+    step = torch.no_grad()(inspect.unwrap(AdamW.step))
+
+
+class _SGD(_Untraced, SGD):
+    step = torch.no_grad()(inspect.unwrap(SGD.step))
+
+
+class KerasRMSprop(_Untraced):
     """RMSprop by the rule of Keras 3.
 
     v <- rho v + (1 - rho) g^2;  w <- w - lr g / sqrt(v + epsilon). Keras adds epsilon under the
@@ -72,7 +94,7 @@ class KerasRMSprop(Optimizer):
         return mean
 
 
-class MuonWithAdamW(Optimizer):
+class MuonWithAdamW(_Untraced):
     """Muon for the convolutions, AdamW for all else, at one learning rate.
 
     Muon makes each update of a weight matrix orthogonal, and scales it to the size of AdamW's. A
@@ -105,7 +127,7 @@ class MuonWithAdamW(Optimizer):
         params = list(params)
         convs = [weight for weight in params if weight.ndim == 4]
         others = [weight for weight in params if weight.ndim != 4]
-        self._adamw = AdamW(
+        self._adamw = _AdamW(
             others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True
         )
         muon = {"params": convs, "lr": lr, "momentum": momentum, "nesterov": nesterov,
@@ -177,7 +199,7 @@ def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optim
             weight_decay=config.weight_decay,
         )
     if config.optimizer == "adamw":
-        return AdamW(
+        return _AdamW(
             params,
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
@@ -195,7 +217,7 @@ def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optim
             eps=config.epsilon,
             weight_decay=config.weight_decay,
         )
-    return SGD(
+    return _SGD(
         params,
         lr=config.learning_rate,
         momentum=config.momentum,
