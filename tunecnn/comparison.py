@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
 from tunecnn.facts import RunFacts, run_facts
 from tunecnn.published import EXPERIMENTS, Experiment, published_curves
@@ -250,6 +249,8 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
 
 
 def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
+    from sklearn.metrics import precision_recall_fscore_support  # late: it takes most of a second
+
     predictions = run.predictions[run.predictions["trial"].isin(tested)]
     if predictions.empty:
         return ()

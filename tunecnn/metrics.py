@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ class EpochMetrics:
         """Return the figures as a mapping; a loss that is not finite becomes None."""
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in vars(self).items()
         }
 
     @classmethod
