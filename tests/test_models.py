@@ -8,7 +8,7 @@ from torch.nn import functional as F
 import tunecnn
 from tunecnn.architectures import DESIGNS, count_parameters
 from tunecnn.errors import InputError
-from tunecnn.models import ConvNet, Model1, Model2, Proposed, build_model
+from tunecnn.models import ConvNet, Dropout, Model1, Model2, Proposed, build_model
 
 SHAPES = [(3, 32, 32), (1, 28, 28), (1, 8, 8)]
 
@@ -83,6 +83,39 @@ def test_dropouts_stand_where_the_report_has_them():
     model = build_model("model2", (1, 8, 8), dropout_block1=0.1)
     assert model.blocks[0].dropout.p == 0.1
     assert model.blocks[1].dropout.p == 0.3
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.05, 0.3, 0.7, 0.99999])
+@pytest.mark.parametrize("shape", [(20, 16, 9, 7), (301, 101)])
+def test_dropout_keeps_its_share_scaled_in_values_and_gradients(rate, shape):
+    torch.manual_seed(0)
+    values = torch.ones(shape)
+    if len(shape) == 4:
+        values = values.to(memory_format=torch.channels_last)
+    values.requires_grad_()
+    dropped = Dropout(rate)(values)
+    dropped.sum().backward()
+    kept = dropped != 0
+    count = values.numel()
+    assert abs(kept.sum() - (1 - rate) * count) <= 4 * (rate * (1 - rate) * count) ** 0.5 + 1
+    torch.testing.assert_close(
+        dropped, kept / (1 - rate), rtol=1e-4 if rate < 0.9 else 0.6, atol=0
+    )
+    torch.testing.assert_close(values.grad, dropped.detach(), rtol=0, atol=0)
+    assert dropped.stride() == values.stride()
+
+
+def test_dropout_draws_each_value_on_its_own():
+    torch.manual_seed(0)
+    kept = (Dropout(0.5)(torch.ones(40_000, 8)) != 0).double()
+    together = torch.corrcoef(kept.T) - torch.eye(8)
+    assert together.abs().max() < 0.02  # 4 standard errors; four neighbours share their bits
+
+
+def test_dropout_changes_nothing_outside_training_or_at_rate_zero():
+    values = torch.ones(4, 4)
+    assert Dropout(0.5).eval()(values) is values
+    torch.testing.assert_close(Dropout(0.0)(values), values)
 
 
 @pytest.mark.parametrize(
