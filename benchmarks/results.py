@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,15 +98,17 @@ class Watched:
     events: list[dict[str, Any]] = field(default_factory=list)
 
 
-def watch(command: Sequence[str], **options: Any) -> Watched:
-    """Run a command to its end, note when it prints a line of JSON, and how much memory it takes.
+def watch(command: Sequence[str], until: Callable[[Any], bool] = lambda _: False) -> Watched:
+    """Run a command, note when it prints a line of JSON, and how much memory it takes.
+
+    It is ended early by an event for which `until` holds.
 
     Raises:
         subprocess.CalledProcessError: if it fails.
     """
     found = Watched()
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     ended = threading.Event()
     sampler = threading.Thread(target=_sample, args=(process.pid, ended, found))
     sampler.start()
@@ -115,11 +117,13 @@ def watch(command: Sequence[str], **options: Any) -> Watched:
         with contextlib.suppress(ValueError):
             event = json.loads(line)
             found.events.append({"at": time.perf_counter() - began, **event})
+            if until(event):
+                process.terminate()
     code = process.wait()
     found.seconds = time.perf_counter() - began
     ended.set()
     sampler.join()
-    if code:
+    if code and not any(map(until, found.events)):
         raise subprocess.CalledProcessError(code, command)
     return found
 

@@ -72,14 +72,19 @@ def run_tunecnn(text: str, data_dir: Path | None, *words: str) -> tuple[Watched,
         return seen, run
 
 
-def run_contender(work: Workload, way: str, python: str = sys.executable) -> Watched:
+def run_contender(
+    work: Workload,
+    way: str,
+    python: str = sys.executable,
+    until: Callable[[Any], bool] = lambda _: False,
+) -> Watched:
     """Search in another way; `keras` in the environment of another Python."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(work.save(Path(folder, "workload.json")))
         if way == "keras":
             script = Path(__file__).with_name("keras_contender.py")
             return watch([python, str(script), file])
-        return watch([sys.executable, "-m", "benchmarks.contenders", way, file])
+        return watch([sys.executable, "-m", "benchmarks.contenders", way, file], until)
 
 
 def in_turn(ways: dict[str, Callable[[int], Watched]], rounds: int) -> dict[str, list[Watched]]:

@@ -25,6 +25,11 @@ def test_a_watched_process_tells_when_it_said_what_and_how_much_it_took():
         watch([sys.executable, "-c", "raise SystemExit(3)"])
 
 
+def test_a_watched_process_is_ended_by_what_was_waited_for():
+    code = 'import time; print(\'{"value": 1}\', flush=True); time.sleep(30)'
+    assert watch([sys.executable, "-c", code], lambda event: event["value"] == 1).seconds < 20
+
+
 def test_what_is_kept_has_its_machine_and_comes_into_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.results.DOCS", tmp_path)
     rows = [{"way": "a", "s": 1.25, "n": 1200}, {"way": "b", "s": 0.333, "n": 7}]
