@@ -26,7 +26,7 @@ def test_a_watched_process_tells_when_it_said_what_and_how_much_it_took():
 
 
 def test_a_watched_process_is_ended_by_what_was_waited_for():
-    code = 'import time; print(\'{"value": 1}\', flush=True); time.sleep(30)'
+    code = "import time; print('{\"value\": 1}', flush=True); time.sleep(30)"
     assert watch([sys.executable, "-c", code], lambda event: event["value"] == 1).seconds < 20
 
 

@@ -56,10 +56,9 @@ class RunFolder:
         Raises:
             InputError: if there is something at the path already, or it cannot be made.
         """
+        cls.check_free(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            if path.exists():
-                raise FileExistsError
             partial.mkdir(parents=True)
             folder = cls(partial)
             write_atomically(folder.space_file, space_text)
@@ -67,15 +66,30 @@ class RunFolder:
             partial.rename(path)  # which fails if another process was faster
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            if not path.exists():
-                text = f"cannot make the run's folder {path}: {error.strerror}"
-                raise InputError(text) from error
-            what = "a run" if (path / "run.json").exists() else "something"
+            cls.check_free(path)
+            raise _cannot_make(path, error.strerror) from error
+        return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a path at which no run can begin; a user should not wait for Ray to hear of it.
+
+        Raises:
+            InputError: if there is something already, or no folder that could hold it.
+        """
+        try:
+            is_taken, is_run = path.exists(), (path / "run.json").exists()
+            above = next(folder for folder in path.absolute().parents if folder.exists())
+        except OSError as error:
+            raise _cannot_make(path, error.strerror) from error
+        if is_taken:
+            what = "a run" if is_run else "something"
             raise InputError(
                 f"there is {what} at {path} already; give another --name, or carry on with "
                 f"--resume {path}"
-            ) from error
-        return cls(path)
+            )
+        if not above.is_dir():
+            raise _cannot_make(path, f"{above} is not a folder")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -188,6 +202,10 @@ class RunFolder:
     def lock(self, *, take_over: bool = False) -> AbstractContextManager[str]:
         """Be the only writer of the run for a while; see `tunecnn.lock.run_lock`."""
         return run_lock(self.path, take_over=take_over)
+
+
+def _cannot_make(path: Path, reason: str | None) -> InputError:
+    return InputError(f"cannot make the run's folder {path}: {reason}")
 
 
 def now() -> str:

@@ -141,6 +141,8 @@ def search(
         InputError: if something given cannot be used; then nothing was written.
         RunError: if the run could not go on; it can be resumed.
     """
+    path = options.runs_dir / (options.name or _run_name(space))
+    RunFolder.check_free(path)
     # A resumed run may be started in another folder.
     space = space.override(dataset=absolute(space.dataset))
     overrides = {**overrides, "dataset": space.dataset}
@@ -162,7 +164,6 @@ def search(
         "test_looks": [],
         "sessions": [],
     }
-    path = options.runs_dir / (options.name or _run_name(space))
     with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
         folder = RunFolder.create(path, space_text, info)
         return _session(folder, space, dataset, engine, listening, options, interrupts)
