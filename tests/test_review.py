@@ -156,3 +156,10 @@ def test_every_value_has_one_place(parameter, labels):
     assert [place.label for place in found] == labels
     for value in parameter.ends():
         assert sum(place.holds(value) for place in found) == 1
+
+
+def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tmp_path):
+    run = run_of(tmp_path, [(0.5, 0.0, 1e-3, [0.9] * 9), (2.0, 0.5, 1e-3, [0.9] * 9)])
+    *_, bar = run.plot_interaction().axes
+    assert bar.get_ylim() == pytest.approx((0.895, 0.905))
+    assert run.plot_isolation().axes[0].get_ylim() == pytest.approx((0.893, 0.907))

@@ -185,6 +185,15 @@ def front(run: Run) -> Figure:
     return figure
 
 
+def _ends(accuracies: pd.Series) -> tuple[float, float]:
+    """Return the ends of a scale for accuracies, a point apart at least: equal ones have none."""
+    if accuracies.empty:
+        return 0.0, 1.0
+    low, high = accuracies.min(), accuracies.max()
+    middle, half = (low + high) / 2, max(high - low, 0.01) / 2
+    return middle - half, middle + half
+
+
 def isolation(run: Run) -> Figure:
     """Draw the best complete trial for each value of each scientific parameter, and how many."""
     lines = review.isolation(run)
@@ -194,6 +203,8 @@ def isolation(run: Run) -> Figure:
         axes.set_axis_off()
         return figure
     figure, panels = _panels(len(names), 3, (3.5, 2.9), sharey=True)
+    low, high = _ends(pd.Series([line.val_accuracy for line in lines]))
+    panels[0].set_ylim(low - 0.2 * (high - low), high + 0.2 * (high - low))
     for i, (axes, name) in enumerate(zip(panels, names, strict=True)):
         there = [line for line in lines if line.parameter == name]
         axes.plot(
@@ -206,7 +217,6 @@ def isolation(run: Run) -> Figure:
                 textcoords="offset points", ha="center", fontsize=8,
             )  # fmt: skip
         axes.tick_params(axis="x", labelrotation=30)
-        axes.margins(y=0.2)
         axes.set_xlabel(name)
         _finish(axes, legend=False, label=i % 3 == 0)
     figure.suptitle(
@@ -224,8 +234,7 @@ def interaction(run: Run) -> Figure:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
     figure, panels = _panels(len(dropouts), 2, (4.6, 3.1), sharey=False)
-    accuracies = run.ranked["val_accuracy"]
-    low, high = (accuracies.min(), accuracies.max()) if len(accuracies) else (0.0, 1.0)
+    low, high = _ends(run.ranked["val_accuracy"])
     image = None
     for axes, dropout in zip(panels, dropouts, strict=True):
         best, count = review.best_by(run, width, dropout)
