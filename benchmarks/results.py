@@ -98,7 +98,12 @@ class Watched:
     events: list[dict[str, Any]] = field(default_factory=list)
 
 
-def watch(command: Sequence[str], until: Callable[[Any], bool] = lambda _: False) -> Watched:
+def never(event: Any) -> bool:
+    """Wait for no event, but for the end."""
+    return False
+
+
+def watch(command: Sequence[str], until: Callable[[Any], bool] = never) -> Watched:
     """Run a command, note when it prints a line of JSON, and how much memory it takes.
 
     It is ended early by an event for which `until` holds.

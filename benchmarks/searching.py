@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import PARAMETERS, Workload
-from benchmarks.results import Watched, watch
+from benchmarks.results import Watched, never, watch
 from tunecnn import load_run, make_config
 from tunecnn.datasets import load_dataset
 
@@ -76,15 +76,15 @@ def run_contender(
     work: Workload,
     way: str,
     python: str = sys.executable,
-    until: Callable[[Any], bool] = lambda _: False,
+    until: Callable[[Any], bool] = never,
 ) -> Watched:
-    """Search in another way; `keras` in the environment of another Python."""
+    """Search in another way until an event or its end; `keras` in another Python's environment."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(work.save(Path(folder, "workload.json")))
+        command = [sys.executable, "-m", "benchmarks.contenders", way, file]
         if way == "keras":
-            script = Path(__file__).with_name("keras_contender.py")
-            return watch([python, str(script), file])
-        return watch([sys.executable, "-m", "benchmarks.contenders", way, file], until)
+            command = [python, str(Path(__file__).with_name("keras_contender.py")), file]
+        return watch(command, until)
 
 
 def in_turn(ways: dict[str, Callable[[int], Watched]], rounds: int) -> dict[str, list[Watched]]:
