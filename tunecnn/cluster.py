@@ -11,7 +11,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,8 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old reporter can be silenced
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, beside the study
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_enable_worker_prestart": "0",  # Tune's actors never run in these workers
+    "RAY_enable_worker_prestart": "0",  # Tune's actors never run in these workers,
+    "RAY_prestart_worker_first_driver": "0",  # nor in these
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the session has its own
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way
@@ -56,12 +58,14 @@ class Cluster:
         cpus: cores a trial.
         gpus: GPUs a trial.
         slots: trials that fit at once.
+        leave: begins to leave the cluster (and to stop a local one), and does not wait for it.
     """
 
     nodes: tuple[Mapping[str, Any], ...]
     cpus: float
     gpus: float
     slots: int
+    leave: Callable[[], None]
 
     @property
     def threads(self) -> int:
@@ -99,11 +103,19 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     ours = not ray.is_initialized()
     if ours:
         _start(address)
-    try:
-        yield _fit(resources)
-    finally:
+
+    def leave() -> None:
         if ours:
             ray.shutdown()
+
+    # A local cluster takes a second to stop, in which Ray only waits for its processes.
+    leaving = threading.Thread(target=leave)
+    try:
+        yield _fit(resources, leaving.start)
+    finally:
+        if leaving.ident is None:
+            leaving.start()
+        leaving.join()
 
 
 def _set_environment(*, local: bool) -> None:
@@ -152,7 +164,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
-def _fit(resources: Resources) -> Cluster:
+def _fit(resources: Resources, leave: Callable[[], None]) -> Cluster:
     """Decide what a trial takes, and count how many fit."""
     nodes = alive_nodes()
     total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
@@ -173,7 +185,7 @@ def _fit(resources: Resources) -> Cluster:
             f"no node of the cluster can hold one trial of {cpus:g} cores and {gpus:g} GPUs "
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"
         )
-    return Cluster(named, cpus, gpus, slots)
+    return Cluster(named, cpus, gpus, slots, leave)
 
 
 def alive_nodes() -> list[dict[str, Any]]:
