@@ -25,7 +25,7 @@ fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_fuzz.py -m slow -n 0 -s
 
 # Half an hour and more, alone on the machine; BENCH="step growth" for some of them.
-BENCH ?= step short_trials cold_start growth throughput time_to_result
+BENCH ?= step layers short_trials cold_start growth throughput time_to_result
 DATA_DIR ?= data
 bench: $(INSTALLED)
 	@for one in $(BENCH); do \
