@@ -1,11 +1,12 @@
 """Eight equal trials, from the start of the process to the best result.
 
     python -m benchmarks.throughput [--data-dir DIR] [--epochs N] [--rounds N] [--keras PYTHON]
+                                    [--beside WAY ...]
 
 The proposed network on 10,000 training and 2,000 validation images of MNIST, batches of 64, AdamW,
 dropouts and learning rate searched, no trial stopped early: tunecnn beside Ray Tune, Optuna's
 `n_jobs=2`, KerasTuner (where PYTHON has it) and the ceiling, two tuned loops without a search.
-They take turns. Images a second are training images over the time from the start of the process to
+They take turns; `--beside loops` leaves the other ways out. Images a second are training images over the time from the start of the process to
 its end.
 """
 
@@ -39,12 +40,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keras", metavar="PYTHON")
+    parser.add_argument("--beside", nargs="+", choices=NAMES, default=list(NAMES))
     asked = parser.parse_args()
 
     def other(work: Workload, way: str, _: int) -> Watched:
         return run_contender(work, way, asked.keras)
 
-    others = [way for way in NAMES if way != "keras" or asked.keras]
+    others = [way for way in asked.beside if way != "keras" or asked.keras]
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder, "images.npz")
         save_images(images, "mnist", asked.data_dir, TRAIN, VALIDATION)
