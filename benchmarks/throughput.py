@@ -6,8 +6,8 @@
 The proposed network on 10,000 training and 2,000 validation images of MNIST, batches of 64, AdamW,
 dropouts and learning rate searched, no trial stopped early: tunecnn beside Ray Tune, Optuna's
 `n_jobs=2`, KerasTuner (where PYTHON has it) and the ceiling, two tuned loops without a search.
-They take turns; `--beside loops` leaves the other ways out. Images a second are training images over the time from the start of the process to
-its end.
+They take turns; `--beside loops` leaves the other ways out. Images a second are training images
+over the time from the start of the process to its end.
 """
 
 from __future__ import annotations

@@ -11,8 +11,7 @@ import logging
 import os
 import secrets
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +57,12 @@ class Cluster:
         cpus: cores a trial.
         gpus: GPUs a trial.
         slots: trials that fit at once.
-        leave: begins to leave the cluster (and to stop a local one), and does not wait for it.
     """
 
     nodes: tuple[Mapping[str, Any], ...]
     cpus: float
     gpus: float
     slots: int
-    leave: Callable[[], None]
 
     @property
     def threads(self) -> int:
@@ -103,19 +100,11 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     ours = not ray.is_initialized()
     if ours:
         _start(address)
-
-    def leave() -> None:
+    try:
+        yield _fit(resources)
+    finally:
         if ours:
             ray.shutdown()
-
-    # A local cluster takes a second to stop, in which Ray only waits for its processes.
-    leaving = threading.Thread(target=leave)
-    try:
-        yield _fit(resources, leaving.start)
-    finally:
-        if leaving.ident is None:
-            leaving.start()
-        leaving.join()
 
 
 def _set_environment(*, local: bool) -> None:
@@ -164,7 +153,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
-def _fit(resources: Resources, leave: Callable[[], None]) -> Cluster:
+def _fit(resources: Resources) -> Cluster:
     """Decide what a trial takes, and count how many fit."""
     nodes = alive_nodes()
     total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
@@ -185,7 +174,7 @@ def _fit(resources: Resources, leave: Callable[[], None]) -> Cluster:
             f"no node of the cluster can hold one trial of {cpus:g} cores and {gpus:g} GPUs "
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"
         )
-    return Cluster(named, cpus, gpus, slots, leave)
+    return Cluster(named, cpus, gpus, slots)
 
 
 def alive_nodes() -> list[dict[str, Any]]:

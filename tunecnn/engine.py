@@ -73,8 +73,6 @@ class RayEngine:
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
         """Run trials until the study has as many as were asked for, or the user interrupts.
 
-        At the end the cluster is left, while the caller goes on.
-
         Args:
             recorder: asked for trials, and told what they report.
             data: training and validation images for the workers.
@@ -93,7 +91,6 @@ class RayEngine:
             raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            self.cluster.leave()
         if recorder.failure is not None:
             raise recorder.failure
 
