@@ -65,9 +65,9 @@ def main() -> None:
             "way": NAMES.get(way, way),
             "seconds": middle([one.seconds for one in runs]),
             "images/s": round(statistics.median(images_in_all / one.seconds for one in runs)),
-            "tunecnn is faster by": round(statistics.median(
+            "tunecnn is faster by": middle([
                 one.seconds / ours.seconds
-                for one, ours in zip(runs, seen["tunecnn"], strict=True)), 2),
+                for one, ours in zip(runs, seen["tunecnn"], strict=True)]),
             "peak MB": round(max(one.peak_mb for one in runs)),
         }
         for way, runs in seen.items()
