@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections import Counter
+from timeit import timeit
 from typing import Any
 
 import torch
@@ -65,30 +66,24 @@ def _part(operation: str, args: Any) -> str:
 def main(steps: int = 60) -> None:
     epoch, multiply = tunecnn(NETWORK), product(NETWORK)
     epoch()
-    whole, peaks = [], []
-    seconds: Counter[str] = Counter()
-    flops: Counter[str] = Counter()
+    clock = Clock()
+    whole, products = [], []
     rounds = -(-steps * BATCH // IMAGES)
     for _ in range(rounds):
-        began = time.perf_counter()
-        epoch()
-        whole.append(time.perf_counter() - began)
-        with Clock() as clock:
+        whole.append(timeit(epoch, number=1))
+        with clock:
             epoch()
-        seconds.update(clock.seconds)
-        flops.update(clock.flops)
-        began = time.perf_counter()
-        multiply()
-        peaks.append(2 * SIZE**3 / (time.perf_counter() - began))
-    peak = statistics.median(peaks)
-    timed = sum(seconds.values())
+        products.append(timeit(multiply, number=1))
+    peak = 2 * SIZE**3 / statistics.median(products)
+    timed = sum(clock.seconds.values())
     rows = [
         {
             "part": part,
             "share of the step": f"{spent / timed:.1%}",
-            "of the product's speed": f"{flops[part] / spent / peak:.0%}" if flops[part] else "",
+            "of the product's speed": f"{flops / spent / peak:.0%}" if flops else "",
         }
-        for part, spent in seconds.most_common()
+        for part, spent in clock.seconds.most_common()
+        for flops in [clock.flops[part]]
     ]
     keep("layers", rows, network=NETWORK, threads=1, rounds=rounds,
          step_ms=round(1e3 * statistics.median(whole) * BATCH / IMAGES, 1),
