@@ -69,6 +69,14 @@ INFO = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Keep torch to one thread: as many processes test at once as there are cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset(TrialConfig(dataset="digits"))
