@@ -187,6 +187,24 @@ def test_digits_are_learned(digits):
     assert list(train(settings, digits.trial_data))[-1].val_accuracy > 0.94
 
 
+@pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_bf16_is_computed_only_where_the_processor_has_instructions_for_it(
+    instructions, digits, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+
+    def trained(precision):
+        settings = make_config("fast", "model1", "digits", epochs=4, precision=precision)
+        training = Training(settings, digits.trial_data)
+        *_, last = training
+        assert {weight.dtype for weight in training.weights().values()} == {torch.float32}
+        return last
+
+    plain, asked = trained("fp32"), trained("bf16")
+    assert (asked.train_loss == plain.train_loss) == (not instructions)
+    assert asked.val_accuracy == pytest.approx(plain.val_accuracy, abs=0.03)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_how_often_an_epoch_waits_for_the_gpu_does_not_depend_on_its_steps(tiny):
     waits = {}

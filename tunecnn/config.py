@@ -67,7 +67,8 @@ class TrialConfig:
         crop: shift each training image by up to this many pixels, edges reflected.
         patience: stop after this many epochs without a lower validation loss, and keep the
             weights of the lowest (Keras's EarlyStopping); None to keep the last epoch's.
-        precision: `bf16` autocasts where the device is a GPU; a CPU always computes in fp32.
+        precision: `bf16` autocasts where the device has instructions for it (GPUs since Ampere,
+            CPUs with AVX512-BF16 or AMX); elsewhere, and with `fp32`, all is computed in fp32.
         compile: use torch.compile where the device is a GPU.
 
     Raises:

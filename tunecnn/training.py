@@ -8,8 +8,8 @@ import ctypes
 import ctypes.util
 import sys
 import time
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -267,11 +267,7 @@ class Training:
                 self._random["cuda"] = torch.cuda.get_rng_state(self._device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        enabled = (
-            self.config.precision == "bf16"
-            and self._device.type == "cuda"
-            and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
+        enabled = self.config.precision == "bf16" and computes_in_bf16(self._device)
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def _zeros(self) -> tuple[Tensor, Tensor]:
@@ -281,6 +277,15 @@ class Training:
 def _means(loss: Tensor, hits: Tensor, count: int) -> tuple[float, float]:
     total, right = torch.stack([loss, hits]).tolist()
     return total / count, right / count
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16; without them it is the slower one."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = tell()  # nothing in torch 2.9
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def keep_freed_memory() -> None:
