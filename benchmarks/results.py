@@ -79,7 +79,9 @@ def with_tables(page: str) -> str:
 
 
 def middle(values: Sequence[float]) -> str:
-    """Write a median with the range that it lies in."""
+    """Write a median with the range that it lies in; nothing where nothing was measured."""
+    if not values:
+        return ""
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 

@@ -17,9 +17,11 @@ from tunecnn.datasets import load_dataset
 
 EQUAL = {
     "optimizer": "adamw", "schedule": "constant", "weight_decay": 0.01, "label_smoothing": 0.0,
-    "crop": 0, "flip": False,
+    "crop": 0, "flip": False, "precision": "fp32",
 }  # fmt: skip
 """The fast recipe without all that a textbook loop does not have."""
+IN_BF16 = {**EQUAL, "precision": "bf16"}
+"""The same in the numbers that the recipe would take on a processor that computes with them."""
 
 
 def save_images(
