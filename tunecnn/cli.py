@@ -15,6 +15,7 @@ from tunecnn.commands.repeat import confirm, reproduce
 from tunecnn.commands.search import repair, search, summarize
 from tunecnn.commands.train import train
 from tunecnn.errors import InputError, TunecnnError
+from tunecnn.garbage import collect_seldom
 
 app = typer.Typer(
     help="Tune small convolutional networks on a Ray cluster, with a summary you can believe.",
@@ -44,6 +45,7 @@ def _global(
 
 def main() -> None:
     """Run the command line, and turn errors into one message and an exit code."""
+    collect_seldom()
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:

@@ -36,6 +36,7 @@ from ray.tune.search import Searcher
 from tunecnn.cluster import Cluster, alive_nodes, count_slots
 from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
+from tunecnn.garbage import collect_seldom
 from tunecnn.images import TrialData
 from tunecnn.timing import Timing, time_epochs
 
@@ -142,6 +143,7 @@ class Worker(tune.Trainable):
         self, config: dict[str, Any], data: TrialData, threads: int, checkpoint_seconds: float
     ) -> None:
         """Take the images to the device, once for all trials of this actor."""
+        collect_seldom()
         import torch
 
         from tunecnn.batches import to_device

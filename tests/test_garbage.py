@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def run(script: str) -> int:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    return int(done.stdout)
+
+
+def found(new_objects: int) -> int:
+    """Return whether a cycle is found while so many objects are made that stay."""
+    return run(f"""
+from tunecnn.garbage import collect_seldom
+collect_seldom()
+class Node:
+    def __del__(self): found.append(1)
+found = []
+node = Node()
+node.itself = node
+del node
+keep = [[] for _ in range({new_objects})]
+print(len(found))
+""")
+
+
+def test_garbage_is_looked_for_seldom_but_it_is():
+    assert found(new_objects=10_000) == 0
+    assert found(new_objects=1_000_000) == 1
+
+
+def test_nothing_is_looked_for_at_the_end():
+    frozen = run("""
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count()))
+from tunecnn.garbage import collect_seldom
+collect_seldom()
+""")
+    assert frozen > 1000
