@@ -60,8 +60,7 @@ def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool
         InputError: if it is unknown, not there, or not intact.
     """
     dataset_facts(name)
-    folder = Path(data_dir) if data_dir is not None else default_data_dir()
-    folder = folder.expanduser()
+    folder = _folder(data_dir)
     kind, _, path = name.partition(":")
     if kind == IMAGEFOLDER:
         from tunecnn.imagefolder import read_imagefolder
@@ -72,6 +71,28 @@ def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool
     from tunecnn.downloads import read_published
 
     return read_published(name, folder, download=download)
+
+
+def fetch(name: str, data_dir: str | Path | None = None) -> None:
+    """See to it that a data set's files are there, which takes no time if they are.
+
+    Raises:
+        InputError: if it is unknown, or its files are not there and cannot be fetched.
+    """
+    dataset_facts(name)
+    kind, _, path = name.partition(":")
+    if kind == IMAGEFOLDER:
+        from tunecnn.imagefolder import check_is_folder
+
+        check_is_folder(Path(path))
+    elif name != "digits":
+        from tunecnn.downloads import fetch_published
+
+        fetch_published(name, _folder(data_dir))
+
+
+def _folder(data_dir: str | Path | None) -> Path:
+    return (Path(data_dir) if data_dir is not None else default_data_dir()).expanduser()
 
 
 def split_indices(labels: Labels, config: TrialConfig) -> tuple[Labels, Labels]:

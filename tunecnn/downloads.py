@@ -59,27 +59,33 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
     Args:
         name: `mnist`, `fashion-mnist` or `cifar10`.
         data_dir: folder in the layout that torchvision uses as `root`.
-        download: fetch missing files (under a lock, with progress on stderr).
+        download: fetch missing files.
 
     Raises:
         InputError: if a file is missing and cannot be fetched, or is not the published one.
     """
     source = DOWNLOADS[name]
-    missing = missing_files(name, data_dir)
-    if missing and download:
-        _fetch_all(name, source.files, data_dir)
-    elif missing:
+    if download:
+        fetch_published(name, data_dir)
+    elif missing := missing_files(name, data_dir):
         raise InputError(_not_here(name, data_dir, missing, "downloading was not asked for"))
     for file in source.files:
         _check(file, data_dir / file.path)
     return source.read([data_dir / file.path for file in source.files])
 
 
-def _fetch_all(name: str, files: Sequence[RemoteFile], data_dir: Path) -> None:
+def fetch_published(name: str, data_dir: Path) -> None:
+    """Fetch what is missing of a published data set, under a lock, with progress on stderr.
+
+    Raises:
+        InputError: if a file cannot be fetched.
+    """
+    if not missing_files(name, data_dir):
+        return
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(data_dir / ".tunecnn-download.lock"):
-            for file in files:
+            for file in DOWNLOADS[name].files:
                 target = data_dir / file.path
                 if not target.is_file():  # another process may have fetched it meanwhile
                     _fetch(file, target)

@@ -42,10 +42,15 @@ def read_imagefolder(folder: Path, cache_dir: Path | None = None) -> Arrays:
     return arrays
 
 
+def check_is_folder(path: Path) -> None:
+    """Raise an InputError if there is no such folder."""
+    if not path.expanduser().is_dir():
+        raise InputError(f"imagefolder: {path} is not a folder")
+
+
 def _scan(folder: Path) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
     """Return the class names and, for each part, the files of each class in sorted order."""
-    if not folder.is_dir():
-        raise InputError(f"imagefolder: {folder} is not a folder")
+    check_is_folder(folder)
     for part in PARTS:
         if not (folder / part).is_dir():
             raise InputError(

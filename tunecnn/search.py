@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from tunecnn.architectures import layers
 from tunecnn.budget import Spending
 from tunecnn.catalogue import IMAGEFOLDER, absolute
 from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.config import TrialConfig
-from tunecnn.datasets import load_dataset
+from tunecnn.datasets import fetch, load_dataset
 from tunecnn.errors import InputError, RunError
 from tunecnn.images import Dataset, TrialData
 from tunecnn.interrupts import Interrupts
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
 """Packages whose version decides what a trial trains to."""
+T = TypeVar("T")
 Ending = Literal["done", "interrupted"]
 
 
@@ -147,24 +150,22 @@ def search(
     space = space.override(dataset=absolute(space.dataset))
     overrides = {**overrides, "dataset": space.dataset}
     data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
-    dataset = load_dataset(space.config({}), data_dir)
-    _check_input(space, dataset.trial_data)
-    if job.get("against"):
-        check_images(
-            job["against"], dataset.trial_data.input_shape, len(dataset.trial_data.classes)
-        )
-    info = {
-        "schema": 1,
-        "space": space.name,
-        "overrides": overrides,
-        "data_dir": str(data_dir) if data_dir else None,
-        "dataset": dataset.record(),
-        "processor": processor(),
-        "job": dict(job),
-        "test_looks": [],
-        "sessions": [],
-    }
-    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
+    with _opened(space, data_dir, options) as (dataset, engine, interrupts):
+        data = dataset.trial_data
+        _check_input(space, data)
+        if job.get("against"):
+            check_images(job["against"], data.input_shape, len(data.classes))
+        info = {
+            "schema": 1,
+            "space": space.name,
+            "overrides": overrides,
+            "data_dir": str(data_dir) if data_dir else None,
+            "dataset": dataset.record(),
+            "processor": processor(),
+            "job": dict(job),
+            "test_looks": [],
+            "sessions": [],
+        }
         folder = RunFolder.create(path, space_text, info)
         return _session(folder, space, dataset, engine, listening, options, interrupts)
 
@@ -192,21 +193,46 @@ def resume(
     limits = {**dict(space.budget), **(budget or {})}
     space = space.override(trials=space.trials + more_trials, budget=limits)
     data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
-    dataset = load_dataset(space.config({}), data_dir)
-    for what in ("content", "division"):
-        if dataset.record()[what] != info["dataset"][what]:
-            raise InputError(
-                f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run {path} "
-                f"was begun with {info['dataset'][what]}: its trials would not be comparable"
-            )
     changed = ", ".join(_changed_versions(info, versions(), DECISIVE))
     if changed and not options.allow_changes:
         raise InputError(
             f"what the trials of {path} depend on has changed ({changed}), so new ones would not "
             "be comparable; go back, or add --allow-changes"
         )
-    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
+    with _opened(space, data_dir, options) as (dataset, engine, interrupts):
+        for what in ("content", "division"):
+            if dataset.record()[what] != info["dataset"][what]:
+                raise InputError(
+                    f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run "
+                    f"{path} was begun with {info['dataset'][what]}: its trials would not be "
+                    "comparable"
+                )
         return _session(folder, space, dataset, engine, listening, options, interrupts)
+
+
+@contextlib.contextmanager
+def _opened(
+    space: SearchSpace, data_dir: Path | None, options: SearchOptions
+) -> Iterator[tuple[Dataset, Engine, Interrupts]]:
+    """Read the images while Ray starts, most of which is waiting for its processes."""
+    fetch(space.dataset, data_dir)  # may take minutes, or fail: before anything has started
+    loading = _beside(lambda: load_dataset(space.config({}), data_dir))
+    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
+        yield loading.result(), engine, interrupts
+
+
+def _beside(function: Callable[[], T]) -> Future[T]:
+    """Call a function in a thread for which an interrupted process does not wait."""
+    future: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
 
 
 @contextlib.contextmanager
