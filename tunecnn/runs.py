@@ -245,12 +245,20 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the model of this machine's processor, as the system names it."""
+    """Return what the system says of this machine's processor.
+
+    Its name and, where the system tells, its family and model: some clouds name all alike.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = cpuinfo.read_text(encoding="utf-8").partition("\n\n")[0]
+        facts = {
+            key.strip(): value.strip()
+            for key, _, value in (line.partition(":") for line in first.splitlines())
+        }
+        if "model name" in facts:
+            kind = f", family {facts['cpu family']}, model {facts['model']}"
+            return facts["model name"] + (kind if "cpu family" in facts else "")
     return platform.processor() or platform.machine()
 
 
