@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from benchmarks.results import keep
 from tunecnn import load_run
+from tunecnn.garbage import collect_seldom
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.render import write_summary
 from tunecnn.run_folder import RunFolder, now
@@ -106,6 +107,7 @@ def fill(study: Study, slots: int, last: int) -> dict[str, float]:
 
 def measure(trials: int, slots: int) -> dict[str, float]:
     """Fill a study, and measure what it costs."""
+    collect_seldom()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         text = SPACE.format(trials=trials)
         folder = RunFolder.create(Path(name, "run"), text, INFO)
