@@ -3,8 +3,9 @@
     python -m benchmarks.cold_start [ROUNDS]
 
 A search of digits with the proposed network, on a Ray cluster of its own. Each round is a new
-process, which notes the time when it comes by. Ray starts while the images are read. The first step is the end of the first trial less
-the seconds of its epochs: before it, the worker has started, imported torch and got the images.
+process, which notes the time when it comes by. Ray starts while the images are read. The first
+step is the end of the first trial less the seconds of its epochs: before it, the worker has
+started, imported torch and got the images.
 """
 
 from __future__ import annotations

@@ -257,8 +257,8 @@ def processor() -> str:
             for key, _, value in (line.partition(":") for line in first.splitlines())
         }
         if "model name" in facts:
-            kind = f", family {facts['cpu family']}, model {facts['model']}"
-            return facts["model name"] + (kind if "cpu family" in facts else "")
+            kind = [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+            return ", ".join([facts["model name"], *kind])
     return platform.processor() or platform.machine()
 
 
