@@ -72,6 +72,15 @@ def test_damage_is_refused_by_name(damage, message, journal, open_study):
         )
 
 
+def test_a_sealed_line_without_its_end_is_damaged_and_not_being_written(journal, open_study):
+    sealed = from_line(journal.with_name(SEAL).read_bytes())
+    cut(journal, slice(0, sealed.number))
+    flip(journal, journal.stat().st_size - 1)
+    for read in (lambda: read_records(journal.parent), open_study):
+        with pytest.raises(RunError, match=f"of the {sealed.number} lines .* ones are missing"):
+            read()
+
+
 def test_a_line_that_is_missing_or_there_twice_is_noticed(journal, open_study):
     lines = journal.read_bytes().splitlines(keepends=True)
     for changed in (lines[:5] + lines[6:] + lines[-1:] * 9, lines[:5] + lines[4:]):

@@ -161,7 +161,10 @@ class Journal(BaseJournalBackend):
         sealed = read_seal(self._path)
         if sealed is None:
             raise DamagedError(self._path, f"its {SEAL} cannot be read")
-        if length < sealed.log["bytes"]:
+        if not sealed.number:
+            return
+        stream.seek(sealed.log["bytes"] - 1)
+        if b"\n" not in stream.read():  # a last line without its end passes for one being written
             raise DamagedError(
                 self._path,
                 f"of the {sealed.number} lines that had been written, the last ones are missing",
