@@ -79,9 +79,7 @@ def with_tables(page: str) -> str:
 
 
 def middle(values: Sequence[float]) -> str:
-    """Write a median with the range that it lies in; nothing where nothing was measured."""
-    if not values:
-        return ""
+    """Write a median with the range that it lies in."""
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 

@@ -107,11 +107,12 @@ def product(name: str) -> Callable[[], object]:
     return min(ways, key=lambda way: min(repeat(way, number=1, repeat=3)))
 
 
+IN_BF16 = "tunecnn, bf16"
 WAYS: dict[str, Callable[[str], Callable[[], object]]] = {
     "tunecnn": tunecnn, "textbook": textbook, "product": product,
 }  # fmt: skip
 if computes_in_bf16(torch.device("cpu")):
-    WAYS["tunecnn, bf16"] = partial(tunecnn, precision="bf16")
+    WAYS[IN_BF16] = partial(tunecnn, precision="bf16")
 
 
 class Contender:
@@ -179,7 +180,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, Any]:
         "times textbook": middle(ratios["tunecnn"]),
         "product, GFLOP/s": round(statistics.median(peaks)),
         "share of it": f"{statistics.median(shares):.0%}",
-        "in bf16, times textbook": middle(ratios.get("tunecnn, bf16", [])) or "-",
+        "in bf16, times textbook": middle(ratios[IN_BF16]) if IN_BF16 in ratios else "-",
     }
 
 

@@ -66,9 +66,9 @@ def main() -> None:
         images = Path(folder, "images.npz")
         save_images(images, "mnist", asked.data_dir, TRAIN, VALIDATION)
         work = Workload(str(images), TRIALS, asked.epochs)
-        ways = {way: partial(other, way) for way in others}
-        if "bf16" in ways:
-            ways["bf16"] = partial(ours, IN_BF16)
+        ways = {
+            way: partial(ours, IN_BF16) if way == "bf16" else partial(other, way) for way in others
+        }
         seen = in_turn({"tunecnn": partial(ours, EQUAL), **ways}, asked.rounds)
     images_in_all = TRIALS * asked.epochs * TRAIN
     rows = [

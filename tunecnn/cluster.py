@@ -39,7 +39,7 @@ QUIET = {
 
 
 # For a cluster that is started here: its autoscaler has nothing to scale, but the first version of
-# it takes a second to start, and another one to end.
+# it waits a second at its end for a process that has ended before.
 QUICK = {"RAY_enable_autoscaler_v2": "1"}
 
 

@@ -104,6 +104,7 @@ class Training:
         self.config = config
         self._data = data
         self._device = data.device
+        self._in_bf16 = config.precision == "bf16" and computes_in_bf16(data.device)
         self._random: dict[str, Tensor] = {}
         self._batcher = Batcher(config, data)
         with self._own_generator():
@@ -267,8 +268,7 @@ class Training:
                 self._random["cuda"] = torch.cuda.get_rng_state(self._device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        enabled = self.config.precision == "bf16" and computes_in_bf16(self._device)
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._in_bf16)
 
     def _zeros(self) -> tuple[Tensor, Tensor]:
         return torch.zeros((), device=self._device), torch.zeros((), device=self._device)
