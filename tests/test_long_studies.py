@@ -9,7 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from tunecnn.journal import Journal
-from tunecnn.long_studies import BoundedTpe, Halving, OneStudyStorage
+from tunecnn.long_studies import BoundedTpe, Halving, StudyStorage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -67,7 +67,7 @@ def test_halving_knows_what_an_earlier_session_had_at_a_rung():
 def storages(tmp_path):
     """A storage that is written to, and Optuna's own that reads the same journal."""
     path = tmp_path / "study.journal"
-    return OneStudyStorage(Journal(path, writable=True)), JournalStorage(Journal(path))
+    return StudyStorage(Journal(path, writable=True)), JournalStorage(Journal(path))
 
 
 def test_the_quick_lists_of_trials_are_optunas_own(storages):

@@ -17,20 +17,23 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 _BEST, _LATEST = 50, 200
 
 
-class OneStudyStorage(JournalStorage):
-    """A journal with one study, whose list of trials is quick to get.
+class StudyStorage(JournalStorage):
+    """A journal whose list of trials is quick to get.
 
-    Its trials have the numbers 0, 1, 2, ... as their ids, and none of them goes back once it has
-    ended; so those that wait or run are looked for behind the first ones that have all ended.
+    No trial goes back once it has ended, so those that wait or run are looked for behind the first
+    ones of their study that have all ended.
     """
 
-    _ended = 0
+    def __init__(self, log_storage: BaseJournalBackend) -> None:
+        self._ended: dict[int, int] = {}
+        super().__init__(log_storage)
 
     def get_all_trials(
         self,
@@ -38,17 +41,27 @@ class OneStudyStorage(JournalStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Return the study's trials, or those in some states, by number."""
+        """Return the trials of a study, or those in some states, by number.
+
+        Raises:
+            KeyError: if there is no such study.
+        """
         if deepcopy or (states is not None and any(state in states for state in _ENDINGS)):
             return super().get_all_trials(study_id, deepcopy, states)
         with self._thread_lock:
             self._sync_with_backend()
-            trials = list(self._replay_result._trials.values())
-        if states is None:
-            return trials
-        while self._ended < len(trials) and trials[self._ended].state.is_finished():
-            self._ended += 1
-        return [trial for trial in trials[self._ended :] if trial.state in states]
+            # Optuna's own list is filtered trial by trial, for each proposal and each report.
+            replay = self._replay_result
+            if study_id not in replay._study_id_to_trial_ids:
+                raise KeyError(f"there is no study {study_id}")
+            ids, trials = replay._study_id_to_trial_ids[study_id], replay._trials
+            if states is None:
+                return [trials[number] for number in ids]
+            ended = self._ended.get(study_id, 0)
+            while ended < len(ids) and trials[ids[ended]].state.is_finished():
+                ended += 1
+            self._ended[study_id] = ended
+            return [trial for number in ids[ended:] if (trial := trials[number]).state in states]
 
 
 _ENDINGS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from tunecnn.config import Scalar
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, DamagedError, Journal
-from tunecnn.long_studies import OneStudyStorage
+from tunecnn.long_studies import StudyStorage
 from tunecnn.metrics import EpochMetrics
 
 STUDY_NAME = "tunecnn"
@@ -103,7 +103,7 @@ def _read_study(folder: Path) -> optuna.Study:
 
 
 @contextlib.contextmanager
-def open_storage(journal: Journal, path: Path) -> Iterator[OneStudyStorage]:
+def open_storage(journal: Journal, path: Path) -> Iterator[StudyStorage]:
     """Replay a journal, to make or load its study.
 
     Raises:
@@ -111,7 +111,7 @@ def open_storage(journal: Journal, path: Path) -> Iterator[OneStudyStorage]:
     """
     try:
         with quiet_optuna():
-            yield OneStudyStorage(journal)
+            yield StudyStorage(journal)
     except (ValueError, KeyError, AssertionError) as error:
         raise DamagedError(path, f"Optuna cannot replay it ({error})") from error
 
