@@ -27,6 +27,7 @@ def test_each_library_is_imported_where_the_design_says():
         "journal.py",
         "long_studies.py",
         "optuna_parts.py",
+        "queue.py",
         "records.py",
         "repair.py",
         "study.py",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -111,3 +112,16 @@ def test_reading_a_run_loads_neither_torch_nor_ray(scripted_run):
         "run.best; run.plot_curves(); sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, scripted_run], check=False).returncode == 0
+
+
+def test_no_question_to_a_run_changes_it(scripted_run):
+    def files():
+        return {path: path.read_bytes() for path in scripted_run.rglob("*") if path.is_file()}
+
+    before, run = files(), load_run(scripted_run)
+    asked = [name for name, value in vars(type(run)).items()
+             if isinstance(value, property | functools.cached_property)]  # fmt: skip
+    assert {"trials", "epochs", "best", "predictions"} <= set(asked)
+    for name in asked:
+        getattr(run, name)
+    assert files() == before

@@ -415,3 +415,20 @@ def test_a_grid_has_each_configuration_with_conditions_once(open_study):
         study.finish(trial.number, Outcome("complete", kept_epoch=1))
         drawn.append(tuple(sorted(study.record(trial.number).values.items())))
     assert len(drawn) == len(set(drawn)) == 1 + 1 + 2 * 2
+
+
+def test_no_question_to_a_study_changes_it(open_study, tmp_path):
+    """A grid that a budget has stopped was given its next point by `finished`."""
+    study = open_study(
+        "dataset: digits\ntrials: 50\nepochs: 1\nsampler: grid\nparameters: "
+        "{width: {choice: [0.5, 1.0, 2.0]}}\n"
+    )
+    finish(study, study.next_trial(), 0.5, epochs=1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    asked = [name for name, value in vars(type(study)).items() if isinstance(value, property)]
+    assert {"finished", "begun", "records", "running"} <= set(asked)
+    for name in asked:
+        getattr(study, name)
+    study.record(0)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert [record.state for record in study.records] == ["COMPLETE"]

@@ -21,7 +21,8 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256
 from tunecnn.journal import JOURNAL, Journal
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
-from tunecnn.optuna_parts import control_sampler, distribution, grid, pruner, sampler, suggest
+from tunecnn.optuna_parts import control_sampler, distribution, pruner, sampler, suggest
+from tunecnn.queue import Queue
 from tunecnn.records import (
     STUDY_NAME,
     TrialRecord,
@@ -33,7 +34,7 @@ from tunecnn.records import (
     to_record,
 )
 from tunecnn.space import SearchSpace
-from tunecnn.strategy import OBJECTIVES, QUANTITIES, Grid
+from tunecnn.strategy import OBJECTIVES, QUANTITIES
 
 _MAX_REDRAWS = 200
 
@@ -84,10 +85,8 @@ class Study:
             "control": control_sampler(space, drawn),
         }
         self._running: dict[int, optuna.Trial] = {}
-        self._postponed: list[int] = []
         self._requeue_interrupted()
-        self._enqueue_start()
-        self._grid = grid(space) if isinstance(space.sampler, Grid) else None
+        self._queue = Queue(self._study, space)
 
     def next_trial(self) -> Trial | None:
         """Draw the next trial, or return None when as many as were asked for are under way.
@@ -99,16 +98,17 @@ class Study:
             RunError: if the constraints leave nothing to try.
         """
         for _ in range(_MAX_REDRAWS):
-            if self.begun >= self.space.trials or self._grid_is_done():
+            if self.begun >= self.space.trials or self._queue.grid_is_done:
                 return self._postponed_trial()
             with self._journal.together():
+                self._queue.refill()
                 drawn = self._draw()
                 trial = self._prepare(drawn)
                 if trial is None:
                     continue
                 self._running[trial.number] = drawn
                 if "alone" in drawn.user_attrs:  # postponed before the run was interrupted
-                    self._postponed.append(trial.number)
+                    self._queue.postponed.append(trial.number)
                     continue
                 self._count(trial.number, "attempts")
             return trial
@@ -193,7 +193,7 @@ class Study:
         if "alone" in trial.user_attrs or len(self.running) == 1:
             return False
         trial.set_user_attr("alone", True)
-        self._postponed.append(number)
+        self._queue.postponed.append(number)
         return True
 
     def requeue(self, number: int) -> None:
@@ -203,7 +203,7 @@ class Study:
 
     def requeue_running(self) -> None:
         """Put all trials under way back into the queue, for the run to be resumed."""
-        self._postponed.clear()
+        self._queue.postponed.clear()
         for number in self.running:
             self.requeue(number)
 
@@ -214,7 +214,7 @@ class Study:
     @property
     def running(self) -> tuple[int, ...]:
         """Numbers of the trials under way; a postponed one is not."""
-        return tuple(number for number in self._running if number not in self._postponed)
+        return tuple(number for number in self._running if number not in self._queue.postponed)
 
     @property
     def begun(self) -> int:
@@ -229,7 +229,7 @@ class Study:
     @property
     def finished(self) -> bool:
         """Whether as many trials have ended as were asked for."""
-        return not self._running and (self.begun >= self.space.trials or self._grid_is_done())
+        return not self._running and (self.begun >= self.space.trials or self._queue.grid_is_done)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -242,7 +242,10 @@ class Study:
 
     def _draw(self) -> optuna.Trial:
         """Draw a trial, by the sampler or for the control."""
-        arm = "control" if self._control_is_due() else "search"
+        controls = self._counts["control"] + sum(
+            trial.user_attrs.get("arm") == "control" for trial in self._running.values()
+        )
+        arm = "control" if self._queue.control_is_due(controls, self.begun) else "search"
         self._study.sampler = self._samplers[arm]
         with quiet_optuna():
             drawn = self._ask()
@@ -261,21 +264,11 @@ class Study:
                 values[name] = suggest(drawn, name, self._distributions[name])
         return drawn
 
-    def _control_is_due(self) -> bool:
-        """Tell whether the next trial is the control's; what waits in the queue comes first."""
-        waiting = (TrialState.WAITING,)
-        if not self.space.control or self._study.get_trials(deepcopy=False, states=waiting):
-            return False
-        controls = self._counts["control"] + sum(
-            trial.user_attrs.get("arm") == "control" for trial in self._running.values()
-        )
-        return bool(controls + 1 <= self.space.control * (self.begun + 1))
-
     def _postponed_trial(self) -> Trial | None:
         """Hand out a postponed trial if nothing runs beside it."""
-        if not self._postponed or self.running:
+        if not self._queue.postponed or self.running:
             return None
-        number = self._postponed.pop(0)
+        number = self._queue.postponed.pop(0)
         self._count(number, "attempts")
         config = self._running[number].user_attrs["config"]
         return Trial(number, TrialConfig.from_dict(config))
@@ -287,32 +280,6 @@ class Study:
         study_id = self._storage.get_study_id_from_name(STUDY_NAME)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         return self._storage.get_trial(trial_id)
-
-    def _grid_is_done(self) -> bool:
-        """Put the next point of a grid into the queue if it is empty; tell if there is none."""
-        waiting = (TrialState.WAITING,)
-        if self._grid is None or self._study.get_trials(deepcopy=False, states=waiting):
-            return False
-        seen = self._enqueued()
-        for point in self._grid:
-            if point not in seen:
-                self._enqueue(point)
-                return False
-        return True
-
-    def _enqueue_start(self) -> None:
-        """Put the start points into the queue that are not there yet."""
-        for point in self.space.start_points()[: self.space.trials]:
-            if point not in self._enqueued():
-                self._enqueue(point)
-
-    def _enqueue(self, point: dict[str, Scalar]) -> None:
-        is_report = "report" in self.space.start and point == self.space.report_point()
-        with quiet_optuna():
-            self._study.enqueue_trial(point, user_attrs={"protected": True} if is_report else {})
-
-    def _enqueued(self) -> list[Any]:
-        return [trial.system_attrs.get("fixed_params") for trial in self._trials()]
 
     def _count(self, number: int, name: str) -> int:
         trial = self._running[number]
