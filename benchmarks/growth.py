@@ -20,14 +20,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from benchmarks.results import keep
 from tunecnn import load_run
+from tunecnn.files import sha256
 from tunecnn.garbage import collect_seldom
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.render import write_summary
-from tunecnn.run_folder import RunFolder, now
+from tunecnn.run_folder import RunFolder
+from tunecnn.run_info import DatasetRecord, EngineRecord, RunInfo, SearchJob, Session, now
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
@@ -48,16 +50,14 @@ parameters:
 sampler: tpe
 pruner: {{halving: {{min_epochs: 1, factor: 3}}}}
 """
-INFO: dict[str, Any] = {
-    "schema": 1, "space": "growth", "overrides": {}, "data_dir": None, "processor": "",
-    "dataset": {"name": "digits", "content": "0", "division": "0", "train": 1149,
-                "validation": 288, "test": 360, "input_shape": [1, 8, 8],
-                "classes": list("0123456789")},
-    "job": {"kind": "search"}, "test_looks": [],
-    "sessions": [{"command": "", "started": now(), "ended": now(), "ending": "done",
-                  "where": {"engine": "local", "nodes": [], "threads": 1, "slots": 1},
-                  "versions": {}}],
-}  # fmt: skip
+DATASET = DatasetRecord(
+    name="digits", fingerprint="0", split_fingerprint="0", train=1149, validation=288, test=360,
+    input_shape=(1, 8, 8), classes=tuple("0123456789"),
+)  # fmt: skip
+SESSION = Session(
+    command="", started=now(), ended=now(), ending="done", versions={},
+    engine=EngineRecord(engine="local", nodes=(), threads=1, slots=1),
+)  # fmt: skip
 
 
 class Clock:
@@ -110,7 +110,11 @@ def measure(trials: int, slots: int) -> dict[str, float]:
     collect_seldom()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         text = SPACE.format(trials=trials)
-        folder = RunFolder.create(Path(name, "run"), text, INFO)
+        info = RunInfo(
+            space="growth", space_sha256=sha256(text), changes={}, data_dir=None, dataset=DATASET,
+            processor="", job=SearchJob(), sessions=(SESSION,),
+        )  # fmt: skip
+        folder = RunFolder.create(Path(name, "run"), text, info)
         study = Study(folder.path, SearchSpace.from_text(text), (1, 8, 8), 10)
         began = time.perf_counter()
         steps = fill(study, slots, min(100, trials // 2))

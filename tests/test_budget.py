@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import metrics
-from tests.test_search import TEXT, Silent, begin, carry_on
+from tests.support.scripted import metrics
+from tests.support.searching import TEXT, Silent, begin, carry_on
 from tunecnn import load_run
 from tunecnn.budget import Spending
 from tunecnn.strategy import Budget

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tests.test_search import TEXT, begin
+from tests.support.searching import TEXT, begin
 from tunecnn import load_run, make_config
 from tunecnn.candidates import candidates_of, confirmation_space
 from tunecnn.errors import InputError
@@ -88,7 +88,7 @@ def test_what_cannot_be_confirmed_is_said(run, tmp_path):
         candidates_of(run, 0, {})
     with pytest.raises(InputError, match="--seeds must be 1 or more, not 0"):
         confirmation_space(run, candidates_of(run, 1, {}), 0)
-    from tests.test_search import Silent
+    from tests.support.searching import Silent
 
     begun = begin(tmp_path, TEXT, Silent(raise_at=1))
     with pytest.raises(InputError, match="no trial that was trained to its end"):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -10,31 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_search import TEXT
+from tests.support.command import main, run_cli
+from tests.support.searching import TEXT
 from tunecnn import load_run
-
-
-def run_cli(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tunecnn", *words],
-        capture_output=True, text=True, check=False, timeout=50, cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", **env},
-    )  # fmt: skip
-
-
-def main(*words: str) -> int:
-    """Run the command line in this process: no second interpreter has to import torch."""
-    from tunecnn import cli
-
-    before = sys.argv
-    sys.argv = ["tunecnn", *words]
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    finally:
-        sys.argv = before
-    raise AssertionError("main did not exit")
 
 
 @pytest.fixture
@@ -100,7 +77,7 @@ def test_a_search_planned_begins_from_an_earlier_one_and_is_confirmed(
     assert main(*words, "--name", "old", "--confirm", "1x2") == 0
     out = capsys.readouterr().out
     assert "confirmations/top1-seeds2/summary.md" in out
-    assert len(load_run(f"{runs}/old").info["test_looks"]) >= 2
+    assert len(load_run(f"{runs}/old").info.evaluations) >= 2
     assert main(*words, "--name", "new", "--from", f"{runs}/old", "--quiet") == 0
     assert "from old: the best 1 of 3 trials" in capsys.readouterr().err
     best = {"width": load_run(f"{runs}/old").best["param.width"]}

@@ -6,31 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import INFO
+from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
 from tunecnn.comparison import Compared, compare
 from tunecnn.metrics import EpochMetrics, Outcome
 from tunecnn.published import EXPERIMENTS, published_curves
 from tunecnn.render import figures_of, render_html, render_markdown, write_summary
 from tunecnn.reproduction import reproduction_space
-from tunecnn.run_folder import RunFolder
-from tunecnn.study import Study
+from tunecnn.run_info import ReproductionJob
 
 GOLDEN = Path(__file__).parent / "golden" / "reproduction.md"
+AGAINST_MNIST = ReproductionJob(against="mnist")
 TEST_LABELS = np.arange(10).repeat(10)
 
 
 def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str = "mnist"):
     """Make a run whose curves are the published ones, moved by `off` and a little for each seed."""
     text = reproduction_space(dataset, "mnist", ["model1", "model3"], seeds, epochs)
-    info = {
-        **INFO,
-        "dataset": {**INFO["dataset"], "name": dataset, "input_shape": [1, 28, 28]},
-        "job": {"kind": "reproduction", "against": "mnist"},
-        "test_looks": [],
-    }
-    run = RunFolder.create(folder, text, info)
-    study = Study(run.path, run.read_space(), (1, 28, 28), 10)
+    run = ScriptedRun(folder, text, AGAINST_MNIST, dataset, (1, 28, 28))
+    study = run.study
     curves = published_curves("mnist").set_index(["architecture", "epoch"])
     while (trial := study.next_trial()) is not None:
         moved = off + trial.config.seed / 1000
@@ -45,11 +39,11 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
         study.finish(trial.number, Outcome("complete", kept_epoch=kept))
         result = EXPERIMENTS["mnist"].results[trial.config.architecture]
         predicted = np.where(np.arange(100) % 50 == 3, 8, TEST_LABELS)
-        run.write_look(
+        run.evaluate(
             trial.number, TEST_LABELS, predicted, result.test_accuracy + moved,
             result.test_loss - moved,
         )  # fmt: skip
-    return load_run(run.path)
+    return run.load()
 
 
 def test_the_summary_of_a_reproduction_is_the_golden_file(tmp_path, request):
@@ -114,9 +108,7 @@ def test_classes_are_counted_over_all_seeds(tmp_path):
 
 def test_a_reproduction_that_has_not_ended_says_what_is_missing(tmp_path):
     text = reproduction_space("mnist", "mnist", ["model1"], 1, 50)
-    info = {**INFO, "job": {"kind": "reproduction", "against": "mnist"}}
-    run = RunFolder.create(tmp_path / "begun", text, info)
-    Study(run.path, run.read_space(), (1, 28, 28), 10)
+    run = ScriptedRun(tmp_path / "begun", text, AGAINST_MNIST, input_shape=(1, 28, 28))
     summary = write_summary(load_run(run.path))
     assert summary.verdict == "model1 has not been trained to its end yet."
     assert Compared(0.5, ()).verdict == "no value yet"
@@ -135,9 +127,8 @@ def test_the_page_has_the_summarys_words_and_its_pictures(tmp_path):
 
 def test_seeds_that_failed_are_counted_and_in_no_mean(tmp_path):
     text = reproduction_space("mnist", "mnist", ["model1", "model2"], 3, 2)
-    info = {**INFO, "job": {"kind": "reproduction", "against": "mnist"}}
-    run = RunFolder.create(tmp_path / "r", text, info)
-    study = Study(run.path, run.read_space(), (1, 28, 28), 10)
+    run = ScriptedRun(tmp_path / "r", text, AGAINST_MNIST, input_shape=(1, 28, 28))
+    study = run.study
     while (trial := study.next_trial()) is not None:
         if trial.config.architecture == "model2" or trial.config.seed == 1:
             diverged = EpochMetrics(1, float("nan"), 0.1, float("nan"), 0.1, 1.0)

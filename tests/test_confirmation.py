@@ -7,48 +7,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import INFO, SPACE, metrics
-from tests.test_search import TEXT, Silent, begin, listening_to
+from tests.support.scripted import SPACE, ScriptedRun
+from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.candidates import candidates_of, confirmation_space, job_of
 from tunecnn.confirm import confirm
 from tunecnn.confirmation import Paired, assess
 from tunecnn.errors import InputError
-from tunecnn.metrics import Outcome
 from tunecnn.render import summary_of, write_summary
-from tunecnn.run_folder import RunFolder
 from tunecnn.runs import Run
 from tunecnn.search import SearchOptions, Where
-from tunecnn.study import Study
-
-
-def script(folder: Path, text: str, job: dict, accuracy: Callable[[int], float]) -> Run:
-    """Make a finished run whose trials reach given accuracies, and are tested if it is no search."""
-    info = {**INFO, "job": job, "test_looks": []}
-    run = RunFolder.create(folder, text, info)
-    space = run.read_space()
-    study = Study(run.path, space, (1, 8, 8), 10)
-    while (trial := study.next_trial()) is not None:
-        value = accuracy(trial.number)
-        for epoch in range(1, space.epochs + 1):
-            study.report(trial.number, metrics(epoch, value), is_last=epoch == space.epochs)
-        study.finish(trial.number, Outcome("complete", kept_epoch=space.epochs))
-        if job["kind"] != "search":
-            nothing = np.zeros(360, dtype=np.int64)
-            run.write_look(trial.number, nothing, nothing, value, 1.0)
-    return load_run(run.path)
 
 
 def confirmed(folder: Path, search: Run, accuracy: Callable[[int], float], seeds: int = 5) -> Run:
     candidates = candidates_of(search, 3, {})
     text = confirmation_space(search, candidates, seeds)
-    return script(folder, text, job_of(search, candidates), accuracy)
+    run = ScriptedRun(folder, text, job_of(search, candidates))
+    return run.train_all(lambda trial: accuracy(trial.number))
 
 
 def searched(folder: Path, accuracy: Callable[[int], float], trials: int = 12) -> Run:
     text = SPACE.replace("trials: 6", f"trials: {trials}").replace("epochs: 4", "epochs: 1")
     text = text.replace("pruner: {halving: {min_epochs: 1, factor: 2}}", "pruner: none")
-    return script(folder, text, {"kind": "search"}, accuracy)
+    return ScriptedRun(folder, text).train_all(lambda trial: accuracy(trial.number))
 
 
 def test_what_only_luck_had_found_is_not_confirmed(tmp_path):
@@ -103,19 +84,22 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     options = SearchOptions(where=Where(local=True), checkpoint_seconds=0.0)
     stopped = confirm(folder, 2, 2, {}, options, listening_to(Silent(raise_at=4)))
     assert stopped.ending == "interrupted"
-    assert "not been looked at yet" in stopped.summary.verdict or not load_run(folder).looks.size
+    assert (
+        "not been looked at yet" in stopped.summary.verdict
+        or not load_run(folder).evaluations.size
+    )
     result = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
     assert result.ending == "done"
     inner = load_run(result.folder)
-    count = len(inner.job["candidates"])
-    assert len(inner.complete) == len(inner.looks) == 2 * count
+    count = len(inner.job.candidates)
+    assert len(inner.complete) == len(inner.evaluations) == 2 * count
     search = load_run(folder)
-    assert search.looks["trial"].tolist() == inner.looks["trial"].tolist()
+    assert search.evaluations["trial"].tolist() == inner.evaluations["trial"].tolist()
     assert result.summary.verdict in summary_of(search).verdict
     assert "Confirmed with new seeds" in (folder / "summary.md").read_text()
     assert (result.folder / "figures" / "confirmed.png").is_file()
     again = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
-    assert len(load_run(again.folder).looks) == 2 * count
+    assert len(load_run(again.folder).evaluations) == 2 * count
     with pytest.raises(InputError, match="is a confirmation; only a search can be confirmed"):
         confirm(result.folder, 1, 1, {}, options, listening_to(Silent()))
 
@@ -124,9 +108,7 @@ def test_a_confirmation_that_has_not_ended_says_what_is_missing(tmp_path):
     search = searched(tmp_path / "s", lambda number: 0.9)
     candidates = candidates_of(search, 1, {})
     text = confirmation_space(search, candidates, 2)
-    info = {**INFO, "job": job_of(search, candidates)}
-    run = RunFolder.create(tmp_path / "c", text, info)
-    Study(run.path, run.read_space(), (1, 8, 8), 10)
+    run = ScriptedRun(tmp_path / "c", text, job_of(search, candidates))
     summary = write_summary(load_run(run.path))
     assert summary.verdict.startswith("No candidate has been trained to its end")
     assert summary.pick is None

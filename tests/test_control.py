@@ -4,14 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import INFO, metrics
+from tests.support.scripted import ScriptedRun, finish
 from tunecnn import load_run
 from tunecnn.control import best_so_far, control_of
-from tunecnn.metrics import Outcome
 from tunecnn.render import render_markdown
-from tunecnn.run_folder import RunFolder
 from tunecnn.runs import Run
-from tunecnn.study import Study
 from tunecnn.summary import summarize
 
 SPACE = """
@@ -27,15 +24,12 @@ control: 0.25
 
 
 def run_of(tmp_path, accuracy: Callable[[float], float]) -> Run:
-    folder = RunFolder.create(tmp_path / "controlled", SPACE, INFO)
-    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
-    while (trial := study.next_trial()) is not None:
-        for epoch in (1, 2):
-            study.report(trial.number, metrics(epoch, accuracy(trial.config.width)))
-        study.finish(trial.number, Outcome("complete", kept_epoch=2))
+    run = ScriptedRun(tmp_path / "controlled", SPACE)
+    while (trial := run.study.next_trial()) is not None:
+        finish(run.study, trial, accuracy(trial.config.width), epochs=2)
         if trial.number == 12:  # killed and resumed
-            study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
-    return load_run(folder.path)
+            run.reopen()
+    return run.load()
 
 
 def test_a_share_of_the_trials_is_drawn_at_random(tmp_path):

@@ -33,9 +33,12 @@ def test_a_split_is_seeded_disjoint_stratified_and_recorded(digits):
     assert np.array_equal(train, again[0])
     assert not np.array_equal(train, other[0])
     same = load_dataset(TrialConfig())
-    assert (same.content, same.division) == (digits.content, digits.division)
-    assert load_dataset(TrialConfig(split_seed=1)).division != digits.division
-    assert load_dataset(TrialConfig(split_seed=1)).content == digits.content
+    assert (same.fingerprint, same.split_fingerprint) == (
+        digits.fingerprint,
+        digits.split_fingerprint,
+    )
+    assert load_dataset(TrialConfig(split_seed=1)).split_fingerprint != digits.split_fingerprint
+    assert load_dataset(TrialConfig(split_seed=1)).fingerprint == digits.fingerprint
 
 
 def test_the_reports_splits_are_its_notebooks():

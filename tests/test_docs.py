@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import main
+from tests.support.command import main
 from tunecnn.config import TrialConfig, dotted
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import PRUNERS, SAMPLERS

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.test_search import TEXT, Silent, begin
+from tests.support.searching import TEXT, Silent, begin
 from tunecnn import load_run
 from tunecnn.cluster import Resources, connected, count_slots
 from tunecnn.errors import InputError
@@ -81,7 +81,7 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
     run = load_run(result.folder)
     columns = ["trial", "state", "seed", "epochs", "val_accuracy", "val_loss", "param.width"]
     assert run.trials[columns].equals(here[columns])
-    assert run.info["sessions"][0]["where"]["slots"] == 2
+    assert run.info.sessions[0].engine.slots == 2
     assert not (result.folder / "ray").exists()
     assert len(list((result.folder / "weights").iterdir())) == 3
 

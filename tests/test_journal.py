@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tests.test_study import finish, run_out
+from tests.support.scripted import finish, run_out
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, SEAL, Journal, from_line
 from tunecnn.records import read_records

@@ -6,8 +6,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.test_search import TEXT, begin
+from tests.support.searching import TEXT, begin
 from tunecnn.reproduction import reproduction_space
+from tunecnn.run_info import ReproductionJob
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -21,7 +22,7 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     return {
         "analyze_search.ipynb": begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder,
         "reproduce_report.ipynb": begin(
-            folder / "reproduction", text, job={"kind": "reproduction", "against": "mnist"}
+            folder / "reproduction", text, job=ReproductionJob(against="mnist")
         ).folder,
     }
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from tests.test_cli import main, run_cli
+from tests.support.command import main, run_cli
 from tunecnn.architectures import count_macs, count_parameters
 from tunecnn.plan import forecast, plan
 from tunecnn.space import SearchSpace

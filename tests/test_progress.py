@@ -5,7 +5,7 @@ import re
 
 from rich.console import Console
 
-from tests.conftest import metrics
+from tests.support.scripted import metrics
 from tunecnn.metrics import Outcome
 from tunecnn.progress import Progress
 

@@ -7,15 +7,13 @@ from unittest import mock
 
 import pytest
 
-from tests.conftest import INFO, metrics
-from tests.test_search import Silent
-from tunecnn import load_run
+from tests.support.scripted import ScriptedRun, metrics
+from tests.support.searching import Silent
 from tunecnn.budget import Spending
 from tunecnn.checkpoint_files import CheckpointFiles, weights_path
 from tunecnn.errors import RunError
 from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
 from tunecnn.recorder import KEEP_WEIGHTS, Recorder
-from tunecnn.run_folder import RunFolder
 from tunecnn.strategy import Budget
 from tunecnn.study import Study
 from tunecnn.summary import summarize
@@ -332,13 +330,12 @@ def test_what_study_frame_and_summary_say_of_each_way_to_end(what, tmp_path):
         "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
         "start: [{width: 0.5}, {width: 1.0}]\nsampler: random\npruner: {halving: {factor: 3}}\n"
     )
-    folder = RunFolder.create(tmp_path / "run", text, INFO)
-    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
-    recorder = recorder_of(study, tmp_path, trial_timeout=60)
+    scripted = ScriptedRun(tmp_path / "run", text)
+    recorder = recorder_of(scripted.study, tmp_path, trial_timeout=60)
     said(recorder, recorder.next_trial().number, [0.5] * 9, COMPLETE)
     happens(recorder, recorder.next_trial().number)
     assert recorder.next_trial() is None
-    run = load_run(folder.path)
+    run = scripted.load()
     row = run.trials.iloc[1]
     assert (row["state"], row["ending"], row["epochs"]) == (state, ending, epochs)
     assert not {"RUNNING", "WAITING"} & set(run.trials["state"])
@@ -355,12 +352,11 @@ def test_where_every_trial_diverges_none_is_ranked(tmp_path):
         "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
         "sampler: random\n"
     )
-    folder = RunFolder.create(tmp_path / "run", text, INFO)
-    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
-    recorder = recorder_of(study, tmp_path)
+    scripted = ScriptedRun(tmp_path / "run", text)
+    recorder = recorder_of(scripted.study, tmp_path)
     while (trial := recorder.next_trial()) is not None:
         said(recorder, trial.number, [NAN], NOT_FINITE)
-    summary = summarize(load_run(folder.path))
+    summary = summarize(scripted.load())
     assert summary.endings == {"diverged": 2}
     assert summary.best is None
     assert "none is ranked" in summary.verdict

@@ -26,7 +26,7 @@ def damage(run, *, wanted) -> list[int]:
 def carry_on(run) -> None:
     """Open the study again: what waits is drawn first, and ends as the study allows."""
     folder = RunFolder.open(run)
-    study = Study(run, folder.read_space(), (1, 8, 8), 10)
+    study = Study(run, folder.read_space(folder.read_info()), (1, 8, 8), 10)
     while study.next_trial() is not None:
         pass
     assert len(study.running) + sum(r.state in ("COMPLETE", "PRUNED", "FAIL") for r in

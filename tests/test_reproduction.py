@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.test_search import begin
+from tests.support.searching import begin
 from tunecnn.errors import InputError
 from tunecnn.reproduction import published_for, reproduction_space
+from tunecnn.run_info import ReproductionJob
 from tunecnn.space import SearchSpace
 
 
@@ -86,5 +87,5 @@ def test_a_data_set_without_published_results_is_said(dataset, against, message)
 def test_images_that_cannot_be_those_of_the_report_are_refused(image_tree, tmp_path):
     text = reproduction_space(f"imagefolder:{image_tree()}", "mnist", ["model1"], 1, 1)
     with pytest.raises(InputError, match="8x8 in 2 classes, but those of MNIST are 28x28 in 10"):
-        begin(tmp_path / "runs", text, job={"kind": "reproduction", "against": "mnist"})
+        begin(tmp_path / "runs", text, job=ReproductionJob(against="mnist"))
     assert not (tmp_path / "runs").exists()

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import INFO, metrics
+from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
 from tunecnn.errors import InputError
-from tunecnn.metrics import Outcome
 from tunecnn.parameters import ChoiceParameter, FloatParameter, IntParameter
 from tunecnn.render import write_summary
 from tunecnn.review import best_by, isolation, near_bounds, places, repeats, rungs
-from tunecnn.run_folder import RunFolder
 from tunecnn.runs import Run
-from tunecnn.study import Study
 from tunecnn.summary import summarize
 
 SPACE = """
@@ -37,18 +34,10 @@ def run_of(
         f"{{width: {w}, dropout.dense: {d}, learning_rate: {r}}}" for w, d, r, _ in trials
     )
     text = SPACE.format(trials=len(trials), points=points) + extra
-    folder = RunFolder.create(tmp_path / "reviewed", text, INFO)
-    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
+    run = ScriptedRun(tmp_path / "reviewed", text)
     for *_, accuracies in trials:
-        trial = study.next_trial()
-        alive = True
-        for epoch, accuracy in enumerate(accuracies, 1):
-            alive = alive and not study.report(
-                trial.number, metrics(epoch, accuracy), is_last=epoch == 9
-            )
-        if alive:
-            study.finish(trial.number, Outcome("complete", kept_epoch=9))
-    return load_run(folder.path)
+        run.train(accuracies)
+    return run.load()
 
 
 def ends(accuracy: float, third: float | None = None) -> list[float]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
+from tests.support.scripted import run_info
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, trials_frame
@@ -94,7 +95,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_a_run_is_not_begun_over_another(scripted_run):
     with pytest.raises(InputError, match="there is a run at .* already; give another --name"):
-        RunFolder.create(scripted_run, "", {})
+        RunFolder.create(scripted_run, "", run_info())
 
 
 def test_a_run_has_one_writer(scripted_run):

@@ -8,85 +8,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import tunecnn.search
+from tests.support.searching import TEXT, Silent, begin, carry_on
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
 from tunecnn.render import write_summary
 from tunecnn.run_folder import RunFolder
-from tunecnn.runs import SEARCH
-from tunecnn.search import SearchOptions, Where, resume, search
+from tunecnn.run_info import ReproductionJob
 from tunecnn.shipped import shipped_spaces
-from tunecnn.space import SearchSpace
 from tunecnn.training import Training
-
-TEXT = """
-name: quick
-dataset: digits
-architecture: model1
-epochs: 2
-trials: 3
-parameters:
-  width: {choice: [0.1, 0.2]}
-  train_images: 200
-start: [{width: 0.2}]
-sampler: random
-"""
-
-
-class Silent:
-    """A listener that remembers, and can raise at the n-th epoch."""
-
-    def __init__(self, raise_at: int | None = None) -> None:
-        self.epochs = 0
-        self.raise_at = raise_at
-        self.warnings: list[str] = []
-
-    def began(self, trial): ...
-    def ended(self, record): ...
-    def interrupted(self, number, reason): ...
-    def tick(self): ...
-
-    def warned(self, text):
-        self.warnings.append(text)
-
-    def epoch(self, number, metrics):
-        self.epochs += 1
-        if self.epochs == self.raise_at:
-            raise KeyboardInterrupt
-
-
-def begin(
-    tmp_path: Path,
-    text: str = TEXT,
-    listener: Silent | None = None,
-    threads: int = 1,
-    checkpoint_seconds: float = 30.0,
-    job: Mapping[str, object] = SEARCH,
-    **changes,
-):
-    where = Where(local=True, cpus_per_trial=threads)
-    options = SearchOptions(
-        runs_dir=tmp_path, name="quick", where=where, checkpoint_seconds=checkpoint_seconds
-    )
-    space = SearchSpace.from_text(text).override(**changes)
-    listening = lambda study, folder: nullcontext(listener or Silent())  # noqa: E731
-    return search(space, text, changes, options, listening, job)
-
-
-def listening_to(listener: Silent):
-    return lambda study, folder: nullcontext(listener)
-
-
-def carry_on(folder: Path, listener: Silent | None = None, *, allow_changes: bool = False, **more):
-    options = SearchOptions(where=Where(local=True), allow_changes=allow_changes)
-    return resume(folder, options, lambda *a: nullcontext(listener or Silent()), **more)
 
 
 def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
@@ -94,9 +28,9 @@ def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
     assert result.ending == "done"
     run = load_run(result.folder)
     assert run.trials["state"].tolist() == ["COMPLETE"] * 3
-    assert run.info["dataset"]["train"] == 200
-    assert run.info["test_looks"] == []
-    assert run.info["sessions"][0]["ending"] == "done"
+    assert run.info.dataset.train == 200
+    assert run.info.evaluations == ()
+    assert run.info.sessions[0].ending == "done"
     assert (result.folder / "summary.md").is_file()
     assert (result.folder / "summary.html").is_file()
     kept = sorted(path.name for path in (result.folder / "weights").iterdir())
@@ -154,7 +88,7 @@ def test_no_search_reads_the_test_images(tmp_path, tripwire):
 
 def test_the_tripwire_is_there(tmp_path, tripwire):
     with pytest.raises(AssertionError, match="of the test images"):
-        begin(tmp_path, job={"kind": "reproduction", "against": None})
+        begin(tmp_path, job=ReproductionJob(against=None))
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
@@ -194,7 +128,7 @@ def test_an_interrupted_search_is_summarized_and_goes_on_where_it_was(tmp_path):
     assert after["state"].tolist() == ["COMPLETE"] * 3
     assert after.iloc[0].equals(before.iloc[0])
     assert after["attempts"].tolist() == [1, 2, 1]
-    assert [s["ending"] for s in load_run(result.folder).info["sessions"]] == [
+    assert [session.ending for session in load_run(result.folder).info.sessions] == [
         "interrupted",
         "done",
     ]
@@ -281,9 +215,11 @@ def test_a_resume_on_other_data_is_refused(tmp_path):
     result = begin(tmp_path, listener=Silent(raise_at=1))
     folder = RunFolder.open(result.folder)
     info = folder.read_info()
-    info["dataset"]["content"] = "0123456789abcdef"
-    folder.write_info(info)
-    with pytest.raises(InputError, match="was begun with 0123456789abcdef: its trials would not"):
+    dataset = info.dataset.model_copy(update={"fingerprint": "0123456789abcdef"})
+    folder.write_info(info.with_changes(dataset=dataset))
+    with pytest.raises(
+        InputError, match="was started with 0123456789abcdef: its trials would not"
+    ):
         carry_on(result.folder)
 
 
@@ -399,7 +335,7 @@ def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_fig
     killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
     figures = [name for name in whole.epochs if name != "seconds"]
     assert killed.epochs[figures].equals(whole.epochs[figures])
-    assert killed.looks[["accuracy", "loss"]].equals(whole.looks[["accuracy", "loss"]])
+    assert killed.evaluations[["accuracy", "loss"]].equals(whole.evaluations[["accuracy", "loss"]])
     assert killed.trials["attempts"].tolist() == [2]
 
 

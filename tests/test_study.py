@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.conftest import SPACE, metrics
+from tests.support.scripted import SPACE, finish, metrics, run_out
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL
 from tunecnn.metrics import EpochMetrics, Outcome
@@ -12,20 +12,6 @@ from tunecnn.records import read_records
 from tunecnn.space import SearchSpace
 
 NAN = float("nan")
-
-
-def finish(study, trial, accuracy, epochs=4):
-    """Report a whole trial; return whether it was pruned."""
-    for epoch in range(1, epochs + 1):
-        if study.report(trial.number, metrics(epoch, accuracy)):
-            return True
-    study.finish(trial.number, Outcome("complete", kept_epoch=epochs))
-    return False
-
-
-def run_out(study):
-    while (trial := study.next_trial()) is not None:
-        finish(study, trial, 0.5 + trial.number / 100)
 
 
 def test_as_many_trials_as_asked_for_are_handed_out_and_the_report_comes_first(open_study):
@@ -146,7 +132,7 @@ def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open
         "{width: {choice: [0.25, 1.0]}, width.conv1: {choice: [1, 32]}}\n"
         "start: [{width: 0.25, width.conv1: 1}]\n"
     )
-    run_out_one_epoch(study)
+    run_out(study, epochs=1)
     records = read_records(tmp_path)
     assert records[0].ending == "infeasible"
     assert "rounds to 0" in records[0].reason
@@ -222,15 +208,10 @@ def test_both_bounds_of_a_range_are_reached(open_study, tmp_path):
         "dataset: digits\ntrials: 60\nepochs: 1\nsampler: random\nparameters: "
         "{dropout.dense: {float: [0.0, 0.3], step: 0.1}, dense_units: {int: [3, 6]}}\n"
     )
-    run_out_one_epoch(study)
+    run_out(study, epochs=1)
     records = read_records(tmp_path)
     assert {record.values["dropout.dense"] for record in records} == {0.0, 0.1, 0.2, 0.3}
     assert {record.values["dense_units"] for record in records} == {3, 4, 5, 6}
-
-
-def run_out_one_epoch(study):
-    while (trial := study.next_trial()) is not None:
-        finish(study, trial, 0.5, epochs=1)
 
 
 def test_tpe_finds_the_better_side_of_a_range(open_study, tmp_path):

@@ -8,6 +8,7 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
 from tunecnn.config_file import read_config
 from tunecnn.facts import seconds_in_words
@@ -18,8 +19,6 @@ from tunecnn.render import (
     render_markdown,
     write_summary,
 )
-from tunecnn.run_folder import RunFolder
-from tunecnn.study import Study
 from tunecnn.summary import summarize
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "summary.schema.json"
@@ -60,18 +59,14 @@ def test_html_says_what_markdown_says(scripted_run):
         assert html.escape(words, quote=False) in page
 
 
-def test_a_run_without_a_complete_trial_has_a_summary(scripted_run, tmp_path):
-    run = load_run(scripted_run)
-    folder = RunFolder.create(
-        tmp_path / "begun", (scripted_run / "space.yaml").read_text(), run.info
-    )
-    study = Study(folder.path, folder.read_space(), (1, 8, 8), 10)
-    study.next_trial()
-    summary = summarize(load_run(folder.path))
+def test_a_run_without_a_complete_trial_has_a_summary(tmp_path):
+    run = ScriptedRun(tmp_path / "begun")
+    run.study.next_trial()
+    summary = summarize(run.load())
     assert summary.verdict.startswith("No trial has been trained to its end yet (0 have ended)")
     assert summary.endings == {"under way": 1}
-    write_summary(load_run(folder.path))
-    assert "No trial has been" in (folder.path / "summary.md").read_text()
+    write_summary(run.load())
+    assert "No trial has been" in (run.path / "summary.md").read_text()
 
 
 def test_a_summary_writes_every_file_that_it_names(scripted_run):

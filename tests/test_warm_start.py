@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import SPACE
+from tests.support.scripted import SPACE
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.space import SearchSpace

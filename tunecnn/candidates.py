@@ -11,6 +11,7 @@ from tunecnn.architectures import design_parameters
 from tunecnn.config import Scalar, TrialConfig, derive_seed
 from tunecnn.errors import InputError
 from tunecnn.recipes import make_config
+from tunecnn.run_info import CandidateRecord, ConfirmationJob
 from tunecnn.runs import Run
 from tunecnn.space import SearchSpace
 from tunecnn.space_file import to_yaml
@@ -109,22 +110,21 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
     return text
 
 
-def job_of(run: Run, candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """Return what a confirmation's run writes down about its candidates."""
+def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
+    """Return what a confirmation's run records about its candidates."""
     settings = _settings(run, candidates)
     varied = _varied(settings)
-    return {
-        "kind": "confirmation",
-        "candidates": [
-            {
-                "name": candidate.name,
-                "is_report": candidate.is_report,
-                "search_accuracy": candidate.search_accuracy,
-                "values": {name: values[name] for name in varied},
-            }
+    return ConfirmationJob(
+        candidates=tuple(
+            CandidateRecord(
+                name=candidate.name,
+                is_report=candidate.is_report,
+                search_accuracy=candidate.search_accuracy,
+                values={name: values[name] for name in varied},
+            )
             for candidate, values in zip(candidates, settings, strict=True)
-        ],
-    }
+        )
+    )
 
 
 def _of_trial(run: Run, trial: int) -> Candidate:

@@ -16,28 +16,33 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tunecnn.errors import RunError
+from tunecnn.files import check_stamp, stamp
 
-_FACTS = "facts"
+SCHEMA = 1
+_METADATA = "tunecnn"
 
 
-def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
     """Write tensors, from whatever device, and plain values into one piece."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(whole, metadata={_FACTS: json.dumps(facts)})
+    return save(whole, metadata={_METADATA: json.dumps({**stamp(SCHEMA), **metadata})})
 
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Undo `pack`; the tensors lie on the CPU.
 
     Raises:
-        RunError: if the bytes are damaged.
+        RunError: if the bytes are damaged, or were written by a version with another schema.
     """
     try:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
-        return load(data), json.loads(header["__metadata__"][_FACTS])
+        metadata = json.loads(header["__metadata__"][_METADATA])
+        tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise RunError(f"a checkpoint is damaged: {error}") from error
+    check_stamp("its checkpoint", metadata, SCHEMA)
+    return tensors, metadata
 
 
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

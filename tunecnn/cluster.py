@@ -12,12 +12,13 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from tunecnn.errors import InputError, RunError
+from tunecnn.run_info import EngineRecord, NodeRecord
 
 _KNOCK_SECONDS = 5.0
 
@@ -60,13 +61,13 @@ class Cluster:
     """A cluster that is connected.
 
     Attributes:
-        nodes: of each node its name, cores and GPUs.
+        nodes: its machines.
         cpus: cores a trial.
         gpus: GPUs a trial.
         slots: trials that fit at once.
     """
 
-    nodes: tuple[Mapping[str, Any], ...]
+    nodes: tuple[NodeRecord, ...]
     cpus: float
     gpus: float
     slots: int
@@ -76,16 +77,16 @@ class Cluster:
         """Threads that torch uses in a trial: its cores."""
         return max(1, int(self.cpus))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> EngineRecord:
         """Return what a run writes down about where it ran."""
-        return {
-            "engine": "ray",
-            "nodes": [dict(node) for node in self.nodes],
-            "threads": self.threads,
-            "cpus_per_trial": self.cpus,
-            "gpus_per_trial": self.gpus,
-            "slots": self.slots,
-        }
+        return EngineRecord(
+            engine="ray",
+            nodes=self.nodes,
+            threads=self.threads,
+            slots=self.slots,
+            cpus_per_trial=self.cpus,
+            gpus_per_trial=self.gpus,
+        )
 
 
 @contextlib.contextmanager
@@ -170,15 +171,15 @@ def _fit(resources: Resources) -> Cluster:
     cpus = resources.cpus if resources.cpus is not None else 1
     slots = count_slots(nodes, cpus, gpus)
     named = tuple(
-        {
-            "name": node["NodeManagerHostname"],
-            "cpus": node["Resources"].get("CPU", 0),
-            "gpus": node["Resources"].get("GPU", 0),
-        }
+        NodeRecord(
+            name=node["NodeManagerHostname"],
+            cpus=node["Resources"].get("CPU", 0),
+            gpus=node["Resources"].get("GPU", 0),
+        )
         for node in nodes
     )
     if slots < 1:
-        there = "; ".join(f"{n['name']}: {n['cpus']:g} cores, {n['gpus']:g} GPUs" for n in named)
+        there = "; ".join(f"{n.name}: {n.cpus:g} cores, {n.gpus:g} GPUs" for n in named)
         raise InputError(
             f"no node of the cluster can hold one trial of {cpus:g} cores and {gpus:g} GPUs "
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"

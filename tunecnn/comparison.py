@@ -12,6 +12,7 @@ import pandas as pd
 
 from tunecnn.facts import RunFacts, run_facts
 from tunecnn.published import EXPERIMENTS, Experiment, published_curves
+from tunecnn.run_info import ReproductionJob
 from tunecnn.runs import Run
 from tunecnn.stats import prediction_interval
 
@@ -192,7 +193,8 @@ class Comparison(RunFacts):
 
 def compare(run: Run) -> Comparison:
     """Compare a reproduction, as it stands, with what the report published."""
-    experiment = EXPERIMENTS.get(run.job["against"])
+    against = run.job_as(ReproductionJob).against
+    experiment = EXPERIMENTS.get(against or "")
     full = experiment is not None and run.space.epochs == experiment.epochs
     models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
     return Comparison(
@@ -212,9 +214,9 @@ def compare(run: Run) -> Comparison:
 def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) -> ModelLine:
     trials = run.trials[run.trials["architecture"] == name]
     complete = trials[trials["state"] == "COMPLETE"]
-    looks = run.looks[run.looks["trial"].isin(complete["trial"])]
+    evaluations = run.evaluations[run.evaluations["trial"].isin(complete["trial"])]
     ours = run.epochs[run.epochs["trial"].isin(complete["trial"])]
-    theirs = published_curves(run.job["against"])
+    theirs = published_curves(run.job_as(ReproductionJob).against)
     theirs = theirs[theirs["architecture"] == name]
     last = int(ours.groupby("trial")["epoch"].max().min()) if len(ours) else 0
     if experiment is not None:
@@ -235,15 +237,17 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
         failed=int(trials["state"].isin(["FAIL", "PRUNED"]).sum()),
         seconds=float(complete["seconds"].mean()) if len(complete) else None,
         epochs=_epochs_in_words(complete),
-        test_accuracy=Compared(result.test_accuracy if result else None, tuple(looks["accuracy"])),
+        test_accuracy=Compared(
+            result.test_accuracy if result else None, tuple(evaluations["accuracy"])
+        ),
         test_loss=Compared(
-            result.test_loss if result else None, tuple(looks["loss"]), most=math.inf
+            result.test_loss if result else None, tuple(evaluations["loss"]), most=math.inf
         ),
         val_accuracy=at(last, "val_accuracy"),
         val_loss=at(last, "val_loss"),
         compared_epoch=last,
         by_epoch={epoch: at(epoch, "val_accuracy") for epoch in _some_epochs(last)},
-        classes=_classes(run, looks["trial"]),
+        classes=_classes(run, evaluations["trial"]),
         note=experiment.notes.get(name, "") if experiment else "",
     )
 
@@ -254,7 +258,7 @@ def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
     predictions = run.predictions[run.predictions["trial"].isin(tested)]
     if predictions.empty:
         return ()
-    names = run.info["dataset"]["classes"]
+    names = run.info.dataset.classes
     precision, recall, f1, support = precision_recall_fscore_support(
         predictions["label"], predictions["predicted"], labels=np.arange(len(names)),
         zero_division=0.0,
@@ -319,8 +323,8 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
     found = ["The report trained with Keras 3, on hardware that it does not name."]
     if experiment is None:
         return found
-    dataset = run.info["dataset"]["name"]
-    if dataset != run.job["against"]:
+    dataset = run.info.dataset.name
+    if dataset != run.job_as(ReproductionJob).against:
         found.append(
             f"The images are those of {dataset}, not the published files of {experiment.title}: "
             "compressed or scaled again, they give other results."

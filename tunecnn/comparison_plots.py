@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tunecnn.published import EXPERIMENTS, published_curves
+from tunecnn.run_info import ReproductionJob
 from tunecnn.runs import Run
 
 TRAINING, VALIDATION = "#2f6fab", "#c8502d"
@@ -28,7 +29,7 @@ def loss(run: Run) -> Figure:
 
 def confusion(run: Run) -> Figure:
     """Draw what the test images of each class were taken for, a panel for each network."""
-    names = run.info["dataset"]["classes"]
+    names = run.info.dataset.classes
     panels = _panels(run, height=4.2)
     for axes, architecture in panels:
         tested = run.trials.loc[run.trials["architecture"] == architecture, "trial"]
@@ -66,7 +67,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
 
 def _curves(run: Run, what: str) -> Figure:
     published = None
-    against = run.job["against"]
+    against = run.job_as(ReproductionJob).against
     if against:
         published = published_curves(against)
         published = published[published["epoch"] <= run.space.epochs]

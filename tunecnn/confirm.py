@@ -28,7 +28,7 @@ def confirm(
     """Train what a search found again, with new seeds, and test it.
 
     It is a run inside the search's folder; if one of the same name is there already, that one is
-    carried on with. When it has ended, its looks at the test images stand in the search's
+    carried on with. When it has ended, its evaluations on the test images stand in the search's
     `run.json` too, and the search's summary says what it found.
 
     Args:
@@ -44,8 +44,8 @@ def confirm(
         RunError: if the run could not go on; it can be resumed.
     """
     run = load_run(path)
-    if run.job["kind"] != "search":
-        raise InputError(f"{path} is a {run.job['kind']}; only a search can be confirmed")
+    if run.job.type != "search":
+        raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
     name = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
     inner = run.path / "confirmations" / name
     if (inner / "run.json").is_file():
@@ -53,7 +53,7 @@ def confirm(
     else:
         candidates = candidates_of(run, top, configs)
         text = confirmation_space(run, candidates, seeds)
-        data_dir = run.info["data_dir"]
+        data_dir = run.info.data_dir
         result = search(
             SearchSpace.from_text(text, "confirmation"),
             text,
@@ -67,18 +67,18 @@ def confirm(
             listening,
             job_of(run, candidates),
         )
-    _copy_looks(RunFolder.open(path), name, load_run(inner))
+    _copy_evaluations(RunFolder.open(path), name, load_run(inner))
     write_summary(load_run(path))
     return result
 
 
-def _copy_looks(folder: RunFolder, name: str, inner: Run) -> None:
-    """Write the looks at the test images of a confirmation into the search's own run.json."""
+def _copy_evaluations(folder: RunFolder, name: str, inner: Run) -> None:
+    """Write the evaluations of a confirmation into the search's own run.json."""
     with folder.lock():
         info = folder.read_info()
-        others = [look for look in info["test_looks"] if look.get("confirmation") != name]
-        looks = [{**look, "confirmation": name} for look in inner.info["test_looks"]]
-        folder.write_info({**info, "test_looks": others + looks})
+        others = [one for one in info.evaluations if one.confirmation != name]
+        new = [one.model_copy(update={"confirmation": name}) for one in inner.info.evaluations]
+        folder.write_info(info.with_changes(evaluations=(*others, *new)))
 
 
 def _slug(name: str) -> str:

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tunecnn.facts import RunFacts, run_facts
+from tunecnn.run_info import ConfirmationJob
 from tunecnn.runs import Run
 from tunecnn.stats import (
     bootstrap_interval,
@@ -162,26 +163,26 @@ class Confirmation(RunFacts):
 
 def assess(run: Run) -> Confirmation:
     """Summarize a confirmation as it stands."""
-    job = run.job["candidates"]
+    job = run.job_as(ConfirmationJob).candidates
     count = len(job)
     validation: list[dict[int, float]] = [{} for _ in job]
     test: list[dict[int, float]] = [{} for _ in job]
-    looks = dict(zip(run.looks["trial"], run.looks["accuracy"], strict=True))
+    tested = {one.trial: one.accuracy for one in run.info.evaluations}
     for record in run.complete:
         # The trials are the space's start points, in their order: all candidates, seed by seed.
         place = record.number % count
         seed = int(record.values["seed"])
         assert record.kept is not None
         validation[place][seed] = record.kept.val_accuracy
-        if record.number in looks:
-            test[place][seed] = looks[record.number]
-    report = next(place for place, candidate in enumerate(job) if candidate["is_report"])
+        if record.number in tested:
+            test[place][seed] = tested[record.number]
+    report = next(place for place, candidate in enumerate(job) if candidate.is_report)
     lines = [
         CandidateLine(
-            name=candidate["name"],
-            is_report=candidate["is_report"],
-            values=candidate["values"],
-            search_accuracy=candidate["search_accuracy"],
+            name=candidate.name,
+            is_report=candidate.is_report,
+            values=dict(candidate.values),
+            search_accuracy=candidate.search_accuracy,
             validation=OverSeeds(validation[place]),
             test=OverSeeds(test[place]),
             validation_gain=_paired(validation[place], validation[report]),
@@ -196,7 +197,7 @@ def assess(run: Run) -> Confirmation:
         verdict=_verdict(lines),
         seeds=run.space.trials // count,
         candidates=tuple(lines),
-        wilson=wilson_interval(best_test[0], run.info["dataset"]["test"]) if best_test else None,
+        wilson=wilson_interval(best_test[0], run.info.dataset.test) if best_test else None,
         epochs=run.space.epochs,
         trained=len(run.complete),
         chosen=tuple(record.number for record in run.complete if record.number < count),

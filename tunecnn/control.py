@@ -62,7 +62,7 @@ def control_of(run: Run) -> Control | None:
     return Control(
         search,
         control,
-        _verdict(search, control, cost, int(run.info["dataset"]["validation"])),
+        _verdict(search, control, cost, run.info.dataset.validation),
         tuple((count, *expected_best(values, count)) for count in counts),
     )
 

@@ -48,8 +48,10 @@ def load_dataset(
             validation=_take(parts, validation),
         ),
         test=Images(arrays.test_pixels, arrays.test_labels),
-        content=arrays.content_hash(),
-        division=hashlib.sha256(train.tobytes() + b"|" + validation.tobytes()).hexdigest()[:16],
+        fingerprint=arrays.fingerprint(),
+        split_fingerprint=hashlib.sha256(
+            train.tobytes() + b"|" + validation.tobytes()
+        ).hexdigest()[:16],
     )
 
 

@@ -38,6 +38,7 @@ from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
 from tunecnn.garbage import collect_seldom
 from tunecnn.images import TrialData
+from tunecnn.run_info import EngineRecord
 from tunecnn.timing import Timing, time_epochs
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RayEngine:
         """GPUs that one trial takes, or cores if it takes none."""
         return self.cluster.gpus or self.cluster.cpus
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> EngineRecord:
         """Return what a run writes down about where it ran."""
         return self.cluster.record()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tunecnn.runs import Run, wall_seconds
+from tunecnn.runs import Run
 
 _ENDINGS = {
     "complete": "trained to the end",
@@ -78,53 +78,54 @@ def _failures(trials: pd.DataFrame) -> dict[int, str]:
 
 def _data(run: Run) -> dict[str, str]:
     """Say which data, and how they were divided and used."""
-    dataset = run.info["dataset"]
-    looks = len(run.looks)
-    tested = "not looked at" if run.job["kind"] == "search" else "not looked at yet"
-    if looks:
-        tested = f"looked at {_count(looks, 'time')}"
-    channels, height, width = dataset["input_shape"]
+    dataset = run.info.dataset
+    evaluations = len(run.info.evaluations)
+    tested = "not used yet" if run.info.is_tested else "not used"
+    if evaluations:
+        tested = f"used for {_count(evaluations, 'evaluation')}"
+    channels, height, width = dataset.input_shape
     return {
-        "data set": f"{dataset['name']}, {len(dataset['classes'])} classes, images of "
+        "data set": f"{dataset.name}, {len(dataset.classes)} classes, images of "
         f"{height}x{width}x{channels}",
-        "training images": f"{dataset['train']:,}",
-        "validation images": f"{dataset['validation']:,}",
-        "test images": f"{dataset['test']:,}, {tested}",
-        "content": dataset["content"],
-        "division": dataset["division"],
+        "training images": f"{dataset.train:,}",
+        "validation images": f"{dataset.validation:,}",
+        "test images": f"{dataset.test:,}, {tested}",
+        "fingerprint": dataset.fingerprint,
+        "split fingerprint": dataset.split_fingerprint,
     }
 
 
 def _hardware(run: Run) -> dict[str, str]:
     """Say on what it ran, with which versions."""
-    info = run.info
-    where = info["sessions"][-1]["where"]
+    session = run.info.last_session
+    engine = session.engine
     nodes = [
-        f"{node['name']} ({_count(node['cpus'], 'core')}, {_count(node.get('gpus', 0), 'GPU')})"
-        for node in where["nodes"]
+        f"{node.name} ({_count(node.cpus, 'core')}, {_count(node.gpus, 'GPU')})"
+        for node in engine.nodes
     ]
-    facts = {"nodes": "; ".join(nodes), "processor": info["processor"]}
-    if where["engine"] == "ray":
-        facts["a trial takes"] = (
-            f"{_count(where['cpus_per_trial'], 'core')}, {_count(where['gpus_per_trial'], 'GPU')};"
-            f" {where['slots']} at once"
+    takes = "the process itself, one at a time"
+    if engine.cpus_per_trial is not None and engine.gpus_per_trial is not None:
+        takes = (
+            f"{_count(engine.cpus_per_trial, 'core')}, {_count(engine.gpus_per_trial, 'GPU')}; "
+            f"{engine.slots} at once"
         )
-    else:
-        facts["a trial takes"] = "the process itself, one at a time"
-    packages = info["sessions"][-1]["versions"]
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in packages.items())
-    return facts
+    return {
+        "nodes": "; ".join(nodes),
+        "processor": run.info.processor,
+        "a trial takes": takes,
+        "versions": ", ".join(f"{name} {version}" for name, version in session.versions.items()),
+    }
 
 
 def _time(run: Run) -> dict[str, str]:
     """Say when it ran, and for how long."""
     trials = run.trials
-    sessions = run.info["sessions"]
-    wall = wall_seconds(run.info)
-    killed = sum("ended" not in session for session in sessions)
+    sessions = run.info.sessions
+    wall = run.info.wall_seconds
+    killed = sum(session.ended is None for session in sessions)
     devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
     return {
-        "started": sessions[0]["started"],
+        "started": sessions[0].started.isoformat(timespec="seconds"),
         "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
         + (f", not counting {killed} cut off" if killed else ""),
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "

@@ -1,10 +1,16 @@
-"""Files that are whole or not there: written under another name, then renamed."""
+"""Files that are whole or not there, and stamps that say which tunecnn wrote them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from tunecnn.errors import RunError
 
 
 def sha256(content: bytes | str) -> str:
@@ -22,3 +28,37 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
+
+
+def stamp(schema: int) -> dict[str, Any]:
+    """Return what a file notes of who wrote it: the number of its schema, and our version."""
+    return {"schema": schema, "tunecnn": _version()}
+
+
+def check_stamp(path: Path | str, values: Mapping[str, Any], schema: int) -> None:
+    """Refuse a file of another schema.
+
+    Args:
+        path: of the file, or other words for it.
+        values: with the keys of `stamp`, where the file has them.
+        schema: number that this version of tunecnn reads.
+
+    Raises:
+        RunError: if the file has another number; the message says which version to read it with.
+    """
+    if not isinstance(values, Mapping) or values.get("schema") == schema:
+        return
+    found, writer = values.get("schema"), values.get("tunecnn")
+    if found is None or writer is None:
+        who, way = "a tunecnn older than 0.2.0", "read it with the version that wrote it"
+    else:
+        who, way = f"tunecnn {writer}", f"read it with that version: pip install tunecnn=={writer}"
+    raise RunError(
+        f"{path} was written by {who} with schema {found}, and tunecnn {_version()} reads schema "
+        f"{schema} only; {way}"
+    )
+
+
+@cache
+def _version() -> str:
+    return version("tunecnn")

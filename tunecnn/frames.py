@@ -10,6 +10,7 @@ import pandas as pd
 
 from tunecnn.images import Labels
 from tunecnn.records import TrialRecord
+from tunecnn.run_info import Evaluation
 
 TRIAL_DTYPES = {
     "trial": "int64",
@@ -57,14 +58,19 @@ EPOCH_DTYPES = {
 }
 """Columns of a frame of epochs, as in `tunecnn.metrics.EpochMetrics`."""
 
-LOOK_DTYPES = {
+EVALUATION_DTYPES = {
+    "confirmation": "str",
     "trial": "int64",
-    "time": "str",
+    "time": "datetime64[ns, UTC]",
     "images": "int64",
     "accuracy": "float64",
     "loss": "float64",
 }
-"""Columns of a frame of looks at the test images: one row for each trial that was tested."""
+"""Columns of a frame of evaluations on the test images: one row per trial that was tested.
+
+A search lists the evaluations of its confirmations too: `confirmation` has the name of the one
+whose trial it is, and is empty for a trial of the run itself.
+"""
 
 PREDICTION_DTYPES = {
     "trial": "int64",
@@ -95,6 +101,12 @@ def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
         for metrics in record.epochs
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_DTYPES)).astype(EPOCH_DTYPES)
+
+
+def evaluations_frame(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
+    """Make a frame of one row per evaluation on the test images."""
+    rows = [evaluation.model_dump() for evaluation in evaluations]
+    return pd.DataFrame(rows, columns=list(EVALUATION_DTYPES)).astype(EVALUATION_DTYPES)
 
 
 def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataFrame:

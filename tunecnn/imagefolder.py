@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +13,16 @@ import joblib
 import numpy as np
 from filelock import FileLock
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
+from tunecnn.files import check_stamp, stamp
 from tunecnn.images import Arrays, Labels, Pixels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 PARTS = ("train", "test")
+_SCHEMA = 1  # of the cache
 _CHUNK = 512  # images a task of a decoding process
+
+_log = logging.getLogger(__name__)
 
 
 def read_imagefolder(folder: Path, cache_dir: Path | None = None) -> Arrays:
@@ -121,6 +126,7 @@ def _load(cache: Path, state: str) -> Arrays | None:
     """Return the cached arrays, or None if they are absent, of another tree, or damaged."""
     try:
         index = json.loads((cache / "index.json").read_text(encoding="utf-8"))
+        check_stamp(cache, index, _SCHEMA)
         if index["state"] != state:
             return None
         stored = {
@@ -131,7 +137,10 @@ def _load(cache: Path, state: str) -> Arrays | None:
         arrays = Arrays(**stored, classes=tuple(index["classes"]))
     except (OSError, ValueError, KeyError):
         return None
-    return arrays if arrays.content_hash() == index["content"] else None
+    except RunError as error:
+        _log.warning("%s; the images are decoded again", error)
+        return None
+    return arrays if arrays.fingerprint() == index["fingerprint"] else None
 
 
 def _save(cache: Path, state: str, arrays: Arrays) -> None:
@@ -139,7 +148,12 @@ def _save(cache: Path, state: str, arrays: Arrays) -> None:
     for part in PARTS:
         for what in ("pixels", "labels"):
             np.save(cache / f"{part}_{what}.npy", getattr(arrays, f"{part}_{what}"))
-    index = {"state": state, "content": arrays.content_hash(), "classes": list(arrays.classes)}
+    index = {
+        **stamp(_SCHEMA),
+        "state": state,
+        "fingerprint": arrays.fingerprint(),
+        "classes": list(arrays.classes),
+    }
     partial = cache / "index.json.partial"
     partial.write_text(json.dumps(index), encoding="utf-8")
     partial.replace(cache / "index.json")

@@ -26,7 +26,7 @@ class Arrays:
     test_labels: Labels
     classes: tuple[str, ...]
 
-    def content_hash(self) -> str:
+    def fingerprint(self) -> str:
         """Hash all pixels, labels and class names: sixteen hexadecimal digits."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for array in (self.train_pixels, self.train_labels, self.test_pixels, self.test_labels):
@@ -89,25 +89,11 @@ class Dataset:
     Attributes:
         trial_data: the training and validation images: all that a search uses.
         test: the test images, for the commands that are allowed a look.
-        content: hash of the whole data set, whatever the division.
-        division: hash of which images train and which validate.
+        fingerprint: hash of the whole data set, however it is split.
+        split_fingerprint: hash of which images train and which validate.
     """
 
     trial_data: TrialData
     test: Images
-    content: str
-    division: str
-
-    def record(self) -> dict[str, object]:
-        """Return what a run writes down about its data: plain values, no images."""
-        data = self.trial_data
-        return {
-            "name": data.name,
-            "content": self.content,
-            "division": self.division,
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(self.test),
-            "input_shape": list(data.input_shape),
-            "classes": list(data.classes),
-        }
+    fingerprint: str
+    split_fingerprint: str

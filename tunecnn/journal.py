@@ -1,7 +1,8 @@
 """The journal of a run: Optuna's log of operations, one line each, of which none can go unnoticed.
 
 The lines are those of Optuna's own journal files, so that its dashboard can read them. Each has
-two keys more: its number and the CRC-32 of all before it in the line. Beside the journal lies its
+two keys more: its number and the CRC-32 of all before it in the line; the first line also says
+which tunecnn wrote the file. Beside the journal lies its
 seal, which says how long it was when a trial last ended: a file that lost its end is noticed too.
 Whoever writes has the run's lock, so the file needs none of its own.
 """
@@ -20,10 +21,11 @@ from typing import Any, BinaryIO
 from optuna.storages.journal import BaseJournalBackend
 
 from tunecnn.errors import RunError
-from tunecnn.files import write_atomically
+from tunecnn.files import check_stamp, stamp, write_atomically
 
 JOURNAL = "study.journal"
 SEAL = "study.seal"
+SCHEMA = 1
 CREATE_TRIAL = 4  # Optuna's code of the operation
 _TAIL = len(',"crc":"00000000"}\n')
 
@@ -78,7 +80,7 @@ class Journal(BaseJournalBackend):
         dropped_line: whether such a line was cut off.
 
     Raises:
-        RunError: if a line is damaged, or the end of the file is missing.
+        RunError: if another version wrote the file, a line is damaged, or its end is missing.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -86,6 +88,7 @@ class Journal(BaseJournalBackend):
         self._lines, self._end, self._trials = 0, 0, 0
         self._together = self._seal_is_due = False
         with path.open("ab+" if writable else "rb") as stream:
+            self._check_stamp(stream)
             self._check_seal(stream)
             if writable and not stream.seek(0, os.SEEK_END):
                 self.seal()  # before the first line, so that no journal is ever without
@@ -114,6 +117,8 @@ class Journal(BaseJournalBackend):
         """Write operations; they are on disk when this returns, or `together` does."""
         data, trials = b"", self._trials
         for number, log in enumerate(logs, self._lines + 1):
+            if number == 1:
+                log = {**log, **stamp(SCHEMA)}
             if log["op_code"] == CREATE_TRIAL:
                 # Optuna numbers trials by their order; `tunecnn repair` cannot.
                 data += to_line(number, {**log, "trial": trials})
@@ -151,6 +156,12 @@ class Journal(BaseJournalBackend):
         if self._seal_is_due:
             return
         write_atomically(self._path.with_name(SEAL), to_line(self._lines, {"bytes": self._end}))
+
+    def _check_stamp(self, stream: BinaryIO) -> None:
+        stream.seek(0)
+        first = from_line(stream.readline())
+        if first is not None:
+            check_stamp(self._path, first.log, SCHEMA)
 
     def _check_seal(self, stream: BinaryIO) -> None:
         length = os.fstat(stream.fileno()).st_size

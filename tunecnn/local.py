@@ -6,10 +6,10 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tunecnn.images import TrialData
 from tunecnn.recorder import Recorder
+from tunecnn.run_info import EngineRecord, NodeRecord
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class LocalEngine:
         """Cores that one trial takes."""
         return float(self.threads)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> EngineRecord:
         """Return what a run writes down about where it ran."""
-        node = {"name": platform.node(), "cpus": os.cpu_count()}
-        return {"engine": "local", "nodes": [node], "threads": self.threads, "slots": 1}
+        node = NodeRecord(name=platform.node(), cpus=os.cpu_count() or 1)
+        return EngineRecord(engine="local", nodes=(node,), threads=self.threads, slots=1)
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
         """Run trials until the study has as many as were asked for.

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
+from tunecnn.frames import predictions_frame
 from tunecnn.images import Dataset, Images, Labels
 from tunecnn.records import TrialRecord
 from tunecnn.run_folder import RunFolder
+from tunecnn.run_info import Evaluation, now
 
 if TYPE_CHECKING:
     from tunecnn.batches import DeviceData
@@ -41,14 +43,24 @@ def _look(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> No
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = to_device(dataset.trial_data, device)
-    seen = {look["trial"] for look in folder.read_info()["test_looks"]}
+    tested = {evaluation.trial for evaluation in folder.read_info().evaluations}
     for record in records:
-        if record.number in seen:
+        if record.number in tested:
             continue
         config = TrialConfig.from_dict(record.config)
         weights = folder.read_weights(record)
         accuracy, loss, predicted = _test(config, weights, data, dataset.test)
-        folder.write_look(record.number, dataset.test.labels, predicted, accuracy, loss)
+        folder.write_evaluation(
+            Evaluation(
+                trial=record.number,
+                time=now(),
+                images=len(dataset.test),
+                accuracy=accuracy,
+                loss=loss,
+                predictions_sha256="",
+            ),
+            predictions_frame(record.number, dataset.test.labels, predicted),
+        )
 
 
 def _test(

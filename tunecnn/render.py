@@ -54,18 +54,18 @@ def summary_of(run: Run) -> AnySummary:
         "reproduction": compare,
         "confirmation": assess,
     }
-    return summarizers[run.job["kind"]](run)
+    return summarizers[run.job.type](run)
 
 
 def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
     """Return what draws the pictures of a run's summary, by file name."""
-    if run.job["kind"] == "search":
+    if run.job.type == "search":
         return plots.figures_of(run)
     figures = {
         "reproduction": comparison_plots.FIGURES,
         "confirmation": confirmation_plots.FIGURES,
     }
-    return figures[run.job["kind"]]
+    return figures[run.job.type]
 
 
 def render_markdown(summary: AnySummary, figures: Mapping[str, str]) -> str:

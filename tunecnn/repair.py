@@ -13,8 +13,17 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import InputError
-from tunecnn.files import write_atomically
-from tunecnn.journal import CREATE_TRIAL, JOURNAL, SEAL, Line, from_line, read_seal, to_line
+from tunecnn.files import check_stamp, stamp, write_atomically
+from tunecnn.journal import (
+    CREATE_TRIAL,
+    JOURNAL,
+    SCHEMA,
+    SEAL,
+    Line,
+    from_line,
+    read_seal,
+    to_line,
+)
 from tunecnn.records import STUDY_NAME, quiet_optuna, to_record
 from tunecnn.run_folder import RunFolder
 from tunecnn.space import SearchSpace
@@ -50,16 +59,16 @@ def repair(path: Path) -> Repair:
 
     Raises:
         InputError: if there is no such run, or it has no journal.
-        RunError: if `run.json` or the space are damaged too.
+        RunError: if `run.json` or the space are damaged too, or another version wrote the journal.
     """
     folder = RunFolder.open(path)
-    space = folder.read_space()
+    space = folder.read_space(folder.read_info())
     journal = path / JOURNAL
     if not journal.is_file():
         raise InputError(f"{path} has no {JOURNAL}: there is nothing to repair")
     with folder.lock():
         data, sealed = journal.read_bytes(), read_seal(journal)
-        found, lost = _salvage(data, sealed)
+        found, lost = _salvage(journal, data, sealed)
         if not lost and data.endswith(b"\n") and sealed is not None:
             return Repair(len(found), (), (), None)
         logs = list(_with_creations(found, space))
@@ -68,6 +77,7 @@ def repair(path: Path) -> Repair:
         waiting = {"op_code": _SET_STATE, **_WORKER, "state": TrialState.WAITING, "values": None}
         logs += [{**waiting, "trial_id": number} for number in again]
         old = _keep(journal, data)
+        logs[0] |= stamp(SCHEMA)
         lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
         write_atomically(journal, b"".join(lines))
         length = {"bytes": sum(map(len, lines))}
@@ -75,10 +85,12 @@ def repair(path: Path) -> Repair:
     return Repair(len(found), tuple(lost), again, old)
 
 
-def _salvage(data: bytes, sealed: Line | None) -> tuple[list[Log], list[int]]:
+def _salvage(journal: Path, data: bytes, sealed: Line | None) -> tuple[list[Log], list[int]]:
     """Return the operations that can be read, in order, and the numbers of those that cannot."""
     lines = [from_line(raw + b"\n") for raw in data.split(b"\n")]
     found = {line.number: line.log for line in lines if line is not None}
+    if 1 in found:
+        check_stamp(journal, found[1], SCHEMA)
     last = max([0, *found, *([sealed.number] if sealed else [])])
     lost = [number for number in range(1, last + 1) if number not in found]
     return [found[number] for number in sorted(found)], lost

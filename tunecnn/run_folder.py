@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunecnn.checkpoint_files import weights_path
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256, write_atomically
-from tunecnn.frames import predictions_frame, to_parquet
-from tunecnn.images import Labels
+from tunecnn.frames import to_parquet
 from tunecnn.lock import run_lock
 from tunecnn.records import TrialRecord
+from tunecnn.run_info import Evaluation, RunInfo
 from tunecnn.space import SearchSpace
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_CHECKSUM = "checksum"
 
 
 class RunFolder:
@@ -50,7 +45,7 @@ class RunFolder:
         self.ray = path / "ray"
 
     @classmethod
-    def create(cls, path: Path, space_text: str, info: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: Path, space_text: str, info: RunInfo) -> RunFolder:
         """Make the folder of a new run, which is there with both of its files or not at all.
 
         Raises:
@@ -62,7 +57,7 @@ class RunFolder:
             partial.mkdir(parents=True)
             folder = cls(partial)
             write_atomically(folder.space_file, space_text)
-            folder.write_info({**info, "space_sha256": sha256(space_text)})
+            folder.write_info(info)
             partial.rename(path)  # which fails if another process was faster
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
@@ -105,43 +100,37 @@ class RunFolder:
             )
         return folder
 
-    def read_info(self) -> dict[str, Any]:
+    def read_info(self) -> RunInfo:
         """Read `run.json`.
 
         Raises:
-            RunError: if it is not as it was written.
+            RunError: if it is not as it was written, or another version wrote it.
         """
-        try:
-            info: dict[str, Any] = json.loads(self.info_file.read_text(encoding="utf-8"))
-            noted = info.pop(_CHECKSUM)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise RunError(f"{self.info_file} cannot be read: {error}") from error
-        if noted != _checksum(info):
-            raise RunError(f"{self.info_file} is damaged: it is not as tunecnn wrote it")
-        return info
+        return RunInfo.read(self.info_file)
 
-    def write_info(self, info: Mapping[str, Any]) -> None:
+    def write_info(self, info: RunInfo) -> None:
         """Write `run.json`."""
-        whole = {_CHECKSUM: _checksum(info), **info}
-        write_atomically(self.info_file, json.dumps(whole, indent=2) + "\n")
+        write_atomically(self.info_file, info.to_json())
 
-    def read_space(self) -> SearchSpace:
+    def read_space(self, info: RunInfo) -> SearchSpace:
         """Read the space as the run uses it: the file with what the command line changed.
+
+        Args:
+            info: the content of `run.json`.
 
         Raises:
             RunError: if the file is not what the run was begun with.
         """
-        info = self.read_info()
         try:
             text = self.space_file.read_bytes()
         except OSError as error:
             raise RunError(f"{self.space_file} cannot be read: {error.strerror}") from error
-        if sha256(text) != info["space_sha256"]:
+        if sha256(text) != info.space_sha256:
             raise RunError(
                 f"{self.space_file} is not the space that the run was begun with; put it back, or "
                 f"begin another run: tunecnn search --space {self.space_file} --from {self.path}"
             )
-        return SearchSpace.from_yaml(self.space_file).override(**info["overrides"])
+        return SearchSpace.from_yaml(self.space_file).override(**info.changes)
 
     def read_weights(self, record: TrialRecord) -> bytes:
         """Read the weights that a complete trial kept, as safetensors.
@@ -162,41 +151,36 @@ class RunFolder:
         """Return the file of what a trial said of each test image."""
         return self.predictions / f"trial-{trial:05d}.parquet"
 
-    def write_look(
-        self, trial: int, labels: Labels, predicted: Labels, accuracy: float, loss: float
-    ) -> None:
-        """Keep what a trial said of each test image, and note that it was looked at.
+    def write_evaluation(self, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
+        """Keep what a trial predicted for each test image, and record that it was tested.
 
         Args:
-            trial: its number.
-            labels: of the test images.
-            predicted: the class that the trial gave each.
-            accuracy: share of them that are right, in [0, 1].
-            loss: mean cross-entropy.
+            evaluation: its figures; the hash of the predictions is filled in.
+            predictions: of `tunecnn.frames.PREDICTION_DTYPES`.
         """
-        frame = predictions_frame(trial, labels, predicted)
-        content = to_parquet(frame)
-        write_atomically(self.predictions_of(trial), content)
+        content = to_parquet(predictions)
+        write_atomically(self.predictions_of(evaluation.trial), content)
         info = self.read_info()
-        look = {"trial": trial, "time": now(), "images": len(frame), "accuracy": accuracy,
-                "loss": loss, "predictions_sha256": sha256(content)}  # fmt: skip
-        self.write_info({**info, "test_looks": [*info["test_looks"], look]})
+        whole = evaluation.model_copy(update={"predictions_sha256": sha256(content)})
+        self.write_info(info.with_changes(evaluations=(*info.evaluations, whole)))
 
-    def read_predictions(self, look: Mapping[str, Any]) -> pd.DataFrame:
-        """Read what a trial said of each test image when it was looked at.
+    def read_predictions(self, evaluation: Evaluation) -> pd.DataFrame:
+        """Read what a trial predicted for each test image.
 
         Raises:
-            RunError: if it is not there, or not as it was written.
+            RunError: if the file is not there, or not as it was written.
         """
         import pandas as pd
 
-        path = self.predictions_of(look["trial"])
+        path = self.predictions_of(evaluation.trial)
         try:
             content = path.read_bytes()
         except OSError as error:
             raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
-        if sha256(content) != look["predictions_sha256"]:
-            raise RunError(f"the predictions {path} are damaged: they are not those of the look")
+        if sha256(content) != evaluation.predictions_sha256:
+            raise RunError(
+                f"the predictions {path} are damaged: they are not those of the evaluation"
+            )
         return pd.read_parquet(io.BytesIO(content))
 
     def lock(self, *, take_over: bool = False) -> AbstractContextManager[str]:
@@ -206,12 +190,3 @@ class RunFolder:
 
 def _cannot_make(path: Path, reason: str | None) -> InputError:
     return InputError(f"cannot make the run's folder {path}: {reason}")
-
-
-def now() -> str:
-    """Return the time as text, in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _checksum(info: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(info, sort_keys=True))

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel
 
 from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError
 from tunecnn.frames import (
-    LOOK_DTYPES,
     PREDICTION_DTYPES,
     epochs_frame,
+    evaluations_frame,
     trials_frame,
 )
 from tunecnn.importances import parameter_importances
 from tunecnn.records import TrialRecord, read_records
 from tunecnn.run_folder import RunFolder
+from tunecnn.run_info import Job
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_PACKAGES = ("tunecnn", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pandas")
 
-
-SEARCH: Mapping[str, Any] = {"kind": "search"}
-"""The job of a run that is an ordinary search."""
+_J = TypeVar("_J", bound=BaseModel)
 
 
 class Run:
@@ -40,7 +36,7 @@ class Run:
 
     Attributes:
         path: the run's folder.
-        info: the content of `run.json`.
+        info: content of `run.json`.
         space: what was searched.
     """
 
@@ -48,7 +44,7 @@ class Run:
         folder = RunFolder.open(Path(path))
         self.path = folder.path
         self.info = folder.read_info()
-        self.space = folder.read_space()
+        self.space = folder.read_space(self.info)
         self._records = read_records(folder.path)
 
     @cached_property
@@ -62,17 +58,15 @@ class Run:
         return epochs_frame(self._records)
 
     @cached_property
-    def looks(self) -> pd.DataFrame:
-        """One row for each look at the test images: `tunecnn.frames.LOOK_DTYPES`."""
-        import pandas as pd
-
-        return pd.DataFrame(self.info["test_looks"], columns=list(LOOK_DTYPES)).astype(LOOK_DTYPES)
+    def evaluations(self) -> pd.DataFrame:
+        """One row per evaluation on the test images: `tunecnn.frames.EVALUATION_DTYPES`."""
+        return evaluations_frame(self.info.evaluations)
 
     @cached_property
     def confirmations(self) -> list[Run]:
         """The confirmations of a search, in the order in which they were begun."""
         inner = [load_run(info.parent) for info in self.path.glob("confirmations/*/run.json")]
-        return sorted(inner, key=lambda run: str(run.info["sessions"][0]["started"]))
+        return sorted(inner, key=lambda run: run.info.sessions[0].started)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -80,18 +74,25 @@ class Run:
         import pandas as pd
 
         folder = RunFolder(self.path)
-        parts = [folder.read_predictions(look) for look in self.info["test_looks"]]
+        parts = [folder.read_predictions(one) for one in self.info.evaluations]
         whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
         return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
 
     @property
-    def job(self) -> Mapping[str, Any]:
-        """What the run is for: `kind` is `search`, `reproduction` or `confirmation`.
+    def job(self) -> Job:
+        """What the run is for."""
+        return self.info.job
 
-        A reproduction's `against` names the data set whose published results it is compared with
-        (None for none); a confirmation's `candidates` are its configurations.
+    def job_as(self, job_type: type[_J]) -> _J:
+        """Return the job of a run that must be of some type.
+
+        Raises:
+            InputError: if it is of another one.
         """
-        job: Mapping[str, Any] = self.info["job"]
+        job = self.info.job
+        if not isinstance(job, job_type):
+            needed = str(job_type.model_fields["type"].default)
+            raise InputError(f"{self.path} is a {job.type}, and this needs a {needed}")
         return job
 
     @cached_property
@@ -237,35 +238,3 @@ def load_run(path: str | Path) -> Run:
         RunError: if its journal is damaged.
     """
     return Run(path)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of python and of the packages that results can depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
-
-
-def processor() -> str:
-    """Return what the system says of this machine's processor.
-
-    Its name and, where the system tells, its family and model: some clouds name all alike.
-    """
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        first = cpuinfo.read_text(encoding="utf-8").partition("\n\n")[0]
-        facts = {
-            key.strip(): value.strip()
-            for key, _, value in (line.partition(":") for line in first.splitlines())
-        }
-        if "model name" in facts:
-            kind = [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
-            return ", ".join([facts["model name"], *kind])
-    return platform.processor() or platform.machine()
-
-
-def wall_seconds(info: Mapping[str, Any]) -> float:
-    """Add up the sessions of a run; one that was killed has no end, so it counts for nothing."""
-    return sum(
-        (datetime.fromisoformat(s["ended"]) - datetime.fromisoformat(s["started"])).total_seconds()
-        for s in info["sessions"]
-        if "ended" in s
-    )

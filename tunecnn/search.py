@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -21,14 +21,27 @@ from tunecnn.checkpoint_files import CheckpointFiles
 from tunecnn.config import TrialConfig
 from tunecnn.datasets import fetch, load_dataset
 from tunecnn.errors import InputError, RunError
+from tunecnn.files import sha256
 from tunecnn.images import Dataset, TrialData
 from tunecnn.interrupts import Interrupts
 from tunecnn.looks import look_at_test
 from tunecnn.recorder import KEEP_WEIGHTS, Listener, Recorder
 from tunecnn.records import TrialRecord
 from tunecnn.reproduction import check_images
-from tunecnn.run_folder import RunFolder, now
-from tunecnn.runs import SEARCH, load_run, processor, versions, wall_seconds
+from tunecnn.run_folder import RunFolder
+from tunecnn.run_info import (
+    DatasetRecord,
+    EngineRecord,
+    Job,
+    ReproductionJob,
+    RunInfo,
+    SearchJob,
+    Session,
+    now,
+    processor,
+    versions,
+)
+from tunecnn.runs import load_run
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
@@ -110,7 +123,7 @@ class Engine(Protocol):
     def devices(self) -> float:
         """GPUs that one trial takes, or cores if it takes none."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> EngineRecord:
         """Return what a run writes down about where it ran."""
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
@@ -127,7 +140,7 @@ def search(
     overrides: dict[str, Any],
     options: SearchOptions,
     listening: Listening,
-    job: Mapping[str, Any] = SEARCH,
+    job: Job | None = None,
 ) -> SearchResult:
     """Begin a search and run it to its end, or until the user interrupts it.
 
@@ -137,8 +150,8 @@ def search(
         overrides: the command line's changes, kept beside it.
         options: data, folders and where to run.
         listening: opens what shows the user how it goes.
-        job: what the run is for (see `tunecnn.runs.Run.job`); everything but a search tests all
-            of its trials at the end.
+        job: what the run is for, a search if None; all trials of every other job are tested at
+            its end.
 
     Raises:
         InputError: if something given cannot be used; then nothing was written.
@@ -153,19 +166,17 @@ def search(
     with _opened(space, data_dir, options) as (dataset, engine, interrupts):
         data = dataset.trial_data
         _check_input(space, data)
-        if job.get("against"):
-            check_images(job["against"], data.input_shape, len(data.classes))
-        info = {
-            "schema": 1,
-            "space": space.name,
-            "overrides": overrides,
-            "data_dir": str(data_dir) if data_dir else None,
-            "dataset": dataset.record(),
-            "processor": processor(),
-            "job": dict(job),
-            "test_looks": [],
-            "sessions": [],
-        }
+        if isinstance(job, ReproductionJob) and job.against:
+            check_images(job.against, data.input_shape, len(data.classes))
+        info = RunInfo(
+            space=space.name,
+            space_sha256=sha256(space_text),
+            changes=overrides,
+            data_dir=str(data_dir) if data_dir else None,
+            dataset=DatasetRecord.of(dataset),
+            processor=processor(),
+            job=job or SearchJob(),
+        )
         folder = RunFolder.create(path, space_text, info)
         return _session(folder, space, dataset, engine, listening, options, interrupts)
 
@@ -189,25 +200,31 @@ def resume(
     """
     folder = RunFolder.open(path)
     info = folder.read_info()
-    space = folder.read_space()
+    space = folder.read_space(info)
     limits = {**dict(space.budget), **(budget or {})}
     space = space.override(trials=space.trials + more_trials, budget=limits)
-    data_dir = options.data_dir or (Path(info["data_dir"]) if info["data_dir"] else None)
-    changed = ", ".join(_changed_versions(info, versions(), DECISIVE))
+    data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
+    changed = ", ".join(_changed_versions(info.sessions, versions(), DECISIVE))
     if changed and not options.allow_changes:
         raise InputError(
             f"what the trials of {path} depend on has changed ({changed}), so new ones would not "
             "be comparable; go back, or add --allow-changes"
         )
     with _opened(space, data_dir, options) as (dataset, engine, interrupts):
-        for what in ("content", "division"):
-            if dataset.record()[what] != info["dataset"][what]:
-                raise InputError(
-                    f"the {what} of {space.dataset} is {dataset.record()[what]}, but the run "
-                    f"{path} was begun with {info['dataset'][what]}: its trials would not be "
-                    "comparable"
-                )
+        _check_same_images(path, info.dataset, DatasetRecord.of(dataset))
         return _session(folder, space, dataset, engine, listening, options, interrupts)
+
+
+def _check_same_images(path: Path, before: DatasetRecord, now: DatasetRecord) -> None:
+    for what, old, new in (
+        ("fingerprint", before.fingerprint, now.fingerprint),
+        ("split fingerprint", before.split_fingerprint, now.split_fingerprint),
+    ):
+        if old != new:
+            raise InputError(
+                f"the {what} of {now.name} is {new}, but the run {path} was started with {old}: "
+                "its trials would not be comparable"
+            )
 
 
 @contextlib.contextmanager
@@ -268,36 +285,35 @@ def _session(
     """Run trials under the run's lock, keep account of the session, and write the summary."""
     with folder.lock(take_over=options.take_over) as left:
         info = folder.read_info()
-        session = {
-            "command": shlex.join(sys.argv),
-            "started": now(),
-            "where": engine.record(),
-            "versions": versions(),
-        }
-        info["sessions"].append(session)
+        session = Session(
+            command=shlex.join(sys.argv),
+            started=now(),
+            engine=engine.record(),
+            versions=versions(),
+        )
         # A resumed run may have been given more.
-        info["overrides"] |= {"trials": space.trials, "budget": dict(space.budget)}
+        more = {"trials": space.trials, "budget": dict(space.budget)}
+        info = info.with_changes(
+            sessions=(*info.sessions, session), changes={**info.changes, **more}
+        )
         folder.write_info(info)
         data = dataset.trial_data
         study = Study(folder.path, space, data.input_shape, len(data.classes))
-        is_tested = info["job"]["kind"] != "search"
-        keep = space.trials if is_tested else KEEP_WEIGHTS
+        keep = space.trials if info.is_tested else KEEP_WEIGHTS
         used_up = ""
         try:
             with listening(study, folder.path) as listener:
                 for text in _warnings(left, info):
                     listener.warned(text)
                 checkpoints = CheckpointFiles(folder.checkpoints, listener.warned)
-                spending = Spending(
-                    space.budget, engine.devices, wall_seconds(info), study.records
-                )
+                spending = Spending(space.budget, engine.devices, info.wall_seconds, study.records)
                 recorder = Recorder(
                     study, folder.weights, checkpoints, listener, spending, keep,
                     options.trial_timeout, options.min_free_gb, interrupts,
                 )  # fmt: skip
                 engine.run(recorder, data, folder.ray)
                 used_up = recorder.used_up
-            if is_tested and not interrupts.asked and (study.finished or used_up):
+            if info.is_tested and not interrupts.asked and (study.finished or used_up):
                 look_at_test(folder, _complete(study), dataset)
         except KeyboardInterrupt:
             if interrupts.insisted:
@@ -315,22 +331,21 @@ def _session(
 
 
 def _changed_versions(
-    info: Mapping[str, Any], now: Mapping[str, str], names: Iterable[str]
+    sessions: Sequence[Session], now: Mapping[str, str], names: Iterable[str]
 ) -> Iterator[str]:
-    """Say which packages have another version than in the last session of a run."""
-    before = info["sessions"][-1]["versions"] if info["sessions"] else {}
+    """Say which packages have another version than in the last of some sessions."""
+    before = sessions[-1].versions if sessions else {}
     for name in names:
         if name in before and before[name] != now[name]:
             yield f"{name} {before[name]} then, {now[name]} now"
 
 
-def _warnings(left: str, info: Mapping[str, Any]) -> Iterator[str]:
+def _warnings(left: str, info: RunInfo) -> Iterator[str]:
     """Say what is different from the sessions before, the last of which is this one."""
     if left:
         yield f"the lock of {left} was taken over: it had ended without a word"
-    *_, now = info["sessions"]
-    earlier = {**info, "sessions": info["sessions"][:-1]}
-    changed = ", ".join(_changed_versions(earlier, now["versions"], now["versions"]))
+    *earlier, now = info.sessions
+    changed = ", ".join(_changed_versions(earlier, now.versions, now.versions))
     if changed:
         yield f"different from the session before: {changed}"
 
@@ -341,12 +356,10 @@ def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[AnySumm
 
     study.requeue_running()
     info = folder.read_info()
-    is_tested = info["job"]["kind"] != "search"
-    untested = is_tested and len(info["test_looks"]) < len(_complete(study))
+    untested = info.is_tested and len(info.evaluations) < len(_complete(study))
     ended = study.finished or bool(used_up)
     ending: Ending = "done" if ended and not untested else "interrupted"
-    info["sessions"][-1] |= {"ended": now(), "ending": ending, "used_up": used_up}
-    folder.write_info(info)
+    folder.write_info(info.with_session(ended=now(), ending=ending, used_up=used_up))
     return write_summary(load_run(folder.path)), ending
 
 

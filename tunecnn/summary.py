@@ -133,7 +133,7 @@ class Summary(RunFacts):
 
 def summarize(run: Run) -> Summary:
     """Summarize a run as it stands; one without a complete trial has a summary too."""
-    images = int(run.info["dataset"]["validation"])
+    images = run.info.dataset.validation
     searched = list(run.space.searched_settings)
     top = tuple(
         _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
@@ -176,10 +176,10 @@ def train_command(run: Run, trial: int) -> str:
     """Return the command that trains a trial of a run again, to the same figures on a CPU."""
     words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
     if run.record(trial).device == "cpu":
-        threads = run.info["sessions"][-1]["where"]["threads"]
+        threads = run.info.last_session.engine.threads
         words += ["--device", "cpu", "--threads", str(threads)]
-    if run.info.get("data_dir"):
-        words += ["--data-dir", run.info["data_dir"]]
+    if run.info.data_dir:
+        words += ["--data-dir", run.info.data_dir]
     return shlex.join(words)
 
 
@@ -222,7 +222,7 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
 
 def _after(run: Run) -> str:
     """Say why the search ended early, if it did, and what is known beyond it."""
-    used_up = run.info["sessions"][-1].get("used_up") if run.info["sessions"] else ""
+    used_up = run.info.last_session.used_up if run.info.sessions else ""
     ended = f" No further trial was begun, since {used_up}." if used_up else ""
     if run.confirmations:
         return f"{ended} Confirmed with new seeds: {assess(run.confirmations[-1]).verdict}"

@@ -186,7 +186,7 @@ class Training:
             **named("optimizer", optimizer_tensors(self._optimizer)),
             **named("random", self._random),
         }
-        facts = {
+        metadata = {
             "epoch": self.epoch,
             "finished": self.finished,
             "kept": self.kept.to_dict() if self.kept else None,
@@ -194,7 +194,7 @@ class Training:
             "schedule": self._schedule.state_dict(),
             "stopping": [self._stopping.best, self._stopping.waited] if self._stopping else None,
         }
-        return pack(tensors, facts)
+        return pack(tensors, metadata)
 
     def restore(self, checkpoint: bytes) -> None:
         """Go on where a training of the same config and data was.
@@ -203,22 +203,22 @@ class Training:
         others from here on.
 
         Raises:
-            RunError: if the bytes are damaged; then nothing has changed.
+            RunError: if the bytes cannot be used; then nothing has changed.
         """
-        tensors, facts = unpack(checkpoint)
+        tensors, metadata = unpack(checkpoint)
         self.model.load_state_dict(below("model", tensors))
         best = below("best", tensors)
         self._best_weights = {
             name: torch.empty_like(weight).copy_(best[name])
             for name, weight in (self.model.state_dict().items() if best else ())
         }
-        restore_optimizer(self._optimizer, below("optimizer", tensors), facts["optimizer"])
-        self._schedule.load_state_dict(facts["schedule"])
+        restore_optimizer(self._optimizer, below("optimizer", tensors), metadata["optimizer"])
+        self._schedule.load_state_dict(metadata["schedule"])
         self._random = below("random", tensors)
-        self.epoch, self.finished = facts["epoch"], facts["finished"]
-        self.kept = EpochMetrics.from_dict(facts["kept"]) if facts["kept"] else None
-        if self._stopping and facts["stopping"]:
-            self._stopping.best, self._stopping.waited = facts["stopping"]
+        self.epoch, self.finished = metadata["epoch"], metadata["finished"]
+        self.kept = EpochMetrics.from_dict(metadata["kept"]) if metadata["kept"] else None
+        if self._stopping and metadata["stopping"]:
+            self._stopping.best, self._stopping.waited = metadata["stopping"]
 
     def _train_epoch(self) -> tuple[float, float]:
         """Train one epoch; loss and hits stay on the device until its end, so no step waits."""

@@ -103,8 +103,8 @@ def data_prepare(
     height, width, channels = arrays.train_pixels.shape[1:]
     print(
         f"{dataset}: {len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test "
-        f"images of {height}x{width}x{channels}, {len(arrays.classes)} classes, content "
-        f"{arrays.content_hash()}"
+        f"images of {height}x{width}x{channels}, {len(arrays.classes)} classes, fingerprint "
+        f"{arrays.fingerprint()}"
     )
 
 

@@ -134,8 +134,7 @@ def _slots(
         from tunecnn.engine import time_on  # ray reads the environment when it is imported
 
         there = "; ".join(
-            f"{node['name']}: {node['cpus']:g} cores, {node['gpus']:g} GPUs"
-            for node in cluster.nodes
+            f"{node.name}: {node.cpus:g} cores, {node.gpus:g} GPUs" for node in cluster.nodes
         )
         takes = f"a trial takes {cluster.cpus:g} cores and {cluster.gpus:g} GPUs of {there}"
         yield cluster.slots, takes, partial(time_on, cluster)

@@ -77,6 +77,7 @@ def reproduce(
     """Train the report's networks by its protocol, with several seeds, and compare the results."""
     from tunecnn.catalogue import absolute
     from tunecnn.reproduction import published_for, reproduction_space
+    from tunecnn.run_info import ReproductionJob
     from tunecnn.search import SearchOptions
     from tunecnn.search import resume as resume_search
     from tunecnn.search import search as begin_search
@@ -101,7 +102,7 @@ def reproduce(
         names = None if models is None else [model.strip() for model in models.split(",")]
         text = reproduction_space(dataset, published, names, seeds, epochs)
         space = SearchSpace.from_text(text)
-        job = {"kind": "reproduction", "against": published}
+        job = ReproductionJob(against=published)
         result = begin_search(space, text, {}, options, listening, job)
     end(result, quiet=quiet, json_lines=json_lines)
 

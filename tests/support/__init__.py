@@ -1,0 +1,1 @@
+"""Builders that several tests share: scripted runs, real searches, the command line."""

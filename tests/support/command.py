@@ -1,0 +1,31 @@
+"""The command line, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_cli(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tunecnn", *words],
+        capture_output=True, text=True, check=False, timeout=50, cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", **env},
+    )  # fmt: skip
+
+
+def main(*words: str) -> int:
+    """Run the command line in this process: no second interpreter has to import torch."""
+    from tunecnn import cli
+
+    before = sys.argv
+    sys.argv = ["tunecnn", *words]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    finally:
+        sys.argv = before
+    raise AssertionError("main did not exit")
