@@ -87,7 +87,7 @@ def fill(study: Study, slots: int, last: int) -> dict[str, float]:
             begun += 1
             if begun == study.space.trials - last:
                 clock = Clock()
-            quality = 0.9 - abs(trial.config.dropout_dense - 0.2) + numbers.gauss(0, 0.01)
+            quality = 0.9 - abs(trial.config.net["dropout.dense"] - 0.2) + numbers.gauss(0, 0.01)
             running.append((trial.number, quality, 0))
         if not running:
             return {step: 1e3 * spent / last for step, spent in clock.seconds.items()}

@@ -64,9 +64,10 @@ def plain(folder: Path) -> None:
     from ray.tune.search.optuna import OptunaSearch
 
     from tunecnn import load_dataset, make_config
+    from tunecnn.splits import Split
 
     init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    data = load_dataset(make_config("fast", "model1", "digits", train_images=300)).trial_data
+    data = load_dataset("digits", Split(train_images=300)).trial_data
 
     def trainable(config: dict[str, Any]) -> None:
         import torch

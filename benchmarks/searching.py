@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.contenders import PARAMETERS, Workload
 from benchmarks.results import Watched, never, watch
-from tunecnn import load_run, make_config
+from tunecnn import load_run
 from tunecnn.datasets import load_dataset
+from tunecnn.splits import Split
 
 EQUAL = {
     "optimizer": "adamw", "schedule": "constant", "weight_decay": 0.01, "label_smoothing": 0.0,
@@ -28,8 +29,8 @@ def save_images(
     path: Path, dataset: str, data_dir: Path | None, train: int, validation: float
 ) -> None:
     """Write the images that a search of tunecnn trains and validates on, for the others."""
-    config = make_config("fast", "proposed", dataset, train_images=train, validation=validation)
-    data = load_dataset(config, data_dir).trial_data
+    split = Split(train_images=train, validation=validation)
+    data = load_dataset(dataset, split, data_dir).trial_data
     np.savez(
         path,
         train=data.train.pixels, train_labels=data.train.labels,

@@ -92,9 +92,9 @@ def tunecnn(name: str, precision: str = "fp32") -> Callable[[], object]:
 def dropouts(name: str) -> dict[str, Any]:
     """Return the report's dropouts as settings."""
     if name == "proposed":
-        return {f"dropout_{place}": rate for place, rate in DROPOUTS.items()}
+        return {f"dropout.{place}": rate for place, rate in DROPOUTS.items()}
     if name == "model2":
-        return dict.fromkeys(("dropout_block1", "dropout_block2", "dropout_dense"), 0.3)
+        return dict.fromkeys(("dropout.block1", "dropout.block2", "dropout.dense"), 0.3)
     return {}
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tests.support.scripted import SPACE, six_endings
-from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.images import Dataset, Images, TrialData
 from tunecnn.space import SearchSpace
@@ -26,7 +25,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    return load_dataset(TrialConfig(dataset="digits"))
+    return load_dataset("digits")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from tests.support.searching import TEXT, begin
@@ -39,7 +37,7 @@ def test_each_candidate_is_trained_itself_with_the_same_new_seeds(run):
     assert not set(seeds) & set(run.trials["seed"].dropna())
     for config, candidate in zip(configs[:3], candidates, strict=True):
         assert config.design() == candidate.config.design()
-        again = dataclasses.replace(config, seed=0).to_dict()
+        again = config.replace(seed=0).to_dict()
         assert {**again, **candidate.config.to_dict()} == again
     assert all(config.epochs == 4 and config.batch_size == 32 for config in configs)
 
@@ -51,11 +49,13 @@ def test_the_report_among_the_best_is_trained_once(run):
 
 
 def test_a_config_of_ones_own_takes_part(run):
-    own = make_config("fast", "proposed", "digits", dropout_dense=0.9, batch_size=64, epochs=99)
+    own = make_config(
+        "fast", "proposed", "digits", batch_size=64, epochs=99, **{"dropout.dense": 0.9}
+    )
     *_, mine = candidates_of(run, 1, {"mine.yaml": own})
     assert (mine.name, mine.config.epochs, mine.search_accuracy) == ("mine.yaml", 4, None)
     *_, config = made(run, candidates_of(run, 1, {"mine.yaml": own}), seeds=1)
-    assert (config.dropout_dense, config.batch_size) == (0.9, 64)
+    assert (config.net["dropout.dense"], config.batch_size) == (0.9, 64)
 
 
 def test_another_architecture_takes_part(run):
@@ -71,11 +71,11 @@ def test_another_architecture_takes_part(run):
         ({"dataset": "mnist"}, "mine.yaml has dataset = 'mnist', but the run has 'digits'"),
         ({"split_seed": 1}, "mine.yaml has split_seed = 1, but the run has 0"),
         ({"patience": 3}, "has no patience, which another candidate has"),
-        ({"width_conv1": 40}, None),
+        ({"width.conv1": 40}, None),
     ],
 )
 def test_a_config_that_cannot_be_compared_is_refused(change, message, run):
-    own = make_config("fast", "proposed", **{"dataset": "digits", "width_block2": 48} | change)
+    own = make_config("fast", "proposed", **{"dataset": "digits", "width.block2": 48} | change)
     if message is None:
         assert len(made(run, candidates_of(run, 1, {"mine.yaml": own}), 1)) == 3
         return

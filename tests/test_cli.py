@@ -240,7 +240,7 @@ def test_a_space_is_found_from_any_folder_and_a_path_comes_first(tmp_path):
     (tmp_path / "smoke.yaml").write_text("name: mine\nepochs: 0\n")
     done = run_cli("spaces", "check", "smoke.yaml", cwd=tmp_path)
     assert done.returncode == 2
-    assert "smoke.yaml:2: epochs: must be greater" in done.stderr
+    assert "smoke.yaml:2: epochs: must be 1 or more" in done.stderr
     assert run_cli("spaces", "check", "model1.yaml", cwd=tmp_path).returncode == 0
 
 

@@ -26,7 +26,7 @@ control: 0.25
 def run_of(tmp_path, accuracy: Callable[[float], float]) -> Run:
     run = ScriptedRun(tmp_path / "controlled", SPACE)
     while (trial := run.study.next_trial()) is not None:
-        finish(run.study, trial, accuracy(trial.config.width), epochs=2)
+        finish(run.study, trial, accuracy(trial.config.net["width"]), epochs=2)
         if trial.number == 12:  # killed and resumed
             run.reopen()
     return run.load()

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tunecnn.config import TrialConfig
-from tunecnn.datasets import default_data_dir, load_dataset, split_indices
+from tunecnn.datasets import default_data_dir, load_dataset
 from tunecnn.errors import InputError
+from tunecnn.splits import Split
 
 
 def test_digits_are_all_1797_divided_without_overlap(digits):
@@ -25,42 +25,40 @@ def test_trials_get_no_test_images(digits):
 
 def test_a_split_is_seeded_disjoint_stratified_and_recorded(digits):
     labels = np.repeat(np.arange(5), 20)
-    train, validation = split_indices(labels, TrialConfig(validation=0.2))
+    train, validation = Split(validation=0.2).indices(labels, "digits")
     assert sorted([*train, *validation]) == list(range(100))
     assert np.bincount(labels[validation]).tolist() == [4] * 5
-    again = split_indices(labels, TrialConfig(validation=0.2))
-    other = split_indices(labels, TrialConfig(validation=0.2, split_seed=1))
+    again = Split(validation=0.2).indices(labels, "digits")
+    other = Split(seed=1).indices(labels, "digits")
     assert np.array_equal(train, again[0])
     assert not np.array_equal(train, other[0])
-    same = load_dataset(TrialConfig())
+    same = load_dataset("digits")
     assert (same.fingerprint, same.split_fingerprint) == (
         digits.fingerprint,
         digits.split_fingerprint,
     )
-    assert load_dataset(TrialConfig(split_seed=1)).split_fingerprint != digits.split_fingerprint
-    assert load_dataset(TrialConfig(split_seed=1)).fingerprint == digits.fingerprint
+    assert load_dataset("digits", Split(seed=1)).split_fingerprint != digits.split_fingerprint
+    assert load_dataset("digits", Split(seed=1)).fingerprint == digits.fingerprint
 
 
 def test_the_reports_splits_are_its_notebooks():
     labels = np.zeros(50_000, np.int64)
-    train, validation = split_indices(labels, TrialConfig(dataset="cifar10", split="report"))
+    train, validation = Split("report").indices(labels, "cifar10")
     order = np.random.RandomState(42).permutation(50_000)
     assert np.array_equal(validation, order[:10_000])
     assert np.array_equal(train, order[10_000:])
-    train, validation = split_indices(
-        np.zeros(60_000, np.int64), TrialConfig(dataset="mnist", split="report")
-    )
+    train, validation = Split("report").indices(np.zeros(60_000, np.int64), "mnist")
     assert np.array_equal(validation, np.arange(6_000))
     assert len(train) == 54_000
 
 
 def test_the_report_has_no_split_of_other_data():
     with pytest.raises(InputError, match="defined for mnist and cifar10 only, not for 'digits'"):
-        split_indices(np.zeros(100, np.int64), TrialConfig(split="report"))
+        Split("report").indices(np.zeros(100, np.int64), "digits")
 
 
 def test_training_on_fewer_images_keeps_the_validation_images(digits):
-    fewer = load_dataset(TrialConfig(train_images=500))
+    fewer = load_dataset("digits", Split(train_images=500))
     assert len(fewer.trial_data.train) == 500
     assert np.array_equal(fewer.trial_data.validation.pixels, digits.trial_data.validation.pixels)
     assert np.bincount(fewer.trial_data.train.labels).min() >= 45
@@ -75,7 +73,7 @@ def test_training_on_fewer_images_keeps_the_validation_images(digits):
 )
 def test_a_split_that_cannot_be_made_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        load_dataset(TrialConfig(**settings))
+        load_dataset("digits", Split(**settings))
 
 
 def test_data_live_where_the_environment_says(monkeypatch, tmp_path):

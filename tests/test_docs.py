@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 import shutil
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import main
-from tunecnn.config import TrialConfig, dotted
+from tunecnn.architectures import design_parameters
+from tunecnn.config import SETTINGS
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import PRUNERS, SAMPLERS
 
@@ -106,10 +106,10 @@ def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():
     (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
     space = SearchSpace.from_text(example)
     assert set(re.findall(r"^(\w+):", example, flags=re.M)) == set(SearchSpace.model_fields)
-    for field in dataclasses.fields(TrialConfig):
-        if field.name not in ("dataset", "architecture", "epochs", "seed", "split_seed"):
-            stem = re.sub(r"\d$", "", dotted(field.name))
-            assert f"`{dotted(field.name)}`" in page or f"`{stem}1` to" in page, field.name
+    own = {"dataset", "architecture", "epochs", "seed", "split_seed"}
+    for name in [*SETTINGS - own, *design_parameters("proposed")]:
+        stem = re.sub(r"\d$", "", name)
+        assert f"`{name}`" in page or f"`{stem}1` to" in page, name
     for kinds, default in ((SAMPLERS, space.sampler), (PRUNERS, space.pruner)):
         assert type(default) in kinds.values()
         for name, part in kinds.items():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunecnn.config import TrialConfig
 from tunecnn.datasets import load_dataset
 from tunecnn.errors import InputError
 from tunecnn.imagefolder import read_imagefolder
+from tunecnn.splits import Split
 
 
 def test_a_tree_is_read_by_class_in_sorted_order(image_tree):
@@ -30,7 +30,7 @@ def test_hidden_folders_are_no_classes(image_tree):
 
 def test_a_tree_becomes_a_data_set_like_any_other(image_tree):
     root = image_tree()
-    data = load_dataset(TrialConfig(dataset=f"imagefolder:{root}", validation=0.5)).trial_data
+    data = load_dataset(f"imagefolder:{root}", Split(validation=0.5)).trial_data
     assert (len(data.train), len(data.validation), data.input_shape) == (6, 6, (3, 8, 8))
 
 

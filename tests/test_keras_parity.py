@@ -91,7 +91,7 @@ def images(shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, np.ndar
 def pair(architecture: str, shape: tuple[int, int, int]) -> tuple[keras.Model, ConvNet]:
     keras.utils.set_random_seed(0)
     theirs = keras_model(architecture, shape, dropout=False)
-    none = {f"dropout_block{i}": 0.0 for i in range(1, len(DESIGNS[architecture].blocks) + 1)}
+    none = {f"dropout.block{i}": 0.0 for i in range(1, len(DESIGNS[architecture].blocks) + 1)}
     ours = build_model(architecture, shape, dropout_dense=0.0, **none)
     from_keras(theirs, ours)
     return theirs, ours

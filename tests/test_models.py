@@ -46,7 +46,9 @@ def test_outputs_and_gradients_equal_the_textbook_order(architecture, shape):
 @pytest.mark.parametrize("architecture", DESIGNS)
 def test_the_module_has_as_many_parameters_as_were_counted(architecture, shape):
     model = build_model(architecture, shape, width=0.5, dense_units=64)
-    design = tunecnn.TrialConfig(architecture=architecture, width=0.5, dense_units=64).design()
+    design = tunecnn.TrialConfig(
+        architecture=architecture, net={"width": 0.5, "dense_units": 64}
+    ).design()
     assert sum(p.numel() for p in model.parameters()) == count_parameters(design, shape, 10)
 
 
@@ -124,7 +126,7 @@ def test_dropout_changes_nothing_outside_training_or_at_rate_zero():
         ("proposed", (1, 4, 4), {}, "too small"),
         ("nonsense", (1, 8, 8), {}, "unknown architecture 'nonsense'"),
         ("model1", (1, 8, 8), {"dropout_block3": 0.1}, "model1 has no parameter 'dropout.block3'"),
-        ("model1", (1, 8, 8), {"depth": 3}, "unknown setting 'depth'"),
+        ("model1", (1, 8, 8), {"depth": 3}, "model1 has no parameter 'depth'"),
         ("model1", (0, 8, 8), {}, "is empty"),
     ],
 )

@@ -112,7 +112,7 @@ def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
     space = SearchSpace.from_text(TEXT.replace("0.5, 1.0, 2.0", "0.5, 1.0"))
 
     def timer(configs, data):
-        assert [config.width for config in configs] == [0.5, 1.0]
+        assert [config.net["width"] for config in configs] == [0.5, 1.0]
         assert len(data.train) == 1149  # so few that all are measured
         return Timing((1.0, 3.0), 9.0)
 

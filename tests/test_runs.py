@@ -63,7 +63,7 @@ def test_only_complete_trials_are_ranked(scripted_run):
 def test_a_trials_config_can_be_had_for_training_it_again(scripted_run):
     run = load_run(scripted_run)
     config = run.config(0)
-    assert (config.dropout_dense, config.width, config.batch_size) == (0.5, 1.0, 32)
+    assert (config.net["dropout.dense"], config.net["width"], config.batch_size) == (0.5, 1.0, 32)
     with pytest.raises(InputError, match="has no trial 6; it has 6"):
         run.config(6)
 

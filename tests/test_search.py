@@ -107,7 +107,7 @@ def test_the_kept_weights_are_those_of_the_trial(tmp_path, digits):
 
     result = begin(tmp_path, trials=1)
     run = load_run(result.folder)
-    data = load_dataset(run.config(0)).trial_data
+    data = load_dataset(run.config(0).dataset, run.config(0).data_split).trial_data
     training = Training(run.config(0), data)
     training.model.load_state_dict(load_file(result.folder / "weights/trial-00000.safetensors"))
     loss, accuracy = training.evaluate(data.validation)
@@ -247,7 +247,7 @@ def test_an_error_in_one_trial_is_its_own_and_the_search_goes_on(tmp_path, monke
     real = Training.run_epoch
 
     def breaks(self):
-        if self.config.width == 0.2:
+        if self.config.net["width"] == 0.2:
             raise ValueError("no such luck")
         return real(self)
 

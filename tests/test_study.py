@@ -17,7 +17,7 @@ NAN = float("nan")
 def test_as_many_trials_as_asked_for_are_handed_out_and_the_report_comes_first(open_study):
     study = open_study()
     first = study.next_trial()
-    assert (first.config.dropout_dense, first.config.width) == (0.5, 1.0)
+    assert (first.config.net["dropout.dense"], first.config.net["width"]) == (0.5, 1.0)
     others = [study.next_trial() for _ in range(5)]
     assert None not in others
     assert study.next_trial() is None
@@ -105,7 +105,7 @@ def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
         "start: [{width: 2.0}]\n"
     )
     while (trial := study.next_trial()) is not None:
-        assert trial.config.width == 0.25
+        assert trial.config.net["width"] == 0.25
         finish(study, trial, 0.5, epochs=2)
     records = read_records(tmp_path)
     assert sum(record.ending == "complete" for record in records) == 3
@@ -164,7 +164,7 @@ def test_start_points_that_a_killed_run_had_not_queued_are_queued_on_resume(open
     (tmp_path / JOURNAL).write_bytes(b"".join(lines[:second]))
     study = open_study(text)
     drawn = [study.next_trial().config for _ in range(2)]
-    assert [config.dropout_dense for config in drawn] == [0.1, 0.2]
+    assert [config.net["dropout.dense"] for config in drawn] == [0.1, 0.2]
 
 
 def test_epochs_of_an_interrupted_attempt_are_not_those_of_the_next(open_study, tmp_path):
@@ -221,7 +221,7 @@ def test_tpe_finds_the_better_side_of_a_range(open_study, tmp_path):
     )
     study = open_study(space)
     while (trial := study.next_trial()) is not None:
-        finish(study, trial, 1 - abs(trial.config.width - 1.7), epochs=1)
+        finish(study, trial, 1 - abs(trial.config.net["width"] - 1.7), epochs=1)
     late = [record.values["width"] for record in read_records(tmp_path)[20:]]
     assert sum(abs(width - 1.7) < 0.25 for width in late) > len(late) / 2
 
@@ -257,8 +257,8 @@ def test_every_sampler_proposes_in_the_space_also_across_a_resume(name, open_stu
         study = open_study(SAMPLED + name)
         while study.begun < part:
             trial = study.next_trial()
-            finish(study, trial, 0.9 - abs(trial.config.dropout_dense - 0.2), epochs=1)
-            values.append(trial.config.dropout_dense)
+            finish(study, trial, 0.9 - abs(trial.config.net["dropout.dense"] - 0.2), epochs=1)
+            values.append(trial.config.net["dropout.dense"])
     assert len(set(values)) == 14
     assert all(0 <= value <= 0.5 for value in values)
     assert not [str(w.message) for w in recwarn.list if "xperimental" in str(w.message)]
@@ -288,7 +288,7 @@ def test_two_objectives_are_told_whatever_ends_a_trial(sampler, open_study, recw
             study.report(n, metrics(2, 0.1, math.nan))
             study.finish(n, Outcome("diverged", reason="nan"))
         else:
-            study.report(n, metrics(2, 0.5 + trial.config.width / 8), is_last=True)
+            study.report(n, metrics(2, 0.5 + trial.config.net["width"] / 8), is_last=True)
             study.finish(n, Outcome("complete", kept_epoch=2))
     assert [record.state for record in study.records[:5]] == [
         "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE"
@@ -300,8 +300,8 @@ def test_nsga2_learns_which_setting_costs_nothing(open_study):
     study = open_study(TWO_OBJECTIVES.rstrip() + " {nsga2: {population: 6}}\n")
     dropouts = []
     while (trial := study.next_trial()) is not None:
-        dropouts.append(trial.config.dropout_dense)
-        accuracy = 0.5 + trial.config.width / 8 - dropouts[-1] / 2
+        dropouts.append(trial.config.net["dropout.dense"])
+        accuracy = 0.5 + trial.config.net["width"] / 8 - dropouts[-1] / 2
         study.report(trial.number, metrics(1, accuracy))
         study.report(trial.number, metrics(2, accuracy), is_last=True)
         study.finish(trial.number, Outcome("complete", kept_epoch=2))
@@ -312,7 +312,7 @@ def test_sobol_points_are_spread_evenly(open_study):
     study = open_study((SAMPLED + "qmc").replace("trials: 14", "trials: 16"))
     rates = []
     while (trial := study.next_trial()) is not None:
-        rates.append(trial.config.dropout_dense)
+        rates.append(trial.config.net["dropout.dense"])
         finish(study, trial, 0.5, epochs=1)
     quarters = [int(rate / 0.5 * 4) for rate in rates]
     assert all(3 <= quarters.count(quarter) <= 5 for quarter in range(4))
@@ -354,7 +354,7 @@ def test_hyperband_stops_some_and_lets_some_go_on(open_study):
     )
     pruned = complete = 0
     while (trial := study.next_trial()) is not None:
-        if finish(study, trial, trial.config.dropout_dense, epochs=9):
+        if finish(study, trial, trial.config.net["dropout.dense"], epochs=9):
             pruned += 1
         else:
             complete += 1

@@ -11,7 +11,6 @@ import pytest
 from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
 from tunecnn.config_file import read_config
-from tunecnn.facts import seconds_in_words
 from tunecnn.render import (
     json_schema,
     render_html,
@@ -20,6 +19,7 @@ from tunecnn.render import (
     write_summary,
 )
 from tunecnn.summary import summarize
+from tunecnn.words import seconds_in_words
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "summary.schema.json"
 GOLDEN = Path(__file__).parent / "golden" / "summary.md"

@@ -103,22 +103,27 @@ def design_parameters(architecture: str) -> dict[str, int | float]:
     return parameters
 
 
-def make_design(architecture: str, parameters: Mapping[str, int | float]) -> Design:
+def make_design(architecture: str, given: Mapping[str, int | float | bool | str]) -> Design:
     """Apply free parameters to an architecture; what is not given keeps the report's value.
 
     Args:
         architecture: `model1`, `model2` or `proposed`.
-        parameters: values by the names of `design_parameters`; the width of a convolution
-            comes before that of its block, and both are multiplied by `width`.
+        given: values by the names of `design_parameters`; the width of a convolution comes before
+            that of its block, and both are multiplied by `width`.
 
     Raises:
-        InputError: for an unknown name, a width below 1 or a dropout outside [0, 1).
+        InputError: for an unknown name, a value that is no number, a width below 1 or a dropout
+            outside [0, 1).
     """
     base = _named(architecture)
     known = design_parameters(architecture)
-    for name in parameters:
+    parameters: dict[str, int | float] = {}
+    for name, value in given.items():
         if name not in known:
             raise InputError(f"{architecture} has no parameter {name!r}; {nearest(name, known)}")
+        if isinstance(value, bool | str):
+            raise InputError(f"{name} must be a number, not {value!r}")
+        parameters[name] = value
     scale = parameters.get("width", 1.0)
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"width must be above 0, not {scale!r}: it multiplies every convolution")

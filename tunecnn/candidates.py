@@ -146,7 +146,7 @@ def _report(run: Run) -> Candidate:
 
 def _plain(run: Run, config: TrialConfig) -> TrialConfig:
     """Set what is the same for all: the length of the training; the seeds come later."""
-    return dataclasses.replace(config, epochs=run.space.epochs, seed=0)
+    return config.replace(epochs=run.space.epochs, seed=0)
 
 
 def _without_twins(chosen: Sequence[Candidate]) -> list[Candidate]:

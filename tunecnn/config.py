@@ -2,179 +2,152 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from tunecnn.architectures import Design, make_design
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from tunecnn.architectures import Design, design_parameters, make_design
 from tunecnn.catalogue import dataset_facts
 from tunecnn.errors import InputError, nearest
+from tunecnn.splits import Split
+from tunecnn.words import in_words
 
 Scalar = int | float | bool | str
 
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "optimizer": ("rmsprop", "adamw", "sgd", "muon"),
-    "schedule": ("constant", "cosine", "one_cycle"),
-    "pixels": ("raw", "unit", "standardized"),
-    "precision": ("fp32", "bf16"),
-    "split": ("stratified", "report"),
-}
+_Count = Annotated[int, Strict(), Field(ge=1)]
+_Whole = Annotated[int, Strict(), Field(ge=0)]
+_Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+_Unsigned = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+_Decay = Annotated[float, Strict(), Field(ge=0, lt=1)]
+_Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
+_Flag = Annotated[bool, Strict()]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialConfig:
+class TrialConfig(BaseModel):
     """One trial's configuration; with the data it is all that is needed to repeat the trial.
 
-    The defaults are the report's protocol; `tunecnn.recipes` fills in the rest of a recipe. A
-    field that is None keeps the architecture's own value. In space files and data frames the
-    model's fields are written with a dot: `dropout.block1`, `width.conv2`.
-
-    Attributes:
-        architecture: `model1`, `model2` or `proposed`.
-        dataset: a name of `tunecnn.catalogue`.
-        epochs: passes over the training images.
-        seed: of the weights, the shuffling, the augmentation and the dropout.
-        split: how validation images are set apart: `stratified`, or the `report`'s own way.
-        split_seed: seed of a stratified split.
-        validation: share of the training images that validate, in a stratified split.
-        train_images: train on this many images only (stratified choice); None for all.
-        width: multiplies the channels of every convolution.
-        width_block1: channels of every convolution of a block (before `width`).
-        width_conv1: channels of one convolution, in order (before `width`).
-        dropout_block1: dropout after a block's pool.
-        dropout_dense: dropout after the hidden dense layer.
-        dense_units: units of the hidden dense layer.
-        batch_size: images a step; the last, smaller batch is kept.
-        optimizer: `rmsprop` (Keras's rule), `adamw`, `sgd`, or `muon` (Muon for the convolutions,
-            AdamW for all else).
-        learning_rate: the peak of the schedule.
-        weight_decay: decoupled from the gradient (a step shrinks the weights by learning_rate
-            times it), but in `sgd` added to the gradient.
-        momentum: of `sgd` and `muon`.
-        nesterov: whether they use Nesterov's momentum.
-        beta1: decay of `adamw`'s mean of gradients, also in `muon`.
-        beta2: decay of `adamw`'s mean of squared gradients, also in `muon`.
-        rho: decay of `rmsprop`'s mean of squared gradients.
-        epsilon: added where `rmsprop` and `adamw` divide, also in `muon`.
-        schedule: `constant`, `cosine` to zero, or `one_cycle`.
-        warmup: share of the steps in which `one_cycle` rises.
-        label_smoothing: share of the target spread evenly over all classes, in training only.
-        pixels: what the network sees: `raw` 0..255, `unit` 0..1 or `standardized` a channel.
-        flip: mirror each training image with probability 1/2.
-        crop: shift each training image by up to this many pixels, edges reflected.
-        patience: stop after this many epochs without a lower validation loss, and keep the
-            weights of the lowest (Keras's EarlyStopping); None to keep the last epoch's.
-        precision: `bf16` autocasts where the device has instructions for it (GPUs since Ampere,
-            CPUs with AVX512-BF16 or AMX); elsewhere, and with `fp32`, all is computed in fp32.
-        compile: use torch.compile where the device is a GPU.
+    The defaults are the report's protocol; `tunecnn.recipes` fills in the rest of a recipe. In
+    space files, config files and data frames a config is one flat mapping, in which the network's
+    parameters stand beside the settings of the training.
 
     Raises:
-        InputError: if a value is outside what is allowed; the message names field and value.
+        InputError: if a value is not allowed; the message names the setting and the value.
     """
 
-    architecture: str = "proposed"
-    dataset: str = "digits"
-    epochs: int = 10
-    seed: int = 0
-    split: str = "stratified"
-    split_seed: int = 0
-    validation: float = 0.2
-    train_images: int | None = None
-    width: float = 1.0
-    width_block1: int | None = None
-    width_block2: int | None = None
-    width_block3: int | None = None
-    width_conv1: int | None = None
-    width_conv2: int | None = None
-    width_conv3: int | None = None
-    width_conv4: int | None = None
-    width_conv5: int | None = None
-    dropout_block1: float | None = None
-    dropout_block2: float | None = None
-    dropout_block3: float | None = None
-    dropout_dense: float | None = None
-    dense_units: int | None = None
-    batch_size: int = 128
-    optimizer: str = "rmsprop"
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    nesterov: bool = True
-    beta1: float = 0.9
-    beta2: float = 0.999
-    rho: float = 0.9
-    epsilon: float = 1e-7
-    schedule: str = "constant"
-    warmup: float = 0.3
-    label_smoothing: float = 0.0
-    pixels: str = "unit"
-    flip: bool = False
-    crop: int = 0
-    patience: int | None = None
-    precision: str = "fp32"
-    compile: bool = False
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_type(field, getattr(self, field.name))
-        for name, allowed in CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise InputError(f"unknown {name} {value!r}; {nearest(value, allowed)}")
-        for rule, names in _RULES.items():
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not (math.isfinite(value) and _HOLDS[rule](value)):
-                    raise InputError(f"{name} must be {rule}, not {value!r}")
+    architecture: Annotated[str, Strict()] = "proposed"
+    """`model1`, `model2` or `proposed`."""
+    net: dict[str, Scalar] = Field(default_factory=dict)
+    """Parameters of the network, by the names of `tunecnn.architectures.design_parameters`; what
+    is not given keeps the architecture's own value."""
+    dataset: Annotated[str, Strict()] = "digits"
+    """Name of a data set: see `tunecnn data list`."""
+    epochs: _Count = 10
+    """Passes over the training images."""
+    seed: _Whole = 0
+    """Seed of the weights, the shuffling, the augmentation and the dropout."""
+    split: Literal["stratified", "report"] = "stratified"
+    """How validation images are set apart: `stratified`, or the `report`'s own way."""
+    split_seed: _Whole = 0
+    """Seed of a stratified split."""
+    validation: _Share = 0.2
+    """Share of the training images that validate, in a stratified split."""
+    train_images: _Count | None = None
+    """Train on this many images only (stratified choice); None for all."""
+    batch_size: _Count = 128
+    """Images per step; the last, smaller batch is kept."""
+    optimizer: Literal["rmsprop", "adamw", "sgd", "muon"] = "rmsprop"
+    """`rmsprop` is Keras's rule; `muon` is Muon for the convolutions, AdamW for all else."""
+    learning_rate: _Positive = 1e-4
+    """Peak of the schedule."""
+    weight_decay: _Unsigned = 0.0
+    """Decoupled from the gradient (a step shrinks the weights by learning_rate times it), but in
+    `sgd` added to the gradient."""
+    momentum: _Decay = 0.9
+    """Momentum of `sgd` and `muon`."""
+    nesterov: _Flag = True
+    """Whether `sgd` and `muon` use Nesterov's momentum."""
+    beta1: _Decay = 0.9
+    """Decay of `adamw`'s mean of gradients, also in `muon`."""
+    beta2: _Decay = 0.999
+    """Decay of `adamw`'s mean of squared gradients, also in `muon`."""
+    rho: _Decay = 0.9
+    """Decay of `rmsprop`'s mean of squared gradients."""
+    epsilon: _Positive = 1e-7
+    """Added where `rmsprop` and `adamw` divide, also in `muon`."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """Learning rate by step: `constant`, `cosine` to zero, or `one_cycle`."""
+    warmup: _Share = 0.3
+    """Share of the steps in which `one_cycle` rises."""
+    label_smoothing: _Decay = 0.0
+    """Share of the target that is spread evenly over all classes, in training only."""
+    pixels: Literal["raw", "unit", "standardized"] = "unit"
+    """What the network sees: `raw` 0..255, `unit` 0..1 or `standardized` per channel."""
+    flip: _Flag = False
+    """Mirror each training image with probability 1/2."""
+    crop: _Whole = 0
+    """Shift each training image by up to this many pixels, edges reflected."""
+    patience: _Count | None = None
+    """Stop after this many epochs without a lower validation loss, and keep the weights of the
+    lowest (Keras's EarlyStopping); None to keep the last epoch's."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` autocasts where the device has instructions for it (GPUs since Ampere, CPUs with
+    AVX512-BF16 or AMX); elsewhere, and with `fp32`, all is computed in fp32."""
+    compile: _Flag = False
+    """Use torch.compile where the device is a GPU."""
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _in_our_words(error) from error
         dataset_facts(self.dataset)
         self.design()
 
     def design(self) -> Design:
-        """Return the network's design: the architecture with this config's widths and dropouts."""
-        given = {
-            dotted(name): value
-            for name in _MODEL_FIELDS
-            if (value := getattr(self, name)) is not None
-        }
-        return make_design(self.architecture, given)
+        """Return the network's design: the architecture with this config's parameters."""
+        return make_design(self.architecture, self.net)
+
+    @property
+    def data_split(self) -> Split:
+        """How the images are split into those that train and those that validate."""
+        return Split(self.split, self.split_seed, self.validation, self.train_images)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked again."""
+        return type(self)(**{**dict(self), **changes})
 
     def to_dict(self) -> dict[str, Scalar]:
-        """Return the config as a flat mapping of scalars, names dotted, without None."""
-        return {
-            dotted(name): value
-            for name, value in dataclasses.asdict(self).items()
-            if value is not None
-        }
+        """Return the config as a flat mapping of scalars, without None."""
+        settings = {name: value for name, value in self if name != "net" and value is not None}
+        return {**settings, **self.net}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Make a config from a mapping such as `to_dict` returns; absent names take defaults.
 
         Raises:
-            InputError: for a name that is no field, or a value that is not allowed.
+            InputError: for a name that is no setting, or a value that is not allowed.
         """
-        return cls(**{field_name(name): value for name, value in values.items()})
+        settings = {name: value for name, value in values.items() if name in SETTINGS}
+        net = {name: value for name, value in values.items() if name not in SETTINGS}
+        architecture = settings.get("architecture", cls.model_fields["architecture"].default)
+        for name in net:
+            _check_is_known(name, architecture)
+        return cls(**settings, net=net)
 
 
-def dotted(name: str) -> str:
-    """Write a field of `TrialConfig` as space files do: `dropout_block1` -> `dropout.block1`."""
-    return _DOTTED.get(name, name)
-
-
-def field_name(name: str) -> str:
-    """Turn a dotted or plain name into the field of `TrialConfig`.
-
-    Raises:
-        InputError: if there is no such field; the message offers the nearest one.
-    """
-    if name in _FIELDS:
-        return name
-    if name in _UNDOTTED:
-        return _UNDOTTED[name]
-    raise InputError(f"unknown setting {name!r}; {nearest(name, map(dotted, _FIELDS))}")
+SETTINGS = frozenset(TrialConfig.model_fields) - {"net"}
+"""Names of the settings of a training; every other name is one of the network's parameters."""
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    name: get_args(field.annotation)
+    for name, field in TrialConfig.model_fields.items()
+    if getattr(field.annotation, "__origin__", None) is Literal
+}
+"""Allowed words of the settings that are words."""
 
 
 def derive_seed(*parts: int) -> int:
@@ -186,45 +159,21 @@ def derive_seed(*parts: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(TrialConfig))
-_MODEL_FIELDS = tuple(
-    name
-    for name in _FIELDS
-    if name in ("width", "dense_units") or name.startswith(("width_", "dropout_"))
-)
-_DOTTED = {
-    name: name.replace("_", ".", 1) for name in _MODEL_FIELDS if name.startswith(("width_", "dr"))
-}
-_UNDOTTED = {dotted_name: name for name, dotted_name in _DOTTED.items()}
-
-_HOLDS: Mapping[str, Callable[[float], bool]] = {
-    "1 or more": lambda value: value >= 1,
-    "0 or more": lambda value: value >= 0,
-    "above 0": lambda value: value > 0,
-    "in [0, 1)": lambda value: 0 <= value < 1,
-    "in (0, 1)": lambda value: 0 < value < 1,
-}
-_RULES: Mapping[str, tuple[str, ...]] = {
-    "1 or more": ("epochs", "batch_size", "patience", "train_images"),
-    "0 or more": ("seed", "split_seed", "weight_decay", "crop"),
-    "above 0": ("learning_rate", "epsilon"),
-    "in [0, 1)": ("momentum", "beta1", "beta2", "rho", "label_smoothing"),
-    "in (0, 1)": ("validation", "warmup"),
-}
+def _check_is_known(name: str, architecture: str) -> None:
+    """Refuse a name that is neither a setting nor a parameter of some network."""
+    try:
+        parameters = design_parameters(architecture)
+    except InputError:
+        return  # an architecture that there is not is refused by its own name
+    if name in parameters or name in design_parameters("proposed"):
+        return
+    raise InputError(f"unknown setting {name!r}; {nearest(name, [*SETTINGS, *parameters])}")
 
 
-def _check_type(field: dataclasses.Field[Any], value: object) -> None:
-    """Refuse a value of another kind; the annotations are strings such as `int | None`."""
-    kinds = str(field.type).split(" | ")
-    fits = (
-        (value is None and "None" in kinds)
-        or (isinstance(value, bool) and "bool" in kinds)
-        or (isinstance(value, str) and "str" in kinds)
-        or (isinstance(value, int) and not isinstance(value, bool) and "int" in kinds)
-        or (isinstance(value, int | float) and not isinstance(value, bool) and "float" in kinds)
-    )
-    if not fits:
-        words = {"int": "a whole number", "float": "a number", "bool": "true or false",
-                 "str": "a word", "None": "nothing"}  # fmt: skip
-        allowed = " or ".join(words[kind] for kind in kinds)
-        raise InputError(f"{dotted(field.name)} must be {allowed}, not {value!r}")
+def _in_our_words(error: ValidationError) -> InputError:
+    details = error.errors()[0]
+    name = str(details["loc"][0])
+    if details["type"] == "literal_error":
+        allowed = nearest(details["input"], CHOICES[name])
+        return InputError(f"unknown {name} {details['input']!r}; {allowed}")
+    return InputError(f"{'.'.join(map(str, details['loc'][:1]))} {in_words(details)}")

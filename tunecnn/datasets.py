@@ -1,4 +1,4 @@
-"""Load a data set by name, checked and divided into training, validation and test images."""
+"""Load a data set by name, checked and split into training, validation and test images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import platformdirs
 
 from tunecnn.catalogue import IMAGEFOLDER, dataset_facts
-from tunecnn.config import TrialConfig
-from tunecnn.errors import InputError
 from tunecnn.images import Arrays, Dataset, Images, Labels, TrialData
+from tunecnn.splits import Split, stratified
 
 _DIGITS_TEST_SHARE = 0.2
 _DIGITS_TEST_SEED = 0
@@ -25,24 +24,29 @@ def default_data_dir() -> Path:
 
 
 def load_dataset(
-    config: TrialConfig, data_dir: str | Path | None = None, *, download: bool = True
+    name: str,
+    split: Split | None = None,
+    data_dir: str | Path | None = None,
+    *,
+    download: bool = True,
 ) -> Dataset:
-    """Load the data set of a config and divide it as the config says.
+    """Load a data set, and split its training images into those that train and validate.
 
     Args:
-        config: names the data set and fixes its split.
+        name: of the data set: see `tunecnn data list`.
+        split: how to split; None for a stratified fifth that validates.
         data_dir: folder of the downloaded files; None for `default_data_dir`.
         download: fetch missing files.
 
     Raises:
         InputError: if the data are not there, not intact, or too few for the split.
     """
-    arrays = read_arrays(config.dataset, data_dir, download=download)
-    train, validation = split_indices(arrays.train_labels, config)
+    arrays = read_arrays(name, data_dir, download=download)
+    train, validation = (split or Split()).indices(arrays.train_labels, name)
     parts = Images(arrays.train_pixels, arrays.train_labels)
     return Dataset(
         trial_data=TrialData.measure(
-            name=config.dataset,
+            name=name,
             classes=arrays.classes,
             train=_take(parts, train),
             validation=_take(parts, validation),
@@ -97,67 +101,6 @@ def _folder(data_dir: str | Path | None) -> Path:
     return (Path(data_dir) if data_dir is not None else default_data_dir()).expanduser()
 
 
-def split_indices(labels: Labels, config: TrialConfig) -> tuple[Labels, Labels]:
-    """Divide training images into those that train and those that validate.
-
-    Args:
-        labels: class of each training image, in the original order, shape (n,).
-        config: `split`, `split_seed`, `validation` and `train_images` decide.
-
-    Returns:
-        Disjoint indices of the training and of the validation images.
-
-    Raises:
-        InputError: if there are too few images, or the report has no split for the data set.
-    """
-    if config.split == "report":
-        train, validation = _report_split(labels, config.dataset)
-    else:
-        train, validation = _stratified(labels, config.validation, config.split_seed, "validation")
-    if config.train_images is not None:
-        if config.train_images > len(train):
-            raise InputError(
-                f"train_images is {config.train_images}, but {config.dataset} has only "
-                f"{len(train)} training images besides the {len(validation)} that validate"
-            )
-        if config.train_images < len(train):
-            _, chosen = _stratified(
-                labels[train], config.train_images, config.split_seed, "train_images"
-            )
-            train = train[chosen]
-    return train, validation
-
-
-def _stratified(labels: Labels, size: float, seed: int, name: str) -> tuple[Labels, Labels]:
-    """Split off a share (or a number) of the images, each class in proportion; both sorted."""
-    from sklearn.model_selection import train_test_split
-
-    try:
-        rest, part = train_test_split(
-            np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{name} = {size} cannot be split off {len(labels)} images of "
-            f"{len(np.unique(labels))} classes with every class on both sides: {error}"
-        ) from error
-    return np.sort(rest), np.sort(part)
-
-
-def _report_split(labels: Labels, dataset: str) -> tuple[Labels, Labels]:
-    """Split as the report's notebooks do; it needs the data set's original order."""
-    if dataset == "mnist":
-        order = np.arange(len(labels))
-        return order[6000:], order[:6000]
-    if dataset == "cifar10":
-        order = np.random.RandomState(42).permutation(len(labels))
-        return order[10000:], order[:10000]
-    raise InputError(
-        f"split: report is defined for mnist and cifar10 only, not for {dataset!r}; "
-        "use split: stratified"
-    )
-
-
 def _take(images: Images, indices: Labels) -> Images:
     return Images(images.pixels[indices], images.labels[indices])
 
@@ -169,6 +112,6 @@ def _read_digits() -> Arrays:
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int64)
-    rest, test = _stratified(labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED, "test")
+    rest, test = stratified(labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED, "test")
     classes = tuple(str(name) for name in bunch.target_names)
     return Arrays(pixels[rest], labels[rest], pixels[test], labels[test], classes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from tunecnn.runs import Run
+from tunecnn.words import seconds_in_words
 
 _ENDINGS = {
     "complete": "trained to the end",
@@ -135,29 +135,3 @@ def _time(run: Run) -> dict[str, str]:
 
 def _count(number: float, what: str) -> str:
     return f"{number:g} {what}" + ("" if number == 1 else "s")
-
-
-def list_in_words(numbers: Sequence[int], of: str) -> str:
-    """Write 3, 4, 5, 9 as `lines 3 to 5, 9`; of none, nothing."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    words = [
-        f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(map(str, part))
-        for part in parts
-    ]
-    return f"{of}{'s' if len(numbers) > 1 else ''} {', '.join(words)}" if words else ""
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Write a duration for people: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

@@ -11,10 +11,11 @@ from tunecnn.architectures import (
     DESIGNS,
     Design,
     InputShape,
+    design_parameters,
     layers,
     make_design,
 )
-from tunecnn.config import TrialConfig, dotted, field_name
+from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError, nearest
 
 
@@ -166,6 +167,7 @@ def model_for(config: TrialConfig, input_shape: InputShape, classes: int) -> Con
 
 
 def _design(architecture: str, params: dict[str, Any]) -> Design:
+    names = {name.replace(".", "_"): name for name in design_parameters(architecture)}
     return make_design(
-        architecture, {dotted(field_name(name)): value for name, value in params.items()}
+        architecture, {names.get(name, name): value for name, value in params.items()}
     )

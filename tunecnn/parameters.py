@@ -191,11 +191,6 @@ Setting = Annotated[
 ]
 
 
-def in_short(value: object) -> str:
-    """Write a value with four digits at most."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def describe(parameter: Parameter | Constant) -> str:
     """Write a parameter in a few words: `0.0 to 0.5 by 0.05`."""
     if isinstance(parameter, Constant):

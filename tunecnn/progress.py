@@ -13,11 +13,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tunecnn.facts import seconds_in_words
 from tunecnn.metrics import EpochMetrics
-from tunecnn.parameters import in_short
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, Trial
+from tunecnn.words import in_short, seconds_in_words
 
 _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunecnn.catalogue import dataset_facts
-from tunecnn.config import Scalar, TrialConfig, field_name
+from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, nearest
 
 RECIPES = ("report", "fast")
@@ -49,11 +49,12 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
 
 
 def make_config(recipe: str, architecture: str, dataset: str, **changes: Any) -> TrialConfig:
-    """Make the config of a recipe; keyword arguments (dotted or plain names) replace its choices.
+    """Make the config of a recipe; keyword arguments replace its choices.
 
     Raises:
         InputError: for an unknown recipe, data set, architecture or setting.
     """
     settings: dict[str, Any] = dict(recipe_settings(recipe, architecture, dataset))
-    settings |= {field_name(name): value for name, value in changes.items()}
-    return TrialConfig.from_dict({"architecture": architecture, "dataset": dataset} | settings)
+    return TrialConfig.from_dict(
+        {"architecture": architecture, "dataset": dataset, **settings, **changes}
+    )

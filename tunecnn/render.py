@@ -16,13 +16,12 @@ from pydantic import TypeAdapter
 from tunecnn import comparison_plots, confirmation_plots, plots
 from tunecnn.comparison import Comparison, compare
 from tunecnn.confirmation import Confirmation, assess
-from tunecnn.facts import seconds_in_words
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
-from tunecnn.parameters import in_short
 from tunecnn.runs import Run
 from tunecnn.space_file import to_yaml
 from tunecnn.summary import Summary, config_path, summarize
+from tunecnn.words import in_short, seconds_in_words
 
 _DPI = 120
 

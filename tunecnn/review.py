@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tunecnn.config import Scalar
-from tunecnn.parameters import ChoiceParameter, Parameter, in_short
+from tunecnn.parameters import ChoiceParameter, Parameter
 from tunecnn.runs import Run
 from tunecnn.strategy import Halving, Hyperband
 from tunecnn.strategy import rungs as rungs_of
+from tunecnn.words import in_short
 
 _MOST_PLACES = 6
 _FEWEST_FOR_RANKS = 4

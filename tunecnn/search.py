@@ -233,7 +233,7 @@ def _opened(
 ) -> Iterator[tuple[Dataset, Engine, Interrupts]]:
     """Read the images while Ray starts, most of which is waiting for its processes."""
     fetch(space.dataset, data_dir)  # may take minutes, or fail: before anything has started
-    loading = _beside(lambda: load_dataset(space.config({}), data_dir))
+    loading = _beside(lambda: load_dataset(space.dataset, space.data_split, data_dir))
     with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
         yield loading.result(), engine, interrupts
 

@@ -24,7 +24,7 @@ from tunecnn.parameters import (
     kind_tag,
     wrong,
 )
-from tunecnn.recipes import make_config
+from tunecnn.recipes import make_config, recipe_settings
 from tunecnn.space_checks import explain, mistakes_of, rung_mistakes
 from tunecnn.space_file import (
     Document,
@@ -34,6 +34,7 @@ from tunecnn.space_file import (
     read_document,
     without,
 )
+from tunecnn.splits import Split
 from tunecnn.strategy import (
     OBJECTIVES,
     PRUNERS,
@@ -47,6 +48,13 @@ from tunecnn.strategy import (
     Tpe,
     named_part,
 )
+
+_SPLIT_FIELDS = {
+    "split": "method",
+    "split_seed": "seed",
+    "validation": "validation",
+    "train_images": "train_images",
+}
 
 
 class SearchSpace(Part):
@@ -255,6 +263,23 @@ class SearchSpace(Part):
                 active[name] = values[name]
         return {name: active[name] for name in values if name in active}
 
+    @property
+    def data_split(self) -> Split:
+        """How the images are split, which is the same for all trials."""
+        settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
+        settings |= self._constants
+        return Split(
+            **{field: settings[name] for name, field in _SPLIT_FIELDS.items() if name in settings}  # type: ignore[arg-type]
+        )
+
+    @property
+    def _constants(self) -> dict[str, Scalar]:
+        return {
+            name: parameter.value
+            for name, parameter in self.parameters.items()
+            if isinstance(parameter, Constant)
+        }
+
     def config(self, values: Mapping[str, Scalar], trial: int = 0) -> TrialConfig:
         """Make the config of a trial from the values of the searched parameters.
 
@@ -263,11 +288,7 @@ class SearchSpace(Part):
             trial: number of the trial, from which and from the space's seed its own derives,
                 unless a grid goes over the seeds.
         """
-        settings: dict[str, Any] = {
-            name: parameter.value
-            for name, parameter in self.parameters.items()
-            if isinstance(parameter, Constant)
-        }
+        settings: dict[str, Any] = dict(self._constants)
         settings |= {"seed": derive_seed(self.seed, trial), **values}
         architecture = settings.pop("architecture", self.architecture)
         return make_config(

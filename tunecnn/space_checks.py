@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from tunecnn.architectures import DESIGNS
 from tunecnn.catalogue import dataset_facts
-from tunecnn.config import CHOICES, TrialConfig, dotted, field_name
+from tunecnn.config import CHOICES, TrialConfig
 from tunecnn.errors import InputError, nearest
 from tunecnn.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
 from tunecnn.recipes import RECIPES
@@ -24,8 +24,8 @@ from tunecnn.strategy import (
     NoPruner,
     Nsga2,
     RandomSearch,
-    in_words,
 )
+from tunecnn.words import in_words
 
 if TYPE_CHECKING:
     from tunecnn.space import SearchSpace
@@ -120,21 +120,14 @@ def rung_mistakes(space: SearchSpace) -> list[Mistake]:
 def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
     for name, parameter in space.parameters.items():
         place: Place = ("parameters", name)
-        try:
-            field = field_name(name)
-        except InputError as error:
-            yield Mistake(place, str(error))
-            continue
-        if dotted(field) != name:
-            yield Mistake(place, f"is written {dotted(field)!r} in a space")
-        elif _is_own_key(field, parameter):
+        if _is_own_key(name, parameter):
             yield Mistake(place, f"is a key of the space itself, not a parameter: {name}: ...")
-        elif field == "seed" and not isinstance(space.sampler, Grid):
+        elif name == "seed" and not isinstance(space.sampler, Grid):
             yield Mistake(place, "repeats each configuration, so it needs sampler: grid")
-        elif field in _NOT_SEARCHED and not isinstance(parameter, Constant):
+        elif name in _NOT_SEARCHED and not isinstance(parameter, Constant):
             yield Mistake(place, "must be the same for all trials: give one plain value")
-        elif field in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
-            yield Mistake(place, f"is one of {', '.join(CHOICES[field])}: use choice")
+        elif name in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
+            yield Mistake(place, f"is one of {', '.join(CHOICES[name])}: use choice")
         else:
             for value in parameter.ends():
                 for architecture in space.architectures:
@@ -145,10 +138,10 @@ def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
                         yield Mistake(place, str(error))
 
 
-def _is_own_key(field: str, parameter: Parameter | Constant) -> bool:
-    if field in ("architecture", "seed"):  # several of them are a parameter
+def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
+    if name in ("architecture", "seed"):  # several of them are a parameter
         return isinstance(parameter, Constant)
-    return field in ("dataset", "epochs")
+    return name in ("dataset", "epochs")
 
 
 def _start_mistakes(space: SearchSpace) -> Iterator[Mistake]:

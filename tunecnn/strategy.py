@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, ValidationError
-from pydantic_core import ErrorDetails
 
 from tunecnn.architectures import InputShape, count_macs, count_parameters
 from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError, nearest
 from tunecnn.parameters import Count, Number, Part, wrong
+from tunecnn.words import in_words
 
 
 class Tpe(Part):
@@ -210,14 +210,3 @@ def named_part(given: object, known: Mapping[str, type[Part]], what: str) -> obj
     except ValidationError as error:
         details = error.errors()[0]
         raise wrong(f"{details['loc'][0]}: {in_words(details)}") from error
-
-
-def in_words(details: ErrorDetails) -> str:
-    """Put one of pydantic's errors into our words, with the value that was given."""
-    if details["type"] == "tunecnn":
-        return details["msg"]
-    if details["type"] in ("missing", "tuple_type", "too_long"):
-        return f"must be two values, [low, high], not {details['input']!r}"
-    text = details["msg"].removeprefix("Input ").replace("should be", "must be")
-    text = text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
-    return f"{text}, not {details['input']!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def time_epochs(configs: Sequence[TrialConfig], data: TrialData, threads: int) -
     began = time.perf_counter()
     seconds = []
     for config in configs:
-        endless = dataclasses.replace(config, epochs=10**6, patience=None)
+        endless = config.replace(epochs=10**6, patience=None)
         training = Training(endless, data, device)
         training.run_epoch()  # the first one warms up
         rounds, warm = 0, time.perf_counter()

@@ -65,7 +65,7 @@ def print_plan(
 
     began = time.monotonic()
     space = space.override(dataset=absolute(space.dataset))
-    data = load_dataset(space.config({}), data_dir).trial_data
+    data = load_dataset(space.dataset, space.data_split, data_dir).trial_data
     with _slots(address, cpus_per_trial, gpus_per_trial, local=local) as (slots, why, timer):
         planned = make_plan(space, data, slots=slots, timer=timer if measure else None)
         started = time.monotonic() - began
@@ -77,16 +77,20 @@ def print_plan(
 
 
 def _print_networks(planned: Plan, console: Console) -> None:
+    from tunecnn.words import bytes_in_words
+
     table = Table("network", "parameters", "MACs an image", "memory of a trial", box=None)
     for name, network in planned.networks.items():
-        table.add_row(name, f"{network.parameters:,}", f"{network.macs:,}", _bytes(network.memory))
+        table.add_row(
+            name, f"{network.parameters:,}", f"{network.macs:,}", bytes_in_words(network.memory)
+        )
     console.print(table)
 
 
 def _lines(
     planned: Plan, space: SearchSpace, slots: int, why: str, started: float
 ) -> Iterator[str]:
-    from tunecnn.facts import seconds_in_words
+    from tunecnn.words import bytes_in_words, seconds_in_words
 
     forecast = planned.forecast
     expected = f", about {forecast.epochs:,.0f} to be expected" if forecast else ""
@@ -99,7 +103,8 @@ def _lines(
             f"repeats: of {space.trials} trials drawn at random about {planned.repeats:,.1f} "
             f"would be one of the {planned.size:,} configurations again"
         )
-    yield f"images on the device: {_bytes(planned.image_memory)}; disk: {_bytes(planned.disk)}"
+    images, disk = bytes_in_words(planned.image_memory), bytes_in_words(planned.disk)
+    yield f"images on the device: {images}; disk: {disk}"
     yield f"at once: {slots} trial{'' if slots == 1 else 's'}, {why}"
     if planned.time is not None:
         guess = "" if forecast else " if no trial is stopped early"
@@ -138,11 +143,3 @@ def _slots(
         )
         takes = f"a trial takes {cluster.cpus:g} cores and {cluster.gpus:g} GPUs of {there}"
         yield cluster.slots, takes, partial(time_on, cluster)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

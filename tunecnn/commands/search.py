@@ -175,8 +175,8 @@ def summarize(
 
 def repair(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
     """Save what can be read of a damaged journal, so that the run can go on."""
-    from tunecnn.facts import list_in_words
     from tunecnn.repair import repair as repair_run
+    from tunecnn.words import list_in_words
 
     done = repair_run(run)
     if done.old is None:

@@ -83,7 +83,7 @@ def _train(
     from tunecnn.datasets import load_dataset
     from tunecnn.training import Training
 
-    dataset = load_dataset(config, data_dir)
+    dataset = load_dataset(config.dataset, config.data_split, data_dir)
     if threads is not None:
         torch.set_num_threads(threads)
     gpu = torch.cuda.is_available()

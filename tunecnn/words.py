@@ -1,0 +1,78 @@
+"""Values and pydantic's errors in words, for messages and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic_core import ErrorDetails
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "a word",
+}
+
+
+def in_words(details: ErrorDetails) -> str:
+    """Put one of pydantic's errors into our words, with the value that was given."""
+    kind, given = details["type"], details["input"]
+    limits = details.get("ctx", {})
+    if kind == "tunecnn":
+        return details["msg"]
+    if kind in ("missing", "tuple_type", "too_long"):
+        return f"must be two values, [low, high], not {given!r}"
+    if kind.removesuffix("_type") in _KINDS:
+        return f"must be {_KINDS[kind.removesuffix('_type')]}, not {given!r}"
+    words = {
+        "greater_than_equal": "{ge} or more",
+        "greater_than": "above {gt}",
+        "less_than_equal": "{le} or less",
+        "less_than": "below {lt}",
+    }.get(kind)
+    if words is not None:
+        numbers = {name: f"{value:g}" for name, value in limits.items()}
+        return f"must be {words.format(**numbers)}, not {given!r}"
+    text = details["msg"].removeprefix("Input ").replace("should be", "must be")
+    text = text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+    return f"{text}, not {given!r}"
+
+
+def in_short(value: object) -> str:
+    """Write a value with four digits at most."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def list_in_words(numbers: Sequence[int], of: str) -> str:
+    """Write 3, 4, 5, 9 as `lines 3 to 5, 9`; of none, nothing."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    words = [
+        f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(map(str, part))
+        for part in parts
+    ]
+    return f"{of}{'s' if len(numbers) > 1 else ''} {', '.join(words)}" if words else ""
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Write a duration for people: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def bytes_in_words(count: float) -> str:
+    """Write a size for people, with three digits: `12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
