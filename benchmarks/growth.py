@@ -26,7 +26,7 @@ from benchmarks.results import keep
 from tunecnn import load_run
 from tunecnn.files import sha256
 from tunecnn.garbage import collect_seldom
-from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.render import write_summary
 from tunecnn.run_folder import RunFolder
 from tunecnn.run_info import DatasetRecord, EngineRecord, RunInfo, SearchJob, Session, now
@@ -99,7 +99,7 @@ def fill(study: Study, slots: int, last: int) -> dict[str, float]:
             lambda: study.report(number, metrics, is_last=is_last),  # noqa: B023
         )
         if not pruned and is_last:
-            outcome = Outcome("complete", kept_epoch=EPOCHS)
+            outcome = TrialEnd(Outcome.COMPLETE, kept_epoch=EPOCHS)
             clock.timed("tell", lambda: study.finish(number, outcome))  # noqa: B023
         elif not pruned:
             running.append((number, quality, epoch + 1))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunecnn import load_run
-from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.space import SearchSpace
 from tunecnn.stats import mean_interval
 from tunecnn.study import Study
@@ -112,7 +112,7 @@ def replay(table: Table, arm: str, seed: int, trials: int, budget: float) -> Rep
                     later = now + epochs[index + 1].seconds
                     heapq.heappush(slots, (later, next(tie), number, key, index + 1))
                     continue
-                study.finish(number, Outcome("complete", kept_epoch=len(epochs)))
+                study.finish(number, TrialEnd(Outcome.COMPLETE, kept_epoch=len(epochs)))
                 result.complete += 1
                 if epochs[-1].val_accuracy > result.best:
                     result.best = epochs[-1].val_accuracy

@@ -9,7 +9,7 @@ import pytest
 from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
 from tunecnn.comparison import Compared, compare
-from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.published import EXPERIMENTS, published_curves
 from tunecnn.render import figures_of, render_html, render_markdown, write_summary
 from tunecnn.reproduction import reproduction_space
@@ -36,7 +36,7 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
             )  # fmt: skip
             study.report(trial.number, metrics, is_last=epoch == epochs)
         kept = epochs - 1 if trial.config.architecture == "proposed" else epochs
-        study.finish(trial.number, Outcome("complete", kept_epoch=kept))
+        study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=kept))
         result = EXPERIMENTS["mnist"].results[trial.config.architecture]
         predicted = np.where(np.arange(100) % 50 == 3, 8, TEST_LABELS)
         run.evaluate(
@@ -133,12 +133,12 @@ def test_seeds_that_failed_are_counted_and_in_no_mean(tmp_path):
         if trial.config.architecture == "model2" or trial.config.seed == 1:
             diverged = EpochMetrics(1, float("nan"), 0.1, float("nan"), 0.1, 1.0)
             study.report(trial.number, diverged, is_last=True)
-            study.finish(trial.number, Outcome("diverged", reason="not finite"))
+            study.finish(trial.number, TrialEnd(Outcome.DIVERGED, reason="not finite"))
         else:
             for epoch in (1, 2):
                 metrics = EpochMetrics(epoch, 0.1, 0.9, 0.1, 0.98, 1.0)
                 study.report(trial.number, metrics, is_last=epoch == 2)
-            study.finish(trial.number, Outcome("complete", kept_epoch=2))
+            study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=2))
     summary = write_summary(load_run(run.path))
     model1, model2 = summary.models
     assert (model1.complete, model1.failed, model1.val_accuracy.values) == (2, 1, (0.98, 0.98))

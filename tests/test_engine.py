@@ -149,7 +149,7 @@ def test_a_worker_that_hangs_is_killed_and_its_place_used_again(ray_cluster, tmp
     text = TEXT.replace("epochs: 2", "epochs: 20").replace("trials: 3", "trials: 2")
     result = run_on_cluster(tmp_path, text, Stopper(), trial_timeout=8.0, gpus_per_trial=4)
     run = load_run(result.folder)
-    assert run.trials["ending"].tolist() == ["timeout", "complete"]
+    assert run.trials["outcome"].tolist() == ["timeout", "complete"]
     assert run.trials["reason"][0] == "not at its end after 8 s (--trial-timeout)"
 
 

@@ -113,7 +113,7 @@ def ray_processes() -> list[psutil.Process]:
 
 
 def ended(run: Path) -> dict[int, TrialRecord]:
-    return {record.number: record for record in read_records(run) if record.ending}
+    return {record.number: record for record in read_records(run) if record.outcome}
 
 
 def judge(search: Search, before: dict[int, TrialRecord], asked: int = TRIALS) -> None:
@@ -127,7 +127,7 @@ def judge(search: Search, before: dict[int, TrialRecord], asked: int = TRIALS) -
         kept = after[number].kept
         assert line["val_accuracy"] == (kept.val_accuracy if kept else None)
     assert len(after) == asked
-    assert all(record.ending != "infeasible" for record in after.values())
+    assert all(record.outcome != "infeasible" for record in after.values())
     assert {record.state for record in read_records(search.run)} <= {"COMPLETE", "PRUNED", "FAIL"}
     write_summary(load_run(search.run))
     left = [p for p in search.folder.rglob("*") if p.name.startswith(".") or "partial" in p.name]
@@ -252,7 +252,7 @@ def test_a_trial_whose_workers_always_die_is_given_up_and_the_search_goes_on(tmp
     search.finish(process)
     judge(search, {})
     first = read_records(search.run)[0]
-    assert (first.ending, first.attempts) == ("error", 2)
+    assert (first.outcome, first.attempts) == ("error", 2)
 
 
 def training_workers() -> list[psutil.Process]:
@@ -318,7 +318,7 @@ def test_losses_that_are_not_finite_end_their_trials_only(bad, code, tmp_path):
     search = Search(tmp_path, "--local", space=space)
     search.finish(search.begin(), code)
     judge(search, {})
-    endings = {record.ending for record in read_records(search.run)}
+    endings = {record.outcome for record in read_records(search.run)}
     assert "diverged" in endings
     assert ("complete" in endings) == (bad == "some")
 
@@ -380,7 +380,7 @@ def test_a_trial_without_enough_memory_costs_no_other_anything(tmp_path):
     search = Search(tmp_path, "--local", space=space.replace("sampler: tpe", "sampler: random"))
     search.finish(search.begin())
     judge(search, {})
-    endings = {r.values["width"]: r.ending for r in read_records(search.run)}
+    endings = {r.values["width"]: r.outcome for r in read_records(search.run)}
     assert endings[20000.0] == "out_of_memory"
     assert endings[0.25] != "out_of_memory"
 

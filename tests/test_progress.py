@@ -6,7 +6,7 @@ import re
 from rich.console import Console
 
 from tests.support.scripted import metrics
-from tunecnn.metrics import Outcome
+from tunecnn.messages import Outcome, TrialEnd
 from tunecnn.progress import Progress
 
 
@@ -21,7 +21,7 @@ def follow(study, folder, console):
                     break
                 progress.epoch(trial.number, metrics(epoch, accuracy))
             else:
-                study.finish(trial.number, Outcome("complete", kept_epoch=4))
+                study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=4))
             progress.ended(study.record(trial.number))
 
 

@@ -28,7 +28,7 @@ def test_trials_have_one_row_each_with_the_columns_of_the_contract(scripted_run)
         "PRUNED",
         "FAIL",
     ]
-    assert trials["ending"].tolist()[-2:] == ["diverged", "error"]
+    assert trials["outcome"].tolist()[-2:] == ["diverged", "error"]
     row = trials.iloc[1]
     assert (row["epochs"], row["seconds"], row["best_epoch"], row["kept_epoch"]) == (4, 6.0, 4, 4)
     assert row["val_accuracy"] == pytest.approx(0.925)

@@ -290,7 +290,7 @@ def test_running_out_of_memory_is_recorded_as_that(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Training, "run_epoch", breaks)
     trials = load_run(begin(tmp_path, trials=1).folder).trials
-    assert trials["ending"].tolist() == ["out_of_memory"]
+    assert trials["outcome"].tolist() == ["out_of_memory"]
     assert trials["state"].tolist() == ["PRUNED"]
 
 

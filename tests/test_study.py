@@ -7,7 +7,7 @@ import pytest
 from tests.support.scripted import SPACE, finish, metrics, run_out
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL
-from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.records import read_records
 from tunecnn.space import SearchSpace
 
@@ -76,11 +76,11 @@ def test_a_weak_trial_is_pruned_but_never_the_reports_design(open_study, tmp_pat
 @pytest.mark.parametrize(
     ("script", "outcome", "state", "ending", "accuracy"),
     [
-        ([0.5, 0.6], Outcome("complete", kept_epoch=1), "COMPLETE", "complete", 0.5),
-        ([0.5, NAN], Outcome("diverged", reason="nan"), "PRUNED", "diverged", 0.5),
-        ([NAN], Outcome("diverged", reason="nan"), "FAIL", "diverged", 0.5),
-        ([], Outcome("out_of_memory", reason="oom"), "PRUNED", "out_of_memory", None),
-        ([0.5], Outcome("error", reason="ValueError"), "FAIL", "error", 0.5),
+        ([0.5, 0.6], TrialEnd(Outcome.COMPLETE, kept_epoch=1), "COMPLETE", "complete", 0.5),
+        ([0.5, NAN], TrialEnd(Outcome.DIVERGED, reason="nan"), "PRUNED", "diverged", 0.5),
+        ([NAN], TrialEnd(Outcome.DIVERGED, reason="nan"), "FAIL", "diverged", 0.5),
+        ([], TrialEnd(Outcome.OUT_OF_MEMORY, reason="oom"), "PRUNED", "out_of_memory", None),
+        ([0.5], TrialEnd(Outcome.ERROR, reason="ValueError"), "FAIL", "error", 0.5),
     ],
 )
 def test_every_ending_is_told_as_what_it_is(script, outcome, state, ending, accuracy, open_study,
@@ -92,7 +92,7 @@ def test_every_ending_is_told_as_what_it_is(script, outcome, state, ending, accu
         study.report(0, EpochMetrics(epoch, loss, 0.5, 0.5, 0.5 if value != value else value, 1.0))
     study.finish(0, outcome)
     (record,) = read_records(tmp_path)
-    assert (record.state, record.ending, record.reason) == (state, ending, outcome.reason)
+    assert (record.state, record.outcome, record.reason) == (state, ending, outcome.reason)
     assert (record.kept.val_accuracy if record.kept else None) == accuracy
 
 
@@ -108,8 +108,8 @@ def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
         assert trial.config.net["width"] == 0.25
         finish(study, trial, 0.5, epochs=2)
     records = read_records(tmp_path)
-    assert sum(record.ending == "complete" for record in records) == 3
-    assert records[0].ending == "infeasible"
+    assert sum(record.outcome == "complete" for record in records) == 3
+    assert records[0].outcome == "infeasible"
     assert records[0].reason == "breaks parameters <= 100,000 by 590,890"
     assert not records[0].epochs
 
@@ -134,9 +134,9 @@ def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open
     )
     run_out(study, epochs=1)
     records = read_records(tmp_path)
-    assert records[0].ending == "infeasible"
+    assert records[0].outcome == "infeasible"
     assert "rounds to 0" in records[0].reason
-    assert sum(record.ending == "complete" for record in records) == 3
+    assert sum(record.outcome == "complete" for record in records) == 3
 
 
 def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):
@@ -151,7 +151,7 @@ def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open
     finish(study, first, 0.5, epochs=1)
     finish(study, study.next_trial(), 0.5, epochs=1)
     assert study.finished
-    trained = [r.values["width"] for r in read_records(tmp_path) if r.ending == "complete"]
+    trained = [r.values["width"] for r in read_records(tmp_path) if r.outcome == "complete"]
     assert trained == [0.5, 0.25]
 
 
@@ -175,7 +175,7 @@ def test_epochs_of_an_interrupted_attempt_are_not_those_of_the_next(open_study, 
     study = open_study()
     study.next_trial()
     study.report(0, metrics(1, 0.4))
-    study.finish(0, Outcome("error", reason="ValueError"))
+    study.finish(0, TrialEnd(Outcome.ERROR, reason="ValueError"))
     (record,) = read_records(tmp_path)
     assert [m.val_accuracy for m in record.epochs] == [0.4]
     assert record.attempts == 2
@@ -187,7 +187,7 @@ def test_a_trial_that_stops_by_itself_is_complete_whatever_the_pruner_says(open_
     strong, weak = study.next_trial(), study.next_trial()
     finish(study, strong, 0.9)
     assert not study.report(weak.number, metrics(1, 0.1), is_last=True)
-    study.finish(weak.number, Outcome("complete", kept_epoch=1))
+    study.finish(weak.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
     assert read_records(tmp_path)[2].state == "COMPLETE"
 
 
@@ -283,13 +283,13 @@ def test_two_objectives_are_told_whatever_ends_a_trial(sampler, open_study, recw
         n = trial.number
         assert study.report(n, metrics(1, 0.5)) is False
         if n % 5 == 1:
-            study.finish(n, Outcome("out_of_memory", reason="no room"))
+            study.finish(n, TrialEnd(Outcome.OUT_OF_MEMORY, reason="no room"))
         elif n % 5 == 3:
             study.report(n, metrics(2, 0.1, math.nan))
-            study.finish(n, Outcome("diverged", reason="nan"))
+            study.finish(n, TrialEnd(Outcome.DIVERGED, reason="nan"))
         else:
             study.report(n, metrics(2, 0.5 + trial.config.net["width"] / 8), is_last=True)
-            study.finish(n, Outcome("complete", kept_epoch=2))
+            study.finish(n, TrialEnd(Outcome.COMPLETE, kept_epoch=2))
     assert [record.state for record in study.records[:5]] == [
         "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE"
     ]  # fmt: skip
@@ -304,7 +304,7 @@ def test_nsga2_learns_which_setting_costs_nothing(open_study):
         accuracy = 0.5 + trial.config.net["width"] / 8 - dropouts[-1] / 2
         study.report(trial.number, metrics(1, accuracy))
         study.report(trial.number, metrics(2, accuracy), is_last=True)
-        study.finish(trial.number, Outcome("complete", kept_epoch=2))
+        study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=2))
     assert sum(dropouts[-10:]) < sum(dropouts[:10])
 
 
@@ -343,7 +343,7 @@ def test_every_pruner_stops_what_it_says(pruner, curves, stopped, open_study):
                 pruned.append(number)
                 break
         else:
-            study.finish(number, Outcome("complete", kept_epoch=epochs))
+            study.finish(number, TrialEnd(Outcome.COMPLETE, kept_epoch=epochs))
     assert pruned == stopped
 
 
@@ -378,7 +378,7 @@ def test_what_does_not_exist_beside_other_values_is_not_drawn(sampler, open_stud
     study = open_study(f"{CONDITIONS}sampler: {sampler}\n".replace("30", "14"))
     while (trial := study.next_trial()) is not None:
         study.report(trial.number, metrics(1, 0.5 + trial.number / 100), is_last=True)
-        study.finish(trial.number, Outcome("complete", kept_epoch=1))
+        study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
     drawn = [record.values for record in study.records]
     assert {frozenset(values) for values in drawn} >= {
         frozenset({"optimizer"}), frozenset({"optimizer", "momentum", "nesterov"})
@@ -393,7 +393,7 @@ def test_a_grid_has_each_configuration_with_conditions_once(open_study):
     drawn = []
     while (trial := study.next_trial()) is not None:
         study.report(trial.number, metrics(1, 0.5), is_last=True)
-        study.finish(trial.number, Outcome("complete", kept_epoch=1))
+        study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
         drawn.append(tuple(sorted(study.record(trial.number).values.items())))
     assert len(drawn) == len(set(drawn)) == 1 + 1 + 2 * 2
 

@@ -30,8 +30,8 @@ def test_a_trial_that_ended_is_freed_at_once_without_a_search_for_garbage(ending
     gc.disable()
     try:
         run = TrialRun(make_config("fast", "proposed", "digits", epochs=2), data, None, 1000.0)
-        outcome = run.advance(1000.0).outcome
-        assert outcome.ending == ending
+        outcome = run.advance(1000.0).end
+        assert outcome.outcome == ending
         assert networks() == before
     finally:
         gc.enable()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tunecnn.config import TrialConfig
     from tunecnn.datasets import load_dataset
     from tunecnn.errors import InputError, RunError, TunecnnError
-    from tunecnn.metrics import EpochMetrics
+    from tunecnn.messages import EpochMetrics
     from tunecnn.models import build_model
     from tunecnn.recipes import make_config
     from tunecnn.runs import Run, load_run
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "EpochMetrics": "metrics",
+    "EpochMetrics": "messages",
     "InputError": "errors",
     "Run": "runs",
     "RunError": "errors",

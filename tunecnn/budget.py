@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from tunecnn.metrics import EpochMetrics
+from tunecnn.messages import EpochMetrics
 from tunecnn.records import TrialRecord
 from tunecnn.strategy import Budget
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tunecnn.files import write_atomically
-from tunecnn.metrics import Checkpoint
+from tunecnn.messages import Checkpoint
 
 _KEPT = 2
 

@@ -87,7 +87,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
 def _ended(run: Run) -> pd.DataFrame:
     """Return the trials of a run that cost something, in the order of their ends."""
     trials = run.trials
-    ended = trials[trials["ended"].notna() & (trials["ending"] != "infeasible")]
+    ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
     ended = ended.sort_values(["ended", "trial"])
     return ended.assign(device_seconds=ended.groupby("arm")["seconds"].cumsum())
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from tunecnn.recorder import Recorder
 
 _COUNT_SECONDS = 5.0
-_REPORT_SECONDS = 0.5  # a report costs milliseconds: tiny epochs are sent several at a time
+_UPDATE_SECONDS = 0.5  # an update costs milliseconds: tiny epochs are sent several at a time
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Worker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train for an epoch at least, and report the epochs and, at the end, the outcome."""
-        return {"report": self._run.advance(_REPORT_SECONDS)}
+        return {"update": self._run.advance(_UPDATE_SECONDS)}
 
     def _begin(self, config: dict[str, Any]) -> None:
         from tunecnn.trial import TrialRun
@@ -261,7 +261,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         self._max_failures = max_failures
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._recorder.report(trial.config["trial"]["number"], result["report"])
+        goes_on = self._recorder.take(trial.config["trial"]["number"], result["update"])
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
@@ -283,7 +283,7 @@ class _Housekeeping(_NotSaved, Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        result.pop("report", None)  # it may hold weights, and Tune keeps the last result
+        result.pop("update", None)  # it may hold weights, and Tune keeps the last result
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._recorder.started(trial.config["trial"]["number"])

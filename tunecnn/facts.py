@@ -7,20 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from tunecnn.messages import Outcome
 from tunecnn.runs import Run
 from tunecnn.words import seconds_in_words
-
-_ENDINGS = {
-    "complete": "trained to the end",
-    "pruned": "stopped early by the pruner",
-    "diverged": "diverged",
-    "out_of_memory": "out of memory",
-    "timeout": "took too long",
-    "error": "failed with an error",
-    "infeasible": "not trained: broke a constraint",
-    "running": "under way",
-    "waiting": "waiting",
-}
 
 
 @dataclass(frozen=True)
@@ -31,7 +20,7 @@ class RunFacts:
         name: of the run.
         goal: the question that it was to answer.
         asked: trials asked for.
-        endings: what became of the trials, in words, with counts.
+        outcomes: number of trials by outcome, in words.
         failures: reason of each trial that failed, diverged, took too long or ran out of memory,
             by number.
         data: facts of the data set, by name.
@@ -42,7 +31,7 @@ class RunFacts:
     name: str
     goal: str
     asked: int
-    endings: dict[str, int]
+    outcomes: dict[str, int]
     failures: dict[int, str]
     data: dict[str, str]
     hardware: dict[str, str]
@@ -55,7 +44,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "name": run.path.name,
         "goal": run.space.goal,
         "asked": run.space.trials,
-        "endings": _endings(run.trials),
+        "outcomes": _outcomes(run.trials),
         "failures": _failures(run.trials),
         "data": _data(run),
         "hardware": _hardware(run),
@@ -63,16 +52,15 @@ def run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _endings(trials: pd.DataFrame) -> dict[str, int]:
-    """Count what became of the trials, in words."""
-    ending = trials["ending"].where(trials["ending"] != "", trials["state"].str.lower())
-    counts = ending.value_counts()
-    return {words: int(counts[key]) for key, words in _ENDINGS.items() if key in counts}
+def _outcomes(trials: pd.DataFrame) -> dict[str, int]:
+    """Count the trials by outcome, in words."""
+    counts = trials["outcome"].value_counts()
+    return {outcome.words: int(counts[outcome]) for outcome in Outcome if outcome in counts}
 
 
 def _failures(trials: pd.DataFrame) -> dict[int, str]:
     """Return why trials could not be trained, by number."""
-    failed = trials[trials["ending"].isin(["diverged", "out_of_memory", "timeout", "error"])]
+    failed = trials[trials["outcome"].isin([one for one in Outcome if one.is_failure])]
     return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
 
 

@@ -15,7 +15,7 @@ from tunecnn.run_info import Evaluation
 TRIAL_DTYPES = {
     "trial": "int64",
     "state": "str",
-    "ending": "str",
+    "outcome": "str",
     "reason": "str",
     "arm": "str",
     "architecture": "str",
@@ -56,7 +56,7 @@ EPOCH_DTYPES = {
     "val_accuracy": "float64",
     "seconds": "float64",
 }
-"""Columns of a frame of epochs, as in `tunecnn.metrics.EpochMetrics`."""
+"""Columns of a frame of epochs, as in `tunecnn.messages.EpochMetrics`."""
 
 EVALUATION_DTYPES = {
     "confirmation": "str",
@@ -131,7 +131,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
     return {
         "trial": record.number,
         "state": record.state,
-        "ending": record.ending,
+        "outcome": record.outcome,
         "reason": record.reason,
         "arm": record.arm,
         "architecture": record.config.get("architecture", ""),

@@ -59,8 +59,8 @@ class LocalEngine:
                 goes_on = True
                 while goes_on and not recorder.stopped:
                     with interrupts.deferred(False):
-                        report = run.advance(0.0)
-                    goes_on = recorder.report(trial.number, report)
+                        update = run.advance(0.0)
+                    goes_on = recorder.take(trial.number, update)
                     recorder.tick()
         if recorder.failure is not None:
             raise recorder.failure

@@ -331,7 +331,7 @@ def _log_scale(axes: Axes) -> None:
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return trials[trials["ending"] == "complete"], trials[trials["ending"] == "pruned"]
+    return trials[trials["outcome"] == "complete"], trials[trials["outcome"] == "pruned"]
 
 
 def _scatter(

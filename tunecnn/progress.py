@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tunecnn.metrics import EpochMetrics
+from tunecnn.messages import EpochMetrics
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, Trial
 from tunecnn.words import in_short, seconds_in_words
@@ -120,7 +120,7 @@ class Progress:
         accuracy = f"{record.kept.val_accuracy:7.2%}" if record.kept else "      -"
         seconds = sum(metrics.seconds for metrics in record.epochs)
         line = Text(f"{ended:3d}/{self._study.space.trials}  trial {record.number:<4d} ")
-        line.append(f"{record.ending:10s}", _MARKS.get(record.ending, "red"))
+        line.append(f"{record.outcome:10s}", _MARKS.get(record.outcome, "red"))
         line.append(
             f" {accuracy}  {len(record.epochs):3d} epochs  {seconds_in_words(seconds):>8s}"
         )
@@ -128,7 +128,7 @@ class Progress:
             line.append("  best so far", "bold")
         for name, value in record.values.items():
             line.append(f"  {name}={in_short(value)}")
-        if record.ending not in _MARKS:
+        if record.outcome not in _MARKS:
             line.append(f"  {record.reason}", "red")
         return line
 
@@ -153,7 +153,7 @@ def _json_line(record: TrialRecord) -> str:
         "event": "trial",
         "trial": record.number,
         "state": record.state,
-        "ending": record.ending,
+        "outcome": record.outcome,
         "reason": record.reason,
         "val_accuracy": record.kept.val_accuracy if record.kept else None,
         "epochs": len(record.epochs),

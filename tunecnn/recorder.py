@@ -15,7 +15,7 @@ from tunecnn.checkpoint_files import CheckpointFiles, weights_path
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.files import write_atomically
 from tunecnn.interrupts import Interrupts
-from tunecnn.metrics import EpochMetrics, Outcome, Report
+from tunecnn.messages import EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, Trial
 
@@ -118,11 +118,11 @@ class Recorder:
         """Take note that a worker has begun with a trial: its time runs from here."""
         self._started[number] = time.monotonic()
 
-    def report(self, number: int, report: Report) -> bool:
-        """Take in what a worker says of a trial; return whether the trial is to go on."""
+    def take(self, number: int, update: TrialUpdate) -> bool:
+        """Record a worker's message about a trial; return whether the trial is to go on."""
         if number not in self.running:
             return False
-        return bool(self._guard(lambda: self._report(number, report)))
+        return bool(self._guard(lambda: self._take(number, update)))
 
     def worker_died(self, number: int, reason: str, max_failures: int) -> None:
         """Put a trial back into the queue, or give it up after more failures than that.
@@ -138,7 +138,7 @@ class Recorder:
             if self._study.count_failure(number) <= max_failures:
                 self._put_back(number, reason)
             else:
-                self._finish(number, Outcome("error", reason=reason))
+                self._finish(number, TrialEnd(Outcome.ERROR, reason=reason))
 
         self._guard(retry_or_fail)
 
@@ -178,13 +178,17 @@ class Recorder:
         """End the session: whoever runs trials cannot go on."""
         self.failure = self.failure or error
 
-    def _report(self, number: int, report: Report) -> bool:
+    def _take(self, number: int, update: TrialUpdate) -> bool:
         self._heard = True
         if number not in self._placed:
-            self._study.place(number, report.node, report.device)
+            self._study.place(number, update.node, update.device)
             self._placed.add(number)
-        for metrics in report.epochs:
-            is_last = report.outcome is not None and metrics == report.epochs[-1]
+        if update.bad_checkpoint:
+            self._checkpoints.drop(number)
+            self._put_back(number, f"it starts again, since {update.bad_checkpoint}")
+            return False
+        for metrics in update.epochs:
+            is_last = update.end is not None and metrics == update.epochs[-1]
             self._spending.epoch(metrics)
             pruned = self._study.report(number, metrics, is_last=is_last)
             self._listener.epoch(number, metrics)
@@ -192,17 +196,15 @@ class Recorder:
                 self._checkpoints.drop(number)
                 self._listener.ended(self._study.record(number))
                 return False
-        if report.outcome is not None and report.outcome.ending == "bad_checkpoint":
-            self._checkpoints.drop(number)
-            self._put_back(number, f"it begins again, since {report.outcome.reason}")
-        elif report.outcome is not None:
-            self._finish(number, report.outcome)
-        elif report.checkpoint is not None:  # after the epochs that led to it
-            self._checkpoints.write(number, report.checkpoint)
-        if report.outcome is None and self._is_overdue(number):
+        if update.end is not None:
+            self._finish(number, update.end)
+            return False
+        if update.checkpoint is not None:  # after the epochs that led to it
+            self._checkpoints.write(number, update.checkpoint)
+        if self._is_overdue(number):
             self._give_up(number)
             return False
-        return report.outcome is None
+        return True
 
     def _is_overdue(self, number: int) -> bool:
         if self._trial_timeout is None or number not in self._started:
@@ -211,7 +213,7 @@ class Recorder:
 
     def _give_up(self, number: int) -> None:
         reason = f"not at its end after {self._trial_timeout:g} s (--trial-timeout)"
-        self._finish(number, Outcome("timeout", reason=reason))
+        self._finish(number, TrialEnd(Outcome.TIMEOUT, reason=reason))
 
     def _put_back(self, number: int, reason: str) -> None:
         self._study.requeue(number)
@@ -219,16 +221,16 @@ class Recorder:
         self._placed.discard(number)
         self._listener.interrupted(number, reason)
 
-    def _finish(self, number: int, outcome: Outcome) -> None:
-        if outcome.ending == "out_of_memory" and self._study.postpone(number):
+    def _finish(self, number: int, end: TrialEnd) -> None:
+        if end.outcome is Outcome.OUT_OF_MEMORY and self._study.postpone(number):
             self._placed.discard(number)
             self._started.pop(number, None)
-            self._listener.interrupted(number, f"alone, at the end, after: {outcome.reason}")
+            self._listener.interrupted(number, f"alone, at the end, after: {end.reason}")
             return
         # Weights first: a trial that is told complete is not trained again.
-        if outcome.weights is not None:
-            write_atomically(weights_path(self._weights_dir, number), outcome.weights)
-        self._study.finish(number, outcome)
+        if end.weights is not None:
+            write_atomically(weights_path(self._weights_dir, number), end.weights)
+        self._study.finish(number, end)
         self._checkpoints.drop(number)
         record = self._study.record(number)
         if record.state == "COMPLETE":

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.config import Scalar
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, DamagedError, Journal
 from tunecnn.long_studies import StudyStorage
-from tunecnn.metrics import EpochMetrics
+from tunecnn.messages import EpochMetrics, Outcome
 
 STUDY_NAME = "tunecnn"
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -42,9 +42,8 @@ class TrialRecord:
             them those that led to the checkpoint from which it went on.
         kept_epoch: the epoch whose weights a complete trial keeps.
         weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
-        ending: `complete`, `pruned`, `infeasible`, `diverged`, `out_of_memory`, `timeout`,
-            `error`, or empty for a trial that has not ended.
-        reason: in words, for every ending but `complete`.
+        outcome: what became of it.
+        reason: in words, for every outcome but `complete`; empty for a trial that has not ended.
         arm: `control` for a trial drawn at random beside the search, else `search`.
         attempts: how often its training was begun.
         node: name of the machine that trained it last.
@@ -62,7 +61,7 @@ class TrialRecord:
     epochs: Sequence[EpochMetrics]
     kept_epoch: int | None
     weights: str
-    ending: str
+    outcome: Outcome
     reason: str
     arm: str
     attempts: int
@@ -130,7 +129,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         epochs=_epochs(attrs),
         kept_epoch=attrs.get("kept_epoch"),
         weights=attrs.get("weights", ""),
-        ending=attrs.get("ending", ""),
+        outcome=_outcome(trial),
         reason=attrs.get("reason", ""),
         arm=attrs.get("arm", "search"),
         attempts=attrs.get("attempts", 0),
@@ -139,6 +138,12 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )
+
+
+def _outcome(trial: FrozenTrial) -> Outcome:
+    if trial.state.is_finished():
+        return Outcome(trial.user_attrs.get("outcome", Outcome.ERROR))
+    return Outcome.RUNNING if trial.state == TrialState.RUNNING else Outcome.WAITING
 
 
 def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:

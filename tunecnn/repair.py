@@ -24,6 +24,7 @@ from tunecnn.journal import (
     read_seal,
     to_line,
 )
+from tunecnn.messages import Outcome
 from tunecnn.records import STUDY_NAME, quiet_optuna, to_record
 from tunecnn.run_folder import RunFolder
 from tunecnn.space import SearchSpace
@@ -136,13 +137,13 @@ def _incomplete(logs: list[Log], space: SearchSpace) -> tuple[int, ...]:
 def _is_whole(trial: FrozenTrial, space: SearchSpace) -> bool:
     record = to_record(trial)
     if not trial.state.is_finished():
-        return not record.ending  # else only its last line is lost
-    if record.ending == "infeasible":
+        return "outcome" not in trial.user_attrs  # else only its last line is lost
+    if record.outcome is Outcome.INFEASIBLE:
         return True
     config = dict(record.config)
     drawn = space.only_active({name: config[name] for name in space.searched if name in config})
     epochs = [metrics.epoch for metrics in record.epochs]
-    if not record.ending or not config or drawn.keys() != record.values.keys():
+    if "outcome" not in trial.user_attrs or not config or drawn.keys() != record.values.keys():
         return False
     if epochs != list(range(1, len(epochs) + 1)):
         return False

@@ -19,7 +19,7 @@ from tunecnn.config import Scalar, TrialConfig
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256
 from tunecnn.journal import JOURNAL, Journal
-from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome
+from tunecnn.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
 from tunecnn.optuna_parts import control_sampler, distribution, pruner, sampler, suggest
 from tunecnn.queue import Queue
 from tunecnn.records import (
@@ -153,35 +153,35 @@ class Study:
             if not trial.should_prune() or is_last or "protected" in attrs:
                 return False
             reason = f"stopped after epoch {metrics.epoch} by the pruner"
-            self._end(number, TrialState.PRUNED, "pruned", reason)
+            self._end(number, TrialState.PRUNED, Outcome.PRUNED, reason)
             return True
 
-    def finish(self, number: int, outcome: Outcome) -> None:
+    def finish(self, number: int, end: TrialEnd) -> None:
         """Record how a trial ended that was not pruned."""
         with self._journal.together():
-            self._finish(number, outcome)
+            self._finish(number, end)
 
-    def _finish(self, number: int, outcome: Outcome) -> None:
+    def _finish(self, number: int, end: TrialEnd) -> None:
         trial = self._running[number]
-        if outcome.ending == "complete":
-            trial.set_user_attr("kept_epoch", outcome.kept_epoch)
-            if outcome.weights is not None:
-                trial.set_user_attr("weights", sha256(outcome.weights))
+        if end.outcome is Outcome.COMPLETE:
+            trial.set_user_attr("kept_epoch", end.kept_epoch)
+            if end.weights is not None:
+                trial.set_user_attr("weights", sha256(end.weights))
             kept = self.record(number).kept
             assert kept is not None
             figures = {**trial.user_attrs, "val_accuracy": kept.val_accuracy}
             values = [float(figures[name]) for name in self.space.objectives]
-            self._end(number, TrialState.COMPLETE, "complete", "", values)
-        elif outcome.ending == "diverged":
+            self._end(number, TrialState.COMPLETE, Outcome.COMPLETE, "", values)
+        elif end.outcome is Outcome.DIVERGED:
             # Its last finite value tells the sampler how bad this place is; without any it fails.
             finite = self.record(number).epochs[:-1]
             state = TrialState.PRUNED if finite else TrialState.FAIL
-            self._end(number, state, "diverged", outcome.reason)
-        elif outcome.ending == "out_of_memory":
+            self._end(number, state, end.outcome, end.reason)
+        elif end.outcome is Outcome.OUT_OF_MEMORY:
             trial.set_constraint("memory", 1.0)
-            self._end(number, TrialState.PRUNED, "out_of_memory", outcome.reason)
+            self._end(number, TrialState.PRUNED, end.outcome, end.reason)
         else:  # an error, or too long a time
-            self._end(number, TrialState.FAIL, outcome.ending, outcome.reason)
+            self._end(number, TrialState.FAIL, end.outcome, end.reason)
 
     def postpone(self, number: int) -> bool:
         """Put a trial that ran out of memory off until nothing else runs, if that may help.
@@ -314,18 +314,18 @@ class Study:
 
     def _infeasible(self, drawn: optuna.Trial, reason: str) -> None:
         self._running[drawn.number] = drawn
-        self._end(drawn.number, TrialState.PRUNED, "infeasible", reason)
+        self._end(drawn.number, TrialState.PRUNED, Outcome.INFEASIBLE, reason)
 
     def _end(
         self,
         number: int,
         state: TrialState,
-        ending: str,
+        outcome: Outcome,
         reason: str,
         values: list[float] | None = None,
     ) -> None:
         trial = self._running.pop(number)
-        trial.set_user_attr("ending", ending)
+        trial.set_user_attr("outcome", outcome)
         if reason:
             trial.set_user_attr("reason", reason)
         with quiet_optuna():
@@ -346,4 +346,4 @@ class Study:
 def _counts_as(trial: FrozenTrial) -> str:
     """Say to what a trial that has ended counts: an arm, or nothing if it was not trained."""
     attrs = trial.user_attrs
-    return "nothing" if attrs.get("ending") == "infeasible" else attrs.get("arm", "search")
+    return "nothing" if attrs.get("outcome") == Outcome.INFEASIBLE else attrs.get("arm", "search")

@@ -27,7 +27,7 @@ from tunecnn.checkpoint import (
 )
 from tunecnn.config import TrialConfig
 from tunecnn.images import Images, TrialData
-from tunecnn.metrics import EpochMetrics
+from tunecnn.messages import EpochMetrics
 from tunecnn.models import ConvNet, model_for
 from tunecnn.optimizers import make_optimizer, make_schedule
 

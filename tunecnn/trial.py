@@ -11,11 +11,15 @@ from safetensors.torch import save
 
 from tunecnn.batches import DeviceData
 from tunecnn.config import TrialConfig
-from tunecnn.metrics import Checkpoint, EpochMetrics, Outcome, Report
+from tunecnn.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.training import Training
 
 # What torch says in a plain RuntimeError.
 _NO_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+class CheckpointError(Exception):
+    """The given checkpoint cannot be used."""
 
 
 class TrialRun:
@@ -42,7 +46,7 @@ class TrialRun:
         self._checkpoint_seconds = checkpoint_seconds
         self._saved = time.perf_counter()
 
-    def advance(self, seconds: float) -> Report:
+    def advance(self, seconds: float) -> TrialUpdate:
         """Train at least one epoch, and more until some time has passed; say how it went.
 
         An exception in the training is an outcome, so that the process can go on with the next
@@ -51,18 +55,28 @@ class TrialRun:
         epochs: list[EpochMetrics] = []
         started = time.perf_counter()
         try:
-            outcome = self._advance(epochs)
-            while outcome is None and time.perf_counter() - started < seconds:
-                outcome = self._advance(epochs)
+            end = self._advance(epochs)
+            while end is None and time.perf_counter() - started < seconds:
+                end = self._advance(epochs)
+        except CheckpointError as error:
+            return self._update((), None, bad_checkpoint=str(error))
         except Exception as error:  # whatever it is, it is this trial's, not the search's
-            outcome = _failure(error)
-        if outcome is not None:
+            end = _failure(error)
+        if end is not None:
             self._training = None
             if self._data.device.type == "cuda":
                 torch.cuda.empty_cache()  # other trials may share this GPU
-        return Report(
-            tuple(epochs), outcome, platform.node(), self._data.device.type, self._checkpoint()
-        )
+        return self._update(tuple(epochs), end, self._checkpoint())
+
+    def _update(
+        self,
+        epochs: tuple[EpochMetrics, ...],
+        end: TrialEnd | None,
+        checkpoint: Checkpoint | None = None,
+        bad_checkpoint: str = "",
+    ) -> TrialUpdate:
+        device = self._data.device.type
+        return TrialUpdate(epochs, end, platform.node(), device, checkpoint, bad_checkpoint)
 
     def _checkpoint(self) -> Checkpoint | None:
         """Return a checkpoint if it is time for one and the trial goes on."""
@@ -72,38 +86,40 @@ class TrialRun:
         self._saved = now
         return Checkpoint(self._training.epoch, self._training.checkpoint())
 
-    def _advance(self, epochs: list[EpochMetrics]) -> Outcome | None:
+    def _advance(self, epochs: list[EpochMetrics]) -> TrialEnd | None:
         if self._training is None:
             training = Training(self._config, self._data)
             if self._begin_from is not None:
                 try:
                     training.restore(self._begin_from.data)
                 except Exception as error:  # of another version, or damaged: not the trial's fault
-                    return Outcome("bad_checkpoint", reason=_one_line(error))
+                    raise CheckpointError(_one_line(error)) from error
                 self._begin_from = None
             self._training = training
         metrics = self._training.run_epoch()
         epochs.append(metrics)
         if metrics.diverged:
-            return Outcome("diverged", reason=f"the loss of epoch {metrics.epoch} is not finite")
+            return TrialEnd(
+                Outcome.DIVERGED, reason=f"the loss of epoch {metrics.epoch} is not finite"
+            )
         if not self._training.finished:
             return None
         assert self._training.kept is not None
-        return Outcome(
-            "complete",
+        return TrialEnd(
+            Outcome.COMPLETE,
             kept_epoch=self._training.kept.epoch,
             weights=save(self._training.weights()),
         )
 
 
-def _failure(error: BaseException) -> Outcome:
+def _failure(error: BaseException) -> TrialEnd:
     by_name = isinstance(error, torch.OutOfMemoryError | MemoryError)
     by_text = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
     if by_name or by_text:
-        return Outcome("out_of_memory", reason=_one_line(error))
+        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
-    return Outcome("error", reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
+    return TrialEnd(Outcome.ERROR, reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from tunecnn import load_run
 from tunecnn.files import sha256
 from tunecnn.frames import predictions_frame
-from tunecnn.metrics import EpochMetrics, Outcome
+from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.run_folder import RunFolder
 from tunecnn.run_info import (
     DatasetRecord,
@@ -85,7 +85,7 @@ def finish(study: Study, trial: Trial, accuracy: float, epochs: int = 4) -> bool
     for epoch in range(1, epochs + 1):
         if study.report(trial.number, metrics(epoch, accuracy)):
             return True
-    study.finish(trial.number, Outcome("complete", kept_epoch=epochs))
+    study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=epochs))
     return False
 
 
@@ -129,7 +129,9 @@ class ScriptedRun:
             if self.study.report(trial.number, epoch, is_last=is_last):
                 return trial
         if epochs[-1].epoch == self.space.epochs:
-            self.study.finish(trial.number, Outcome("complete", kept_epoch=self.space.epochs))
+            self.study.finish(
+                trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=self.space.epochs)
+            )
         return trial
 
     def train_all(self, accuracy: Callable[[Trial], float]) -> Run:
@@ -139,7 +141,9 @@ class ScriptedRun:
             for epoch in range(1, self.space.epochs + 1):
                 is_last = epoch == self.space.epochs
                 self.study.report(trial.number, metrics(epoch, value), is_last=is_last)
-            self.study.finish(trial.number, Outcome("complete", kept_epoch=self.space.epochs))
+            self.study.finish(
+                trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=self.space.epochs)
+            )
             if self.is_tested:
                 nothing = np.zeros(360, dtype=np.int64)
                 self.evaluate(trial.number, nothing, nothing, value, 1.0)
@@ -171,15 +175,15 @@ def six_endings(path: Path) -> Path:
             for epoch in range(1, 5):
                 value = accuracies[number] - 0.1 / epoch
                 assert not run.study.report(number, metrics(epoch, value))
-            run.study.finish(number, Outcome("complete", kept_epoch=4))
+            run.study.finish(number, TrialEnd(Outcome.COMPLETE, kept_epoch=4))
         elif number == 2:
             assert run.study.report(number, metrics(1, 0.1))
         elif number == 4:
             run.study.report(number, metrics(1, 0.97))
             run.study.report(number, metrics(2, 0.1, loss=float("nan")))
             reason = "the loss of epoch 2 is not finite"
-            run.study.finish(number, Outcome("diverged", reason=reason))
+            run.study.finish(number, TrialEnd(Outcome.DIVERGED, reason=reason))
         else:
             reason = "ValueError in x.py:1: bad | worse"
-            run.study.finish(number, Outcome("error", reason=reason))
+            run.study.finish(number, TrialEnd(Outcome.ERROR, reason=reason))
     return run.path
