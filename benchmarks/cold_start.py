@@ -47,29 +47,30 @@ def child() -> None:
     def reach(stage: str, ago: float = 0.0) -> None:
         reached.setdefault(stage, time.time() - began - ago)
 
-    from tunecnn import garbage, search
-    from tunecnn.space import SearchSpace
+    from tunecnn import process, search
+    from tunecnn.options import RunOptions
+    from tunecnn.prepare import prepare_text
 
-    garbage.collect_seldom()  # as the command does, before it imports all else
+    process.collect_garbage_seldom()  # as the command does, before it imports all else
     reach("modules imported")
 
     class Listener:
         """Notes the first of each."""
 
-        def began(self, trial: Any) -> None:
+        def on_trial_start(self, task: Any) -> None:
             reach("first trial drawn")
 
-        def epoch(self, number: int, metrics: Any) -> None:
+        def on_epoch(self, number: int, metrics: Any) -> None:
             pass  # one report brings several epochs of this size
 
-        def ended(self, record: Any) -> None:
+        def on_trial_end(self, record: Any) -> None:
             spent = sum(epoch.seconds for epoch in record.epochs)
             reach("first step", ago=spent)
             reach("first result")
 
-        def interrupted(self, number: int, reason: str) -> None: ...
-        def warned(self, text: str) -> None: ...
-        def tick(self) -> None: ...
+        def on_trial_requeue(self, number: int, reason: str) -> None: ...
+        def on_warning(self, text: str) -> None: ...
+        def on_tick(self) -> None: ...
 
     def after(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **named: Any) -> Any:
@@ -83,9 +84,9 @@ def child() -> None:
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(search, "_check_input", after(STAGES[1], search._check_input)),
     ):
-        options = search.SearchOptions(runs_dir=Path(folder), name="run")
-        space = SearchSpace.from_text(SPACE)
-        search.search(space, SPACE, {}, options, lambda *_: nullcontext(Listener()))
+        options = RunOptions(runs_dir=Path(folder), name="run")
+        prepared = prepare_text(SPACE, "space")
+        search.search(prepared, options, lambda *_: nullcontext(Listener()))
     print(json.dumps(reached))
 
 

@@ -25,8 +25,8 @@ from typing import TypeVar
 from benchmarks.results import keep
 from tunecnn import load_run
 from tunecnn.files import sha256
-from tunecnn.garbage import collect_seldom
 from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
+from tunecnn.process import collect_garbage_seldom
 from tunecnn.render import write_summary
 from tunecnn.run_folder import RunFolder
 from tunecnn.run_info import DatasetRecord, EngineRecord, RunInfo, SearchJob, Session, now
@@ -107,7 +107,7 @@ def fill(study: Study, slots: int, last: int) -> dict[str, float]:
 
 def measure(trials: int, slots: int) -> dict[str, float]:
     """Fill a study, and measure what it costs."""
-    collect_seldom()  # as the command does
+    collect_garbage_seldom()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         text = SPACE.format(trials=trials)
         info = RunInfo(

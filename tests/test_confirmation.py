@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +16,9 @@ from tunecnn.candidates import candidates_of, confirmation_space, job_of
 from tunecnn.confirm import confirm
 from tunecnn.confirmation import Paired, assess
 from tunecnn.errors import InputError
+from tunecnn.options import RunOptions
 from tunecnn.render import summary_of, write_summary
 from tunecnn.runs import Run
-from tunecnn.search import SearchOptions, Where
 
 
 def confirmed(folder: Path, search: Run, accuracy: Callable[[int], float], seeds: int = 5) -> Run:
@@ -81,7 +83,7 @@ def test_pairs_have_the_same_seed():
 
 def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     folder = begin(tmp_path, TEXT).folder
-    options = SearchOptions(where=Where(local=True), checkpoint_seconds=0.0)
+    options = RunOptions(local=True, checkpoint_seconds=0.0)
     stopped = confirm(folder, 2, 2, {}, options, listening_to(Silent(raise_at=4)))
     assert stopped.ending == "interrupted"
     assert (
@@ -112,3 +114,25 @@ def test_a_confirmation_that_has_not_ended_says_what_is_missing(tmp_path):
     summary = write_summary(load_run(run.path))
     assert summary.verdict.startswith("No candidate has been trained to its end")
     assert summary.pick is None
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_search_that_another_process_holds_is_refused_before_anything_is_trained(tmp_path):
+    """Its lock was asked for only when all candidates had been trained and tested."""
+    folder = begin(tmp_path, TEXT).folder
+    before = files_of(folder)
+    holder = {"process": 1, "host": "elsewhere", "since": "noon"}
+    (folder / ".holder").write_text(json.dumps(holder))
+    options = RunOptions(local=True)
+    listener = Silent()
+    with pytest.raises(InputError, match=r"process 1 on elsewhere .* add --take-over"):
+        confirm(folder, 1, 1, {}, options, listening_to(listener))
+    assert listener.epochs == 0
+    (folder / ".lock").unlink(missing_ok=True)
+    assert files_of(folder) == {**before, folder / ".holder": json.dumps(holder).encode()}
+    taking_over = dataclasses.replace(options, take_over=True)
+    assert confirm(folder, 1, 1, {}, taking_over, listening_to(listener)).ending == "done"
+    assert len(load_run(folder).evaluations) == len(load_run(folder).confirmations[0].complete)

@@ -58,23 +58,6 @@ def test_the_readmes_two_commands_are_targets():
         assert f"\n{target}:" in makefile
 
 
-def test_the_structure_names_every_module_and_no_other():
-    text = (ROOT / "docs" / "structure.md").read_text()
-    named = set(re.findall(r"`(\w+\.py)`", text))
-    assert named == {path.name for path in (ROOT / "tunecnn").glob("*.py")}
-
-
-def test_imports_point_from_a_later_row_to_an_earlier_one():
-    text = (ROOT / "docs" / "structure.md").read_text()
-    rows = [re.findall(r"`(\w+)\.py`", line.split("|")[1])
-            for line in text.splitlines() if line.startswith("| `")]  # fmt: skip
-    level = {module: i for i, row in enumerate(rows) for module in row}
-    for module in level:
-        source = (ROOT / "tunecnn" / f"{module}.py").read_text()
-        for imported in re.findall(r"^from tunecnn\.(\w+) import", source, flags=re.M):
-            assert level[imported] <= level[module], f"{module} imports {imported}"
-
-
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda p: p.name
 )

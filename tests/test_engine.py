@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.searching import TEXT, Silent, begin
+from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.cluster import Resources, connected, count_slots
 from tunecnn.errors import InputError
-from tunecnn.search import SearchOptions, Where, search
-from tunecnn.space import SearchSpace
+from tunecnn.options import RunOptions
+from tunecnn.prepare import prepare_text
+from tunecnn.search import search
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
@@ -52,11 +52,11 @@ def run_on_cluster(
     trial_timeout: float | None = None,
     **where,
 ):
-    space = SearchSpace.from_text(text)
-    options = SearchOptions(
-        None, folder, "ray", Where(**where), checkpoint_seconds, trial_timeout=trial_timeout
-    )
-    return search(space, text, {}, options, lambda *a: nullcontext(listener or Silent()))
+    options = RunOptions(
+        runs_dir=folder, name="ray", checkpoint_seconds=checkpoint_seconds,
+        trial_timeout=trial_timeout, **where,
+    )  # fmt: skip
+    return search(prepare_text(text, "space"), options, listening_to(listener or Silent()))
 
 
 def test_a_trial_takes_a_gpu_where_there_are_any_and_what_it_is_told(ray_cluster):
@@ -115,14 +115,14 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_checkpoin
             self.killed = False
             self.retried: list[str] = []
 
-        def epoch(self, number, metrics):
-            super().epoch(number, metrics)
+        def on_epoch(self, number, metrics):
+            super().on_epoch(number, metrics)
             if not self.killed and list(tmp_path.glob("ray/checkpoints/*")):
                 self.killed = True
                 (worker,) = training_workers()
                 worker.kill()
 
-        def interrupted(self, number, reason):
+        def on_trial_requeue(self, number, reason):
             self.retried.append(reason)
 
     killer = Killer()
@@ -140,8 +140,8 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_checkpoin
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_killed_and_its_place_used_again(ray_cluster, tmp_path):
     class Stopper(Silent):
-        def epoch(self, number, metrics):
-            super().epoch(number, metrics)
+        def on_epoch(self, number, metrics):
+            super().on_epoch(number, metrics)
             if self.epochs == 1:
                 (worker,) = training_workers()
                 worker.suspend()

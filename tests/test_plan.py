@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.command import main, run_cli
 from tunecnn.architectures import count_macs, count_parameters
-from tunecnn.plan import forecast, plan
+from tunecnn.forecast import forecast
+from tunecnn.forecast import make_plan as plan
 from tunecnn.space import SearchSpace
 from tunecnn.timing import Timing, time_epochs
 

@@ -15,14 +15,14 @@ def follow(study, folder, console):
     with Progress(study, folder, console).shown() as progress:
         for accuracy in (0.9, 0.4):
             trial = study.next_trial()
-            progress.began(trial)
+            progress.on_trial_start(trial)
             for epoch in range(1, 5):
                 if study.report(trial.number, metrics(epoch, accuracy)):
                     break
-                progress.epoch(trial.number, metrics(epoch, accuracy))
+                progress.on_epoch(trial.number, metrics(epoch, accuracy))
             else:
                 study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=4))
-            progress.ended(study.record(trial.number))
+            progress.on_trial_end(study.record(trial.number))
 
 
 def test_elsewhere_than_in_a_terminal_a_trial_is_one_plain_line(open_study, tmp_path):

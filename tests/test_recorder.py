@@ -1,19 +1,20 @@
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 from tests.support.scripted import ScriptedRun, metrics
 from tests.support.searching import Silent
+from tunecnn.artifacts import Artifacts, weights_path
 from tunecnn.budget import Spending
-from tunecnn.checkpoint_files import CheckpointFiles, weights_path
 from tunecnn.errors import RunError
 from tunecnn.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
-from tunecnn.recorder import KEEP_WEIGHTS, Recorder
+from tunecnn.recorder import KEEP_WEIGHTS, Limits, Recorder
 from tunecnn.strategy import Budget
 from tunecnn.study import Study
 from tunecnn.summary import summarize
@@ -30,11 +31,15 @@ NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
 
 
 def recorder_of(
-    study: Study, tmp_path: Path, warnings: list[str] | None = None, **limits: float
+    study: Study,
+    tmp_path: Path,
+    warnings: list[str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **limits: float,
 ) -> Recorder:
     warnings = [] if warnings is None else warnings
-    files = CheckpointFiles(tmp_path / "c", warnings.append)
-    return Recorder(study, tmp_path / "w", files, Silent(), NO_LIMIT, **limits)
+    artifacts = Artifacts(tmp_path, warnings.append)
+    return Recorder(study, artifacts, Silent(), NO_LIMIT, Limits(**limits), clock=clock)
 
 
 @pytest.fixture
@@ -52,9 +57,9 @@ def test_the_weights_of_the_best_few_are_kept_also_across_a_resume(one_epoch, tm
         for accuracy in part:
             trial = recorder.next_trial()
             assert not recorder.take(trial.number, report(accuracy))
-    kept = {float(path.read_bytes()) for path in (tmp_path / "w").iterdir()}
+    kept = {float(path.read_bytes()) for path in (tmp_path / "weights").iterdir()}
     assert kept == set(sorted(accuracies)[-KEEP_WEIGHTS:])
-    assert weights_path(tmp_path / "w", 5).read_bytes() == b"0.95"
+    assert weights_path(tmp_path, 5).read_bytes() == b"0.95"
 
 
 def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_path):
@@ -64,7 +69,7 @@ def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_pat
         same = EpochMetrics(1, 0.5, 0.5, 1.0 - number / 10, 0.9, 1.0)
         outcome = TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=b"w")
         recorder.take(number, TrialUpdate((same,), outcome, "desk", "cpu"))
-    kept = sorted(path.name for path in (tmp_path / "w").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "weights").iterdir())
     assert kept == [f"trial-0000{n}.safetensors" for n in (2, 3, 4)]
 
 
@@ -146,9 +151,9 @@ def test_a_trial_that_ends_leaves_no_checkpoint(nine_epochs, tmp_path):
     recorder = recorder_of(nine_epochs(), tmp_path)
     recorder.next_trial()
     recorder.take(0, epochs_until(2, checkpoint=True))
-    assert list((tmp_path / "c").iterdir())
+    assert list((tmp_path / "checkpoints").iterdir())
     recorder.take(0, TrialUpdate((), TrialEnd(Outcome.ERROR, reason="x"), "desk", "cpu"))
-    assert not list((tmp_path / "c").iterdir())
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(("damaged", "goes_on_from"), [(1, 2), (2, None)])
@@ -159,7 +164,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
     recorder.next_trial()
     recorder.take(0, epochs_until(2, checkpoint=True))
     recorder.take(0, epochs_until(4, first=3, checkpoint=True))
-    files = sorted((tmp_path / "c").iterdir())
+    files = sorted((tmp_path / "checkpoints").iterdir())
     assert len(files) == 2
     for file in files[-damaged:]:
         data = bytearray(file.read_bytes())
@@ -177,7 +182,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
 def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_epochs, tmp_path):
     study = nine_epochs()
     recorder_of(study, tmp_path).next_trial()
-    CheckpointFiles(tmp_path / "c", print).write(0, Checkpoint(3, b"from nowhere"))
+    Artifacts(tmp_path, print).write_checkpoint(0, Checkpoint(3, b"from nowhere"))
     study = nine_epochs()
     recorder = recorder_of(study, tmp_path)
     assert recorder.next_trial().checkpoint is None
@@ -209,7 +214,7 @@ def test_a_checkpoint_that_the_worker_cannot_use_costs_the_checkpoint_and_not_th
     assert recorder.next_trial().checkpoint is None
     recorder.take(0, epochs_until(1))
     assert [m.epoch for m in study.record(0).epochs] == [1]
-    assert not list((tmp_path / "c").iterdir())
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 NO_MEMORY = TrialUpdate(
@@ -243,11 +248,10 @@ def test_what_runs_out_of_memory_alone_is_infeasible(one_epoch, tmp_path):
     assert recorder.next_trial().number == 1
 
 
-def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path, monkeypatch):
+def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path):
     now = 0.0
-    monkeypatch.setattr("tunecnn.recorder.time.monotonic", lambda: now)
     study = nine_epochs()
-    recorder = recorder_of(study, tmp_path, trial_timeout=60)
+    recorder = recorder_of(study, tmp_path, clock=lambda: now, trial_timeout=60)
     number = recorder.next_trial().number
     assert not recorder.give_up_overdue()
     now = 1000.0  # so long it waited for a place
@@ -326,9 +330,7 @@ FAILED = TrialUpdate(
 
 def hang(recorder: Recorder, number: int) -> None:
     recorder.started(number)
-    later = time.monotonic() + 61
-    with mock.patch("tunecnn.recorder.time.monotonic", return_value=later):
-        assert recorder.give_up_overdue() == [number]
+    assert recorder.give_up_overdue() == [number]
 
 
 @pytest.mark.parametrize("what", OUTCOMES)
@@ -339,7 +341,9 @@ def test_what_study_frame_and_summary_say_of_each_way_to_end(what, tmp_path):
         "start: [{width: 0.5}, {width: 1.0}]\nsampler: random\npruner: {halving: {factor: 3}}\n"
     )
     scripted = ScriptedRun(tmp_path / "run", text)
-    recorder = recorder_of(scripted.study, tmp_path, trial_timeout=60)
+    minutes = itertools.count(0, 61)  # that pass between two questions for the time
+    clock = lambda: float(next(minutes))  # noqa: E731
+    recorder = recorder_of(scripted.study, tmp_path, clock=clock, trial_timeout=60)
     said(recorder, recorder.next_trial().number, [0.5] * 9, COMPLETE)
     happens(recorder, recorder.next_trial().number)
     assert recorder.next_trial() is None

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
-import tunecnn.search
+import tunecnn.session
 from tests.support.searching import TEXT, Silent, begin, carry_on
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
 from tunecnn.render import write_summary
 from tunecnn.run_folder import RunFolder
-from tunecnn.run_info import ReproductionJob
+from tunecnn.run_info import ReproductionJob, versions
 from tunecnn.shipped import shipped_spaces
 from tunecnn.training import Training
 
@@ -39,8 +39,8 @@ def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
 
 def test_a_run_can_be_read_and_summarized_while_it_goes_on(tmp_path):
     class Reader(Silent):
-        def epoch(self, number, metrics):
-            super().epoch(number, metrics)
+        def on_epoch(self, number, metrics):
+            super().on_epoch(number, metrics)
             if self.epochs == 3:
                 folder = tmp_path / "quick"
                 with (folder / "study.journal").open("ab") as stream:
@@ -68,9 +68,9 @@ class Tripwire:
 
 @pytest.fixture
 def tripwire(monkeypatch):
-    load = tunecnn.search.load_dataset
+    load = tunecnn.session.load_dataset
     monkeypatch.setattr(
-        "tunecnn.search.load_dataset",
+        "tunecnn.session.load_dataset",
         lambda *a: dataclasses.replace(load(*a), test=Tripwire()),
     )
 
@@ -179,10 +179,10 @@ def test_what_the_command_line_changed_stays_changed_on_resume(tmp_path):
 
 def test_a_resume_with_another_torch_is_refused_unless_told_otherwise(tmp_path, monkeypatch):
     result = begin(tmp_path, listener=Silent(raise_at=1))
-    was = tunecnn.search.versions()
-    monkeypatch.setattr(
-        tunecnn.search, "versions", lambda: {**was, "torch": "9.9", "optuna": "9.8"}
-    )
+    was = versions()
+    now = {**was, "torch": "9.9", "optuna": "9.8"}
+    for module in ("search", "session"):
+        monkeypatch.setattr(f"tunecnn.{module}.versions", lambda: now)
     with pytest.raises(InputError, match=rf"changed \(torch {was['torch']} then, 9.9 now\)"):
         carry_on(result.folder)
     listener = Silent()

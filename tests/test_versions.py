@@ -86,7 +86,7 @@ def test_a_checkpoint_of_another_schema_is_not_used_and_the_trial_starts_again(
     class Listener(Silent):
         reason = ""
 
-        def interrupted(self, number, reason):
+        def on_trial_requeue(self, number, reason):
             self.reason = reason
 
     listener = Listener()

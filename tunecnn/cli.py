@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 
-from tunecnn.commands.lists import data_app, spaces_app
-from tunecnn.commands.options import INTERRUPTED
+from tunecnn.commands.confirm import confirm
+from tunecnn.commands.data import data_app
+from tunecnn.commands.modes import ModalCommand
+from tunecnn.commands.output import INTERRUPTED
 from tunecnn.commands.plan import plan
-from tunecnn.commands.repeat import confirm, reproduce
-from tunecnn.commands.search import repair, search, summarize
+from tunecnn.commands.reproduce import reproduce
+from tunecnn.commands.search import search
+from tunecnn.commands.spaces import spaces_app
+from tunecnn.commands.summarize import repair, summarize
 from tunecnn.commands.train import train
 from tunecnn.errors import InputError, TunecnnError
-from tunecnn.garbage import collect_seldom
+from tunecnn.process import collect_garbage_seldom
 
 app = typer.Typer(
     help="Tune small convolutional networks on a Ray cluster, with a summary you can believe.",
@@ -24,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (plan, search, confirm, reproduce, summarize, repair, train):
-    app.command()(command)
+    app.command(cls=ModalCommand)(command)
 app.add_typer(spaces_app, name="spaces")
 app.add_typer(data_app, name="data")
 
@@ -45,7 +49,7 @@ def _global(
 
 def main() -> None:
     """Run the command line, and turn errors into one message and an exit code."""
-    collect_seldom()
+    collect_garbage_seldom()
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:

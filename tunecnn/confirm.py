@@ -10,11 +10,13 @@ from pathlib import Path
 from tunecnn.candidates import candidates_of, confirmation_space, job_of
 from tunecnn.config import TrialConfig
 from tunecnn.errors import InputError
+from tunecnn.options import RunOptions
+from tunecnn.prepare import prepare_text
 from tunecnn.render import write_summary
 from tunecnn.run_folder import RunFolder
 from tunecnn.runs import Run, load_run
-from tunecnn.search import Listening, SearchOptions, SearchResult, resume, search
-from tunecnn.space import SearchSpace
+from tunecnn.search import resume, search
+from tunecnn.session import Listening, RunResult
 
 
 def confirm(
@@ -22,14 +24,15 @@ def confirm(
     top: int,
     seeds: int,
     configs: Mapping[str, TrialConfig],
-    options: SearchOptions,
+    options: RunOptions,
     listening: Listening,
-) -> SearchResult:
+) -> RunResult:
     """Train what a search found again, with new seeds, and test it.
 
     It is a run inside the search's folder; if one of the same name is there already, that one is
     carried on with. When it has ended, its evaluations on the test images stand in the search's
-    `run.json` too, and the search's summary says what it found.
+    `run.json` too, and the search's summary says what it found. The search's lock is held from
+    the beginning: what is needed at the end must not be missing then.
 
     Args:
         path: folder of the search.
@@ -40,7 +43,8 @@ def confirm(
         listening: opens what shows the user how it goes.
 
     Raises:
-        InputError: if there is nothing to confirm, or something given cannot be used.
+        InputError: if there is nothing to confirm, something given cannot be used, or another
+            process holds the search.
         RunError: if the run could not go on; it can be resumed.
     """
     run = load_run(path)
@@ -48,37 +52,33 @@ def confirm(
         raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
     name = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
     inner = run.path / "confirmations" / name
-    if (inner / "run.json").is_file():
-        result = resume(inner, options, listening)
-    else:
-        candidates = candidates_of(run, top, configs)
-        text = confirmation_space(run, candidates, seeds)
-        data_dir = run.info.data_dir
-        result = search(
-            SearchSpace.from_text(text, "confirmation"),
-            text,
-            {},
-            dataclasses.replace(
+    folder = RunFolder.open(path)
+    with folder.lock(take_over=options.take_over):
+        if (inner / "run.json").is_file():
+            result = resume(inner, options, listening)
+        else:
+            candidates = candidates_of(run, top, configs)
+            text = confirmation_space(run, candidates, seeds)
+            data_dir = run.info.data_dir
+            inside = dataclasses.replace(
                 options,
                 data_dir=options.data_dir or (Path(data_dir) if data_dir else None),
                 runs_dir=inner.parent,
                 name=name,
-            ),
-            listening,
-            job_of(run, candidates),
-        )
-    _copy_evaluations(RunFolder.open(path), name, load_run(inner))
+            )
+            job = job_of(run, candidates)
+            result = search(prepare_text(text, "confirmation"), inside, listening, job)
+        _copy_evaluations(folder, name, load_run(inner))
     write_summary(load_run(path))
     return result
 
 
 def _copy_evaluations(folder: RunFolder, name: str, inner: Run) -> None:
     """Write the evaluations of a confirmation into the search's own run.json."""
-    with folder.lock():
-        info = folder.read_info()
-        others = [one for one in info.evaluations if one.confirmation != name]
-        new = [one.model_copy(update={"confirmation": name}) for one in inner.info.evaluations]
-        folder.write_info(info.with_changes(evaluations=(*others, *new)))
+    info = folder.read_info()
+    others = [one for one in info.evaluations if one.confirmation != name]
+    new = [one.model_copy(update={"confirmation": name}) for one in inner.info.evaluations]
+    folder.write_info(info.with_changes(evaluations=(*others, *new)))
 
 
 def _slug(name: str) -> str:

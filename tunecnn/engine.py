@@ -36,8 +36,8 @@ from ray.tune.search import Searcher
 from tunecnn.cluster import Cluster, alive_nodes, count_slots
 from tunecnn.config import TrialConfig
 from tunecnn.errors import RunError
-from tunecnn.garbage import collect_seldom
 from tunecnn.images import TrialData
+from tunecnn.process import collect_garbage_seldom
 from tunecnn.run_info import EngineRecord
 from tunecnn.timing import Timing, time_epochs
 
@@ -144,7 +144,7 @@ class Worker(tune.Trainable):
         self, config: dict[str, Any], data: TrialData, threads: int, checkpoint_seconds: float
     ) -> None:
         """Take the images to the device, once for all trials of this actor."""
-        collect_seldom()
+        collect_garbage_seldom()
         import torch
 
         from tunecnn.batches import to_device

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tunecnn.errors import RunError
+from tunecnn.errors import InputError, RunError
 
 
 def sha256(content: bytes | str) -> str:
@@ -28,6 +30,26 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Refuse a path at which no file can be written, before any work is done for it.
+
+    Args:
+        path: of a file that is to be written later.
+        what: gave the path, for the message.
+
+    Raises:
+        InputError: if the file, or its folder, cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{what} {path}: cannot be written: {error.strerror}") from error
 
 
 def stamp(schema: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tunecnn.messages import EpochMetrics
 from tunecnn.records import TrialRecord
-from tunecnn.study import Study, Trial
+from tunecnn.study import Study, TrialTask
 from tunecnn.words import in_short, seconds_in_words
 
 _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
@@ -71,33 +71,33 @@ class Progress:
             yield self
         self._live = None
 
-    def began(self, trial: Trial) -> None:
-        """Take note that a trial is under way."""
-        self.tick()
+    def on_trial_start(self, task: TrialTask) -> None:
+        """Refresh the live line."""
+        self.on_tick()
 
-    def epoch(self, number: int, metrics: EpochMetrics) -> None:
-        """Take note of an epoch of a trial."""
-        self.tick()
+    def on_epoch(self, number: int, metrics: EpochMetrics) -> None:
+        """Refresh the live line."""
+        self.on_tick()
 
-    def ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Print a line for a trial that has ended."""
         self._note(record)
         if self._json:
             self._say(lambda: print(_json_line(record), flush=True))
         elif not self._quiet:
             self._say(lambda: self._console.print(self._line(record), soft_wrap=True))
-        self.tick()
+        self.on_tick()
 
-    def interrupted(self, number: int, reason: str) -> None:
+    def on_trial_requeue(self, number: int, reason: str) -> None:
         """Print that a trial went back into the queue."""
-        self.warned(f"trial {number} will be tried again: {reason}")
+        self.on_warning(f"trial {number} will be tried again: {reason}")
 
-    def warned(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         """Print something that the user should know."""
         if not self._quiet:
             self._say(lambda: self._console.print(text, highlight=False, soft_wrap=True))
 
-    def tick(self) -> None:
+    def on_tick(self) -> None:
         """Refresh the live line."""
         live = self._live
         if live is not None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunecnn.checkpoint_files import weights_path
+from tunecnn.artifacts import weights_path
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256, write_atomically
 from tunecnn.frames import to_parquet
@@ -29,8 +29,6 @@ class RunFolder:
         path: the folder.
         space_file: the space as it was given.
         info_file: what is not in the study: commands, data, versions, hardware, times.
-        weights: folder of the best trials' weights.
-        checkpoints: folder of the checkpoints of trials under way.
         predictions: folder of what the tested trials said of each test image.
         ray: folder of Ray's own files, which may be deleted.
     """
@@ -39,8 +37,6 @@ class RunFolder:
         self.path = path
         self.space_file = path / "space.yaml"
         self.info_file = path / "run.json"
-        self.weights = path / "weights"
-        self.checkpoints = path / "checkpoints"
         self.predictions = path / "predictions"
         self.ray = path / "ray"
 
@@ -138,7 +134,7 @@ class RunFolder:
         Raises:
             RunError: if they are not there, or not as they were written.
         """
-        path = weights_path(self.weights, record.number)
+        path = weights_path(self.path, record.number)
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -108,6 +108,16 @@ class Budget(Part):
     device_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
 
+    @property
+    def in_words(self) -> str:
+        """The limits; empty if there is none."""
+        limits = {
+            f"{self.hours} hours": self.hours,
+            f"{self.device_hours} device-hours": self.device_hours,
+            f"a trial with {(self.accuracy or 0):.2%} validation accuracy": self.accuracy,
+        }
+        return " or ".join(words for words, limit in limits.items() if limit is not None)
+
 
 SAMPLERS: Mapping[str, type[Part]] = {
     "tpe": Tpe,

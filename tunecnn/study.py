@@ -39,8 +39,8 @@ _MAX_REDRAWS = 200
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A trial to be trained: its number in the study, its config, and where to go on from."""
+class TrialTask:
+    """A trial to train: its number in the study, its config, and the checkpoint to go on from."""
 
     number: int
     config: TrialConfig
@@ -87,7 +87,7 @@ class Study:
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 
-    def next_trial(self) -> Trial | None:
+    def next_trial(self) -> TrialTask | None:
         """Draw the next trial, or return None when as many as were asked for are under way.
 
         A proposal that breaks a constraint is recorded as infeasible, costs nothing, and does
@@ -263,14 +263,14 @@ class Study:
                 values[name] = suggest(drawn, name, self._distributions[name])
         return drawn
 
-    def _postponed_trial(self) -> Trial | None:
+    def _postponed_trial(self) -> TrialTask | None:
         """Hand out a postponed trial if nothing runs beside it."""
         if not self._queue.postponed or self.running:
             return None
         number = self._queue.postponed.pop(0)
         self._count(number, "attempts")
         config = self._running[number].user_attrs["config"]
-        return Trial(number, TrialConfig.from_dict(config))
+        return TrialTask(number, TrialConfig.from_dict(config))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -286,11 +286,11 @@ class Study:
         trial.set_user_attr(name, count)
         return count
 
-    def _prepare(self, drawn: optuna.Trial) -> Trial | None:
+    def _prepare(self, drawn: optuna.Trial) -> TrialTask | None:
         """Give a drawn trial its config, or end it if it breaks a constraint."""
         attrs = drawn.user_attrs
         if "config" in attrs:  # an interrupted one, which was checked the first time
-            return Trial(drawn.number, TrialConfig.from_dict(attrs["config"]))
+            return TrialTask(drawn.number, TrialConfig.from_dict(attrs["config"]))
         size = (self._input_shape, self._classes)
         try:
             config = self.space.config(clean(drawn.params), drawn.number)
@@ -310,7 +310,7 @@ class Study:
         if broken:
             self._infeasible(drawn, "; ".join(broken))
             return None
-        return Trial(drawn.number, config)
+        return TrialTask(drawn.number, config)
 
     def _infeasible(self, drawn: optuna.Trial, reason: str) -> None:
         self._running[drawn.number] = drawn

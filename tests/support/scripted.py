@@ -24,7 +24,7 @@ from tunecnn.run_info import (
     Session,
 )
 from tunecnn.runs import Run
-from tunecnn.study import Study, Trial
+from tunecnn.study import Study, TrialTask
 
 SPACE = """
 name: scripted
@@ -80,7 +80,7 @@ def metrics(epoch: int, val_accuracy: float, loss: float = 0.5) -> EpochMetrics:
     return EpochMetrics(epoch, loss, 0.5, 1.0 - val_accuracy, val_accuracy, 1.5)
 
 
-def finish(study: Study, trial: Trial, accuracy: float, epochs: int = 4) -> bool:
+def finish(study: Study, trial: TrialTask, accuracy: float, epochs: int = 4) -> bool:
     """Report a whole trial; return whether it was pruned."""
     for epoch in range(1, epochs + 1):
         if study.report(trial.number, metrics(epoch, accuracy)):
@@ -119,7 +119,7 @@ class ScriptedRun:
         self.study = Study(self.path, self.space, self._input_shape, 10)
         return self.study
 
-    def train(self, accuracies: Iterable[float]) -> Trial:
+    def train(self, accuracies: Iterable[float]) -> TrialTask:
         """Report the epochs of the next trial until it is pruned, or complete after the last."""
         trial = self.study.next_trial()
         assert trial is not None
@@ -134,7 +134,7 @@ class ScriptedRun:
             )
         return trial
 
-    def train_all(self, accuracy: Callable[[Trial], float]) -> Run:
+    def train_all(self, accuracy: Callable[[TrialTask], float]) -> Run:
         """Train each trial to a constant accuracy, and test it if the run is no search."""
         while (trial := self.study.next_trial()) is not None:
             value = accuracy(trial)

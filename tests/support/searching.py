@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from tunecnn.options import RunOptions
+from tunecnn.prepare import prepare
 from tunecnn.run_info import Job
-from tunecnn.search import SearchOptions, SearchResult, Where, resume, search
-from tunecnn.space import SearchSpace
+from tunecnn.search import resume, search
+from tunecnn.session import RunResult
 
 TEXT = """
 name: quick
@@ -31,15 +34,15 @@ class Silent:
         self.raise_at = raise_at
         self.warnings: list[str] = []
 
-    def began(self, trial): ...
-    def ended(self, record): ...
-    def interrupted(self, number, reason): ...
-    def tick(self): ...
+    def on_trial_start(self, task): ...
+    def on_trial_end(self, record): ...
+    def on_trial_requeue(self, number, reason): ...
+    def on_tick(self): ...
 
-    def warned(self, text):
+    def on_warning(self, text):
         self.warnings.append(text)
 
-    def epoch(self, number, metrics):
+    def on_epoch(self, number, metrics):
         self.epochs += 1
         if self.epochs == self.raise_at:
             raise KeyboardInterrupt
@@ -57,18 +60,20 @@ def begin(
     checkpoint_seconds: float = 30.0,
     job: Job | None = None,
     **changes,
-) -> SearchResult:
-    where = Where(local=True, cpus_per_trial=threads)
-    options = SearchOptions(
-        runs_dir=tmp_path, name="quick", where=where, checkpoint_seconds=checkpoint_seconds
-    )
-    space = SearchSpace.from_text(text).override(**changes)
-    listening = listening_to(listener or Silent())
-    return search(space, text, changes, options, listening, job)
+) -> RunResult:
+    options = RunOptions(
+        runs_dir=tmp_path, name="quick", local=True, cpus_per_trial=threads,
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "space.yaml")
+        path.write_text(text, encoding="utf-8")
+        prepared = prepare(str(path), changes)
+    return search(prepared, options, listening_to(listener or Silent()), job)
 
 
 def carry_on(
     folder: Path, listener: Silent | None = None, *, allow_changes: bool = False, **more
-) -> SearchResult:
-    options = SearchOptions(where=Where(local=True), allow_changes=allow_changes)
+) -> RunResult:
+    options = RunOptions(local=True, allow_changes=allow_changes)
     return resume(folder, options, listening_to(listener or Silent()), **more)

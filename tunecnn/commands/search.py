@@ -1,45 +1,22 @@
-"""`tunecnn search`, `summarize` and `repair`."""
+"""`tunecnn search`."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tunecnn.commands.options import (
-    Address,
-    AllowChanges,
-    CheckpointSeconds,
-    CpusPerTrial,
-    DataDir,
-    GpusPerTrial,
-    Json,
-    Local,
-    MaxFailures,
-    MinFreeGb,
-    Quiet,
-    Resume,
-    RunName,
-    RunsDir,
-    TakeOver,
-    TrialTimeout,
-    WaitForWorkers,
-)
-from tunecnn.commands.plan import print_plan
-from tunecnn.commands.running import (
-    end,
-    listening_to_user,
-    print_result,
-    refuse_beside_resume,
-    where,
-)
+from tunecnn.commands.options import Json, Quiet, Resume, takes_run_options
+from tunecnn.commands.output import end, listening_to_user
 from tunecnn.errors import InputError
+from tunecnn.options import RunOptions
 
 
+@takes_run_options()
 def search(
+    *,
     space: Annotated[
         str | None,
         typer.Option(help="A space file, or a shipped space such as proposed.yaml."),
@@ -58,13 +35,13 @@ def search(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the space's.")] = None,
     hours: Annotated[
-        float | None, typer.Option(help="Begin no trial after so many hours of the run.")
+        float | None, typer.Option(help="Start no trial after this many hours of the run.")
     ] = None,
     device_hours: Annotated[
-        float | None, typer.Option(help="Begin no trial after so many GPU- (or core-) hours.")
+        float | None, typer.Option(help="Start no trial after this many GPU- (or core-) hours.")
     ] = None,
     until: Annotated[
-        float | None, typer.Option(help="Begin no trial once one has this accuracy, as 0.8.")
+        float | None, typer.Option(help="Start no trial once one has this accuracy, as 0.8.")
     ] = None,
     control: Annotated[
         float | None,
@@ -72,7 +49,7 @@ def search(
     ] = None,
     start_from: Annotated[
         Path | None,
-        typer.Option("--from", help="Begin with the best trials of this earlier run."),
+        typer.Option("--from", help="Start with the best trials of this earlier run."),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the search would do, and train nothing.")
@@ -84,75 +61,42 @@ def search(
             metavar="TOPxSEEDS",
         ),
     ] = None,
-    data_dir: DataDir = None,
-    runs_dir: RunsDir = Path("runs"),
-    name: RunName = None,
     resume: Resume = None,
-    address: Address = None,
-    cpus_per_trial: CpusPerTrial = None,
-    gpus_per_trial: GpusPerTrial = None,
-    local: Local = False,
-    checkpoint_seconds: CheckpointSeconds = 30.0,
-    max_failures: MaxFailures = 2,
-    trial_timeout: TrialTimeout = None,
-    wait_for_workers: WaitForWorkers = 300.0,
-    min_free_gb: MinFreeGb = 0.5,
-    take_over: TakeOver = False,
-    allow_changes: AllowChanges = False,
+    options: RunOptions,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
     """Search a space: train many configurations, stop the weak ones, summarize the run."""
-    from tunecnn.search import SearchOptions
+    from tunecnn.prepare import prepare
     from tunecnn.search import resume as resume_search
-    from tunecnn.search import search as begin_search
-    from tunecnn.shipped import find_space
-    from tunecnn.space import SearchSpace
+    from tunecnn.search import search as start_search
 
-    options = SearchOptions(
-        data_dir, runs_dir, name, where(address, cpus_per_trial, gpus_per_trial, local=local),
-        checkpoint_seconds, max_failures, trial_timeout, wait_for_workers, min_free_gb,
-        take_over=take_over, allow_changes=allow_changes,
-    )  # fmt: skip
-    listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     count, is_more = _trial_count(trials)
     candidates = _top_and_seeds(confirm)
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
-    overrides: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
-    overrides["control"] = control
-    overrides["trials"] = None if is_more else count
-    changed = {key: value for key, value in overrides.items() if value is not None}
+    listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
-        refuse_beside_resume(space=space, name=name, **{"from": start_from}, **overrides)
+        if count is not None and not is_more:
+            raise InputError(f"--trials {trials} beside --resume: write +{count} for {count} more")
+        if plan:
+            _print_plan_of_rest(resume, count or 0, budget, options)
+            return
         result = resume_search(resume, options, listening, count or 0, budget)
     elif is_more:
-        raise InputError(f"--trials {trials} adds to a run that there is: give --resume RUN too")
+        raise InputError(f"--trials {trials} adds to a run that exists: give --resume RUN too")
     elif space is None:
         raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
     else:
-        path = find_space(space)
-        checked = SearchSpace.from_yaml(path)
-        if budget:
-            changed["budget"] = {**dict(checked.budget), **budget}
-        checked = checked.override(**changed)
-        if start_from is not None:
-            from tunecnn.warm_start import warm_start
-
-            warm = warm_start(checked, start_from)
-            print(warm.words, file=sys.stderr)
-            changed["start"] = warm.start
-            checked = checked.override(start=warm.start)
+        changes: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
+        changes |= {"control": control, "trials": count}
+        prepared = prepare(space, changes, budget, start_from)
         if plan:
-            print_plan(
-                checked, data_dir, address, cpus_per_trial, gpus_per_trial, local=local,
-                measure=False,
-            )  # fmt: skip
+            _print_plan(prepared.space, options)
             return
-        for warning in checked.warnings():
-            print(f"warning: {warning}", file=sys.stderr)
-        text = path.read_text(encoding="utf-8-sig")
-        result = begin_search(checked, text, changed, options, listening)
+        for note in prepared.notes:
+            print(note, file=sys.stderr)
+        result = start_search(prepared, options, listening)
     end(result, quiet=quiet, json_lines=json_lines)
     if candidates is not None:
         from tunecnn.confirm import confirm as confirm_search
@@ -161,32 +105,29 @@ def search(
         end(result, quiet=quiet, json_lines=json_lines)
 
 
-def summarize(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    json_lines: Json = False,
+def _print_plan(space: Any, options: RunOptions) -> None:
+    """Print the plan of a new search, whose folder must be free."""
+    from tunecnn.commands.plan import print_plan
+    from tunecnn.search import new_run_path
+
+    new_run_path(space, options)
+    print_plan(space, options)
+
+
+def _print_plan_of_rest(
+    run: Path, more_trials: int, budget: dict[str, float], options: RunOptions
 ) -> None:
-    """Write a run's summary and pictures again; also for a run that goes on."""
-    from tunecnn.render import write_summary
+    """Print the plan of the trials that a resumed search would train."""
+    from tunecnn.commands.plan import print_plan
     from tunecnn.runs import load_run
+    from tunecnn.search import open_run
 
-    summary = write_summary(load_run(run))
-    print_result(run, "summarized", summary, quiet=False, json_lines=json_lines)
-
-
-def repair(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Save what can be read of a damaged journal, so that the run can go on."""
-    from tunecnn.repair import repair as repair_run
-    from tunecnn.words import list_in_words
-
-    done = repair_run(run)
-    if done.old is None:
-        print("nothing to repair: every line can be read")
-        return
-    print(f"saved {done.lines} lines; lost: {list_in_words(done.lost, 'line') or 'none'}")
-    if done.again:
-        print(f"to be trained again: {list_in_words(done.again, 'trial')}")
-    print(f"the damaged journal is kept: {done.old}")
-    print(f"carry on with: tunecnn search --resume {shlex.quote(str(run))}")
+    _, _, space = open_run(run, more_trials, budget)
+    records = load_run(run).records
+    ended = sum(record.state in ("COMPLETE", "PRUNED", "FAIL") for record in records)
+    print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
+    if ended < space.trials:
+        print_plan(space.override(trials=space.trials - ended), options)
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:

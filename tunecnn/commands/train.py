@@ -56,10 +56,6 @@ def train(
 
     changes: dict[str, Any] = parse_settings(set_ or [])
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
-    if config is not None and (architecture or dataset or recipe):
-        raise InputError(
-            "--config has its own architecture, data set and recipe; change one with --set"
-        )
     if config is not None:
         settings = TrialConfig.from_dict({**read_config(config).to_dict(), **changes})
     else:
@@ -81,7 +77,11 @@ def _train(
     import torch
 
     from tunecnn.datasets import load_dataset
+    from tunecnn.files import check_writable
     from tunecnn.training import Training
+
+    if out is not None:
+        check_writable(out, "--out")
 
     dataset = load_dataset(config.dataset, config.data_split, data_dir)
     if threads is not None:

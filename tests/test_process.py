@@ -13,8 +13,8 @@ def run(script: str) -> int:
 def found(new_objects: int) -> int:
     """Return whether a cycle is found while so many objects are made that stay."""
     return run(f"""
-from tunecnn.garbage import collect_seldom
-collect_seldom()
+from tunecnn.process import collect_garbage_seldom
+collect_garbage_seldom()
 class Node:
     def __del__(self): found.append(1)
 found = []
@@ -35,7 +35,7 @@ def test_nothing_is_looked_for_at_the_end():
     frozen = run("""
 import atexit, gc
 atexit.register(lambda: print(gc.get_freeze_count()))
-from tunecnn.garbage import collect_seldom
-collect_seldom()
+from tunecnn.process import collect_garbage_seldom
+collect_garbage_seldom()
 """)
     assert frozen > 1000

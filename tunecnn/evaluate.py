@@ -1,4 +1,4 @@
-"""A look at the test images: once for each trial, and written into the run."""
+"""Evaluation of trials on the test images: once each, and recorded in the run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from tunecnn.batches import DeviceData
 
 
-def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
     """Test the kept weights of trials that have not been tested yet.
 
-    Each look goes into `run.json`, and what was predicted for each image beside it.
+    Each evaluation goes into `run.json`, and the class predicted for each image beside it.
 
     Args:
         folder: of the run, which the caller has locked.
@@ -31,12 +31,12 @@ def look_at_test(folder: RunFolder, records: list[TrialRecord], dataset: Dataset
             here (memory, say), or the run cannot be written.
     """
     try:
-        _look(folder, records, dataset)
+        _evaluate(folder, records, dataset)
     except (OSError, RuntimeError) as error:
         raise RunError(f"the trials cannot be tested: {error}") from error
 
 
-def _look(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
     import torch
 
     from tunecnn.batches import to_device

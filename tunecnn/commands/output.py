@@ -1,4 +1,4 @@
-"""What the commands that train many networks share: options, the display, the result."""
+"""What the commands print of a run: how it goes, and how it ended."""
 
 from __future__ import annotations
 
@@ -10,31 +10,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from tunecnn.errors import InputError
-
 if TYPE_CHECKING:
     from tunecnn.render import AnySummary
-    from tunecnn.search import SearchResult, Where
+    from tunecnn.session import RunResult
 
-
-def where(
-    address: str | None, cpus_per_trial: float | None, gpus_per_trial: float | None, *, local: bool
-) -> Where:
-    """Say where trials are to run, and refuse options that exclude each other."""
-    from tunecnn.search import Where
-
-    if local and (address or gpus_per_trial):
-        raise InputError("--local trains in this process: leave out --address, --gpus-per-trial")
-    return Where(local, address, cpus_per_trial, gpus_per_trial)
-
-
-def refuse_beside_resume(**options: object) -> None:
-    """Refuse options that a run keeps from its beginning; None is an option not given."""
-    given = [f"--{name}" for name, value in options.items() if value is not None]
-    if given:
-        raise InputError(
-            f"a resumed run keeps what it was begun with; leave out {', '.join(given)}"
-        )
+INTERRUPTED = 130  # exit code
 
 
 def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
@@ -49,7 +29,7 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
     return open_progress
 
 
-def end(result: SearchResult, *, quiet: bool, json_lines: bool) -> None:
+def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
     """Print how a run ended; one that was interrupted has an exit status of its own."""
     print_result(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
     if result.exit_code:

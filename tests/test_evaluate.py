@@ -5,7 +5,7 @@ import pytest
 from tests.support.scripted import run_info
 from tests.support.searching import Silent, begin, carry_on
 from tunecnn import RunError, load_dataset, load_run
-from tunecnn.looks import look_at_test
+from tunecnn.evaluate import evaluate_trials
 from tunecnn.reproduction import reproduction_space
 from tunecnn.run_folder import RunFolder
 from tunecnn.run_info import ReproductionJob, SearchJob
@@ -31,7 +31,7 @@ def test_a_reproduction_tests_every_trial_once(reproduced):
 def test_a_second_look_is_not_taken(reproduced):
     folder = RunFolder.open(reproduced.path)
     before = folder.info_file.read_bytes()
-    look_at_test(folder, reproduced.complete, load_dataset("digits"))
+    evaluate_trials(folder, reproduced.complete, load_dataset("digits"))
     assert folder.info_file.read_bytes() == before
 
 
@@ -61,4 +61,4 @@ def test_lost_weights_are_named(reproduced, tmp_path):
     text = reproduction_space("digits", None, ["model1"], seeds=1, epochs=1)
     folder = RunFolder.create(tmp_path / "r", text, run_info(text))
     with pytest.raises(RunError, match=r"the weights .*trial-00000.safetensors cannot be read"):
-        look_at_test(folder, reproduced.complete, load_dataset("digits"))
+        evaluate_trials(folder, reproduced.complete, load_dataset("digits"))

@@ -1,0 +1,110 @@
+"""Which options have no effect in which mode of a command, and are refused there.
+
+A mode is a way through a command that one option opens, or the lack of it. An option that has no
+effect in a mode is refused with the reason, never ignored. `docs/options.md` is the whole table,
+of every option of each command by mode; a test holds it against this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from typer.core import TyperCommand
+
+from tunecnn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way through a command.
+
+    Attributes:
+        opened_by: name of the option that opens it.
+        refused: why some options have no effect in it, by their names.
+        is_without: whether the mode is open when the option is not given.
+    """
+
+    opened_by: str
+    refused: Mapping[str, str]
+    is_without: bool = False
+
+
+def _each(names: str, reason: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), reason)
+
+
+_KEPT = "a resumed run keeps what it was started with"
+_SAME_FOLDER = _each("runs_dir name", "a resumed run stays in its folder")
+_TRAINS_NOTHING = "a plan trains nothing"
+
+_NEW = Mode(
+    "resume", _each("take_over allow_changes", "a new run has no earlier session"), is_without=True
+)
+_LOCAL = Mode(
+    "local",
+    _each("address gpus_per_trial max_failures wait_for_workers",
+          "all trials are trained in this process"),
+)  # fmt: skip
+_JSON = Mode("json_lines", _each("quiet", "with --json nothing else is printed anyway"))
+
+MODES: Mapping[str, tuple[Mode, ...]] = {
+    "search": (
+        Mode(
+            "resume",
+            _each("space dataset epochs seed control start_from", _KEPT) | _SAME_FOLDER,
+        ),
+        _NEW,
+        _LOCAL,
+        Mode(
+            "plan",
+            _each("confirm checkpoint_seconds max_failures trial_timeout wait_for_workers "
+                  "min_free_gb take_over allow_changes", _TRAINS_NOTHING)
+            | _each("quiet json_lines", "a plan is a table for people"),
+        ),
+        _JSON,
+    ),
+    "reproduce": (
+        Mode("resume", _each("dataset models seeds epochs against", _KEPT) | _SAME_FOLDER),
+        _NEW,
+        _LOCAL,
+        _JSON,
+    ),
+    "confirm": (_LOCAL, _JSON),
+    "plan": (
+        Mode("local", _each("address gpus_per_trial", "all trials are trained in this process")),
+    ),
+    "train": (
+        Mode(
+            "config",
+            _each("architecture dataset recipe", "the config has its own; change one with --set"),
+        ),
+    ),
+}  # fmt: skip
+"""The modes of each command in which some option has no effect."""
+
+
+class ModalCommand(TyperCommand):
+    """A command that refuses options which have no effect beside those that were given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            InputError: if an option was given that has no effect.
+        """
+        flags = {parameter.name: parameter.opts[0] for parameter in self.params}
+        given = {
+            name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"
+        }
+        for mode in MODES.get(str(self.name), ()):
+            if (mode.opened_by in given) == mode.is_without:
+                continue
+            beside = f"{'without' if mode.is_without else 'beside'} {flags[mode.opened_by]}"
+            for name in sorted(given & mode.refused.keys()):
+                reason = mode.refused[name]
+                raise InputError(
+                    f"{flags[name]} has no effect {beside}, since {reason}; leave it out"
+                )
+        return super().invoke(ctx)
