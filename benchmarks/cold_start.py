@@ -48,29 +48,23 @@ def child() -> None:
         reached.setdefault(stage, time.time() - began - ago)
 
     from tunecnn import process, search
+    from tunecnn.listener import SilentListener
     from tunecnn.options import RunOptions
     from tunecnn.prepare import prepare_text
 
     process.collect_garbage_seldom()  # as the command does, before it imports all else
     reach("modules imported")
 
-    class Listener:
+    class Listener(SilentListener):
         """Notes the first of each."""
 
         def on_trial_start(self, task: Any) -> None:
             reach("first trial drawn")
 
-        def on_epoch(self, number: int, metrics: Any) -> None:
-            pass  # one report brings several epochs of this size
-
         def on_trial_end(self, record: Any) -> None:
             spent = sum(epoch.seconds for epoch in record.epochs)
             reach("first step", ago=spent)
             reach("first result")
-
-        def on_trial_requeue(self, number: int, reason: str) -> None: ...
-        def on_warning(self, text: str) -> None: ...
-        def on_tick(self) -> None: ...
 
     def after(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **named: Any) -> Any:

@@ -8,10 +8,11 @@ import pytest
 
 from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
-from tunecnn.comparison import Compared, compare
+from tunecnn.comparison import Compared, summarize_reproduction
+from tunecnn.comparison_plots import figures_of
 from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.published import EXPERIMENTS, published_curves
-from tunecnn.render import figures_of, render_html, render_markdown, write_summary
+from tunecnn.render import render_html, render_markdown, write_summary
 from tunecnn.reproduction import reproduction_space
 from tunecnn.run_info import ReproductionJob
 
@@ -49,7 +50,7 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
 def test_the_summary_of_a_reproduction_is_the_golden_file(tmp_path, request):
     run = reproduce(tmp_path / "run", seeds=2, epochs=50, off=-0.0004)
     names = {name: f"figures/{name}.png" for name in figures_of(run)}
-    text = render_markdown(compare(run), names)
+    text = render_markdown(summarize_reproduction(run), names)
     if request.config.getoption("--update-golden"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
@@ -59,7 +60,9 @@ def test_the_summary_of_a_reproduction_is_the_golden_file(tmp_path, request):
 def test_a_published_result_is_inside_or_outside_of_where_one_more_run_would_lie(
     off, verdict, tmp_path
 ):
-    model1, proposed = compare(reproduce(tmp_path / "r", seeds=4, epochs=50, off=off)).models
+    model1, proposed = summarize_reproduction(
+        reproduce(tmp_path / "r", seeds=4, epochs=50, off=off)
+    ).models
     for figure in (model1.test_accuracy, model1.test_loss, proposed.val_accuracy):
         assert len(figure.values) == 4
     assert model1.test_accuracy.verdict == proposed.test_accuracy.verdict == verdict
@@ -70,13 +73,13 @@ def test_a_published_result_is_inside_or_outside_of_where_one_more_run_would_lie
 
 
 def test_one_seed_gives_no_verdict(tmp_path):
-    summary = compare(reproduce(tmp_path / "r", seeds=1, epochs=50, off=0.0))
+    summary = summarize_reproduction(reproduce(tmp_path / "r", seeds=1, epochs=50, off=0.0))
     assert summary.models[0].test_accuracy.verdict == "one seed: no verdict"
     assert "99.08%: one seed, so no verdict. But its published run starts at" in summary.verdict
 
 
 def test_a_shorter_run_is_held_against_the_curve_at_the_same_epoch(tmp_path):
-    summary = compare(reproduce(tmp_path / "r", seeds=2, epochs=3, off=0.0))
+    summary = summarize_reproduction(reproduce(tmp_path / "r", seeds=2, epochs=3, off=0.0))
     model1 = summary.models[0]
     curve = published_curves("mnist").query("architecture == 'model1'").set_index("epoch")
     assert model1.compared_epoch == 3
@@ -92,13 +95,15 @@ def test_a_shorter_run_is_held_against_the_curve_at_the_same_epoch(tmp_path):
 
 def test_other_files_of_the_images_are_said_to_be_that(tmp_path):
     run = reproduce(tmp_path / "r", seeds=1, epochs=2, off=0.0, dataset="imagefolder:/mine")
-    said = " ".join(compare(run).differences)
+    said = " ".join(summarize_reproduction(run).differences)
     assert "imagefolder:/mine, not the published files of MNIST" in said
     assert "The report validates on the first 6,000 training images" in said
 
 
 def test_classes_are_counted_over_all_seeds(tmp_path):
-    model1 = compare(reproduce(tmp_path / "r", seeds=2, epochs=1, off=0.0)).models[0]
+    model1 = summarize_reproduction(reproduce(tmp_path / "r", seeds=2, epochs=1, off=0.0)).models[
+        0
+    ]
     # Images 3 and 53, a 0 and a 5, are taken for 8 by both seeds.
     zero, eight = model1.classes[0], model1.classes[8]
     assert (zero.precision, zero.recall, zero.images) == (1.0, 0.9, 10)
@@ -119,7 +124,7 @@ def test_the_page_has_the_summarys_words_and_its_pictures(tmp_path):
     run = reproduce(tmp_path / "run", seeds=2, epochs=3, off=0.0)
     write_summary(run)
     page = (run.path / "summary.html").read_text()
-    assert html.escape(compare(run).verdict, quote=False) in page
+    assert html.escape(summarize_reproduction(run).verdict, quote=False) in page
     assert page.count('src="data:image/png;base64,') == len(figures_of(run)) == 3
     assert "<table>" in page
     assert render_html("<script>", "a & b", {}).count("<script>") == 0

@@ -14,10 +14,11 @@ from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.candidates import candidates_of, confirmation_space, job_of
 from tunecnn.confirm import confirm
-from tunecnn.confirmation import Paired, assess
+from tunecnn.confirmation import Paired, summarize_confirmation
 from tunecnn.errors import InputError
 from tunecnn.options import RunOptions
-from tunecnn.render import summary_of, write_summary
+from tunecnn.render import write_summary
+from tunecnn.run_types import summarize
 from tunecnn.runs import Run
 
 
@@ -42,7 +43,7 @@ def test_what_only_luck_had_found_is_not_confirmed(tmp_path):
         draw = lambda _, noise=noise: noise.gauss(0.9, 0.01)  # noqa: E731
         search = searched(tmp_path / f"s{repeat}", draw, trials=20)
         found += search.best["val_accuracy"] > search.report_trial["val_accuracy"]
-        result = assess(confirmed(tmp_path / f"c{repeat}", search, draw))
+        result = summarize_confirmation(confirmed(tmp_path / f"c{repeat}", search, draw))
         kept += result.candidates[0].test_gain.verdict == "ahead by more than noise"
     assert found >= 18
     assert kept <= 2
@@ -55,7 +56,7 @@ def test_what_is_really_better_is_confirmed_with_its_numbers(tmp_path):
         tmp_path / "c", search,
         lambda number: 0.88 + 0.02 * (number % 3 == 0) + noise.gauss(0, 0.002),
     )  # fmt: skip
-    result = assess(run)
+    result = summarize_confirmation(run)
     pick = result.pick
     assert pick.name == "trial 7"
     assert pick.search_accuracy == pytest.approx(0.91)
@@ -97,7 +98,7 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     assert len(inner.complete) == len(inner.evaluations) == 2 * count
     search = load_run(folder)
     assert search.evaluations["trial"].tolist() == inner.evaluations["trial"].tolist()
-    assert result.summary.verdict in summary_of(search).verdict
+    assert result.summary.verdict in summarize(search).verdict
     assert "Confirmed with new seeds" in (folder / "summary.md").read_text()
     assert (result.folder / "figures" / "confirmed.png").is_file()
     again = confirm(folder, 2, 2, {}, options, listening_to(Silent()))

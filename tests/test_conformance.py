@@ -22,7 +22,8 @@ from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
 from tunecnn.journal import Journal
-from tunecnn.long_studies import BoundedTpe, StudyStorage
+from tunecnn.samplers import BoundedTpe
+from tunecnn.storage import StudyStorage
 
 
 class TestStudyStorage(StorageTestCase):

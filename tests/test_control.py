@@ -8,8 +8,8 @@ from tests.support.scripted import ScriptedRun, finish
 from tunecnn import load_run
 from tunecnn.control import best_so_far, control_of
 from tunecnn.render import render_markdown
+from tunecnn.run_types import summarize
 from tunecnn.runs import Run
-from tunecnn.summary import summarize
 
 SPACE = """
 dataset: digits

@@ -81,7 +81,7 @@ def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in ROOT.glob("search_spaces/*.yaml"):
         assert f"tunecnn/search_spaces/{path.name}" in names
-    assert "tunecnn/templates/summary.md.j2" in names
+    assert "tunecnn/templates/search.md.j2" in names
 
 
 def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():

@@ -27,7 +27,7 @@ from tunecnn.errors import TunecnnError
 from tunecnn.journal import JOURNAL
 from tunecnn.records import TrialRecord, read_records
 from tunecnn.render import write_summary
-from tunecnn.repair import repair
+from tunecnn.repair_run import repair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -9,7 +9,9 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from tunecnn.journal import Journal
-from tunecnn.long_studies import BoundedTpe, Halving, StudyStorage
+from tunecnn.pruners import RememberingHalving
+from tunecnn.samplers import BoundedTpe
+from tunecnn.storage import StudyStorage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -46,18 +48,18 @@ def test_halving_stops_the_trials_that_optunas_own_does(data):
     values = data.draw(st.lists(curve, min_size=1, max_size=12))
     slots = data.draw(st.integers(1, 4))
     own = SuccessiveHalvingPruner(min_resource=least, reduction_factor=factor)
-    assert in_turns(Halving(least, factor), values, epochs, slots) == in_turns(
+    assert in_turns(RememberingHalving(least, factor), values, epochs, slots) == in_turns(
         own, values, epochs, slots
     )
 
 
 def test_halving_knows_what_an_earlier_session_had_at_a_rung():
-    study = optuna.create_study(direction="maximize", pruner=Halving(1, 2))
+    study = optuna.create_study(direction="maximize", pruner=RememberingHalving(1, 2))
     for value in (0.9, 0.8):
         trial = study.ask()
         trial.report(value, 1)
         trial.should_prune()
-    study.pruner = Halving(1, 2)
+    study.pruner = RememberingHalving(1, 2)
     late = study.ask()
     late.report(0.7, 1)
     assert late.should_prune()

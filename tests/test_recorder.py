@@ -15,9 +15,9 @@ from tunecnn.budget import Spending
 from tunecnn.errors import RunError
 from tunecnn.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.recorder import KEEP_WEIGHTS, Limits, Recorder
+from tunecnn.run_types import summarize
 from tunecnn.strategy import Budget
 from tunecnn.study import Study
-from tunecnn.summary import summarize
 
 
 def report(accuracy: float, ended: bool = True) -> TrialUpdate:

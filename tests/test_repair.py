@@ -7,7 +7,7 @@ import pytest
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, SEAL, from_line
 from tunecnn.records import read_records
-from tunecnn.repair import repair
+from tunecnn.repair_run import repair
 from tunecnn.run_folder import RunFolder
 from tunecnn.study import Study
 

@@ -3,13 +3,21 @@ from __future__ import annotations
 import pytest
 
 from tests.support.scripted import ScriptedRun
-from tunecnn import load_run
+from tunecnn import load_run, plots
 from tunecnn.errors import InputError
 from tunecnn.parameters import ChoiceParameter, FloatParameter, IntParameter
 from tunecnn.render import write_summary
-from tunecnn.review import best_by, isolation, near_bounds, places, repeats, rungs
+from tunecnn.review import (
+    best_by,
+    isolation,
+    near_bounds,
+    pareto_front,
+    places,
+    repeats,
+    rungs,
+)
+from tunecnn.run_types import summarize
 from tunecnn.runs import Run
-from tunecnn.summary import summarize
 
 SPACE = """
 name: reviewed
@@ -77,24 +85,24 @@ def test_the_front_has_what_no_other_trial_beats_in_both_objectives(tmp_path):
         ],
         "objectives: [val_accuracy, parameters]\n",
     )
-    assert list(run.front["trial"]) == [2, 0, 1]
-    assert run.front["parameters"].is_monotonic_increasing
+    assert list(pareto_front(run)["trial"]) == [2, 0, 1]
+    assert pareto_front(run)["parameters"].is_monotonic_increasing
     summary = summarize(run)
     assert [line.trial for line in summary.front] == [2, 0, 1]
     write_summary(run)
     text = (run.path / "summary.md").read_text()
     assert "## The front" in text
-    assert "| 2 | " + f"{run.front['parameters'].iloc[0]:,}" in text
+    assert "| 2 | " + f"{pareto_front(run)['parameters'].iloc[0]:,}" in text
     assert (run.path / "figures" / "front.png").is_file()
-    axes = run.plot_front().axes[0]
+    axes = plots.front(run).axes[0]
     assert [len(points.get_offsets()) for points in axes.collections] == [6, 3]
 
 
 def test_a_search_with_one_objective_has_no_front(tmp_path):
     run = run_of(tmp_path, [(1.0, 0.0, 1e-3, ends(0.6))])
-    assert run.front.empty
+    assert pareto_front(run).empty
     with pytest.raises(InputError, match="had one objective"):
-        run.plot_front()
+        plots.front(run)
 
 
 def test_a_best_value_at_the_end_of_its_range_is_warned_of(tmp_path):
@@ -149,6 +157,6 @@ def test_every_value_has_one_place(parameter, labels):
 
 def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tmp_path):
     run = run_of(tmp_path, [(0.5, 0.0, 1e-3, [0.9] * 9), (2.0, 0.5, 1e-3, [0.9] * 9)])
-    *_, bar = run.plot_interaction().axes
+    *_, bar = plots.interaction(run).axes
     assert bar.get_ylim() == pytest.approx((0.895, 0.905))
-    assert run.plot_isolation().axes[0].get_ylim() == pytest.approx((0.893, 0.907))
+    assert plots.isolation(run).axes[0].get_ylim() == pytest.approx((0.893, 0.907))

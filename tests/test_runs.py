@@ -70,7 +70,7 @@ def test_a_trials_config_can_be_had_for_training_it_again(scripted_run):
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "front"])
 def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
-    figure = getattr(load_run(scripted_run), f"plot_{name}")()
+    figure = FIGURES[name](load_run(scripted_run))
     drawn = [collection for axes in figure.axes for collection in axes.collections]
     bundles = [collection for collection in drawn if isinstance(collection, LineCollection)]
     points = sum(len(some.get_offsets()) for some in drawn if some not in bundles)
@@ -110,7 +110,7 @@ def test_a_run_has_one_writer(scripted_run):
 def test_reading_a_run_loads_neither_torch_nor_ray(scripted_run):
     code = (
         "import sys, tunecnn; run = tunecnn.load_run(sys.argv[1]); run.trials; run.epochs; "
-        "run.best; run.plot_curves(); sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+        "run.best; tunecnn.plots.curves(run); sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, scripted_run], check=False).returncode == 0
 

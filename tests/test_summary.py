@@ -18,7 +18,7 @@ from tunecnn.render import (
     render_markdown,
     write_summary,
 )
-from tunecnn.summary import summarize
+from tunecnn.run_types import summarize
 from tunecnn.words import seconds_in_words
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "summary.schema.json"

@@ -13,7 +13,7 @@ from tunecnn.datasets import read_arrays
 from tunecnn.errors import RunError
 from tunecnn.files import stamp
 from tunecnn.journal import JOURNAL, from_line, to_line
-from tunecnn.repair import repair
+from tunecnn.repair_run import repair
 from tunecnn.run_info import SCHEMA, _checksum
 
 LATER = {"schema": 99, "tunecnn": "9.9"}

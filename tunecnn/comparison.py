@@ -124,7 +124,7 @@ class ModelLine:
 
 
 @dataclass(frozen=True)
-class Comparison(RunFacts):
+class ReproductionSummary(RunFacts):
     """What a reproduction says.
 
     Attributes:
@@ -136,7 +136,7 @@ class Comparison(RunFacts):
         models: the networks.
         differences: what was not as in the report, a sentence each.
         trained: trials that were trained to the end.
-        chosen: the trials whose configs are worth a file of their own: all.
+        exported: the trials whose configs are worth a file of their own: all.
     """
 
     verdict: str
@@ -147,7 +147,7 @@ class Comparison(RunFacts):
     models: tuple[ModelLine, ...]
     differences: tuple[str, ...]
     trained: int
-    chosen: tuple[int, ...]
+    exported: tuple[int, ...]
 
     def table(self, figure: str = "test_accuracy") -> pd.DataFrame:
         """Return published and measured values of every network, for a notebook.
@@ -191,13 +191,13 @@ class Comparison(RunFacts):
         }
 
 
-def compare(run: Run) -> Comparison:
+def summarize_reproduction(run: Run) -> ReproductionSummary:
     """Compare a reproduction, as it stands, with what the report published."""
     against = run.job_as(ReproductionJob).against
     experiment = EXPERIMENTS.get(against or "")
     full = experiment is not None and run.space.epochs == experiment.epochs
     models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
-    return Comparison(
+    return ReproductionSummary(
         **run_facts(run),
         verdict=" ".join(_sentence(model, experiment, full=full) for model in models),
         published_title=experiment.title if experiment else "",
@@ -207,7 +207,7 @@ def compare(run: Run) -> Comparison:
         models=models,
         differences=tuple(_differences(run, experiment)),
         trained=len(run.complete),
-        chosen=tuple(record.number for record in run.complete),
+        exported=tuple(record.number for record in run.complete),
     )
 
 

@@ -57,12 +57,9 @@ def confusion(run: Run) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Run], Figure]] = {
-    "accuracy": accuracy,
-    "loss": loss,
-    "confusion": confusion,
-}
-"""The comparison's pictures by file name."""
+def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
+    """Return the functions that draw the pictures of a reproduction, by file name."""
+    return {"accuracy": accuracy, "loss": loss, "confusion": confusion}
 
 
 def _curves(run: Run, what: str) -> Figure:

@@ -117,7 +117,7 @@ class CandidateLine:
 
 
 @dataclass(frozen=True)
-class Confirmation(RunFacts):
+class ConfirmationSummary(RunFacts):
     """What a confirmation says.
 
     Attributes:
@@ -128,7 +128,7 @@ class Confirmation(RunFacts):
             trained network, over the test images.
         epochs: of each training.
         trained: trials that were trained to the end.
-        chosen: the trials whose configs are worth a file of their own: one a candidate.
+        exported: the trials whose configs are worth a file of their own: one a candidate.
     """
 
     verdict: str
@@ -137,7 +137,7 @@ class Confirmation(RunFacts):
     wilson: tuple[float, float] | None
     epochs: int
     trained: int
-    chosen: tuple[int, ...]
+    exported: tuple[int, ...]
 
     @property
     def pick(self) -> CandidateLine | None:
@@ -161,7 +161,7 @@ class Confirmation(RunFacts):
         }
 
 
-def assess(run: Run) -> Confirmation:
+def summarize_confirmation(run: Run) -> ConfirmationSummary:
     """Summarize a confirmation as it stands."""
     job = run.job_as(ConfirmationJob).candidates
     count = len(job)
@@ -192,7 +192,7 @@ def assess(run: Run) -> Confirmation:
     ]
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
     best_test = list(lines[0].test.values.values())
-    return Confirmation(
+    return ConfirmationSummary(
         **run_facts(run),
         verdict=_verdict(lines),
         seeds=run.space.trials // count,
@@ -200,7 +200,7 @@ def assess(run: Run) -> Confirmation:
         wilson=wilson_interval(best_test[0], run.info.dataset.test) if best_test else None,
         epochs=run.space.epochs,
         trained=len(run.complete),
-        chosen=tuple(record.number for record in run.complete if record.number < count),
+        exported=tuple(record.number for record in run.complete if record.number < count),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from tunecnn.confirmation import assess
+from tunecnn.confirmation import summarize_confirmation
 from tunecnn.runs import Run
 
 NEW, SEARCH, REPORT = "#2f6fab", "#c8502d", "#1c1c1c"
@@ -15,7 +15,7 @@ NEW, SEARCH, REPORT = "#2f6fab", "#c8502d", "#1c1c1c"
 
 def confirmed(run: Run) -> Figure:
     """Draw each candidate's accuracy with every new seed, the mean, and the search's value."""
-    lines = assess(run).candidates[::-1]
+    lines = summarize_confirmation(run).candidates[::-1]
     figure = Figure(figsize=(8, 1.4 + 0.45 * len(lines)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title in zip(panels, ("validation", "test"), strict=True):
@@ -44,5 +44,6 @@ def confirmed(run: Run) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Run], Figure]] = {"confirmed": confirmed}
-"""The confirmation's picture by file name."""
+def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
+    """Return the functions that draw the pictures of a confirmation, by file name."""
+    return {"confirmed": confirmed}

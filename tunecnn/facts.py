@@ -17,6 +17,7 @@ class RunFacts:
     """What every kind of summary says of its run.
 
     Attributes:
+        type: of the run's job.
         name: of the run.
         goal: the question that it was to answer.
         asked: trials asked for.
@@ -28,6 +29,7 @@ class RunFacts:
         time: how long it took, by name.
     """
 
+    type: str
     name: str
     goal: str
     asked: int
@@ -41,6 +43,7 @@ class RunFacts:
 def run_facts(run: Run) -> dict[str, Any]:
     """Return the values of `RunFacts` for a run, by name."""
     return {
+        "type": run.job.type,
         "name": run.path.name,
         "goal": run.space.goal,
         "asked": run.space.trials,

@@ -29,3 +29,25 @@ class Listener(Protocol):
 
     def on_tick(self) -> None:
         """Called several times a second."""
+
+
+class SilentListener:
+    """A listener that does nothing: derive from it, and override what is needed."""
+
+    def on_trial_start(self, task: TrialTask) -> None:
+        """Do nothing."""
+
+    def on_epoch(self, number: int, metrics: EpochMetrics) -> None:
+        """Do nothing."""
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Do nothing."""
+
+    def on_trial_requeue(self, number: int, reason: str) -> None:
+        """Do nothing."""
+
+    def on_warning(self, text: str) -> None:
+        """Do nothing."""
+
+    def on_tick(self) -> None:
+        """Do nothing."""

@@ -66,7 +66,7 @@ def _slots(options: RunOptions) -> Iterator[tuple[int, str, Timer]]:
 
     resources = Resources(options.cpus_per_trial, options.gpus_per_trial)
     with connected(options.address, resources) as cluster:
-        from tunecnn.engine import time_on  # ray reads the environment when it is imported
+        from tunecnn.ray_engine import time_on  # ray reads the environment when it is imported
 
         there = "; ".join(
             f"{node.name}: {node.cpus:g} cores, {node.gpus:g} GPUs" for node in cluster.nodes

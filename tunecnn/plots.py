@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,7 @@ from tunecnn import review
 from tunecnn.control import best_so_far, control_of
 from tunecnn.errors import InputError
 from tunecnn.parameters import ChoiceParameter, IntParameter
-
-if TYPE_CHECKING:
-    from tunecnn.runs import Run
+from tunecnn.runs import Run
 
 COMPLETE, STOPPED, BEST, REPORT = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
 
@@ -132,7 +130,7 @@ def importances(run: Run) -> Figure:
     """Draw the share of each parameter in the variance of the complete trials' accuracy."""
     count = len(run.ranked)
     figure, axes = _figure(f"Parameter importances (fANOVA on {count} complete trials)")
-    shares = run.importances.iloc[::-1]
+    shares = review.importances(run).iloc[::-1]
     if shares.empty:
         axes.text(0.5, 0.5, "too few complete trials to say", ha="center", va="center")
         axes.set_axis_off()

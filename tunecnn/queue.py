@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from tunecnn.config import Scalar
-from tunecnn.optuna_parts import grid
+from tunecnn.distributions import grid
 from tunecnn.records import quiet_optuna
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import Grid

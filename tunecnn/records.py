@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tunecnn.config import Scalar
 from tunecnn.errors import RunError
 from tunecnn.journal import JOURNAL, DamagedError, Journal
-from tunecnn.long_studies import StudyStorage
 from tunecnn.messages import EpochMetrics, Outcome
+from tunecnn.storage import StudyStorage
 
 STUDY_NAME = "tunecnn"
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -13,31 +13,27 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
-from tunecnn import comparison_plots, confirmation_plots, plots
-from tunecnn.comparison import Comparison, compare
-from tunecnn.confirmation import Confirmation, assess
 from tunecnn.files import write_atomically
 from tunecnn.frames import to_parquet
+from tunecnn.run_types import RUN_TYPES, RunSummary
 from tunecnn.runs import Run
 from tunecnn.space_file import to_yaml
-from tunecnn.summary import Summary, config_path, summarize
+from tunecnn.summary import config_path
 from tunecnn.words import in_short, seconds_in_words
 
 _DPI = 120
 
 
-AnySummary = Summary | Comparison | Confirmation
-
-
-def write_summary(run: Run) -> AnySummary:
+def write_summary(run: Run) -> RunSummary:
     """Write a run's summary, and everything derived that it names, into the run's folder."""
-    summary = summary_of(run)
-    pictures = {name: _png(figure(run)) for name, figure in figures_of(run).items()}
+    run_type = RUN_TYPES[run.job.type]
+    summary = run_type.summarize(run)
+    pictures = {name: _png(figure(run)) for name, figure in run_type.figures_of(run).items()}
     for name, png in pictures.items():
         write_atomically(run.path / "figures" / f"{name}.png", png)
     write_atomically(run.path / "trials.parquet", to_parquet(run.trials))
     write_atomically(run.path / "epochs.parquet", to_parquet(run.epochs))
-    for trial in summary.chosen:
+    for trial in summary.exported:
         write_atomically(config_path(run, trial), to_yaml(run.config(trial).to_dict()))
     markdown = render_markdown(summary, {name: f"figures/{name}.png" for name in pictures})
     write_atomically(run.path / "summary.md", markdown)
@@ -46,41 +42,20 @@ def write_summary(run: Run) -> AnySummary:
     return summary
 
 
-def summary_of(run: Run) -> AnySummary:
-    """Summarize a run, whatever it is for."""
-    summarizers: dict[str, Callable[[Run], AnySummary]] = {
-        "search": summarize,
-        "reproduction": compare,
-        "confirmation": assess,
-    }
-    return summarizers[run.job.type](run)
-
-
-def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
-    """Return what draws the pictures of a run's summary, by file name."""
-    if run.job.type == "search":
-        return plots.figures_of(run)
-    figures = {
-        "reproduction": comparison_plots.FIGURES,
-        "confirmation": confirmation_plots.FIGURES,
-    }
-    return figures[run.job.type]
-
-
-def render_markdown(summary: AnySummary, figures: Mapping[str, str]) -> str:
+def render_markdown(summary: RunSummary, figures: Mapping[str, str]) -> str:
     """Write a summary as Markdown; `figures` are links by name."""
-    template = f"{type(summary).__name__.lower()}.md.j2"
+    template = RUN_TYPES[summary.type].template
     return _environment().get_template(template).render(s=summary, figures=figures)
 
 
-def render_json(summary: AnySummary) -> bytes:
+def render_json(summary: RunSummary) -> bytes:
     """Write all of a summary as JSON; what it holds is in docs/summary.schema.json."""
     return TypeAdapter(type(summary)).dump_json(summary, indent=1)
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of `summary.json`, for every kind of summary."""
-    return TypeAdapter(AnySummary).json_schema(mode="serialization")
+    return TypeAdapter(RunSummary).json_schema(mode="serialization")
 
 
 def render_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:

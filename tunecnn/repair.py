@@ -1,4 +1,4 @@
-"""Save what can be read of a damaged journal: `tunecnn repair`."""
+"""Save what can be read of a damaged journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tunecnn.errors import InputError
 from tunecnn.files import check_stamp, stamp, write_atomically
 from tunecnn.journal import (
     CREATE_TRIAL,
@@ -26,7 +25,6 @@ from tunecnn.journal import (
 )
 from tunecnn.messages import Outcome
 from tunecnn.records import STUDY_NAME, quiet_optuna, to_record
-from tunecnn.run_folder import RunFolder
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import OBJECTIVES
 
@@ -52,37 +50,34 @@ class Repair:
     old: Path | None
 
 
-def repair(path: Path) -> Repair:
+def repair_journal(journal: Path, space: SearchSpace) -> Repair:
     """Write a new journal from what can be read of a damaged one, and keep the old one.
 
     A trial whose end, config, values or epochs are lost is put back into the queue. No trial
     changes its number.
 
+    Args:
+        journal: path of the file; the caller holds the run's lock.
+        space: of the run.
+
     Raises:
-        InputError: if there is no such run, or it has no journal.
-        RunError: if `run.json` or the space are damaged too, or another version wrote the journal.
+        RunError: if another version wrote the journal.
     """
-    folder = RunFolder.open(path)
-    space = folder.read_space(folder.read_info())
-    journal = path / JOURNAL
-    if not journal.is_file():
-        raise InputError(f"{path} has no {JOURNAL}: there is nothing to repair")
-    with folder.lock():
-        data, sealed = journal.read_bytes(), read_seal(journal)
-        found, lost = _salvage(journal, data, sealed)
-        if not lost and data.endswith(b"\n") and sealed is not None:
-            return Repair(len(found), (), (), None)
-        logs = list(_with_creations(found, space))
-        again = _incomplete(logs, space)
-        logs = [log for log in logs if log.get("trial_id") not in again]
-        waiting = {"op_code": _SET_STATE, **_WORKER, "state": TrialState.WAITING, "values": None}
-        logs += [{**waiting, "trial_id": number} for number in again]
-        old = _keep(journal, data)
-        logs[0] |= stamp(SCHEMA)
-        lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
-        write_atomically(journal, b"".join(lines))
-        length = {"bytes": sum(map(len, lines))}
-        write_atomically(path / SEAL, to_line(len(lines), length))
+    data, sealed = journal.read_bytes(), read_seal(journal)
+    found, lost = _salvage(journal, data, sealed)
+    if not lost and data.endswith(b"\n") and sealed is not None:
+        return Repair(len(found), (), (), None)
+    logs = list(_with_creations(found, space))
+    again = _incomplete(logs, space)
+    logs = [log for log in logs if log.get("trial_id") not in again]
+    waiting = {"op_code": _SET_STATE, **_WORKER, "state": TrialState.WAITING, "values": None}
+    logs += [{**waiting, "trial_id": number} for number in again]
+    old = _keep(journal, data)
+    logs[0] |= stamp(SCHEMA)
+    lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
+    write_atomically(journal, b"".join(lines))
+    length = {"bytes": sum(map(len, lines))}
+    write_atomically(journal.with_name(SEAL), to_line(len(lines), length))
     return Repair(len(found), tuple(lost), again, old)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
 from tunecnn.config import Scalar
+from tunecnn.fanova import parameter_importances
 from tunecnn.parameters import ChoiceParameter, Parameter
 from tunecnn.runs import Run
 from tunecnn.strategy import Halving, Hyperband
@@ -180,6 +182,21 @@ def pareto_front(run: Run) -> pd.DataFrame:
     )
     best_so_far = cheapest_first[accuracy].cummax().shift(fill_value=-1.0)
     return cheapest_first[cheapest_first[accuracy] > best_so_far]
+
+
+@lru_cache(maxsize=1)  # seconds of forests, for the summary and for its picture
+def importances(run: Run) -> pd.DataFrame:
+    """Return the share of each searched parameter in the variance of the trials' accuracy.
+
+    Over the complete trials. Indexed by the parameter, the greatest share first; columns `share`,
+    `low` and `high` (a 95 % interval over resampled trials). Empty if there are too few trials;
+    see `tunecnn.fanova.parameter_importances`. Parameters with a `when` are left out.
+    """
+    searched = run.space.searched_settings
+    always = {name: parameter for name, parameter in searched.items() if not parameter.when}
+    found = parameter_importances(run.complete, always)
+    rows = [(share, *interval) for share, interval in found.values()]
+    return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
 
 
 def crossing(run: Run) -> tuple[str, list[str]] | None:

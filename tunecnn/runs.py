@@ -1,4 +1,4 @@
-"""A run as data frames and pictures; reading one loads neither torch nor ray."""
+"""A run as data frames; reading one loads neither torch nor ray."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from tunecnn.frames import (
     evaluations_frame,
     trials_frame,
 )
-from tunecnn.importances import parameter_importances
 from tunecnn.records import TrialRecord, read_records
 from tunecnn.run_folder import RunFolder
 from tunecnn.run_info import Job
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 
 _J = TypeVar("_J", bound=BaseModel)
@@ -112,16 +110,6 @@ class Run:
         return None if self.ranked.empty else self.ranked.iloc[0]
 
     @cached_property
-    def front(self) -> pd.DataFrame:
-        """The rows of `trials` that no other complete one beats, the cheapest first.
-
-        Empty for a search with one objective.
-        """
-        from tunecnn.review import pareto_front
-
-        return pareto_front(self)
-
-    @cached_property
     def report_trial(self) -> pd.Series | None:
         """The row of the first trial with the report's design in this recipe; None without one."""
         report = self.space.report_point()
@@ -132,22 +120,6 @@ class Run:
             if report and values == report:
                 return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
         return None
-
-    @cached_property
-    def importances(self) -> pd.DataFrame:
-        """Share of each searched parameter in the variance of the complete trials' accuracy.
-
-        Indexed by the parameter, the greatest first; columns `share`, `low` and `high` (a 95 %
-        interval over resampled trials). Empty if there are too few trials; see
-        `tunecnn.importances.parameter_importances`. Parameters with a `when` are left out.
-        """
-        import pandas as pd
-
-        searched = self.space.searched_settings
-        always = {name: parameter for name, parameter in searched.items() if not parameter.when}
-        found = parameter_importances(self.complete, always)
-        rows = [(share, *interval) for share, interval in found.values()]
-        return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -172,62 +144,6 @@ class Run:
     def config(self, trial: int) -> TrialConfig:
         """Return the config of a trial."""
         return TrialConfig.from_dict(self.record(trial).config)
-
-    def plot_history(self) -> Figure:
-        """Draw the validation accuracy of each trial, and the best so far, by trial number."""
-        from tunecnn import plots
-
-        return plots.history(self)
-
-    def plot_curves(self) -> Figure:
-        """Draw the validation accuracy of each trial by epoch."""
-        from tunecnn import plots
-
-        return plots.curves(self)
-
-    def plot_parameters(self) -> Figure:
-        """Draw the validation accuracy against the value of each searched parameter."""
-        from tunecnn import plots
-
-        return plots.parameters(self)
-
-    def plot_front(self) -> Figure:
-        """Draw accuracy against cost, for a search with two objectives.
-
-        Raises:
-            InputError: if it had one.
-        """
-        from tunecnn import plots
-
-        return plots.front(self)
-
-    def plot_isolation(self) -> Figure:
-        """Draw the best complete trial for each value of each scientific parameter."""
-        from tunecnn import plots
-
-        return plots.isolation(self)
-
-    def plot_interaction(self) -> Figure:
-        """Draw the best complete trial over the searched width and each searched dropout.
-
-        Raises:
-            InputError: if not both were searched.
-        """
-        from tunecnn import plots
-
-        return plots.interaction(self)
-
-    def plot_control(self) -> Figure:
-        """Draw the best complete trial so far of the search and of its control."""
-        from tunecnn import plots
-
-        return plots.control(self)
-
-    def plot_importances(self) -> Figure:
-        """Draw the share of each parameter in the variance of the validation accuracy."""
-        from tunecnn import plots
-
-        return plots.importances(self)
 
 
 def load_run(path: str | Path) -> Run:

@@ -11,27 +11,28 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tunecnn.artifacts import Artifacts
 from tunecnn.budget import Spending
 from tunecnn.datasets import fetch, load_dataset
+from tunecnn.engine import Engine
 from tunecnn.errors import RunError
 from tunecnn.evaluate import evaluate_trials
-from tunecnn.images import Dataset, TrialData
+from tunecnn.images import Dataset
 from tunecnn.listener import Listener
 from tunecnn.options import RunOptions
 from tunecnn.process import Interrupts
 from tunecnn.recorder import KEEP_WEIGHTS, Limits, Recorder
 from tunecnn.records import TrialRecord
 from tunecnn.run_folder import RunFolder
-from tunecnn.run_info import EngineRecord, RunInfo, Session, now, versions
+from tunecnn.run_info import RunInfo, Session, now, versions
 from tunecnn.runs import load_run
 from tunecnn.space import SearchSpace
 from tunecnn.study import Study
 
 if TYPE_CHECKING:
-    from tunecnn.render import AnySummary
+    from tunecnn.run_types import RunSummary
 
 T = TypeVar("T")
 Ending = Literal["done", "interrupted"]
@@ -50,22 +51,8 @@ class RunResult:
 
     folder: Path
     ending: Ending
-    summary: AnySummary
+    summary: RunSummary
     exit_code: int = 0
-
-
-class Engine(Protocol):
-    """Runs trials: `tunecnn.local.LocalEngine` or `tunecnn.engine.RayEngine`."""
-
-    @property
-    def devices(self) -> float:
-        """GPUs that one trial takes, or cores if it takes none."""
-
-    def record(self) -> EngineRecord:
-        """Return what a run records about where it ran."""
-
-    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
-        """Run trials until the study has as many as were requested, or the user interrupts."""
 
 
 Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
@@ -116,7 +103,7 @@ def _engine(options: RunOptions) -> Iterator[Engine]:
 
     resources = Resources(options.cpus_per_trial, options.gpus_per_trial)
     with connected(options.address, resources) as cluster:
-        from tunecnn.engine import RayEngine
+        from tunecnn.ray_engine import RayEngine
 
         yield RayEngine(
             cluster, options.checkpoint_seconds, options.max_failures, options.wait_for_workers
@@ -206,7 +193,7 @@ def _warnings(left: str, info: RunInfo) -> Iterator[str]:
         yield f"different from the session before: {changed}"
 
 
-def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[AnySummary, Ending]:
+def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[RunSummary, Ending]:
     """Put what still runs back into the queue, and record how the run stands."""
     from tunecnn.render import write_summary
 
@@ -223,6 +210,6 @@ def _complete(study: Study) -> list[TrialRecord]:
     return [record for record in study.records if record.state == "COMPLETE"]
 
 
-def _first_failure(summary: AnySummary) -> str:
+def _first_failure(summary: RunSummary) -> str:
     number, reason = next(iter(summary.failures.items()))
     return f"trial {number}: {reason}"

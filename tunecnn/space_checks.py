@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError
-from typing import TYPE_CHECKING
 
 from pydantic_core import ErrorDetails
 
@@ -14,6 +13,7 @@ from tunecnn.config import CHOICES, TrialConfig
 from tunecnn.errors import InputError, nearest
 from tunecnn.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
 from tunecnn.recipes import RECIPES
+from tunecnn.schema import SpaceSchema
 from tunecnn.space_file import Mistake, Place
 from tunecnn.strategy import (
     Budget,
@@ -27,16 +27,13 @@ from tunecnn.strategy import (
 )
 from tunecnn.words import in_words
 
-if TYPE_CHECKING:
-    from tunecnn.space import SearchSpace
-
 # Settings that have a key of their own in a space, or that must be the same for all its trials.
 _NOT_SEARCHED = frozenset(
     {"dataset", "epochs", "split", "split_seed", "validation", "train_images"}
 )
 
 
-def mistakes_of(space: SearchSpace) -> list[Mistake]:
+def mistakes_of(space: SpaceSchema) -> list[Mistake]:
     """Find what is wrong although each value is well formed."""
     found = []
     for key, value, known in (
@@ -56,7 +53,7 @@ def mistakes_of(space: SearchSpace) -> list[Mistake]:
     return found or list(_start_mistakes(space))
 
 
-def _condition_mistakes(space: SearchSpace) -> Iterator[Mistake]:
+def _condition_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     searched = space.searched
     for name, parameter in searched.items():
         place: Place = ("parameters", name, "when")
@@ -77,7 +74,7 @@ def _condition_mistakes(space: SearchSpace) -> Iterator[Mistake]:
         yield Mistake(("parameters", error.args[1][0], "when"), f"goes in a circle: {circle}")
 
 
-def _strategy_mistakes(space: SearchSpace) -> Iterator[Mistake]:
+def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     if space.control and isinstance(space.sampler, Grid | RandomSearch):
         text = "random trials are a control for a sampler that learns; not for random or grid"
         yield Mistake(("control",), text)
@@ -101,7 +98,7 @@ def _strategy_mistakes(space: SearchSpace) -> Iterator[Mistake]:
                 )
 
 
-def rung_mistakes(space: SearchSpace) -> list[Mistake]:
+def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     """Find a pruner that cannot stop anything: a mistake in a file, where both numbers stand.
 
     From the command line it is not: fewer epochs for a quick try are no mistake.
@@ -117,7 +114,7 @@ def rung_mistakes(space: SearchSpace) -> list[Mistake]:
     return [Mistake(("pruner",), text)]
 
 
-def _parameter_mistakes(space: SearchSpace) -> Iterator[Mistake]:
+def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     for name, parameter in space.parameters.items():
         place: Place = ("parameters", name)
         if _is_own_key(name, parameter):
@@ -144,7 +141,7 @@ def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
     return name in ("dataset", "epochs")
 
 
-def _start_mistakes(space: SearchSpace) -> Iterator[Mistake]:
+def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     searched = space.searched
     for i, point in enumerate(space.start):
         place: Place = ("start", i)

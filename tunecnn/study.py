@@ -16,11 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.architectures import InputShape
 from tunecnn.config import Scalar, TrialConfig
+from tunecnn.distributions import distribution, suggest
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256
 from tunecnn.journal import JOURNAL, Journal
 from tunecnn.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
-from tunecnn.optuna_parts import control_sampler, distribution, pruner, sampler, suggest
+from tunecnn.pruners import pruner
 from tunecnn.queue import Queue
 from tunecnn.records import (
     STUDY_NAME,
@@ -32,6 +33,7 @@ from tunecnn.records import (
     quiet_optuna,
     to_record,
 )
+from tunecnn.samplers import control_sampler, sampler
 from tunecnn.space import SearchSpace
 from tunecnn.strategy import OBJECTIVES, QUANTITIES
 

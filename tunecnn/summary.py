@@ -1,4 +1,4 @@
-"""What a run says, as plain values: a `Run` in, a `Summary` out. Files are `tunecnn.render`'s."""
+"""What a search says, as plain values; `tunecnn.render` writes it to files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tunecnn.confirmation import assess
+from tunecnn.confirmation import summarize_confirmation
 from tunecnn.control import Control, control_of
 from tunecnn.facts import RunFacts, run_facts
 from tunecnn.parameters import Constant, Part, describe
 from tunecnn.review import (
     IsolationLine,
     Rung,
+    importances,
     isolation,
     near_bounds,
     pareto_front,
@@ -78,7 +79,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Summary(RunFacts):
+class SearchSummary(RunFacts):
     """What a run says.
 
     Attributes:
@@ -122,7 +123,7 @@ class Summary(RunFacts):
     command: str
 
     @property
-    def chosen(self) -> tuple[int, ...]:
+    def exported(self) -> tuple[int, ...]:
         """The trials whose configs are worth a file of their own."""
         return tuple(dict.fromkeys(line.trial for line in (*self.top, *self.front)))
 
@@ -131,7 +132,7 @@ class Summary(RunFacts):
         return {"best": dataclasses.asdict(self.best) if self.best else None}
 
 
-def summarize(run: Run) -> Summary:
+def summarize_search(run: Run) -> SearchSummary:
     """Summarize a run as it stands; one without a complete trial has a summary too."""
     images = run.info.dataset.validation
     searched = list(run.space.searched_settings)
@@ -142,7 +143,7 @@ def summarize(run: Run) -> Summary:
     report = None
     if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
         report = _line(run.report_trial, searched, images)
-    return Summary(
+    return SearchSummary(
         **run_facts(run),
         verdict=_verdict(run, best, report, images),
         best=best,
@@ -156,7 +157,7 @@ def summarize(run: Run) -> Summary:
         },
         importances={
             str(name): Share(float(row["share"]), (float(row["low"]), float(row["high"])))
-            for name, row in run.importances.iterrows()
+            for name, row in importances(run).iterrows()
         },
         objectives=run.space.objectives,
         front=tuple(_line(row, searched, images) for _, row in pareto_front(run).iterrows()),
@@ -225,7 +226,8 @@ def _after(run: Run) -> str:
     used_up = run.info.last_session.used_up if run.info.sessions else ""
     ended = f" No further trial was begun, since {used_up}." if used_up else ""
     if run.confirmations:
-        return f"{ended} Confirmed with new seeds: {assess(run.confirmations[-1]).verdict}"
+        confirmed = summarize_confirmation(run.confirmations[-1])
+        return f"{ended} Confirmed with new seeds: {confirmed.verdict}"
     return f"{ended} The test images have not been looked at."
 
 

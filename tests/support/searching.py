@@ -6,6 +6,7 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from tunecnn.listener import SilentListener
 from tunecnn.options import RunOptions
 from tunecnn.prepare import prepare
 from tunecnn.run_info import Job
@@ -26,18 +27,13 @@ sampler: random
 """
 
 
-class Silent:
+class Silent(SilentListener):
     """A listener that remembers, and can raise at the n-th epoch."""
 
     def __init__(self, raise_at: int | None = None) -> None:
         self.epochs = 0
         self.raise_at = raise_at
         self.warnings: list[str] = []
-
-    def on_trial_start(self, task): ...
-    def on_trial_end(self, record): ...
-    def on_trial_requeue(self, number, reason): ...
-    def on_tick(self): ...
 
     def on_warning(self, text):
         self.warnings.append(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from tunecnn.render import AnySummary
+    from tunecnn.run_types import RunSummary
     from tunecnn.session import RunResult
 
 INTERRUPTED = 130  # exit code
@@ -20,13 +21,20 @@ INTERRUPTED = 130  # exit code
 def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
     """Return what opens the display of a run."""
 
-    def open_progress(study: Any, folder: Path) -> Any:
-        from tunecnn.progress import Progress
+    def open_listener(study: Any, folder: Path) -> Any:
+        if json_lines:
+            from tunecnn.json_lines import JsonLines
 
-        console = Console()
-        return Progress(study, folder, console, json_lines=json_lines, quiet=quiet).shown()
+            return nullcontext(JsonLines())
+        if quiet:
+            from tunecnn.listener import SilentListener
 
-    return open_progress
+            return nullcontext(SilentListener())
+        from tunecnn.terminal import Terminal
+
+        return Terminal(study, folder, Console()).shown()
+
+    return open_listener
 
 
 def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
@@ -37,10 +45,10 @@ def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
 
 
 def print_result(
-    folder: Path, ending: str, summary: AnySummary, *, quiet: bool, json_lines: bool
+    folder: Path, ending: str, summary: RunSummary, *, quiet: bool, json_lines: bool
 ) -> None:
     """Print what a run says, and where the whole of it is."""
-    from tunecnn.summary import Summary
+    from tunecnn.summary import SearchSummary
 
     path = folder / "summary.md"
     if json_lines:
@@ -53,7 +61,7 @@ def print_result(
     console = Console()
     console.print()
     console.print(summary.verdict, highlight=False)
-    if isinstance(summary, Summary) and summary.command:
+    if isinstance(summary, SearchSummary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
     if ending == "interrupted":
         text = f"interrupted; carry on with: tunecnn search --resume {shlex.quote(str(folder))}"

@@ -26,7 +26,7 @@ def summarize(
 
 def repair(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
     """Save what can be read of a damaged journal, so that the run can go on."""
-    from tunecnn.repair import repair as repair_run
+    from tunecnn.repair_run import repair as repair_run
     from tunecnn.words import list_in_words
 
     done = repair_run(run)

@@ -1,8 +1,7 @@
-"""Shows how a search goes: live in a terminal, a line a trial elsewhere, JSON for programs."""
+"""Shows in a terminal how a run goes: a line per trial, and a live one below them."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from tunecnn.listener import SilentListener
 from tunecnn.messages import EpochMetrics
 from tunecnn.records import TrialRecord
 from tunecnn.study import Study, TrialTask
@@ -21,50 +21,35 @@ from tunecnn.words import in_short, seconds_in_words
 _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
 
 
-class Progress:
-    """A listener that prints.
+class Terminal(SilentListener):
+    """A listener that prints for people.
 
     Args:
         study: whose trials are shown.
         folder: of the run.
         console: where to print.
-        json_lines: print one JSON object a line for each trial that ends, and nothing else.
-        quiet: print nothing.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        folder: Path,
-        console: Console,
-        *,
-        json_lines: bool = False,
-        quiet: bool = False,
-    ) -> None:
+    def __init__(self, study: Study, folder: Path, console: Console) -> None:
         self._study = study
         self._console = console
-        self._json = json_lines
-        self._quiet = quiet or json_lines
+        self._is_closed = False
         self._began = time.monotonic()
         self._before = study.begun
         self._best: tuple[float, int] | None = None
         for record in study.records:
             self._note(record)
         self._live: Live | None = None
-        if not self._quiet:
-            console.print(f"run: {folder}", highlight=False, soft_wrap=True)
-            if study.dropped_line:
-                console.print("the journal's last line was torn and has been dropped")
-            if self._before:
-                console.print(
-                    f"resumed: {self._before} of {study.space.trials} trials had ended",
-                    highlight=False,
-                )
+        self._print(f"run: {folder}")
+        if study.dropped_line:
+            self._print("the journal's last line was torn and has been dropped")
+        if self._before:
+            self._print(f"resumed: {self._before} of {study.space.trials} trials had ended")
 
     @contextmanager
     def shown(self) -> Iterator[Self]:
         """Keep a live line at the bottom of a terminal for as long as the context lasts."""
-        if self._quiet or not self._console.is_terminal:
+        if not self._console.is_terminal:
             yield self
             return
         with Live(console=self._console, transient=True, auto_refresh=False) as self._live:
@@ -82,10 +67,7 @@ class Progress:
     def on_trial_end(self, record: TrialRecord) -> None:
         """Print a line for a trial that has ended."""
         self._note(record)
-        if self._json:
-            self._say(lambda: print(_json_line(record), flush=True))
-        elif not self._quiet:
-            self._say(lambda: self._console.print(self._line(record), soft_wrap=True))
+        self._print(self._line(record))
         self.on_tick()
 
     def on_trial_requeue(self, number: int, reason: str) -> None:
@@ -94,8 +76,7 @@ class Progress:
 
     def on_warning(self, text: str) -> None:
         """Print something that the user should know."""
-        if not self._quiet:
-            self._say(lambda: self._console.print(text, highlight=False, soft_wrap=True))
+        self._print(text)
 
     def on_tick(self) -> None:
         """Refresh the live line."""
@@ -103,12 +84,17 @@ class Progress:
         if live is not None:
             self._say(lambda: live.update(Text(self._status()), refresh=True))
 
+    def _print(self, text: str | Text) -> None:
+        self._say(lambda: self._console.print(text, highlight=False, soft_wrap=True))
+
     def _say(self, say: Callable[[], None]) -> None:
         """Print, unless nobody listens any more: that is no reason to end a search."""
+        if self._is_closed:
+            return
         try:
             say()
         except (OSError, SystemExit):  # rich answers a closed pipe with the latter
-            self._quiet, self._json, self._live = True, False, None
+            self._is_closed, self._live = True, None
 
     def _note(self, record: TrialRecord) -> None:
         if record.state == "COMPLETE" and record.kept is not None:
@@ -146,18 +132,3 @@ class Progress:
             left = elapsed / done_here * (asked - ended)
             parts.append(f"about {seconds_in_words(left)} left")
         return ", ".join(parts)
-
-
-def _json_line(record: TrialRecord) -> str:
-    facts = {
-        "event": "trial",
-        "trial": record.number,
-        "state": record.state,
-        "outcome": record.outcome,
-        "reason": record.reason,
-        "val_accuracy": record.kept.val_accuracy if record.kept else None,
-        "epochs": len(record.epochs),
-        "parameters": record.parameters,
-        "values": dict(record.values),
-    }
-    return json.dumps(facts)

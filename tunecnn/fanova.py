@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from tunecnn.optuna_parts import distribution
+from tunecnn.distributions import distribution
 from tunecnn.parameters import Parameter
 from tunecnn.records import TrialRecord, quiet_optuna
 

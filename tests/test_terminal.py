@@ -7,12 +7,12 @@ from rich.console import Console
 
 from tests.support.scripted import metrics
 from tunecnn.messages import Outcome, TrialEnd
-from tunecnn.progress import Progress
+from tunecnn.terminal import Terminal
 
 
 def follow(study, folder, console):
     """Run two trials past a listener."""
-    with Progress(study, folder, console).shown() as progress:
+    with Terminal(study, folder, console).shown() as progress:
         for accuracy in (0.9, 0.4):
             trial = study.next_trial()
             progress.on_trial_start(trial)
