@@ -14,15 +14,15 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/test_faults.py --ignore tests/test_fuzz.py
+	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/faults --ignore tests/fuzz
 
 # Kills, full disks, damaged files and the like: about a quarter of an hour.
 faults: $(INSTALLED)
-	$(BIN)/python -m pytest tests/test_faults.py -m slow -n 0
+	$(BIN)/python -m pytest tests/faults -m slow -n 0
 
 # Ten minutes of broken space files.
 fuzz: $(INSTALLED)
-	$(BIN)/python -m pytest tests/test_fuzz.py -m slow -n 0 -s
+	$(BIN)/python -m pytest tests/fuzz -m slow -n 0 -s
 
 # Half an hour and more, alone on the machine; BENCH="step growth" for some of them.
 BENCH ?= step layers short_trials cold_start growth throughput time_to_result

@@ -47,10 +47,11 @@ def child() -> None:
     def reach(stage: str, ago: float = 0.0) -> None:
         reached.setdefault(stage, time.time() - began - ago)
 
-    from tunecnn import process, search
-    from tunecnn.listener import SilentListener
-    from tunecnn.options import RunOptions
-    from tunecnn.prepare import prepare_text
+    from tunecnn import process
+    from tunecnn.run.listener import SilentListener
+    from tunecnn.workflows import search
+    from tunecnn.workflows.options import RunOptions
+    from tunecnn.workflows.prepare import prepare_text
 
     process.collect_garbage_seldom()  # as the command does, before it imports all else
     reach("modules imported")

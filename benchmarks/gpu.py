@@ -29,9 +29,9 @@ import torch
 
 from benchmarks.results import keep, table
 from tunecnn import make_config
-from tunecnn.batches import DeviceData, to_device
-from tunecnn.images import Images, TrialData
-from tunecnn.training import Training
+from tunecnn.data.images import Images, TrialData
+from tunecnn.trial.batches import DeviceData, to_device
+from tunecnn.trial.training import Training
 
 NETWORKS = ("model1", "model2", "proposed")
 MODES: dict[str, dict[str, Any]] = {

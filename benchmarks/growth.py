@@ -25,13 +25,13 @@ from typing import TypeVar
 from benchmarks.results import keep
 from tunecnn import load_run
 from tunecnn.files import sha256
-from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.process import collect_garbage_seldom
-from tunecnn.render import write_summary
-from tunecnn.run_folder import RunFolder
-from tunecnn.run_info import DatasetRecord, EngineRecord, RunInfo, SearchJob, Session, now
-from tunecnn.space import SearchSpace
-from tunecnn.study import Study
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import DatasetRecord, EngineRecord, RunInfo, SearchJob, Session, now
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.study import Study
+from tunecnn.summary.render import write_summary
+from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
 T = TypeVar("T")
 

@@ -64,7 +64,7 @@ def plain(folder: Path) -> None:
     from ray.tune.search.optuna import OptunaSearch
 
     from tunecnn import load_dataset, make_config
-    from tunecnn.splits import Split
+    from tunecnn.data.splits import Split
 
     init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     data = load_dataset("digits", Split(train_images=300)).trial_data
@@ -72,7 +72,7 @@ def plain(folder: Path) -> None:
     def trainable(config: dict[str, Any]) -> None:
         import torch
 
-        from tunecnn.training import Training
+        from tunecnn.trial.training import Training
 
         torch.set_num_threads(1)
         settings = make_config("fast", "model1", "digits", epochs=EPOCHS, width=config["width"],

@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from tunecnn.run_info import processor, versions
+from tunecnn.run.info import processor, versions
 
 DOCS = Path(__file__).parent.parent / "docs"
 _SAMPLE_SECONDS = 1.0

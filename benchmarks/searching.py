@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.contenders import PARAMETERS, Workload
 from benchmarks.results import Watched, never, watch
 from tunecnn import load_run
-from tunecnn.datasets import load_dataset
-from tunecnn.splits import Split
+from tunecnn.data.loading import load_dataset
+from tunecnn.data.splits import Split
 
 EQUAL = {
     "optimizer": "adamw", "schedule": "constant", "weight_decay": 0.01, "label_smoothing": 0.0,

@@ -31,9 +31,9 @@ from torch.nn.functional import cross_entropy, linear
 from benchmarks.contenders import textbook_network
 from benchmarks.results import keep, middle
 from tunecnn import make_config
-from tunecnn.architectures import count_macs
-from tunecnn.images import Images, TrialData
-from tunecnn.training import Training, computes_in_bf16
+from tunecnn.data.images import Images, TrialData
+from tunecnn.models.designs import count_macs
+from tunecnn.trial.training import Training, computes_in_bf16
 
 SHAPE, CLASSES, IMAGES, BATCH = (3, 32, 32), 10, 1280, 128
 SIZE = 2048

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunecnn import load_run
-from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
-from tunecnn.space import SearchSpace
-from tunecnn.stats import mean_interval
-from tunecnn.study import Study
+from tunecnn.analysis.intervals import mean_interval
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.study import Study
+from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
 SEEDS, TRIALS, SLOTS = 10, 40, 2
 

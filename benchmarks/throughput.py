@@ -35,7 +35,7 @@ from benchmarks.searching import (
     save_images,
     space_text,
 )
-from tunecnn.training import computes_in_bf16
+from tunecnn.trial.training import computes_in_bf16
 
 TRAIN, VALIDATION, TRIALS = 10_000, 2_000 / 60_000, 8
 NAMES = {"bf16": "tunecnn, bf16", "tune": "Ray Tune", "optuna": "Optuna, n_jobs=2",

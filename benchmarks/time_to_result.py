@@ -22,8 +22,8 @@ from typing import Any
 from benchmarks.contenders import Workload
 from benchmarks.results import Watched, keep, middle
 from benchmarks.searching import in_turn, run_contender, run_tunecnn, save_images
-from tunecnn.shipped import find_space
-from tunecnn.stats import mean_interval
+from tunecnn.analysis.intervals import mean_interval
+from tunecnn.space.library import find_space
 
 TRAIN, VALIDATION, TRIALS, EPOCHS, FAST_EPOCHS = 2_500, 2_000 / 60_000, 6, 10, 4
 NAMES = {"tune": "Ray Tune, ASHA", "optuna": "Optuna, n_jobs=2, median"}

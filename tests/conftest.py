@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.support.scripted import SPACE, six_endings
-from tunecnn.datasets import load_dataset
-from tunecnn.images import Dataset, Images, TrialData
-from tunecnn.space import SearchSpace
-from tunecnn.study import Study
+from tunecnn.data.images import Dataset, Images, TrialData
+from tunecnn.data.loading import load_dataset
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.study import Study
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,7 +65,7 @@ def ray_cluster() -> Iterator[None]:
 
     import ray
 
-    from tunecnn.cluster import QUIET
+    from tunecnn.engines.cluster import QUIET
 
     os.environ.update({**QUIET, "RAY_AUTH_MODE": "disabled"})
     ray.init("local", num_cpus=4, num_gpus=4, include_dashboard=False, log_to_driver=False)

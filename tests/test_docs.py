@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import main
-from tunecnn.architectures import design_parameters
-from tunecnn.config import SETTINGS
-from tunecnn.space import SearchSpace
-from tunecnn.strategy import PRUNERS, SAMPLERS
+from tests.support.paths import ROOT
+from tunecnn.models.designs import design_parameters
+from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import PRUNERS, SAMPLERS
+from tunecnn.trial.config import SETTINGS
 
-ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 
 
@@ -81,7 +81,7 @@ def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in ROOT.glob("search_spaces/*.yaml"):
         assert f"tunecnn/search_spaces/{path.name}" in names
-    assert "tunecnn/templates/search.md.j2" in names
+    assert "tunecnn/summary/templates/search.md.j2" in names
 
 
 def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():

@@ -6,11 +6,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.support.paths import ROOT
 from tests.support.searching import TEXT, begin
-from tunecnn.reproduction import reproduction_space
-from tunecnn.run_info import ReproductionJob
+from tunecnn.run.info import ReproductionJob
+from tunecnn.workflows.reproduction_space import reproduction_space
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 
 
 @pytest.fixture(scope="module")

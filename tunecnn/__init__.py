@@ -10,19 +10,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunecnn import plots
-    from tunecnn.config import TrialConfig
-    from tunecnn.datasets import load_dataset
+    from tunecnn.analysis.diagnostics import importances, pareto_front
+    from tunecnn.data.loading import load_dataset
+    from tunecnn.data.splits import Split
     from tunecnn.errors import InputError, RunError, TunecnnError
-    from tunecnn.messages import EpochMetrics
-    from tunecnn.models import build_model
-    from tunecnn.recipes import make_config
-    from tunecnn.review import importances, pareto_front
-    from tunecnn.run_types import summarize
-    from tunecnn.runs import Run, load_run
-    from tunecnn.space import SearchSpace
-    from tunecnn.splits import Split
-    from tunecnn.training import train
+    from tunecnn.models.networks import build_model
+    from tunecnn.run.run import Run, load_run
+    from tunecnn.space.space import SearchSpace
+    from tunecnn.summary import plots
+    from tunecnn.summary.run_types import summarize
+    from tunecnn.trial.config import TrialConfig
+    from tunecnn.trial.messages import EpochMetrics
+    from tunecnn.trial.recipes import make_config
+    from tunecnn.trial.training import train
 
 __all__ = [
     "EpochMetrics",
@@ -45,24 +45,24 @@ __all__ = [
 ]
 
 _MODULES = {
-    "EpochMetrics": "messages",
+    "EpochMetrics": "trial.messages",
     "InputError": "errors",
-    "Run": "runs",
+    "Run": "run.run",
     "RunError": "errors",
-    "SearchSpace": "space",
-    "Split": "splits",
-    "TrialConfig": "config",
+    "SearchSpace": "space.space",
+    "Split": "data.splits",
+    "TrialConfig": "trial.config",
     "TunecnnError": "errors",
-    "build_model": "models",
-    "importances": "review",
-    "load_dataset": "datasets",
-    "load_run": "runs",
-    "make_config": "recipes",
-    "pareto_front": "review",
-    "summarize": "run_types",
-    "train": "training",
+    "build_model": "models.networks",
+    "importances": "analysis.diagnostics",
+    "load_dataset": "data.loading",
+    "load_run": "run.run",
+    "make_config": "trial.recipes",
+    "pareto_front": "analysis.diagnostics",
+    "summarize": "summary.run_types",
+    "train": "trial.training",
 }
-_PLOTS = "tunecnn.plots"
+_PLOTS = "tunecnn.summary.plots"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,5 @@
 """`python -m tunecnn` is `tunecnn`."""
 
-from tunecnn.cli import main
+from tunecnn.cli.app import main
 
 main()

@@ -18,12 +18,12 @@ def run_cli(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Comp
 
 def main(*words: str) -> int:
     """Run the command line in this process: no second interpreter has to import torch."""
-    from tunecnn import cli
+    from tunecnn.cli.app import main as run
 
     before = sys.argv
     sys.argv = ["tunecnn", *words]
     try:
-        cli.main()
+        run()
     except SystemExit as ended:
         return int(ended.code or 0)
     finally:

@@ -10,10 +10,9 @@ import numpy as np
 
 from tunecnn import load_run
 from tunecnn.files import sha256
-from tunecnn.frames import predictions_frame
-from tunecnn.messages import EpochMetrics, Outcome, TrialEnd
-from tunecnn.run_folder import RunFolder
-from tunecnn.run_info import (
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.frames import predictions_frame
+from tunecnn.run.info import (
     DatasetRecord,
     EngineRecord,
     Evaluation,
@@ -23,8 +22,9 @@ from tunecnn.run_info import (
     SearchJob,
     Session,
 )
-from tunecnn.runs import Run
-from tunecnn.study import Study, TrialTask
+from tunecnn.run.run import Run
+from tunecnn.study.study import Study, TrialTask
+from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
 SPACE = """
 name: scripted

@@ -6,12 +6,12 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
-from tunecnn.listener import SilentListener
-from tunecnn.options import RunOptions
-from tunecnn.prepare import prepare
-from tunecnn.run_info import Job
-from tunecnn.search import resume, search
-from tunecnn.session import RunResult
+from tunecnn.run.info import Job
+from tunecnn.run.listener import SilentListener
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.prepare import prepare
+from tunecnn.workflows.search import resume, search
+from tunecnn.workflows.session import RunResult
 
 TEXT = """
 name: quick

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.scripted import SPACE, ScriptedRun
+from tests.support.searching import TEXT, Silent, begin, listening_to
+from tunecnn import load_run
+from tunecnn.analysis.confirmation import Paired, summarize_confirmation
+from tunecnn.errors import InputError
+from tunecnn.run.run import Run
+from tunecnn.summary.render import write_summary
+from tunecnn.summary.run_types import summarize
+from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
+from tunecnn.workflows.options import RunOptions
+
+
+def confirmed(folder: Path, search: Run, accuracy: Callable[[int], float], seeds: int = 5) -> Run:
+    candidates = candidates_of(search, 3, {})
+    text = confirmation_space(search, candidates, seeds)
+    run = ScriptedRun(folder, text, job_of(search, candidates))
+    return run.train_all(lambda trial: accuracy(trial.number))
+
+
+def searched(folder: Path, accuracy: Callable[[int], float], trials: int = 12) -> Run:
+    text = SPACE.replace("trials: 6", f"trials: {trials}").replace("epochs: 4", "epochs: 1")
+    text = text.replace("pruner: {halving: {min_epochs: 1, factor: 2}}", "pruner: none")
+    return ScriptedRun(folder, text).train_all(lambda trial: accuracy(trial.number))
+
+
+def test_what_only_luck_had_found_is_not_confirmed(tmp_path):
+    """Twenty equal configurations: the search sees an improvement, new seeds do not."""
+    found, kept = 0, 0
+    for repeat in range(20):
+        noise = random.Random(repeat)
+        draw = lambda _, noise=noise: noise.gauss(0.9, 0.01)  # noqa: E731
+        search = searched(tmp_path / f"s{repeat}", draw, trials=20)
+        found += search.best["val_accuracy"] > search.report_trial["val_accuracy"]
+        result = summarize_confirmation(confirmed(tmp_path / f"c{repeat}", search, draw))
+        kept += result.candidates[0].test_gain.verdict == "ahead by more than noise"
+    assert found >= 18
+    assert kept <= 2
+
+
+def test_what_is_really_better_is_confirmed_with_its_numbers(tmp_path):
+    noise = random.Random(0)
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
+    run = confirmed(
+        tmp_path / "c", search,
+        lambda number: 0.88 + 0.02 * (number % 3 == 0) + noise.gauss(0, 0.002),
+    )  # fmt: skip
+    result = summarize_confirmation(run)
+    pick = result.pick
+    assert pick.name == "trial 7"
+    assert pick.search_accuracy == pytest.approx(0.91)
+    assert pick.shrinkage == pytest.approx(0.01, abs=0.003)
+    assert pick.test_gain.mean == pytest.approx(0.02, abs=0.003)
+    assert pick.test_gain.ahead == 5
+    assert pick.test_gain.probability > 0.97
+    assert "ahead by more than noise" in result.verdict
+    assert "the search had shown 91.00%" in result.verdict
+    assert {line.name for line in result.candidates[1:]} == {
+        "trial 0 (the report's design)", "trial 1",
+    }  # fmt: skip
+
+
+def test_pairs_have_the_same_seed():
+    same = Paired((0.01, 0.02, 0.03))
+    assert same.mean == pytest.approx(0.02)
+    low, high = same.interval
+    assert (high - low) / 2 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-3)
+    assert np.allclose(same.bootstrap, (0.01, 0.03), atol=0.004)
+    assert Paired((0.01,)).verdict == "too few seeds for a verdict"
+    assert Paired((0.0, 0.0)).verdict == "no more than noise"
+    assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
+
+
+def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
+    folder = begin(tmp_path, TEXT).folder
+    options = RunOptions(local=True, checkpoint_seconds=0.0)
+    stopped = confirm(folder, 2, 2, {}, options, listening_to(Silent(raise_at=4)))
+    assert stopped.ending == "interrupted"
+    assert (
+        "not been looked at yet" in stopped.summary.verdict
+        or not load_run(folder).evaluations.size
+    )
+    result = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
+    assert result.ending == "done"
+    inner = load_run(result.folder)
+    count = len(inner.job.candidates)
+    assert len(inner.complete) == len(inner.evaluations) == 2 * count
+    search = load_run(folder)
+    assert search.evaluations["trial"].tolist() == inner.evaluations["trial"].tolist()
+    assert result.summary.verdict in summarize(search).verdict
+    assert "Confirmed with new seeds" in (folder / "summary.md").read_text()
+    assert (result.folder / "figures" / "confirmed.png").is_file()
+    again = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
+    assert len(load_run(again.folder).evaluations) == 2 * count
+    with pytest.raises(InputError, match="is a confirmation; only a search can be confirmed"):
+        confirm(result.folder, 1, 1, {}, options, listening_to(Silent()))
+
+
+def test_a_confirmation_that_has_not_ended_says_what_is_missing(tmp_path):
+    search = searched(tmp_path / "s", lambda number: 0.9)
+    candidates = candidates_of(search, 1, {})
+    text = confirmation_space(search, candidates, 2)
+    run = ScriptedRun(tmp_path / "c", text, job_of(search, candidates))
+    summary = write_summary(load_run(run.path))
+    assert summary.verdict.startswith("No candidate has been trained to its end")
+    assert summary.pick is None
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_search_that_another_process_holds_is_refused_before_anything_is_trained(tmp_path):
+    """Its lock was asked for only when all candidates had been trained and tested."""
+    folder = begin(tmp_path, TEXT).folder
+    before = files_of(folder)
+    holder = {"process": 1, "host": "elsewhere", "since": "noon"}
+    (folder / ".holder").write_text(json.dumps(holder))
+    options = RunOptions(local=True)
+    listener = Silent()
+    with pytest.raises(InputError, match=r"process 1 on elsewhere .* add --take-over"):
+        confirm(folder, 1, 1, {}, options, listening_to(listener))
+    assert listener.epochs == 0
+    (folder / ".lock").unlink(missing_ok=True)
+    assert files_of(folder) == {**before, folder / ".holder": json.dumps(holder).encode()}
+    taking_over = dataclasses.replace(options, take_over=True)
+    assert confirm(folder, 1, 1, {}, taking_over, listening_to(listener)).ending == "done"
+    assert len(load_run(folder).evaluations) == len(load_run(folder).confirmations[0].complete)

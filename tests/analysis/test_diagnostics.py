@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.scripted import ScriptedRun
+from tunecnn import load_run, plots
+from tunecnn.analysis.diagnostics import (
+    best_by,
+    isolation,
+    near_bounds,
+    pareto_front,
+    places,
+    repeats,
+    rungs,
+)
+from tunecnn.errors import InputError
+from tunecnn.run.run import Run
+from tunecnn.space.parameters import ChoiceParameter, FloatParameter, IntParameter
+from tunecnn.summary.render import write_summary
+from tunecnn.summary.run_types import summarize
+
+SPACE = """
+name: reviewed
+dataset: digits
+epochs: 9
+trials: {trials}
+parameters:
+  width: {{choice: [0.5, 1.0, 2.0]}}
+  dropout.dense: {{float: [0.0, 0.5], step: 0.05}}
+  learning_rate: {{float: [1e-4, 1e-2], log: true, role: nuisance}}
+start: [{points}]
+sampler: random
+pruner: none
+"""
+
+
+def run_of(
+    tmp_path, trials: list[tuple[float, float, float, list[float]]], extra: str = ""
+) -> Run:
+    """A run with trials of given width, dropout, learning rate and accuracies by epoch."""
+    points = ", ".join(
+        f"{{width: {w}, dropout.dense: {d}, learning_rate: {r}}}" for w, d, r, _ in trials
+    )
+    text = SPACE.format(trials=len(trials), points=points) + extra
+    run = ScriptedRun(tmp_path / "reviewed", text)
+    for *_, accuracies in trials:
+        run.train(accuracies)
+    return run.load()
+
+
+def ends(accuracy: float, third: float | None = None) -> list[float]:
+    return [accuracy] * 2 + [accuracy if third is None else third] + [accuracy] * 6
+
+
+def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters(tmp_path):
+    run = run_of(
+        tmp_path,
+        [
+            (0.5, 0.0, 1e-3, ends(0.5)),
+            (0.5, 0.3, 1e-3, ends(0.6)),
+            (2.0, 0.3, 1e-3, ends(0.7)),
+        ],
+    )
+    lines = {(line.parameter, line.value): line for line in isolation(run)}
+    assert {name for name, _ in lines} == {"width", "dropout.dense"}
+    assert (lines["width", "0.5"].val_accuracy, lines["width", "0.5"].complete) == (0.6, 2)
+    assert lines["width", "2"].trial == 2
+    assert ("width", "1") not in lines
+    assert lines["dropout.dense", "0.3 to 0.4"].complete == 2
+    best, count = best_by(run, "width", "dropout.dense")
+    assert best.loc["0.5", "0.3 to 0.4"] == 0.6
+    assert count.to_numpy().sum() == 3
+
+
+def test_the_front_has_what_no_other_trial_beats_in_both_objectives(tmp_path):
+    run = run_of(
+        tmp_path,
+        [
+            (1.0, 0.0, 1e-3, ends(0.6)),
+            (2.0, 0.0, 1e-3, ends(0.7)),
+            (0.5, 0.1, 1e-3, ends(0.5)),
+            (0.5, 0.2, 1e-3, ends(0.4)),  # as small, and worse
+            (0.5, 0.3, 1e-3, ends(0.5)),  # alike in both
+            (2.0, 0.3, 1e-3, ends(0.6)),  # as good as trial 0, and larger
+        ],
+        "objectives: [val_accuracy, parameters]\n",
+    )
+    assert list(pareto_front(run)["trial"]) == [2, 0, 1]
+    assert pareto_front(run)["parameters"].is_monotonic_increasing
+    summary = summarize(run)
+    assert [line.trial for line in summary.front] == [2, 0, 1]
+    write_summary(run)
+    text = (run.path / "summary.md").read_text()
+    assert "## The front" in text
+    assert "| 2 | " + f"{pareto_front(run)['parameters'].iloc[0]:,}" in text
+    assert (run.path / "figures" / "front.png").is_file()
+    axes = plots.front(run).axes[0]
+    assert [len(points.get_offsets()) for points in axes.collections] == [6, 3]
+
+
+def test_a_search_with_one_objective_has_no_front(tmp_path):
+    run = run_of(tmp_path, [(1.0, 0.0, 1e-3, ends(0.6))])
+    assert pareto_front(run).empty
+    with pytest.raises(InputError, match="had one objective"):
+        plots.front(run)
+
+
+def test_a_best_value_at_the_end_of_its_range_is_warned_of(tmp_path):
+    run = run_of(tmp_path, [(2.0, 0.0, 1.1e-4, ends(0.7)), (1.0, 0.2, 1e-3, ends(0.7, 0.1))])
+    assert run.best["trial"] == 0
+    assert near_bounds(run) == {
+        "width": "2 is at the high end of 0.5 to 2",
+        "learning_rate": "0.00011 is at the low end of 0.0001 to 0.01",
+    }  # there is no dropout below 0
+
+
+def test_the_rank_correlation_tells_whether_a_rung_foretold_the_end(tmp_path):
+    # After two epochs the order is that of the end, after four it is reversed.
+    trials = [
+        (1.0, 0.1, 1e-3, [0.1 + i / 20] * 3 + [0.9 - i / 20] + [0.5 + i / 20] * 5)
+        for i in range(5)
+    ]
+    found = {rung.epoch: rung for rung in rungs(run_of(tmp_path, trials))}
+    assert {epoch: rung.correlation for epoch, rung in found.items()} == pytest.approx(
+        {2: 1.0, 4: -1.0}
+    )
+    assert found[2].complete == 5
+
+
+def test_of_very_few_trials_no_rank_correlation_is_given(tmp_path):
+    assert rungs(run_of(tmp_path, [(1.0, 0.1, 1e-3, ends(0.5))])) == ()
+
+
+def test_a_trial_with_the_values_of_an_earlier_one_is_counted(scripted_run):
+    run = load_run(scripted_run)
+    values = [tuple(record.values.items()) for record in run.records]
+    assert repeats(run) == len(values) - len(set(values))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "labels"),
+    [
+        (ChoiceParameter(choice=["a", 2, True]), ["a", "2", "True"]),
+        (IntParameter(int=[1, 4]), ["1", "2", "3", "4"]),
+        (FloatParameter(float=[0.0, 0.5], step=0.25), ["0", "0.25", "0.5"]),
+        (FloatParameter(float=[0.0, 1.0]), [f"{i / 5:.1g} to {(i + 1) / 5:.1g}" for i in range(5)]),
+        (FloatParameter(float=[1e-5, 1.0], log=True),
+         ["1e-05 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1"]),
+    ],
+)  # fmt: skip
+def test_every_value_has_one_place(parameter, labels):
+    found = places(parameter)
+    assert [place.label for place in found] == labels
+    for value in parameter.ends():
+        assert sum(place.holds(value) for place in found) == 1
+
+
+def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tmp_path):
+    run = run_of(tmp_path, [(0.5, 0.0, 1e-3, [0.9] * 9), (2.0, 0.5, 1e-3, [0.9] * 9)])
+    *_, bar = plots.interaction(run).axes
+    assert bar.get_ylim() == pytest.approx((0.895, 0.905))
+    assert plots.isolation(run).axes[0].get_ylim() == pytest.approx((0.893, 0.907))

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import main, run_cli
+from tests.support.searching import TEXT
+from tunecnn import load_run
+
+
+@pytest.fixture
+def space_file(tmp_path: Path) -> str:
+    path = tmp_path / "añb c.yaml"
+    path.write_text(TEXT)
+    return str(path)
+
+
+def test_help_needs_neither_torch_nor_ray_nor_anything_slow():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tunecnn", "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "tunecnn.cli.app" in imported
+    assert not imported & {"torch", "ray", "optuna", "pandas", "numpy", "pydantic", "matplotlib"}
+    assert "search" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["search", "confirm", "reproduce", "summarize", "train", "spaces", "data"]
+)
+def test_every_command_explains_itself(command, capsys):
+    assert main(command, "--help") == 0
+    assert "Usage: " in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    from importlib.metadata import version
+
+    assert main("--version") == 0
+    assert capsys.readouterr().out.strip() == f"tunecnn {version('tunecnn')}"
+
+
+def test_a_search_prints_a_line_a_trial_and_the_answer(space_file, tmp_path, capsys):
+    assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path),
+                "--name", "r") == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert sum("complete" in line and "/3" in line for line in out.splitlines()) == 3
+    assert "The best of 3 trials trained to the end is trial" in out
+    assert out.rstrip().endswith("summary.md")
+
+
+def test_the_command_for_the_winner_trains_it_to_the_same_figures(space_file, tmp_path, capsys):
+    main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path), "--name", "r")
+    command = next(line.partition("train it again: ")[2]
+                   for line in capsys.readouterr().out.splitlines() if "train it again" in line)  # fmt: skip
+    assert main(*command.split()[1:], "--json") == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    best = load_run(tmp_path / "r").best
+    assert (done["val_accuracy"], done["val_loss"]) == (best["val_accuracy"], best["val_loss"])
+
+
+def test_a_search_planned_begins_from_an_earlier_one_and_is_confirmed(
+    space_file, tmp_path, capsys
+):
+    runs = str(tmp_path / "runs")
+    words = ("search", "--space", space_file, "--local", "--runs-dir", runs)
+    assert main(*words, "--plan") == 0
+    assert "epochs: 6 if no trial is stopped early" in capsys.readouterr().out
+    assert not Path(runs).exists()
+    assert main(*words, "--name", "old", "--confirm", "1x2") == 0
+    out = capsys.readouterr().out
+    assert "confirmations/top1-seeds2/summary.md" in out
+    assert len(load_run(f"{runs}/old").info.evaluations) >= 2
+    assert main(*words, "--name", "new", "--from", f"{runs}/old", "--quiet") == 0
+    assert "from old: the best 1 of 3 trials" in capsys.readouterr().err
+    best = {"width": load_run(f"{runs}/old").best["param.width"]}
+    points = load_run(f"{runs}/new").space.start_points()
+    assert points == [{"width": 0.2}, *([best] if best != {"width": 0.2} else [])]
+
+
+def test_spaces_and_accents_in_every_path(tmp_path, image_tree, capsys):
+    """The data, the space, the runs and Ray's own files all have names that need quotes."""
+    tree = tmp_path / "mes données d'été"
+    shutil.copytree(image_tree(count=12), tree)
+    space = tmp_path / "añb c.yaml"
+    space.write_text(
+        TEXT.replace("images: 200", "images: 19").replace(
+            "dataset: digits", f'dataset: "imagefolder:{tree}"'
+        )
+    )
+    runs = tmp_path / "résultats d'août"
+    assert main("search", "--space", str(space), "--local", "--runs-dir", str(runs),
+                "--name", "où est-ce") == 0  # fmt: skip
+    command = next(line.partition("train it again: ")[2]
+                   for line in capsys.readouterr().out.splitlines() if "train it again" in line)  # fmt: skip
+    assert main(*shlex.split(command)[1:], "--json") == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert done["val_loss"] == load_run(runs / "où est-ce").best["val_loss"]
+
+
+def test_a_finished_search_can_be_given_more_trials(space_file, tmp_path, capsys):
+    run = ["--runs-dir", str(tmp_path), "--name", "r"]
+    assert main("search", "--space", space_file, "--local", "--quiet", *run) == 0
+    folder = str(tmp_path / "r")
+    assert main("search", "--resume", folder, "--trials", "+2", "--local", "--quiet") == 0
+    assert load_run(folder).trials["state"].tolist() == ["COMPLETE"] * 5
+    assert main("search", "--resume", folder, "--local", "--quiet", "--until", "0.99") == 0
+    assert load_run(folder).space.trials == len(load_run(folder).trials) == 5
+
+
+def test_json_is_one_object_a_line(space_file, tmp_path, capsys):
+    assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path),
+                "--json", "--trials", "2") == 0  # fmt: skip
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["trial", "trial", "done"]
+    assert lines[-1]["best"]["values"].keys() == {"width"}
+
+
+def test_quiet_prints_the_path_of_the_summary_only(space_file, tmp_path, capsys):
+    assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path), "-q",
+                "--trials", "1") == 0  # fmt: skip
+    (line,) = capsys.readouterr().out.splitlines()
+    assert Path(line).is_file()
+
+
+def test_summarize_writes_the_summary_again(scripted_run, capsys):
+    assert main("summarize", str(scripted_run)) == 0
+    assert (scripted_run / "summary.md").is_file()
+    assert "The best of 3 trials" in capsys.readouterr().out
+
+
+def test_repair_says_what_is_lost_and_what_will_be_trained_again(scripted_run, capsys):
+    assert main("repair", str(scripted_run)) == 0
+    assert capsys.readouterr().out == "nothing to repair: every line can be read\n"
+    journal = scripted_run / "study.journal"
+    journal.write_bytes(journal.read_bytes()[:-100])
+    assert main("summarize", str(scripted_run)) == 1
+    err = capsys.readouterr().err
+    assert f"`tunecnn repair {scripted_run}` saves what can be read" in err
+    assert main("repair", str(scripted_run)) == 0
+    out = capsys.readouterr().out
+    assert "lost: line " in out
+    assert "to be trained again: trial 5" in out
+    assert "study.journal.damaged-1" in out
+    assert main("summarize", str(scripted_run)) == 0
+
+
+def test_train_takes_settings_and_writes_weights(tmp_path, capsys):
+    out = tmp_path / "w.safetensors"
+    assert main("train", "--architecture", "model1", "--set", "width=0.1", "--set",
+                "train_images=100", "--epochs", "1", "--out", str(out), "--device", "cpu") == 0  # fmt: skip
+    assert "kept epoch 1" in capsys.readouterr().out
+    from safetensors.torch import load_file
+
+    assert load_file(out)["blocks.0.convs.0.weight"].shape == (3, 1, 3, 3)
+
+
+def test_spaces_are_listed_shown_and_checked(capsys):
+    assert main("spaces", "list") == 0
+    assert "proposed.yaml" in capsys.readouterr().out
+    assert main("spaces", "show", "proposed") == 0
+    assert "- report  # the proposed design itself" in capsys.readouterr().out
+    assert main("spaces", "check", "report.yaml") == 0
+    assert "3 trials of at most 100 epochs on cifar10, 3 different" in capsys.readouterr().out
+
+
+def test_data_are_listed_and_prepared(tmp_path, capsys):
+    assert main("data", "list", "--data-dir", str(tmp_path)) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["digits"].split()[1] == "yes"
+    assert lines["mnist"].split()[1] == "no"
+    assert main("data", "prepare", "digits") == 0
+    assert "1,437 training and 360 test images of 8x8x1, 10 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search"], "give --space, such as --space proposed.yaml, or --resume RUN"),
+        (["search", "--space", "propsed.yaml"], "did you mean 'proposed.yaml'? allowed: model1.yaml"),
+        (["search", "--space", "smoke", "--trials", "0"], "--trials must be a whole number of 1 or"),
+        (["search", "--space", "smoke", "--trials", "ten"], "or +N, not 'ten'"),
+        (["search", "--space", "smoke", "--trials", "+5"], "adds to a run that exists: give --resume"),
+        (["search", "--space", "smoke", "--confirm", "3"], "must be TOPxSEEDS, such as 3x5, not '3'"),
+        (["search", "--space", "smoke", "--control", "0.5"], "control: random trials are a control"),
+        (["search", "--space", "smoke", "--from", "nowhere"], "nowhere is not the folder of a run"),
+        (["search", "--space", "smoke", "--dataset", "cifar"], "did you mean 'cifar10'"),
+        (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
+        (["search", "--resume", "nowhere", "--trials", "3"], "write +3 for 3 more"),
+        (["search", "--space", "smoke", "--dataset", "imagefolder:/none"], "/none is not a folder"),
+        (["search", "--space", "smoke", "--runs-dir", "/dev/null"],
+         ": /dev/null is not a folder"),
+        (["summarize", "nowhere"], "nowhere is not the folder of a run"),
+        (["confirm", "nowhere"], "nowhere is not the folder of a run"),
+        (["reproduce"], "give --dataset, such as --dataset mnist, or --resume RUN"),
+        (["reproduce", "--dataset", "digits"], "no results on digits, so there is nothing"),
+        (["reproduce", "--dataset", "mnist", "--models", "model9"], "unknown model 'model9'"),
+        (["reproduce", "--dataset", "mnist", "--seeds", "0"], "--seeds must be 1 or more, not 0"),
+        (["reproduce", "--dataset", "mnist", "--epochs", "0"], "--epochs must be 1 or more, not 0"),
+        (["reproduce", "--resume", "nowhere", "--seeds", "2"], "--seeds has no effect beside --resume"),
+        (["train", "--set", "epochs"], "--set epochs: write it as name=value"),
+        (["train", "--set", "epochs=ten"], "epochs must be a whole number, not 'ten'"),
+        (["train", "--config", "none.yaml"], "none.yaml: cannot be read"),
+        (["train", "--recipe", "quick"], "unknown recipe 'quick'"),
+        (["train", "--config", "x.yaml", "--dataset", "mnist"], "change one with --set"),
+        (["search", "--space", "smoke", "--local", "--address", "auto"], "--address has no effect beside --local"),
+        (["train", "--device", "cuda"], "torch finds no GPU on this machine"),
+        (["train", "--out", "/dev/null/w"], "--out /dev/null/w: cannot be written: "),
+        (["train", "--out", "/"], "--out /: cannot be written: Is a directory"),
+        (["data", "prepare", "cifar100"], "unknown data set 'cifar100'; did you mean 'cifar10'"),
+        (["spaces", "check", "none"], "there is no space 'none'"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_message_exit_2_and_nothing_written(words, message, tmp_path, capsys,
+                                                             monkeypatch):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(*words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["search", "--trials", "ten"], "--trials"), (["serch"], "serch"), (["train", "--x"], "--x")],
+)
+def test_a_wrong_word_on_the_command_line_is_exit_2(words, named, capsys):
+    assert main(*words) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_space_is_found_from_any_folder_and_a_path_comes_first(tmp_path):
+    (tmp_path / "smoke.yaml").write_text("name: mine\nepochs: 0\n")
+    done = run_cli("spaces", "check", "smoke.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "smoke.yaml:2: epochs: must be 1 or more" in done.stderr
+    assert run_cli("spaces", "check", "model1.yaml", cwd=tmp_path).returncode == 0
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path):
+    for words in (["--debug", "spaces", "check", "none"], ["spaces", "check", "none", "--debug"]):
+        done = run_cli(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "Traceback" in done.stderr

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import io
+import re
+
+from rich.console import Console
+
+from tests.support.scripted import metrics
+from tunecnn.listeners.terminal import Terminal
+from tunecnn.trial.messages import Outcome, TrialEnd
+
+
+def follow(study, folder, console):
+    """Run two trials past a listener."""
+    with Terminal(study, folder, console).shown() as progress:
+        for accuracy in (0.9, 0.4):
+            trial = study.next_trial()
+            progress.on_trial_start(trial)
+            for epoch in range(1, 5):
+                if study.report(trial.number, metrics(epoch, accuracy)):
+                    break
+                progress.on_epoch(trial.number, metrics(epoch, accuracy))
+            else:
+                study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=4))
+            progress.on_trial_end(study.record(trial.number))
+
+
+def test_elsewhere_than_in_a_terminal_a_trial_is_one_plain_line(open_study, tmp_path):
+    stream = io.StringIO()
+    follow(open_study(), tmp_path, Console(file=stream, width=60))
+    first, *trials = stream.getvalue().splitlines()
+    assert first == f"run: {tmp_path}"
+    assert len(trials) == 2
+    assert re.match(r"  1/6  trial 0    complete    90.00%    4 epochs     6.0 s  best so far  drop",
+                    trials[0])  # fmt: skip
+    assert re.match(r"  2/6  trial 1    pruned      40.00%    1 epochs     1.5 s  dropout.dense=",
+                    trials[1])  # fmt: skip
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_closed_pipe_does_not_end_the_search(open_study, tmp_path):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            if "trial" in text:
+                raise BrokenPipeError(32, "Broken pipe")
+            return len(text)
+
+    study = open_study()
+    follow(study, tmp_path, Console(file=Closed(), width=60))
+    assert study.begun == 2
+
+
+def test_a_terminal_shows_what_is_done_running_best_and_left(open_study, tmp_path):
+    stream = io.StringIO()
+    follow(open_study(), tmp_path, Console(file=stream, width=120, force_terminal=True))
+    shown = stream.getvalue()
+    for words in ("0/6 trials, 1 running", "best 90.00% (trial 0)", "left"):
+        assert words in shown

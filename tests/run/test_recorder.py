@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.scripted import ScriptedRun, metrics
+from tests.support.searching import Silent
+from tunecnn.errors import RunError
+from tunecnn.run.artifacts import Artifacts, weights_path
+from tunecnn.run.budget import Spending
+from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
+from tunecnn.space.strategy import Budget
+from tunecnn.study.study import Study
+from tunecnn.summary.run_types import summarize
+from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
+
+
+def report(accuracy: float, ended: bool = True) -> TrialUpdate:
+    outcome = (
+        TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=str(accuracy).encode()) if ended else None
+    )
+    return TrialUpdate((metrics(1, accuracy),), outcome, "desk", "cpu")
+
+
+NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
+
+
+def recorder_of(
+    study: Study,
+    tmp_path: Path,
+    warnings: list[str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **limits: float,
+) -> Recorder:
+    warnings = [] if warnings is None else warnings
+    artifacts = Artifacts(tmp_path, warnings.append)
+    return Recorder(study, artifacts, Silent(), NO_LIMIT, Limits(**limits), clock=clock)
+
+
+@pytest.fixture
+def one_epoch(open_study):
+    return lambda: open_study(
+        "dataset: digits\nepochs: 1\ntrials: 9\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\n"
+    )
+
+
+def test_the_weights_of_the_best_few_are_kept_also_across_a_resume(one_epoch, tmp_path):
+    accuracies = [0.5, 0.9, 0.7, 0.8, 0.6, 0.95, 0.1]
+    for part in (accuracies[:4], accuracies[4:]):
+        recorder = recorder_of(one_epoch(), tmp_path)
+        for accuracy in part:
+            trial = recorder.next_trial()
+            assert not recorder.take(trial.number, report(accuracy))
+    kept = {float(path.read_bytes()) for path in (tmp_path / "weights").iterdir()}
+    assert kept == set(sorted(accuracies)[-KEEP_WEIGHTS:])
+    assert weights_path(tmp_path, 5).read_bytes() == b"0.95"
+
+
+def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    for number in range(5):
+        recorder.next_trial()
+        same = EpochMetrics(1, 0.5, 0.5, 1.0 - number / 10, 0.9, 1.0)
+        outcome = TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=b"w")
+        recorder.take(number, TrialUpdate((same,), outcome, "desk", "cpu"))
+    kept = sorted(path.name for path in (tmp_path / "weights").iterdir())
+    assert kept == [f"trial-0000{n}.safetensors" for n in (2, 3, 4)]
+
+
+def test_a_cluster_whose_workers_all_die_is_given_up(one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    for _ in range(3):
+        trial = recorder.next_trial()
+        recorder.worker_died(trial.number, "No module named 'tunecnn'", max_failures=2)
+    assert recorder.next_trial() is None
+    assert "3 workers died before their first epoch: No module" in str(recorder.failure)
+
+
+def test_a_report_of_a_trial_that_is_not_under_way_changes_nothing(one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    assert not recorder.take(7, report(0.5))
+    assert recorder.failure is None
+
+
+def test_a_dead_worker_is_forgiven_so_often_and_no_more(one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    recorder.take(recorder.next_trial().number, report(0.5))
+    for _ in range(3):
+        assert recorder.next_trial().number == 1
+        recorder.worker_died(1, "killed", max_failures=2)
+    assert recorder.next_trial().number == 2
+
+
+def test_a_run_that_cannot_be_written_ends_and_says_so(one_epoch, tmp_path, monkeypatch):
+    study = one_epoch()
+    recorder = recorder_of(study, tmp_path)
+    trial = recorder.next_trial()
+
+    def full(*args: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(study, "report", full)
+    assert not recorder.take(trial.number, report(0.5))
+    assert isinstance(recorder.failure, RunError)
+    assert "No space left on device" in str(recorder.failure)
+    assert recorder.next_trial() is None
+
+
+def epochs_until(last: int, *, first: int = 1, checkpoint: bool = False) -> TrialUpdate:
+    epochs = tuple(metrics(epoch, epoch / 10) for epoch in range(first, last + 1))
+    saved = Checkpoint(last, f"state {last}".encode()) if checkpoint else None
+    return TrialUpdate(epochs, None, "desk", "cpu", saved)
+
+
+@pytest.fixture
+def nine_epochs(open_study):
+    return lambda: open_study(
+        "dataset: digits\nepochs: 9\ntrials: 1\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\n"
+    )
+
+
+def test_a_trial_goes_on_from_its_newest_checkpoint_with_the_epochs_that_led_to_it(
+    nine_epochs, tmp_path
+):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    assert recorder.next_trial().checkpoint is None
+    recorder.take(0, epochs_until(2, checkpoint=True))
+    recorder.take(0, epochs_until(4, first=3, checkpoint=True))
+    recorder.take(0, epochs_until(6, first=5))
+    for _ in range(2):  # also when the next attempt dies before it has a checkpoint of its own
+        study = nine_epochs()
+        recorder = recorder_of(study, tmp_path)
+        assert recorder.next_trial().checkpoint == Checkpoint(4, b"state 4")
+        recorder.take(0, epochs_until(5, first=5))
+    assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3, 4, 5]
+    recorder.take(0, epochs_until(6, first=6, checkpoint=True))
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path)
+    assert recorder.next_trial().checkpoint == Checkpoint(6, b"state 6")
+    assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_trial_that_ends_leaves_no_checkpoint(nine_epochs, tmp_path):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.take(0, epochs_until(2, checkpoint=True))
+    assert list((tmp_path / "checkpoints").iterdir())
+    recorder.take(0, TrialUpdate((), TrialEnd(Outcome.ERROR, reason="x"), "desk", "cpu"))
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(("damaged", "goes_on_from"), [(1, 2), (2, None)])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
+    damaged, goes_on_from, nine_epochs, tmp_path
+):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.take(0, epochs_until(2, checkpoint=True))
+    recorder.take(0, epochs_until(4, first=3, checkpoint=True))
+    files = sorted((tmp_path / "checkpoints").iterdir())
+    assert len(files) == 2
+    for file in files[-damaged:]:
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    warnings: list[str] = []
+    study = nine_epochs()
+    checkpoint = recorder_of(study, tmp_path, warnings).next_trial().checkpoint
+    assert (checkpoint.epoch if checkpoint else None) == goes_on_from
+    assert len(warnings) == damaged
+    assert warnings[0] == f"{files[1]} is damaged; trial 0 goes on from before it"
+    assert not goes_on_from or [m.epoch for m in study.record(0).epochs] == [1, 2]
+
+
+def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_epochs, tmp_path):
+    study = nine_epochs()
+    recorder_of(study, tmp_path).next_trial()
+    Artifacts(tmp_path, print).write_checkpoint(0, Checkpoint(3, b"from nowhere"))
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path)
+    assert recorder.next_trial().checkpoint is None
+    recorder.take(0, epochs_until(1))
+    assert [m.epoch for m in study.record(0).epochs] == [1]
+
+
+def test_an_attempt_killed_before_it_began_costs_no_epoch(nine_epochs, tmp_path):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.take(0, epochs_until(3, checkpoint=True))
+    nine_epochs().next_trial()  # killed before the checkpoint was read
+    study = nine_epochs()
+    assert recorder_of(study, tmp_path).next_trial().checkpoint == Checkpoint(3, b"state 3")
+    assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3]
+
+
+def test_a_checkpoint_that_the_worker_cannot_use_costs_the_checkpoint_and_not_the_trial(
+    nine_epochs, tmp_path
+):
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    recorder.next_trial()
+    recorder.take(0, epochs_until(3, checkpoint=True))
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path)
+    assert recorder.next_trial().checkpoint is not None
+    damaged = TrialUpdate((), None, "desk", "cpu", bad_checkpoint="a checkpoint is damaged")
+    assert not recorder.take(0, damaged)
+    assert recorder.next_trial().checkpoint is None
+    recorder.take(0, epochs_until(1))
+    assert [m.epoch for m in study.record(0).epochs] == [1]
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+NO_MEMORY = TrialUpdate(
+    (), TrialEnd(Outcome.OUT_OF_MEMORY, reason="CUDA out of memory"), "desk", "cuda"
+)
+
+
+def test_a_trial_that_ran_out_of_memory_beside_others_is_tried_again_alone_at_the_end(
+    one_epoch, tmp_path
+):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    first, second = recorder.next_trial(), recorder.next_trial()
+    assert not recorder.take(first.number, NO_MEMORY)
+    assert recorder.running == (second.number,)
+    others = [recorder.next_trial().number for _ in range(7)]
+    assert recorder.next_trial() is None
+    for number in (second.number, *others):
+        assert recorder.next_trial() is None  # not while another runs
+        recorder.take(number, report(0.5))
+    assert recorder.next_trial().number == first.number
+    assert recorder.next_trial() is None
+    recorder.take(first.number, report(0.9))
+    assert one_epoch().record(first.number).state == "COMPLETE"
+
+
+def test_what_runs_out_of_memory_alone_is_infeasible(one_epoch, tmp_path):
+    study = one_epoch()
+    recorder = recorder_of(study, tmp_path)
+    recorder.take(recorder.next_trial().number, NO_MEMORY)
+    assert study.record(0).outcome == "out_of_memory"
+    assert recorder.next_trial().number == 1
+
+
+def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path):
+    now = 0.0
+    study = nine_epochs()
+    recorder = recorder_of(study, tmp_path, clock=lambda: now, trial_timeout=60)
+    number = recorder.next_trial().number
+    assert not recorder.give_up_overdue()
+    now = 1000.0  # so long it waited for a place
+    assert not recorder.give_up_overdue()
+    recorder.started(number)
+    now = 1059.0
+    assert not recorder.give_up_overdue()
+    assert recorder.take(number, report(0.5, ended=False))
+    now = 1061.0
+    assert not recorder.take(number, TrialUpdate((metrics(2, 0.6),), None, "desk", "cpu"))
+    record = study.record(number)
+    assert (record.state, record.outcome) == ("FAIL", "timeout")
+    assert record.reason == "not at its end after 60 s (--trial-timeout)"
+    assert not recorder.give_up_overdue()  # it has ended
+
+
+def test_a_postponed_trial_is_still_alone_after_a_resume(one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path)
+    recorder.next_trial(), recorder.next_trial()
+    recorder.take(0, NO_MEMORY)
+    study = one_epoch()
+    recorder = recorder_of(study, tmp_path)
+    numbers = [recorder.next_trial().number for _ in range(8)]
+    assert 0 not in numbers
+    for number in numbers:
+        recorder.take(number, report(0.5))
+    assert recorder.next_trial().number == 0
+    recorder.take(0, NO_MEMORY)
+    assert study.record(0).outcome == "out_of_memory"
+    assert study.finished
+
+
+def said(
+    recorder: Recorder, number: int, accuracies: list[float], outcome: TrialEnd | None = None
+):
+    """Report epochs one by one, and how the trial ended, as long as it goes on."""
+    for epoch, accuracy in enumerate(accuracies, 1):
+        loss = math.nan if math.isnan(accuracy) else 0.5
+        figures = metrics(epoch, 0.1 if math.isnan(accuracy) else accuracy, loss)
+        last = outcome if epoch == len(accuracies) else None
+        if not recorder.take(number, TrialUpdate((figures,), last, "desk", "cpu")):
+            return
+
+
+COMPLETE = TrialEnd(Outcome.COMPLETE, kept_epoch=9, weights=b"w")
+NOT_FINITE = TrialEnd(Outcome.DIVERGED, reason="the loss is not finite")
+NAN = math.nan
+OUTCOMES = {
+    # what happens: (what the trial does, state in the study, ending, epochs that count, words)
+    "complete": (lambda r, n: said(r, n, [0.5] * 9, COMPLETE),
+                 "COMPLETE", "complete", 9, "trained to the end"),
+    "pruned at the first rung": (lambda r, n: said(r, n, [0.1] * 9, COMPLETE),
+                                 "PRUNED", "pruned", 1, "stopped early by the pruner"),
+    "pruned at the second rung": (lambda r, n: said(r, n, [0.9] + [0.1] * 8, COMPLETE),
+                                  "PRUNED", "pruned", 3, "stopped early by the pruner"),
+    "not finite from the start": (lambda r, n: said(r, n, [NAN], NOT_FINITE),
+                                  "FAIL", "diverged", 1, "diverged"),
+    "not finite later": (lambda r, n: said(r, n, [0.9, 0.9, NAN], NOT_FINITE),
+                         "PRUNED", "diverged", 3, "diverged"),
+    "out of memory, alone": (lambda r, n: r.take(n, NO_MEMORY),
+                             "PRUNED", "out_of_memory", 0, "out of memory"),
+    "an error in the training": (lambda r, n: r.take(n, FAILED),
+                                 "FAIL", "error", 0, "failed with an error"),
+    "a worker that dies once": (lambda r, n: (r.worker_died(n, "killed", 2), r.next_trial(),
+                                              said(r, n, [0.9] * 9, COMPLETE)),
+                                "COMPLETE", "complete", 9, "trained to the end"),
+    "a worker that always dies": (lambda r, n: [(r.worker_died(n, "killed", 1), r.next_trial())
+                                                for _ in range(2)],
+                                  "FAIL", "error", 0, "failed with an error"),
+    "one that hangs": (lambda r, n: hang(r, n), "FAIL", "timeout", 0, "took too long"),
+}  # fmt: skip
+FAILED = TrialUpdate(
+    (), TrialEnd(Outcome.ERROR, reason="ValueError in x.py:1: bad"), "desk", "cpu"
+)
+
+
+def hang(recorder: Recorder, number: int) -> None:
+    recorder.started(number)
+    assert recorder.give_up_overdue() == [number]
+
+
+@pytest.mark.parametrize("what", OUTCOMES)
+def test_what_study_frame_and_summary_say_of_each_way_to_end(what, tmp_path):
+    happens, state, ending, epochs, words = OUTCOMES[what]
+    text = (
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "start: [{width: 0.5}, {width: 1.0}]\nsampler: random\npruner: {halving: {factor: 3}}\n"
+    )
+    scripted = ScriptedRun(tmp_path / "run", text)
+    minutes = itertools.count(0, 61)  # that pass between two questions for the time
+    clock = lambda: float(next(minutes))  # noqa: E731
+    recorder = recorder_of(scripted.study, tmp_path, clock=clock, trial_timeout=60)
+    said(recorder, recorder.next_trial().number, [0.5] * 9, COMPLETE)
+    happens(recorder, recorder.next_trial().number)
+    assert recorder.next_trial() is None
+    run = scripted.load()
+    row = run.trials.iloc[1]
+    assert (row["state"], row["outcome"], row["epochs"]) == (state, ending, epochs)
+    assert not {"RUNNING", "WAITING"} & set(run.trials["state"])
+    summary = summarize(run)
+    assert words in summary.outcomes
+    assert len(run.ranked) == 1 + (ending == "complete")
+    if ending in ("diverged", "out_of_memory", "error", "timeout"):
+        assert summary.failures == {1: row["reason"]}
+        assert row["reason"]
+
+
+def test_where_every_trial_diverges_none_is_ranked(tmp_path):
+    text = (
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\n"
+    )
+    scripted = ScriptedRun(tmp_path / "run", text)
+    recorder = recorder_of(scripted.study, tmp_path)
+    while (trial := recorder.next_trial()) is not None:
+        said(recorder, trial.number, [NAN], NOT_FINITE)
+    summary = summarize(scripted.load())
+    assert summary.outcomes == {"diverged": 2}
+    assert summary.best is None
+    assert "none is ranked" in summary.verdict

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+
+from tests.support.scripted import run_info
+from tunecnn import load_run
+from tunecnn.errors import InputError
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, trials_frame
+from tunecnn.summary.plots.search import FIGURES
+
+
+def test_trials_have_one_row_each_with_the_columns_of_the_contract(scripted_run):
+    trials = load_run(scripted_run).trials
+    assert list(trials.columns) == [*TRIAL_DTYPES, "param.dropout.dense", "param.width"]
+    assert trials["trial"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert trials["state"].tolist() == [
+        "COMPLETE",
+        "COMPLETE",
+        "PRUNED",
+        "COMPLETE",
+        "PRUNED",
+        "FAIL",
+    ]
+    assert trials["outcome"].tolist()[-2:] == ["diverged", "error"]
+    row = trials.iloc[1]
+    assert (row["epochs"], row["seconds"], row["best_epoch"], row["kept_epoch"]) == (4, 6.0, 4, 4)
+    assert row["val_accuracy"] == pytest.approx(0.925)
+    assert (row["dataset"], row["architecture"], row["node"]) == ("digits", "proposed", "desk")
+    assert (row["ended"] - row["started"]).total_seconds() >= 0
+
+
+def test_epochs_have_one_row_each_also_of_trials_that_failed(scripted_run):
+    epochs = load_run(scripted_run).epochs
+    assert list(epochs.columns) == list(EPOCH_DTYPES)
+    assert epochs.groupby("trial").size().to_dict() == {0: 4, 1: 4, 2: 1, 3: 4, 4: 2}
+    assert pd.isna(epochs["train_loss"].iloc[-1])
+
+
+def test_an_empty_run_has_empty_frames_with_the_same_columns(scripted_run):
+    full = load_run(scripted_run)
+    for empty, other in (
+        (trials_frame([], ["dropout.dense", "width"]), full.trials),
+        (epochs_frame([]), full.epochs),
+    ):
+        assert empty.empty
+        assert list(empty.columns) == list(other.columns)
+
+
+def test_only_complete_trials_are_ranked(scripted_run):
+    run = load_run(scripted_run)
+    assert run.ranked["trial"].tolist() == [3, 1, 0]  # not 4, which had 97 % before it diverged
+    assert run.best["trial"] == 3
+    assert run.report_trial["trial"] == 0
+
+
+def test_a_trials_config_can_be_had_for_training_it_again(scripted_run):
+    run = load_run(scripted_run)
+    config = run.config(0)
+    assert (config.net["dropout.dense"], config.net["width"], config.batch_size) == (0.5, 1.0, 32)
+    with pytest.raises(InputError, match="has no trial 6; it has 6"):
+        run.config(6)
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "front"])
+def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
+    figure = FIGURES[name](load_run(scripted_run))
+    drawn = [collection for axes in figure.axes for collection in axes.collections]
+    bundles = [collection for collection in drawn if isinstance(collection, LineCollection)]
+    points = sum(len(some.get_offsets()) for some in drawn if some not in bundles)
+    lines = sum(len(axes.lines) for axes in figure.axes)
+    lines += sum(len(bundle.get_segments()) for bundle in bundles)
+    expected = {
+        "history": (4, 1),
+        "curves": (0, 9),
+        "parameters": (8, 2),
+        "isolation": (0, 2),
+        "control": (0, 4),
+        "interaction": (1, 0),  # that of the colour bar
+        "importances": (0, 0),
+    }
+    assert (points, lines) == expected[name]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"is not the folder of a run: it has no run.json"):
+        load_run(tmp_path)
+
+
+def test_a_run_is_not_begun_over_another(scripted_run):
+    with pytest.raises(InputError, match="there is a run at .* already; give another --name"):
+        RunFolder.create(scripted_run, "", run_info())
+
+
+def test_a_run_has_one_writer(scripted_run):
+    first, second = RunFolder(scripted_run), RunFolder(scripted_run)
+    refused = pytest.raises(InputError, match=r"is being written by process \d+ on ")
+    with first.lock(), refused, second.lock():
+        pass
+    with second.lock():
+        pass
+
+
+def test_reading_a_run_loads_neither_torch_nor_ray(scripted_run):
+    code = (
+        "import sys, tunecnn; run = tunecnn.load_run(sys.argv[1]); run.trials; run.epochs; "
+        "run.best; tunecnn.plots.curves(run); sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, scripted_run], check=False).returncode == 0
+
+
+def test_no_question_to_a_run_changes_it(scripted_run):
+    def files():
+        return {path: path.read_bytes() for path in scripted_run.rglob("*") if path.is_file()}
+
+    before, run = files(), load_run(scripted_run)
+    asked = [name for name, value in vars(type(run)).items()
+             if isinstance(value, property | functools.cached_property)]  # fmt: skip
+    assert {"trials", "epochs", "best", "predictions"} <= set(asked)
+    for name in asked:
+        getattr(run, name)
+    assert files() == before

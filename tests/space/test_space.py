@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunecnn.errors import InputError
+from tunecnn.space.space import SearchSpace
+
+SGD = "parameters: {optimizer: {choice: [sgd, adamw]}, momentum: {float: [0, 0.9], "
+
+# One mistake a row: what is written, and what the user is told.
+MISTAKES = [
+    ("", "is empty"),
+    ("[1, 2]", "space:1: a space is a mapping of keys to values, not a list"),
+    ("hello", "not a single value"),
+    ("name: x\n\tepochs: 3", "space:2: is not YAML"),
+    ("name: [", "is not YAML"),
+    ("trails: 3", "space:1: trails: unknown key; did you mean 'trials'?"),
+    ("epochs: 3\nepochs: 4", "epochs: is given twice, in lines 1 and 2"),
+    ("epochs: ten", "space:1: epochs: must be a whole number, not 'ten'"),
+    ("epochs: 0", "epochs: must be 1 or more, not 0"),
+    ("epochs: 2.5", "epochs: must be a whole number, not 2.5"),
+    ("trials: -1", "trials: must be 1 or more, not -1"),
+    ("seed: -1", "seed: must be 0 or more, not -1"),
+    ("seed: 0.5", "seed: must be a whole number, not 0.5"),
+    ("name: a/b", "name: 'a/b' cannot name a folder"),
+    ("architecture: model4", "architecture: unknown architecture 'model4'; did you mean 'model"),
+    ("dataset: cifar", "dataset: unknown data set 'cifar'; did you mean 'cifar10'"),
+    ("dataset: 'imagefolder:'", "imagefolder needs the folder"),
+    ("recipe: slow", "recipe: unknown recipe 'slow'; allowed: fast, report"),
+    ("sampler: bayes", "sampler: unknown sampler 'bayes'"),
+    ("sampler: {tpe: {startup: 3}}", "tpe has no option 'startup'; did you mean 'startup_trials'"),
+    ("pruner: {halving: {factor: 1}}", "pruner: factor: must be 2 or more, not 1"),
+    ("pruner: {percentile: {percentile: 100}}", "percentile: must be below 100, not 100"),
+    ("pruner: {patient: {patience: 0}}", "patience: must be 1 or more, not 0"),
+    ("epochs: 3\npruner: {hyperband: {min_epochs: 3}}", "hyperband from epoch 3 leaves no rung"),
+    ("budget: {hours: 0}", "budget.hours: must be above 0, not 0"),
+    ("budget: {hurs: 1}", "budget.hurs: unknown key; did you mean 'hours'"),
+    ("budget: {accuracy: 80}", "budget.accuracy: must be 1 or less, not 80"),
+    ("budget: {hours: 1h30}", "budget.hours: must be a number"),
+    (SGD + "when: {optimiser: sgd}}}", "momentum.when: 'optimiser' is not searched; did you mean 'op"),
+    (SGD + "when: {optimizer: adam}}}", "optimizer is never 'adam' (one of sgd, adamw)"),
+    (SGD + "when: sgd}}", "when: must be a mapping such as {optimizer: sgd}, not 'sgd'"),
+    (SGD + "when: {momentum: 0.5}}}", "momentum.when: goes in a circle: momentum -> momentum"),
+    (SGD + "when: {optimizer: sgd}}}\nstart: [{optimizer: adamw, momentum: 0.5}]",
+     "start.0: momentum is not there (0 to 0.9, when optimizer is sgd)"),
+    ("sampler: random\ncontrol: 0.2", "space:2: control: random trials are a control for a sampler"),
+    ("control: 1", "control: must be below 1, not 1"),
+    ("pruner: [halving]", "pruner: must be a name, or {name: {option: value}}"),
+    ("epochs: 4\npruner: {halving: {min_epochs: 4}}", "space:2: pruner: halving from epoch 4 leav"),
+    ("parameters: [width]", "parameters: must be a mapping"),
+    ("parameters: {wdth: {float: [1, 2]}}", "unknown setting 'wdth'; did you mean 'width'"),
+    ("parameters: {dropout_block1: 0.1}", "unknown setting 'dropout_block1'; did you mean 'dropout.bl"),
+    ("parameters: {epochs: 3}", "is a key of the space itself"),
+    ("parameters: {architecture: model1}", "is a key of the space itself"),
+    ("parameters: {width: 0.5}\nstart: [report]", "width = 1.0, but the space fixes it at 0.5"),
+    ("parameters: {validation: {float: [0.1, 0.2]}}", "must be the same for all trials"),
+    ("parameters: {width: {float: [2, 1]}}", "the low bound 2 is above the high bound 1"),
+    ("parameters: {width: {float: [1]}}", "parameters.width.float: must be two values, [low, high], not [1]"),
+    ("parameters: {width: {float: 0.5}}", "float: must be two values, [low, high], not 0.5"),
+    ("constraints: [parameters <= _]", "'parameters <= _' is no constraint"),
+    ("parameters: {width: {float: [1, .inf]}}", "must be a finite number, not inf"),
+    ("parameters: {width: {float: [.nan, 1]}}", "must be a finite number, not nan"),
+    ("parameters: {width: {float: [0, 1], log: true}}", "a log scale cannot start at 0"),
+    ("parameters: {width: {float: [1, 2], log: true, step: 1}}", "has both log and step"),
+    ("parameters: {width: {float: [0.5, 1], step: 0.3}}", "could be 0.8 or 1.1"),
+    ("parameters: {width: {float: [0.5, 1], step: -0.1}}", "the step must be above 0"),
+    ("parameters: {width: {float: [0.5, 1], stepp: 0.1}}", "stepp: unknown key; did you mean 'step'"),
+    ("parameters: {width: {float: [0.5, 1], role: main}}", "must be 'scientific' or 'nuisance'"),
+    ("parameters: {dense_units: {int: [1.0, 8]}}", "must be a whole number, not 1.0"),
+    ("parameters: {dense_units: {int: [0, 8]}}", "dense_units must be a whole number of 1 or more"),
+    ("parameters: {width: {choice: []}}", "must be a list of at least one value"),
+    ("parameters: {width: {choice: [1.0, 1.0]}}", "1.0 is there twice"),
+    ("parameters: {width: {choice: [0]}}", "width must be above 0, not 0"),
+    ("parameters: {width: {range: [0, 1]}}", "must be {float: [low, high]}, {int:"),
+    ("parameters: {dropout.block1: {float: [0, 1.0]}}", "must lie in [0, 1), not 1.0"),
+    ("parameters: {optimizer: {float: [0, 1]}}", "is one of rmsprop, adamw, sgd, muon: use choice"),
+    ("parameters: {optimizer: {choice: [adam]}}", "unknown optimizer 'adam'"),
+    ("architecture: model1\nparameters: {dropout.block3: 0.1}", "model1 has no parameter"),
+    ("sampler: grid\nparameters: {width: {float: [1, 2]}}", "the grid sampler needs a step"),
+    ("objectives: [parameters]", "objectives: must be [val_accuracy] or [val_accuracy, parameters]"),
+    ("objectives: [val_accuracy, macs]\npruner: halving", "pruner: judges trials by one value"),
+    ("objectives: [val_accuracy, macs]\nsampler: cmaes", "sampler: cmaes has one objective"),
+    ("objectives: [val_accuracy, macs]\ncontrol: 0.5", "control: compares the best of one objective"),
+    ("sampler: nsga2", "sampler: nsga2 weighs two objectives, such as objectives: [val_accuracy, p"),
+    ("start: report", "start: must be a list"),
+    ("start: [reprot]", "'reprot' is neither 'report' nor a mapping"),
+    ("parameters: {width: {float: [1, 2]}}\nstart: [{widht: 1}]", "'widht' is not searched"),
+    ("parameters: {width: {float: [2, 3]}}\nstart: [report]", "the report's design has width = 1.0"),
+    ("parameters: {width: {float: [1, 2]}}\nstart: [{width: 3}]", "it has width = 3, which the sp"),
+    ("constraints: [params < 3]", "'params < 3' is no constraint"),
+    ("a: !!python/object/apply:os.system [ls]", "unknown key"),
+    ("name: !!python/name:os.system x", "the tag tag:yaml.org,2002:python/name:os.system is not"),
+    ("parameters: &a {width: 1.0}\nstart: [*a]", "aliases (*name) are not supported"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_a_mistake_is_answered_with_place_and_cause(text, message):
+    with pytest.raises(InputError) as caught:
+        SearchSpace.from_text(text)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_all_mistakes_come_at_once_in_the_order_of_the_file():
+    with pytest.raises(InputError) as caught:
+        SearchSpace.from_text(
+            "epochs: ten\ndataset: cifar\nparameters:\n"
+            "  width: {float: [2, 1]}\n  schedule: cosin\n  dropout.block1: {float: [0, 2]}\n"
+        )
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[1] for line in lines] == ["1", "2", "4", "5", "6"]
+
+
+def test_a_file_is_read_with_bom_and_crlf(tmp_path):
+    path = tmp_path / "ünï spaced.yaml"
+    path.write_bytes("\ufeffname: x\r\nepochs: 7\r\n".encode())
+    assert SearchSpace.from_yaml(path).epochs == 7
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none.yaml: cannot be read: No such file"):
+        SearchSpace.from_yaml(tmp_path / "none.yaml")
+    (tmp_path / "big.yaml").write_bytes(b"#" * 300_000)
+    with pytest.raises(InputError, match="300,000 bytes is too large for a space"):
+        SearchSpace.from_yaml(tmp_path / "big.yaml")
+    (tmp_path / "latin.yaml").write_bytes("goal: más".encode("latin1"))
+    with pytest.raises(InputError, match=r"is not UTF-8 text \(byte 7\)"):
+        SearchSpace.from_yaml(tmp_path / "latin.yaml")
+
+
+def test_numbers_and_words_are_those_of_yaml_1_2():
+    space = SearchSpace.from_text(
+        "parameters: {learning_rate: {float: [1e-4, 1e-2]}}\ngoal: on\nconstraints: "
+        "[parameters <= 3_000_000]"
+    )
+    assert space.searched["learning_rate"].bounds == (0.0001, 0.01)
+    assert space.goal == "on"
+    assert space.constraints[0].bound == 3_000_000
+
+
+def test_what_is_not_written_has_its_default():
+    space = SearchSpace.from_text("name: short")
+    assert (space.architecture, space.recipe, space.seed) == ("proposed", "fast", 0)
+    assert space.searched == {}
+
+
+def test_a_config_has_recipe_constants_and_values_in_this_order():
+    space = SearchSpace.from_text(
+        "dataset: digits\nepochs: 3\nparameters: {batch_size: 16, width: {float: [0.5, 2]}}"
+    )
+    config = space.config({"width": 0.7}, trial=4)
+    assert (config.batch_size, config.net["width"], config.epochs) == (16, 0.7, 3)
+    assert config.optimizer == "muon"
+    assert config.seed != space.config({"width": 0.7}, trial=5).seed
+
+
+def test_the_report_point_has_the_reports_values():
+    space = SearchSpace.from_text(
+        "parameters: {dropout.block3: {float: [0, 0.7]}, width: {choice: [0.5, 1.0]}, "
+        "width.conv3: {int: [8, 128]}, learning_rate: {float: [1e-4, 1e-2]}}"
+    )
+    assert space.report_point() == {
+        "dropout.block3": 0.5, "width": 1.0, "width.conv3": 64, "learning_rate": 4e-3,
+    }  # fmt: skip
+
+
+def test_an_override_is_checked_like_a_file():
+    space = SearchSpace.from_text("epochs: 9\npruner: {halving: {min_epochs: 3}}")
+    assert space.override(epochs=5, trials=None).epochs == 5
+    with pytest.raises(InputError, match="trials: must be 1 or more, not 0"):
+        space.override(trials=0)
+    with pytest.raises(InputError, match="dataset: unknown data set 'x'"):
+        space.override(dataset="x")
+
+
+def test_too_few_epochs_from_the_command_line_are_a_warning():
+    space = SearchSpace.from_text("epochs: 9\npruner: {halving: {min_epochs: 3}}")
+    assert space.warnings() == []
+    assert "leaves no rung" in space.override(epochs=2).warnings()[0]
+
+
+def test_a_single_value_is_a_warning():
+    space = SearchSpace.from_text("parameters: {width: {float: [1, 1]}}")
+    assert space.warnings() == ["width has only one value, 1.0: nothing is searched in it"]
+
+
+def test_the_size_counts_configurations():
+    steps = "parameters: {width: {float: [0.5, 1], step: 0.1}, dense_units: {choice: [64, 128]}}"
+    assert SearchSpace.from_text(steps).size() == 12
+    assert SearchSpace.from_text("parameters: {width: {float: [0.5, 1]}}").size() is None
+
+
+def test_constraints_measure_by_how_much_they_are_broken():
+    space = SearchSpace.from_text(
+        "dataset: digits\nconstraints: [parameters <= 200_000, macs >= 5]"
+    )
+    config = space.config({})
+    assert space.constraints[0].violation(config, (1, 8, 8), 10) == 10_026
+    assert space.constraints[1].violation(config, (1, 8, 8), 10) < 0
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("latin1")))
+def test_no_text_brings_down_the_reader(text):
+    with contextlib.suppress(InputError):
+        assert SearchSpace.from_text(text).epochs >= 1
+
+
+def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_reports_design():
+    space = SearchSpace.from_text(
+        "dataset: digits\nsampler: grid\nparameters: {seed: {choice: [4, 5]}, width: {choice: [1.0]}}"
+    )
+    assert space.config({"seed": 5, "width": 1.0}, trial=9).seed == 5
+    assert space.report_point() == {"width": 1.0}
+    with pytest.raises(InputError, match="seed: repeats each configuration, so it needs sampler"):
+        SearchSpace.from_text("dataset: digits\nparameters: {seed: {choice: [4, 5]}}")
+    with pytest.raises(InputError, match="seed: is a key of the space itself"):
+        SearchSpace.from_text("dataset: digits\nparameters: {seed: 4}")
+
+
+CONDITIONS = """
+recipe: report
+parameters:
+  nesterov: {choice: [true, false], when: {momentum: [0.5, 0.9]}}
+  momentum: {choice: [0.0, 0.5, 0.9], when: {optimizer: sgd}}
+  optimizer: {choice: [sgd, rmsprop, adamw]}
+start: [report]
+"""
+
+
+def test_a_parameter_with_a_condition_exists_beside_some_values_only():
+    space = SearchSpace.from_text(CONDITIONS)
+    assert space.parents_first == ["optimizer", "momentum", "nesterov"]
+    assert space.report_point() == {"optimizer": "rmsprop"}
+    everything = {"nesterov": True, "momentum": 0.9, "optimizer": "sgd"}
+    assert space.only_active(everything) == everything
+    assert space.only_active({**everything, "optimizer": "adamw"}) == {"optimizer": "adamw"}
+    assert "nesterov" not in space.only_active({**everything, "momentum": 0.0})
+    assert space.config({"optimizer": "adamw"}).momentum == 0.9  # the default; it changes nothing

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import html
+import json
+
+import jsonschema
+import pandas as pd
+import pytest
+
+from tests.support.paths import GOLDEN, ROOT
+from tests.support.scripted import ScriptedRun
+from tunecnn import load_run
+from tunecnn.summary.render import (
+    json_schema,
+    render_html,
+    render_json,
+    render_markdown,
+    write_summary,
+)
+from tunecnn.summary.run_types import summarize
+from tunecnn.trial.config_file import read_config
+from tunecnn.words import seconds_in_words
+
+SCHEMA = ROOT / "docs" / "summary.schema.json"
+PAGE = GOLDEN / "summary.md"
+
+
+def test_the_summary_is_the_golden_file(scripted_run, request):
+    text = render_markdown(summarize(load_run(scripted_run)), {"curves": "figures/curves.png"})
+    text = text.replace(str(scripted_run), "RUN")
+    if request.config.getoption("--update-golden"):
+        PAGE.write_text(text)
+    assert text == PAGE.read_text()
+
+
+def test_the_schema_of_the_json_is_the_one_in_the_documentation(request):
+    schema = json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+    if request.config.getoption("--update-golden"):
+        SCHEMA.write_text(schema)
+    assert schema == SCHEMA.read_text()
+
+
+def test_the_json_is_valid_and_says_what_the_summary_says(scripted_run):
+    summary = summarize(load_run(scripted_run))
+    found = json.loads(render_json(summary))
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    assert found["verdict"] == summary.verdict
+    assert found["best"]["values"] == summary.best.values
+    assert found["failures"] == {str(number): why for number, why in summary.failures.items()}
+    broken = {**found, "best": {**found["best"], "trial": "third"}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, json.loads(SCHEMA.read_text()))
+
+
+def test_html_says_what_markdown_says(scripted_run):
+    summary = summarize(load_run(scripted_run))
+    page = render_html(render_markdown(summary, {}), summary.name, {})
+    for words in (summary.verdict, summary.goal, "stopped early by the pruner", "desk"):
+        assert html.escape(words, quote=False) in page
+
+
+def test_a_run_without_a_complete_trial_has_a_summary(tmp_path):
+    run = ScriptedRun(tmp_path / "begun")
+    run.study.next_trial()
+    summary = summarize(run.load())
+    assert summary.verdict.startswith("No trial has been trained to its end yet (0 have ended)")
+    assert summary.outcomes == {"running": 1}
+    write_summary(run.load())
+    assert "No trial has been" in (run.path / "summary.md").read_text()
+
+
+def test_a_summary_writes_every_file_that_it_names(scripted_run):
+    write_summary(load_run(scripted_run))
+    for line in (scripted_run / "summary.md").read_text().splitlines():
+        if line.startswith("!["):
+            assert (scripted_run / line.partition("(")[2].rstrip(")")).read_bytes()[1:4] == b"PNG"
+    assert len(pd.read_parquet(scripted_run / "trials.parquet")) == 6
+    assert len(pd.read_parquet(scripted_run / "epochs.parquet")) == 15
+    assert read_config(scripted_run / "configs" / "trial-00001.yaml") == load_run(
+        scripted_run
+    ).config(1)
+    assert not list(scripted_run.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.21, "3.2 s"), (65, "1 min 5 s"), (7260, "2 h 1 min")]
+)
+def test_durations_are_written_for_people(seconds, words):
+    assert seconds_in_words(seconds) == words

@@ -1,0 +1,69 @@
+"""Imports point down only, and each heavy library has its own rooms (docs/structure.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+FLOORS = ["cli", "workflows", "summary", "analysis", "listeners", "engines", "run", "study",
+          "space", "trial", "data", "models"]  # fmt: skip
+LIBRARIES = {
+    "ray": {"engines"},
+    "optuna": {"study"},
+    "torch": {"trial", "models", "data", "engines", "workflows", "cli"},
+}
+MODULES = sorted(path.relative_to(ROOT / "tunecnn") for path in ROOT.glob("tunecnn/**/*.py"))
+
+
+def imported(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse((ROOT / "tunecnn" / module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield str(node.module)
+
+
+def floor(room: str) -> int:
+    """How far down a room is; what lies in no folder is below all folders."""
+    return FLOORS.index(room) if room in FLOORS else len(FLOORS)
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if one.name[:2] != "__"], ids=str)
+def test_imports_point_down_only_and_each_library_has_its_rooms(module):
+    room = module.parts[0]
+    for name in imported(module):
+        top, *below = name.split(".")
+        if top == "tunecnn" and below and below[0] != room:
+            assert floor(below[0]) > floor(room) or floor(room) == len(FLOORS), name
+        assert top not in LIBRARIES or room in LIBRARIES[top], name
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {".".join(("tunecnn", *module.with_suffix("").parts)): set(imported(module))
+             for module in MODULES}  # fmt: skip
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name in graph and name not in done:
+            for other in graph[name]:
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in graph:
+        visit(name, [])
+
+
+def test_the_floors_are_those_of_the_documentation():
+    page = (ROOT / "docs" / "structure.md").read_text()
+    folders = {
+        path.name for path in (ROOT / "tunecnn").iterdir() if (path / "__init__.py").exists()
+    }
+    assert folders == set(FLOORS)
+    assert all(f"`{folder}/`" in page for folder in folders)

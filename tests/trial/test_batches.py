@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tunecnn.data.images import Images, TrialData
+from tunecnn.trial.batches import Batcher, images_to_device, to_device
+from tunecnn.trial.config import TrialConfig
+
+
+@pytest.fixture
+def ramp() -> TrialData:
+    """Ten 5x6 images in two colours; each pixel tells its image, row, column and channel."""
+    n, h, w, c = torch.meshgrid(*(torch.arange(k) for k in (10, 5, 6, 2)), indexing="ij")
+    pixels = (n * 20 + h * 3 + w + c * 10).to(torch.uint8).numpy()
+    images = Images(pixels, torch.arange(10).numpy())
+    return TrialData.measure("ramp", tuple("0123456789"), images, images)
+
+
+def batcher(data: TrialData, **settings) -> Batcher:
+    return Batcher(TrialConfig(batch_size=4, **settings), to_device(data, torch.device("cpu")))
+
+
+def in_order(made: Batcher, data: TrialData) -> torch.Tensor:
+    images = images_to_device(data.validation, torch.device("cpu"))
+    return torch.cat([values for values, _ in made.evaluation(images)])
+
+
+def test_an_epoch_has_every_image_once_and_keeps_the_last_batch(ramp):
+    made = batcher(ramp, pixels="raw")
+    sizes, seen = [], []
+    for images, labels in made.training():
+        sizes.append(len(labels))
+        seen += labels.tolist()
+        assert torch.equal(images.to(torch.uint8).permute(0, 2, 3, 1),
+                           torch.from_numpy(ramp.train.pixels)[labels])  # fmt: skip
+    assert sizes == [4, 4, 2]
+    assert made.steps == 3
+    assert sorted(seen) == list(range(10))
+
+
+def test_each_epoch_has_its_own_order(ramp):
+    made = batcher(ramp)
+    orders = {
+        tuple(torch.cat([labels for _, labels in made.training()]).tolist()) for _ in "12345"
+    }
+    assert len(orders) == 5
+
+
+@pytest.mark.parametrize(
+    ("pixels", "low", "high"), [("raw", 0.0, 255.0), ("unit", 0.0, 1.0), ("standardized", -4, 4)]
+)
+def test_pixels_are_scaled_as_the_config_says(pixels, low, high, ramp):
+    images = in_order(batcher(ramp, pixels=pixels), ramp)
+    assert low <= images.min() < images.max() <= high
+    if pixels == "standardized":
+        assert images.mean(dim=(0, 2, 3)).abs().max() < 1e-5
+        assert (images.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-5
+
+
+def test_batches_are_channels_last(ramp):
+    images, _ = next(batcher(ramp).training())
+    assert images.shape == (4, 2, 5, 6)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_mirrored_image_is_the_image_or_its_mirror(ramp):
+    kinds = set()
+    for images, labels in batcher(ramp, pixels="raw", flip=True).training():
+        for image, label in zip(images, labels, strict=True):
+            original = torch.from_numpy(ramp.train.pixels[label]).permute(2, 0, 1).float()
+            plain, mirrored = torch.equal(image, original), torch.equal(image, original.flip(2))
+            assert plain or mirrored
+            kinds.add(plain)
+    assert kinds == {True, False}
+
+
+def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
+    padded = torch.nn.functional.pad(
+        torch.from_numpy(ramp.train.pixels).permute(0, 3, 1, 2).float(), (2, 2, 2, 2), "reflect"
+    )
+    torch.manual_seed(0)
+    shifts = set()
+    made = batcher(ramp, pixels="raw", crop=2)
+    for _ in range(40):
+        for images, labels in made.training():
+            for image, label in zip(images, labels, strict=True):
+                windows = padded[label].unfold(1, 5, 1).unfold(2, 6, 1)
+                matches = (windows == image[:, None, None]).all(dim=(0, 3, 4)).nonzero()
+                assert len(matches) >= 1
+                shifts.update(map(tuple, matches.tolist()))
+    assert {(0, 0), (4, 4), (2, 2)} <= shifts
+
+
+def test_validation_is_in_order_and_never_augmented(ramp):
+    made = batcher(ramp, pixels="raw", flip=True, crop=2)
+    images = in_order(made, ramp)
+    assert torch.equal(
+        images, torch.from_numpy(ramp.validation.pixels).permute(0, 3, 1, 2).float()
+    )
+
+
+def test_a_constant_channel_is_not_divided_by_zero():
+    import numpy as np
+
+    images = Images(np.full((4, 3, 3, 1), 7, np.uint8), np.arange(4))
+    data = TrialData.measure("flat", ("a", "b", "c", "d"), images, images)
+    values, _ = next(batcher(data, pixels="standardized").training())
+    assert torch.isfinite(values).all()

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from tunecnn import make_config
+from tunecnn.data.images import Images, TrialData
+from tunecnn.models.networks import ConvNet
+from tunecnn.trial.batches import to_device
+from tunecnn.trial.runner import TrialRun
+
+
+def networks() -> int:
+    return sum(type(thing) is ConvNet for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("ending", ["complete", "error"])
+def test_a_trial_that_ended_is_freed_at_once_without_a_search_for_garbage(ending, tiny):
+    """A worker looks for garbage seldom, and its next trial needs the memory."""
+    labels = tiny.train.labels if ending == "complete" else np.full(len(tiny.train), 99)
+    train = Images(tiny.train.pixels, labels)
+    data = to_device(
+        TrialData.measure("x", tiny.classes, train, tiny.validation), torch.device("cpu")
+    )
+    gc.collect()
+    before = networks()
+    gc.disable()
+    try:
+        run = TrialRun(make_config("fast", "proposed", "digits", epochs=2), data, None, 1000.0)
+        outcome = run.advance(1000.0).end
+        assert outcome.outcome == ending
+        assert networks() == before
+    finally:
+        gc.enable()

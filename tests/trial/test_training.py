@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import math
+import warnings
+
+import pytest
+import torch
+
+from tunecnn import make_config, train
+from tunecnn.errors import InputError, RunError
+from tunecnn.trial.batches import to_device
+from tunecnn.trial.checkpoint import below, named, pack, unpack
+from tunecnn.trial.training import EarlyStopping, Training
+
+
+def config(**changes):
+    return make_config("fast", "proposed", "digits", **{"epochs": 2, "width": 0.25, **changes})
+
+
+def figures(trained):
+    return [(m.train_loss, m.train_accuracy, m.val_loss, m.val_accuracy) for m in trained]
+
+
+def test_the_same_config_and_seed_give_the_same_figures(tiny):
+    first, second = figures(train(config(), tiny)), figures(train(config(), tiny))
+    assert first == second
+    assert figures(train(config(seed=1), tiny)) != first
+
+
+def test_two_trainings_side_by_side_do_not_disturb_each_other(tiny):
+    alone = figures(train(config(), tiny))
+    together = zip(train(config(), tiny), train(config(seed=1), tiny), strict=True)
+    assert figures(m for m, _ in together) == alone
+
+
+def test_a_training_leaves_the_processs_random_numbers_alone(tiny):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    list(train(config(epochs=1), tiny))
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "patience"),
+    [
+        ("rmsprop", "constant", 2),
+        ("adamw", "one_cycle", None),
+        ("adamw", "cosine", 3),
+        ("sgd", "cosine", None),
+        ("muon", "one_cycle", None),
+    ],
+)
+def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(
+    optimizer, schedule, patience, tiny
+):
+    settings = config(epochs=6, optimizer=optimizer, schedule=schedule, patience=patience, crop=1)
+    whole = Training(settings, tiny)
+    expected = figures(whole)
+    first = Training(settings, tiny)
+    begun = figures(first.run_epoch() for _ in range(3))
+    second = Training(settings, tiny)
+    second.run_epoch()  # whatever it has done before is forgotten
+    second.restore(first.checkpoint())
+    assert begun + figures(second) == expected
+    assert second.kept.epoch == whole.kept.epoch
+    for name, weight in whole.weights().items():
+        assert torch.equal(second.weights()[name], weight), name
+
+
+def test_an_optimizer_that_goes_on_keeps_the_memory_order_of_its_weights(tiny):
+    training = Training(config(optimizer="adamw"), tiny)
+    training.run_epoch()
+    other = Training(config(optimizer="adamw"), tiny)
+    other.restore(training.checkpoint())
+    for weight, remembered in other._optimizer.state.items():
+        assert remembered["exp_avg"].stride() == weight.stride()
+
+
+def test_a_checkpoint_keeps_random_states_apart_whatever_their_order():
+    states = {
+        "cpu": torch.zeros(5056, dtype=torch.uint8),
+        "cuda": torch.ones(16, dtype=torch.uint8),
+    }
+    for _ in range(20):
+        tensors, _ = unpack(pack(named("random", states), {}))
+        found = below("random", tensors)
+        assert {name: len(state) for name, state in found.items()} == {"cpu": 5056, "cuda": 16}
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", "half"])
+def test_a_damaged_checkpoint_is_refused(damage, tiny):
+    training = Training(config(), tiny)
+    training.run_epoch()
+    whole = training.checkpoint()
+    with pytest.raises(RunError, match="a checkpoint is damaged"):
+        training.restore(whole[: len(whole) // 2] if damage == "half" else damage)
+
+
+@pytest.mark.parametrize("recipe", ["fast", "report"])
+@pytest.mark.parametrize("architecture", ["model1", "model2", "proposed"])
+def test_every_recipe_learns_what_it_sees(recipe, architecture, tiny):
+    rate = {"learning_rate": 2e-3} if recipe == "report" else {}  # 1e-4 is for 100 epochs
+    settings = make_config(recipe, architecture, "digits", epochs=25, **{"dropout.dense": 0.0},
+                           batch_size=16, width=0.5, **rate)  # fmt: skip
+    trained = list(train(settings, tiny))
+    assert [m.epoch for m in trained] == list(range(1, 26))
+    assert trained[-1].train_loss < 0.7 * trained[0].train_loss
+    assert all(0 <= m.val_accuracy <= 1 and m.seconds > 0 for m in trained)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_every_optimizer_runs_every_schedule_to_its_end(optimizer, schedule, tiny):
+    settings = config(
+        optimizer=optimizer, schedule=schedule, learning_rate=1e-3, weight_decay=0.01
+    )
+    training = Training(settings, tiny)
+    assert len(list(training)) == 2
+    assert training.finished
+
+
+def test_the_last_partial_batch_is_trained_on(tiny):
+    # 96 images in batches of 95: the second step has one image, and the accuracy counts it.
+    first = next(train(config(batch_size=95, flip=False, crop=0), tiny))
+    assert first.train_accuracy * 96 == pytest.approx(round(first.train_accuracy * 96))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tiny):
+    trained = list(train(config(epochs=5, optimizer="sgd", learning_rate=1e30), tiny))
+    assert trained[-1].diverged
+    assert len(trained) < 5
+
+
+def test_early_stopping_restores_the_weights_of_the_lowest_validation_loss(tiny):
+    training = Training(config(epochs=30, patience=2, learning_rate=0.02, seed=5), tiny)
+    trained = list(training)
+    losses = [m.val_loss for m in trained]
+    assert training.kept.epoch == losses.index(min(losses)) + 1
+    assert training.evaluate(tiny.validation)[0] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_without_early_stopping_the_last_weights_are_kept(tiny):
+    training = Training(config(epochs=3), tiny)
+    assert list(training)[-1] == training.kept
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "stops_after", "best"),
+    [
+        ([3, 2, 1], 2, None, 3),
+        ([1, 2, 3, 4], 2, 3, 1),
+        ([1, 1, 1, 1], 3, 4, 1),  # a tie is no improvement
+        ([2, 3, 1, 4, 5], 2, 5, 3),
+        ([2, math.nan, 1, math.nan, math.nan], 2, 5, 3),
+        ([math.nan, 3, 2], 2, 3, 1),  # nothing is lower than what is not a number
+        ([1, 2], 1, 2, 1),
+    ],
+)
+def test_patience_is_counted_as_keras_counts_it(losses, patience, stops_after, best):
+    stopping, found, stopped = EarlyStopping(patience), None, None
+    for epoch, loss in enumerate(losses, start=1):
+        is_best, stop = stopping.update(loss)
+        found = epoch if is_best else found
+        if stop:
+            stopped = epoch
+            break
+    assert (stopped, found) == (stops_after, best)
+
+
+def test_data_on_the_device_serve_several_trainings(tiny):
+    data = to_device(tiny, torch.device("cpu"))
+    assert figures(train(config(), data)) == figures(train(config(), tiny))
+
+
+def test_images_too_small_for_the_network_are_refused(tiny):
+    from tunecnn.data.images import Images, TrialData
+
+    small = Images(tiny.train.pixels[:, :4, :4], tiny.train.labels)
+    data = TrialData.measure("small", tiny.classes, small, small)
+    with pytest.raises(InputError, match="4x4 is too small"):
+        next(train(config(), data))
+
+
+def test_digits_are_learned(digits):
+    settings = make_config("fast", "proposed", "digits", epochs=12)
+    assert list(train(settings, digits.trial_data))[-1].val_accuracy > 0.94
+
+
+@pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_bf16_is_computed_only_where_the_processor_has_instructions_for_it(
+    instructions, digits, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+
+    def trained(precision):
+        settings = make_config("fast", "model1", "digits", epochs=4, precision=precision)
+        training = Training(settings, digits.trial_data)
+        *_, last = training
+        assert {weight.dtype for weight in training.weights().values()} == {torch.float32}
+        return last
+
+    plain, asked = trained("fp32"), trained("bf16")
+    assert (asked.train_loss == plain.train_loss) == (not instructions)
+    assert asked.val_accuracy == pytest.approx(plain.val_accuracy, abs=0.03)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_how_often_an_epoch_waits_for_the_gpu_does_not_depend_on_its_steps(tiny):
+    waits = {}
+    for batch_size in (48, 6):
+        training = Training(config(crop=1, flip=True, batch_size=batch_size), tiny, "cuda")
+        training.run_epoch()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                training.run_epoch()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits[batch_size] = len(caught)
+    assert waits[48] == waits[6]

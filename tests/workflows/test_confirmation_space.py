@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.searching import TEXT, begin
+from tunecnn import load_run, make_config
+from tunecnn.errors import InputError
+from tunecnn.space.space import SearchSpace
+from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space
+
+
+@pytest.fixture
+def run(scripted_run):
+    """Complete are trial 3 with 0.935, 1 with 0.925, and 0, the report's design, with 0.875."""
+    return load_run(scripted_run)
+
+
+def made(run, candidates, seeds):
+    """Return the configs that a confirmation trains, in their order."""
+    space = SearchSpace.from_text(confirmation_space(run, candidates, seeds))
+    return [space.config(point) for point in space.start_points()]
+
+
+def test_the_best_trials_and_the_reports_design_are_the_candidates(run):
+    candidates = candidates_of(run, 2, {})
+    assert [c.name for c in candidates] == ["trial 3", "trial 1", "the report's design"]
+    assert [c.is_report for c in candidates] == [False, False, True]
+    assert [c.search_accuracy for c in candidates] == pytest.approx([0.935, 0.925, 0.875])
+
+
+def test_each_candidate_is_trained_itself_with_the_same_new_seeds(run):
+    candidates = candidates_of(run, 2, {})
+    configs = made(run, candidates, seeds=4)
+    seeds = [config.seed for config in configs]
+    assert seeds == [seed for seed in dict.fromkeys(seeds) for _ in range(3)]
+    assert len(set(seeds)) == 4
+    assert not set(seeds) & set(run.trials["seed"].dropna())
+    for config, candidate in zip(configs[:3], candidates, strict=True):
+        assert config.design() == candidate.config.design()
+        again = config.replace(seed=0).to_dict()
+        assert {**again, **candidate.config.to_dict()} == again
+    assert all(config.epochs == 4 and config.batch_size == 32 for config in configs)
+
+
+def test_the_report_among_the_best_is_trained_once(run):
+    candidates = candidates_of(run, 3, {})
+    assert [c.name for c in candidates] == ["trial 3", "trial 1", "trial 0 (the report's design)"]
+    assert candidates[2].is_report
+
+
+def test_a_config_of_ones_own_takes_part(run):
+    own = make_config(
+        "fast", "proposed", "digits", batch_size=64, epochs=99, **{"dropout.dense": 0.9}
+    )
+    *_, mine = candidates_of(run, 1, {"mine.yaml": own})
+    assert (mine.name, mine.config.epochs, mine.search_accuracy) == ("mine.yaml", 4, None)
+    *_, config = made(run, candidates_of(run, 1, {"mine.yaml": own}), seeds=1)
+    assert (config.net["dropout.dense"], config.batch_size) == (0.9, 64)
+
+
+def test_another_architecture_takes_part(run):
+    own = make_config("fast", "model1", "digits")
+    *_, config = made(run, candidates_of(run, 1, {"mine.yaml": own}), seeds=1)
+    assert config.architecture == "model1"
+    assert config.design() == own.design()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "mnist"}, "mine.yaml has dataset = 'mnist', but the run has 'digits'"),
+        ({"split_seed": 1}, "mine.yaml has split_seed = 1, but the run has 0"),
+        ({"patience": 3}, "has no patience, which another candidate has"),
+        ({"width.conv1": 40}, None),
+    ],
+)
+def test_a_config_that_cannot_be_compared_is_refused(change, message, run):
+    own = make_config("fast", "proposed", **{"dataset": "digits", "width.block2": 48} | change)
+    if message is None:
+        assert len(made(run, candidates_of(run, 1, {"mine.yaml": own}), 1)) == 3
+        return
+    with pytest.raises(InputError, match=message):
+        confirmation_space(run, candidates_of(run, 1, {"mine.yaml": own}), 2)
+
+
+def test_what_cannot_be_confirmed_is_said(run, tmp_path):
+    with pytest.raises(InputError, match="--top must be 1 or more, not 0"):
+        candidates_of(run, 0, {})
+    with pytest.raises(InputError, match="--seeds must be 1 or more, not 0"):
+        confirmation_space(run, candidates_of(run, 1, {}), 0)
+    from tests.support.searching import Silent
+
+    begun = begin(tmp_path, TEXT, Silent(raise_at=1))
+    with pytest.raises(InputError, match="no trial that was trained to its end"):
+        candidates_of(load_run(begun.folder), 1, {})

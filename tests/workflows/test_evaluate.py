@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.scripted import run_info
+from tests.support.searching import Silent, begin, carry_on
+from tunecnn import RunError, load_dataset, load_run
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import ReproductionJob, SearchJob
+from tunecnn.workflows.evaluate import evaluate_trials
+from tunecnn.workflows.reproduction_space import reproduction_space
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    text = reproduction_space("digits", None, ["model1"], seeds=2, epochs=3)
+    folder = tmp_path_factory.mktemp("runs")
+    return load_run(begin(folder, text, job=ReproductionJob(against=None)).folder)
+
+
+def test_a_reproduction_tests_every_trial_once(reproduced):
+    assert reproduced.evaluations["trial"].tolist() == [0, 1]
+    assert (reproduced.evaluations["images"] == 360).all()
+    assert len(reproduced.predictions) == 720
+    right = reproduced.predictions.eval("label == predicted").groupby(
+        reproduced.predictions["trial"]
+    )
+    assert right.mean().tolist() == pytest.approx(reproduced.evaluations["accuracy"].tolist())
+
+
+def test_a_second_look_is_not_taken(reproduced):
+    folder = RunFolder.open(reproduced.path)
+    before = folder.info_file.read_bytes()
+    evaluate_trials(folder, reproduced.complete, load_dataset("digits"))
+    assert folder.info_file.read_bytes() == before
+
+
+def test_all_weights_of_a_reproduction_are_kept(tmp_path):
+    text = reproduction_space("digits", None, ["model1"], seeds=5, epochs=1)
+    result = begin(tmp_path, text, job=ReproductionJob(against=None))
+    assert len(list((result.folder / "weights").iterdir())) == 5
+
+
+def test_a_search_takes_no_look(tmp_path):
+    run = load_run(begin(tmp_path).folder)
+    assert run.evaluations.empty
+    assert run.predictions.empty
+    assert run.job == SearchJob()
+
+
+def test_an_interrupted_reproduction_is_tested_when_it_has_ended(tmp_path):
+    text = reproduction_space("digits", None, ["model1"], seeds=2, epochs=2)
+    result = begin(tmp_path, text, Silent(raise_at=3), job=ReproductionJob(against=None))
+    assert result.ending == "interrupted"
+    assert load_run(result.folder).evaluations.empty
+    assert carry_on(result.folder).ending == "done"
+    assert len(load_run(result.folder).evaluations) == 2
+
+
+def test_lost_weights_are_named(reproduced, tmp_path):
+    text = reproduction_space("digits", None, ["model1"], seeds=1, epochs=1)
+    folder = RunFolder.create(tmp_path / "r", text, run_info(text))
+    with pytest.raises(RunError, match=r"the weights .*trial-00000.safetensors cannot be read"):
+        evaluate_trials(folder, reproduced.complete, load_dataset("digits"))

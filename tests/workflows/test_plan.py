@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import re
+from functools import partial
+
+import pytest
+
+from tests.support.command import main, run_cli
+from tunecnn.models.designs import count_macs, count_parameters
+from tunecnn.space.space import SearchSpace
+from tunecnn.trial.timing import Timing, time_epochs
+from tunecnn.workflows.forecast import forecast
+from tunecnn.workflows.forecast import make_plan as plan
+
+TEXT = """
+dataset: digits
+epochs: 9
+trials: 30
+parameters:
+  width: {choice: [0.5, 1.0, 2.0]}
+  dropout.dense: {float: [0.0, 0.5], step: 0.1}
+start: [report]
+"""
+
+
+def test_the_smallest_and_the_largest_network_are_those_of_the_ends(tiny):
+    planned = plan(SearchSpace.from_text(TEXT), tiny)
+    space = SearchSpace.from_text(TEXT)
+    for name, width in (("smallest", 0.5), ("the report's", 1.0), ("largest", 2.0)):
+        design = space.config({"width": width}).design()
+        network = planned.networks[name]
+        assert network.parameters == count_parameters(design, (1, 8, 8), 10)
+        assert network.macs == count_macs(design, (1, 8, 8), 10)
+    assert planned.networks["largest"].memory > 2 * planned.networks["smallest"].memory
+    assert planned.time is None
+
+
+def test_what_cannot_be_built_is_found_before_anything_is_trained(tiny):
+    """Each value is allowed by itself; two of them together leave nothing of a convolution."""
+    text = TEXT.replace("[0.5, 1.0, 2.0]}", "[0.02, 1.0]}\n  width.conv1: {int: [8, 32]}")
+    planned = plan(SearchSpace.from_text(text), tiny)
+    (problem,) = planned.unbuildable
+    assert problem.startswith("width = 0.02, width.conv1 = 8: width 0.02 leaves convolution 1")
+    assert planned.corners == 4
+
+
+def test_a_network_too_deep_for_the_images_is_found(tiny):
+    import dataclasses
+
+    from tunecnn.data.images import Images
+
+    small = dataclasses.replace(
+        tiny, train=Images(tiny.train.pixels[:, :4, :4], tiny.train.labels)
+    )
+    planned = plan(SearchSpace.from_text(TEXT), small)
+    assert not planned.networks
+    assert "too small" in planned.unbuildable[0]
+
+
+def test_without_a_pruner_every_epoch_is_expected():
+    assert forecast(SearchSpace.from_text(TEXT)).epochs == 270
+
+
+def test_halving_is_played_through():
+    space = SearchSpace.from_text(TEXT + "pruner: {halving: {min_epochs: 1, factor: 3}}\n")
+    # A third goes on at each of epochs 1 and 3, and somewhat more while a rung has few values.
+    epochs = forecast(space).epochs
+    assert 30 * (1 + 2 / 3 + 6 / 9) < epochs < 30 * 1.6 * (1 + 2 / 3 + 6 / 9)
+    assert forecast(SearchSpace.from_text(TEXT + "pruner: median\n")) is None
+
+
+def test_the_last_slot_ends_later_than_an_equal_share():
+    space = SearchSpace.from_text(TEXT)
+    assert forecast(space, slots=1).longest == 270
+    assert forecast(space, slots=4).longest == 8 * 9  # 30 trials: two of four slots take eight
+    assert forecast(space, slots=64).longest == 9
+
+
+def test_repeats_are_those_of_random_draws(tiny):
+    planned = plan(SearchSpace.from_text(TEXT), tiny)
+    assert planned.size == 18
+    assert planned.repeats == pytest.approx(30 - 18 * (1 - (17 / 18) ** 30))
+    assert plan(SearchSpace.from_text(TEXT + "sampler: grid\n"), tiny).repeats is None
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ("sampler: {tpe: {startup_trials: 30}}", "tpe draws its first 30 trials at random"),
+        ("sampler: random", "only 18 different configurations for 30 trials"),
+    ],
+)
+def test_what_is_probably_not_meant_is_said(change, warning, tiny):
+    planned = plan(SearchSpace.from_text(f"{TEXT}{change}\n"), tiny)
+    assert any(warning in text for text in planned.warnings)
+    few = SearchSpace.from_text(TEXT.replace("trials: 30", "trials: 5") + "sampler: grid\n")
+    assert any("18 points, but only 5 trials" in text for text in plan(few, tiny).warnings)
+
+
+def test_a_measured_plan_says_how_long_it_would_take(tiny):
+    space = SearchSpace.from_text(
+        TEXT.replace(
+            "dropout.dense: {float: [0.0, 0.5], step: 0.1}",
+            "learning_rate: {float: [1e-4, 1e-2], log: true}",
+        )
+    )
+    timed = plan(space, tiny, timer=partial(time_epochs, threads=1)).time
+    assert timed.longest == timed.training > 0
+    assert timed.spent > 2
+
+
+def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
+    space = SearchSpace.from_text(TEXT.replace("0.5, 1.0, 2.0", "0.5, 1.0"))
+
+    def timer(configs, data):
+        assert [config.net["width"] for config in configs] == [0.5, 1.0]
+        assert len(data.train) == 1149  # so few that all are measured
+        return Timing((1.0, 3.0), 9.0)
+
+    timed = plan(space, digits.trial_data, slots=2, timer=timer).time
+    assert 270 * 1.8 < timed.training < 270 * 2.2
+    assert timed.longest == pytest.approx(timed.training / 2)
+
+
+def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
+    done = run_cli("plan", "--space", "smoke", "--measure", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert re.search(r"time: about \d+\.?\d* s, of which .* to start", done.stdout)
+    assert "a trial takes 1 cores and 0 GPUs" in done.stdout
+
+
+def test_the_command_prints_what_a_search_would_do(capsys):
+    assert main("plan", "--space", "proposed", "--dataset", "digits", "--local") == 0
+    out = capsys.readouterr().out
+    for words in ("the report's", "210,026", "rungs: only the best go on after epoch 3, 9, 27",
+                  "at once: 1 trial, in this process", "64 trials of at most"):  # fmt: skip
+        assert words in out

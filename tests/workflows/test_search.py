@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+import tunecnn.workflows.session
+from tests.support.searching import TEXT, Silent, begin, carry_on
+from tunecnn import load_run
+from tunecnn.errors import InputError, RunError
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import ReproductionJob, versions
+from tunecnn.space.library import shipped_spaces
+from tunecnn.summary.render import write_summary
+from tunecnn.trial.training import Training
+
+
+def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
+    result = begin(tmp_path)
+    assert result.ending == "done"
+    run = load_run(result.folder)
+    assert run.trials["state"].tolist() == ["COMPLETE"] * 3
+    assert run.info.dataset.train == 200
+    assert run.info.evaluations == ()
+    assert run.info.sessions[0].ending == "done"
+    assert (result.folder / "summary.md").is_file()
+    assert (result.folder / "summary.html").is_file()
+    kept = sorted(path.name for path in (result.folder / "weights").iterdir())
+    assert kept == [f"trial-0000{n}.safetensors" for n in range(3)]
+
+
+def test_a_run_can_be_read_and_summarized_while_it_goes_on(tmp_path):
+    class Reader(Silent):
+        def on_epoch(self, number, metrics):
+            super().on_epoch(number, metrics)
+            if self.epochs == 3:
+                folder = tmp_path / "quick"
+                with (folder / "study.journal").open("ab") as stream:
+                    stream.write(b'{"half a line')  # as a reader elsewhere may find it
+                run = load_run(folder)
+                self.seen = [record.state for record in run.records], len(run.epochs)
+                self.verdict = write_summary(run).verdict
+
+    reader = Reader()
+    result = begin(tmp_path, listener=reader)
+    assert reader.seen == (["COMPLETE", "RUNNING"], 3)
+    assert "trial 0" in reader.verdict
+    assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE"] * 3
+
+
+class Tripwire:
+    """Test images that nobody may look at; there are 360 of them, so much may be known."""
+
+    def __len__(self) -> int:
+        return 360
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(f"somebody read the {name} of the test images")
+
+
+@pytest.fixture
+def tripwire(monkeypatch):
+    load = tunecnn.workflows.session.load_dataset
+    monkeypatch.setattr(
+        "tunecnn.workflows.session.load_dataset",
+        lambda *a: dataclasses.replace(load(*a), test=Tripwire()),
+    )
+
+
+PRUNED = TEXT.replace("trials: 3", "trials: 6").replace("epochs: 2", "epochs: 4")
+
+
+def test_no_search_reads_the_test_images(tmp_path, tripwire):
+    stopped = begin(tmp_path, PRUNED + "pruner: {halving: {factor: 2}}\n", Silent(raise_at=7))
+    assert stopped.ending == "interrupted"
+    result = carry_on(stopped.folder, more_trials=2)
+    write_summary(load_run(result.folder))
+    assert set(load_run(result.folder).trials["state"]) == {"COMPLETE", "PRUNED"}
+
+
+def test_the_tripwire_is_there(tmp_path, tripwire):
+    with pytest.raises(AssertionError, match="of the test images"):
+        begin(tmp_path, job=ReproductionJob(against=None))
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_every_shipped_space_can_be_searched(name, tmp_path):
+    text = shipped_spaces()[name].read_text()
+    result = begin(tmp_path, text, dataset="digits", epochs=1, trials=1)
+    assert result.ending == "done"
+    assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE"]
+
+
+def test_the_kept_weights_are_those_of_the_trial(tmp_path, digits):
+    import torch
+    from safetensors.torch import load_file
+
+    from tunecnn.data.loading import load_dataset
+
+    result = begin(tmp_path, trials=1)
+    run = load_run(result.folder)
+    data = load_dataset(run.config(0).dataset, run.config(0).data_split).trial_data
+    training = Training(run.config(0), data)
+    training.model.load_state_dict(load_file(result.folder / "weights/trial-00000.safetensors"))
+    loss, accuracy = training.evaluate(data.validation)
+    assert accuracy == run.best["val_accuracy"]
+    assert loss == pytest.approx(run.best["val_loss"], rel=1e-5)
+    assert torch.get_num_threads() == 1
+
+
+def test_an_interrupted_search_is_summarized_and_goes_on_where_it_was(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=4))
+    assert result.ending == "interrupted"
+    assert "waiting | 1" in (result.folder / "summary.md").read_text()
+    before = load_run(result.folder).trials
+    assert before["state"].tolist() == ["COMPLETE", "WAITING"]
+
+    assert carry_on(result.folder).ending == "done"
+    after = load_run(result.folder).trials
+    assert after["state"].tolist() == ["COMPLETE"] * 3
+    assert after.iloc[0].equals(before.iloc[0])
+    assert after["attempts"].tolist() == [1, 2, 1]
+    assert [session.ending for session in load_run(result.folder).info.sessions] == [
+        "interrupted",
+        "done",
+    ]
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_same_figures(tmp_path):
+    text = TEXT.replace("epochs: 2", "epochs: 5").replace("trials: 3", "trials: 1")
+    whole = load_run(begin(tmp_path / "whole", text).folder).epochs
+    parts = begin(tmp_path / "parts", text, Silent(raise_at=4), checkpoint_seconds=0.0)
+    _, newest = sorted((parts.folder / "checkpoints").iterdir())
+    assert newest.name.startswith("trial-00000-epoch-00003-")
+    listener = Silent()
+    assert carry_on(parts.folder, listener).ending == "done"
+    assert listener.epochs == 2
+    together = load_run(parts.folder)
+    figures = [name for name in whole if name != "seconds"]
+    assert together.epochs[figures].equals(whole[figures])
+    assert together.trials["attempts"].tolist() == [2]
+    assert not list((parts.folder / "checkpoints").iterdir())
+
+
+def test_a_trial_whose_checkpoint_is_damaged_begins_again(tmp_path):
+    text = TEXT.replace("epochs: 2", "epochs: 4").replace("trials: 3", "trials: 1")
+    stopped = begin(tmp_path, text, Silent(raise_at=4), checkpoint_seconds=0.0)
+    for checkpoint in (stopped.folder / "checkpoints").iterdir():
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    listener = Silent()
+    assert carry_on(stopped.folder, listener).ending == "done"
+    run = load_run(stopped.folder)
+    assert run.trials["state"].tolist() == ["COMPLETE"]
+    assert listener.epochs == len(run.epochs) == 4
+
+
+def test_the_same_space_and_seed_give_the_same_trials(tmp_path):
+    first, second = begin(tmp_path / "a").folder, begin(tmp_path / "b").folder
+    columns = ["seed", "val_accuracy", "val_loss", "param.width"]
+    assert load_run(first).trials[columns].equals(load_run(second).trials[columns])
+    other = begin(tmp_path / "c", seed=1).folder
+    assert not load_run(first).trials[columns].equals(load_run(other).trials[columns])
+
+
+def test_what_the_command_line_changed_stays_changed_on_resume(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=1), epochs=1, trials=2)
+    carry_on(result.folder)
+    trials = load_run(result.folder).trials
+    assert trials["epochs"].tolist() == [1, 1]
+
+
+def test_a_resume_with_another_torch_is_refused_unless_told_otherwise(tmp_path, monkeypatch):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    was = versions()
+    now = {**was, "torch": "9.9", "optuna": "9.8"}
+    for module in ("search", "session"):
+        monkeypatch.setattr(f"tunecnn.workflows.{module}.versions", lambda: now)
+    with pytest.raises(InputError, match=rf"changed \(torch {was['torch']} then, 9.9 now\)"):
+        carry_on(result.folder)
+    listener = Silent()
+    assert carry_on(result.folder, listener, allow_changes=True).ending == "done"
+    (warning,) = listener.warnings
+    assert f"optuna {was['optuna']} then, 9.8 now" in warning
+
+
+def test_the_lock_of_a_killed_session_is_taken_over_and_said(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    holder = {"process": 2**22 + 1, "host": socket.gethostname(), "since": "noon"}
+    (result.folder / ".holder").write_text(json.dumps(holder))
+    listener = Silent()
+    carry_on(result.folder, listener)
+    assert f"the lock of process {2**22 + 1} on" in listener.warnings[0]
+
+
+def test_no_trial_begins_on_a_full_disk(tmp_path, monkeypatch):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4e8))
+        with pytest.raises(
+            RunError, match=r"only 0.4 GB are free .* \(--min-free-gb\); make room"
+        ):
+            carry_on(result.folder)
+    assert carry_on(result.folder).ending == "done"
+
+
+def test_a_resume_on_other_data_is_refused(tmp_path):
+    result = begin(tmp_path, listener=Silent(raise_at=1))
+    folder = RunFolder.open(result.folder)
+    info = folder.read_info()
+    dataset = info.dataset.model_copy(update={"fingerprint": "0123456789abcdef"})
+    folder.write_info(info.with_changes(dataset=dataset))
+    with pytest.raises(
+        InputError, match="was started with 0123456789abcdef: its trials would not"
+    ):
+        carry_on(result.folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TEXT + "constraints: [parameters <= 3]\n", "200 proposals in a row could not be tried"),
+        (TEXT.replace("train_images: 200", "train_images: 2000"), "train_images is 2000, but dig"),
+    ],
+)
+def test_a_search_that_cannot_be_made_says_why(text, message, tmp_path):
+    with pytest.raises(Exception, match=message):
+        begin(tmp_path, text)
+
+
+def test_images_too_small_for_the_network_are_refused_before_anything_is_written(
+    tmp_path, image_tree
+):
+    with pytest.raises(InputError, match=r"proposed on imagefolder.*6x6 is too small"):
+        begin(tmp_path / "runs", "epochs: 1", dataset=f"imagefolder:{image_tree(size=6)}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_error_in_one_trial_is_its_own_and_the_search_goes_on(tmp_path, monkeypatch):
+    real = Training.run_epoch
+
+    def breaks(self):
+        if self.config.net["width"] == 0.2:
+            raise ValueError("no such luck")
+        return real(self)
+
+    monkeypatch.setattr(Training, "run_epoch", breaks)
+    trials = load_run(begin(tmp_path, trials=4).folder).trials
+    failed = trials[trials["state"] == "FAIL"]
+    assert 1 <= len(failed) < 4
+    assert failed["reason"].str.fullmatch(r"ValueError in test_search.py:\d+: no such luck").all()
+    assert set(failed["param.width"]) == {0.2}
+
+
+def test_a_search_of_which_no_trial_can_be_trained_has_failed(tmp_path, monkeypatch):
+    def breaks(self):
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(Training, "run_epoch", breaks)
+    with pytest.raises(
+        RunError, match=r"not one of the trials could be trained; trial 0: ValueErr"
+    ):
+        begin(tmp_path)
+    assert "failed with an error | 3" in (tmp_path / "quick" / "summary.md").read_text()
+
+
+def test_paths_are_kept_so_that_a_run_can_be_resumed_from_elsewhere(
+    tmp_path, image_tree, monkeypatch
+):
+    tree = image_tree()
+    monkeypatch.chdir(tree.parent)
+    text = "epochs: 1\ntrials: 2\nparameters: {validation: 0.5, width: {choice: [0.1, 0.2]}}"
+    result = begin(tmp_path, text, Silent(raise_at=1), dataset=f"imagefolder:{tree.name}")
+    monkeypatch.chdir("/")
+    assert carry_on(result.folder).ending == "done"
+
+
+def test_running_out_of_memory_is_recorded_as_that(tmp_path, monkeypatch):
+    import torch
+
+    def breaks(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Training, "run_epoch", breaks)
+    trials = load_run(begin(tmp_path, trials=1).folder).trials
+    assert trials["outcome"].tolist() == ["out_of_memory"]
+    assert trials["state"].tolist() == ["PRUNED"]
+
+
+def test_a_killed_search_is_resumed_with_every_trial_once(tmp_path):
+    command = [sys.executable, "-m", "tunecnn", "search", "--local", "--name", "killed",
+               "--runs-dir", str(tmp_path), "--json"]  # fmt: skip
+    space = tmp_path / "space.yaml"
+    space.write_text(TEXT.replace("trials: 3", "trials: 8").replace("epochs: 2", "epochs: 6"))
+    process = subprocess.Popen(
+        [*command, "--space", str(space)], stdout=subprocess.PIPE, text=True
+    )
+    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run = load_run(tmp_path / "killed")
+    seen = {line["trial"]: line["val_accuracy"] for line in lines}
+
+    assert carry_on(run.path).ending == "done"
+    trials = load_run(run.path).trials
+    assert trials["state"].tolist() == ["COMPLETE"] * 8
+    for trial, accuracy in seen.items():
+        assert trials.loc[trial, "val_accuracy"] == accuracy
+        assert trials.loc[trial, "attempts"] == 1
+
+
+def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_figures(tmp_path):
+    """SIGKILL as soon as the third epoch's checkpoint is there, so in the fourth or a later one."""
+    command = [sys.executable, "-m", "tunecnn", "reproduce", "--local", "--dataset", "digits",
+               "--against", "none", "--models", "model2", "--seeds", "1", "--epochs", "30",
+               "--runs-dir", str(tmp_path), "--checkpoint-seconds", "0", "--quiet"]  # fmt: skip
+    process = subprocess.Popen([*command, "--name", "killed"])
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while not list(checkpoints.glob("*-epoch-0000[3-9]-*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    listener = Silent()
+    assert carry_on(tmp_path / "killed", listener).ending == "done"
+    assert 0 < listener.epochs <= 27
+    subprocess.run([*command, "--name", "whole"], check=True)
+    killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
+    figures = [name for name in whole.epochs if name != "seconds"]
+    assert killed.epochs[figures].equals(whole.epochs[figures])
+    assert killed.evaluations[["accuracy", "loss"]].equals(whole.evaluations[["accuracy", "loss"]])
+    assert killed.trials["attempts"].tolist() == [2]
+
+
+@pytest.mark.parametrize(("signals", "code"), [
+    ([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGTERM, signal.SIGTERM], 143)
+])  # fmt: skip
+def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
+    space = tmp_path / "space.yaml"
+    space.write_text(TEXT.replace("trials: 3", "trials: 500"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunecnn", "search", "--local", "--space", str(space),
+         "--runs-dir", str(tmp_path), "--name", "stopped"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "complete" in line:
+            break
+    for number in signals:
+        os.kill(process.pid, number)
+        time.sleep(0.05)
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    once = len(signals) == 1
+    assert ("carry on with: tunecnn search --resume" in out) == once
+    assert (tmp_path / "stopped" / "summary.md").is_file() == once
+    assert ("ended at once" in err) == (not once)
+    assert not list((tmp_path / "stopped").glob(".*"))
+    run = load_run(tmp_path / "stopped")
+    assert run.trials["state"].eq("COMPLETE").any()
+    assert not once or not run.trials["state"].eq("RUNNING").any()

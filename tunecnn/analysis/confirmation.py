@@ -1,0 +1,244 @@
+"""What a confirmation says, as plain values: how what a search found does with new seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from tunecnn.analysis.intervals import (
+    bootstrap_interval,
+    mean_interval,
+    probability_above_zero,
+    wilson_interval,
+)
+from tunecnn.analysis.overview import RunFacts, run_facts
+from tunecnn.run.info import ConfirmationJob
+from tunecnn.run.run import Run
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """Accuracies in [0, 1] of one configuration, by seed; a seed that failed is not in it."""
+
+    values: dict[int, float]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the seeds; None without any."""
+        return fmean(self.values.values()) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation; None for fewer than two seeds."""
+        return stdev(self.values.values()) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean; None for fewer than two seeds."""
+        if len(self.values) < 2:
+            return None
+        low, high = mean_interval(list(self.values.values()))
+        return max(low, 0.0), min(high, 1.0)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences to the report's design, seed by seed, in the same order."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference; None without a pair."""
+        return fmean(self.values) if self.values else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean difference; None for fewer than two pairs."""
+        return mean_interval(self.values) if len(self.values) > 1 else None
+
+    @property
+    def bootstrap(self) -> tuple[float, float] | None:
+        """The bootstrap's 95 % interval of the mean difference; None for fewer than two pairs."""
+        return bootstrap_interval(self.values) if len(self.values) > 1 else None
+
+    @property
+    def ahead(self) -> int:
+        """In how many pairs the candidate is ahead."""
+        return sum(value > 0 for value in self.values)
+
+    @property
+    def probability(self) -> float | None:
+        """Of being ahead with one more seed; None for fewer than two pairs."""
+        return probability_above_zero(self.values) if len(self.values) > 1 else None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the difference is more than noise, by Student's interval, in words."""
+        if self.interval is None:
+            return "too few seeds for a verdict"
+        low, high = self.interval
+        if low > 0:
+            return "ahead by more than noise"
+        return "behind by more than noise" if high < 0 else "no more than noise"
+
+
+@dataclass(frozen=True)
+class CandidateLine:
+    """One confirmed configuration.
+
+    Attributes:
+        name: as in `tunecnn.workflows.confirmation_space.Candidate`.
+        is_report: whether it is the report's design.
+        values: what the candidates differ in, by name.
+        search_accuracy: validation accuracy in the search, from one seed; None if it had none.
+        validation: accuracy with the new seeds.
+        test: accuracy with the new seeds.
+        validation_gain: to the report's design, pair by pair.
+        test_gain: the same on the test images.
+    """
+
+    name: str
+    is_report: bool
+    values: dict[str, Any]
+    search_accuracy: float | None
+    validation: OverSeeds
+    test: OverSeeds
+    validation_gain: Paired
+    test_gain: Paired
+
+    @property
+    def shrinkage(self) -> float | None:
+        """By how much the search had flattered it: its value there minus the new mean."""
+        if self.search_accuracy is None or self.validation.mean is None:
+            return None
+        return self.search_accuracy - self.validation.mean
+
+
+@dataclass(frozen=True)
+class ConfirmationSummary(RunFacts):
+    """What a confirmation says.
+
+    Attributes:
+        verdict: the answer in sentences.
+        seeds: how many new seeds.
+        candidates: all of them, by validation accuracy with the new seeds, the best first.
+        wilson: interval of the test accuracy of the picked configuration's first new seed: of one
+            trained network, over the test images.
+        epochs: of each training.
+        trained: trials that were trained to the end.
+        exported: the trials whose configs are worth a file of their own: one a candidate.
+    """
+
+    verdict: str
+    seeds: int
+    candidates: tuple[CandidateLine, ...]
+    wilson: tuple[float, float] | None
+    epochs: int
+    trained: int
+    exported: tuple[int, ...]
+
+    @property
+    def pick(self) -> CandidateLine | None:
+        """The candidate with the highest mean validation accuracy over the new seeds."""
+        best = self.candidates[0]
+        return best if best.validation.values else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a program needs to go on with."""
+        return {
+            "candidates": [
+                {
+                    "name": line.name,
+                    "search_accuracy": line.search_accuracy,
+                    "val_accuracy": list(line.validation.values.values()),
+                    "test_accuracy": list(line.test.values.values()),
+                    "verdict": None if line.is_report else line.test_gain.verdict,
+                }
+                for line in self.candidates
+            ]
+        }
+
+
+def summarize_confirmation(run: Run) -> ConfirmationSummary:
+    """Summarize a confirmation as it stands."""
+    job = run.job_as(ConfirmationJob).candidates
+    count = len(job)
+    validation: list[dict[int, float]] = [{} for _ in job]
+    test: list[dict[int, float]] = [{} for _ in job]
+    tested = {one.trial: one.accuracy for one in run.info.evaluations}
+    for record in run.complete:
+        # The trials are the space's start points, in their order: all candidates, seed by seed.
+        place = record.number % count
+        seed = int(record.values["seed"])
+        assert record.kept is not None
+        validation[place][seed] = record.kept.val_accuracy
+        if record.number in tested:
+            test[place][seed] = tested[record.number]
+    report = next(place for place, candidate in enumerate(job) if candidate.is_report)
+    lines = [
+        CandidateLine(
+            name=candidate.name,
+            is_report=candidate.is_report,
+            values=dict(candidate.values),
+            search_accuracy=candidate.search_accuracy,
+            validation=OverSeeds(validation[place]),
+            test=OverSeeds(test[place]),
+            validation_gain=_paired(validation[place], validation[report]),
+            test_gain=_paired(test[place], test[report]),
+        )
+        for place, candidate in enumerate(job)
+    ]
+    lines.sort(key=lambda line: -(line.validation.mean or 0.0))
+    best_test = list(lines[0].test.values.values())
+    return ConfirmationSummary(
+        **run_facts(run),
+        verdict=_verdict(lines),
+        seeds=run.space.trials // count,
+        candidates=tuple(lines),
+        wilson=wilson_interval(best_test[0], run.info.dataset.test) if best_test else None,
+        epochs=run.space.epochs,
+        trained=len(run.complete),
+        exported=tuple(record.number for record in run.complete if record.number < count),
+    )
+
+
+def _paired(one: dict[int, float], other: dict[int, float]) -> Paired:
+    return Paired(tuple(one[seed] - other[seed] for seed in one if seed in other))
+
+
+def _verdict(lines: list[CandidateLine]) -> str:
+    pick = lines[0]
+    if pick.validation.mean is None:
+        return "No candidate has been trained to its end with a new seed yet."
+    count = len(pick.validation.values)
+    text = (
+        f"With {count} new seed{'' if count == 1 else 's'} the best mean validation accuracy is "
+        f"{pick.validation.mean:.2%}, of {pick.name}"
+    )
+    if pick.search_accuracy is not None and pick.shrinkage is not None:
+        how = "too much" if pick.shrinkage >= 0 else "too little"
+        text += (
+            f"; the search had shown {pick.search_accuracy:.2%}, "
+            f"{100 * abs(pick.shrinkage):.2f} points {how}"
+        )
+    if pick.test.mean is None:
+        return text + ". The test images have not been looked at yet."
+    text += f". Its mean test accuracy is {pick.test.mean:.2%}"
+    gain = pick.test_gain
+    if pick.is_report:
+        return text + ". It is the report's own design: the search found nothing better."
+    if gain.mean is None:
+        return text + "."
+    side = "above" if gain.mean >= 0 else "below"
+    text += (
+        f", {100 * abs(gain.mean):.2f} points {side} that of the "
+        f"report's design with the same seeds (ahead with {gain.ahead} of {len(gain.values)})"
+    )
+    if gain.interval is not None:
+        low, high = gain.interval
+        text += (
+            f"; Student's 95 % interval of the difference is {100 * low:+.2f} to {100 * high:+.2f}"
+        )
+    return text + f" points: {gain.verdict}."

@@ -1,0 +1,233 @@
+"""What a careful reader asks of a search beyond its winner: a `Run` in, plain values out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pandas as pd
+
+from tunecnn.run.run import Run
+from tunecnn.space.parameters import ChoiceParameter, Parameter
+from tunecnn.space.strategy import Halving, Hyperband
+from tunecnn.space.strategy import rungs as rungs_of
+from tunecnn.study.importances import parameter_importances
+from tunecnn.trial.config import Scalar
+from tunecnn.words import in_short
+
+_MOST_PLACES = 6
+_FEWEST_FOR_RANKS = 4
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a parameter's range: one value of few, or a fifth of a longer range."""
+
+    label: str
+    holds: Callable[[Scalar], bool]
+
+
+@dataclass(frozen=True)
+class IsolationLine:
+    """The best complete trial for one value of a parameter, whatever the others were.
+
+    Attributes:
+        parameter: its name.
+        value: or a part of its range, in words.
+        val_accuracy: of that trial, in [0, 1].
+        trial: its number.
+        complete: how many complete trials had this value: the best of more is better by luck.
+    """
+
+    parameter: str
+    value: str
+    val_accuracy: float
+    trial: int
+    complete: int
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How well an early epoch foretold the order at the end.
+
+    Attributes:
+        epoch: at which trials are compared.
+        correlation: Spearman's, of validation accuracy there and at the end; None if all agree.
+        complete: over how many complete trials.
+    """
+
+    epoch: int
+    correlation: float | None
+    complete: int
+
+
+def places(parameter: Parameter) -> list[Place]:
+    """Divide the range of a parameter into its values, or into fifths if they are many."""
+    values = parameter.grid()
+    if values is not None and (
+        isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_PLACES
+    ):
+        return [
+            Place(in_short(value), lambda given, value=value: given == value)  # type: ignore[misc]
+            for value in values
+        ]
+    assert not isinstance(parameter, ChoiceParameter)
+    low, high = parameter.bounds
+    scale, back = (math.log, math.exp) if parameter.log else (float, float)
+    ends = [back(scale(low) + i / 5 * (scale(high) - scale(low))) for i in range(6)]
+    return [
+        Place(
+            f"{low:.3g} to {high:.3g}",
+            lambda given, low=low, high=high, last=i == 4: (  # type: ignore[misc]
+                float(given) >= low - 1e-12 and (float(given) < high - 1e-12 or last)
+            ),
+        )
+        for i, (low, high) in enumerate(zip(ends, ends[1:], strict=False))
+    ]
+
+
+def isolation(run: Run) -> tuple[IsolationLine, ...]:
+    """Return the best complete trial for each value of each scientific parameter."""
+    lines = []
+    for name, parameter in run.space.searched_settings.items():
+        if parameter.role != "scientific":
+            continue
+        for place in places(parameter):
+            there = run.ranked[run.ranked[f"param.{name}"].map(place.holds).astype(bool)]
+            if len(there):
+                best = there.iloc[0]
+                lines.append(
+                    IsolationLine(
+                        name, place.label, float(best["val_accuracy"]), int(best["trial"]),
+                        len(there),
+                    )
+                )  # fmt: skip
+    return tuple(lines)
+
+
+def near_bounds(run: Run) -> dict[str, str]:
+    """Return a warning for each parameter whose best value lies at the end of its range.
+
+    A dropout of 0 is no such end, since there is nothing below it.
+    """
+    if run.best is None:
+        return {}
+    warnings = {}
+    for name, parameter in run.space.searched_settings.items():
+        value = run.best[f"param.{name}"]
+        if pd.isna(value):
+            continue
+        if isinstance(parameter, ChoiceParameter):
+            numbers = [
+                option
+                for option in parameter.options
+                if isinstance(option, int | float) and not isinstance(option, bool)
+            ]
+            if len(numbers) < max(3, len(parameter.options)):
+                continue  # words have no order, and of two values both are ends
+            low, high, share = min(numbers), max(numbers), 0.0
+        else:
+            (low, high), share = parameter.bounds, 0.05
+        scale = math.log if getattr(parameter, "log", False) else float
+        if low == high:
+            continue
+        at = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        if at <= share and not (name.startswith("dropout") and low == 0):
+            warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"
+        elif at >= 1 - share:
+            warnings[name] = f"{in_short(value)} is at the high end of {low:g} to {high:g}"
+    return warnings
+
+
+def rungs(run: Run) -> tuple[Rung, ...]:
+    """Return how well the epochs at which trials are stopped foretell the end.
+
+    Over the trials trained to their end; those that were stopped have no end to compare, so the
+    true correlation over all trials is not known, and often higher.
+    """
+    complete = run.ranked
+    if len(complete) < _FEWEST_FOR_RANKS:
+        return ()
+    end = complete.set_index("trial")["val_accuracy"]
+    found = []
+    for epoch in _rung_epochs(run):
+        there = run.epochs[run.epochs["epoch"] == epoch].set_index("trial")["val_accuracy"]
+        there = there.reindex(end.index).dropna()
+        if len(there) < _FEWEST_FOR_RANKS:
+            continue
+        rho = there.corr(end[there.index], method="spearman")
+        found.append(Rung(epoch, None if math.isnan(rho) else float(rho), len(there)))
+    return tuple(found)
+
+
+def repeats(run: Run) -> int:
+    """Count the trials that drew the values of an earlier trial; they differ by their seed."""
+    drawn = [tuple(sorted(record.values.items())) for record in run.records if record.values]
+    return len(drawn) - len(set(drawn))
+
+
+def pareto_front(run: Run) -> pd.DataFrame:
+    """Return the rows of the complete trials that no other beats, the cheapest first.
+
+    A trial beats another if it is not worse in either objective and better in one. Of trials that
+    are alike in both, the first is kept. Empty for a search with one objective.
+    """
+    if len(run.space.objectives) == 1:
+        return run.ranked.iloc[:0]
+    accuracy, cost = run.space.objectives
+    cheapest_first = run.ranked.sort_values(
+        [cost, accuracy, "trial"], ascending=[True, False, True]
+    )
+    best_so_far = cheapest_first[accuracy].cummax().shift(fill_value=-1.0)
+    return cheapest_first[cheapest_first[accuracy] > best_so_far]
+
+
+@lru_cache(maxsize=1)  # seconds of forests, for the summary and for its picture
+def importances(run: Run) -> pd.DataFrame:
+    """Return the share of each searched parameter in the variance of the trials' accuracy.
+
+    Over the complete trials. Indexed by the parameter, the greatest share first; columns `share`,
+    `low` and `high` (a 95 % interval over resampled trials). Empty if there are too few trials;
+    see `tunecnn.study.importances.parameter_importances`. Parameters with a `when` are left out.
+    """
+    searched = run.space.searched_settings
+    always = {name: parameter for name, parameter in searched.items() if not parameter.when}
+    found = parameter_importances(run.complete, always)
+    rows = [(share, *interval) for share, interval in found.values()]
+    return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
+
+
+def crossing(run: Run) -> tuple[str, list[str]] | None:
+    """Return the searched width and the searched dropouts to draw against it, if there are any."""
+    names = list(run.space.searched_settings)
+    widths = [name for name in names if name.startswith("width")]
+    dropouts = [name for name in names if name.startswith("dropout")]
+    return (widths[0], dropouts) if widths and dropouts else None
+
+
+def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the best accuracy and the number of complete trials for each pair of places."""
+    searched: Mapping[str, Parameter] = run.space.searched_settings
+    down, across = places(searched[rows]), places(searched[columns])
+    index, names = [place.label for place in down], [place.label for place in across]
+    best = pd.DataFrame(math.nan, index, names)
+    count = pd.DataFrame(0, index, names)
+    for i, row in enumerate(down):
+        for j, column in enumerate(across):
+            there = run.ranked[
+                run.ranked[f"param.{rows}"].map(row.holds).astype(bool)
+                & run.ranked[f"param.{columns}"].map(column.holds).astype(bool)
+            ]
+            count.iloc[i, j] = len(there)
+            if len(there):
+                best.iloc[i, j] = there["val_accuracy"].max()
+    return best, count
+
+
+def _rung_epochs(run: Run) -> list[int]:
+    pruner, epochs = run.space.pruner, run.space.epochs
+    if isinstance(pruner, Halving | Hyperband):
+        return rungs_of(pruner, epochs)
+    return sorted({max(1, epochs // 4), max(1, epochs // 2)} - {epochs})

@@ -1,0 +1,128 @@
+"""Facts of a run that every kind of summary gives, in words, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tunecnn.run.run import Run
+from tunecnn.trial.messages import Outcome
+from tunecnn.words import seconds_in_words
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every kind of summary says of its run.
+
+    Attributes:
+        type: of the run's job.
+        name: of the run.
+        goal: the question that it was to answer.
+        asked: trials asked for.
+        outcomes: number of trials by outcome, in words.
+        failures: reason of each trial that failed, diverged, took too long or ran out of memory,
+            by number.
+        data: facts of the data set, by name.
+        hardware: where it ran, by name.
+        time: how long it took, by name.
+    """
+
+    type: str
+    name: str
+    goal: str
+    asked: int
+    outcomes: dict[str, int]
+    failures: dict[int, str]
+    data: dict[str, str]
+    hardware: dict[str, str]
+    time: dict[str, str]
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """Return the values of `RunFacts` for a run, by name."""
+    return {
+        "type": run.job.type,
+        "name": run.path.name,
+        "goal": run.space.goal,
+        "asked": run.space.trials,
+        "outcomes": _outcomes(run.trials),
+        "failures": _failures(run.trials),
+        "data": _data(run),
+        "hardware": _hardware(run),
+        "time": _time(run),
+    }
+
+
+def _outcomes(trials: pd.DataFrame) -> dict[str, int]:
+    """Count the trials by outcome, in words."""
+    counts = trials["outcome"].value_counts()
+    return {outcome.words: int(counts[outcome]) for outcome in Outcome if outcome in counts}
+
+
+def _failures(trials: pd.DataFrame) -> dict[int, str]:
+    """Return why trials could not be trained, by number."""
+    failed = trials[trials["outcome"].isin([one for one in Outcome if one.is_failure])]
+    return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
+
+
+def _data(run: Run) -> dict[str, str]:
+    """Say which data, and how they were divided and used."""
+    dataset = run.info.dataset
+    evaluations = len(run.info.evaluations)
+    tested = "not used yet" if run.info.is_tested else "not used"
+    if evaluations:
+        tested = f"used for {_count(evaluations, 'evaluation')}"
+    channels, height, width = dataset.input_shape
+    return {
+        "data set": f"{dataset.name}, {len(dataset.classes)} classes, images of "
+        f"{height}x{width}x{channels}",
+        "training images": f"{dataset.train:,}",
+        "validation images": f"{dataset.validation:,}",
+        "test images": f"{dataset.test:,}, {tested}",
+        "fingerprint": dataset.fingerprint,
+        "split fingerprint": dataset.split_fingerprint,
+    }
+
+
+def _hardware(run: Run) -> dict[str, str]:
+    """Say on what it ran, with which versions."""
+    session = run.info.last_session
+    engine = session.engine
+    nodes = [
+        f"{node.name} ({_count(node.cpus, 'core')}, {_count(node.gpus, 'GPU')})"
+        for node in engine.nodes
+    ]
+    takes = "the process itself, one at a time"
+    if engine.cpus_per_trial is not None and engine.gpus_per_trial is not None:
+        takes = (
+            f"{_count(engine.cpus_per_trial, 'core')}, {_count(engine.gpus_per_trial, 'GPU')}; "
+            f"{engine.slots} at once"
+        )
+    return {
+        "nodes": "; ".join(nodes),
+        "processor": run.info.processor,
+        "a trial takes": takes,
+        "versions": ", ".join(f"{name} {version}" for name, version in session.versions.items()),
+    }
+
+
+def _time(run: Run) -> dict[str, str]:
+    """Say when it ran, and for how long."""
+    trials = run.trials
+    sessions = run.info.sessions
+    wall = run.info.wall_seconds
+    killed = sum(session.ended is None for session in sessions)
+    devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
+    return {
+        "started": sessions[0].started.isoformat(timespec="seconds"),
+        "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
+        + (f", not counting {killed} cut off" if killed else ""),
+        "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
+        f"{trials['epochs'].sum():,} epochs, on {devices}",
+    }
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:g} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,342 @@
+"""What a reproduction says, as plain values: the report's results beside those of our seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tunecnn.analysis.intervals import prediction_interval
+from tunecnn.analysis.overview import RunFacts, run_facts
+from tunecnn.analysis.published import EXPERIMENTS, Experiment, published_curves
+from tunecnn.run.info import ReproductionJob
+from tunecnn.run.run import Run
+
+_MOST_EPOCHS = 10
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure as published and as measured.
+
+    Attributes:
+        published: the report's, from one run; None if it has none to compare with.
+        values: ours, one a seed.
+        most: the highest possible value; the lowest is 0.
+    """
+
+    published: float | None
+    values: tuple[float, ...]
+    most: float = 1.0
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the seeds; None without any."""
+        return fmean(self.values) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over the seeds; None for fewer than two."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where one more run would lie (95 %); None for fewer than two seeds."""
+        if len(self.values) < 2:
+            return None
+        low, high = prediction_interval(self.values)
+        return max(low, 0.0), min(high, self.most)
+
+    @property
+    def difference(self) -> float | None:
+        """Our mean minus the published figure."""
+        if self.mean is None or self.published is None:
+            return None
+        return self.mean - self.published
+
+    @property
+    def verdict(self) -> str:
+        """Whether the published run could be one of ours, in words."""
+        if not self.values:
+            return "no value yet"
+        if self.published is None:
+            return "nothing to compare with"
+        if self.interval is None:
+            return "one seed: no verdict"
+        low, high = self.interval
+        if (low, high) == (0.0, self.most):
+            return "too few seeds to tell"
+        return "inside" if low <= self.published <= high else "outside"
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """How well one class is told from the others, over all test images and seeds."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """One network of the report.
+
+    Attributes:
+        architecture: its name.
+        parameters: trainable numbers in it; None before the first trial.
+        asked: seeds asked for.
+        complete: seeds trained to the end.
+        failed: seeds whose training diverged or failed; they are in no mean.
+        seconds: mean time of one training; None without any.
+        epochs: epochs trained, and which was kept, for each seed, in words.
+        test_accuracy: of the kept weights.
+        test_loss: of the kept weights.
+        val_accuracy: at the last epoch that can be compared.
+        val_loss: at the same epoch.
+        compared_epoch: that epoch; 0 without any.
+        by_epoch: validation accuracy at some epochs.
+        classes: precision, recall and F1 of each class; empty before the test.
+        note: what a reader of the published figure has to know.
+    """
+
+    architecture: str
+    parameters: int | None
+    asked: int
+    complete: int
+    failed: int
+    seconds: float | None
+    epochs: str
+    test_accuracy: Compared
+    test_loss: Compared
+    val_accuracy: Compared
+    val_loss: Compared
+    compared_epoch: int
+    by_epoch: dict[int, Compared]
+    classes: tuple[ClassLine, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class ReproductionSummary(RunFacts):
+    """What a reproduction says.
+
+    Attributes:
+        verdict: the answer in sentences.
+        published_title: name of the data set that the published results are of; empty for none.
+        full_length: whether it trained as long as the report did, so that test results compare.
+        published_epochs: of the report's runs; None without one.
+        epochs: asked for.
+        models: the networks.
+        differences: what was not as in the report, a sentence each.
+        trained: trials that were trained to the end.
+        exported: the trials whose configs are worth a file of their own: all.
+    """
+
+    verdict: str
+    published_title: str
+    full_length: bool
+    published_epochs: int | None
+    epochs: int
+    models: tuple[ModelLine, ...]
+    differences: tuple[str, ...]
+    trained: int
+    exported: tuple[int, ...]
+
+    def table(self, figure: str = "test_accuracy") -> pd.DataFrame:
+        """Return published and measured values of every network, for a notebook.
+
+        Args:
+            figure: `test_accuracy`, `test_loss`, `val_accuracy` or `val_loss`.
+
+        Returns:
+            One row a network: `published`, `mean`, `deviation`, `seeds`, `low`, `high` (where one
+            more run would lie), `difference`, `verdict`; NaN where there is no value.
+        """
+        rows = {}
+        for model in self.models:
+            compared: Compared = getattr(model, figure)
+            low, high = compared.interval or (None, None)
+            rows[model.architecture] = {
+                "published": compared.published,
+                "mean": compared.mean,
+                "deviation": compared.deviation,
+                "seeds": len(compared.values),
+                "low": low,
+                "high": high,
+                "difference": compared.difference,
+                "verdict": compared.verdict,
+            }
+        frame = pd.DataFrame.from_dict(rows, orient="index")
+        numbers = frame.columns.drop(["seeds", "verdict"])
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a program needs to go on with."""
+        return {
+            "models": {
+                model.architecture: {
+                    "test_accuracy": list(model.test_accuracy.values),
+                    "published": model.test_accuracy.published,
+                    "verdict": model.test_accuracy.verdict,
+                }
+                for model in self.models
+            }
+        }
+
+
+def summarize_reproduction(run: Run) -> ReproductionSummary:
+    """Compare a reproduction, as it stands, with what the report published."""
+    against = run.job_as(ReproductionJob).against
+    experiment = EXPERIMENTS.get(against or "")
+    full = experiment is not None and run.space.epochs == experiment.epochs
+    models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
+    return ReproductionSummary(
+        **run_facts(run),
+        verdict=" ".join(_sentence(model, experiment, full=full) for model in models),
+        published_title=experiment.title if experiment else "",
+        full_length=full,
+        published_epochs=experiment.epochs if experiment else None,
+        epochs=run.space.epochs,
+        models=models,
+        differences=tuple(_differences(run, experiment)),
+        trained=len(run.complete),
+        exported=tuple(record.number for record in run.complete),
+    )
+
+
+def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) -> ModelLine:
+    trials = run.trials[run.trials["architecture"] == name]
+    complete = trials[trials["state"] == "COMPLETE"]
+    evaluations = run.evaluations[run.evaluations["trial"].isin(complete["trial"])]
+    ours = run.epochs[run.epochs["trial"].isin(complete["trial"])]
+    theirs = published_curves(run.job_as(ReproductionJob).against)
+    theirs = theirs[theirs["architecture"] == name]
+    last = int(ours.groupby("trial")["epoch"].max().min()) if len(ours) else 0
+    if experiment is not None:
+        last = min(last, experiment.epochs)
+
+    def at(epoch: int, column: str) -> Compared:
+        published = tuple(theirs.loc[theirs["epoch"] == epoch, column])
+        values = tuple(ours.loc[ours["epoch"] == epoch, column])
+        most = math.inf if column.endswith("loss") else 1.0
+        return Compared(published[0] if published else None, values, most)
+
+    result = experiment.results[name] if experiment and full else None
+    return ModelLine(
+        architecture=name,
+        parameters=int(trials["parameters"].max()) if trials["parameters"].notna().any() else None,
+        asked=run.space.trials // len(run.space.architectures),
+        complete=len(complete),
+        failed=int(trials["state"].isin(["FAIL", "PRUNED"]).sum()),
+        seconds=float(complete["seconds"].mean()) if len(complete) else None,
+        epochs=_epochs_in_words(complete),
+        test_accuracy=Compared(
+            result.test_accuracy if result else None, tuple(evaluations["accuracy"])
+        ),
+        test_loss=Compared(
+            result.test_loss if result else None, tuple(evaluations["loss"]), most=math.inf
+        ),
+        val_accuracy=at(last, "val_accuracy"),
+        val_loss=at(last, "val_loss"),
+        compared_epoch=last,
+        by_epoch={epoch: at(epoch, "val_accuracy") for epoch in _some_epochs(last)},
+        classes=_classes(run, evaluations["trial"]),
+        note=experiment.notes.get(name, "") if experiment else "",
+    )
+
+
+def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
+    from sklearn.metrics import precision_recall_fscore_support  # late: it takes most of a second
+
+    predictions = run.predictions[run.predictions["trial"].isin(tested)]
+    if predictions.empty:
+        return ()
+    names = run.info.dataset.classes
+    precision, recall, f1, support = precision_recall_fscore_support(
+        predictions["label"], predictions["predicted"], labels=np.arange(len(names)),
+        zero_division=0.0,
+    )  # fmt: skip
+    return tuple(
+        ClassLine(
+            name, float(precision[i]), float(recall[i]), float(f1[i]),
+            int(support[i]) // len(tested),
+        )
+        for i, name in enumerate(names)
+    )  # fmt: skip
+
+
+def _some_epochs(last: int) -> list[int]:
+    """Return all epochs of a short training, else the first ones and then fewer and fewer."""
+    if last <= _MOST_EPOCHS:
+        return list(range(1, last + 1))
+    chosen = [epoch for epoch in (1, 2, 3, 5, 10, 20, 30, 50, 70, 100) if epoch < last]
+    return [*chosen, last]
+
+
+def _epochs_in_words(complete: pd.DataFrame) -> str:
+    pairs = zip(complete["epochs"].astype(int), complete["kept_epoch"].astype(int), strict=True)
+    return "; ".join(str(epochs) if kept == epochs else f"{epochs} (kept {kept})"
+                     for epochs, kept in pairs)  # fmt: skip
+
+
+def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) -> str:
+    """Say in a sentence or two what became of one network."""
+    name = model.architecture
+    if model.failed == model.asked:
+        return f"{name}: not one of its {model.asked} trainings came to its end."
+    if not model.complete:
+        return f"{name} has not been trained to its end yet."
+    seeds = f"{model.complete} seed{'' if model.complete == 1 else 's'}"
+    figure, what = model.test_accuracy, "test accuracy"
+    if not figure.values or (experiment and not full):
+        figure = model.val_accuracy
+        what = f"validation accuracy after {model.compared_epoch} epochs"
+    text = f"{name}: {figure.mean:.2%} {what}"
+    if figure.deviation is not None:
+        text += f" (standard deviation {100 * figure.deviation:.2f} points, {seeds})"
+    else:
+        text += f" ({seeds})"
+    if figure.published is not None:
+        text += f", published {figure.published:.2%}: "
+        if figure.interval is None:
+            text += "one seed, so no verdict"
+        else:
+            low, high = figure.interval
+            text += f"{figure.verdict} ({low:.2%} to {high:.2%} is where one more run would lie)"
+    text += "."
+    if model.failed:
+        text += f" {model.failed} of its {model.asked} seeds failed and are left out."
+    if model.note and figure.published is not None:
+        text += f" But {model.note}."
+    return text
+
+
+def _differences(run: Run, experiment: Experiment | None) -> list[str]:
+    """Say what was not as in the report; an empty list would be a claim."""
+    found = ["The report trained with Keras 3, on hardware that it does not name."]
+    if experiment is None:
+        return found
+    dataset = run.info.dataset.name
+    if dataset != run.job_as(ReproductionJob).against:
+        found.append(
+            f"The images are those of {dataset}, not the published files of {experiment.title}: "
+            "compressed or scaled again, they give other results."
+        )
+        found.append(
+            f"The report validates on {experiment.split}. {dataset} has no such order, so its "
+            "validation images were drawn by class, with a seed."
+        )
+    if run.space.epochs != experiment.epochs:
+        found.append(
+            f"The report trained {experiment.epochs} epochs, this run {run.space.epochs}: it is "
+            "compared with the published curve at the same epoch, and its test results with "
+            "nothing."
+        )
+    return found

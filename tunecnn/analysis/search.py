@@ -1,0 +1,316 @@
+"""What a search says, as plain values; `tunecnn.summary.render` writes it to files."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.diagnostics import (
+    IsolationLine,
+    Rung,
+    importances,
+    isolation,
+    near_bounds,
+    pareto_front,
+    repeats,
+    rungs,
+)
+from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.analysis.overview import RunFacts, run_facts
+from tunecnn.analysis.random_baseline import Control, control_of
+from tunecnn.run.run import Run
+from tunecnn.space.parameters import Constant, Part, describe
+from tunecnn.space.strategy import Halving, Median, NoPruner
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class TrialLine:
+    """One trial, as a line of a table.
+
+    Attributes:
+        trial: its number.
+        val_accuracy: of the epoch that counts, in [0, 1].
+        interval: Wilson's 95 % interval for it, over the validation images.
+        val_loss: of the same epoch.
+        epochs: trained.
+        parameters: trainable numbers in its network.
+        macs: multiply-accumulates of one forward pass of one image; None in runs that did not
+            note it.
+        seconds: spent training.
+        values: of the searched parameters, by name.
+    """
+
+    trial: int
+    val_accuracy: float
+    interval: tuple[float, float]
+    val_loss: float
+    epochs: int
+    parameters: int
+    macs: int | None
+    seconds: float
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ParameterLine:
+    """One searched parameter: its role, its range in words, and two values of it."""
+
+    name: str
+    role: str
+    range: str
+    report: Any
+    best: Any
+
+
+@dataclass(frozen=True)
+class Share:
+    """A parameter's share in a variance, and its 95 % interval over resampled trials."""
+
+    share: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SearchSummary(RunFacts):
+    """What a run says.
+
+    Attributes:
+        verdict: the answer in sentences, with its numbers and its limits.
+        best: the best complete trial.
+        report: the report's design in the same run.
+        top: the best few complete trials.
+        parameters: what was searched.
+        fixed: constants of the space, in words.
+        importances: share of each parameter in the variance; empty if too few trials.
+        objectives: what the search was for.
+        front: with two objectives, the complete trials that no other beats, the cheapest first.
+        isolation: the best for each value of each scientific parameter.
+        near_bounds: searched parameters whose best value is at the end of its range, and how.
+        rungs: how well early epochs foretold the end.
+        control: the search beside random search; None without one.
+        repeats: trials that drew the values of an earlier one.
+        complete: number of trials trained to the end: what all of this rests on.
+        trained: number of trials that were trained at all, to the end or not.
+        search: how it was searched, by name.
+        command: trains the best trial again.
+    """
+
+    verdict: str
+    best: TrialLine | None
+    report: TrialLine | None
+    top: tuple[TrialLine, ...]
+    parameters: tuple[ParameterLine, ...]
+    fixed: dict[str, str]
+    importances: dict[str, Share]
+    objectives: tuple[str, ...]
+    front: tuple[TrialLine, ...]
+    isolation: tuple[IsolationLine, ...]
+    near_bounds: dict[str, str]
+    rungs: tuple[Rung, ...]
+    control: Control | None
+    repeats: int
+    complete: int
+    trained: int
+    search: dict[str, str]
+    command: str
+
+    @property
+    def exported(self) -> tuple[int, ...]:
+        """The trials whose configs are worth a file of their own."""
+        return tuple(dict.fromkeys(line.trial for line in (*self.top, *self.front)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a program needs to go on with; `summary.json` has all of it."""
+        return {"best": dataclasses.asdict(self.best) if self.best else None}
+
+
+def summarize_search(run: Run) -> SearchSummary:
+    """Summarize a run as it stands; one without a complete trial has a summary too."""
+    images = run.info.dataset.validation
+    searched = list(run.space.searched_settings)
+    top = tuple(
+        _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
+    )  # fmt: skip
+    best = top[0] if top else None
+    report = None
+    if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
+        report = _line(run.report_trial, searched, images)
+    return SearchSummary(
+        **run_facts(run),
+        verdict=_verdict(run, best, report, images),
+        best=best,
+        report=report,
+        top=top,
+        parameters=_parameters(run, best),
+        fixed={
+            name: str(parameter.value)
+            for name, parameter in run.space.parameters.items()
+            if isinstance(parameter, Constant)
+        },
+        importances={
+            str(name): Share(float(row["share"]), (float(row["low"]), float(row["high"])))
+            for name, row in importances(run).iterrows()
+        },
+        objectives=run.space.objectives,
+        front=tuple(_line(row, searched, images) for _, row in pareto_front(run).iterrows()),
+        isolation=isolation(run),
+        near_bounds=near_bounds(run),
+        rungs=rungs(run),
+        control=control_of(run),
+        repeats=repeats(run),
+        complete=len(run.ranked),
+        trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
+        search=_search(run),
+        command=train_command(run, best.trial) if best else "",
+    )
+
+
+def train_command(run: Run, trial: int) -> str:
+    """Return the command that trains a trial of a run again, to the same figures on a CPU."""
+    words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
+    if run.record(trial).device == "cpu":
+        threads = run.info.last_session.engine.threads
+        words += ["--device", "cpu", "--threads", str(threads)]
+    if run.info.data_dir:
+        words += ["--data-dir", run.info.data_dir]
+    return shlex.join(words)
+
+
+def config_path(run: Run, trial: int) -> Any:
+    """Return where the summary puts the config of a trial."""
+    return run.path / "configs" / f"trial-{trial:05d}.yaml"
+
+
+def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images: int) -> str:
+    done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
+    if best is None:
+        return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
+    low, high = best.interval
+    count = len(run.ranked)
+    which = f"The best of {count} trials" if count > 1 else "The only trial"
+    text = (
+        f"{which} trained to the end is trial {best.trial}, with "
+        f"{best.val_accuracy:.2%} validation accuracy: one run, {images:,} images, Wilson 95 % "
+        f"interval {low:.2%} to {high:.2%}."
+    )
+    if report is None:
+        text += " The report's design was not trained to the end in this run."
+    elif report.trial == best.trial:
+        text += " It is the report's own design."
+    elif report.val_accuracy == best.val_accuracy:
+        text += f" The report's design (trial {report.trial}) reaches the same."
+    else:
+        gain = 100 * (best.val_accuracy - report.val_accuracy)
+        overlap = report.interval[1] >= best.interval[0]
+        text += (
+            f" That is {gain:.2f} points above the report's design (trial {report.trial}, "
+            f"{report.val_accuracy:.2%}), one run each"
+            + ("; their intervals overlap, so it may be chance." if overlap else ".")
+        )
+    return text + (
+        " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
+        + _after(run)
+    )
+
+
+def _after(run: Run) -> str:
+    """Say why the search ended early, if it did, and what is known beyond it."""
+    used_up = run.info.last_session.used_up if run.info.sessions else ""
+    ended = f" No further trial was begun, since {used_up}." if used_up else ""
+    if run.confirmations:
+        confirmed = summarize_confirmation(run.confirmations[-1])
+        return f"{ended} Confirmed with new seeds: {confirmed.verdict}"
+    return f"{ended} The test images have not been looked at."
+
+
+def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
+    accuracy = float(row["val_accuracy"])
+    return TrialLine(
+        trial=int(row["trial"]),
+        val_accuracy=accuracy,
+        interval=wilson_interval(accuracy, images),
+        val_loss=float(row["val_loss"]),
+        epochs=int(row["epochs"]),
+        parameters=int(row["parameters"]),
+        macs=_plain(row["macs"]),
+        seconds=float(row["seconds"]),
+        values={name: _plain(row[f"param.{name}"]) for name in searched},
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn one of numpy's numbers into Python's own, and none into None."""
+    if pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:
+    report = run.space.report_point()
+    return tuple(
+        ParameterLine(
+            name=name,
+            role=parameter.role,
+            range=describe(parameter),
+            report=report.get(name, ""),
+            best=best.values[name] if best else "",
+        )
+        for name, parameter in run.space.searched_settings.items()
+    )
+
+
+def _search(run: Run) -> dict[str, str]:
+    space = run.space
+    return {
+        "architecture": "searched" if "architecture" in space.searched else space.architecture,
+        "recipe": space.recipe,
+        "objectives": " against ".join(name.replace("_", " ") for name in space.objectives),
+        "epochs of a full trial": str(space.epochs),
+        "sampler": _in_words(space.sampler),
+        "pruner": _in_words(space.pruner),
+        "control": f"{space.control:.0%} of the trials at random" if space.control else "none",
+        "constraints": "; ".join(map(str, space.constraints)) or "none",
+        "seed": str(space.seed),
+        "budget": _budget(run),
+        "selection": "highest validation accuracy of the kept epoch, among the trials trained to "
+        "their end; ties by validation loss",
+    }
+
+
+def _budget(run: Run) -> str:
+    limits = ", ".join(
+        f"{value:.2%} accuracy" if name == "accuracy" else f"{value:g} {name.replace('_', '-')}"
+        for name, value in dict(run.space.budget).items()
+        if value is not None
+    )
+    return f"{run.space.trials} trials" + (f", {limits}" if limits else "")
+
+
+def _in_words(part: Part) -> str:
+    if isinstance(part, Halving):
+        return (
+            f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} a rung"
+        )
+    if isinstance(part, Median):
+        return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"
+    if isinstance(part, NoPruner):
+        return "none"
+    kind = type(part).__name__
+    words = {
+        "Tpe": "TPE",
+        "Gp": "Gaussian process",
+        "Cmaes": "CMA-ES",
+        "Nsga2": "NSGA-II",
+        "Qmc": "Sobol points",
+        "RandomSearch": "random search",
+    }.get(kind, kind.lower())
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
+    return words + (f" ({options})" if options else "")

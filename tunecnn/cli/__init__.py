@@ -1,0 +1,1 @@
+"""The shell: options in, words out."""

@@ -1,0 +1,70 @@
+"""The command `tunecnn`. Everything slow to import is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from tunecnn.cli.confirm import confirm
+from tunecnn.cli.data import data_app
+from tunecnn.cli.modes import ModalCommand
+from tunecnn.cli.output import INTERRUPTED
+from tunecnn.cli.plan import plan
+from tunecnn.cli.reproduce import reproduce
+from tunecnn.cli.search import search
+from tunecnn.cli.spaces import spaces_app
+from tunecnn.cli.summarize import repair, summarize
+from tunecnn.cli.train import train
+from tunecnn.errors import InputError, TunecnnError
+from tunecnn.process import collect_garbage_seldom
+
+app = typer.Typer(
+    help="Tune small convolutional networks on a Ray cluster, with a summary you can believe.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (plan, search, confirm, reproduce, summarize, repair, train):
+    app.command(cls=ModalCommand)(command)
+app.add_typer(spaces_app, name="spaces")
+app.add_typer(data_app, name="data")
+
+
+@app.callback(invoke_without_command=True)
+def _global(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"tunecnn {installed('tunecnn')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line, and turn errors into one message and an exit code."""
+    collect_garbage_seldom()
+    debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        code = app(words, prog_name="tunecnn", standalone_mode=False)
+    except TunecnnError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        # A wrong word on the command line; typer does not export the class of these errors.
+        if not hasattr(error, "show"):
+            raise
+        error.show()
+        sys.exit(InputError.exit_code)
+    sys.exit(code or 0)

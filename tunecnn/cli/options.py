@@ -1,0 +1,116 @@
+"""Options that several commands share: those of `RunOptions`, and those of the display."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunecnn.workflows.options import RunOptions
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the data files. Default: TUNECNN_DATA, else the platform's cache.",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else this machine.")
+]
+CpusPerTrial = Annotated[float | None, typer.Option(help="Cores per trial. Default: 1.", min=0.01)]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(help="GPUs per trial, such as 0.25. Default: 1 if there are any.", min=0.0),
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="One trial after the other in this process, no Ray.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(help="Carry on with this run, after an interruption.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+
+RUN_OPTIONS: Mapping[str, Any] = {
+    "data_dir": DataDir,
+    "runs_dir": Annotated[Path, typer.Option(help="Folder in which the run is kept.")],
+    "name": Annotated[str | None, typer.Option(help="Name of the run's folder.")],
+    "local": Local,
+    "address": Address,
+    "cpus_per_trial": CpusPerTrial,
+    "gpus_per_trial": GpusPerTrial,
+    "checkpoint_seconds": Annotated[
+        float, typer.Option(help="Time between two checkpoints of a trial.", min=0.0)
+    ],
+    "max_failures": Annotated[
+        int, typer.Option(help="How often the worker of a trial may die.", min=0)
+    ],
+    "trial_timeout": Annotated[
+        float | None, typer.Option(help="Give a trial up after this many seconds.", min=1.0)
+    ],
+    "wait_for_workers": Annotated[
+        float,
+        typer.Option(help="Seconds to wait when the cluster has no room for a trial.", min=1.0),
+    ],
+    "min_free_gb": Annotated[
+        float, typer.Option(help="Start no trial when the disk has less free space.", min=0.0)
+    ],
+    "take_over": Annotated[
+        bool,
+        typer.Option(
+            "--take-over", help="Take the lock from another process; make sure that it has ended."
+        ),
+    ],
+    "allow_changes": Annotated[
+        bool, typer.Option("--allow-changes", help="Resume with another torch, numpy or tunecnn.")
+    ],
+}
+"""The fields of `RunOptions` as options of the command line."""
+
+
+def takes_run_options(
+    without: Collection[str] = (),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a run, which it gets as one argument `options`.
+
+    Args:
+        without: fields of `RunOptions` that the command does not have.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        names = [name for name in RUN_OPTIONS if name not in without]
+
+        def with_options(**given: Any) -> None:
+            options = RunOptions(**{name: given.pop(name) for name in names})
+            command(options=options, **given)
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            if parameter.name == "options":
+                parameters += [_parameter(name) for name in names]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        with_options.__name__ = command.__name__
+        with_options.__doc__ = command.__doc__
+        with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=_DEFAULTS[name],
+        annotation=RUN_OPTIONS[name],
+    )
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunOptions)}

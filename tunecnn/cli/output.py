@@ -1,0 +1,69 @@
+"""What the commands print of a run: how it goes, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from tunecnn.summary.run_types import RunSummary
+    from tunecnn.workflows.session import RunResult
+
+INTERRUPTED = 130  # exit code
+
+
+def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
+    """Return what opens the display of a run."""
+
+    def open_listener(study: Any, folder: Path) -> Any:
+        if json_lines:
+            from tunecnn.listeners.json_lines import JsonLines
+
+            return nullcontext(JsonLines())
+        if quiet:
+            from tunecnn.run.listener import SilentListener
+
+            return nullcontext(SilentListener())
+        from tunecnn.listeners.terminal import Terminal
+
+        return Terminal(study, folder, Console()).shown()
+
+    return open_listener
+
+
+def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
+    """Print how a run ended; one that was interrupted has an exit status of its own."""
+    print_result(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def print_result(
+    folder: Path, ending: str, summary: RunSummary, *, quiet: bool, json_lines: bool
+) -> None:
+    """Print what a run says, and where the whole of it is."""
+    from tunecnn.analysis.search import SearchSummary
+
+    path = folder / "summary.md"
+    if json_lines:
+        print(json.dumps({"event": ending, "run": str(folder), **summary.to_json(),
+                          "summary": str(path)}))  # fmt: skip
+        return
+    if quiet:
+        print(path)
+        return
+    console = Console()
+    console.print()
+    console.print(summary.verdict, highlight=False)
+    if isinstance(summary, SearchSummary) and summary.command:
+        console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
+    if ending == "interrupted":
+        text = f"interrupted; carry on with: tunecnn search --resume {shlex.quote(str(folder))}"
+        console.print(text, highlight=False, soft_wrap=True)
+    console.print(f"summary: {path}", highlight=False, soft_wrap=True)

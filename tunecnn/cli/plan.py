@@ -1,0 +1,109 @@
+"""`tunecnn plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tunecnn.cli.options import Address, CpusPerTrial, DataDir, GpusPerTrial, Local
+from tunecnn.workflows.options import RunOptions
+
+if TYPE_CHECKING:
+    from tunecnn.space.space import SearchSpace
+    from tunecnn.workflows.forecast import Plan
+    from tunecnn.workflows.plan import PlannedRun
+
+
+def plan(
+    space: Annotated[str, typer.Option(help="A space file, or a shipped space.")],
+    dataset: Annotated[str | None, typer.Option(help="Data set, instead of the space's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials, instead of the space's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the space's.")] = None,
+    data_dir: DataDir = None,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    local: Local = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time some steps here, and estimate the time.")
+    ] = False,
+) -> None:
+    """Say what a search would do, without training anything."""
+    from tunecnn.workflows.prepare import prepare
+
+    prepared = prepare(space, {"dataset": dataset, "trials": trials, "epochs": epochs})
+    options = RunOptions(
+        data_dir=data_dir, local=local, address=address, cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )  # fmt: skip
+    print_plan(prepared.space, options, measure=measure)
+
+
+def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False) -> None:
+    """Print what a search of a space would do."""
+    from tunecnn.cli.spaces import print_space
+    from tunecnn.workflows.plan import plan_search
+
+    planned = plan_search(space, options, measure=measure)
+    console = Console()
+    print_space(space, console)
+    _print_networks(planned.plan, console)
+    for line in _lines(planned, space):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _print_networks(plan: Plan, console: Console) -> None:
+    from tunecnn.words import bytes_in_words
+
+    table = Table("network", "parameters", "MACs per image", "memory per trial", box=None)
+    for name, network in plan.networks.items():
+        table.add_row(
+            name, f"{network.parameters:,}", f"{network.macs:,}", bytes_in_words(network.memory)
+        )
+    console.print(table)
+
+
+def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
+    from tunecnn.words import bytes_in_words
+
+    plan, slots = planned.plan, planned.slots
+    expected = f", about {plan.forecast.epochs:,.0f} expected" if plan.forecast else ""
+    yield f"epochs: {plan.full_epochs:,} if no trial is stopped early{expected}"
+    if plan.rungs:
+        rungs = ", ".join(map(str, plan.rungs))
+        yield f"rungs: only the best go on after epoch {rungs}"
+    if plan.repeats is not None and plan.repeats >= 0.05:
+        yield (
+            f"repeats: of {space.trials} trials drawn at random about {plan.repeats:,.1f} "
+            f"would be one of the {plan.size:,} configurations again"
+        )
+    if limits := space.budget.in_words:
+        yield f"budget: no trial starts after {limits}"
+    images, disk = bytes_in_words(plan.image_memory), bytes_in_words(plan.disk)
+    yield f"images on the device: {images}; disk: {disk}"
+    yield f"at once: {slots} trial{'' if slots == 1 else 's'}, {planned.placement}"
+    if plan.time is not None:
+        yield _time_line(planned)
+    yield f"corners of the space: {plan.corners}, {len(plan.unbuildable)} cannot be built"
+    for text in plan.unbuildable:
+        yield f"cannot be built: {text}"
+    for text in plan.warnings:
+        yield f"warning: {text}"
+
+
+def _time_line(planned: PlannedRun) -> str:
+    from tunecnn.words import seconds_in_words
+
+    plan, around = planned.plan, planned.overhead_seconds
+    assert plan.time is not None
+    guess = "" if plan.forecast else " if no trial is stopped early"
+    return (
+        f"time: about {seconds_in_words(around + plan.time.longest)}{guess}, of which "
+        f"{seconds_in_words(around)} to start and to summarize; all trials together train "
+        f"for {seconds_in_words(plan.time.training)} (by epochs timed where trials would "
+        f"run, {planned.slots} at once)"
+    )

@@ -1,0 +1,55 @@
+"""`tunecnn reproduce`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunecnn.cli.options import Json, Quiet, Resume, takes_run_options
+from tunecnn.cli.output import end, listening_to_user
+from tunecnn.errors import InputError
+from tunecnn.workflows.options import RunOptions
+
+
+@takes_run_options()
+def reproduce(
+    *,
+    dataset: Annotated[
+        str | None, typer.Option(help="cifar10 or mnist; others with --against.")
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Networks of the report. Default: model1,model2,model3."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Trainings of each network. Default: 3.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a training. Default: the report's.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare with the results on this data set: for its images in other files. "
+            "none: do not compare."
+        ),
+    ] = None,
+    resume: Resume = None,
+    options: RunOptions,
+    quiet: Quiet = False,
+    json_lines: Json = False,
+) -> None:
+    """Train the report's networks by its protocol, with several seeds, and compare the results."""
+    from tunecnn.workflows.reproduce import reproduce as start
+    from tunecnn.workflows.search import resume as resume_run
+
+    listening = listening_to_user(quiet=quiet, json_lines=json_lines)
+    if resume is not None:
+        result = resume_run(resume, options, listening)
+    elif dataset is None:
+        raise InputError("give --dataset, such as --dataset mnist, or --resume RUN")
+    else:
+        names = None if models is None else [model.strip() for model in models.split(",")]
+        result = start(dataset, against, names, seeds, epochs, options, listening)
+    end(result, quiet=quiet, json_lines=json_lines)

@@ -1,0 +1,151 @@
+"""`tunecnn search`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunecnn.cli.options import Json, Quiet, Resume, takes_run_options
+from tunecnn.cli.output import end, listening_to_user
+from tunecnn.errors import InputError
+from tunecnn.workflows.options import RunOptions
+
+
+@takes_run_options()
+def search(
+    *,
+    space: Annotated[
+        str | None,
+        typer.Option(help="A space file, or a shipped space such as proposed.yaml."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set, instead of the space's: see `tunecnn data list`.")
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(
+            help="Trials, instead of the space's; with --resume +20 for twenty more.", metavar="N"
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a full trial, instead of the space's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the space's.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Start no trial after this many hours of the run.")
+    ] = None,
+    device_hours: Annotated[
+        float | None, typer.Option(help="Start no trial after this many GPU- (or core-) hours.")
+    ] = None,
+    until: Annotated[
+        float | None, typer.Option(help="Start no trial once one has this accuracy, as 0.8.")
+    ] = None,
+    control: Annotated[
+        float | None,
+        typer.Option(help="Draw this share of the trials at random, as 0.25, to compare with."),
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", help="Start with the best trials of this earlier run."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the search would do, and train nothing.")
+    ] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option(
+            help="At the end, confirm the best: 3x5 for three of them, five new seeds each.",
+            metavar="TOPxSEEDS",
+        ),
+    ] = None,
+    resume: Resume = None,
+    options: RunOptions,
+    quiet: Quiet = False,
+    json_lines: Json = False,
+) -> None:
+    """Search a space: train many configurations, stop the weak ones, summarize the run."""
+    from tunecnn.workflows.prepare import prepare
+    from tunecnn.workflows.search import resume as resume_search
+    from tunecnn.workflows.search import search as start_search
+
+    count, is_more = _trial_count(trials)
+    candidates = _top_and_seeds(confirm)
+    limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
+    budget = {key: value for key, value in limits.items() if value is not None}
+    listening = listening_to_user(quiet=quiet, json_lines=json_lines)
+    if resume is not None:
+        if count is not None and not is_more:
+            raise InputError(f"--trials {trials} beside --resume: write +{count} for {count} more")
+        if plan:
+            _print_plan_of_rest(resume, count or 0, budget, options)
+            return
+        result = resume_search(resume, options, listening, count or 0, budget)
+    elif is_more:
+        raise InputError(f"--trials {trials} adds to a run that exists: give --resume RUN too")
+    elif space is None:
+        raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
+    else:
+        changes: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
+        changes |= {"control": control, "trials": count}
+        prepared = prepare(space, changes, budget, start_from)
+        if plan:
+            _print_plan(prepared.space, options)
+            return
+        for note in prepared.notes:
+            print(note, file=sys.stderr)
+        result = start_search(prepared, options, listening)
+    end(result, quiet=quiet, json_lines=json_lines)
+    if candidates is not None:
+        from tunecnn.workflows.confirm import confirm as confirm_search
+
+        result = confirm_search(result.folder, *candidates, {}, options, listening)
+        end(result, quiet=quiet, json_lines=json_lines)
+
+
+def _print_plan(space: Any, options: RunOptions) -> None:
+    """Print the plan of a new search, whose folder must be free."""
+    from tunecnn.cli.plan import print_plan
+    from tunecnn.workflows.search import new_run_path
+
+    new_run_path(space, options)
+    print_plan(space, options)
+
+
+def _print_plan_of_rest(
+    run: Path, more_trials: int, budget: dict[str, float], options: RunOptions
+) -> None:
+    """Print the plan of the trials that a resumed search would train."""
+    from tunecnn.cli.plan import print_plan
+    from tunecnn.run.run import load_run
+    from tunecnn.workflows.search import open_run
+
+    _, _, space = open_run(run, more_trials, budget)
+    records = load_run(run).records
+    ended = sum(record.state in ("COMPLETE", "PRUNED", "FAIL") for record in records)
+    print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
+    if ended < space.trials:
+        print_plan(space.override(trials=space.trials - ended), options)
+
+
+def _trial_count(text: str | None) -> tuple[int | None, bool]:
+    """Read `64`, or `+20`; return the number, and whether it is to be added."""
+    if text is None:
+        return None, False
+    is_more = text.startswith("+")
+    digits = text.removeprefix("+")
+    if not digits.isdecimal() or int(digits) < 1:
+        raise InputError(f"--trials must be a whole number of 1 or more, or +N, not {text!r}")
+    return int(digits), is_more
+
+
+def _top_and_seeds(text: str | None) -> tuple[int, int] | None:
+    """Read `3x5`: how many of the best, and how many seeds for each."""
+    if text is None:
+        return None
+    top, times, seeds = text.partition("x")
+    if not (times and top.isdecimal() and seeds.isdecimal() and int(top) and int(seeds)):
+        raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text!r}")
+    return int(top), int(seeds)

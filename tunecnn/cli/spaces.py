@@ -1,0 +1,70 @@
+"""`tunecnn spaces`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+spaces_app = typer.Typer(help="List, show and check search spaces.", no_args_is_help=True)
+
+
+@spaces_app.command("list")
+def spaces_list() -> None:
+    """List the spaces that come with tunecnn."""
+    from tunecnn.space.library import shipped_spaces
+    from tunecnn.space.space import SearchSpace
+
+    table = Table("space", "trials", "epochs", "goal", box=None)
+    for name, path in shipped_spaces().items():
+        space = SearchSpace.from_yaml(path)
+        table.add_row(name, str(space.trials), str(space.epochs), space.goal)
+    Console().print(table)
+
+
+@spaces_app.command("show")
+def spaces_show(
+    space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
+) -> None:
+    """Print a space file as it is."""
+    from tunecnn.space.library import find_space
+
+    print(find_space(space).read_text(encoding="utf-8-sig"), end="")
+
+
+@spaces_app.command("check")
+def spaces_check(
+    space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
+) -> None:
+    """Check a space file, and say what a search of it would do."""
+    from tunecnn.space.library import find_space
+    from tunecnn.space.space import SearchSpace
+
+    checked = SearchSpace.from_yaml(find_space(space))
+    console = Console()
+    print_space(checked, console)
+    for text in checked.warnings():
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def print_space(space: Any, console: Console) -> None:
+    """Print what a space searches and fixes, and how much there is to search."""
+    from tunecnn.space.parameters import Constant, describe
+
+    report = space.report_point()
+    table = Table("parameter", "role", "values", "the report", box=None)
+    for name, parameter in space.parameters.items():
+        role = "" if isinstance(parameter, Constant) else parameter.role
+        table.add_row(name, role, describe(parameter), str(report.get(name, "")))
+    console.print(table)
+    size = space.size()
+    console.print(
+        f"{space.name}: {space.trials} trials of at most {space.epochs} epochs on "
+        f"{space.dataset}, "
+        + (f"{size:,} different configurations" if size is not None else "a continuum of values"),
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,40 @@
+"""`tunecnn summarize` and `repair`: a run's folder, without training."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunecnn.cli.options import Json
+from tunecnn.cli.output import print_result
+
+
+def summarize(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    json_lines: Json = False,
+) -> None:
+    """Write a run's summary and pictures again; also for a run that still goes on."""
+    from tunecnn.run.run import load_run
+    from tunecnn.summary.render import write_summary
+
+    summary = write_summary(load_run(run))
+    print_result(run, "summarized", summary, quiet=False, json_lines=json_lines)
+
+
+def repair(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Save what can be read of a damaged journal, so that the run can go on."""
+    from tunecnn.words import list_in_words
+    from tunecnn.workflows.repair import repair as repair_run
+
+    done = repair_run(run)
+    if done.old is None:
+        print("nothing to repair: every line can be read")
+        return
+    print(f"saved {done.lines} lines; lost: {list_in_words(done.lost, 'line') or 'none'}")
+    if done.again:
+        print(f"to be trained again: {list_in_words(done.again, 'trial')}")
+    print(f"the damaged journal is kept: {done.old}")
+    print(f"carry on with: tunecnn search --resume {shlex.quote(str(run))}")

@@ -1,0 +1,116 @@
+"""`tunecnn train`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunecnn.cli.options import DataDir, Json
+from tunecnn.errors import InputError
+
+
+class Device(StrEnum):
+    """Where `tunecnn train` trains."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Option(help="A config file, such as a run's configs/trial-00003.yaml.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="model1, model2 or proposed. Default: proposed.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="See `tunecnn data list`. Default: digits.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="fast, or the report's own: report. Default: fast.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: --set dropout.block1=0.1; repeatable."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs to train.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    data_dir: DataDir = None,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads. Default: torch's own choice.", min=1)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the weights (.safetensors).")] = None,
+    json_lines: Json = False,
+) -> None:
+    """Train one configuration, from a file or from options, and print each epoch."""
+    from tunecnn.data.registry import absolute
+    from tunecnn.trial.config import TrialConfig
+    from tunecnn.trial.config_file import parse_settings, read_config
+    from tunecnn.trial.recipes import make_config
+
+    changes: dict[str, Any] = parse_settings(set_ or [])
+    changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+    if config is not None:
+        settings = TrialConfig.from_dict({**read_config(config).to_dict(), **changes})
+    else:
+        settings = make_config(
+            recipe or "fast", architecture or "proposed", absolute(dataset or "digits"), **changes
+        )
+    _train(settings, data_dir, device, threads, out, json_lines=json_lines)
+
+
+def _train(
+    config: Any,
+    data_dir: Path | None,
+    device: Device,
+    threads: int | None,
+    out: Path | None,
+    *,
+    json_lines: bool,
+) -> None:
+    import torch
+
+    from tunecnn.data.loading import load_dataset
+    from tunecnn.files import check_writable
+    from tunecnn.trial.training import Training
+
+    if out is not None:
+        check_writable(out, "--out")
+
+    dataset = load_dataset(config.dataset, config.data_split, data_dir)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    gpu = torch.cuda.is_available()
+    if device is Device.CUDA and not gpu:
+        raise InputError("--device cuda: torch finds no GPU on this machine")
+    training = Training(
+        config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
+    )
+    for metrics in training:
+        if json_lines:
+            print(json.dumps({"event": "epoch", **metrics.to_dict()}), flush=True)
+        else:
+            print(
+                f"epoch {metrics.epoch:3d}  loss {metrics.train_loss:.4f}  accuracy "
+                f"{metrics.train_accuracy:.2%}  validation loss {metrics.val_loss:.4f}  accuracy "
+                f"{metrics.val_accuracy:.2%}  {metrics.seconds:.1f} s",
+                flush=True,
+            )
+    kept = training.kept
+    assert kept is not None
+    if out is not None:
+        from safetensors.torch import save
+
+        from tunecnn.files import write_atomically
+
+        write_atomically(out, save(training.weights()))
+    if json_lines:
+        print(json.dumps({"event": "done", "config": config.to_dict(), **kept.to_dict()}))
+    else:
+        print(f"kept epoch {kept.epoch}: {kept.val_accuracy:.2%} validation accuracy")

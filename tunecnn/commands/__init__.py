@@ -1,1 +1,0 @@
-"""The commands of the command line; `tunecnn.cli` puts them together."""

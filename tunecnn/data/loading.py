@@ -1,0 +1,117 @@
+"""Load a data set by name, checked and split into training, validation and test images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from tunecnn.data.images import Arrays, Dataset, Images, Labels, TrialData
+from tunecnn.data.registry import IMAGEFOLDER, dataset_facts
+from tunecnn.data.splits import Split, stratified
+
+_DIGITS_TEST_SHARE = 0.2
+_DIGITS_TEST_SEED = 0
+
+
+def default_data_dir() -> Path:
+    """Return where data live when nobody says: `TUNECNN_DATA`, else the platform's cache."""
+    named = os.environ.get("TUNECNN_DATA")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("tunecnn")) / "data"
+
+
+def load_dataset(
+    name: str,
+    split: Split | None = None,
+    data_dir: str | Path | None = None,
+    *,
+    download: bool = True,
+) -> Dataset:
+    """Load a data set, and split its training images into those that train and validate.
+
+    Args:
+        name: of the data set: see `tunecnn data list`.
+        split: how to split; None for a stratified fifth that validates.
+        data_dir: folder of the downloaded files; None for `default_data_dir`.
+        download: fetch missing files.
+
+    Raises:
+        InputError: if the data are not there, not intact, or too few for the split.
+    """
+    arrays = read_arrays(name, data_dir, download=download)
+    train, validation = (split or Split()).indices(arrays.train_labels, name)
+    parts = Images(arrays.train_pixels, arrays.train_labels)
+    return Dataset(
+        trial_data=TrialData.measure(
+            name=name,
+            classes=arrays.classes,
+            train=_take(parts, train),
+            validation=_take(parts, validation),
+        ),
+        test=Images(arrays.test_pixels, arrays.test_labels),
+        fingerprint=arrays.fingerprint(),
+        split_fingerprint=hashlib.sha256(
+            train.tobytes() + b"|" + validation.tobytes()
+        ).hexdigest()[:16],
+    )
+
+
+def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Arrays:
+    """Read a whole data set by name, in its original order and undivided.
+
+    Raises:
+        InputError: if it is unknown, not there, or not intact.
+    """
+    dataset_facts(name)
+    folder = _folder(data_dir)
+    kind, _, path = name.partition(":")
+    if kind == IMAGEFOLDER:
+        from tunecnn.data.imagefolder import read_imagefolder
+
+        return read_imagefolder(Path(path), cache_dir=folder)
+    if name == "digits":
+        return _read_digits()
+    from tunecnn.data.downloads import read_published
+
+    return read_published(name, folder, download=download)
+
+
+def fetch(name: str, data_dir: str | Path | None = None) -> None:
+    """See to it that a data set's files are there, which takes no time if they are.
+
+    Raises:
+        InputError: if it is unknown, or its files are not there and cannot be fetched.
+    """
+    dataset_facts(name)
+    kind, _, path = name.partition(":")
+    if kind == IMAGEFOLDER:
+        from tunecnn.data.imagefolder import check_is_folder
+
+        check_is_folder(Path(path))
+    elif name != "digits":
+        from tunecnn.data.downloads import fetch_published
+
+        fetch_published(name, _folder(data_dir))
+
+
+def _folder(data_dir: str | Path | None) -> Path:
+    return (Path(data_dir) if data_dir is not None else default_data_dir()).expanduser()
+
+
+def _take(images: Images, indices: Labels) -> Images:
+    return Images(images.pixels[indices], images.labels[indices])
+
+
+def _read_digits() -> Arrays:
+    """Read scikit-learn's digits, 0..16 stretched to 0..255; a fixed fifth of them tests."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int64)
+    rest, test = stratified(labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED, "test")
+    classes = tuple(str(name) for name in bunch.target_names)
+    return Arrays(pixels[rest], labels[rest], pixels[test], labels[test], classes)

@@ -1,0 +1,176 @@
+"""YAML text to plain values that know their lines, and back; what they mean is not known here."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from tunecnn.errors import InputError
+
+Place = tuple[str | int, ...]
+"""Where a value stands: the keys and indices that lead to it."""
+
+MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Something wrong in a space, and where: `place` is empty for the file as a whole."""
+
+    place: Place
+    text: str
+
+
+class SpaceError(InputError):
+    """A space with mistakes; the message lists all of them, each with file, line and key."""
+
+    def __init__(self, mistakes: Sequence[Mistake], text: str | None = None) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__(text or "\n".join(_line("", None, mistake) for mistake in mistakes))
+
+
+@dataclass
+class Document:
+    """A YAML file's value as plain dicts, lists and scalars, with the line of each value."""
+
+    source: str
+    value: Any = None
+    lines: dict[Place, int] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def error(self, mistakes: Sequence[Mistake]) -> SpaceError:
+        """Make one error of all mistakes, in the order of their lines."""
+        found = sorted(mistakes, key=lambda mistake: self.line(mistake.place) or 0)
+        texts = [_line(self.source, self.line(m.place), m) for m in dict.fromkeys(found)]
+        return SpaceError(found, "\n".join(texts))
+
+    def line(self, place: Place) -> int | None:
+        """Return the line (from 1) of a place, or of the nearest thing around it."""
+        while place not in self.lines and place:
+            place = place[:-1]
+        return self.lines.get(place)
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML 1.2 file.
+
+    Raises:
+        InputError: if the file cannot be read, is too large, or is not YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(
+                f"{path}: {path.stat().st_size:,} bytes is too large for a space; the limit is "
+                f"{MAX_BYTES:,}"
+            )
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, source: str) -> Document:
+    """Parse YAML 1.2 text; see `read_document`. `source` names it in messages."""
+    yaml = YAML(typ="safe", pure=True)
+    document = Document(source)
+    try:
+        node = yaml.compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}" if mark else ""
+        problem = error.problem or error.context or "cannot be parsed"
+        hint = " (indent with spaces, not tabs)" if "\\t" in problem else ""
+        raise InputError(f"{source}{where}: is not YAML: {problem}{hint}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{source}: is not YAML: {error}") from error
+    if node is None:
+        raise InputError(f"{source}: is empty")
+    document.value = _Reader(yaml, document).read(node, ())
+    return document
+
+
+class _Reader:
+    def __init__(self, yaml: YAML, document: Document) -> None:
+        self._yaml = yaml
+        self._document = document
+        self._seen: set[int] = set()
+
+    def read(self, node: Node, place: Place) -> Any:
+        self._document.lines.setdefault(place, node.start_mark.line + 1)
+        if id(node) in self._seen:
+            self._wrong(place, "aliases (*name) are not supported: write the value out")
+            return None
+        self._seen.add(id(node))
+        if isinstance(node, MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, SequenceNode):
+            return [self.read(item, (*place, i)) for i, item in enumerate(node.value)]
+        return self._scalar(node, place)
+
+    def _mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, ScalarNode) else None
+            if key is None:
+                self._wrong(place, "a key must be a plain word")
+                continue
+            inner = (*place, key)
+            if key in values:
+                first, again = self._document.lines[inner], key_node.start_mark.line + 1
+                self._wrong(inner, f"is given twice, in lines {first} and {again}")
+                continue
+            self._document.lines[inner] = key_node.start_mark.line + 1
+            values[key] = self.read(value_node, inner)
+        return values
+
+    def _scalar(self, node: Node, place: Place) -> Any:
+        try:
+            return self._yaml.constructor.construct_object(node, deep=True)
+        except (ConstructorError, ValueError):
+            self._wrong(place, f"the tag {node.tag} is not supported: give a plain value")
+            return None
+
+    def _wrong(self, place: Place, text: str) -> None:
+        self._document.mistakes.append(Mistake(place, text))
+
+
+def _line(source: str, line: int | None, mistake: Mistake) -> str:
+    start = f"{source}:{line}: " if source and line else f"{source}: " if source else ""
+    return f"{start}{place_name(mistake.place)}{mistake.text}"
+
+
+def place_name(place: Place) -> str:
+    """Write a place as a reader of the file would: `parameters.width.step: `."""
+    return ".".join(map(str, place)) + ": " if place else ""
+
+
+def without(value: Any, places: Sequence[Place]) -> Any:
+    """Copy plain values without those at some places, to look for mistakes in the rest.
+
+    A list goes as a whole, since the places of what is left in it would shift.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    rest = {}
+    for key, inner in value.items():
+        below = [place[1:] for place in places if place[:1] == (key,)]
+        if () not in below and not (below and isinstance(inner, list)):
+            rest[key] = without(inner, below)
+    return rest
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Write plain values as YAML text that can be read again."""
+    stream = io.StringIO()
+    YAML().dump(dict(values), stream)
+    return stream.getvalue()

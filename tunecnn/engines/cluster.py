@@ -1,0 +1,208 @@
+"""Join or start a Ray cluster, and count how many trials fit on it.
+
+Ray is imported late here, because it reads the environment when it is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tunecnn.errors import InputError, RunError
+from tunecnn.run.info import EngineRecord, NodeRecord
+
+_KNOCK_SECONDS = 5.0
+
+# A user who has set one of these keeps it.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old reporter can be silenced
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, beside the study
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_enable_worker_prestart": "0",  # Tune's actors never run in these workers,
+    "RAY_prestart_worker_first_driver": "0",  # nor in these
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the session has its own
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the study keeps the text of each error
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own snapshots are never read
+}
+
+
+# For a cluster that is started here: its autoscaler has nothing to scale, but the first version of
+# it waits a second at its end for a process that has ended before.
+QUICK = {"RAY_enable_autoscaler_v2": "1"}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial takes of the cluster; `gpus` may be a fraction, None is decided there.
+
+    Without a GPU in the cluster a trial takes one core: two trials of one thread each get more
+    done than one trial of two. With GPUs it takes one of them.
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that is connected.
+
+    Attributes:
+        nodes: its machines.
+        cpus: cores a trial.
+        gpus: GPUs a trial.
+        slots: trials that fit at once.
+    """
+
+    nodes: tuple[NodeRecord, ...]
+    cpus: float
+    gpus: float
+    slots: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that torch uses in a trial: its cores."""
+        return max(1, int(self.cpus))
+
+    def record(self) -> EngineRecord:
+        """Return what a run writes down about where it ran."""
+        return EngineRecord(
+            engine="ray",
+            nodes=self.nodes,
+            threads=self.threads,
+            slots=self.slots,
+            cpus_per_trial=self.cpus,
+            gpus_per_trial=self.gpus,
+        )
+
+
+@contextlib.contextmanager
+def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
+    """Join a running cluster, or start a local one, for as long as the context lasts.
+
+    Args:
+        address: of a running cluster; None for `RAY_ADDRESS`, or else a cluster of this machine.
+        resources: of one trial.
+
+    Raises:
+        InputError: if the cluster cannot be reached, or no node of it can hold one trial.
+        RunError: if Ray cannot be started here.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _set_environment(local=address == "local")
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        _start(address)
+    try:
+        yield _fit(resources)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _set_environment(*, local: bool) -> None:
+    for name, value in {**QUIET, **(QUICK if local else {})}.items():
+        os.environ.setdefault(name, value)
+    if local and "RAY_AUTH_MODE" not in os.environ:
+        # Ray listens on every interface, and whoever reaches it can run code here.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _start(address: str) -> None:
+    import ray
+
+    local = address == "local"
+    try:
+        if not local:
+            _knock(address)
+        # Half a second of imports, that fit into the wait for Ray's processes.
+        threading.Thread(target=import_module, args=("ray.tune",), daemon=True).start()
+        ray.init(
+            address=address,
+            include_dashboard=False if local else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        if local:
+            raise RunError(f"Ray cannot be started on this machine: {error}") from error
+        told = " ".join(str(error).split())
+        if told.startswith("Version mismatch"):
+            raise InputError(
+                f"the Ray cluster at {address!r} cannot be joined: {told}; install the versions "
+                "of the cluster here"
+            ) from error
+        raise InputError(f"the Ray cluster at {address!r} cannot be reached: {told}") from error
+
+
+def _knock(address: str) -> None:
+    """Try the port of a cluster's head: Ray itself would wait for minutes."""
+    if address.startswith("ray://"):
+        raise InputError(
+            f"{address}: Ray Client is not supported, since the study decides in this process; "
+            "run tunecnn on a node of the cluster, with --address auto"
+        )
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+
+
+def _fit(resources: Resources) -> Cluster:
+    """Decide what a trial takes, and count how many fit."""
+    nodes = alive_nodes()
+    total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
+    gpus = resources.gpus if resources.gpus is not None else (1 if total_gpus else 0)
+    cpus = resources.cpus if resources.cpus is not None else 1
+    slots = count_slots(nodes, cpus, gpus)
+    named = tuple(
+        NodeRecord(
+            name=node["NodeManagerHostname"],
+            cpus=node["Resources"].get("CPU", 0),
+            gpus=node["Resources"].get("GPU", 0),
+        )
+        for node in nodes
+    )
+    if slots < 1:
+        there = "; ".join(f"{n.name}: {n.cpus:g} cores, {n.gpus:g} GPUs" for n in named)
+        raise InputError(
+            f"no node of the cluster can hold one trial of {cpus:g} cores and {gpus:g} GPUs "
+            f"({there}); lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return Cluster(named, cpus, gpus, slots)
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """Return what Ray says of each node of the cluster that is alive."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def count_slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
+    """Count the trials that fit on the nodes at once; a GPU is shared by whole fractions only."""
+    slots = 0
+    for node in nodes:
+        there = node["Resources"]
+        fits = [there.get("CPU", 0) / cpus] if cpus else []
+        if gpus:
+            a_gpu = int(1 / gpus + 1e-6)
+            count = there.get("GPU", 0)
+            fits.append(count * a_gpu if gpus <= 1 else count / gpus)
+        slots += int(min(fits) + 1e-6) if fits else 1
+    return slots

@@ -1,0 +1,284 @@
+"""Run a study's trials on a Ray cluster.
+
+Ray Tune decides when and where a trial runs; which trial, and when it stops, is the study's. The
+workers are actors that stay alive from trial to trial. They get the images once, through Ray's
+object store, and give metrics and weights back the same way, so no shared disk is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import tune
+from ray.tune import (
+    Callback,
+    CheckpointConfig,
+    FailureConfig,
+    RunConfig,
+    Stopper,
+    TuneConfig,
+    Tuner,
+)
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from tunecnn.data.images import TrialData
+from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
+from tunecnn.engines.worker import Worker
+from tunecnn.errors import RunError
+from tunecnn.run.info import EngineRecord
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.timing import Timing, time_epochs
+
+if TYPE_CHECKING:
+    # Workers import this module too, and need nothing of the study.
+    from tunecnn.run.recorder import Recorder
+
+_COUNT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """A Ray cluster that is connected.
+
+    A trial brings a checkpoint every `checkpoint_seconds`, and is given up when its worker has
+    died more than `max_failures` times. The session ends when the cluster has had no room for a
+    trial for `wait_for_workers` seconds.
+    """
+
+    cluster: Cluster
+    checkpoint_seconds: float
+    max_failures: int
+    wait_for_workers: float
+
+    @property
+    def devices(self) -> float:
+        """GPUs that one trial takes, or cores if it takes none."""
+        return self.cluster.gpus or self.cluster.cpus
+
+    def record(self) -> EngineRecord:
+        """Return what a run writes down about where it ran."""
+        return self.cluster.record()
+
+    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+        """Run trials until the study has as many as were asked for, or the user interrupts.
+
+        Args:
+            recorder: asked for trials, and told what they report.
+            data: training and validation images for the workers.
+            scratch: folder for the files that Ray itself writes; it is deleted at the end.
+
+        Raises:
+            RunError: if Ray or the study cannot go on.
+        """
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
+        try:
+            with recorder.interrupts.deferred():  # what runs is stopped by _StopWithSession
+                self._tuner(recorder, data, scratch).fit()
+        except (ray.exceptions.RayError, tune.TuneError) as error:
+            last = str(error).strip().splitlines()[-1:]
+            raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if recorder.failure is not None:
+            raise recorder.failure
+
+    def _tuner(self, recorder: Recorder, data: TrialData, scratch: Path) -> Tuner:
+        worker = tune.with_parameters(
+            Worker,
+            data=data,
+            threads=self.cluster.threads,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
+        room = _Room(self.cluster)
+        return Tuner(
+            tune.with_resources(worker, {"cpu": self.cluster.cpus, "gpu": self.cluster.gpus}),
+            param_space={"trial": None},
+            tune_config=TuneConfig(
+                num_samples=-1,
+                search_alg=_StudySearcher(recorder, room),
+                scheduler=_StudyScheduler(recorder, self.max_failures),
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=RunConfig(
+                name="tune",
+                storage_path=str(scratch.resolve()),
+                verbose=0,
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+                failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
+                stop=_StopWithSession(recorder),
+                callbacks=[_Housekeeping(recorder, room, self.wait_for_workers)],
+            ),
+        )
+
+
+def time_on(cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData) -> Timing:
+    """Time epochs of some configs on a cluster, as many at once as trials would run there."""
+    timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+    there = ray.put(data)
+    slots = [timed.remote(configs, there, cluster.threads) for _ in range(cluster.slots)]
+    timings: list[Timing] = ray.get(slots)
+    means = [statistics.mean(times) for times in zip(*(t.epochs for t in timings), strict=True)]
+    return Timing(tuple(means), max(timing.spent for timing in timings))
+
+
+class _NotSaved:
+    """Tune pickles its parts for `Tuner.restore`, which is never used; the journal has it all."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Room:
+    """How many trials fit on the cluster now: it grows and shrinks."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._slots = cluster.slots
+        self._counted = self._seen = time.monotonic()
+
+    @property
+    def slots(self) -> int:
+        """Trials that fit at once, counted again now and then."""
+        now = time.monotonic()
+        if now - self._counted > _COUNT_SECONDS:
+            self._slots = count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus)
+            self._counted = now
+        if self._slots:
+            self._seen = now
+        return self._slots
+
+    @property
+    def missing_seconds(self) -> float:
+        """For how long there has been no room for a single one."""
+        return 0.0 if self.slots else time.monotonic() - self._seen
+
+
+class _StudySearcher(_NotSaved, Searcher):
+    """Hands the study's next trial to Tune, as long as the cluster has room for it."""
+
+    def __init__(self, recorder: Recorder, room: _Room) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._room = room
+
+    def suggest(self, trial_id: str) -> Any:
+        running = len(self._recorder.running)
+        if running >= self._room.slots:
+            return None
+        trial = self._recorder.next_trial()
+        if trial is None:
+            # A trial under way may yet have to be tried again, so the end is not before the last.
+            return None if running else str(Searcher.FINISHED)
+        return {
+            "trial": {
+                "number": trial.number,
+                "config": trial.config.to_dict(),
+                "checkpoint": trial.checkpoint,
+            }
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the journal has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: the journal has it."""
+
+
+class _StudyScheduler(_NotSaved, FIFOScheduler):
+    """Tells the study what a trial reports, and stops the trial when the study says so."""
+
+    def __init__(self, recorder: Recorder, max_failures: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._recorder = recorder
+        self._max_failures = max_failures
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self._recorder.take(trial.config["trial"]["number"], result["update"])
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
+        """Try again what died with its worker; an exception in the training does not end here."""
+        number = trial.config["trial"]["number"]
+        if number not in self._recorder.running:
+            return  # it had ended; only its actor was left
+        self._recorder.worker_died(number, _reason(trial), self._max_failures)
+
+
+class _Housekeeping(_NotSaved, Callback):
+    """Keeps Tune from storing what it is not to keep, time limits, and the display alive."""
+
+    def __init__(self, recorder: Recorder, room: _Room, wait_seconds: float) -> None:
+        self._recorder = recorder
+        self._room = room
+        self._wait_seconds = wait_seconds
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        result.pop("update", None)  # it may hold weights, and Tune keeps the last result
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._recorder.started(trial.config["trial"]["number"])
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if overdue := self._recorder.give_up_overdue():
+            # One that hangs never reports; with its actor gone, Tune gives its place away.
+            for trial in trials:
+                actor = trial.temporary_state.ray_actor
+                is_running = trial.status == TuneTrial.RUNNING and actor is not None
+                if is_running and trial.config["trial"]["number"] in overdue:
+                    ray.kill(actor)
+        if self._room.missing_seconds > self._wait_seconds:
+            text = (
+                f"no node of the cluster has had room for a trial for {self._wait_seconds:g} s "
+                "(--wait-for-workers); bring nodes back, then resume"
+            )
+            self._recorder.fail(RunError(text))
+        self._recorder.tick()
+
+
+class _StopWithSession(_NotSaved, Stopper):
+    """Ends the search when the session is to end, or the study cannot go on."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._recorder.stopped
+
+
+def _reason(trial: Any) -> str:
+    """Find the line of Ray's error that says why a worker died; its last one seldom does."""
+    # `get_error` looks where Tune copies this file now and then; here it is as it was written.
+    try:
+        lines = Path(trial.error_file or "").read_text(encoding="utf-8").strip().splitlines()
+    except OSError:
+        return "its worker died"
+    telling = [line for line in lines if "Worker exit detail" in line or "Error: " in line]
+    return " ".join((telling or lines)[-1].split())[:500]
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial-{trial.config['trial']['number']:05d}-{trial.trial_id}"

@@ -1,0 +1,35 @@
+"""Prints one JSON object per trial that ends, for programs."""
+
+from __future__ import annotations
+
+import json
+
+from tunecnn.run.listener import SilentListener
+from tunecnn.study.records import TrialRecord
+
+
+class JsonLines(SilentListener):
+    """A listener that prints for programs."""
+
+    def __init__(self) -> None:
+        self._is_closed = False
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Print what became of the trial, unless nobody reads it any more."""
+        if self._is_closed:
+            return
+        event = {
+            "event": "trial",
+            "trial": record.number,
+            "state": record.state,
+            "outcome": record.outcome,
+            "reason": record.reason,
+            "val_accuracy": record.kept.val_accuracy if record.kept else None,
+            "epochs": len(record.epochs),
+            "parameters": record.parameters,
+            "values": dict(record.values),
+        }
+        try:
+            print(json.dumps(event), flush=True)
+        except OSError:
+            self._is_closed = True

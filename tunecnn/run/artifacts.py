@@ -1,0 +1,74 @@
+"""Files of trials in a run's folder: checkpoints of those that run, weights of those complete."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from tunecnn.files import write_atomically
+from tunecnn.trial.messages import Checkpoint
+
+_KEPT = 2
+
+
+class Artifacts:
+    """Store of the checkpoints and weights of a run's trials.
+
+    The newest two checkpoints of each running trial are kept, each named for its trial, its epoch
+    and the CRC-32 of its content.
+
+    Args:
+        folder: of the run; subfolders are made when there is something to put into them.
+        warn: called with a text about each checkpoint that is damaged.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+        self.folder = folder
+        self._checkpoints = folder / "checkpoints"
+        self._warn = warn
+
+    def write_checkpoint(self, number: int, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint of a trial, and the one before."""
+        crc = zlib.crc32(checkpoint.data)
+        name = f"trial-{number:05d}-epoch-{checkpoint.epoch:05d}-{crc:08x}.safetensors"
+        write_atomically(self._checkpoints / name, checkpoint.data)
+        for path in self._checkpoints_of(number)[:-_KEPT]:
+            path.unlink(missing_ok=True)
+
+    def newest_checkpoint(self, number: int) -> Checkpoint | None:
+        """Read the newest checkpoint of a trial that is whole, if there is one."""
+        for path in reversed(self._checkpoints_of(number)):
+            _, epoch, crc = path.stem.rsplit("-", 2)
+            data = path.read_bytes()
+            if f"{zlib.crc32(data):08x}" == crc:
+                return Checkpoint(int(epoch), data)
+            self._warn(f"{path} is damaged; trial {number} goes on from before it")
+        return None
+
+    def drop_checkpoints(self, number: int) -> None:
+        """Remove the checkpoints of a trial that has ended, a half-written one too."""
+        partial = self._checkpoints.glob(f".trial-{number:05d}-*.partial")
+        for path in [*self._checkpoints_of(number), *partial]:
+            path.unlink(missing_ok=True)
+
+    def write_weights(self, number: int, weights: bytes) -> None:
+        """Keep the weights of a complete trial."""
+        write_atomically(weights_path(self.folder, number), weights)
+
+    def drop_weights(self, number: int) -> None:
+        """Remove the weights of a trial."""
+        weights_path(self.folder, number).unlink(missing_ok=True)
+
+    def trials_with_weights(self) -> list[int]:
+        """Return the numbers of the trials whose weights are kept."""
+        paths = weights_path(self.folder, 0).parent.glob("trial-*")
+        return [int(path.stem.removeprefix("trial-")) for path in paths]
+
+    def _checkpoints_of(self, number: int) -> list[Path]:
+        return sorted(self._checkpoints.glob(f"trial-{number:05d}-epoch-*.safetensors"))
+
+
+def weights_path(folder: Path, number: int) -> Path:
+    """Return where the weights of a trial of a run are kept."""
+    return folder / "weights" / f"trial-{number:05d}.safetensors"

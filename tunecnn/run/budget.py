@@ -1,0 +1,67 @@
+"""What a run has spent of its budget; when that is used up, no further trial begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from tunecnn.space.strategy import Budget
+from tunecnn.study.records import TrialRecord
+from tunecnn.trial.messages import EpochMetrics
+
+_HOUR = 3600.0
+
+
+class Spending:
+    """What a run has spent of its budget.
+
+    Args:
+        budget: its limits.
+        devices: GPUs (or cores, without any) that one trial takes.
+        wall_seconds: of the earlier sessions.
+        records: trials of the earlier sessions.
+        clock: the time in seconds.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        devices: float,
+        wall_seconds: float,
+        records: Iterable[TrialRecord],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budget = budget
+        self._devices = devices
+        self._wall_before = wall_seconds
+        self._clock = clock
+        self._began = clock()
+        self._device_seconds = 0.0
+        self._best = 0.0
+        for record in records:
+            for metrics in record.epochs:
+                self.epoch(metrics)
+            if record.state == "COMPLETE" and record.kept is not None:
+                self.complete(record.kept.val_accuracy)
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Take note of an epoch that was trained."""
+        self._device_seconds += metrics.seconds * self._devices
+
+    def complete(self, val_accuracy: float) -> None:
+        """Take note of a trial that was trained to its end."""
+        self._best = max(self._best, val_accuracy)
+
+    @property
+    def used_up(self) -> str:
+        """Which limit has been reached, in words; empty if none."""
+        budget = self._budget
+        hours = (self._wall_before + self._clock() - self._began) / _HOUR
+        if budget.accuracy is not None and self._best >= budget.accuracy:
+            return f"a trial reached {self._best:.2%} validation accuracy"
+        if budget.hours is not None and hours >= budget.hours:
+            return f"{hours:.3g} of {budget.hours:g} hours are used up"
+        device_hours = self._device_seconds / _HOUR
+        if budget.device_hours is not None and device_hours >= budget.device_hours:
+            return f"{device_hours:.3g} of {budget.device_hours:g} device-hours are used up"
+        return ""

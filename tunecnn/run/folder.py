@@ -1,0 +1,188 @@
+"""A run's folder: which files there are, how they are written whole, and checked when read."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunecnn.errors import InputError, RunError
+from tunecnn.files import sha256, write_atomically
+from tunecnn.run.artifacts import weights_path
+from tunecnn.run.frames import to_parquet
+from tunecnn.run.info import Evaluation, RunInfo
+from tunecnn.run.lock import run_lock
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.records import TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RunFolder:
+    """Where a run keeps its files.
+
+    Attributes:
+        path: the folder.
+        space_file: the space as it was given.
+        info_file: what is not in the study: commands, data, versions, hardware, times.
+        predictions: folder of what the tested trials said of each test image.
+        ray: folder of Ray's own files, which may be deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.space_file = path / "space.yaml"
+        self.info_file = path / "run.json"
+        self.predictions = path / "predictions"
+        self.ray = path / "ray"
+
+    @classmethod
+    def create(cls, path: Path, space_text: str, info: RunInfo) -> RunFolder:
+        """Make the folder of a new run, which is there with both of its files or not at all.
+
+        Raises:
+            InputError: if there is something at the path already, or it cannot be made.
+        """
+        cls.check_free(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            partial.mkdir(parents=True)
+            folder = cls(partial)
+            write_atomically(folder.space_file, space_text)
+            folder.write_info(info)
+            partial.rename(path)  # which fails if another process was faster
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            cls.check_free(path)
+            raise _cannot_make(path, error.strerror) from error
+        return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a path at which no run can begin; a user should not wait for Ray to hear of it.
+
+        Raises:
+            InputError: if there is something already, or no folder that could hold it.
+        """
+        try:
+            is_taken, is_run = path.exists(), (path / "run.json").exists()
+            above = next(folder for folder in path.absolute().parents if folder.exists())
+        except OSError as error:
+            raise _cannot_make(path, error.strerror) from error
+        if is_taken:
+            what = "a run" if is_run else "something"
+            raise InputError(
+                f"there is {what} at {path} already; give another --name, or carry on with "
+                f"--resume {path}"
+            )
+        if not above.is_dir():
+            raise _cannot_make(path, f"{above} is not a folder")
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of an existing run.
+
+        Raises:
+            InputError: if there is none.
+        """
+        folder = cls(path)
+        if not folder.info_file.is_file():
+            raise InputError(
+                f"{path} is not the folder of a run: it has no {folder.info_file.name}"
+            )
+        return folder
+
+    def read_info(self) -> RunInfo:
+        """Read `run.json`.
+
+        Raises:
+            RunError: if it is not as it was written, or another version wrote it.
+        """
+        return RunInfo.read(self.info_file)
+
+    def write_info(self, info: RunInfo) -> None:
+        """Write `run.json`."""
+        write_atomically(self.info_file, info.to_json())
+
+    def read_space(self, info: RunInfo) -> SearchSpace:
+        """Read the space as the run uses it: the file with what the command line changed.
+
+        Args:
+            info: the content of `run.json`.
+
+        Raises:
+            RunError: if the file is not what the run was begun with.
+        """
+        try:
+            text = self.space_file.read_bytes()
+        except OSError as error:
+            raise RunError(f"{self.space_file} cannot be read: {error.strerror}") from error
+        if sha256(text) != info.space_sha256:
+            raise RunError(
+                f"{self.space_file} is not the space that the run was begun with; put it back, or "
+                f"begin another run: tunecnn search --space {self.space_file} --from {self.path}"
+            )
+        return SearchSpace.from_yaml(self.space_file).override(**info.changes)
+
+    def read_weights(self, record: TrialRecord) -> bytes:
+        """Read the weights that a complete trial kept, as safetensors.
+
+        Raises:
+            RunError: if they are not there, or not as they were written.
+        """
+        path = weights_path(self.path, record.number)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"the weights {path} cannot be read: {error.strerror}") from error
+        if sha256(content) != record.weights:
+            raise RunError(f"the weights {path} are damaged: they are not those of the trial")
+        return content
+
+    def predictions_of(self, trial: int) -> Path:
+        """Return the file of what a trial said of each test image."""
+        return self.predictions / f"trial-{trial:05d}.parquet"
+
+    def write_evaluation(self, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
+        """Keep what a trial predicted for each test image, and record that it was tested.
+
+        Args:
+            evaluation: its figures; the hash of the predictions is filled in.
+            predictions: of `tunecnn.run.frames.PREDICTION_DTYPES`.
+        """
+        content = to_parquet(predictions)
+        write_atomically(self.predictions_of(evaluation.trial), content)
+        info = self.read_info()
+        whole = evaluation.model_copy(update={"predictions_sha256": sha256(content)})
+        self.write_info(info.with_changes(evaluations=(*info.evaluations, whole)))
+
+    def read_predictions(self, evaluation: Evaluation) -> pd.DataFrame:
+        """Read what a trial predicted for each test image.
+
+        Raises:
+            RunError: if the file is not there, or not as it was written.
+        """
+        import pandas as pd
+
+        path = self.predictions_of(evaluation.trial)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
+        if sha256(content) != evaluation.predictions_sha256:
+            raise RunError(
+                f"the predictions {path} are damaged: they are not those of the evaluation"
+            )
+        return pd.read_parquet(io.BytesIO(content))
+
+    def lock(self, *, take_over: bool = False) -> AbstractContextManager[str]:
+        """Be the only writer of the run for a while; see `tunecnn.run.lock.run_lock`."""
+        return run_lock(self.path, take_over=take_over)
+
+
+def _cannot_make(path: Path, reason: str | None) -> InputError:
+    return InputError(f"cannot make the run's folder {path}: {reason}")

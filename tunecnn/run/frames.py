@@ -1,0 +1,157 @@
+"""Trials and epochs as pandas data frames, with columns that are a contract."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from tunecnn.data.images import Labels
+from tunecnn.run.info import Evaluation
+from tunecnn.study.records import TrialRecord
+
+TRIAL_DTYPES = {
+    "trial": "int64",
+    "state": "str",
+    "outcome": "str",
+    "reason": "str",
+    "arm": "str",
+    "architecture": "str",
+    "dataset": "str",
+    "seed": "Int64",
+    "epochs": "int64",
+    "seconds": "float64",
+    "parameters": "Int64",
+    "macs": "Int64",
+    "val_accuracy": "float64",
+    "val_loss": "float64",
+    "train_accuracy": "float64",
+    "train_loss": "float64",
+    "kept_epoch": "Int64",
+    "best_epoch": "Int64",
+    "best_val_accuracy": "float64",
+    "attempts": "int64",
+    "node": "str",
+    "device": "str",
+    "started": "datetime64[ns]",
+    "ended": "datetime64[ns]",
+}
+"""Columns of a frame of trials; a `param.<name>` for each searched parameter follows.
+
+`val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
+one of a trial trained to its end, else the last one. `best_epoch` is the one of the highest
+validation accuracy, whose value flatters. `arm` is `control` for a trial
+drawn at random beside the search, else `search`. `seconds` are spent training and validating.
+`macs` are multiply-accumulates of one forward pass of one image.
+"""
+
+EPOCH_DTYPES = {
+    "trial": "int64",
+    "epoch": "int64",
+    "train_loss": "float64",
+    "train_accuracy": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+    "seconds": "float64",
+}
+"""Columns of a frame of epochs, as in `tunecnn.trial.messages.EpochMetrics`."""
+
+EVALUATION_DTYPES = {
+    "confirmation": "str",
+    "trial": "int64",
+    "time": "datetime64[ns, UTC]",
+    "images": "int64",
+    "accuracy": "float64",
+    "loss": "float64",
+}
+"""Columns of a frame of evaluations on the test images: one row per trial that was tested.
+
+A search lists the evaluations of its confirmations too: `confirmation` has the name of the one
+whose trial it is, and is empty for a trial of the run itself.
+"""
+
+PREDICTION_DTYPES = {
+    "trial": "int64",
+    "image": "int64",
+    "label": "int64",
+    "predicted": "int64",
+}
+"""Columns of a frame of predictions: one row for each tested trial and test image."""
+
+
+def trials_frame(records: Iterable[TrialRecord], searched: Sequence[str]) -> pd.DataFrame:
+    """Make a frame of one row a trial, whatever became of it.
+
+    Args:
+        records: the trials.
+        searched: names of the searched parameters, each a column `param.<name>`.
+    """
+    rows = [_trial_row(record, searched) for record in records]
+    columns = [*TRIAL_DTYPES, *(f"param.{name}" for name in searched)]
+    return pd.DataFrame(rows, columns=columns).astype(TRIAL_DTYPES)
+
+
+def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """Make a frame of one row for each epoch of each trial."""
+    rows = [
+        {"trial": record.number, **metrics.to_dict()}
+        for record in records
+        for metrics in record.epochs
+    ]
+    return pd.DataFrame(rows, columns=list(EPOCH_DTYPES)).astype(EPOCH_DTYPES)
+
+
+def evaluations_frame(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
+    """Make a frame of one row per evaluation on the test images."""
+    rows = [evaluation.model_dump() for evaluation in evaluations]
+    return pd.DataFrame(rows, columns=list(EVALUATION_DTYPES)).astype(EVALUATION_DTYPES)
+
+
+def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataFrame:
+    """Make a frame of what one trial said of each test image."""
+    columns = {"trial": trial, "image": range(len(labels)), "label": labels,
+               "predicted": predicted}  # fmt: skip
+    return pd.DataFrame(columns).astype(PREDICTION_DTYPES)
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """Write a frame as a Parquet file; a column of mixed kinds becomes text, as it has to."""
+    mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
+    stream = io.BytesIO()
+    frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
+    kept = record.kept
+    figures = kept.to_dict() if kept else {}
+    best = max(record.epochs, key=lambda metrics: metrics.val_accuracy, default=None)
+    return {
+        "trial": record.number,
+        "state": record.state,
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "arm": record.arm,
+        "architecture": record.config.get("architecture", ""),
+        "dataset": record.config.get("dataset", ""),
+        "seed": record.config.get("seed"),
+        "epochs": len(record.epochs),
+        "seconds": sum(metrics.seconds for metrics in record.epochs),
+        "parameters": record.parameters,
+        "macs": record.macs,
+        "val_accuracy": figures.get("val_accuracy"),
+        "val_loss": figures.get("val_loss"),
+        "train_accuracy": figures.get("train_accuracy"),
+        "train_loss": figures.get("train_loss"),
+        "kept_epoch": record.kept_epoch,
+        "best_epoch": best.epoch if best else None,
+        "best_val_accuracy": best.val_accuracy if best else None,
+        "attempts": record.attempts,
+        "node": record.node,
+        "device": record.device,
+        "started": record.started,
+        "ended": record.ended,
+        **{f"param.{name}": record.values.get(name) for name in searched},
+    }

@@ -1,0 +1,156 @@
+"""A run as data frames; reading one loads neither torch nor ray."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel
+
+from tunecnn.errors import InputError
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.frames import (
+    PREDICTION_DTYPES,
+    epochs_frame,
+    evaluations_frame,
+    trials_frame,
+)
+from tunecnn.run.info import Job
+from tunecnn.study.records import TrialRecord, read_records
+from tunecnn.trial.config import TrialConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_J = TypeVar("_J", bound=BaseModel)
+
+
+class Run:
+    """A run as it stands: its trials, their epochs, and what is known of them.
+
+    Reading takes a snapshot, also of a run that goes on; read again for a later one.
+
+    Attributes:
+        path: the run's folder.
+        info: content of `run.json`.
+        space: what was searched.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        folder = RunFolder.open(Path(path))
+        self.path = folder.path
+        self.info = folder.read_info()
+        self.space = folder.read_space(self.info)
+        self._records = read_records(folder.path)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial; the columns are those of `tunecnn.run.frames.TRIAL_DTYPES`."""
+        return trials_frame(self._records, list(self.space.searched))
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row for each epoch of each trial: `tunecnn.run.frames.EPOCH_DTYPES`."""
+        return epochs_frame(self._records)
+
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """One row per evaluation on the test images: `tunecnn.run.frames.EVALUATION_DTYPES`."""
+        return evaluations_frame(self.info.evaluations)
+
+    @cached_property
+    def confirmations(self) -> list[Run]:
+        """The confirmations of a search, in the order in which they were begun."""
+        inner = [load_run(info.parent) for info in self.path.glob("confirmations/*/run.json")]
+        return sorted(inner, key=lambda run: run.info.sessions[0].started)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row for each tested trial and test image: `tunecnn.run.frames.PREDICTION_DTYPES`."""
+        import pandas as pd
+
+        folder = RunFolder(self.path)
+        parts = [folder.read_predictions(one) for one in self.info.evaluations]
+        whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
+        return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
+
+    @property
+    def job(self) -> Job:
+        """What the run is for."""
+        return self.info.job
+
+    def job_as(self, job_type: type[_J]) -> _J:
+        """Return the job of a run that must be of some type.
+
+        Raises:
+            InputError: if it is of another one.
+        """
+        job = self.info.job
+        if not isinstance(job, job_type):
+            needed = str(job_type.model_fields["type"].default)
+            raise InputError(f"{self.path} is a {job.type}, and this needs a {needed}")
+        return job
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """The trials that were trained to their end, best validation accuracy first."""
+        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        return complete.sort_values(
+            ["val_accuracy", "val_loss", "trial"], ascending=[False, True, True]
+        )
+
+    @property
+    def best(self) -> pd.Series | None:
+        """The row of `trials` with the highest validation accuracy; None if none is complete.
+
+        It is the luckiest of several noisy trials, so its accuracy flatters.
+        """
+        return None if self.ranked.empty else self.ranked.iloc[0]
+
+    @cached_property
+    def report_trial(self) -> pd.Series | None:
+        """The row of the first trial with the report's design in this recipe; None without one."""
+        report = self.space.report_point()
+        if self.space.departures():
+            return None
+        for record in self._records:
+            values = {name: value for name, value in record.values.items() if name != "seed"}
+            if report and values == report:
+                return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
+        return None
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All that the study holds of each trial, by number."""
+        return self._records
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """The trials that were trained to their end, by number."""
+        return [record for record in self._records if record.state == "COMPLETE"]
+
+    def record(self, trial: int) -> TrialRecord:
+        """Return all that the study holds of a trial.
+
+        Raises:
+            InputError: if there is no such trial.
+        """
+        if not 0 <= trial < len(self._records):
+            raise InputError(f"{self.path} has no trial {trial}; it has {len(self._records)}")
+        return self._records[trial]
+
+    def config(self, trial: int) -> TrialConfig:
+        """Return the config of a trial."""
+        return TrialConfig.from_dict(self.record(trial).config)
+
+
+def load_run(path: str | Path) -> Run:
+    """Load a run from its folder, also while it goes on.
+
+    Raises:
+        InputError: if it is not a run's folder.
+        RunError: if its journal is damaged.
+    """
+    return Run(path)

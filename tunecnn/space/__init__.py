@@ -1,0 +1,1 @@
+"""The space file, and what it allows."""

@@ -1,0 +1,189 @@
+"""What can be wrong in a space although each value is well formed, and how it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError
+
+from pydantic_core import ErrorDetails
+
+from tunecnn.data.registry import dataset_facts
+from tunecnn.documents import Mistake, Place
+from tunecnn.errors import InputError, nearest
+from tunecnn.models.designs import DESIGNS
+from tunecnn.space.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
+from tunecnn.space.schema import SpaceSchema
+from tunecnn.space.strategy import (
+    Budget,
+    Cmaes,
+    Grid,
+    Halving,
+    Hyperband,
+    NoPruner,
+    Nsga2,
+    RandomSearch,
+)
+from tunecnn.trial.config import CHOICES, TrialConfig
+from tunecnn.trial.recipes import RECIPES
+from tunecnn.words import in_words
+
+# Settings that have a key of their own in a space, or that must be the same for all its trials.
+_NOT_SEARCHED = frozenset(
+    {"dataset", "epochs", "split", "split_seed", "validation", "train_images"}
+)
+
+
+def mistakes_of(space: SpaceSchema) -> list[Mistake]:
+    """Find what is wrong although each value is well formed."""
+    found = []
+    for key, value, known in (
+        ("architecture", space.architecture, tuple(DESIGNS)),
+        ("recipe", space.recipe, RECIPES),
+    ):
+        if value not in known:
+            found.append(Mistake((key,), f"unknown {key} {value!r}; {nearest(value, known)}"))
+    try:
+        dataset_facts(space.dataset)
+    except InputError as error:
+        found.append(Mistake(("dataset",), str(error)))
+    if space.architecture in DESIGNS:
+        found += _parameter_mistakes(space)
+    found += _strategy_mistakes(space)
+    found += _condition_mistakes(space)
+    return found or list(_start_mistakes(space))
+
+
+def _condition_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
+    searched = space.searched
+    for name, parameter in searched.items():
+        place: Place = ("parameters", name, "when")
+        for parent, allowed in parameter.when.items():
+            if parent not in searched:
+                yield Mistake(place, f"{parent!r} is not searched; {nearest(parent, searched)}")
+                continue
+            for value in allowed:
+                if not searched[parent].contains(value):
+                    yield Mistake(
+                        place,
+                        f"{parent} is never {value!r} ({describe(searched[parent])})",
+                    )
+    try:
+        _ = space.parents_first
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        yield Mistake(("parameters", error.args[1][0], "when"), f"goes in a circle: {circle}")
+
+
+def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
+    if space.control and isinstance(space.sampler, Grid | RandomSearch):
+        text = "random trials are a control for a sampler that learns; not for random or grid"
+        yield Mistake(("control",), text)
+    if len(space.objectives) > 1:
+        if not isinstance(space.pruner, NoPruner):
+            text = "judges trials by one value, and there are two objectives; write pruner: none"
+            yield Mistake(("pruner",), text)
+        if isinstance(space.sampler, Cmaes):
+            yield Mistake(("sampler",), "cmaes has one objective; use nsga2, tpe or gp for two")
+        if space.control:
+            text = "compares the best of one objective, and there are two"
+            yield Mistake(("control",), text)
+    elif isinstance(space.sampler, Nsga2):
+        text = "nsga2 weighs two objectives, such as objectives: [val_accuracy, parameters]"
+        yield Mistake(("sampler",), text)
+    if isinstance(space.sampler, Grid):
+        for name, parameter in space.searched.items():
+            if parameter.grid() is None:
+                yield Mistake(
+                    ("parameters", name), "the grid sampler needs a step for every float"
+                )
+
+
+def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
+    """Find a pruner that cannot stop anything: a mistake in a file, where both numbers stand.
+
+    From the command line it is not: fewer epochs for a quick try are no mistake.
+    """
+    pruner = space.pruner
+    if not isinstance(pruner, Halving | Hyperband) or pruner.min_epochs < space.epochs:
+        return []
+    text = (
+        f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before "
+        f"the last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or "
+        "use pruner: none"
+    )
+    return [Mistake(("pruner",), text)]
+
+
+def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
+    for name, parameter in space.parameters.items():
+        place: Place = ("parameters", name)
+        if _is_own_key(name, parameter):
+            yield Mistake(place, f"is a key of the space itself, not a parameter: {name}: ...")
+        elif name == "seed" and not isinstance(space.sampler, Grid):
+            yield Mistake(place, "repeats each configuration, so it needs sampler: grid")
+        elif name in _NOT_SEARCHED and not isinstance(parameter, Constant):
+            yield Mistake(place, "must be the same for all trials: give one plain value")
+        elif name in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
+            yield Mistake(place, f"is one of {', '.join(CHOICES[name])}: use choice")
+        else:
+            for value in parameter.ends():
+                for architecture in space.architectures:
+                    try:
+                        own = {} if name == "architecture" else {"architecture": architecture}
+                        TrialConfig.from_dict({**own, name: value})
+                    except InputError as error:
+                        yield Mistake(place, str(error))
+
+
+def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
+    if name in ("architecture", "seed"):  # several of them are a parameter
+        return isinstance(parameter, Constant)
+    return name in ("dataset", "epochs")
+
+
+def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
+    searched = space.searched
+    for i, point in enumerate(space.start):
+        place: Place = ("start", i)
+        if point == "report":
+            for name, (report, fixed) in space.departures().items():
+                text = (
+                    f"the report's design has {name} = {report}, but the space fixes it at {fixed}"
+                )
+                yield Mistake(place, text)
+        values = space.report_point() if point == "report" else point
+        for name in values.keys() & searched.keys():
+            parents = searched[name].when
+            if parents.keys() <= values.keys() and not space.is_active(name, values):
+                yield Mistake(place, f"{name} is not there ({describe(searched[name])})")
+        for name, value in values.items():
+            if name not in searched:
+                yield Mistake(
+                    place,
+                    f"{name!r} is not searched; {nearest(name, searched)}",
+                )
+            elif not searched[name].contains(value):
+                what = "the report's design has" if point == "report" else "it has"
+                yield Mistake(
+                    place,
+                    f"{what} {name} = {value!r}, which the space does not contain "
+                    f"({describe(searched[name])})",
+                )
+
+
+def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
+    """Turn one of pydantic's errors into a mistake in our words."""
+    place = tuple(key for key in details["loc"] if not str(key).startswith("<"))
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        known: Iterable[str] = ("step", "log", "role", "when")
+        if len(place) == 1:
+            known = keys
+        elif place[0] == "budget":
+            known = Budget.model_fields
+        return Mistake(place, f"unknown key; {nearest(place[-1], known)}")
+    if kind == "missing":  # the second of two bounds
+        return Mistake(place[:-1], in_words(details))
+    if kind == "kind":
+        return Mistake(place, f"{details['msg']}, not {details['input']!r}")
+    return Mistake(place, in_words(details))

@@ -1,0 +1,237 @@
+"""The kinds of parameters that a space can have: float, int, choice, or a constant."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from tunecnn.trial.config import Scalar
+
+Role = Literal["scientific", "nuisance"]
+"""Whether the search is about the parameter, or must only give each trial a fair value of it."""
+
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Whole = Annotated[int, Strict()]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Plain = StrictBool | StrictInt | StrictFloat | StrictStr
+
+
+def wrong(text: str) -> PydanticCustomError:
+    """Make the error that a validator raises for a value that is not allowed."""
+    return PydanticCustomError("tunecnn", "{text}", {"text": text})
+
+
+class Part(BaseModel):
+    """A frozen part of a space that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _listed(given: object) -> object:
+    if not isinstance(given, dict) or not given:
+        raise wrong(f"must be a mapping such as {{optimizer: sgd}}, not {given!r}")
+    return {
+        name: tuple(values) if isinstance(values, list | tuple) else (values,)
+        for name, values in given.items()
+    }
+
+
+When = Annotated[dict[str, tuple[Plain, ...]], BeforeValidator(_listed)]
+"""Values of other parameters beside which a parameter exists; written `{optimizer: sgd}`."""
+
+
+class FloatParameter(Part):
+    """A number from `low` to `high`, both included, on a grid from `low` if `step` is given."""
+
+    bounds: tuple[Number, Number] = Field(alias="float")
+    step: Number | None = None
+    log: bool = False
+    role: Role = "scientific"
+    when: When = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_range(*self.bounds, self.step, self.log)
+        return self
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """Return the values to check: both bounds."""
+        return self.bounds
+
+    def contains(self, value: object) -> bool:
+        """Tell whether a value can be drawn."""
+        low, high = self.bounds
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return low <= value <= high and _on_grid(value, low, self.step)
+
+    def grid(self) -> list[Scalar] | None:
+        """Return all values, or None if there is no step."""
+        return None if self.step is None else [float(v) for v in _steps(*self.bounds, self.step)]
+
+
+class IntParameter(Part):
+    """A whole number from `low` to `high`, both included, by `step`."""
+
+    bounds: tuple[Whole, Whole] = Field(alias="int")
+    step: Count = 1
+    log: bool = False
+    role: Role = "scientific"
+    when: When = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_range(*self.bounds, None if self.step == 1 else self.step, self.log)
+        return self
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """Return the values to check: both bounds."""
+        return self.bounds
+
+    def contains(self, value: object) -> bool:
+        """Tell whether a value can be drawn."""
+        low, high = self.bounds
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return low <= value <= high and (value - low) % self.step == 0
+
+    def grid(self) -> list[Scalar]:
+        """Return all values."""
+        return list(range(self.bounds[0], self.bounds[1] + 1, self.step))
+
+
+class ChoiceParameter(Part):
+    """One of some values: numbers, words, true or false."""
+
+    options: tuple[Plain, ...] = Field(alias="choice")
+    role: Role = "scientific"
+    when: When = Field(default_factory=dict)
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _check(cls, options: object) -> object:
+        if not isinstance(options, list | tuple) or not options:
+            raise wrong(f"must be a list of at least one value, not {options!r}")
+        for option in options:
+            if not isinstance(option, bool | int | float | str):
+                raise wrong(f"a choice must be a number, a word, true or false, not {option!r}")
+        repeated = [option for i, option in enumerate(options) if option in options[:i]]
+        if repeated:
+            raise wrong(f"{repeated[0]!r} is there twice")
+        return options
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """Return the values to check: all of them."""
+        return self.options
+
+    def contains(self, value: object) -> bool:
+        """Tell whether a value can be drawn."""
+        return value in self.options
+
+    def grid(self) -> list[Scalar]:
+        """Return all values."""
+        return list(self.options)
+
+
+class Constant(Part):
+    """A setting that is the same for all trials, where the recipe has another."""
+
+    value: Plain
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """Return the values to check: the one."""
+        return (self.value,)
+
+
+_KINDS = {"float": FloatParameter, "int": IntParameter, "choice": ChoiceParameter}
+
+
+def kind_tag(value: object) -> str | None:
+    """Return the tag of the kind that a value is written as, or None if it is of no kind."""
+    if isinstance(value, dict):
+        named = [kind for kind in _KINDS if kind in value]
+        return f"<{named[0]}>" if len(named) == 1 else None
+    if isinstance(value, Part):
+        return next(
+            (f"<{kind}>" for kind, part in _KINDS.items() if isinstance(value, part)),
+            "<constant>",
+        )
+    return "<constant>" if isinstance(value, bool | int | float | str) else None
+
+
+Parameter = FloatParameter | IntParameter | ChoiceParameter
+Setting = Annotated[
+    Annotated[FloatParameter, Tag("<float>")]
+    | Annotated[IntParameter, Tag("<int>")]
+    | Annotated[ChoiceParameter, Tag("<choice>")]
+    | Annotated[Constant, Tag("<constant>")],
+    Discriminator(
+        kind_tag,
+        custom_error_type="kind",
+        custom_error_message="must be {float: [low, high]}, {int: [low, high]}, "
+        "{choice: [a, b, ...]} or one plain value",
+    ),
+]
+
+
+def describe(parameter: Parameter | Constant) -> str:
+    """Write a parameter in a few words: `0.0 to 0.5 by 0.05`."""
+    if isinstance(parameter, Constant):
+        return f"fixed at {parameter.value}"
+    when = "".join(
+        f", when {name} is {' or '.join(map(str, values))}"
+        for name, values in parameter.when.items()
+    )
+    if isinstance(parameter, ChoiceParameter):
+        return "one of " + ", ".join(map(str, parameter.options)) + when
+    low, high = parameter.bounds
+    step = parameter.step if parameter.step and parameter.step != 1 else None
+    return f"{low:g} to {high:g}" + (f" by {step:g}" if step else "") + (
+        ", log scale" if parameter.log else ""
+    ) + when  # fmt: skip
+
+
+def _check_range(low: float, high: float, step: float | None, log: bool) -> None:
+    if low > high:
+        raise wrong(f"the low bound {low:g} is above the high bound {high:g}")
+    if log and step is not None:
+        raise wrong("has both log and step; a log scale has no even steps, so give one of them")
+    if log and low <= 0:
+        raise wrong(f"a log scale cannot start at {low:g}; the low bound must be above 0")
+    if step is not None:
+        if step <= 0:
+            raise wrong(f"the step must be above 0, not {step:g}")
+        if not _on_grid(high, low, step):
+            below = low + step * math.floor((high - low) / step)
+            raise wrong(
+                f"the step {step:g} does not lead from {low:g} to {high:g}; the high bound "
+                f"could be {below:g} or {below + step:g}"
+            )
+
+
+def _on_grid(value: float, low: float, step: float | None) -> bool:
+    if step is None:
+        return True
+    steps = (value - low) / step
+    return math.isclose(steps, round(steps), abs_tol=1e-6)
+
+
+def _steps(low: float, high: float, step: float) -> list[float]:
+    return [round(low + i * step, 12) for i in range(round((high - low) / step) + 1)]

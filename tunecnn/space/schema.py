@@ -1,0 +1,262 @@
+"""The keys of a space, each well formed, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict, field_validator
+
+from tunecnn.data.splits import Split
+from tunecnn.errors import InputError
+from tunecnn.models.designs import design_parameters
+from tunecnn.space.parameters import (
+    Constant,
+    Count,
+    Parameter,
+    Part,
+    Plain,
+    Setting,
+    kind_tag,
+    wrong,
+)
+from tunecnn.space.strategy import (
+    OBJECTIVES,
+    PRUNERS,
+    SAMPLERS,
+    Budget,
+    Constraint,
+    NoPruner,
+    Objective,
+    Pruner,
+    Sampler,
+    Tpe,
+    named_part,
+)
+from tunecnn.trial.config import Scalar, TrialConfig, derive_seed
+from tunecnn.trial.recipes import make_config, recipe_settings
+
+_SPLIT_FIELDS = {
+    "split": "method",
+    "split_seed": "seed",
+    "validation": "validation",
+    "train_images": "train_images",
+}
+
+
+class SpaceSchema(Part):
+    """The keys of a space; a `SearchSpace` is one that was checked as a whole.
+
+    Attributes:
+        name: of the space, and the start of the names of its runs.
+        goal: the question that the search is to answer, in a sentence.
+        dataset: a name of `tunecnn data list`.
+        architecture: `model1`, `model2` or `proposed`; may be a parameter instead.
+        recipe: `report` or `fast`: the settings that are neither searched nor fixed here.
+        epochs: of a trial trained to its end.
+        trials: how many configurations to train.
+        parameters: what is searched, and what is fixed, by dotted name.
+        start: the first trials: `report`, or values of some parameters.
+        objectives: what is to be good: `val_accuracy`, and perhaps what it may cost.
+        constraints: what a configuration must fulfil to be trained.
+        sampler: who proposes configurations.
+        pruner: who stops trials early.
+        budget: when no further trial begins, however many were asked for.
+        control: share of the trials that is drawn at random, to compare the search with.
+        seed: of the sampler, and of the trials' own seeds.
+    """
+
+    name: str = "search"
+    goal: str = ""
+    dataset: str = "cifar10"
+    architecture: str = "proposed"
+    recipe: str = "fast"
+    epochs: Count = 30
+    trials: Count = 64
+    parameters: dict[str, Setting] = Field(default_factory=dict)
+    start: tuple[Literal["report"] | dict[str, Plain], ...] = ()
+    objectives: tuple[Objective, ...] = ("val_accuracy",)
+    constraints: tuple[Constraint, ...] = ()
+    sampler: Sampler = Tpe()
+    pruner: Pruner = NoPruner()
+    budget: Budget = Budget()
+    control: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: Annotated[int, Strict(), Field(ge=0)] = 0
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, given: str) -> str:
+        if not re.fullmatch(r"[\w.-]+", given) or given.startswith("."):
+            raise wrong(f"{given!r} cannot name a folder; use letters, digits, '-', '_' and '.'")
+        return given
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _wrap_constants(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            raise wrong(f"must be a mapping of names to {{float: ...}} and so on, not {given!r}")
+        return {
+            name: Constant(value=value)
+            if kind_tag(value) == "<constant>" and not isinstance(value, Part)
+            else value
+            for name, value in given.items()
+        }
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _check_start(cls, given: object) -> object:
+        if not isinstance(given, list | tuple):
+            raise wrong(f"must be a list of 'report' and mappings of values, not {given!r}")
+        for point in given:
+            if point != "report" and not isinstance(point, dict):
+                raise wrong(f"{point!r} is neither 'report' nor a mapping of values")
+        return given
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _check_objectives(cls, given: object) -> object:
+        costs = [name for name in OBJECTIVES if name != "val_accuracy"]
+        allowed = [["val_accuracy"], *(["val_accuracy", cost] for cost in costs)]
+        if not isinstance(given, list | tuple) or list(given) not in allowed:
+            words = " or ".join(f"[{', '.join(names)}]" for names in allowed)
+            raise wrong(f"must be {words}, not {given!r}")
+        return given
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _parse_constraints(cls, given: object) -> object:
+        if not isinstance(given, list | tuple):
+            raise wrong(f"must be a list such as ['parameters <= 3_000_000'], not {given!r}")
+        try:
+            return [c if isinstance(c, Constraint) else Constraint.parse(str(c)) for c in given]
+        except InputError as error:
+            raise wrong(str(error)) from error
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _parse_sampler(cls, given: object) -> object:
+        return named_part(given, SAMPLERS, "sampler")
+
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _parse_pruner(cls, given: object) -> object:
+        return named_part(given, PRUNERS, "pruner")
+
+    @property
+    def searched(self) -> dict[str, Parameter]:
+        """The parameters that are searched, without the constants."""
+        return {
+            name: parameter
+            for name, parameter in self.parameters.items()
+            if not isinstance(parameter, Constant)
+        }
+
+    @property
+    def searched_settings(self) -> dict[str, Parameter]:
+        """The searched parameters that make a configuration; a grid's `seed` only repeats it."""
+        return {name: part for name, part in self.searched.items() if name != "seed"}
+
+    @property
+    def parents_first(self) -> list[str]:
+        """Names of the searched parameters, each after those that its `when` names.
+
+        Raises:
+            graphlib.CycleError: if they go in a circle.
+        """
+        parents = {name: parameter.when.keys() for name, parameter in self.searched.items()}
+        return [name for name in TopologicalSorter(parents).static_order() if name in parents]
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether some parameter exists only for some values of another."""
+        return any(parameter.when for parameter in self.searched.values())
+
+    def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
+        """Tell whether a parameter exists beside some values of others."""
+        return all(
+            parent in values and values[parent] in allowed
+            for parent, allowed in self.searched[name].when.items()
+        )
+
+    def only_active(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return the values of the parameters that exist beside each other."""
+        active: dict[str, Scalar] = {}
+        for name in self.parents_first:
+            if name in values and self.is_active(name, active):
+                active[name] = values[name]
+        return {name: active[name] for name in values if name in active}
+
+    @property
+    def data_split(self) -> Split:
+        """How the images are split, which is the same for all trials."""
+        settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
+        settings |= self._constants
+        return Split(
+            **{field: settings[name] for name, field in _SPLIT_FIELDS.items() if name in settings}  # type: ignore[arg-type]
+        )
+
+    @property
+    def _constants(self) -> dict[str, Scalar]:
+        return {
+            name: parameter.value
+            for name, parameter in self.parameters.items()
+            if isinstance(parameter, Constant)
+        }
+
+    def config(self, values: Mapping[str, Scalar], trial: int = 0) -> TrialConfig:
+        """Make the config of a trial from the values of the searched parameters.
+
+        Args:
+            values: by dotted name; what is absent is as the recipe and the constants say.
+            trial: number of the trial, from which and from the space's seed its own derives,
+                unless a grid goes over the seeds.
+        """
+        settings: dict[str, Any] = dict(self._constants)
+        settings |= {"seed": derive_seed(self.seed, trial), **values}
+        architecture = settings.pop("architecture", self.architecture)
+        return make_config(
+            self.recipe, architecture, self.dataset,
+            **settings, epochs=self.epochs,
+        )  # fmt: skip
+
+    def report_point(self) -> dict[str, Scalar]:
+        """Return the values that the report's design, in this recipe, has for what is searched."""
+        config = make_config(self.recipe, self.architecture, self.dataset)
+        report = {**config.to_dict(), **design_parameters(self.architecture)}
+        values = {name: report[name] for name in self.searched_settings if name in report}
+        return self.only_active(values)
+
+    def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
+        """Return where the constants depart from the report's design: its value, and theirs.
+
+        A space with departures does not contain the report's design.
+        """
+        report = design_parameters(self.architecture)
+        return {
+            name: (report[name], parameter.value)
+            for name, parameter in self.parameters.items()
+            if isinstance(parameter, Constant)
+            and name in report
+            and parameter.value != report[name]
+        }
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The architectures that a trial may have."""
+        searched = self.parameters.get("architecture")
+        return tuple(map(str, searched.ends())) if searched else (self.architecture,)
+
+    def start_points(self) -> list[dict[str, Scalar]]:
+        """Return the start points as values of (some of) the searched parameters."""
+        return [self.report_point() if point == "report" else dict(point) for point in self.start]
+
+    def size(self) -> int | None:
+        """Return how many different configurations there are, or None if they are a continuum.
+
+        Conditions make them fewer, which is not counted.
+        """
+        grids = [parameter.grid() for parameter in self.searched.values()]
+        return None if None in grids else math.prod(len(grid) for grid in grids if grid)

@@ -1,0 +1,99 @@
+"""`SearchSpace`: what a search may try, and how: a YAML file as checked, typed values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+
+from tunecnn.documents import (
+    Document,
+    Mistake,
+    SpaceError,
+    parse_document,
+    read_document,
+    without,
+)
+from tunecnn.space.checks import explain, mistakes_of, rung_mistakes
+from tunecnn.space.schema import SpaceSchema
+
+
+class SearchSpace(SpaceSchema):
+    """What a search may try, and how; `from_yaml` reads one from a file.
+
+    Its keys are those of `SpaceSchema`; that they fit together is checked when it is made.
+
+    Raises:
+        SpaceError: with every mistake that can be found at once.
+    """
+
+    @model_validator(mode="after")
+    def _check_meaning(self) -> Self:
+        mistakes = mistakes_of(self)
+        if mistakes:
+            raise SpaceError(mistakes)
+        return self
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read and check a space.
+
+        Raises:
+            SpaceError: with every mistake in the file, each with its line and key.
+            InputError: if the file cannot be read, or is not YAML.
+        """
+        return cls._from_document(read_document(Path(path)))
+
+    @classmethod
+    def from_text(cls, text: str, source: str = "space") -> Self:
+        """Read and check a space from YAML text; `source` names it in messages."""
+        return cls._from_document(parse_document(text, source))
+
+    @classmethod
+    def _from_document(cls, document: Document) -> Self:
+        if not isinstance(document.value, dict):
+            kind = "a list" if isinstance(document.value, list) else "a single value"
+            raise document.error(
+                [Mistake((), f"a space is a mapping of keys to values, not {kind}")]
+            )
+        mistakes = list(document.mistakes)
+        # What YAML itself got wrong is said once, and not again as a wrong value.
+        value = without(document.value, [mistake.place for mistake in mistakes if mistake.place])
+        space, found = cls._try(value)
+        whole = space
+        if space is None and (bad := [mistake.place for mistake in found]):
+            # Look at the rest as well, so that all mistakes come at once.
+            whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]))
+            found += more
+        if whole is not None:
+            found += rung_mistakes(whole)
+        if mistakes or found or space is None:
+            raise document.error([*mistakes, *found])
+        return space
+
+    @classmethod
+    def _try(cls, values: dict[str, Any]) -> tuple[Self | None, list[Mistake]]:
+        try:
+            return cls.model_validate(values), []
+        except SpaceError as error:
+            return None, list(error.mistakes)
+        except ValidationError as error:
+            return None, [explain(details, cls.model_fields) for details in error.errors()]
+
+    def override(self, **changes: object) -> Self:
+        """Return a copy with some keys changed (None leaves a key as it is), checked again."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        space, mistakes = type(self)._try({**dict(self), **given})
+        if space is None:
+            raise SpaceError(mistakes)
+        return space
+
+    def warnings(self) -> list[str]:
+        """Say what is allowed but probably not meant."""
+        found = [mistake.text for mistake in rung_mistakes(self)]
+        for name, parameter in self.searched.items():
+            ends = parameter.ends()
+            if ends[0] == ends[-1]:
+                found.append(f"{name} has only one value, {ends[0]}: nothing is searched in it")
+        return found

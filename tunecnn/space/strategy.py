@@ -1,0 +1,222 @@
+"""How a space is searched: who proposes trials, who stops them, what a trial must fulfil."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, Strict, ValidationError
+
+from tunecnn.errors import InputError, nearest
+from tunecnn.models.designs import InputShape, count_macs, count_parameters
+from tunecnn.space.parameters import Count, Number, Part, wrong
+from tunecnn.trial.config import TrialConfig
+from tunecnn.words import in_words
+
+
+class Tpe(Part):
+    """Optuna's tree-structured Parzen estimator, after some random trials."""
+
+    startup_trials: Count = 10
+
+
+class Gp(Part):
+    """A Gaussian process of the objective (Matern kernel), after some random trials."""
+
+    startup_trials: Count = 10
+
+
+class Cmaes(Part):
+    """CMA-ES, an evolution of normal distributions; choices are drawn at random beside it."""
+
+    startup_trials: Count = 1
+
+
+class Nsga2(Part):
+    """NSGA-II, an evolution towards the Pareto front of two objectives."""
+
+    population: Annotated[int, Strict(), Field(ge=2)] = 16
+
+
+class Qmc(Part):
+    """Scrambled Sobol points: like random search, but evenly spread."""
+
+
+class RandomSearch(Part):
+    """Each trial drawn on its own."""
+
+
+class Grid(Part):
+    """Every combination once; ends by itself."""
+
+
+class Halving(Part):
+    """Asynchronous successive halving.
+
+    At epochs `min_epochs`, `min_epochs * factor`, ... only the best 1/`factor` of the trials
+    that came so far go on.
+    """
+
+    min_epochs: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+
+
+class Median(Part):
+    """Stop a trial that is below the median of the earlier ones at the same epoch."""
+
+    startup_trials: Count = 5
+    warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
+
+
+class Hyperband(Part):
+    """Several successive halvings side by side, which begin to stop trials at different epochs."""
+
+    min_epochs: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+
+
+class Percentile(Part):
+    """Stop a trial that is not among the best `percentile` per cent at the same epoch."""
+
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
+    startup_trials: Count = 5
+    warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
+
+
+class Patient(Part):
+    """Stop a trial that has not become better for `patience` epochs, whatever the others do."""
+
+    patience: Count = 5
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class NoPruner(Part):
+    """Train every trial to its end."""
+
+
+class Budget(Part):
+    """Limits of a run; whichever is reached first, no further trial begins after it.
+
+    `hours` are of the run's sessions, `device_hours` those of all trials together (of GPUs, or of
+    cores where there are none), `accuracy` is the validation accuracy of a trial trained to its
+    end, in [0, 1].
+    """
+
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    device_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def in_words(self) -> str:
+        """The limits; empty if there is none."""
+        limits = {
+            f"{self.hours} hours": self.hours,
+            f"{self.device_hours} device-hours": self.device_hours,
+            f"a trial with {(self.accuracy or 0):.2%} validation accuracy": self.accuracy,
+        }
+        return " or ".join(words for words, limit in limits.items() if limit is not None)
+
+
+SAMPLERS: Mapping[str, type[Part]] = {
+    "tpe": Tpe,
+    "gp": Gp,
+    "cmaes": Cmaes,
+    "nsga2": Nsga2,
+    "qmc": Qmc,
+    "random": RandomSearch,
+    "grid": Grid,
+}
+PRUNERS: Mapping[str, type[Part]] = {
+    "halving": Halving,
+    "hyperband": Hyperband,
+    "median": Median,
+    "percentile": Percentile,
+    "patient": Patient,
+    "none": NoPruner,
+}
+Sampler = Tpe | Gp | Cmaes | Nsga2 | Qmc | RandomSearch | Grid
+Pruner = Halving | Hyperband | Median | Percentile | Patient | NoPruner
+
+QUANTITIES: Mapping[str, Callable[..., int]] = {
+    "parameters": count_parameters,
+    "macs": count_macs,
+}
+"""What a network costs, each counted from a design, the input's shape and the classes."""
+OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
+    "val_accuracy": "maximize",
+    "parameters": "minimize",
+    "macs": "minimize",
+}
+"""What a search can be for, and whether more of it is better."""
+Objective = Literal["val_accuracy", "parameters", "macs"]
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+def rungs(pruner: Halving | Hyperband, epochs: int) -> list[int]:
+    """Return the epochs, below that of a full trial, after which only the best go on."""
+    found, rung = [], pruner.min_epochs
+    while rung < epochs:
+        found.append(rung)
+        rung *= pruner.factor
+    return found
+
+
+class Constraint(Part):
+    """A bound on something that follows from a configuration: `parameters <= 3_000_000`."""
+
+    quantity: Literal["parameters", "macs"]
+    comparison: Literal["<=", ">="]
+    bound: Number
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a constraint from its text.
+
+        Raises:
+            InputError: if it is none.
+        """
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*", text)
+        if not match or match[1] not in QUANTITIES:
+            raise InputError(
+                f"{text!r} is no constraint; write one like 'parameters <= 3_000_000', with "
+                f"{' or '.join(QUANTITIES)} and {' or '.join(_COMPARISONS)}"
+            )
+        return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
+
+    def violation(self, config: TrialConfig, input_shape: InputShape, classes: int) -> float:
+        """Return by how much a configuration breaks the constraint; 0 or less if it does not."""
+        value = QUANTITIES[self.quantity](config.design(), input_shape, classes)
+        return value - self.bound if self.comparison == "<=" else self.bound - value
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.comparison} {self.bound:,.0f}"
+
+
+def named_part(given: object, known: Mapping[str, type[Part]], what: str) -> object:
+    """Turn `tpe`, or `{tpe: {startup_trials: 5}}`, into the part of that name."""
+    if isinstance(given, Part):
+        return given
+    given = {given: {}} if isinstance(given, str) else given
+    if not isinstance(given, dict) or len(given) != 1:
+        raise wrong(f"must be a name, or {{name: {{option: value}}}}, not {given!r}")
+    ((name, options),) = given.items()
+    if name not in known:
+        raise wrong(f"unknown {what} {name!r}; {nearest(name, known)}")
+    options = options or {}
+    if not isinstance(options, dict):
+        raise wrong(f"the options of {name} must be a mapping, not {options!r}")
+    fields = known[name].model_fields
+    for option in options:
+        if option not in fields:
+            allowed = nearest(option, fields) if fields else "it has none"
+            raise wrong(f"{name} has no option {option!r}; {allowed}")
+    try:
+        return known[name].model_validate(options)
+    except ValidationError as error:
+        details = error.errors()[0]
+        raise wrong(f"{details['loc'][0]}: {in_words(details)}") from error

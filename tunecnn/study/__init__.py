@@ -1,0 +1,1 @@
+"""Optuna's record of a run. Only this folder imports optuna."""

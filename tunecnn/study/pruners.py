@@ -1,0 +1,98 @@
+"""Who stops the weak trials of a space: Optuna's pruners, and a halving for long studies."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import warnings
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PatientPruner,
+    PercentilePruner,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import Halving, Hyperband, Median, Patient, Percentile
+
+
+def pruner(space: SearchSpace) -> BasePruner:
+    """Build the Optuna pruner for a space."""
+    part = space.pruner
+    if isinstance(part, Halving):
+        return RememberingHalving(part.min_epochs, part.factor)
+    if isinstance(part, Hyperband):
+        return HyperbandPruner(
+            min_resource=part.min_epochs,
+            max_resource=space.epochs,
+            reduction_factor=part.factor,
+        )
+    if isinstance(part, Median):
+        return MedianPruner(
+            n_startup_trials=part.startup_trials, n_warmup_steps=part.warmup_epochs
+        )
+    if isinstance(part, Percentile):
+        return PercentilePruner(
+            part.percentile,
+            n_startup_trials=part.startup_trials,
+            n_warmup_steps=part.warmup_epochs,
+        )
+    if isinstance(part, Patient):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return PatientPruner(None, patience=part.patience, min_delta=part.min_delta)
+    return NopPruner()
+
+
+class RememberingHalving(BasePruner):
+    """Optuna's successive halving, which remembers what the trials at each rung had.
+
+    Asynchronous, as in Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020):
+    a trial at a rung goes on if it is among the best 1/factor of all that have been there so far.
+
+    Args:
+        min_epochs: epochs to the first rung.
+        factor: of those at a rung one in so many goes on, for so many times the epochs.
+    """
+
+    def __init__(self, min_epochs: int, factor: int) -> None:
+        self._min_epochs = min_epochs
+        self._factor = factor
+        self._rungs: dict[int, list[float]] = {}
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether a trial is to be stopped after the epoch that it reported last."""
+        epoch = trial.last_step
+        if epoch is None:
+            return False
+        value = trial.intermediate_values[epoch]
+        for rung in itertools.count():
+            if epoch < self._min_epochs * self._factor**rung:
+                break
+            if _rung_key(rung) in trial.system_attrs:
+                continue
+            there = self._values(study, rung)
+            bisect.insort(there, value)
+            study._storage.set_trial_system_attr(trial._trial_id, _rung_key(rung), value)
+            if value < there[-max(1, len(there) // self._factor)]:
+                return True
+        return False
+
+    def _values(self, study: Study, rung: int) -> list[float]:
+        """Return what trials had at a rung, in order; an earlier session's are looked up once."""
+        if rung not in self._rungs:
+            key = _rung_key(rung)
+            noted = (trial.system_attrs.get(key) for trial in study.get_trials(deepcopy=False))
+            self._rungs[rung] = sorted(value for value in noted if value is not None)
+        return self._rungs[rung]
+
+
+def _rung_key(rung: int) -> str:
+    """Name the attribute in which Optuna too notes that a trial has been at a rung."""
+    return f"completed_rung_{rung}"

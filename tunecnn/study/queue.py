@@ -1,0 +1,90 @@
+"""What comes next in a study, before its sampler is asked: start points, a grid, the control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import optuna
+from optuna.trial import TrialState
+
+from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import Grid
+from tunecnn.study.distributions import grid
+from tunecnn.study.records import quiet_optuna
+from tunecnn.trial.config import Scalar
+
+_Key = tuple[tuple[str, Scalar], ...]
+
+
+class Queue:
+    """The trials of a study that are decided already, and those that were put off.
+
+    Args:
+        study: gets the start points of the space that it does not hold yet.
+        space: names them.
+
+    Attributes:
+        postponed: numbers of trials that wait until nothing else runs.
+    """
+
+    def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
+        self._study = study
+        self._space = space
+        self.postponed: list[int] = []
+        fixed = (trial.system_attrs.get("fixed_params") for trial in self._trials())
+        self._known = {_key(point) for point in fixed if point is not None}
+        self._is_grid = isinstance(space.sampler, Grid)
+        self._grid = self._unknown_points() if self._is_grid else iter(())
+        self._next_point: dict[str, Scalar] | None = None
+        for point in space.start_points()[: space.trials]:
+            if _key(point) not in self._known:
+                self._enqueue(point)
+
+    @property
+    def grid_is_done(self) -> bool:
+        """Whether the space has a grid of which every point has been handed out."""
+        return self._is_grid and not self._is_waiting and self._peek() is None
+
+    def refill(self) -> None:
+        """Put the next point of a grid into the queue if that is empty."""
+        if self._is_waiting or (point := self._peek()) is None:
+            return
+        self._next_point = None
+        self._enqueue(point)
+
+    def control_is_due(self, controls: int, begun: int) -> bool:
+        """Tell whether the next trial is the control's; what waits in the queue comes first.
+
+        Args:
+            controls: trials of the control that ended or are under way.
+            begun: all trials that ended or are under way.
+        """
+        if not self._space.control or self._is_waiting:
+            return False
+        return controls + 1 <= self._space.control * (begun + 1)
+
+    @property
+    def _is_waiting(self) -> bool:
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _unknown_points(self) -> Iterator[dict[str, Scalar]]:
+        return (point for point in grid(self._space) if _key(point) not in self._known)
+
+    def _peek(self) -> dict[str, Scalar] | None:
+        """Return the next point of the grid, which stays the next one."""
+        if self._next_point is None:
+            self._next_point = next(self._grid, None)
+        return self._next_point
+
+    def _enqueue(self, point: dict[str, Scalar]) -> None:
+        is_report = "report" in self._space.start and point == self._space.report_point()
+        self._known.add(_key(point))
+        with quiet_optuna():
+            self._study.enqueue_trial(point, user_attrs={"protected": True} if is_report else {})
+
+
+def _key(point: Mapping[str, Scalar]) -> _Key:
+    return tuple(sorted(point.items()))

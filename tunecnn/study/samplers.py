@@ -1,0 +1,148 @@
+"""Who proposes the trials of a space: Optuna's samplers, and TPE bounded for long studies."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import warnings
+from collections.abc import Container
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import Cmaes, Gp, Nsga2, Qmc, Tpe
+from tunecnn.trial.config import derive_seed
+
+_BEST, _LATEST = 50, 200
+_CONTROL = 1  # keeps its seed apart from that of the sampler beside it
+
+
+def sampler(space: SearchSpace, trials: int) -> BaseSampler:
+    """Build the Optuna sampler for a space.
+
+    Args:
+        space: names the sampler.
+        trials: number of trials that the study has already. A resumed run must not draw again
+            what its first part drew, so the count is in the seed; Optuna counts Sobol's points.
+    """
+    part = space.sampler
+    seed = derive_seed(space.seed, trials)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if isinstance(part, Tpe):
+            return BoundedTpe(
+                n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
+            )
+        if isinstance(part, Gp):
+            return GPSampler(
+                n_startup_trials=part.startup_trials, seed=seed, warn_independent_sampling=False
+            )
+        if isinstance(part, Cmaes):
+            return CmaEsSampler(
+                n_startup_trials=part.startup_trials, seed=seed, warn_independent_sampling=False
+            )
+        if isinstance(part, Nsga2):
+            return NSGAIISampler(population_size=part.population, seed=seed)
+        if isinstance(part, Qmc):
+            return QMCSampler(
+                scramble=True,
+                seed=space.seed,
+                warn_asynchronous_seeding=False,
+                warn_independent_sampling=False,
+            )
+    return RandomSampler(seed=seed)
+
+
+def control_sampler(space: SearchSpace, trials: int) -> BaseSampler:
+    """Build the sampler that draws the control's trials; for the arguments see `sampler`."""
+    return RandomSampler(seed=derive_seed(space.seed, trials, _CONTROL))
+
+
+class BoundedTpe(TPESampler):
+    """TPE that looks at the best 50 and the latest 200 trials, once there are more.
+
+    What it does for each proposal grows with the trials that it looks at; its model of the good
+    ones is made of 25 at most, and that of all others hardly changes with their number. What is
+    running it always sees, so as not to propose the same again.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._history = _History()
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Find the parameters that are proposed together, from a part of the study's history."""
+        return super().infer_relative_search_space(self._part(study), trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose values, from a part of the study's history."""
+        return super().sample_relative(self._part(study), trial, search_space)
+
+    def _part(self, study: Study) -> Study:
+        if len(study.directions) > 1:
+            return study
+        return _PartOfStudy(study, self._history)  # type: ignore[return-value]
+
+
+class _History:
+    """The best complete trials among those that are not the latest any more; follows a study."""
+
+    def __init__(self) -> None:
+        self._passed = 0
+        self._open: list[int] = []  # of those passed, the ones that had not ended
+        self._best: list[tuple[float, int]] = []
+
+    def part(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Pick the best, the latest and what has not ended, by number, out of all trials."""
+        latest, finished = len(trials), 0
+        while latest > self._passed and finished < _LATEST:
+            latest -= 1
+            finished += trials[latest].state.is_finished()
+        still_open = []
+        for number in itertools.chain(self._open, range(self._passed, latest)):
+            trial = trials[number]
+            if not trial.state.is_finished():
+                still_open.append(number)
+            elif trial.state == TrialState.COMPLETE:
+                heapq.heappush(self._best, (trial.values[0], -number))
+                if len(self._best) > _BEST:
+                    heapq.heappop(self._best)
+        self._open, self._passed = still_open, latest
+        chosen = sorted([*still_open, *(-number for _, number in self._best)])
+        return [*(trials[number] for number in chosen), *trials[latest:]]
+
+
+class _PartOfStudy:
+    """A study with a part of its trials only."""
+
+    def __init__(self, study: Study, history: _History) -> None:
+        self._study = study
+        self._trials = history.part(study._get_trials(deepcopy=False, use_cache=True))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]

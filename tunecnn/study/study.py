@@ -1,0 +1,351 @@
+"""The study of a run: Optuna proposes, prunes and remembers, in one append-only file.
+
+Every ask, report and tell is one line of the
+journal, on disk before anything else happens, so a run that was killed goes on from there: a
+trial that was under way is put back into the queue with its number, its values and its seed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tunecnn.errors import InputError, RunError
+from tunecnn.files import sha256
+from tunecnn.models.designs import InputShape
+from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import OBJECTIVES, QUANTITIES
+from tunecnn.study.distributions import distribution, suggest
+from tunecnn.study.journal import JOURNAL, Journal
+from tunecnn.study.pruners import pruner
+from tunecnn.study.queue import Queue
+from tunecnn.study.records import (
+    STUDY_NAME,
+    TrialRecord,
+    begin_key,
+    clean,
+    epoch_key,
+    open_storage,
+    quiet_optuna,
+    to_record,
+)
+from tunecnn.study.samplers import control_sampler, sampler
+from tunecnn.trial.config import Scalar, TrialConfig
+from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
+
+_MAX_REDRAWS = 200
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """A trial to train: its number in the study, its config, and the checkpoint to go on from."""
+
+    number: int
+    config: TrialConfig
+    checkpoint: Checkpoint | None = None
+
+
+class Study:
+    """The study of a run that is open for writing; one process at a time may hold it.
+
+    Args:
+        folder: of the run; its journal is made if it is not there.
+        space: what may be tried.
+        input_shape: channels, height and width of the images.
+        classes: number of classes.
+    """
+
+    def __init__(
+        self, folder: Path, space: SearchSpace, input_shape: InputShape, classes: int
+    ) -> None:
+        self.space = space
+        self._input_shape = input_shape
+        self._classes = classes
+        self._distributions = {name: distribution(p) for name, p in space.searched.items()}
+        path = folder / JOURNAL
+        self._journal = Journal(path, writable=True)
+        self.dropped_line = self._journal.dropped_line
+        with open_storage(self._journal, path) as self._storage:
+            self._study = optuna.create_study(
+                study_name=STUDY_NAME,
+                storage=self._storage,
+                directions=[OBJECTIVES[name] for name in space.objectives],
+                load_if_exists=True,
+                pruner=pruner(space),
+            )
+        trials = self._trials()
+        drawn = len(trials)
+        # Counted once, and then along: a long study is not walked for each report.
+        self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
+        self._samplers = {
+            "search": sampler(space, drawn),
+            "control": control_sampler(space, drawn),
+        }
+        self._running: dict[int, optuna.Trial] = {}
+        self._requeue_interrupted()
+        self._queue = Queue(self._study, space)
+
+    def next_trial(self) -> TrialTask | None:
+        """Draw the next trial, or return None when as many as were asked for are under way.
+
+        A proposal that breaks a constraint is recorded as infeasible, costs nothing, and does
+        not count towards the number of trials. Postponed trials come last, one at a time.
+
+        Raises:
+            RunError: if the constraints leave nothing to try.
+        """
+        for _ in range(_MAX_REDRAWS):
+            if self.begun >= self.space.trials or self._queue.grid_is_done:
+                return self._postponed_trial()
+            with self._journal.together():
+                self._queue.refill()
+                drawn = self._draw()
+                trial = self._prepare(drawn)
+                if trial is None:
+                    continue
+                self._running[trial.number] = drawn
+                if "alone" in drawn.user_attrs:  # postponed before the run was interrupted
+                    self._queue.postponed.append(trial.number)
+                    continue
+                self._count(trial.number, "attempts")
+            return trial
+        last = self.record(self.drawn - 1).reason
+        raise RunError(
+            f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
+            "the space or its constraints"
+        )
+
+    def go_on_from(self, number: int, epoch: int) -> bool:
+        """Note that a trial does not begin again but goes on after an epoch; return if it may.
+
+        It may not if the study does not hold all epochs up to there.
+        """
+        trial = self._running[number]
+        key = begin_key(trial.user_attrs["attempts"])
+        trial.set_user_attr(key, epoch)
+        if [metrics.epoch for metrics in self.record(number).epochs] == list(range(1, epoch + 1)):
+            return True
+        trial.set_user_attr(key, 0)
+        return False
+
+    def place(self, number: int, node: str, device: str) -> None:
+        """Note on which machine and device a trial is being trained."""
+        self._running[number].set_user_attr("where", {"node": node, "device": device})
+
+    def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
+        """Record an epoch; return whether the trial is to be pruned, in which case it has ended.
+
+        What an earlier attempt had reported, before it was interrupted, is not judged again, nor
+        is the last epoch of a trial, nor a trial that has two objectives. The report's design is
+        never pruned when it is a start point: all others are held against it.
+        """
+        trial = self._running[number]
+        attrs = trial.user_attrs
+        with self._journal.together():
+            trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), metrics.to_dict())
+            if len(self.space.objectives) > 1 or metrics.diverged:
+                return False
+            if metrics.epoch in self._frozen(number).intermediate_values:
+                return False
+            trial.report(metrics.val_accuracy, metrics.epoch)
+            if not trial.should_prune() or is_last or "protected" in attrs:
+                return False
+            reason = f"stopped after epoch {metrics.epoch} by the pruner"
+            self._end(number, TrialState.PRUNED, Outcome.PRUNED, reason)
+            return True
+
+    def finish(self, number: int, end: TrialEnd) -> None:
+        """Record how a trial ended that was not pruned."""
+        with self._journal.together():
+            self._finish(number, end)
+
+    def _finish(self, number: int, end: TrialEnd) -> None:
+        trial = self._running[number]
+        if end.outcome is Outcome.COMPLETE:
+            trial.set_user_attr("kept_epoch", end.kept_epoch)
+            if end.weights is not None:
+                trial.set_user_attr("weights", sha256(end.weights))
+            kept = self.record(number).kept
+            assert kept is not None
+            figures = {**trial.user_attrs, "val_accuracy": kept.val_accuracy}
+            values = [float(figures[name]) for name in self.space.objectives]
+            self._end(number, TrialState.COMPLETE, Outcome.COMPLETE, "", values)
+        elif end.outcome is Outcome.DIVERGED:
+            # Its last finite value tells the sampler how bad this place is; without any it fails.
+            finite = self.record(number).epochs[:-1]
+            state = TrialState.PRUNED if finite else TrialState.FAIL
+            self._end(number, state, end.outcome, end.reason)
+        elif end.outcome is Outcome.OUT_OF_MEMORY:
+            trial.set_constraint("memory", 1.0)
+            self._end(number, TrialState.PRUNED, end.outcome, end.reason)
+        else:  # an error, or too long a time
+            self._end(number, TrialState.FAIL, end.outcome, end.reason)
+
+    def postpone(self, number: int) -> bool:
+        """Put a trial that ran out of memory off until nothing else runs, if that may help.
+
+        It may, once, if other trials ran beside it, perhaps in the same memory.
+        """
+        trial = self._running[number]
+        if "alone" in trial.user_attrs or len(self.running) == 1:
+            return False
+        trial.set_user_attr("alone", True)
+        self._queue.postponed.append(number)
+        return True
+
+    def requeue(self, number: int) -> None:
+        """Put a trial that was interrupted back into the queue, to be trained again."""
+        self._running.pop(number, None)
+        self._set_waiting(number)
+
+    def requeue_running(self) -> None:
+        """Put all trials under way back into the queue, for the run to be resumed."""
+        self._queue.postponed.clear()
+        for number in self.running:
+            self.requeue(number)
+
+    def count_failure(self, number: int) -> int:
+        """Note that a trial's worker died, and return how often that has happened to it."""
+        return self._count(number, "failures")
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Numbers of the trials under way; a postponed one is not."""
+        return tuple(number for number in self._running if number not in self._queue.postponed)
+
+    @property
+    def begun(self) -> int:
+        """How many trials ended or are under way; infeasible proposals do not count."""
+        return self._counts["search"] + self._counts["control"] + len(self._running)
+
+    @property
+    def drawn(self) -> int:
+        """How many trials the study holds, whatever became of them."""
+        return len(self._trials())
+
+    @property
+    def finished(self) -> bool:
+        """Whether as many trials have ended as were asked for."""
+        return not self._running and (self.begun >= self.space.trials or self._queue.grid_is_done)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """What the study holds of each trial, by number."""
+        return [to_record(trial) for trial in self._trials()]
+
+    def record(self, number: int) -> TrialRecord:
+        """Return what the study holds of a trial."""
+        return to_record(self._frozen(number))
+
+    def _draw(self) -> optuna.Trial:
+        """Draw a trial, by the sampler or for the control."""
+        controls = self._counts["control"] + sum(
+            trial.user_attrs.get("arm") == "control" for trial in self._running.values()
+        )
+        arm = "control" if self._queue.control_is_due(controls, self.begun) else "search"
+        self._study.sampler = self._samplers[arm]
+        with quiet_optuna():
+            drawn = self._ask()
+        if arm == "control":
+            drawn.set_user_attr("arm", arm)
+        return drawn
+
+    def _ask(self) -> optuna.Trial:
+        """Let a sampler propose a trial, without what does not exist beside its values."""
+        if not self.space.has_conditions:
+            return self._study.ask(self._distributions)
+        drawn = self._study.ask()
+        values: dict[str, Scalar] = {}
+        for name in self.space.parents_first:
+            if self.space.is_active(name, values):
+                values[name] = suggest(drawn, name, self._distributions[name])
+        return drawn
+
+    def _postponed_trial(self) -> TrialTask | None:
+        """Hand out a postponed trial if nothing runs beside it."""
+        if not self._queue.postponed or self.running:
+            return None
+        number = self._queue.postponed.pop(0)
+        self._count(number, "attempts")
+        config = self._running[number].user_attrs["config"]
+        return TrialTask(number, TrialConfig.from_dict(config))
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        study_id = self._storage.get_study_id_from_name(STUDY_NAME)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return self._storage.get_trial(trial_id)
+
+    def _count(self, number: int, name: str) -> int:
+        trial = self._running[number]
+        count = int(trial.user_attrs.get(name, 0)) + 1
+        trial.set_user_attr(name, count)
+        return count
+
+    def _prepare(self, drawn: optuna.Trial) -> TrialTask | None:
+        """Give a drawn trial its config, or end it if it breaks a constraint."""
+        attrs = drawn.user_attrs
+        if "config" in attrs:  # an interrupted one, which was checked the first time
+            return TrialTask(drawn.number, TrialConfig.from_dict(attrs["config"]))
+        size = (self._input_shape, self._classes)
+        try:
+            config = self.space.config(clean(drawn.params), drawn.number)
+            costs = {name: count(config.design(), *size) for name, count in QUANTITIES.items()}
+        except InputError as error:  # values that are allowed one by one, but not together
+            self._infeasible(drawn, str(error))
+            return None
+        drawn.set_user_attr("config", config.to_dict())
+        for name, cost in costs.items():
+            drawn.set_user_attr(name, cost)
+        broken = []
+        for constraint in self.space.constraints:
+            excess = constraint.violation(config, *size)
+            drawn.set_constraint(str(constraint), excess)
+            if excess > 0:
+                broken.append(f"breaks {constraint} by {excess:,.0f}")
+        if broken:
+            self._infeasible(drawn, "; ".join(broken))
+            return None
+        return TrialTask(drawn.number, config)
+
+    def _infeasible(self, drawn: optuna.Trial, reason: str) -> None:
+        self._running[drawn.number] = drawn
+        self._end(drawn.number, TrialState.PRUNED, Outcome.INFEASIBLE, reason)
+
+    def _end(
+        self,
+        number: int,
+        state: TrialState,
+        outcome: Outcome,
+        reason: str,
+        values: list[float] | None = None,
+    ) -> None:
+        trial = self._running.pop(number)
+        trial.set_user_attr("outcome", outcome)
+        if reason:
+            trial.set_user_attr("reason", reason)
+        with quiet_optuna():
+            self._study.tell(trial, values, state)
+        self._counts[_counts_as(self._frozen(number))] += 1
+        self._journal.seal()
+
+    def _requeue_interrupted(self) -> None:
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._set_waiting(trial.number)
+
+    def _set_waiting(self, number: int) -> None:
+        study_id = self._storage.get_study_id_from_name(STUDY_NAME)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def _counts_as(trial: FrozenTrial) -> str:
+    """Say to what a trial that has ended counts: an arm, or nothing if it was not trained."""
+    attrs = trial.user_attrs
+    return "nothing" if attrs.get("outcome") == Outcome.INFEASIBLE else attrs.get("arm", "search")

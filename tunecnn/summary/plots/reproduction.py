@@ -1,0 +1,153 @@
+"""The pictures of a reproduction. Each function takes a run and returns a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from tunecnn.analysis.published import EXPERIMENTS, published_curves
+from tunecnn.run.info import ReproductionJob
+from tunecnn.run.run import Run
+
+TRAINING, VALIDATION = "#2f6fab", "#c8502d"
+
+
+def accuracy(run: Run) -> Figure:
+    """Draw accuracy by epoch, a panel for each network, the published curve over ours."""
+    return _curves(run, "accuracy")
+
+
+def loss(run: Run) -> Figure:
+    """Draw loss by epoch, a panel for each network, the published curve over ours."""
+    return _curves(run, "loss")
+
+
+def confusion(run: Run) -> Figure:
+    """Draw what the test images of each class were taken for, a panel for each network."""
+    names = run.info.dataset.classes
+    panels = _panels(run, height=4.2)
+    for axes, architecture in panels:
+        tested = run.trials.loc[run.trials["architecture"] == architecture, "trial"]
+        predictions = run.predictions[run.predictions["trial"].isin(tested)]
+        if predictions.empty:
+            _nothing_yet(axes, "not tested yet")
+            continue
+        numbers = range(len(names))
+        table = pd.crosstab(predictions["label"], predictions["predicted"], normalize="index")
+        shares = table.reindex(index=numbers, columns=numbers, fill_value=0.0).to_numpy()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                axes.text(
+                    column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6,
+                    color="white" if share > 0.5 else "black",
+                )  # fmt: skip
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.set_xlabel("taken for")
+    panels[0][0].set_ylabel("class")
+    figure = panels[0][0].figure
+    assert isinstance(figure, Figure)
+    figure.suptitle("Test images of each class, in % of the class, over all seeds", fontsize=11)
+    return figure
+
+
+def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
+    """Return the functions that draw the pictures of a reproduction, by file name."""
+    return {"accuracy": accuracy, "loss": loss, "confusion": confusion}
+
+
+def _curves(run: Run, what: str) -> Figure:
+    published = None
+    against = run.job_as(ReproductionJob).against
+    if against:
+        published = published_curves(against)
+        published = published[published["epoch"] <= run.space.epochs]
+    panels = _panels(run)
+    for axes, architecture in panels:
+        epochs = _epochs(run, architecture)
+        if epochs.empty:
+            _nothing_yet(axes, "not trained yet")
+        for column, color, words in (
+            (f"train_{what}", TRAINING, "training"),
+            (f"val_{what}", VALIDATION, "validation"),
+        ):
+            _ours(axes, epochs, column, color, words)
+            if published is not None:
+                theirs = published[published["architecture"] == architecture]
+                axes.plot(
+                    theirs["epoch"], theirs[column], color=color, linestyle="--", linewidth=1.1,
+                    alpha=0.9, label=f"{words}, published",
+                )  # fmt: skip
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if what == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            _leave_out_the_start(axes, epochs, published, architecture)
+    panels[0][0].set_ylabel(what)
+    figure = panels[0][0].figure
+    assert isinstance(figure, Figure)
+    title = f"{what.capitalize()} by epoch"
+    if against:
+        title += f", beside the report's on {EXPERIMENTS[against].title}"
+    figure.suptitle(title, fontsize=11)
+    handles, labels = panels[-1][0].get_legend_handles_labels()
+    columns = 4 if len(panels) > 1 else 2  # one panel is too narrow for four
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+    )
+    return figure
+
+
+def _epochs(run: Run, architecture: str) -> pd.DataFrame:
+    """Return the epochs of the complete trials, as the tables do, or else of those under way."""
+    trials = run.trials[run.trials["architecture"] == architecture]
+    complete = trials[trials["state"] == "COMPLETE"]
+    under_way = trials[trials["state"].isin(["RUNNING", "WAITING"])]
+    chosen = under_way if complete.empty else complete
+    return run.epochs[run.epochs["trial"].isin(chosen["trial"])]
+
+
+def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str) -> None:
+    """Draw each seed, and their mean as far as all of them were trained."""
+    by_seed = epochs.pivot(index="epoch", columns="trial", values=column)
+    mean = by_seed.dropna().mean(axis=1)
+    axes.plot(mean.index, mean, color=color, linewidth=1.8, label=f"{words}, ours",
+              marker="." if len(mean) < 8 else "")  # fmt: skip
+    if len(by_seed.columns) > 1:
+        axes.plot(by_seed.index, by_seed, color=color, linewidth=0.7, alpha=0.4)
+
+
+def _leave_out_the_start(
+    axes: Axes, epochs: pd.DataFrame, published: pd.DataFrame | None, architecture: str
+) -> None:
+    """Scale a panel by all epochs but the first, whose loss can be ten times the others'."""
+    parts = [epochs]
+    if published is not None:
+        parts.append(published[published["architecture"] == architecture])
+    later = pd.concat([part[part["epoch"] > 1] for part in parts])
+    values = later[["train_loss", "val_loss"]].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values):
+        axes.set_ylim(0, 1.05 * float(values.max()))
+
+
+def _panels(run: Run, height: float = 3.4) -> list[tuple[Axes, str]]:
+    names = run.space.architectures
+    figure = Figure(figsize=(max(5.0, 3.6 * len(names)), height), layout="constrained")
+    grid = figure.subplots(1, len(names), squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=True):
+        axes.set_title(name, fontsize=10)
+    return list(zip(grid.flat, names, strict=True))
+
+
+def _nothing_yet(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)

@@ -1,0 +1,133 @@
+"""Images on the device, and the batches made of them there: shuffled, shifted, mirrored, scaled.
+
+The images stay uint8 and go to the device once; every step gathers its batch from them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunecnn.data.images import Images, TrialData
+from tunecnn.trial.config import TrialConfig
+
+_EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class DeviceImages:
+    """Images on a device: `pixels` (n, height, width, channels) uint8, `labels` (n,) int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """`TrialData` on a device; several trainings, one after the other, can use the same."""
+
+    source: TrialData
+    train: DeviceImages
+    validation: DeviceImages
+    device: torch.device
+
+
+def to_device(data: TrialData, device: torch.device) -> DeviceData:
+    """Copy a trial's images to a device; on the CPU they are used where they lie."""
+    return DeviceData(
+        data, images_to_device(data.train, device), images_to_device(data.validation, device),
+        device,
+    )  # fmt: skip
+
+
+def images_to_device(images: Images, device: torch.device) -> DeviceImages:
+    """Copy images to a device; on the CPU they are used where they lie."""
+    with warnings.catch_warnings():
+        # Ray's shared memory is read-only; nothing here writes to the images.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
+    return DeviceImages(pixels.to(device), labels.to(device))
+
+
+class Batcher:
+    """Makes the batches of one training.
+
+    Args:
+        config: pixels, augmentation and batch size.
+        data: images on the device on which the batches are made.
+    """
+
+    def __init__(self, config: TrialConfig, data: DeviceData) -> None:
+        self._config = config
+        self._data = data
+        channels = data.train.pixels.shape[3]
+        scale, shift = torch.ones(channels), torch.zeros(channels)
+        if config.pixels == "unit":
+            scale = scale / 255
+        elif config.pixels == "standardized":
+            scale = 1 / torch.tensor(data.source.deviation)
+            shift = -torch.tensor(data.source.mean) * scale
+        self._scale = scale.to(data.device)
+        self._shift = shift.to(data.device) if config.pixels == "standardized" else None
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; the last, smaller one counts."""
+        return -(-len(self._data.train) // self._config.batch_size)
+
+    def training(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of one epoch in a new order, drawn from torch's default generator.
+
+        Yields:
+            Images (b, C, H, W) float32 in channels_last, and their labels (b,).
+        """
+        images = self._data.train
+        order = torch.randperm(len(images), device=self._data.device)
+        for chosen in torch.split(order, self._config.batch_size):
+            if self._config.crop or self._config.flip:
+                pixels = self._augmented(images.pixels, chosen)
+            else:
+                pixels = images.pixels[chosen]
+            yield self._scaled(pixels), images.labels[chosen]
+
+    def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images in order, never augmented; shapes as `training`."""
+        for start in range(0, len(images), _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            yield self._scaled(images.pixels[part]), images.labels[part]
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        values = pixels.to(torch.float32)
+        if self._config.pixels != "raw":
+            values.mul_(self._scale)
+        if self._shift is not None:
+            values.add_(self._shift)
+        return values.permute(0, 3, 1, 2)
+
+    def _augmented(self, pixels: Tensor, chosen: Tensor) -> Tensor:
+        """Gather images, each shifted and mirrored at random, in one indexing operation."""
+        _, height, width, _ = pixels.shape
+        rows = self._shifted(height, len(chosen))
+        columns = self._shifted(width, len(chosen))
+        if self._config.flip:
+            mirror = torch.rand(len(chosen), 1, device=pixels.device) < 0.5
+            columns = torch.where(mirror, width - 1 - columns, columns)
+        return pixels[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def _shifted(self, size: int, count: int) -> Tensor:
+        """Return `count` rows of indices 0..size-1, each shifted at random, edges reflected."""
+        device = self._data.device
+        index = torch.arange(size, device=device)
+        limit = min(self._config.crop, size - 1)
+        if not limit:
+            return index.expand(count, size)
+        shift = torch.randint(-limit, limit + 1, (count, 1), device=device)
+        index = (index + shift).abs()
+        return (size - 1) - (size - 1 - index).abs()

@@ -1,0 +1,250 @@
+"""Optimizers and learning-rate schedules of a `TrialConfig`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LRScheduler,
+    OneCycleLR,
+)
+
+from tunecnn.trial.config import TrialConfig
+
+
+class _Untraced(Optimizer):
+    """An optimizer without the guards that torch puts around its methods for `torch.compile`.
+
+    They import all of torch._dynamo, 1.5 s of each worker's start, and keep from being traced
+    what is never traced here: only a network's forward pass is compiled.
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class _AdamW(_Untraced, AdamW):
+    step = torch.no_grad()(inspect.unwrap(AdamW.step))
+
+
+class _SGD(_Untraced, SGD):
+    step = torch.no_grad()(inspect.unwrap(SGD.step))
+
+
+class KerasRMSprop(_Untraced):
+    """RMSprop by the rule of Keras 3.
+
+    v <- rho v + (1 - rho) g^2;  w <- w - lr g / sqrt(v + epsilon). Keras adds epsilon under the
+    root; `torch.optim.RMSprop` adds it to the root, which at epsilon = 1e-7 is 3,000 times
+    smaller and changes the first steps of a weight whose gradients are tiny.
+
+    Args:
+        params: weights to train.
+        lr: learning rate.
+        rho: decay of the mean of squared gradients.
+        epsilon: added to that mean.
+        weight_decay: decoupled; each step first multiplies the weights by 1 - lr * weight_decay.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1e-3,
+        rho: float = 0.9,
+        epsilon: float = 1e-7,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {"lr": lr, "rho": rho, "epsilon": epsilon, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Change the weights once, by their gradients."""
+        loss = _loss_of(closure)
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            gradients = [weight.grad for weight in weights]
+            if not weights:
+                continue
+            means = [self._mean(weight) for weight in weights]
+            if group["weight_decay"]:
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_mul_(means, group["rho"])
+            torch._foreach_addcmul_(means, gradients, gradients, value=1 - group["rho"])
+            roots = torch._foreach_add(means, group["epsilon"])
+            torch._foreach_sqrt_(roots)
+            torch._foreach_addcdiv_(weights, gradients, roots, value=-group["lr"])
+        return loss
+
+    def _mean(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["mean_square"] = torch.zeros_like(weight)
+        mean: Tensor = state["mean_square"]
+        return mean
+
+
+class MuonWithAdamW(_Untraced):
+    """Muon for the convolutions, AdamW for all else, at one learning rate.
+
+    Muon makes each update of a weight matrix orthogonal, and scales it to the size of AdamW's. A
+    convolution's weight is taken as the matrix (out, all else), as in Jordan et al., "Muon: An
+    optimizer for hidden layers in neural networks" (2024). The dense layers stay with AdamW: there
+    an update would cost as much as a forward pass. It is `torch.optim.Muon` with
+    `adjust_lr_fn="match_rms_adamw"`, but for the numbers in which the update is made orthogonal:
+    bfloat16, which torch takes everywhere, is 16 times slower than float32 on a CPU without it.
+
+    Args:
+        params: weights to train; those with four dimensions are the convolutions'.
+        lr: learning rate of both.
+        momentum: of Muon.
+        nesterov: whether Muon's momentum is Nesterov's.
+        betas: of AdamW.
+        eps: of AdamW.
+        weight_decay: decoupled, of both.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-7,
+        weight_decay: float = 0.0,
+    ) -> None:
+        params = list(params)
+        convs = [weight for weight in params if weight.ndim == 4]
+        others = [weight for weight in params if weight.ndim != 4]
+        self._adamw = _AdamW(
+            others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True
+        )
+        muon = {"params": convs, "lr": lr, "momentum": momentum, "nesterov": nesterov,
+                "weight_decay": weight_decay}  # fmt: skip
+        super().__init__([muon, *self._adamw.param_groups], {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Change the weights once, by their gradients."""
+        loss = _loss_of(closure)
+        muon, *adamw = self.param_groups
+        for weight in muon["params"]:
+            if weight.grad is not None:
+                self._step_muon(weight, weight.grad, muon)
+        # One state and one set of learning rates for both, so that this is one optimizer to a
+        # schedule and to a checkpoint.
+        self._adamw.param_groups, self._adamw.state = adamw, self.state
+        self._adamw.step()
+        return loss
+
+    def _step_muon(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        mean, momentum = state["momentum_buffer"], group["momentum"]
+        mean.lerp_(gradient, 1 - momentum)
+        update = gradient.lerp(mean, momentum) if group["nesterov"] else mean
+        matrix = _as_matrix(weight)
+        size = 0.2 * math.sqrt(max(matrix.shape))
+        matrix.mul_(1 - group["lr"] * group["weight_decay"])
+        matrix.add_(_orthogonal(_as_matrix(update)).to(matrix.dtype), alpha=-group["lr"] * size)
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """Bring the singular values of a matrix near 1, by five steps of Newton and Schulz."""
+    result = matrix.bfloat16() if matrix.is_cuda else matrix
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    result = result.T if is_tall else result
+    result = result / result.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = result @ result.T
+        result = torch.addmm(
+            result, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), result, beta=3.4445
+        )
+    return result.T if is_tall else result
+
+
+def _loss_of(closure: Callable[[], float] | None) -> float | None:
+    """Do what torch asks of each `step`: call the closure, with gradients, if there is one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """View a convolution's weight or gradient as (out, height * width * in), nothing copied."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optimizer:
+    """Make the optimizer of a config over some weights."""
+    if config.optimizer == "rmsprop":
+        return KerasRMSprop(
+            params,
+            lr=config.learning_rate,
+            rho=config.rho,
+            epsilon=config.epsilon,
+            weight_decay=config.weight_decay,
+        )
+    if config.optimizer == "adamw":
+        return _AdamW(
+            params,
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            eps=config.epsilon,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+    if config.optimizer == "muon":
+        return MuonWithAdamW(
+            params,
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            betas=(config.beta1, config.beta2),
+            eps=config.epsilon,
+            weight_decay=config.weight_decay,
+        )
+    return _SGD(
+        params,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.nesterov and config.momentum > 0,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def make_schedule(config: TrialConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
+    """Make the learning-rate schedule of a config; it is advanced once a step.
+
+    Args:
+        config: names the schedule.
+        optimizer: whose learning rate it sets.
+        steps: optimizer steps of the whole training.
+    """
+    if config.schedule == "one_cycle":
+        total = steps + 1  # the scheduler is also advanced after the last step
+        rising = max(config.warmup * total - 1, 1e-3)  # OneCycleLR divides by it
+        return OneCycleLR(
+            optimizer,
+            max_lr=config.learning_rate,
+            total_steps=total,
+            pct_start=(rising + 1) / total,
+            cycle_momentum=False,
+        )
+    if config.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    return LambdaLR(optimizer, lambda step: 1.0)

@@ -1,0 +1,60 @@
+"""Recipes: named sets of training choices, each an ordinary `TrialConfig`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunecnn.data.registry import dataset_facts
+from tunecnn.errors import InputError, nearest
+from tunecnn.trial.config import Scalar, TrialConfig
+
+RECIPES = ("report", "fast")
+
+
+def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, Scalar]:
+    """Return the settings in which a recipe differs from the defaults of `TrialConfig`.
+
+    `report` is the report's protocol: Keras's RMSprop at 1e-4, batches of 128, its pixels, no
+    augmentation, early stopping for its proposed network alone. `fast` is what trains these
+    networks in few epochs today; the data set decides whether images may be mirrored or shifted.
+
+    Raises:
+        InputError: for an unknown recipe or data set.
+    """
+    if recipe not in RECIPES:
+        raise InputError(f"unknown recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+    facts = dataset_facts(dataset)
+    settings: dict[str, Scalar] = {"validation": facts.validation}
+    if recipe == "report":
+        settings |= {"pixels": facts.report_pixels}
+        if facts.in_report:
+            settings |= {"split": "report"}
+        if architecture == "proposed":
+            settings |= {"patience": 10}
+        return settings
+    return settings | {
+        "batch_size": facts.batch,
+        "optimizer": "muon",
+        "learning_rate": 4e-3,
+        "momentum": 0.95,
+        "weight_decay": 0.02,
+        "schedule": "one_cycle",
+        "warmup": 0.2,
+        "label_smoothing": 0.1,
+        "pixels": "standardized",
+        "flip": facts.flip,
+        "crop": facts.crop,
+        "precision": "bf16",
+    }
+
+
+def make_config(recipe: str, architecture: str, dataset: str, **changes: Any) -> TrialConfig:
+    """Make the config of a recipe; keyword arguments replace its choices.
+
+    Raises:
+        InputError: for an unknown recipe, data set, architecture or setting.
+    """
+    settings: dict[str, Any] = dict(recipe_settings(recipe, architecture, dataset))
+    return TrialConfig.from_dict(
+        {"architecture": architecture, "dataset": dataset, **settings, **changes}
+    )

@@ -1,0 +1,126 @@
+"""One trial of a search, wherever it runs: trains, reports, and puts every ending into words."""
+
+from __future__ import annotations
+
+import platform
+import time
+import traceback
+
+import torch
+from safetensors.torch import save
+
+from tunecnn.trial.batches import DeviceData
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
+from tunecnn.trial.training import Training
+
+# What torch says in a plain RuntimeError.
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+class CheckpointError(Exception):
+    """The given checkpoint cannot be used."""
+
+
+class TrialRun:
+    """A trial that is being trained.
+
+    Args:
+        config: of the trial.
+        data: on the device on which it is to be trained.
+        checkpoint: to go on from; None to begin.
+        checkpoint_seconds: time after which a report brings the next checkpoint.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: DeviceData,
+        checkpoint: Checkpoint | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._training: Training | None = None
+        self._begin_from = checkpoint
+        self._checkpoint_seconds = checkpoint_seconds
+        self._saved = time.perf_counter()
+
+    def advance(self, seconds: float) -> TrialUpdate:
+        """Train at least one epoch, and more until some time has passed; say how it went.
+
+        An exception in the training is an outcome, so that the process can go on with the next
+        trial.
+        """
+        epochs: list[EpochMetrics] = []
+        started = time.perf_counter()
+        try:
+            end = self._advance(epochs)
+            while end is None and time.perf_counter() - started < seconds:
+                end = self._advance(epochs)
+        except CheckpointError as error:
+            return self._update((), None, bad_checkpoint=str(error))
+        except Exception as error:  # whatever it is, it is this trial's, not the search's
+            end = _failure(error)
+        if end is not None:
+            self._training = None
+            if self._data.device.type == "cuda":
+                torch.cuda.empty_cache()  # other trials may share this GPU
+        return self._update(tuple(epochs), end, self._checkpoint())
+
+    def _update(
+        self,
+        epochs: tuple[EpochMetrics, ...],
+        end: TrialEnd | None,
+        checkpoint: Checkpoint | None = None,
+        bad_checkpoint: str = "",
+    ) -> TrialUpdate:
+        device = self._data.device.type
+        return TrialUpdate(epochs, end, platform.node(), device, checkpoint, bad_checkpoint)
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """Return a checkpoint if it is time for one and the trial goes on."""
+        now = time.perf_counter()
+        if self._training is None or now - self._saved < self._checkpoint_seconds:
+            return None
+        self._saved = now
+        return Checkpoint(self._training.epoch, self._training.checkpoint())
+
+    def _advance(self, epochs: list[EpochMetrics]) -> TrialEnd | None:
+        if self._training is None:
+            training = Training(self._config, self._data)
+            if self._begin_from is not None:
+                try:
+                    training.restore(self._begin_from.data)
+                except Exception as error:  # of another version, or damaged: not the trial's fault
+                    raise CheckpointError(_one_line(error)) from error
+                self._begin_from = None
+            self._training = training
+        metrics = self._training.run_epoch()
+        epochs.append(metrics)
+        if metrics.diverged:
+            return TrialEnd(
+                Outcome.DIVERGED, reason=f"the loss of epoch {metrics.epoch} is not finite"
+            )
+        if not self._training.finished:
+            return None
+        assert self._training.kept is not None
+        return TrialEnd(
+            Outcome.COMPLETE,
+            kept_epoch=self._training.kept.epoch,
+            weights=save(self._training.weights()),
+        )
+
+
+def _failure(error: BaseException) -> TrialEnd:
+    by_name = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    by_text = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+    if by_name or by_text:
+        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(error))
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    return TrialEnd(Outcome.ERROR, reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]

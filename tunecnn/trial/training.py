@@ -1,0 +1,305 @@
+"""The training loop: one config, one data set, one device; it knows no search and no cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import ctypes.util
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tunecnn.data.images import Images, TrialData
+from tunecnn.models.networks import ConvNet
+from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
+from tunecnn.trial.checkpoint import (
+    below,
+    named,
+    optimizer_settings,
+    optimizer_tensors,
+    pack,
+    restore_optimizer,
+    unpack,
+)
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.messages import EpochMetrics
+from tunecnn.trial.optimizers import make_optimizer, make_schedule
+
+
+def train(
+    config: TrialConfig, data: TrialData | DeviceData, device: str | torch.device = "cpu"
+) -> Iterator[EpochMetrics]:
+    """Train one network and yield the figures of each epoch as it ends.
+
+    The same config and data on the same device give the same figures. The generator ends after
+    `config.epochs`, when early stopping says so, or after the first epoch whose loss is not
+    finite. For the trained network itself use `Training`, which this iterates over.
+
+    Args:
+        config: everything that decides the training.
+        data: training and validation images.
+        device: where to train, such as `cpu` or `cuda:0`.
+
+    Raises:
+        InputError: if the images are too small for the network.
+    """
+    yield from Training(config, data, device)
+
+
+class EarlyStopping:
+    """Keras 3's rule: stop after `patience` epochs that did not lower the validation loss.
+
+    The first epoch is always the best so far; a later loss must be strictly lower to count, and
+    one that is not a number never is.
+
+    Attributes:
+        best: the lowest loss so far; None before the first epoch.
+        waited: epochs since then.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+        self.best: float | None = None
+        self.waited = 0
+
+    def update(self, val_loss: float) -> tuple[bool, bool]:
+        """Take the loss of the next epoch; return (is the best yet, stop now)."""
+        self.waited += 1
+        if self.best is None or val_loss < self.best:
+            self.best, self.waited = val_loss, 0
+            return True, False
+        return False, self.waited >= self._patience
+
+
+class Training:
+    """A training that can be run epoch by epoch; iterate over it, or call `run_epoch`.
+
+    Args:
+        config: everything that decides the training.
+        data: training and validation images.
+        device: where to train; ignored if `data` lies on a device already.
+
+    Attributes:
+        model: the network; after the last epoch it has the weights that the trial keeps.
+        finished: whether there is no epoch left to run.
+        epoch: how many epochs have been run.
+        kept: figures of the epoch whose weights are kept so far; None before the first.
+    """
+
+    def __init__(
+        self, config: TrialConfig, data: TrialData | DeviceData, device: str | torch.device = "cpu"
+    ) -> None:
+        if isinstance(data, TrialData):
+            data = to_device(data, torch.device(device))
+        if data.device.type == "cpu":
+            keep_freed_memory()
+        else:
+            torch.backends.cudnn.deterministic = True  # else the same seed may train otherwise
+        self.config = config
+        self._data = data
+        self._device = data.device
+        self._in_bf16 = config.precision == "bf16" and computes_in_bf16(data.device)
+        self._random: dict[str, Tensor] = {}
+        self._batcher = Batcher(config, data)
+        with self._own_generator():
+            shape, classes = data.source.input_shape, len(data.source.classes)
+            model = ConvNet(config.design(), shape, classes)
+            self.model: ConvNet = model.to(self._device)
+        self._forward = cast(nn.Module, self.model)
+        if config.compile and self._device.type == "cuda":
+            torch.compiler.reset()  # a worker trains many networks; dynamo gives up after eight
+            self._forward = cast(
+                nn.Module, torch.compile(self.model, mode="max-autotune-no-cudagraphs")
+            )
+        self._optimizer = make_optimizer(config, self.model.parameters())
+        steps = self._batcher.steps * config.epochs
+        self._schedule = make_schedule(config, self._optimizer, steps)
+        self._stopping = EarlyStopping(config.patience) if config.patience else None
+        self._best_weights: dict[str, Tensor] = {}
+        self.epoch = 0
+        self.kept: EpochMetrics | None = None
+        self.finished = False
+
+    def __iter__(self) -> Iterator[EpochMetrics]:
+        while not self.finished:
+            yield self.run_epoch()
+
+    def run_epoch(self) -> EpochMetrics:
+        """Train one epoch, validate, and return its figures."""
+        started = time.perf_counter()
+        with self._own_generator():
+            train_loss, train_accuracy = self._train_epoch()
+        val_loss, val_accuracy = self.evaluate(self._data.validation)
+        self.epoch += 1
+        metrics = EpochMetrics(
+            epoch=self.epoch,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            seconds=time.perf_counter() - started,
+        )
+        self._keep_or_stop(metrics)
+        return metrics
+
+    def evaluate(self, images: Images | DeviceImages) -> tuple[float, float]:
+        """Return mean cross-entropy and accuracy (in [0, 1]) of the network on some images."""
+        if isinstance(images, Images):
+            images = images_to_device(images, self._device)
+        loss, hits = self._zeros()
+        self._forward.eval()
+        with torch.inference_mode():
+            for values, labels in self._batcher.evaluation(images):
+                with self._autocast():
+                    logits = self._forward(values)
+                loss += cross_entropy(logits.float(), labels, reduction="sum")
+                hits += (logits.argmax(1) == labels).sum()
+        return _means(loss, hits, len(images))
+
+    def predict(self, images: Images) -> Tensor:
+        """Return the network's logits for some images: shape (n, classes), float32, on the CPU."""
+        self._forward.eval()
+        parts = []
+        with torch.inference_mode():
+            for values, _ in self._batcher.evaluation(images_to_device(images, self._device)):
+                with self._autocast():
+                    parts.append(self._forward(values).float())
+        return torch.cat(parts).cpu()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the network's weights by name, on the CPU."""
+        return {
+            name: weight.detach().contiguous().cpu()
+            for name, weight in self.model.state_dict().items()
+        }
+
+    def checkpoint(self) -> bytes:
+        """Return the state between two epochs: all that `restore` needs to go on equally."""
+        tensors = {
+            **named("model", self.model.state_dict()),
+            **named("best", self._best_weights),
+            **named("optimizer", optimizer_tensors(self._optimizer)),
+            **named("random", self._random),
+        }
+        metadata = {
+            "epoch": self.epoch,
+            "finished": self.finished,
+            "kept": self.kept.to_dict() if self.kept else None,
+            "optimizer": optimizer_settings(self._optimizer),
+            "schedule": self._schedule.state_dict(),
+            "stopping": [self._stopping.best, self._stopping.waited] if self._stopping else None,
+        }
+        return pack(tensors, metadata)
+
+    def restore(self, checkpoint: bytes) -> None:
+        """Go on where a training of the same config and data was.
+
+        On the same kind of device it goes on equally; on another one the random numbers are
+        others from here on.
+
+        Raises:
+            RunError: if the bytes cannot be used; then nothing has changed.
+        """
+        tensors, metadata = unpack(checkpoint)
+        self.model.load_state_dict(below("model", tensors))
+        best = below("best", tensors)
+        self._best_weights = {
+            name: torch.empty_like(weight).copy_(best[name])
+            for name, weight in (self.model.state_dict().items() if best else ())
+        }
+        restore_optimizer(self._optimizer, below("optimizer", tensors), metadata["optimizer"])
+        self._schedule.load_state_dict(metadata["schedule"])
+        self._random = below("random", tensors)
+        self.epoch, self.finished = metadata["epoch"], metadata["finished"]
+        self.kept = EpochMetrics.from_dict(metadata["kept"]) if metadata["kept"] else None
+        if self._stopping and metadata["stopping"]:
+            self._stopping.best, self._stopping.waited = metadata["stopping"]
+
+    def _train_epoch(self) -> tuple[float, float]:
+        """Train one epoch; loss and hits stay on the device until its end, so no step waits."""
+        loss_sum, hits = self._zeros()
+        self._forward.train()
+        for values, labels in self._batcher.training():
+            with self._autocast():
+                logits = self._forward(values)
+            loss = cross_entropy(
+                logits.float(), labels, label_smoothing=self.config.label_smoothing
+            )
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            self._schedule.step()
+            loss_sum += loss.detach() * len(labels)
+            hits += (logits.detach().argmax(1) == labels).sum()
+        return _means(loss_sum, hits, len(self._data.train))
+
+    def _keep_or_stop(self, metrics: EpochMetrics) -> None:
+        stop = False
+        if self._stopping is None:
+            self.kept = metrics
+        else:
+            is_best, stop = self._stopping.update(metrics.val_loss)
+            if is_best:
+                self.kept = metrics
+                self._best_weights = copy.deepcopy(self.model.state_dict())
+        if stop or metrics.diverged or metrics.epoch == self.config.epochs:
+            self.finished = True
+            if self._best_weights:
+                self.model.load_state_dict(self._best_weights)
+
+    @contextlib.contextmanager
+    def _own_generator(self) -> Iterator[None]:
+        """Use this training's own random numbers, whatever else runs in the process."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.config.seed)
+            if "cpu" in self._random:
+                torch.set_rng_state(self._random["cpu"])
+            if "cuda" in self._random and devices:
+                torch.cuda.set_rng_state(self._random["cuda"], self._device)
+            yield
+            self._random = {"cpu": torch.get_rng_state()}
+            if devices:
+                self._random["cuda"] = torch.cuda.get_rng_state(self._device)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._in_bf16)
+
+    def _zeros(self) -> tuple[Tensor, Tensor]:
+        return torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+
+
+def _means(loss: Tensor, hits: Tensor, count: int) -> tuple[float, float]:
+    total, right = torch.stack([loss, hits]).tolist()
+    return total / count, right / count
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16; without them it is the slower one."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = tell()  # nothing in torch 2.9
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory instead of returning it to the system at each step.
+
+    A training step frees and takes the same large blocks again and again; as glibc is set up,
+    each goes back to the system and comes again as pages to be zeroed. Other systems are left
+    as they are.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)

@@ -1,0 +1,1 @@
+"""Jobs from beginning to end: search, confirm, reproduce, plan, evaluate, repair."""

@@ -1,0 +1,218 @@
+"""The candidates of a search: a few configurations to train again, with the same new seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunecnn.documents import to_yaml
+from tunecnn.errors import InputError
+from tunecnn.models.designs import design_parameters
+from tunecnn.run.info import CandidateRecord, ConfirmationJob
+from tunecnn.run.run import Run
+from tunecnn.space.space import SearchSpace
+from tunecnn.trial.config import Scalar, TrialConfig, derive_seed
+from tunecnn.trial.recipes import make_config
+
+_DATA = ("dataset", "split", "split_seed", "validation", "train_images")
+_FRESH = 0xC0F1  # keeps the seeds of a confirmation apart from those of the search's trials
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that is to be confirmed.
+
+    Attributes:
+        name: `trial 15`, `the report's design`, or the name of a config file.
+        config: its seed is not used.
+        is_report: whether it is the report's design, against which the others are held.
+        search_accuracy: its validation accuracy in the search; None if it was not trained to its
+            end there.
+    """
+
+    name: str
+    config: TrialConfig
+    is_report: bool = False
+    search_accuracy: float | None = None
+
+
+def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> list[Candidate]:
+    """Choose what a confirmation trains: the best few trials, the report's design, and others.
+
+    Args:
+        run: a search with complete trials.
+        top: how many of its best trials.
+        configs: others, by name.
+
+    Raises:
+        InputError: if there is nothing to confirm, or a config is for other data than the run's.
+    """
+    if top < 1:
+        raise InputError(f"--top must be 1 or more, not {top}")
+    if run.ranked.empty:
+        raise InputError(
+            f"{run.path} has no trial that was trained to its end, so none to confirm"
+        )
+    chosen = [_of_trial(run, int(trial)) for trial in run.ranked["trial"].head(top)]
+    chosen.append(_report(run))
+    for name, config in configs.items():
+        for field in _DATA:
+            theirs, ours = getattr(config, field), getattr(chosen[0].config, field)
+            if theirs != ours:
+                raise InputError(f"{name} has {field} = {theirs!r}, but the run has {ours!r}")
+        chosen.append(Candidate(name, _plain(run, config)))
+    return _without_twins(chosen)
+
+
+def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) -> str:
+    """Write the space of a confirmation: every candidate with every seed, to full length.
+
+    The seeds are new, and the same for each candidate, so that candidates can be compared pair by
+    pair.
+
+    Raises:
+        InputError: if seeds is below 1, or a candidate cannot be said in the run's recipe.
+    """
+    if seeds < 1:
+        raise InputError(f"--seeds must be 1 or more, not {seeds}")
+    fresh = [derive_seed(run.space.seed, _FRESH, number) for number in range(seeds)]
+    settings = _settings(run, candidates)
+    varied = _varied(settings)
+    parameters: dict[str, Any] = {
+        name: value
+        for name, value in settings[0].items()
+        if name not in varied and name != "architecture"
+    }
+    parameters["seed"] = {"choice": fresh}
+    for name in varied:
+        parameters[name] = {"choice": list(dict.fromkeys(values[name] for values in settings))}
+    space = {
+        "name": "confirm",
+        "goal": f"Does what the search {run.path.name} found hold with new seeds?",
+        "dataset": run.space.dataset,
+        "architecture": settings[0]["architecture"],
+        "recipe": run.space.recipe,
+        "epochs": run.space.epochs,
+        "trials": len(candidates) * seeds,
+        "parameters": parameters,
+        "start": [
+            {"seed": seed} | {name: values[name] for name in varied}
+            for seed in fresh
+            for values in settings
+        ],
+        "sampler": "grid",
+        "pruner": "none",
+    }
+    text = to_yaml(space)
+    _check(SearchSpace.from_text(text, "confirmation"), candidates, settings, varied)
+    return text
+
+
+def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
+    """Return what a confirmation's run records about its candidates."""
+    settings = _settings(run, candidates)
+    varied = _varied(settings)
+    return ConfirmationJob(
+        candidates=tuple(
+            CandidateRecord(
+                name=candidate.name,
+                is_report=candidate.is_report,
+                search_accuracy=candidate.search_accuracy,
+                values={name: values[name] for name in varied},
+            )
+            for candidate, values in zip(candidates, settings, strict=True)
+        )
+    )
+
+
+def _of_trial(run: Run, trial: int) -> Candidate:
+    kept = run.record(trial).kept
+    assert kept is not None
+    return Candidate(f"trial {trial}", _plain(run, run.config(trial)), False, kept.val_accuracy)
+
+
+def _report(run: Run) -> Candidate:
+    """Return the report's design in the run's recipe, with what the search knows of it."""
+    accuracy = None
+    if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
+        accuracy = float(run.report_trial["val_accuracy"])
+    best = run.config(int(run.ranked.iloc[0]["trial"]))
+    data = {name: value for name in _DATA if (value := getattr(best, name)) is not None}
+    config = make_config(run.space.recipe, run.space.architecture, **data)
+    return Candidate("the report's design", _plain(run, config), True, accuracy)
+
+
+def _plain(run: Run, config: TrialConfig) -> TrialConfig:
+    """Set what is the same for all: the length of the training; the seeds come later."""
+    return config.replace(epochs=run.space.epochs, seed=0)
+
+
+def _without_twins(chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Join candidates that are the same configuration, so that none is trained twice."""
+    distinct: list[Candidate] = []
+    for candidate in chosen:
+        for place, other in enumerate(distinct):
+            if _same(candidate.config, other.config):
+                distinct[place] = dataclasses.replace(
+                    other,
+                    name=f"{other.name} ({candidate.name})",
+                    is_report=other.is_report or candidate.is_report,
+                )
+                break
+        else:
+            distinct.append(candidate)
+    return distinct
+
+
+def _same(one: TrialConfig, other: TrialConfig) -> bool:
+    """Tell whether two configs train the same network in the same way."""
+    return one.design() == other.design() and _training(one) == _training(other)
+
+
+def _training(config: TrialConfig) -> dict[str, Scalar]:
+    model = design_parameters(config.architecture)
+    return {name: value for name, value in config.to_dict().items()
+            if name not in model and name != "seed"}  # fmt: skip
+
+
+def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scalar]]:
+    """Return, for each candidate, its value of everything that any departs in from the recipe."""
+    names = {"architecture"}
+    whole = []
+    for candidate in candidates:
+        given = candidate.config.to_dict()
+        recipe = make_config(run.space.recipe, candidate.config.architecture, run.space.dataset)
+        base = {**design_parameters(candidate.config.architecture), **recipe.to_dict()}
+        names |= {name for name, value in given.items() if base.get(name) != value}
+        whole.append({**base, **given})
+    names -= {"dataset", "epochs", "seed"}
+    for candidate, values in zip(candidates, whole, strict=True):
+        missing = sorted(names - set(values))
+        if missing:
+            raise InputError(
+                f"{candidate.name} has no {missing[0]}, which another candidate has: they cannot "
+                "be compared"
+            )
+    return [{name: values[name] for name in sorted(names)} for values in whole]
+
+
+def _varied(settings: Sequence[Mapping[str, Scalar]]) -> list[str]:
+    return [name for name in settings[0] if len({values[name] for values in settings}) > 1]
+
+
+def _check(
+    space: SearchSpace,
+    candidates: Sequence[Candidate],
+    settings: Sequence[Mapping[str, Scalar]],
+    varied: Sequence[str],
+) -> None:
+    """Make sure that the space trains the candidates themselves, and not something near them."""
+    for candidate, values in zip(candidates, settings, strict=True):
+        made = space.config({name: values[name] for name in varied})
+        if not _same(made, candidate.config):
+            raise InputError(
+                f"{candidate.name} cannot be confirmed beside the others: it gives widths by "
+                "block and they by convolution, or lacks a setting that the recipe has"
+            )

@@ -1,0 +1,82 @@
+"""Evaluation of trials on the test images: once each, and recorded in the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunecnn.data.images import Dataset, Images, Labels
+from tunecnn.errors import RunError
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.frames import predictions_frame
+from tunecnn.run.info import Evaluation, now
+from tunecnn.study.records import TrialRecord
+from tunecnn.trial.config import TrialConfig
+
+if TYPE_CHECKING:
+    from tunecnn.trial.batches import DeviceData
+
+
+def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+    """Test the kept weights of trials that have not been tested yet.
+
+    Each evaluation goes into `run.json`, and the class predicted for each image beside it.
+
+    Args:
+        folder: of the run, which the caller has locked.
+        records: of complete trials whose weights were kept.
+        dataset: of the run.
+
+    Raises:
+        RunError: if the weights of a trial are not there or not whole, the test cannot be made
+            here (memory, say), or the run cannot be written.
+    """
+    try:
+        _evaluate(folder, records, dataset)
+    except (OSError, RuntimeError) as error:
+        raise RunError(f"the trials cannot be tested: {error}") from error
+
+
+def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+    import torch
+
+    from tunecnn.trial.batches import to_device
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = to_device(dataset.trial_data, device)
+    tested = {evaluation.trial for evaluation in folder.read_info().evaluations}
+    for record in records:
+        if record.number in tested:
+            continue
+        config = TrialConfig.from_dict(record.config)
+        weights = folder.read_weights(record)
+        accuracy, loss, predicted = _test(config, weights, data, dataset.test)
+        folder.write_evaluation(
+            Evaluation(
+                trial=record.number,
+                time=now(),
+                images=len(dataset.test),
+                accuracy=accuracy,
+                loss=loss,
+                predictions_sha256="",
+            ),
+            predictions_frame(record.number, dataset.test.labels, predicted),
+        )
+
+
+def _test(
+    config: TrialConfig, weights: bytes, data: DeviceData, test: Images
+) -> tuple[float, float, Labels]:
+    """Return accuracy, mean cross-entropy and the predicted classes of the test images."""
+    import torch
+    from safetensors.torch import load
+    from torch.nn.functional import cross_entropy
+
+    from tunecnn.trial.training import Training
+
+    training = Training(config, data)
+    training.model.load_state_dict(load(weights))
+    logits = training.predict(test)
+    labels = torch.from_numpy(test.labels)
+    predicted = logits.argmax(1)
+    accuracy = float((predicted == labels).double().mean())
+    return accuracy, float(cross_entropy(logits, labels)), predicted.numpy()

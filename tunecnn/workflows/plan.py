@@ -1,0 +1,75 @@
+"""The plan of a search: its images read and its cluster joined, but nothing trained."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from tunecnn.data.loading import load_dataset
+from tunecnn.space.space import SearchSpace
+from tunecnn.workflows.forecast import Plan, Timer, make_plan
+from tunecnn.workflows.options import RunOptions
+
+_END_SECONDS = 11.0  # the first trials placed, the summary and its pictures, Ray's end: measured
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What a search would do here.
+
+    Attributes:
+        plan: of the space and the images.
+        slots: trials that would run at once.
+        placement: where they would run, in words.
+        overhead_seconds: that a search takes before its first trial and after its last.
+    """
+
+    plan: Plan
+    slots: int
+    placement: str
+    overhead_seconds: float
+
+
+def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = False) -> PlannedRun:
+    """Plan a search.
+
+    Args:
+        space: what would be searched.
+        options: data, and where to run.
+        measure: time some epochs there, to estimate the time.
+
+    Raises:
+        InputError: if the data or the cluster cannot be used.
+    """
+    started = time.monotonic()
+    data = load_dataset(space.dataset, space.data_split, options.data_dir).trial_data
+    with _slots(options) as (slots, placement, timer):
+        plan = make_plan(space, data, slots=slots, timer=timer if measure else None)
+        seconds = time.monotonic() - started
+    # All of this but the timed epochs is what a search does before its first one.
+    timed = plan.time.spent if plan.time else 0.0
+    return PlannedRun(plan, slots, placement, seconds - timed + _END_SECONDS)
+
+
+@contextlib.contextmanager
+def _slots(options: RunOptions) -> Iterator[tuple[int, str, Timer]]:
+    """Yield how many trials run at once, where, and what times their epochs there."""
+    if options.local:
+        from tunecnn.trial.timing import time_epochs
+
+        yield 1, "in this process", partial(time_epochs, threads=options.threads)
+        return
+    from tunecnn.engines.cluster import Resources, connected
+
+    resources = Resources(options.cpus_per_trial, options.gpus_per_trial)
+    with connected(options.address, resources) as cluster:
+        from tunecnn.engines.ray import time_on  # ray reads the environment when it is imported
+
+        there = "; ".join(
+            f"{node.name}: {node.cpus:g} cores, {node.gpus:g} GPUs" for node in cluster.nodes
+        )
+        takes = f"a trial takes {cluster.cpus:g} cores and {cluster.gpus:g} GPUs of {there}"
+        yield cluster.slots, takes, partial(time_on, cluster)

@@ -1,0 +1,71 @@
+"""A space made ready for a run: read, changed as the command line says, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunecnn.data.registry import absolute
+from tunecnn.space.library import find_space
+from tunecnn.space.space import SearchSpace
+from tunecnn.workflows.warm_start import warm_start
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A space that can be searched, and where it comes from.
+
+    Attributes:
+        space: with all changes, checked.
+        text: of the space file, as it was given.
+        changes: keys of the space that are not as in the file.
+        notes: sentences that the user should read before the search starts.
+    """
+
+    space: SearchSpace
+    text: str
+    changes: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    name: str,
+    changes: Mapping[str, Any] | None = None,
+    budget: Mapping[str, float] | None = None,
+    start_from: Path | None = None,
+) -> Prepared:
+    """Read a space file, and change it for one run.
+
+    Args:
+        name: a path, or the name of a shipped space.
+        changes: new values by key; None leaves a key as it is.
+        budget: limits that are added to those of the file.
+        start_from: folder of an earlier run whose best trials become start points.
+
+    Raises:
+        InputError: if there is no such space or run, or something in them is wrong.
+    """
+    path = find_space(name)
+    text = path.read_text(encoding="utf-8-sig")
+    in_file = SearchSpace.from_yaml(path)
+    changed = {key: value for key, value in (changes or {}).items() if value is not None}
+    changed["dataset"] = absolute(changed.get("dataset", in_file.dataset))  # resumed from anywhere
+    if budget:
+        changed["budget"] = {**dict(in_file.budget), **budget}
+    space = in_file.override(**changed)
+    notes = [f"warning: {text}" for text in space.warnings()]
+    if start_from is not None:
+        warm = warm_start(space, start_from)
+        changed["start"] = warm.start
+        space = space.override(start=warm.start)
+        notes.insert(0, warm.words)
+    return Prepared(space, text, changed, tuple(notes))
+
+
+def prepare_text(text: str, source: str) -> Prepared:
+    """Make a space that tunecnn wrote itself ready; `source` names it in messages."""
+    space = SearchSpace.from_text(text, source)
+    dataset = absolute(space.dataset)
+    return Prepared(space.override(dataset=dataset), text, {"dataset": dataset})

@@ -1,0 +1,155 @@
+"""A search from its beginning to its end, and carried on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from tunecnn.data.images import TrialData
+from tunecnn.data.registry import IMAGEFOLDER
+from tunecnn.errors import InputError
+from tunecnn.files import sha256
+from tunecnn.models.designs import layers
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import (
+    DatasetRecord,
+    Job,
+    ReproductionJob,
+    RunInfo,
+    SearchJob,
+    processor,
+    versions,
+)
+from tunecnn.space.space import SearchSpace
+from tunecnn.trial.config import TrialConfig
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.prepare import Prepared
+from tunecnn.workflows.reproduction_space import check_images
+from tunecnn.workflows.session import Listening, RunResult, changed_versions, opened, run_session
+
+DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
+"""Packages whose version decides what a trial trains to."""
+
+
+def search(
+    prepared: Prepared, options: RunOptions, listening: Listening, job: Job | None = None
+) -> RunResult:
+    """Start a search and run it to its end, or until the user interrupts it.
+
+    Args:
+        prepared: space to search.
+        options: data, folders and where to run.
+        listening: opens what shows the user how it goes.
+        job: purpose of the run, a search if None; all trials of every other job are tested at
+            its end.
+
+    Raises:
+        InputError: if something given cannot be used; then nothing was written.
+        RunError: if the run could not go on; it can be resumed.
+    """
+    space, job = prepared.space, job or SearchJob()
+    path = new_run_path(space, options)
+    data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
+    with opened(space, data_dir, options) as there:
+        data = there.dataset.trial_data
+        _check_input(space, data)
+        if isinstance(job, ReproductionJob) and job.against:
+            check_images(job.against, data.input_shape, len(data.classes))
+        info = RunInfo(
+            space=space.name,
+            space_sha256=sha256(prepared.text),
+            changes=dict(prepared.changes),
+            data_dir=str(data_dir) if data_dir else None,
+            dataset=DatasetRecord.of(there.dataset),
+            processor=processor(),
+            job=job,
+        )
+        folder = RunFolder.create(path, prepared.text, info)
+        return run_session(folder, space, there, listening, options)
+
+
+def resume(
+    path: Path,
+    options: RunOptions,
+    listening: Listening,
+    more_trials: int = 0,
+    budget: Mapping[str, float] | None = None,
+) -> RunResult:
+    """Carry on with a run that was interrupted or killed, or that is to have more trials.
+
+    Finished trials stay as they are; those that ran go on from their last checkpoint, under their
+    numbers and seeds. For the arguments see `search`; if no data folder is given, the run's own
+    is used.
+
+    Raises:
+        InputError: if there is no such run, or its data are not what they were.
+        RunError: if the run could not go on.
+    """
+    folder, info, space = open_run(path, more_trials, budget)
+    data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
+    changed = changed_versions(info.sessions, versions(), DECISIVE)
+    if changed and not options.allow_changes:
+        raise InputError(
+            f"what the trials of {path} depend on has changed ({changed}), so new ones would not "
+            "be comparable; go back, or add --allow-changes"
+        )
+    with opened(space, data_dir, options) as there:
+        _check_same_images(path, info.dataset, DatasetRecord.of(there.dataset))
+        return run_session(folder, space, there, listening, options)
+
+
+def open_run(
+    path: Path, more_trials: int = 0, budget: Mapping[str, float] | None = None
+) -> tuple[RunFolder, RunInfo, SearchSpace]:
+    """Open a run to carry on with it; return its folder, its info, and its space as it is to be.
+
+    Raises:
+        InputError: if there is no such run.
+        RunError: if its files are damaged.
+    """
+    folder = RunFolder.open(path)
+    info = folder.read_info()
+    space = folder.read_space(info)
+    if more_trials or budget:
+        limits = {**dict(space.budget), **(budget or {})}
+        space = space.override(trials=space.trials + more_trials, budget=limits)
+    return folder, info, space
+
+
+def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
+    """Return the path of a new run's folder.
+
+    Raises:
+        InputError: if no run can be started there.
+    """
+    path = options.runs_dir / (options.name or _run_name(space))
+    RunFolder.check_free(path)
+    return path
+
+
+def _check_same_images(path: Path, before: DatasetRecord, now: DatasetRecord) -> None:
+    for what, old, new in (
+        ("fingerprint", before.fingerprint, now.fingerprint),
+        ("split fingerprint", before.split_fingerprint, now.split_fingerprint),
+    ):
+        if old != new:
+            raise InputError(
+                f"the {what} of {now.name} is {new}, but the run {path} was started with {old}: "
+                "its trials would not be comparable"
+            )
+
+
+def _check_input(space: SearchSpace, data: TrialData) -> None:
+    """Refuse a space whose networks cannot take the data set's images."""
+    for architecture in space.architectures:
+        design = TrialConfig(architecture=architecture).design()
+        try:
+            layers(design, data.input_shape, len(data.classes))
+        except InputError as error:
+            raise InputError(f"{architecture} on {data.name}: {error}") from error
+
+
+def _run_name(space: SearchSpace) -> str:
+    dataset = IMAGEFOLDER if space.dataset.startswith(IMAGEFOLDER) else space.dataset
+    return f"{space.name}-{dataset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"

@@ -1,0 +1,215 @@
+"""One session of a run: from the first trial that this process hands out to the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from tunecnn.data.images import Dataset
+from tunecnn.data.loading import fetch, load_dataset
+from tunecnn.engines.base import Engine
+from tunecnn.errors import RunError
+from tunecnn.process import Interrupts
+from tunecnn.run.artifacts import Artifacts
+from tunecnn.run.budget import Spending
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import RunInfo, Session, now, versions
+from tunecnn.run.listener import Listener
+from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
+from tunecnn.run.run import load_run
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.records import TrialRecord
+from tunecnn.study.study import Study
+from tunecnn.workflows.evaluate import evaluate_trials
+from tunecnn.workflows.options import RunOptions
+
+if TYPE_CHECKING:
+    from tunecnn.summary.run_types import RunSummary
+
+T = TypeVar("T")
+Ending = Literal["done", "interrupted"]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a session of a run ended.
+
+    Attributes:
+        folder: of the run.
+        ending: `done`, or `interrupted` if the run can be resumed.
+        summary: of the run.
+        exit_code: of the command: 0, or 130 or 143 after SIGINT or SIGTERM.
+    """
+
+    folder: Path
+    ending: Ending
+    summary: RunSummary
+    exit_code: int = 0
+
+
+Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
+"""Opens the listener of a run, once its study and folder are there."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a session needs, opened: images, an engine, and handlers of the signals."""
+
+    dataset: Dataset
+    engine: Engine
+    interrupts: Interrupts
+
+
+@contextlib.contextmanager
+def opened(space: SearchSpace, data_dir: Path | None, options: RunOptions) -> Iterator[Opened]:
+    """Read the images while Ray starts, most of which is waiting for its processes."""
+    fetch(space.dataset, data_dir)  # may take minutes, or fail: before anything has started
+    loading = _in_a_thread(lambda: load_dataset(space.dataset, space.data_split, data_dir))
+    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
+        yield Opened(loading.result(), engine, interrupts)
+
+
+def _in_a_thread(function: Callable[[], T]) -> Future[T]:
+    """Call a function in a thread for which an interrupted process does not wait."""
+    future: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
+
+
+@contextlib.contextmanager
+def _engine(options: RunOptions) -> Iterator[Engine]:
+    """Open what runs the trials: this process, or a Ray cluster."""
+    if options.local:
+        from tunecnn.engines.local import LocalEngine
+
+        yield LocalEngine(options.threads, options.checkpoint_seconds)
+        return
+    from tunecnn.engines.cluster import Resources, connected
+
+    resources = Resources(options.cpus_per_trial, options.gpus_per_trial)
+    with connected(options.address, resources) as cluster:
+        from tunecnn.engines.ray import RayEngine
+
+        yield RayEngine(
+            cluster, options.checkpoint_seconds, options.max_failures, options.wait_for_workers
+        )
+
+
+def run_session(
+    folder: RunFolder,
+    space: SearchSpace,
+    there: Opened,
+    listening: Listening,
+    options: RunOptions,
+) -> RunResult:
+    """Run trials under the run's lock, keep account of the session, and write the summary.
+
+    Raises:
+        InputError: if another process holds the run.
+        RunError: if the run could not go on; it can be resumed.
+    """
+    with folder.lock(take_over=options.take_over) as left:
+        info = _start_session(folder, space, there.engine)
+        data = there.dataset.trial_data
+        study = Study(folder.path, space, data.input_shape, len(data.classes))
+        used_up = ""
+        try:
+            with listening(study, folder.path) as listener:
+                for text in _warnings(left, info):
+                    listener.on_warning(text)
+                spending = Spending(
+                    space.budget, there.engine.devices, info.wall_seconds, study.records
+                )
+                keep = space.trials if info.is_tested else KEEP_WEIGHTS
+                recorder = Recorder(
+                    study, Artifacts(folder.path, listener.on_warning), listener, spending,
+                    Limits(keep, options.trial_timeout, options.min_free_gb), there.interrupts,
+                )  # fmt: skip
+                there.engine.run(recorder, data, folder.ray)
+                used_up = recorder.used_up
+            ended = study.finished or used_up
+            if info.is_tested and not there.interrupts.requested and ended:
+                evaluate_trials(folder, _complete(study), there.dataset)
+        except KeyboardInterrupt:
+            if there.interrupts.forced:
+                raise  # the run is resumable as it is; its summary would take seconds
+        except RunError:
+            # It is said whatever becomes of this; on a full disk, nothing does.
+            with contextlib.suppress(OSError, RunError):
+                _end_session(folder, study, "")
+            raise
+        summary, ending = _end_session(folder, study, used_up)
+    if ending == "done" and not summary.trained:
+        raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
+    code = 0 if ending == "done" else there.interrupts.exit_code
+    return RunResult(folder.path, ending, summary, code)
+
+
+def changed_versions(
+    sessions: Sequence[Session], now: Mapping[str, str], names: Iterable[str]
+) -> str:
+    """Say which of some packages have another version than in the last of some sessions."""
+    before = sessions[-1].versions if sessions else {}
+    return ", ".join(
+        f"{name} {before[name]} then, {now[name]} now"
+        for name in names
+        if name in before and before[name] != now[name]
+    )
+
+
+def _start_session(folder: RunFolder, space: SearchSpace, engine: Engine) -> RunInfo:
+    """Record that a session has started, with what it may have been given beyond the last one."""
+    info = folder.read_info()
+    session = Session(
+        command=shlex.join(sys.argv), started=now(), engine=engine.record(), versions=versions()
+    )
+    more = {"trials": space.trials, "budget": dict(space.budget)}
+    info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})
+    folder.write_info(info)
+    return info
+
+
+def _warnings(left: str, info: RunInfo) -> Iterator[str]:
+    """Say what is different from the sessions before, the last of which is this one."""
+    if left:
+        yield f"the lock of {left} was taken over: it had ended without releasing it"
+    *earlier, last = info.sessions
+    if changed := changed_versions(earlier, last.versions, last.versions):
+        yield f"different from the session before: {changed}"
+
+
+def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[RunSummary, Ending]:
+    """Put what still runs back into the queue, and record how the run stands."""
+    from tunecnn.summary.render import write_summary
+
+    study.requeue_running()
+    info = folder.read_info()
+    untested = info.is_tested and len(info.evaluations) < len(_complete(study))
+    ended = study.finished or bool(used_up)
+    ending: Ending = "done" if ended and not untested else "interrupted"
+    folder.write_info(info.with_session(ended=now(), ending=ending, used_up=used_up))
+    return write_summary(load_run(folder.path)), ending
+
+
+def _complete(study: Study) -> list[TrialRecord]:
+    return [record for record in study.records if record.state == "COMPLETE"]
+
+
+def _first_failure(summary: RunSummary) -> str:
+    number, reason = next(iter(summary.failures.items()))
+    return f"trial {number}: {reason}"

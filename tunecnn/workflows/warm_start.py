@@ -1,0 +1,61 @@
+"""Start points for a search from the trials of an earlier run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunecnn.errors import InputError
+from tunecnn.run.run import load_run
+from tunecnn.space.space import SearchSpace
+
+_SHARE = 4
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The start points of a space with some from an earlier run, and what to say of them."""
+
+    start: tuple[Any, ...]
+    words: str
+
+
+def warm_start(space: SearchSpace, path: Path) -> WarmStart:
+    """Take the best trials of an earlier run as start points, at most a quarter of the trials.
+
+    They are trained again, so that the new run's figures are all of its own data, epochs and
+    seeds. A trial lies in the space if it has a value for each searched parameter and each can be
+    drawn.
+
+    Raises:
+        InputError: if not one of its complete trials lies in the space.
+        RunError: if there is no such run.
+    """
+    old = load_run(path)
+    points: list[dict[str, Any]] = []
+    outside = 0
+    for number in old.ranked["trial"]:
+        config = old.record(int(number)).config
+        known = {name: config[name] for name in space.searched_settings if name in config}
+        point = space.only_active(known)
+        missing = [name for name in space.searched_settings.keys() - known.keys()
+                   if space.is_active(name, known)]  # fmt: skip
+        if missing or not all(
+            space.searched[name].contains(value) for name, value in point.items()
+        ):
+            outside += 1
+        elif point not in points:
+            points.append(point)
+    if not points:
+        raise InputError(
+            f"not one of the {len(old.ranked)} trials that {path} trained to the end lies in the "
+            f"space {space.name}"
+        )
+    chosen = points[: max(1, space.trials // _SHARE)]
+    words = (
+        f"from {path.name}: the best {len(chosen)} of {len(old.ranked)} trials trained to the end "
+        f"are start points; {outside} do not lie in the space"
+    )
+    new = [point for point in chosen if point not in space.start]
+    return WarmStart((*space.start, *new), words)
