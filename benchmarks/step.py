@@ -90,7 +90,7 @@ def tunecnn(name: str, precision: str = "fp32") -> Callable[[], object]:
 
 
 def dropouts(name: str) -> dict[str, Any]:
-    """Return the report's dropouts as settings."""
+    """Return the published dropouts as settings."""
     if name == "proposed":
         return {f"dropout.{place}": rate for place, rate in DROPOUTS.items()}
     if name == "model2":

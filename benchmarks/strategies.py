@@ -40,7 +40,7 @@ parameters:
   dropout.dense: {float: [0.0, 0.4], step: 0.4}
   validation: 0.4
 """
-ARMS = {
+WAYS = {
     "tpe, halving": "sampler: tpe\npruner: halving\n",
     "tpe": "sampler: tpe\n",
     "random, halving": "sampler: random\npruner: halving\n",
@@ -79,9 +79,9 @@ def nearest(table: Table, config: Values) -> Values:
     return best, *others
 
 
-def replay(table: Table, arm: str, seed: int, trials: int, budget: float) -> Replay:
+def replay(table: Table, source: str, seed: int, trials: int, budget: float) -> Replay:
     """Search the table until so many trials, or device-seconds, are used up."""
-    space = SearchSpace.from_text(SPACE + ARMS[arm]).override(trials=trials, seed=seed)
+    space = SearchSpace.from_text(SPACE + WAYS[source]).override(trials=trials, seed=seed)
     result = Replay()
     tie = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
@@ -118,27 +118,27 @@ def replay(table: Table, arm: str, seed: int, trials: int, budget: float) -> Rep
                     result.best = epochs[-1].val_accuracy
                     result.again = table[key, 1 - number % 2][-1].val_accuracy
             begin(now)
-        result.trials = study.begun
+        result.trials = study.started
     return result
 
 
 def main(path: str) -> None:
-    """Replay all arms with ten seeds, and print each beside the first."""
+    """Replay all sources with ten seeds, and print each beside the first."""
     table = read_table(path)
     first = [replay(table, "tpe, halving", seed, TRIALS, math.inf) for seed in range(SEEDS)]
     results = {"tpe, halving": first}
-    for arm in list(ARMS)[1:]:
-        results[arm] = [
-            replay(table, arm, seed, 10 * TRIALS, first[seed].device_seconds)
+    for source in list(WAYS)[1:]:
+        results[source] = [
+            replay(table, source, seed, 10 * TRIALS, first[seed].device_seconds)
             for seed in range(SEEDS)
         ]
     ends = [
         statistics.mean(table[key, seed][-1].val_accuracy for seed in (0, 1)) for key, _ in table
     ]
     print(f"{len(table)} trainings; the best mean of two seeds is {max(ends):.2%}\n")
-    print("| arm | device-s | trials | to the end | best | the winner again | first - arm, best "
-          "| first - arm, again |\n|---|---:|---:|---:|---:|---:|---|---|")  # fmt: skip
-    for arm, replays in results.items():
+    print("| way | device-s | trials | to the end | best | the winner again | first - way, best "
+          "| first - way, again |\n|---|---:|---:|---:|---:|---:|---|---|")  # fmt: skip
+    for source, replays in results.items():
         differences = [
             [getattr(one, what) - getattr(other, what)
              for one, other in zip(first, replays, strict=True)]
@@ -149,12 +149,12 @@ def main(path: str) -> None:
             for what in ("device_seconds", "trials", "complete", "best", "again")
         ]
         words = [
-            "-" if arm == "tpe, halving" else
+            "-" if source == "tpe, halving" else
             "{:+.2f} ({:+.2f} to {:+.2f})".format(
                 100 * statistics.mean(pairs), *(100 * end for end in mean_interval(pairs)))
             for pairs in differences
         ]  # fmt: skip
-        print("| {} | {:.0f} | {:.1f} | {:.1f} | {:.2%} | {:.2%} |".format(arm, *means),
+        print("| {} | {:.0f} | {:.1f} | {:.1f} | {:.2%} | {:.2%} |".format(source, *means),
               " | ".join(words), "|")  # fmt: skip
 
 

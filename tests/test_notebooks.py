@@ -22,7 +22,7 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     text = reproduction_space(images, "mnist", ["model1", "model2"], seeds=2, epochs=2)
     return {
         "analyze_search.ipynb": begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder,
-        "reproduce_report.ipynb": begin(
+        "reproduction.ipynb": begin(
             folder / "reproduction", text, job=ReproductionJob(against="mnist")
         ).folder,
     }

@@ -15,7 +15,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tunecnn.errors import InputError
 
-Place = tuple[str | int, ...]
+Loc = tuple[str | int, ...]
 """Where a value stands: the keys and indices that lead to it."""
 
 MAX_BYTES = 256 * 1024
@@ -23,9 +23,9 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something wrong in a space, and where: `place` is empty for the file as a whole."""
+    """Something wrong in a space, and where: `loc` is empty for the file as a whole."""
 
-    place: Place
+    loc: Loc
     text: str
 
 
@@ -43,20 +43,20 @@ class Document:
 
     source: str
     value: Any = None
-    lines: dict[Place, int] = field(default_factory=dict)
+    lines: dict[Loc, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
     def error(self, mistakes: Sequence[Mistake]) -> SpaceError:
         """Make one error of all mistakes, in the order of their lines."""
-        found = sorted(mistakes, key=lambda mistake: self.line(mistake.place) or 0)
-        texts = [_line(self.source, self.line(m.place), m) for m in dict.fromkeys(found)]
+        found = sorted(mistakes, key=lambda mistake: self.line(mistake.loc) or 0)
+        texts = [_line(self.source, self.line(m.loc), m) for m in dict.fromkeys(found)]
         return SpaceError(found, "\n".join(texts))
 
-    def line(self, place: Place) -> int | None:
-        """Return the line (from 1) of a place, or of the nearest thing around it."""
-        while place not in self.lines and place:
-            place = place[:-1]
-        return self.lines.get(place)
+    def line(self, loc: Loc) -> int | None:
+        """Return the line (from 1) of a loc, or of the nearest thing around it."""
+        while loc not in self.lines and loc:
+            loc = loc[:-1]
+        return self.lines.get(loc)
 
 
 def read_document(path: Path) -> Document:
@@ -105,26 +105,26 @@ class _Reader:
         self._document = document
         self._seen: set[int] = set()
 
-    def read(self, node: Node, place: Place) -> Any:
-        self._document.lines.setdefault(place, node.start_mark.line + 1)
+    def read(self, node: Node, loc: Loc) -> Any:
+        self._document.lines.setdefault(loc, node.start_mark.line + 1)
         if id(node) in self._seen:
-            self._wrong(place, "aliases (*name) are not supported: write the value out")
+            self._wrong(loc, "aliases (*name) are not supported: write the value out")
             return None
         self._seen.add(id(node))
         if isinstance(node, MappingNode):
-            return self._mapping(node, place)
+            return self._mapping(node, loc)
         if isinstance(node, SequenceNode):
-            return [self.read(item, (*place, i)) for i, item in enumerate(node.value)]
-        return self._scalar(node, place)
+            return [self.read(item, (*loc, i)) for i, item in enumerate(node.value)]
+        return self._scalar(node, loc)
 
-    def _mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, loc: Loc) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value) if isinstance(key_node, ScalarNode) else None
             if key is None:
-                self._wrong(place, "a key must be a plain word")
+                self._wrong(loc, "a key must be a plain word")
                 continue
-            inner = (*place, key)
+            inner = (*loc, key)
             if key in values:
                 first, again = self._document.lines[inner], key_node.start_mark.line + 1
                 self._wrong(inner, f"is given twice, in lines {first} and {again}")
@@ -133,37 +133,37 @@ class _Reader:
             values[key] = self.read(value_node, inner)
         return values
 
-    def _scalar(self, node: Node, place: Place) -> Any:
+    def _scalar(self, node: Node, loc: Loc) -> Any:
         try:
             return self._yaml.constructor.construct_object(node, deep=True)
         except (ConstructorError, ValueError):
-            self._wrong(place, f"the tag {node.tag} is not supported: give a plain value")
+            self._wrong(loc, f"the tag {node.tag} is not supported: give a plain value")
             return None
 
-    def _wrong(self, place: Place, text: str) -> None:
-        self._document.mistakes.append(Mistake(place, text))
+    def _wrong(self, loc: Loc, text: str) -> None:
+        self._document.mistakes.append(Mistake(loc, text))
 
 
 def _line(source: str, line: int | None, mistake: Mistake) -> str:
     start = f"{source}:{line}: " if source and line else f"{source}: " if source else ""
-    return f"{start}{place_name(mistake.place)}{mistake.text}"
+    return f"{start}{loc_name(mistake.loc)}{mistake.text}"
 
 
-def place_name(place: Place) -> str:
-    """Write a place as a reader of the file would: `parameters.width.step: `."""
-    return ".".join(map(str, place)) + ": " if place else ""
+def loc_name(loc: Loc) -> str:
+    """Write a loc as a reader of the file would: `parameters.width.step: `."""
+    return ".".join(map(str, loc)) + ": " if loc else ""
 
 
-def without(value: Any, places: Sequence[Place]) -> Any:
-    """Copy plain values without those at some places, to look for mistakes in the rest.
+def without(value: Any, locs: Sequence[Loc]) -> Any:
+    """Copy plain values without those at some locs, to look for mistakes in the rest.
 
-    A list goes as a whole, since the places of what is left in it would shift.
+    A list goes as a whole, since the locs of what is left in it would shift.
     """
     if not isinstance(value, Mapping):
         return value
     rest = {}
     for key, inner in value.items():
-        below = [place[1:] for place in places if place[:1] == (key,)]
+        below = [loc[1:] for loc in locs if loc[:1] == (key,)]
         if () not in below and not (below and isinstance(inner, list)):
             rest[key] = without(inner, below)
     return rest

@@ -41,7 +41,7 @@ class EndedAtOnceError(TunecnnError):
     """A session was ended before it could write its summary; what it had recorded is kept."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("ended at once; nothing that had been reported is lost")
+        super().__init__("ended at once; nothing that had been recorded is lost")
         self.exit_code = exit_code
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic_core import ErrorDetails
 
-_KINDS = {
+_TYPES = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
@@ -16,20 +16,20 @@ _KINDS = {
 
 def in_words(details: ErrorDetails) -> str:
     """Put one of pydantic's errors into our words, with the value that was given."""
-    kind, given = details["type"], details["input"]
+    error_type, given = details["type"], details["input"]
     limits = details.get("ctx", {})
-    if kind == "tunecnn":
+    if error_type == "tunecnn":
         return details["msg"]
-    if kind in ("missing", "tuple_type", "too_long"):
+    if error_type in ("missing", "tuple_type", "too_long"):
         return f"must be two values, [low, high], not {given!r}"
-    if kind.removesuffix("_type") in _KINDS:
-        return f"must be {_KINDS[kind.removesuffix('_type')]}, not {given!r}"
+    if error_type.removesuffix("_type") in _TYPES:
+        return f"must be {_TYPES[error_type.removesuffix('_type')]}, not {given!r}"
     words = {
         "greater_than_equal": "{ge} or more",
         "greater_than": "above {gt}",
         "less_than_equal": "{le} or less",
         "less_than": "below {lt}",
-    }.get(kind)
+    }.get(error_type)
     if words is not None:
         numbers = {name: f"{value:g}" for name, value in limits.items()}
         return f"must be {words.format(**numbers)}, not {given!r}"

@@ -42,7 +42,7 @@ def test_what_only_luck_had_found_is_not_confirmed(tmp_path):
         noise = random.Random(repeat)
         draw = lambda _, noise=noise: noise.gauss(0.9, 0.01)  # noqa: E731
         search = searched(tmp_path / f"s{repeat}", draw, trials=20)
-        found += search.best["val_accuracy"] > search.report_trial["val_accuracy"]
+        found += search.best["val_accuracy"] > search.baseline_trial["val_accuracy"]
         result = summarize_confirmation(confirmed(tmp_path / f"c{repeat}", search, draw))
         kept += result.candidates[0].test_gain.verdict == "ahead by more than noise"
     assert found >= 18
@@ -65,9 +65,9 @@ def test_what_is_really_better_is_confirmed_with_its_numbers(tmp_path):
     assert pick.test_gain.ahead == 5
     assert pick.test_gain.probability > 0.97
     assert "ahead by more than noise" in result.verdict
-    assert "the search had shown 91.00%" in result.verdict
+    assert "the search overstated it by 0.95 points (91.00%)" in result.verdict
     assert {line.name for line in result.candidates[1:]} == {
-        "trial 0 (the report's design)", "trial 1",
+        "trial 0 (the baseline)", "trial 1",
     }  # fmt: skip
 
 
@@ -87,10 +87,7 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     options = RunOptions(local=True, checkpoint_seconds=0.0)
     stopped = confirm(folder, 2, 2, {}, options, listening_to(Silent(raise_at=4)))
     assert stopped.ending == "interrupted"
-    assert (
-        "not been looked at yet" in stopped.summary.verdict
-        or not load_run(folder).evaluations.size
-    )
+    assert "not been used yet" in stopped.summary.verdict or not load_run(folder).evaluations.size
     result = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
     assert result.ending == "done"
     inner = load_run(result.folder)

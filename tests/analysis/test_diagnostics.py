@@ -6,10 +6,10 @@ from tests.support.scripted import ScriptedRun
 from tunecnn import load_run, plots
 from tunecnn.analysis.diagnostics import (
     best_by,
+    bins,
     isolation,
     near_bounds,
     pareto_front,
-    places,
     repeats,
     rungs,
 )
@@ -83,16 +83,16 @@ def test_the_front_has_what_no_other_trial_beats_in_both_objectives(tmp_path):
             (0.5, 0.3, 1e-3, ends(0.5)),  # alike in both
             (2.0, 0.3, 1e-3, ends(0.6)),  # as good as trial 0, and larger
         ],
-        "objectives: [val_accuracy, parameters]\n",
+        "objectives: [val_accuracy, params]\n",
     )
     assert list(pareto_front(run)["trial"]) == [2, 0, 1]
-    assert pareto_front(run)["parameters"].is_monotonic_increasing
+    assert pareto_front(run)["params"].is_monotonic_increasing
     summary = summarize(run)
     assert [line.trial for line in summary.front] == [2, 0, 1]
     write_summary(run)
     text = (run.path / "summary.md").read_text()
     assert "## The front" in text
-    assert "| 2 | " + f"{pareto_front(run)['parameters'].iloc[0]:,}" in text
+    assert "| 2 | " + f"{pareto_front(run)['params'].iloc[0]:,}" in text
     assert (run.path / "figures" / "front.png").is_file()
     axes = plots.front(run).axes[0]
     assert [len(points.get_offsets()) for points in axes.collections] == [6, 3]
@@ -149,10 +149,10 @@ def test_a_trial_with_the_values_of_an_earlier_one_is_counted(scripted_run):
     ],
 )  # fmt: skip
 def test_every_value_has_one_place(parameter, labels):
-    found = places(parameter)
-    assert [place.label for place in found] == labels
+    found = bins(parameter)
+    assert [bin_.label for bin_ in found] == labels
     for value in parameter.ends():
-        assert sum(place.holds(value) for place in found) == 1
+        assert sum(bin_.holds(value) for bin_ in found) == 1
 
 
 def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.scripted import ScriptedRun, finish
 from tunecnn import load_run
-from tunecnn.analysis.random_baseline import best_so_far, control_of
+from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.summary.render import render_markdown
 from tunecnn.summary.run_types import summarize
@@ -17,9 +17,9 @@ epochs: 2
 trials: 24
 parameters:
   width: {float: [0.1, 2.0]}
-start: [report]
+start: [baseline]
 sampler: {tpe: {startup_trials: 4}}
-control: 0.25
+random_baseline: 0.25
 """
 
 
@@ -34,21 +34,21 @@ def run_of(tmp_path, accuracy: Callable[[float], float]) -> Run:
 
 def test_a_share_of_the_trials_is_drawn_at_random(tmp_path):
     run = run_of(tmp_path, lambda width: 1 - abs(width - 1.3))
-    control = run.trials[run.trials["arm"] == "control"]
+    control = run.trials[run.trials["source"] == "random_baseline"]
     assert len(control) == 6
     assert list(control["trial"].diff().dropna().unique()) == [4]
-    assert run.trials["arm"][0] == "search"  # the start point
+    assert run.trials["source"][0] == "search"  # the start point
     near = (run.trials["param.width"] - 1.3).abs()
     learned = run.trials["trial"] > 12
-    assert near[learned & (run.trials["arm"] == "search")].median() < 0.2
+    assert near[learned & (run.trials["source"] == "search")].median() < 0.2
     assert near[control.index].median() > 0.2
 
 
 def test_a_search_that_learns_is_ahead_of_its_control_at_equal_cost(tmp_path):
     run = run_of(tmp_path, lambda width: 0.5 + 0.49 * (width > 1.9))
-    found = control_of(run)
-    assert (found.search.trials, found.control.trials) == (18, 6)
-    assert found.control.device_seconds == pytest.approx(18.0)
+    found = compare_with_random(run)
+    assert (found.search.trials, found.random.trials) == (18, 6)
+    assert found.random.device_seconds == pytest.approx(18.0)
     count, mean, (low, high) = found.expected[-1]
     assert count == 6
     assert low <= mean <= high <= run.trials["val_accuracy"].max()
@@ -59,14 +59,14 @@ def test_a_search_that_learns_is_ahead_of_its_control_at_equal_cost(tmp_path):
 
 def test_both_arms_are_compared_at_the_cost_of_the_cheaper_one(tmp_path):
     run = run_of(tmp_path, lambda width: 0.3 + width / 4)
-    found, curves = control_of(run), best_so_far(run)
+    found, curves = compare_with_random(run), best_so_far(run)
     ours = curves["search"]
-    at = ours[ours["device_seconds"] <= found.control.device_seconds + 1e-9]["best"].max()
+    at = ours[ours["device_seconds"] <= found.random.device_seconds + 1e-9]["best"].max()
     assert found.search.best_at_equal_cost == at <= found.search.best
-    words = "ahead of" if at > found.control.best else "behind"
+    words = "ahead of" if at > found.random.best else "behind"
     assert f"The search is {words} random search" in found.verdict
 
 
 def test_a_search_without_a_control_is_not_compared(scripted_run):
-    assert control_of(load_run(scripted_run)) is None
-    assert summarize(load_run(scripted_run)).control is None
+    assert compare_with_random(load_run(scripted_run)) is None
+    assert summarize(load_run(scripted_run)).random_baseline is None

@@ -88,8 +88,8 @@ def test_a_shorter_run_is_held_against_the_curve_at_the_same_epoch(tmp_path):
     assert model1.test_accuracy.published is None
     assert list(model1.by_epoch) == [1, 2, 3]
     assert "validation accuracy after 3 epochs" in summary.verdict
-    assert any("trained 50 epochs, this run 3" in text for text in summary.differences)
-    assert "no measure of it" in render_markdown(
+    assert any("took 50 epochs, this run 3" in text for text in summary.differences)
+    assert "cannot be compared with it" in render_markdown(
         summary, dict.fromkeys(("accuracy", "loss", "confusion"), "x.png")
     )
 
@@ -98,7 +98,7 @@ def test_other_files_of_the_images_are_said_to_be_that(tmp_path):
     run = reproduce(tmp_path / "r", seeds=1, epochs=2, off=0.0, dataset="imagefolder:/mine")
     said = " ".join(summarize_reproduction(run).differences)
     assert "imagefolder:/mine, not the published files of MNIST" in said
-    assert "The report validates on the first 6,000 training images" in said
+    assert "The published runs validate on the first 6,000 training images" in said
 
 
 def test_classes_are_counted_over_all_seeds(tmp_path):

@@ -166,8 +166,8 @@ def test_spaces_are_listed_shown_and_checked(capsys):
     assert main("spaces", "list") == 0
     assert "proposed.yaml" in capsys.readouterr().out
     assert main("spaces", "show", "proposed") == 0
-    assert "- report  # the proposed design itself" in capsys.readouterr().out
-    assert main("spaces", "check", "report.yaml") == 0
+    assert "- baseline  # the proposed design itself" in capsys.readouterr().out
+    assert main("spaces", "check", "published.yaml") == 0
     assert "3 trials of at most 100 epochs on cifar10, 3 different" in capsys.readouterr().out
 
 
@@ -189,7 +189,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--space", "smoke", "--trials", "ten"], "or +N, not 'ten'"),
         (["search", "--space", "smoke", "--trials", "+5"], "adds to a run that exists: give --resume"),
         (["search", "--space", "smoke", "--confirm", "3"], "must be TOPxSEEDS, such as 3x5, not '3'"),
-        (["search", "--space", "smoke", "--control", "0.5"], "control: random trials are a control"),
+        (["search", "--space", "smoke", "--random-baseline", "0.5"], "random_baseline: random trials are a base"),
         (["search", "--space", "smoke", "--from", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--space", "smoke", "--dataset", "cifar"], "did you mean 'cifar10'"),
         (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
@@ -200,7 +200,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["summarize", "nowhere"], "nowhere is not the folder of a run"),
         (["confirm", "nowhere"], "nowhere is not the folder of a run"),
         (["reproduce"], "give --dataset, such as --dataset mnist, or --resume RUN"),
-        (["reproduce", "--dataset", "digits"], "no results on digits, so there is nothing"),
+        (["reproduce", "--dataset", "digits"], "no results were published on digits, so there is n"),
         (["reproduce", "--dataset", "mnist", "--models", "model9"], "unknown model 'model9'"),
         (["reproduce", "--dataset", "mnist", "--seeds", "0"], "--seeds must be 1 or more, not 0"),
         (["reproduce", "--dataset", "mnist", "--epochs", "0"], "--epochs must be 1 or more, not 0"),

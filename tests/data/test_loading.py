@@ -41,20 +41,20 @@ def test_a_split_is_seeded_disjoint_stratified_and_recorded(digits):
     assert load_dataset("digits", Split(seed=1)).fingerprint == digits.fingerprint
 
 
-def test_the_reports_splits_are_its_notebooks():
+def test_the_published_splits_are_those_of_the_notebooks():
     labels = np.zeros(50_000, np.int64)
-    train, validation = Split("report").indices(labels, "cifar10")
+    train, validation = Split("published").indices(labels, "cifar10")
     order = np.random.RandomState(42).permutation(50_000)
     assert np.array_equal(validation, order[:10_000])
     assert np.array_equal(train, order[10_000:])
-    train, validation = Split("report").indices(np.zeros(60_000, np.int64), "mnist")
+    train, validation = Split("published").indices(np.zeros(60_000, np.int64), "mnist")
     assert np.array_equal(validation, np.arange(6_000))
     assert len(train) == 54_000
 
 
-def test_the_report_has_no_split_of_other_data():
+def test_the_baseline_has_no_split_of_other_data():
     with pytest.raises(InputError, match="defined for mnist and cifar10 only, not for 'digits'"):
-        Split("report").indices(np.zeros(100, np.int64), "digits")
+        Split("published").indices(np.zeros(100, np.int64), "digits")
 
 
 def test_training_on_fewer_images_keeps_the_validation_images(digits):

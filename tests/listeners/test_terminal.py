@@ -47,7 +47,7 @@ def test_a_closed_pipe_does_not_end_the_search(open_study, tmp_path):
 
     study = open_study()
     follow(study, tmp_path, Console(file=Closed(), width=60))
-    assert study.begun == 2
+    assert study.started == 2
 
 
 def test_a_terminal_shows_what_is_done_running_best_and_left(open_study, tmp_path):

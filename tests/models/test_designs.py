@@ -8,7 +8,7 @@ from tunecnn.models.designs import (
     Block,
     Design,
     count_macs,
-    count_parameters,
+    count_params,
     design_parameters,
     layers,
     make_design,
@@ -29,8 +29,8 @@ from tunecnn.models.designs import (
         ("proposed", (1, 8, 8), 210_026),
     ],
 )
-def test_parameter_counts_are_the_reports(architecture, input_shape, count):
-    assert count_parameters(DESIGNS[architecture], input_shape, 10) == count
+def test_parameter_counts_are_as_published(architecture, input_shape, count):
+    assert count_params(DESIGNS[architecture], input_shape, 10) == count
 
 
 def test_macs_of_a_network_counted_by_hand():
@@ -41,11 +41,11 @@ def test_macs_of_a_network_counted_by_hand():
 
 def test_odd_sizes_lose_their_last_row_in_a_pool():
     shapes = [layer.output for layer in layers(DESIGNS["proposed"], (1, 28, 28), 10)
-              if layer.kind == "pool"]  # fmt: skip
+              if layer.type == "pool"]  # fmt: skip
     assert shapes == [(32, 14, 14), (64, 7, 7), (128, 3, 3)]
 
 
-def test_no_parameters_gives_the_reports_design():
+def test_no_parameters_gives_the_baseline():
     for name, design in DESIGNS.items():
         assert make_design(name, {}) == design
         assert make_design(name, design_parameters(name)) == design

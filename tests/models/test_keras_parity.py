@@ -1,6 +1,6 @@
-"""The report's protocol held against Keras itself, on its torch backend.
+"""The published protocol held against Keras itself, on its torch backend.
 
-The report was made with Keras 3; what tunecnn calls `report` must do the same arithmetic.
+The published runs used Keras 3; the recipe `published` must do the same arithmetic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOLERANCE = 1e-5
 
 
 def keras_model(architecture: str, shape: tuple[int, int, int], dropout: bool) -> keras.Model:
-    """Build a Keras model from the report's list of layers, as its notebooks write it."""
+    """Build a Keras model from the published list of layers, as the notebooks write it."""
     design = DESIGNS[architecture]
     channels, height, width = shape
     stack = [keras.layers.Input((height, width, channels))]
@@ -116,7 +116,7 @@ def test_five_steps_from_the_same_weights_give_the_same_weights(architecture, sh
     theirs, ours = pair(architecture, shape)
     ours = ours.double()
     from_keras(theirs, ours)
-    config = make_config("report", architecture, "mnist")
+    config = make_config("published", architecture, "mnist")
     optimizer = make_optimizer(config, ours.parameters())
     theirs.compile(
         optimizer=keras.optimizers.RMSprop(learning_rate=1e-4),
@@ -143,7 +143,7 @@ def test_parameters_are_counted_as_keras_counts_them():
         for shape in SHAPES:
             plan = layers(DESIGNS[architecture], shape, 10)
             counted = keras_model(architecture, shape, dropout=True).count_params()
-            assert counted == sum(layer.parameters for layer in plan)
+            assert counted == sum(layer.params for layer in plan)
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])

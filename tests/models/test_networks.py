@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import tunecnn
 from tunecnn.errors import InputError
-from tunecnn.models.designs import DESIGNS, count_parameters
+from tunecnn.models.designs import DESIGNS, count_params
 from tunecnn.models.networks import ConvNet, Dropout, Model1, Model2, Proposed, build_model
 
 SHAPES = [(3, 32, 32), (1, 28, 28), (1, 8, 8)]
@@ -49,7 +49,7 @@ def test_the_module_has_as_many_parameters_as_were_counted(architecture, shape):
     design = tunecnn.TrialConfig(
         architecture=architecture, net={"width": 0.5, "dense_units": 64}
     ).design()
-    assert sum(p.numel() for p in model.parameters()) == count_parameters(design, shape, 10)
+    assert sum(p.numel() for p in model.parameters()) == count_params(design, shape, 10)
 
 
 def test_outputs_are_logits_of_any_number_of_classes():
@@ -77,7 +77,7 @@ def test_three_names_share_one_builder():
         assert issubclass(kind, ConvNet)
 
 
-def test_dropouts_stand_where_the_report_has_them():
+def test_dropouts_stand_where_the_baseline_has_them():
     rates = [
         m.p for m in build_model("proposed", (1, 8, 8)).modules() if isinstance(m, nn.Dropout)
     ]

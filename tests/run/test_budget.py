@@ -45,7 +45,7 @@ def test_a_search_whose_budget_is_used_up_is_done_says_so_and_can_be_given_more(
     result = begin(tmp_path, text)
     assert result.ending == "done"
     assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE"]
-    assert "No further trial was begun, since a trial reached" in result.summary.verdict
+    assert "No further trial was started, since a trial reached" in result.summary.verdict
     assert "6 trials, 5.00% accuracy" in (result.folder / "summary.md").read_text()
     again = carry_on(result.folder, Silent(), budget={"accuracy": 1.0})
     assert again.ending == "done"

@@ -82,7 +82,7 @@ def test_a_cluster_whose_workers_all_die_is_given_up(one_epoch, tmp_path):
     assert "3 workers died before their first epoch: No module" in str(recorder.failure)
 
 
-def test_a_report_of_a_trial_that_is_not_under_way_changes_nothing(one_epoch, tmp_path):
+def test_an_update_of_a_trial_that_does_not_run_changes_nothing(one_epoch, tmp_path):
     recorder = recorder_of(one_epoch(), tmp_path)
     assert not recorder.take(7, report(0.5))
     assert recorder.failure is None

@@ -57,7 +57,7 @@ def test_only_complete_trials_are_ranked(scripted_run):
     run = load_run(scripted_run)
     assert run.ranked["trial"].tolist() == [3, 1, 0]  # not 4, which had 97 % before it diverged
     assert run.best["trial"] == 3
-    assert run.report_trial["trial"] == 0
+    assert run.baseline_trial["trial"] == 0
 
 
 def test_a_trials_config_can_be_had_for_training_it_again(scripted_run):
@@ -81,7 +81,7 @@ def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
         "curves": (0, 9),
         "parameters": (8, 2),
         "isolation": (0, 2),
-        "control": (0, 4),
+        "random_baseline": (0, 4),
         "interaction": (1, 0),  # that of the colour bar
         "importances": (0, 0),
     }

@@ -30,7 +30,7 @@ MISTAKES = [
     ("architecture: model4", "architecture: unknown architecture 'model4'; did you mean 'model"),
     ("dataset: cifar", "dataset: unknown data set 'cifar'; did you mean 'cifar10'"),
     ("dataset: 'imagefolder:'", "imagefolder needs the folder"),
-    ("recipe: slow", "recipe: unknown recipe 'slow'; allowed: fast, report"),
+    ("recipe: slow", "recipe: unknown recipe 'slow'; allowed: fast, published"),
     ("sampler: bayes", "sampler: unknown sampler 'bayes'"),
     ("sampler: {tpe: {startup: 3}}", "tpe has no option 'startup'; did you mean 'startup_trials'"),
     ("pruner: {halving: {factor: 1}}", "pruner: factor: must be 2 or more, not 1"),
@@ -47,8 +47,8 @@ MISTAKES = [
     (SGD + "when: {momentum: 0.5}}}", "momentum.when: goes in a circle: momentum -> momentum"),
     (SGD + "when: {optimizer: sgd}}}\nstart: [{optimizer: adamw, momentum: 0.5}]",
      "start.0: momentum is not there (0 to 0.9, when optimizer is sgd)"),
-    ("sampler: random\ncontrol: 0.2", "space:2: control: random trials are a control for a sampler"),
-    ("control: 1", "control: must be below 1, not 1"),
+    ("sampler: random\nrandom_baseline: 0.2", "space:2: random_baseline: random trials are a baseline for a"),
+    ("random_baseline: 1", "random_baseline: must be below 1, not 1"),
     ("pruner: [halving]", "pruner: must be a name, or {name: {option: value}}"),
     ("epochs: 4\npruner: {halving: {min_epochs: 4}}", "space:2: pruner: halving from epoch 4 leav"),
     ("parameters: [width]", "parameters: must be a mapping"),
@@ -56,12 +56,12 @@ MISTAKES = [
     ("parameters: {dropout_block1: 0.1}", "unknown setting 'dropout_block1'; did you mean 'dropout.bl"),
     ("parameters: {epochs: 3}", "is a key of the space itself"),
     ("parameters: {architecture: model1}", "is a key of the space itself"),
-    ("parameters: {width: 0.5}\nstart: [report]", "width = 1.0, but the space fixes it at 0.5"),
+    ("parameters: {width: 0.5}\nstart: [baseline]", "width = 1.0, but the space fixes it at 0.5"),
     ("parameters: {validation: {float: [0.1, 0.2]}}", "must be the same for all trials"),
     ("parameters: {width: {float: [2, 1]}}", "the low bound 2 is above the high bound 1"),
     ("parameters: {width: {float: [1]}}", "parameters.width.float: must be two values, [low, high], not [1]"),
     ("parameters: {width: {float: 0.5}}", "float: must be two values, [low, high], not 0.5"),
-    ("constraints: [parameters <= _]", "'parameters <= _' is no constraint"),
+    ("constraints: [params <= _]", "'params <= _' is no constraint"),
     ("parameters: {width: {float: [1, .inf]}}", "must be a finite number, not inf"),
     ("parameters: {width: {float: [.nan, 1]}}", "must be a finite number, not nan"),
     ("parameters: {width: {float: [0, 1], log: true}}", "a log scale cannot start at 0"),
@@ -81,15 +81,15 @@ MISTAKES = [
     ("parameters: {optimizer: {choice: [adam]}}", "unknown optimizer 'adam'"),
     ("architecture: model1\nparameters: {dropout.block3: 0.1}", "model1 has no parameter"),
     ("sampler: grid\nparameters: {width: {float: [1, 2]}}", "the grid sampler needs a step"),
-    ("objectives: [parameters]", "objectives: must be [val_accuracy] or [val_accuracy, parameters]"),
+    ("objectives: [params]", "objectives: must be [val_accuracy] or [val_accuracy, params]"),
     ("objectives: [val_accuracy, macs]\npruner: halving", "pruner: judges trials by one value"),
     ("objectives: [val_accuracy, macs]\nsampler: cmaes", "sampler: cmaes has one objective"),
-    ("objectives: [val_accuracy, macs]\ncontrol: 0.5", "control: compares the best of one objective"),
+    ("objectives: [val_accuracy, macs]\nrandom_baseline: 0.5", "random_baseline: compares the best of one objective"),
     ("sampler: nsga2", "sampler: nsga2 weighs two objectives, such as objectives: [val_accuracy, p"),
-    ("start: report", "start: must be a list"),
-    ("start: [reprot]", "'reprot' is neither 'report' nor a mapping"),
+    ("start: baseline", "start: must be a list"),
+    ("start: [baselin]", "'baselin' is neither 'baseline' nor a mapping"),
     ("parameters: {width: {float: [1, 2]}}\nstart: [{widht: 1}]", "'widht' is not searched"),
-    ("parameters: {width: {float: [2, 3]}}\nstart: [report]", "the report's design has width = 1.0"),
+    ("parameters: {width: {float: [2, 3]}}\nstart: [baseline]", "the baseline has width = 1.0"),
     ("parameters: {width: {float: [1, 2]}}\nstart: [{width: 3}]", "it has width = 3, which the sp"),
     ("constraints: [params < 3]", "'params < 3' is no constraint"),
     ("a: !!python/object/apply:os.system [ls]", "unknown key"),
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_numbers_and_words_are_those_of_yaml_1_2():
     space = SearchSpace.from_text(
         "parameters: {learning_rate: {float: [1e-4, 1e-2]}}\ngoal: on\nconstraints: "
-        "[parameters <= 3_000_000]"
+        "[params <= 3_000_000]"
     )
     assert space.searched["learning_rate"].bounds == (0.0001, 0.01)
     assert space.goal == "on"
@@ -159,12 +159,12 @@ def test_a_config_has_recipe_constants_and_values_in_this_order():
     assert config.seed != space.config({"width": 0.7}, trial=5).seed
 
 
-def test_the_report_point_has_the_reports_values():
+def test_the_baseline_point_has_the_values_of_the_architecture():
     space = SearchSpace.from_text(
         "parameters: {dropout.block3: {float: [0, 0.7]}, width: {choice: [0.5, 1.0]}, "
         "width.conv3: {int: [8, 128]}, learning_rate: {float: [1e-4, 1e-2]}}"
     )
-    assert space.report_point() == {
+    assert space.baseline_point() == {
         "dropout.block3": 0.5, "width": 1.0, "width.conv3": 64, "learning_rate": 4e-3,
     }  # fmt: skip
 
@@ -196,9 +196,7 @@ def test_the_size_counts_configurations():
 
 
 def test_constraints_measure_by_how_much_they_are_broken():
-    space = SearchSpace.from_text(
-        "dataset: digits\nconstraints: [parameters <= 200_000, macs >= 5]"
-    )
+    space = SearchSpace.from_text("dataset: digits\nconstraints: [params <= 200_000, macs >= 5]")
     config = space.config({})
     assert space.constraints[0].violation(config, (1, 8, 8), 10) == 10_026
     assert space.constraints[1].violation(config, (1, 8, 8), 10) < 0
@@ -210,12 +208,12 @@ def test_no_text_brings_down_the_reader(text):
         assert SearchSpace.from_text(text).epochs >= 1
 
 
-def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_reports_design():
+def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_baseline():
     space = SearchSpace.from_text(
         "dataset: digits\nsampler: grid\nparameters: {seed: {choice: [4, 5]}, width: {choice: [1.0]}}"
     )
     assert space.config({"seed": 5, "width": 1.0}, trial=9).seed == 5
-    assert space.report_point() == {"width": 1.0}
+    assert space.baseline_point() == {"width": 1.0}
     with pytest.raises(InputError, match="seed: repeats each configuration, so it needs sampler"):
         SearchSpace.from_text("dataset: digits\nparameters: {seed: {choice: [4, 5]}}")
     with pytest.raises(InputError, match="seed: is a key of the space itself"):
@@ -223,19 +221,19 @@ def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_reports_design():
 
 
 CONDITIONS = """
-recipe: report
+recipe: published
 parameters:
   nesterov: {choice: [true, false], when: {momentum: [0.5, 0.9]}}
   momentum: {choice: [0.0, 0.5, 0.9], when: {optimizer: sgd}}
   optimizer: {choice: [sgd, rmsprop, adamw]}
-start: [report]
+start: [baseline]
 """
 
 
 def test_a_parameter_with_a_condition_exists_beside_some_values_only():
     space = SearchSpace.from_text(CONDITIONS)
     assert space.parents_first == ["optimizer", "momentum", "nesterov"]
-    assert space.report_point() == {"optimizer": "rmsprop"}
+    assert space.baseline_point() == {"optimizer": "rmsprop"}
     everything = {"nesterov": True, "momentum": 0.9, "optimizer": "sgd"}
     assert space.only_active(everything) == everything
     assert space.only_active({**everything, "optimizer": "adamw"}) == {"optimizer": "adamw"}

@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_before_its_first_trial_is_no_damage(open_study, t
     run_out(open_study())
     (tmp_path / JOURNAL).unlink()
     (tmp_path / SEAL).unlink()
-    assert open_study().begun == 0
+    assert open_study().started == 0
 
 
 def test_a_write_that_failed_leaves_no_half_line_for_the_next(tmp_path, monkeypatch):

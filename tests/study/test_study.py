@@ -14,7 +14,7 @@ from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 NAN = float("nan")
 
 
-def test_as_many_trials_as_asked_for_are_handed_out_and_the_report_comes_first(open_study):
+def test_as_many_trials_as_asked_for_are_handed_out_and_the_baseline_comes_first(open_study):
     study = open_study()
     first = study.next_trial()
     assert (first.config.net["dropout.dense"], first.config.net["width"]) == (0.5, 1.0)
@@ -62,7 +62,7 @@ def test_a_resumed_study_does_not_draw_the_same_values_again(open_study, tmp_pat
     assert len(set(rates)) > 3
 
 
-def test_a_weak_trial_is_pruned_but_never_the_reports_design(open_study, tmp_path):
+def test_a_weak_trial_is_pruned_but_never_the_baseline(open_study, tmp_path):
     study = open_study()
     report, strong, weak = (study.next_trial() for _ in range(3))
     assert not finish(study, strong, 0.9)
@@ -101,7 +101,7 @@ def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
 ):
     study = open_study(
         "dataset: digits\nepochs: 2\ntrials: 3\nsampler: random\nconstraints: "
-        "[parameters <= 100_000]\nparameters: {width: {choice: [0.25, 2.0]}}\n"
+        "[params <= 100_000]\nparameters: {width: {choice: [0.25, 2.0]}}\n"
         "start: [{width: 2.0}]\n"
     )
     while (trial := study.next_trial()) is not None:
@@ -110,18 +110,18 @@ def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
     records = read_records(tmp_path)
     assert sum(record.outcome == "complete" for record in records) == 3
     assert records[0].outcome == "infeasible"
-    assert records[0].reason == "breaks parameters <= 100,000 by 590,890"
+    assert records[0].reason == "breaks params <= 100,000 by 590,890"
     assert not records[0].epochs
 
 
 def test_constraints_that_leave_nothing_are_said(open_study):
     study = open_study(
-        "dataset: digits\nsampler: random\nconstraints: [parameters <= 10]\n"
+        "dataset: digits\nsampler: random\nconstraints: [params <= 10]\n"
         "parameters: {width: {float: [0.5, 1.0]}}\nepochs: 1\n"
     )
     with pytest.raises(
         RunError,
-        match=r"200 proposals in a row could not be tried \(the last one: breaks parameters <= 10",
+        match=r"200 proposals in a row could not be tried \(the last one: breaks params <= 10",
     ):
         study.next_trial()
 
@@ -142,7 +142,7 @@ def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open
 def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):
     text = (
         "dataset: digits\nepochs: 1\ntrials: 2\nsampler: grid\nconstraints: "
-        "[parameters <= 100_000]\nparameters: {width: {choice: [2.0, 1.5, 0.5, 0.25]}}\n"
+        "[params <= 100_000]\nparameters: {width: {choice: [2.0, 1.5, 0.5, 0.25]}}\n"
     )
     study = open_study(text)
     first = study.next_trial()
@@ -157,7 +157,7 @@ def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open
 
 def test_start_points_that_a_killed_run_had_not_queued_are_queued_on_resume(open_study, tmp_path):
     points = "[{width: 0.5, dropout.dense: 0.1}, {width: 1.0, dropout.dense: 0.2}]"
-    text = SPACE.replace("start: [report]", f"start: {points}")
+    text = SPACE.replace("start: [baseline]", f"start: {points}")
     open_study(text)
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
     second = next(i for i, line in enumerate(lines) if b'"dropout.dense":0.2' in line)
@@ -255,7 +255,7 @@ def test_every_sampler_proposes_in_the_space_also_across_a_resume(name, open_stu
     values = []
     for part in (7, 14):
         study = open_study(SAMPLED + name)
-        while study.begun < part:
+        while study.started < part:
             trial = study.next_trial()
             finish(study, trial, 0.9 - abs(trial.config.net["dropout.dense"] - 0.2), epochs=1)
             values.append(trial.config.net["dropout.dense"])
@@ -268,7 +268,7 @@ TWO_OBJECTIVES = """
 dataset: digits
 epochs: 2
 trials: 40
-objectives: [val_accuracy, parameters]
+objectives: [val_accuracy, params]
 parameters:
   width: {float: [0.25, 2.0], step: 0.25}
   dropout.dense: {float: [0.0, 0.5], step: 0.1}
@@ -407,7 +407,7 @@ def test_no_question_to_a_study_changes_it(open_study, tmp_path):
     finish(study, study.next_trial(), 0.5, epochs=1)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     asked = [name for name, value in vars(type(study)).items() if isinstance(value, property)]
-    assert {"finished", "begun", "records", "running"} <= set(asked)
+    assert {"finished", "started", "records", "running"} <= set(asked)
     for name in asked:
         getattr(study, name)
     study.record(0)

@@ -36,7 +36,7 @@ parameters:
   dropout.dense: {float: [0.0, 0.5], step: 0.1}
   width: {choice: [0.5, 1.0]}
   batch_size: 32
-start: [report]
+start: [baseline]
 sampler: random
 pruner: {halving: {min_epochs: 1, factor: 2}}
 """

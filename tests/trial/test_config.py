@@ -72,20 +72,20 @@ def test_an_unknown_setting_is_answered_with_the_nearest():
         TrialConfig.from_dict({"learnin_rate": 1})
 
 
-def test_the_report_recipe_is_the_reports_protocol():
-    config = make_config("report", "proposed", "cifar10")
+def test_the_published_recipe_is_the_published_protocol():
+    config = make_config("published", "proposed", "cifar10")
     assert (config.optimizer, config.learning_rate, config.rho, config.epsilon) == (
         "rmsprop", 1e-4, 0.9, 1e-7,
     )  # fmt: skip
-    assert (config.batch_size, config.pixels, config.split) == (128, "raw", "report")
+    assert (config.batch_size, config.pixels, config.split) == (128, "raw", "published")
     assert (config.patience, config.flip, config.crop, config.schedule) == (
         10,
         False,
         0,
         "constant",
     )
-    assert make_config("report", "model1", "mnist").patience is None
-    assert make_config("report", "model1", "mnist").pixels == "unit"
+    assert make_config("published", "model1", "mnist").patience is None
+    assert make_config("published", "model1", "mnist").pixels == "unit"
 
 
 def test_the_fast_recipe_mirrors_no_digits():
@@ -95,5 +95,5 @@ def test_the_fast_recipe_mirrors_no_digits():
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(InputError, match="unknown recipe 'quick'; allowed: fast, report"):
+    with pytest.raises(InputError, match="unknown recipe 'quick'; allowed: fast, published"):
         make_config("quick", "model1", "mnist")

@@ -97,10 +97,10 @@ def test_a_damaged_checkpoint_is_refused(damage, tiny):
         training.restore(whole[: len(whole) // 2] if damage == "half" else damage)
 
 
-@pytest.mark.parametrize("recipe", ["fast", "report"])
+@pytest.mark.parametrize("recipe", ["fast", "published"])
 @pytest.mark.parametrize("architecture", ["model1", "model2", "proposed"])
 def test_every_recipe_learns_what_it_sees(recipe, architecture, tiny):
-    rate = {"learning_rate": 2e-3} if recipe == "report" else {}  # 1e-4 is for 100 epochs
+    rate = {"learning_rate": 2e-3} if recipe == "published" else {}  # 1e-4 is for 100 epochs
     settings = make_config(recipe, architecture, "digits", epochs=25, **{"dropout.dense": 0.0},
                            batch_size=16, width=0.5, **rate)  # fmt: skip
     trained = list(train(settings, tiny))

@@ -11,7 +11,7 @@ from tunecnn.workflows.confirmation_space import candidates_of, confirmation_spa
 
 @pytest.fixture
 def run(scripted_run):
-    """Complete are trial 3 with 0.935, 1 with 0.925, and 0, the report's design, with 0.875."""
+    """Complete are trial 3 with 0.935, 1 with 0.925, and 0, the baseline, with 0.875."""
     return load_run(scripted_run)
 
 
@@ -21,10 +21,10 @@ def made(run, candidates, seeds):
     return [space.config(point) for point in space.start_points()]
 
 
-def test_the_best_trials_and_the_reports_design_are_the_candidates(run):
+def test_the_best_trials_and_the_baseline_are_the_candidates(run):
     candidates = candidates_of(run, 2, {})
-    assert [c.name for c in candidates] == ["trial 3", "trial 1", "the report's design"]
-    assert [c.is_report for c in candidates] == [False, False, True]
+    assert [c.name for c in candidates] == ["trial 3", "trial 1", "the baseline"]
+    assert [c.is_baseline for c in candidates] == [False, False, True]
     assert [c.search_accuracy for c in candidates] == pytest.approx([0.935, 0.925, 0.875])
 
 
@@ -42,10 +42,10 @@ def test_each_candidate_is_trained_itself_with_the_same_new_seeds(run):
     assert all(config.epochs == 4 and config.batch_size == 32 for config in configs)
 
 
-def test_the_report_among_the_best_is_trained_once(run):
+def test_the_baseline_among_the_best_is_trained_once(run):
     candidates = candidates_of(run, 3, {})
-    assert [c.name for c in candidates] == ["trial 3", "trial 1", "trial 0 (the report's design)"]
-    assert candidates[2].is_report
+    assert [c.name for c in candidates] == ["trial 3", "trial 1", "trial 0 (the baseline)"]
+    assert candidates[2].is_baseline
 
 
 def test_a_config_of_ones_own_takes_part(run):

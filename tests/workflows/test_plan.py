@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from tests.support.command import main, run_cli
-from tunecnn.models.designs import count_macs, count_parameters
+from tunecnn.models.designs import count_macs, count_params
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.timing import Timing, time_epochs
 from tunecnn.workflows.forecast import forecast
@@ -19,17 +19,17 @@ trials: 30
 parameters:
   width: {choice: [0.5, 1.0, 2.0]}
   dropout.dense: {float: [0.0, 0.5], step: 0.1}
-start: [report]
+start: [baseline]
 """
 
 
 def test_the_smallest_and_the_largest_network_are_those_of_the_ends(tiny):
     planned = plan(SearchSpace.from_text(TEXT), tiny)
     space = SearchSpace.from_text(TEXT)
-    for name, width in (("smallest", 0.5), ("the report's", 1.0), ("largest", 2.0)):
+    for name, width in (("smallest", 0.5), ("baseline", 1.0), ("largest", 2.0)):
         design = space.config({"width": width}).design()
         network = planned.networks[name]
-        assert network.parameters == count_parameters(design, (1, 8, 8), 10)
+        assert network.params == count_params(design, (1, 8, 8), 10)
         assert network.macs == count_macs(design, (1, 8, 8), 10)
     assert planned.networks["largest"].memory > 2 * planned.networks["smallest"].memory
     assert planned.time is None
@@ -133,6 +133,6 @@ def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
 def test_the_command_prints_what_a_search_would_do(capsys):
     assert main("plan", "--space", "proposed", "--dataset", "digits", "--local") == 0
     out = capsys.readouterr().out
-    for words in ("the report's", "210,026", "rungs: only the best go on after epoch 3, 9, 27",
+    for words in ("baseline", "210,026", "rungs: only the best go on after epoch 3, 9, 27",
                   "at once: 1 trial, in this process", "64 trials of at most"):  # fmt: skip
         assert words in out

@@ -17,7 +17,7 @@ def configs(text: str):
             yield space.config({"seed": seed, "architecture": architecture}, trial=7)
 
 
-def test_every_network_is_trained_with_every_seed_by_the_reports_protocol():
+def test_every_network_is_trained_with_every_seed_by_the_published_protocol():
     text = reproduction_space("cifar10", "cifar10", ["model1", "model3"], seeds=2)
     assert SearchSpace.from_text(text).trials == 4
     made = list(configs(text))
@@ -29,18 +29,18 @@ def test_every_network_is_trained_with_every_seed_by_the_reports_protocol():
             "rmsprop", 1e-4, 0.9, 1e-7,
         )  # fmt: skip
         assert (config.epochs, config.batch_size, config.pixels) == (100, 128, "raw")
-        assert (config.split, config.flip, config.crop) == ("report", False, 0)
+        assert (config.split, config.flip, config.crop) == ("published", False, 0)
         assert (config.schedule, config.precision) == ("constant", "fp32")
         assert config.patience == (10 if config.architecture == "proposed" else None)
 
 
-def test_left_out_options_are_the_reports_and_three_seeds():
+def test_options_left_out_are_as_published_and_three_seeds():
     space = SearchSpace.from_text(reproduction_space("mnist", "mnist"))
     assert (space.trials, space.epochs) == (9, 50)
     assert space.architectures == ("model1", "model2", "proposed")
 
 
-def test_the_same_images_in_other_files_are_fed_as_the_report_fed_them():
+def test_the_same_images_in_other_files_are_fed_as_the_baseline_fed_them():
     text = reproduction_space("imagefolder:/my 'odd\": path", "mnist", ["model1"], seeds=1)
     (config,) = configs(text)
     assert config.dataset == "imagefolder:/my 'odd\": path"
@@ -72,9 +72,13 @@ def test_the_published_results_are_those_of_the_data_set_unless_said_otherwise()
 @pytest.mark.parametrize(
     ("dataset", "against", "message"),
     [
-        ("digits", None, r"no results on digits, so there is nothing .* --against none to train"),
+        (
+            "digits",
+            None,
+            r"no results were published on digits, so there is nothing .* --against none to train",
+        ),
         ("imagefolder:/x", None, "or --against cifar10 or --against mnist if these are that"),
-        ("mnist", "cifar", "no results on 'cifar'; did you mean 'cifar10'"),
+        ("mnist", "cifar", "no results were published on 'cifar'; did you mean 'cifar10'"),
         ("cifar10", "mnist", "--against mnist: cifar10 has other images"),
         ("mnits", None, "unknown data set 'mnits'; did you mean 'mnist'"),
     ],
@@ -84,7 +88,7 @@ def test_a_data_set_without_published_results_is_said(dataset, against, message)
         published_for(dataset, against)
 
 
-def test_images_that_cannot_be_those_of_the_report_are_refused(image_tree, tmp_path):
+def test_images_that_cannot_be_those_of_the_baseline_are_refused(image_tree, tmp_path):
     text = reproduction_space(f"imagefolder:{image_tree()}", "mnist", ["model1"], 1, 1)
     with pytest.raises(InputError, match="8x8 in 2 classes, but those of MNIST are 28x28 in 10"):
         begin(tmp_path / "runs", text, job=ReproductionJob(against="mnist"))

@@ -226,7 +226,7 @@ def test_a_resume_on_other_data_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TEXT + "constraints: [parameters <= 3]\n", "200 proposals in a row could not be tried"),
+        (TEXT + "constraints: [params <= 3]\n", "200 proposals in a row could not be tried"),
         (TEXT.replace("train_images: 200", "train_images: 2000"), "train_images is 2000, but dig"),
     ],
 )

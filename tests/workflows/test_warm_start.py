@@ -17,13 +17,13 @@ def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
     warm = warm_start(space_of(), scripted_run)
     points = space_of().override(start=warm.start).start_points()
     report, *others = points
-    assert report == space_of().report_point()
+    assert report == space_of().baseline_point()
     assert 1 <= len(others) <= 3
     assert "of 3 trials trained to the end are start points; 0 do not lie" in warm.words
 
 
 def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
-    narrow = SPACE.replace("choice: [0.5, 1.0]", "choice: [0.5, 0.7]").replace("[report]", "[]")
+    narrow = SPACE.replace("choice: [0.5, 1.0]", "choice: [0.5, 0.7]").replace("[baseline]", "[]")
     old = load_run(scripted_run).ranked["param.width"]
     warm = warm_start(space_of(narrow), scripted_run)
     assert f"; {(old == 1.0).sum()} do not lie in the space" in warm.words

@@ -12,7 +12,7 @@ from tunecnn.analysis.intervals import (
     probability_above_zero,
     wilson_interval,
 )
-from tunecnn.analysis.overview import RunFacts, run_facts
+from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
 
@@ -44,7 +44,7 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences to the report's design, seed by seed, in the same order."""
+    """Differences to the baseline, seed by seed, in the same order."""
 
     values: tuple[float, ...]
 
@@ -90,17 +90,17 @@ class CandidateLine:
 
     Attributes:
         name: as in `tunecnn.workflows.confirmation_space.Candidate`.
-        is_report: whether it is the report's design.
+        is_baseline: whether it is the baseline.
         values: what the candidates differ in, by name.
         search_accuracy: validation accuracy in the search, from one seed; None if it had none.
         validation: accuracy with the new seeds.
         test: accuracy with the new seeds.
-        validation_gain: to the report's design, pair by pair.
+        validation_gain: to the baseline, pair by pair.
         test_gain: the same on the test images.
     """
 
     name: str
-    is_report: bool
+    is_baseline: bool
     values: dict[str, Any]
     search_accuracy: float | None
     validation: OverSeeds
@@ -110,14 +110,14 @@ class CandidateLine:
 
     @property
     def shrinkage(self) -> float | None:
-        """By how much the search had flattered it: its value there minus the new mean."""
+        """By how much the search overstated it: its value there minus the new mean."""
         if self.search_accuracy is None or self.validation.mean is None:
             return None
         return self.search_accuracy - self.validation.mean
 
 
 @dataclass(frozen=True)
-class ConfirmationSummary(RunFacts):
+class ConfirmationSummary(RunOverview):
     """What a confirmation says.
 
     Attributes:
@@ -154,7 +154,7 @@ class ConfirmationSummary(RunFacts):
                     "search_accuracy": line.search_accuracy,
                     "val_accuracy": list(line.validation.values.values()),
                     "test_accuracy": list(line.test.values.values()),
-                    "verdict": None if line.is_report else line.test_gain.verdict,
+                    "verdict": None if line.is_baseline else line.test_gain.verdict,
                 }
                 for line in self.candidates
             ]
@@ -170,30 +170,30 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
     tested = {one.trial: one.accuracy for one in run.info.evaluations}
     for record in run.complete:
         # The trials are the space's start points, in their order: all candidates, seed by seed.
-        place = record.number % count
+        index = record.number % count
         seed = int(record.values["seed"])
         assert record.kept is not None
-        validation[place][seed] = record.kept.val_accuracy
+        validation[index][seed] = record.kept.val_accuracy
         if record.number in tested:
-            test[place][seed] = tested[record.number]
-    report = next(place for place, candidate in enumerate(job) if candidate.is_report)
+            test[index][seed] = tested[record.number]
+    baseline = next(index for index, candidate in enumerate(job) if candidate.is_baseline)
     lines = [
         CandidateLine(
             name=candidate.name,
-            is_report=candidate.is_report,
+            is_baseline=candidate.is_baseline,
             values=dict(candidate.values),
             search_accuracy=candidate.search_accuracy,
-            validation=OverSeeds(validation[place]),
-            test=OverSeeds(test[place]),
-            validation_gain=_paired(validation[place], validation[report]),
-            test_gain=_paired(test[place], test[report]),
+            validation=OverSeeds(validation[index]),
+            test=OverSeeds(test[index]),
+            validation_gain=_paired(validation[index], validation[baseline]),
+            test_gain=_paired(test[index], test[baseline]),
         )
-        for place, candidate in enumerate(job)
+        for index, candidate in enumerate(job)
     ]
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
     best_test = list(lines[0].test.values.values())
     return ConfirmationSummary(
-        **run_facts(run),
+        **overview_of(run),
         verdict=_verdict(lines),
         seeds=run.space.trials // count,
         candidates=tuple(lines),
@@ -218,23 +218,23 @@ def _verdict(lines: list[CandidateLine]) -> str:
         f"{pick.validation.mean:.2%}, of {pick.name}"
     )
     if pick.search_accuracy is not None and pick.shrinkage is not None:
-        how = "too much" if pick.shrinkage >= 0 else "too little"
+        how = "overstated" if pick.shrinkage >= 0 else "understated"
         text += (
-            f"; the search had shown {pick.search_accuracy:.2%}, "
-            f"{100 * abs(pick.shrinkage):.2f} points {how}"
+            f"; the search {how} it by {100 * abs(pick.shrinkage):.2f} points "
+            f"({pick.search_accuracy:.2%})"
         )
     if pick.test.mean is None:
-        return text + ". The test images have not been looked at yet."
+        return text + ". The test images have not been used yet."
     text += f". Its mean test accuracy is {pick.test.mean:.2%}"
     gain = pick.test_gain
-    if pick.is_report:
-        return text + ". It is the report's own design: the search found nothing better."
+    if pick.is_baseline:
+        return text + ". It is the baseline itself: the search found nothing better."
     if gain.mean is None:
         return text + "."
     side = "above" if gain.mean >= 0 else "below"
     text += (
         f", {100 * abs(gain.mean):.2f} points {side} that of the "
-        f"report's design with the same seeds (ahead with {gain.ahead} of {len(gain.values)})"
+        f"baseline with the same seeds (ahead with {gain.ahead} of {len(gain.values)})"
     )
     if gain.interval is not None:
         low, high = gain.interval

@@ -17,12 +17,12 @@ from tunecnn.study.importances import parameter_importances
 from tunecnn.trial.config import Scalar
 from tunecnn.words import in_short
 
-_MOST_PLACES = 6
+_MOST_BINS = 6
 _FEWEST_FOR_RANKS = 4
 
 
 @dataclass(frozen=True)
-class Place:
+class Bin:
     """A part of a parameter's range: one value of few, or a fifth of a longer range."""
 
     label: str
@@ -50,7 +50,7 @@ class IsolationLine:
 
 @dataclass(frozen=True)
 class Rung:
-    """How well an early epoch foretold the order at the end.
+    """How well an early epoch predicts the final ranking.
 
     Attributes:
         epoch: at which trials are compared.
@@ -63,14 +63,14 @@ class Rung:
     complete: int
 
 
-def places(parameter: Parameter) -> list[Place]:
+def bins(parameter: Parameter) -> list[Bin]:
     """Divide the range of a parameter into its values, or into fifths if they are many."""
     values = parameter.grid()
     if values is not None and (
-        isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_PLACES
+        isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_BINS
     ):
         return [
-            Place(in_short(value), lambda given, value=value: given == value)  # type: ignore[misc]
+            Bin(in_short(value), lambda given, value=value: given == value)  # type: ignore[misc]
             for value in values
         ]
     assert not isinstance(parameter, ChoiceParameter)
@@ -78,7 +78,7 @@ def places(parameter: Parameter) -> list[Place]:
     scale, back = (math.log, math.exp) if parameter.log else (float, float)
     ends = [back(scale(low) + i / 5 * (scale(high) - scale(low))) for i in range(6)]
     return [
-        Place(
+        Bin(
             f"{low:.3g} to {high:.3g}",
             lambda given, low=low, high=high, last=i == 4: (  # type: ignore[misc]
                 float(given) >= low - 1e-12 and (float(given) < high - 1e-12 or last)
@@ -94,13 +94,13 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
     for name, parameter in run.space.searched_settings.items():
         if parameter.role != "scientific":
             continue
-        for place in places(parameter):
-            there = run.ranked[run.ranked[f"param.{name}"].map(place.holds).astype(bool)]
+        for bin_ in bins(parameter):
+            there = run.ranked[run.ranked[f"param.{name}"].map(bin_.holds).astype(bool)]
             if len(there):
                 best = there.iloc[0]
                 lines.append(
                     IsolationLine(
-                        name, place.label, float(best["val_accuracy"]), int(best["trial"]),
+                        name, bin_.label, float(best["val_accuracy"]), int(best["trial"]),
                         len(there),
                     )
                 )  # fmt: skip
@@ -164,8 +164,8 @@ def rungs(run: Run) -> tuple[Rung, ...]:
 
 def repeats(run: Run) -> int:
     """Count the trials that drew the values of an earlier trial; they differ by their seed."""
-    drawn = [tuple(sorted(record.values.items())) for record in run.records if record.values]
-    return len(drawn) - len(set(drawn))
+    sampled = [tuple(sorted(record.values.items())) for record in run.records if record.values]
+    return len(sampled) - len(set(sampled))
 
 
 def pareto_front(run: Run) -> pd.DataFrame:
@@ -208,10 +208,10 @@ def crossing(run: Run) -> tuple[str, list[str]] | None:
 
 
 def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the best accuracy and the number of complete trials for each pair of places."""
+    """Return the best accuracy and the number of complete trials for each pair of bins."""
     searched: Mapping[str, Parameter] = run.space.searched_settings
-    down, across = places(searched[rows]), places(searched[columns])
-    index, names = [place.label for place in down], [place.label for place in across]
+    down, across = bins(searched[rows]), bins(searched[columns])
+    index, names = [bin_.label for bin_ in down], [bin_.label for bin_ in across]
     best = pd.DataFrame(math.nan, index, names)
     count = pd.DataFrame(0, index, names)
     for i, row in enumerate(down):

@@ -1,4 +1,4 @@
-"""Facts of a run that every kind of summary gives, in words, by name."""
+"""What every summary says of its run: images, hardware, time and outcomes, in words."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tunecnn.words import seconds_in_words
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """What every kind of summary says of its run.
+class RunOverview:
+    """What every summary says of its run.
 
     Attributes:
         type: of the run's job.
         name: of the run.
         goal: the question that it was to answer.
-        asked: trials asked for.
+        requested: number of trials requested.
         outcomes: number of trials by outcome, in words.
         failures: reason of each trial that failed, diverged, took too long or ran out of memory,
             by number.
-        data: facts of the data set, by name.
+        data: about the data set, by name.
         hardware: where it ran, by name.
         time: how long it took, by name.
     """
@@ -32,7 +32,7 @@ class RunFacts:
     type: str
     name: str
     goal: str
-    asked: int
+    requested: int
     outcomes: dict[str, int]
     failures: dict[int, str]
     data: dict[str, str]
@@ -40,13 +40,13 @@ class RunFacts:
     time: dict[str, str]
 
 
-def run_facts(run: Run) -> dict[str, Any]:
-    """Return the values of `RunFacts` for a run, by name."""
+def overview_of(run: Run) -> dict[str, Any]:
+    """Return the values of `RunOverview` for a run, by name."""
     return {
         "type": run.job.type,
         "name": run.path.name,
         "goal": run.space.goal,
-        "asked": run.space.trials,
+        "requested": run.space.trials,
         "outcomes": _outcomes(run.trials),
         "failures": _failures(run.trials),
         "data": _data(run),

@@ -1,4 +1,4 @@
-"""What the report published: its results, and each epoch of its six runs.
+"""What the class report published: its results, and each epoch of its six runs.
 
 Source: M. R. Roman Salgado, "Tarea 8: Propuesta y entrenamiento de red neuronal" (UACh), and the
 two notebooks that it was written from. The results are single runs of one seed each.
@@ -25,7 +25,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the report did on one data set.
+    """What the class report did on one data set.
 
     Attributes:
         title: name of the data set.
@@ -95,5 +95,5 @@ def published_curves(dataset: str | None) -> pd.DataFrame:
         files("tunecnn.analysis").joinpath("published_curves.csv").open(encoding="utf-8") as stream
     ):
         frame = pd.read_csv(stream)
-    chosen = frame[frame["dataset"] == dataset].drop(columns="dataset")
-    return chosen.reset_index(drop=True)
+    selected = frame[frame["dataset"] == dataset].drop(columns="dataset")
+    return selected.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The control of a search: what random search reached beside it, with a part of the budget."""
+"""The random baseline of a search: what random search reached with a part of its budget."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tunecnn.run.run import Run
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One of the two: the search itself, or its control.
+class SourceLine:
+    """The trials of one source: the search itself, or its random baseline.
 
     Attributes:
-        name: `search` or `control`.
+        name: `search` or `random_baseline`.
         trials: that ended, however.
         complete: of them, trained to the end.
         device_seconds: that all of them took together.
         best: validation accuracy of its best complete trial; None without one.
-        best_at_equal_cost: the same, over as many device-seconds as the cheaper arm took.
+        best_at_equal_cost: the same, over as many device-seconds as the cheaper source took.
     """
 
     name: str
@@ -33,51 +33,51 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Control:
-    """What the two arms of a search reached.
+class RandomBaseline:
+    """What the two sources of a search reached.
 
     Attributes:
-        search: whose trials the sampler proposed.
-        control: whose trials were drawn at random.
+        search: the search itself.
+        random: its random baseline.
         verdict: which is ahead at equal cost, and whether by more than noise.
         expected: (number of random trials, expected best of so many, its 95 % band).
     """
 
-    search: Arm
-    control: Arm
+    search: SourceLine
+    random: SourceLine
     verdict: str
     expected: tuple[tuple[int, float, tuple[float, float]], ...]
 
 
-def control_of(run: Run) -> Control | None:
-    """Compare a search with its control; None if it has none."""
+def compare_with_random(run: Run) -> RandomBaseline | None:
+    """Compare a search with its random baseline; None if it has none."""
     ended = _ended(run)
-    arms = {name: ended[ended["arm"] == name] for name in ("search", "control")}
-    if arms["control"].empty or arms["search"].empty:
+    sources = {name: ended[ended["source"] == name] for name in ("search", "random_baseline")}
+    if sources["random_baseline"].empty or sources["search"].empty:
         return None
-    cost = min(float(arm["device_seconds"].iloc[-1]) for arm in arms.values())
-    search, control = (_arm(name, trials, cost) for name, trials in arms.items())
-    values = list(arms["control"]["val_accuracy"].dropna())
+    cost = min(float(source["device_seconds"].iloc[-1]) for source in sources.values())
+    search, random = (_line(name, trials, cost) for name, trials in sources.items())
+    values = list(sources["random_baseline"]["val_accuracy"].dropna())
     counts = sorted({1, max(1, len(values) // 2), len(values)}) if values else []
-    return Control(
+    return RandomBaseline(
         search,
-        control,
-        _verdict(search, control, cost, run.info.dataset.validation),
+        random,
+        _verdict(search, random, cost, run.info.dataset.validation),
         tuple((count, *expected_best(values, count)) for count in counts),
     )
 
 
 def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
-    """Return for each arm, by trial that ended: `trial_count`, `device_seconds` and `best`."""
+    """Return for each source, by trial that ended: `trial_count`, `device_seconds` and `best`."""
     ended = _ended(run)
     found = {}
-    for name in ("search", "control"):
-        arm = ended[ended["arm"] == name].reset_index(drop=True)
-        complete = arm["val_accuracy"].where(arm["state"] == "COMPLETE")
+    for name in ("search", "random_baseline"):
+        source = ended[ended["source"] == name].reset_index(drop=True)
+        complete = source["val_accuracy"].where(source["state"] == "COMPLETE")
         found[name] = pd.DataFrame(
             {
-                "trial_count": range(1, len(arm) + 1),
-                "device_seconds": arm["device_seconds"],
+                "trial_count": range(1, len(source) + 1),
+                "device_seconds": source["device_seconds"],
                 "best": complete.cummax().ffill(),
             }
         )
@@ -89,28 +89,28 @@ def _ended(run: Run) -> pd.DataFrame:
     trials = run.trials
     ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
     ended = ended.sort_values(["ended", "trial"])
-    return ended.assign(device_seconds=ended.groupby("arm")["seconds"].cumsum())
+    return ended.assign(device_seconds=ended.groupby("source")["seconds"].cumsum())
 
 
-def _arm(name: str, trials: pd.DataFrame, cost: float) -> Arm:
+def _line(name: str, trials: pd.DataFrame, cost: float) -> SourceLine:
     complete = trials[trials["state"] == "COMPLETE"]
     affordable = complete[complete["device_seconds"] <= cost + 1e-9]
 
     def best(of: pd.DataFrame) -> float | None:
         return None if of.empty else float(of["val_accuracy"].max())
 
-    return Arm(
+    return SourceLine(
         name, len(trials), len(complete), float(trials["device_seconds"].iloc[-1]),
         best(complete), best(affordable),
     )  # fmt: skip
 
 
-def _verdict(search: Arm, control: Arm, cost: float, images: int) -> str:
-    """Say in a sentence which arm is ahead at equal cost."""
-    ours, theirs = search.best_at_equal_cost, control.best_at_equal_cost
+def _verdict(search: SourceLine, random: SourceLine, cost: float, images: int) -> str:
+    """Say in a sentence which source is ahead at equal cost."""
+    ours, theirs = search.best_at_equal_cost, random.best_at_equal_cost
     at = f"after {cost:,.0f} device-seconds each"
     if ours is None or theirs is None:
-        who = [arm.name for arm in (search, control) if arm.best_at_equal_cost is None]
+        who = [source.name for source in (search, random) if source.best_at_equal_cost is None]
         return f"Nothing can be said {at}: no complete trial of {' and '.join(who)} yet."
     intervals = sorted(wilson_interval(value, images) for value in (ours, theirs))
     apart = all(low[1] < high[0] for low, high in itertools.pairwise(intervals))

@@ -1,4 +1,4 @@
-"""What a reproduction says, as plain values: the report's results beside those of our seeds."""
+"""What a reproduction says, as plain values: the published results beside those of our seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tunecnn.analysis.intervals import prediction_interval
-from tunecnn.analysis.overview import RunFacts, run_facts
+from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.published import EXPERIMENTS, Experiment, published_curves
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.run import Run
@@ -24,7 +24,7 @@ class Compared:
     """One figure as published and as measured.
 
     Attributes:
-        published: the report's, from one run; None if it has none to compare with.
+        published: from one run; None if there is none to compare with.
         values: ours, one a seed.
         most: the highest possible value; the lowest is 0.
     """
@@ -75,7 +75,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class ClassLine:
-    """How well one class is told from the others, over all test images and seeds."""
+    """How well one class is recognized, over all test images and seeds."""
 
     name: str
     precision: float
@@ -86,12 +86,12 @@ class ClassLine:
 
 @dataclass(frozen=True)
 class ModelLine:
-    """One network of the report.
+    """One of the published networks.
 
     Attributes:
         architecture: its name.
-        parameters: trainable numbers in it; None before the first trial.
-        asked: seeds asked for.
+        params: trainable numbers in it; None before the first trial.
+        requested: seeds requested.
         complete: seeds trained to the end.
         failed: seeds whose training diverged or failed; they are in no mean.
         seconds: mean time of one training; None without any.
@@ -107,8 +107,8 @@ class ModelLine:
     """
 
     architecture: str
-    parameters: int | None
-    asked: int
+    params: int | None
+    requested: int
     complete: int
     failed: int
     seconds: float | None
@@ -124,17 +124,17 @@ class ModelLine:
 
 
 @dataclass(frozen=True)
-class ReproductionSummary(RunFacts):
+class ReproductionSummary(RunOverview):
     """What a reproduction says.
 
     Attributes:
         verdict: the answer in sentences.
         published_title: name of the data set that the published results are of; empty for none.
-        full_length: whether it trained as long as the report did, so that test results compare.
-        published_epochs: of the report's runs; None without one.
-        epochs: asked for.
+        full_length: whether it trained as long as the published runs; only then tests compare.
+        published_epochs: of the published runs; None without one.
+        epochs: requested.
         models: the networks.
-        differences: what was not as in the report, a sentence each.
+        differences: what was not as in the published runs, one sentence each.
         trained: trials that were trained to the end.
         exported: the trials whose configs are worth a file of their own: all.
     """
@@ -192,13 +192,13 @@ class ReproductionSummary(RunFacts):
 
 
 def summarize_reproduction(run: Run) -> ReproductionSummary:
-    """Compare a reproduction, as it stands, with what the report published."""
+    """Compare a reproduction, as it stands, with what was published."""
     against = run.job_as(ReproductionJob).against
     experiment = EXPERIMENTS.get(against or "")
     full = experiment is not None and run.space.epochs == experiment.epochs
     models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
     return ReproductionSummary(
-        **run_facts(run),
+        **overview_of(run),
         verdict=" ".join(_sentence(model, experiment, full=full) for model in models),
         published_title=experiment.title if experiment else "",
         full_length=full,
@@ -231,8 +231,8 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
     result = experiment.results[name] if experiment and full else None
     return ModelLine(
         architecture=name,
-        parameters=int(trials["parameters"].max()) if trials["parameters"].notna().any() else None,
-        asked=run.space.trials // len(run.space.architectures),
+        params=int(trials["params"].max()) if trials["params"].notna().any() else None,
+        requested=run.space.trials // len(run.space.architectures),
         complete=len(complete),
         failed=int(trials["state"].isin(["FAIL", "PRUNED"]).sum()),
         seconds=float(complete["seconds"].mean()) if len(complete) else None,
@@ -276,8 +276,8 @@ def _some_epochs(last: int) -> list[int]:
     """Return all epochs of a short training, else the first ones and then fewer and fewer."""
     if last <= _MOST_EPOCHS:
         return list(range(1, last + 1))
-    chosen = [epoch for epoch in (1, 2, 3, 5, 10, 20, 30, 50, 70, 100) if epoch < last]
-    return [*chosen, last]
+    some = [epoch for epoch in (1, 2, 3, 5, 10, 20, 30, 50, 70, 100) if epoch < last]
+    return [*some, last]
 
 
 def _epochs_in_words(complete: pd.DataFrame) -> str:
@@ -287,10 +287,10 @@ def _epochs_in_words(complete: pd.DataFrame) -> str:
 
 
 def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) -> str:
-    """Say in a sentence or two what became of one network."""
+    """Say in a sentence or two how one network did."""
     name = model.architecture
-    if model.failed == model.asked:
-        return f"{name}: not one of its {model.asked} trainings came to its end."
+    if model.failed == model.requested:
+        return f"{name}: not one of its {model.requested} trainings came to its end."
     if not model.complete:
         return f"{name} has not been trained to its end yet."
     seeds = f"{model.complete} seed{'' if model.complete == 1 else 's'}"
@@ -312,15 +312,15 @@ def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) ->
             text += f"{figure.verdict} ({low:.2%} to {high:.2%} is where one more run would lie)"
     text += "."
     if model.failed:
-        text += f" {model.failed} of its {model.asked} seeds failed and are left out."
+        text += f" {model.failed} of its {model.requested} seeds failed and are left out."
     if model.note and figure.published is not None:
         text += f" But {model.note}."
     return text
 
 
 def _differences(run: Run, experiment: Experiment | None) -> list[str]:
-    """Say what was not as in the report; an empty list would be a claim."""
-    found = ["The report trained with Keras 3, on hardware that it does not name."]
+    """Say what was not as in the published runs; an empty list would be a claim."""
+    found = ["The published runs used Keras 3, on hardware that the class report does not name."]
     if experiment is None:
         return found
     dataset = run.info.dataset.name
@@ -330,13 +330,13 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
             "compressed or scaled again, they give other results."
         )
         found.append(
-            f"The report validates on {experiment.split}. {dataset} has no such order, so its "
-            "validation images were drawn by class, with a seed."
+            f"The published runs validate on {experiment.split}. {dataset} has no such order, so "
+            "its validation images were sampled by class, with a seed."
         )
     if run.space.epochs != experiment.epochs:
         found.append(
-            f"The report trained {experiment.epochs} epochs, this run {run.space.epochs}: it is "
-            "compared with the published curve at the same epoch, and its test results with "
+            f"The published runs took {experiment.epochs} epochs, this run {run.space.epochs}: it "
+            "is compared with the published curve at the same epoch, and its test results with "
             "nothing."
         )
     return found

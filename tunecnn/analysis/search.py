@@ -22,10 +22,10 @@ from tunecnn.analysis.diagnostics import (
     rungs,
 )
 from tunecnn.analysis.intervals import wilson_interval
-from tunecnn.analysis.overview import RunFacts, run_facts
-from tunecnn.analysis.random_baseline import Control, control_of
+from tunecnn.analysis.overview import RunOverview, overview_of
+from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
-from tunecnn.space.parameters import Constant, Part, describe
+from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner
 
 TOP = 5
@@ -41,7 +41,7 @@ class TrialLine:
         interval: Wilson's 95 % interval for it, over the validation images.
         val_loss: of the same epoch.
         epochs: trained.
-        parameters: trainable numbers in its network.
+        params: trainable numbers in its network.
         macs: multiply-accumulates of one forward pass of one image; None in runs that did not
             note it.
         seconds: spent training.
@@ -53,7 +53,7 @@ class TrialLine:
     interval: tuple[float, float]
     val_loss: float
     epochs: int
-    parameters: int
+    params: int
     macs: int | None
     seconds: float
     values: dict[str, Any]
@@ -66,7 +66,7 @@ class ParameterLine:
     name: str
     role: str
     range: str
-    report: Any
+    baseline: Any
     best: Any
 
 
@@ -79,13 +79,13 @@ class Share:
 
 
 @dataclass(frozen=True)
-class SearchSummary(RunFacts):
+class SearchSummary(RunOverview):
     """What a run says.
 
     Attributes:
         verdict: the answer in sentences, with its numbers and its limits.
         best: the best complete trial.
-        report: the report's design in the same run.
+        baseline: the baseline in the same run.
         top: the best few complete trials.
         parameters: what was searched.
         fixed: constants of the space, in words.
@@ -94,8 +94,8 @@ class SearchSummary(RunFacts):
         front: with two objectives, the complete trials that no other beats, the cheapest first.
         isolation: the best for each value of each scientific parameter.
         near_bounds: searched parameters whose best value is at the end of its range, and how.
-        rungs: how well early epochs foretold the end.
-        control: the search beside random search; None without one.
+        rungs: how well early epochs predict the final ranking.
+        random_baseline: the search beside random search; None without one.
         repeats: trials that drew the values of an earlier one.
         complete: number of trials trained to the end: what all of this rests on.
         trained: number of trials that were trained at all, to the end or not.
@@ -105,7 +105,7 @@ class SearchSummary(RunFacts):
 
     verdict: str
     best: TrialLine | None
-    report: TrialLine | None
+    baseline: TrialLine | None
     top: tuple[TrialLine, ...]
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
@@ -115,7 +115,7 @@ class SearchSummary(RunFacts):
     isolation: tuple[IsolationLine, ...]
     near_bounds: dict[str, str]
     rungs: tuple[Rung, ...]
-    control: Control | None
+    random_baseline: RandomBaseline | None
     repeats: int
     complete: int
     trained: int
@@ -140,14 +140,14 @@ def summarize_search(run: Run) -> SearchSummary:
         _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
     )  # fmt: skip
     best = top[0] if top else None
-    report = None
-    if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
-        report = _line(run.report_trial, searched, images)
+    baseline = None
+    if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
+        baseline = _line(run.baseline_trial, searched, images)
     return SearchSummary(
-        **run_facts(run),
-        verdict=_verdict(run, best, report, images),
+        **overview_of(run),
+        verdict=_verdict(run, best, baseline, images),
         best=best,
-        report=report,
+        baseline=baseline,
         top=top,
         parameters=_parameters(run, best),
         fixed={
@@ -164,7 +164,7 @@ def summarize_search(run: Run) -> SearchSummary:
         isolation=isolation(run),
         near_bounds=near_bounds(run),
         rungs=rungs(run),
-        control=control_of(run),
+        random_baseline=compare_with_random(run),
         repeats=repeats(run),
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
@@ -189,7 +189,7 @@ def config_path(run: Run, trial: int) -> Any:
     return run.path / "configs" / f"trial-{trial:05d}.yaml"
 
 
-def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images: int) -> str:
+def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None, images: int) -> str:
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
     if best is None:
         return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
@@ -201,18 +201,18 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images:,} images, Wilson 95 % "
         f"interval {low:.2%} to {high:.2%}."
     )
-    if report is None:
-        text += " The report's design was not trained to the end in this run."
-    elif report.trial == best.trial:
-        text += " It is the report's own design."
-    elif report.val_accuracy == best.val_accuracy:
-        text += f" The report's design (trial {report.trial}) reaches the same."
+    if baseline is None:
+        text += " The baseline was not trained to the end in this run."
+    elif baseline.trial == best.trial:
+        text += " It is the baseline itself."
+    elif baseline.val_accuracy == best.val_accuracy:
+        text += f" The baseline (trial {baseline.trial}) reaches the same."
     else:
-        gain = 100 * (best.val_accuracy - report.val_accuracy)
-        overlap = report.interval[1] >= best.interval[0]
+        gain = 100 * (best.val_accuracy - baseline.val_accuracy)
+        overlap = baseline.interval[1] >= best.interval[0]
         text += (
-            f" That is {gain:.2f} points above the report's design (trial {report.trial}, "
-            f"{report.val_accuracy:.2%}), one run each"
+            f" That is {gain:.2f} points above the baseline (trial {baseline.trial}, "
+            f"{baseline.val_accuracy:.2%}), one run each"
             + ("; their intervals overlap, so it may be chance." if overlap else ".")
         )
     return text + (
@@ -224,11 +224,11 @@ def _verdict(run: Run, best: TrialLine | None, report: TrialLine | None, images:
 def _after(run: Run) -> str:
     """Say why the search ended early, if it did, and what is known beyond it."""
     used_up = run.info.last_session.used_up if run.info.sessions else ""
-    ended = f" No further trial was begun, since {used_up}." if used_up else ""
+    ended = f" No further trial was started, since {used_up}." if used_up else ""
     if run.confirmations:
         confirmed = summarize_confirmation(run.confirmations[-1])
         return f"{ended} Confirmed with new seeds: {confirmed.verdict}"
-    return f"{ended} The test images have not been looked at."
+    return f"{ended} The test images have not been used."
 
 
 def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
@@ -239,7 +239,7 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
         interval=wilson_interval(accuracy, images),
         val_loss=float(row["val_loss"]),
         epochs=int(row["epochs"]),
-        parameters=int(row["parameters"]),
+        params=int(row["params"]),
         macs=_plain(row["macs"]),
         seconds=float(row["seconds"]),
         values={name: _plain(row[f"param.{name}"]) for name in searched},
@@ -254,13 +254,13 @@ def _plain(value: Any) -> Any:
 
 
 def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:
-    report = run.space.report_point()
+    baseline = run.space.baseline_point()
     return tuple(
         ParameterLine(
             name=name,
             role=parameter.role,
             range=describe(parameter),
-            report=report.get(name, ""),
+            baseline=baseline.get(name, ""),
             best=best.values[name] if best else "",
         )
         for name, parameter in run.space.searched_settings.items()
@@ -276,7 +276,9 @@ def _search(run: Run) -> dict[str, str]:
         "epochs of a full trial": str(space.epochs),
         "sampler": _in_words(space.sampler),
         "pruner": _in_words(space.pruner),
-        "control": f"{space.control:.0%} of the trials at random" if space.control else "none",
+        "random_baseline": f"{space.random_baseline:.0%} of the trials at random"
+        if space.random_baseline
+        else "none",
         "constraints": "; ".join(map(str, space.constraints)) or "none",
         "seed": str(space.seed),
         "budget": _budget(run),
@@ -294,7 +296,7 @@ def _budget(run: Run) -> str:
     return f"{run.space.trials} trials" + (f", {limits}" if limits else "")
 
 
-def _in_words(part: Part) -> str:
+def _in_words(part: SpaceModel) -> str:
     if isinstance(part, Halving):
         return (
             f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} a rung"
@@ -303,7 +305,7 @@ def _in_words(part: Part) -> str:
         return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"
     if isinstance(part, NoPruner):
         return "none"
-    kind = type(part).__name__
+    name = type(part).__name__
     words = {
         "Tpe": "TPE",
         "Gp": "Gaussian process",
@@ -311,6 +313,6 @@ def _in_words(part: Part) -> str:
         "Nsga2": "NSGA-II",
         "Qmc": "Sobol points",
         "RandomSearch": "random search",
-    }.get(kind, kind.lower())
+    }.get(name, name.lower())
     options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
     return words + (f" ({options})" if options else "")

@@ -25,7 +25,7 @@ def confirm(
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
-    """Train what a search found again, with new seeds, beside the report's design, and test it.
+    """Train what a search found again, with new seeds, beside the baseline, and test it.
 
     After an interruption, the same command carries on.
     """

@@ -20,12 +20,12 @@ data_app = typer.Typer(
 def data_list(data_dir: DataDir = None) -> None:
     """List the data sets, and which of them are on this machine."""
     from tunecnn.data.loading import default_data_dir
-    from tunecnn.data.registry import FACTS, IMAGEFOLDER
+    from tunecnn.data.registry import DATASETS, IMAGEFOLDER
 
     folder = data_dir or default_data_dir()
     table = Table("data set", "here", "what it is", box=None)
-    for name, facts in FACTS.items():
-        table.add_row(name, "" if name == IMAGEFOLDER else _is_here(name, folder), facts.about)
+    for name, info in DATASETS.items():
+        table.add_row(name, "" if name == IMAGEFOLDER else _is_here(name, folder), info.about)
     console = Console()
     console.print(table)
     console.print(f"data folder: {folder}", highlight=False, soft_wrap=True)

@@ -59,10 +59,10 @@ def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False
 def _print_networks(plan: Plan, console: Console) -> None:
     from tunecnn.words import bytes_in_words
 
-    table = Table("network", "parameters", "MACs per image", "memory per trial", box=None)
+    table = Table("network", "params", "MACs per image", "memory per trial", box=None)
     for name, network in plan.networks.items():
         table.add_row(
-            name, f"{network.parameters:,}", f"{network.macs:,}", bytes_in_words(network.memory)
+            name, f"{network.params:,}", f"{network.macs:,}", bytes_in_words(network.memory)
         )
     console.print(table)
 

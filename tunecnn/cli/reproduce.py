@@ -20,13 +20,13 @@ def reproduce(
     ] = None,
     models: Annotated[
         str | None,
-        typer.Option(help="Networks of the report. Default: model1,model2,model3."),
+        typer.Option(help="Networks to train. Default: model1,model2,model3."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Trainings of each network. Default: 3.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a training. Default: the report's.")
+        int | None, typer.Option(help="Epochs of a training. Default: as published.")
     ] = None,
     against: Annotated[
         str | None,
@@ -40,7 +40,7 @@ def reproduce(
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
-    """Train the report's networks by its protocol, with several seeds, and compare the results."""
+    """Train the published networks by the published protocol, and compare the results."""
     from tunecnn.workflows.reproduce import reproduce as start
     from tunecnn.workflows.search import resume as resume_run
 

@@ -43,7 +43,7 @@ def search(
     until: Annotated[
         float | None, typer.Option(help="Start no trial once one has this accuracy, as 0.8.")
     ] = None,
-    control: Annotated[
+    random_baseline: Annotated[
         float | None,
         typer.Option(help="Draw this share of the trials at random, as 0.25, to compare with."),
     ] = None,
@@ -89,7 +89,7 @@ def search(
         raise InputError("give --space, such as --space proposed.yaml, or --resume RUN")
     else:
         changes: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
-        changes |= {"control": control, "trials": count}
+        changes |= {"random_baseline": random_baseline, "trials": count}
         prepared = prepare(space, changes, budget, start_from)
         if plan:
             _print_plan(prepared.space, options)

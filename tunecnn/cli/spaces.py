@@ -54,11 +54,11 @@ def print_space(space: Any, console: Console) -> None:
     """Print what a space searches and fixes, and how much there is to search."""
     from tunecnn.space.parameters import Constant, describe
 
-    report = space.report_point()
-    table = Table("parameter", "role", "values", "the report", box=None)
+    baseline = space.baseline_point()
+    table = Table("parameter", "role", "values", "the baseline", box=None)
     for name, parameter in space.parameters.items():
         role = "" if isinstance(parameter, Constant) else parameter.role
-        table.add_row(name, role, describe(parameter), str(report.get(name, "")))
+        table.add_row(name, role, describe(parameter), str(baseline.get(name, "")))
     console.print(table)
     size = space.size()
     console.print(

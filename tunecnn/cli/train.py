@@ -32,7 +32,7 @@ def train(
         str | None, typer.Option(help="See `tunecnn data list`. Default: digits.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="fast, or the report's own: report. Default: fast.")
+        str | None, typer.Option(help="fast, or published: the published protocol. Default: fast.")
     ] = None,
     set_: Annotated[
         list[str] | None,

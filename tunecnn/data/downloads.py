@@ -68,7 +68,7 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
     if download:
         fetch_published(name, data_dir)
     elif missing := missing_files(name, data_dir):
-        raise InputError(_not_here(name, data_dir, missing, "downloading was not asked for"))
+        raise InputError(_not_here(name, data_dir, missing, "downloading was not requested"))
     for file in source.files:
         _check(file, data_dir / file.path)
     return source.read([data_dir / file.path for file in source.files])
@@ -188,9 +188,9 @@ def _idx_files(
     folder: str, mirrors: Sequence[str], checksums: Sequence[tuple[str, str | None]]
 ) -> tuple[RemoteFile, ...]:
     names = [
-        f"{part}-{kind}-ubyte.gz"
+        f"{part}-{content}-ubyte.gz"
         for part in ("train", "t10k")
-        for kind in ("images-idx3", "labels-idx1")
+        for content in ("images-idx3", "labels-idx1")
     ]
     return tuple(
         RemoteFile(

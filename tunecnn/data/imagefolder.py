@@ -72,13 +72,13 @@ def _scan(folder: Path) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
     for part in PARTS:
         files[part] = []
         for name in classes:
-            place = folder / part / name
+            class_folder = folder / part / name
             found = sorted(
-                path for path in (place.iterdir() if place.is_dir() else ())
+                path for path in (class_folder.iterdir() if class_folder.is_dir() else ())
                 if path.suffix.lower() in SUFFIXES
             )  # fmt: skip
             if not found:
-                raise InputError(f"imagefolder: no image in {place}")
+                raise InputError(f"imagefolder: no image in {class_folder}")
             files[part].append(found)
     extra = _class_names(folder / "test") - set(classes)
     if extra:
@@ -106,19 +106,19 @@ def _tree_state(folder: Path, classes: Sequence[str], files: dict[str, list[list
 
 def _cache_folder(folder: Path, cache_dir: Path | None) -> Path:
     beside = folder.with_name(folder.name + ".tunecnn-cache")
-    places = [beside]
+    caches = [beside]
     if cache_dir is not None:
         key = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-        places.append(cache_dir / "imagefolder" / key)
-    for place in places:
+        caches.append(cache_dir / "imagefolder" / key)
+    for cache in caches:
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            cache.mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
-        if os.access(place, os.W_OK):
-            return place
+        if os.access(cache, os.W_OK):
+            return cache
     raise InputError(
-        "imagefolder: nowhere to keep the decoded images; tried " + " and ".join(map(str, places))
+        "imagefolder: nowhere to keep the decoded images; tried " + " and ".join(map(str, caches))
     )
 
 

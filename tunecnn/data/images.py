@@ -88,7 +88,7 @@ class Dataset:
 
     Attributes:
         trial_data: the training and validation images: all that a search uses.
-        test: the test images, for the commands that are allowed a look.
+        test: the test images, for the commands that may use them.
         fingerprint: hash of the whole data set, however it is split.
         split_fingerprint: hash of which images train and which validate.
     """

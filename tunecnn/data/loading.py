@@ -10,7 +10,7 @@ import numpy as np
 import platformdirs
 
 from tunecnn.data.images import Arrays, Dataset, Images, Labels, TrialData
-from tunecnn.data.registry import IMAGEFOLDER, dataset_facts
+from tunecnn.data.registry import IMAGEFOLDER, dataset_info
 from tunecnn.data.splits import Split, stratified
 
 _DIGITS_TEST_SHARE = 0.2
@@ -65,10 +65,10 @@ def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool
     Raises:
         InputError: if it is unknown, not there, or not intact.
     """
-    dataset_facts(name)
+    dataset_info(name)
     folder = _folder(data_dir)
-    kind, _, path = name.partition(":")
-    if kind == IMAGEFOLDER:
+    prefix, _, path = name.partition(":")
+    if prefix == IMAGEFOLDER:
         from tunecnn.data.imagefolder import read_imagefolder
 
         return read_imagefolder(Path(path), cache_dir=folder)
@@ -85,9 +85,9 @@ def fetch(name: str, data_dir: str | Path | None = None) -> None:
     Raises:
         InputError: if it is unknown, or its files are not there and cannot be fetched.
     """
-    dataset_facts(name)
-    kind, _, path = name.partition(":")
-    if kind == IMAGEFOLDER:
+    dataset_info(name)
+    prefix, _, path = name.partition(":")
+    if prefix == IMAGEFOLDER:
         from tunecnn.data.imagefolder import check_is_folder
 
         check_is_folder(Path(path))

@@ -15,7 +15,7 @@ class Split:
     """A rule that sets validation images apart.
 
     Attributes:
-        method: `stratified`, or the `report`'s own way.
+        method: `stratified`, or the `published`'s own way.
         seed: of a stratified split.
         validation: share of the images that validate, in a stratified split.
         train_images: train on this many images only (stratified choice); None for all.
@@ -38,10 +38,10 @@ class Split:
             a stratified split.
 
         Raises:
-            InputError: if there are too few images, or the report has no split for the data set.
+            InputError: if there are too few images, or no split was published for the data set.
         """
-        if self.method == "report":
-            train, validation = _report_split(labels, dataset)
+        if self.method == "published":
+            train, validation = _published_split(labels, dataset)
         else:
             train, validation = stratified(labels, self.validation, self.seed, "validation")
         wanted = self.train_images
@@ -52,8 +52,8 @@ class Split:
                 f"train_images is {wanted}, but {dataset} has only {len(train)} training images "
                 f"besides the {len(validation)} that validate"
             )
-        _, chosen = stratified(labels[train], wanted, self.seed, "train_images")
-        return train[chosen], validation
+        _, selected = stratified(labels[train], wanted, self.seed, "train_images")
+        return train[selected], validation
 
 
 def stratified(labels: Labels, size: float, seed: int, name: str) -> tuple[Labels, Labels]:
@@ -76,8 +76,8 @@ def stratified(labels: Labels, size: float, seed: int, name: str) -> tuple[Label
     return np.sort(rest), np.sort(part)
 
 
-def _report_split(labels: Labels, dataset: str) -> tuple[Labels, Labels]:
-    """Split as the report's notebooks do; it needs the data set's original order."""
+def _published_split(labels: Labels, dataset: str) -> tuple[Labels, Labels]:
+    """Split as the published notebooks do; it needs the data set's original order."""
     if dataset == "mnist":
         order = np.arange(len(labels))
         return order[6000:], order[:6000]
@@ -85,6 +85,6 @@ def _report_split(labels: Labels, dataset: str) -> tuple[Labels, Labels]:
         order = np.random.RandomState(42).permutation(len(labels))
         return order[10000:], order[:10000]
     raise InputError(
-        f"split: report is defined for mnist and cifar10 only, not for {dataset!r}; "
+        f"split: published is defined for mnist and cifar10 only, not for {dataset!r}; "
         "use split: stratified"
     )

@@ -141,13 +141,13 @@ def _start(address: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         if local:
             raise RunError(f"Ray cannot be started on this machine: {error}") from error
-        told = " ".join(str(error).split())
-        if told.startswith("Version mismatch"):
+        message = " ".join(str(error).split())
+        if message.startswith("Version mismatch"):
             raise InputError(
-                f"the Ray cluster at {address!r} cannot be joined: {told}; install the versions "
-                "of the cluster here"
+                f"the Ray cluster at {address!r} cannot be joined: {message}; install the "
+                "versions of the cluster here"
             ) from error
-        raise InputError(f"the Ray cluster at {address!r} cannot be reached: {told}") from error
+        raise InputError(f"the Ray cluster at {address!r} cannot be reached: {message}") from error
 
 
 def _knock(address: str) -> None:

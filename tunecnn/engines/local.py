@@ -33,10 +33,10 @@ class LocalEngine:
         return EngineRecord(engine="local", nodes=(node,), threads=self.threads, slots=1)
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
-        """Run trials until the study has as many as were asked for.
+        """Run trials until the study has as many as were requested.
 
         Args:
-            recorder: asked for trials, and told what they report.
+            recorder: hands out trials, and records their updates.
             data: training and validation images.
             scratch: not used.
 

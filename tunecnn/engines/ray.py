@@ -71,10 +71,10 @@ class RayEngine:
         return self.cluster.record()
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
-        """Run trials until the study has as many as were asked for, or the user interrupts.
+        """Run trials until the study has as many as were requested, or the user interrupts.
 
         Args:
-            recorder: asked for trials, and told what they report.
+            recorder: hands out trials, and records their updates.
             data: training and validation images for the workers.
             scratch: folder for the files that Ray itself writes; it is deleted at the end.
 
@@ -181,7 +181,7 @@ class _StudySearcher(_NotSaved, Searcher):
             return None
         trial = self._recorder.next_trial()
         if trial is None:
-            # A trial under way may yet have to be tried again, so the end is not before the last.
+            # A running trial may have to be tried again, so the end is not before the last.
             return None if running else str(Searcher.FINISHED)
         return {
             "trial": {
@@ -204,7 +204,7 @@ class _StudySearcher(_NotSaved, Searcher):
 
 
 class _StudyScheduler(_NotSaved, FIFOScheduler):
-    """Tells the study what a trial reports, and stops the trial when the study says so."""
+    """Records each update of a trial, and stops the trial when the study says so."""
 
     def __init__(self, recorder: Recorder, max_failures: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -241,7 +241,7 @@ class _Housekeeping(_NotSaved, Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if overdue := self._recorder.give_up_overdue():
-            # One that hangs never reports; with its actor gone, Tune gives its place away.
+            # One that hangs sends no update; with its actor gone, Tune gives its place away.
             for trial in trials:
                 actor = trial.temporary_state.ray_actor
                 is_running = trial.status == TuneTrial.RUNNING and actor is not None

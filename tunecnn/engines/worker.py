@@ -47,7 +47,7 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for an epoch at least, and report the epochs and, at the end, the outcome."""
+        """Train for an epoch at least, and return an update about the trial."""
         return {"update": self._run.advance(_UPDATE_SECONDS)}
 
     def _begin(self, config: dict[str, Any]) -> None:

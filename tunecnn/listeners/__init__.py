@@ -1,1 +1,1 @@
-"""Who is told how a run goes."""
+"""Who is called while a run goes on."""

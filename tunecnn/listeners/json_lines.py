@@ -15,7 +15,7 @@ class JsonLines(SilentListener):
         self._is_closed = False
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Print what became of the trial, unless nobody reads it any more."""
+        """Print the outcome of the trial, unless nobody reads it any more."""
         if self._is_closed:
             return
         event = {
@@ -26,7 +26,7 @@ class JsonLines(SilentListener):
             "reason": record.reason,
             "val_accuracy": record.kept.val_accuracy if record.kept else None,
             "epochs": len(record.epochs),
-            "parameters": record.parameters,
+            "params": record.params,
             "values": dict(record.values),
         }
         try:

@@ -34,8 +34,8 @@ class Terminal(SilentListener):
         self._study = study
         self._console = console
         self._is_closed = False
-        self._began = time.monotonic()
-        self._before = study.begun
+        self._started = time.monotonic()
+        self._before = study.started
         self._best: tuple[float, int] | None = None
         for record in study.records:
             self._note(record)
@@ -102,7 +102,7 @@ class Terminal(SilentListener):
             self._best = max(self._best, candidate) if self._best else candidate
 
     def _line(self, record: TrialRecord) -> Text:
-        ended = self._study.begun - len(self._study.running)
+        ended = self._study.started - len(self._study.running)
         accuracy = f"{record.kept.val_accuracy:7.2%}" if record.kept else "      -"
         seconds = sum(metrics.seconds for metrics in record.epochs)
         line = Text(f"{ended:3d}/{self._study.space.trials}  trial {record.number:<4d} ")
@@ -120,15 +120,15 @@ class Terminal(SilentListener):
 
     def _status(self) -> str:
         running = len(self._study.running)
-        ended = self._study.begun - running
-        asked = self._study.space.trials
-        parts = [f"{ended}/{asked} trials", f"{running} running"]
+        ended = self._study.started - running
+        requested = self._study.space.trials
+        parts = [f"{ended}/{requested} trials", f"{running} running"]
         if self._best is not None:
             parts.append(f"best {self._best[0]:.2%} (trial {-self._best[1]})")
-        elapsed = time.monotonic() - self._began
+        elapsed = time.monotonic() - self._started
         parts.append(f"{seconds_in_words(elapsed)}")
         done_here = ended - self._before
-        if done_here > 0 and ended < asked:
-            left = elapsed / done_here * (asked - ended)
+        if done_here > 0 and ended < requested:
+            left = elapsed / done_here * (requested - ended)
             parts.append(f"about {seconds_in_words(left)} left")
         return ", ".join(parts)

@@ -57,13 +57,13 @@ class Design:
         if not self.blocks:
             raise InputError("a design needs at least one block")
         conv = 0
-        for place, block in enumerate(self.blocks, start=1):
+        for number, block in enumerate(self.blocks, start=1):
             if not block.widths:
-                raise InputError(f"block {place} of a design needs at least one convolution")
+                raise InputError(f"block {number} of a design needs at least one convolution")
             for width in block.widths:
                 conv += 1
                 _check_width(f"width of convolution {conv}", width)
-            _check_dropout(f"dropout.block{place}", block.dropout)
+            _check_dropout(f"dropout.block{number}", block.dropout)
         _check_width("dense_units", self.dense_units)
         _check_dropout("dropout.dense", self.dense_dropout)
 
@@ -76,11 +76,11 @@ DESIGNS: Mapping[str, Design] = {
         dense_dropout=0.5,
     ),
 }
-"""The report's networks by name; `proposed` is its Model 3."""
+"""The published networks by name; `proposed` is its Model 3."""
 
 
 def design_parameters(architecture: str) -> dict[str, int | float]:
-    """Return the free parameters of an architecture with the values that the report gave them.
+    """Return the free parameters of an architecture with their published values.
 
     `width` multiplies every convolution; `width.blockN` and `width.convN` set the width of all
     convolutions of a block, or of one; `dropout.blockN`, `dropout.dense` and `dense_units` speak
@@ -92,9 +92,9 @@ def design_parameters(architecture: str) -> dict[str, int | float]:
     design = _named(architecture)
     parameters: dict[str, int | float] = {"width": 1.0}
     conv = 0
-    for place, block in enumerate(design.blocks, start=1):
-        parameters[f"width.block{place}"] = block.widths[0]
-        parameters[f"dropout.block{place}"] = block.dropout
+    for number, block in enumerate(design.blocks, start=1):
+        parameters[f"width.block{number}"] = block.widths[0]
+        parameters[f"dropout.block{number}"] = block.dropout
         for width in block.widths:
             conv += 1
             parameters[f"width.conv{conv}"] = width
@@ -104,7 +104,7 @@ def design_parameters(architecture: str) -> dict[str, int | float]:
 
 
 def make_design(architecture: str, given: Mapping[str, int | float | bool | str]) -> Design:
-    """Apply free parameters to an architecture; what is not given keeps the report's value.
+    """Apply free parameters to an architecture; what is not given keeps the published value.
 
     Args:
         architecture: `model1`, `model2` or `proposed`.
@@ -129,15 +129,15 @@ def make_design(architecture: str, given: Mapping[str, int | float | bool | str]
         raise InputError(f"width must be above 0, not {scale!r}: it multiplies every convolution")
     blocks = []
     conv = 0
-    for place, block in enumerate(base.blocks, start=1):
+    for number, block in enumerate(base.blocks, start=1):
         widths = []
         for default in block.widths:
             conv += 1
-            wide = parameters.get(f"width.block{place}", default)
+            wide = parameters.get(f"width.block{number}", default)
             wide = parameters.get(f"width.conv{conv}", wide)
             _check_width(f"width of convolution {conv}", wide)
             widths.append(_scaled(wide, scale, conv))
-        dropout = float(parameters.get(f"dropout.block{place}", block.dropout))
+        dropout = float(parameters.get(f"dropout.block{number}", block.dropout))
         blocks.append(Block(tuple(widths), dropout))
     return Design(
         blocks=tuple(blocks),
@@ -151,15 +151,15 @@ class Layer:
     """One layer of a network on a given input.
 
     Attributes:
-        kind: what the layer is; `relu` is part of `conv` and of the hidden `dense`.
+        type: what the layer is; `relu` is part of `conv` and of the hidden `dense`.
         output: shape of its output for one image: (C, H, W), or (units,) after the flatten.
-        parameters: trainable numbers in it.
+        params: trainable numbers in it.
         macs: multiply-accumulate operations of one forward pass of one image.
     """
 
-    kind: Literal["conv", "pool", "dropout", "flatten", "dense"]
+    type: Literal["conv", "pool", "dropout", "flatten", "dense"]
     output: tuple[int, ...]
-    parameters: int = 0
+    params: int = 0
     macs: int = 0
 
 
@@ -175,7 +175,7 @@ def layers(design: Design, input_shape: InputShape, classes: int) -> list[Layer]
     if classes < 2:
         raise InputError(f"a classifier needs at least 2 classes, not {classes}")
     found: list[Layer] = []
-    for place, block in enumerate(design.blocks, start=1):
+    for number, block in enumerate(design.blocks, start=1):
         for out in block.widths:
             weights = 9 * channels * out
             macs = weights * height * width
@@ -184,7 +184,7 @@ def layers(design: Design, input_shape: InputShape, classes: int) -> list[Layer]
         if height < 2 or width < 2:
             raise InputError(
                 f"an input of {input_shape[1]}x{input_shape[2]} is too small: it reaches pool "
-                f"{place} as {height}x{width}, and a 2x2 pool needs 2x2; this network needs at "
+                f"{number} as {height}x{width}, and a 2x2 pool needs 2x2; this network needs at "
                 f"least {2 ** len(design.blocks)}x{2 ** len(design.blocks)}"
             )
         height, width = height // 2, width // 2
@@ -199,9 +199,9 @@ def layers(design: Design, input_shape: InputShape, classes: int) -> list[Layer]
     return found
 
 
-def count_parameters(design: Design, input_shape: InputShape, classes: int) -> int:
-    """Count the trainable parameters of a design on an input of shape (C, H, W)."""
-    return sum(layer.parameters for layer in layers(design, input_shape, classes))
+def count_params(design: Design, input_shape: InputShape, classes: int) -> int:
+    """Count the trainable numbers of a design on an input of shape (C, H, W)."""
+    return sum(layer.params for layer in layers(design, input_shape, classes))
 
 
 def count_macs(design: Design, input_shape: InputShape, classes: int) -> int:

@@ -1,4 +1,4 @@
-"""The report's networks as PyTorch modules: three names over one builder."""
+"""The published networks as PyTorch modules: three names over one builder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ConvNet(nn.Module):
     def __init__(self, design: Design, input_shape: InputShape, classes: int) -> None:
         super().__init__()
         plan = layers(design, input_shape, classes)
-        features = next(layer.output[0] for layer in plan if layer.kind == "flatten")
+        features = next(layer.output[0] for layer in plan if layer.type == "flatten")
         channels = input_shape[0]
         self.blocks = nn.ModuleList()
         for block in design.blocks:
@@ -109,21 +109,21 @@ class ConvBlock(nn.Module):
 
 
 class Model1(ConvNet):
-    """The report's Model 1: two convolutions, no dropout. Keyword arguments as `build_model`."""
+    """Model 1: two convolutions, no dropout. Keyword arguments as `build_model`."""
 
     def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
         super().__init__(_design("model1", params), input_shape, classes)
 
 
 class Model2(ConvNet):
-    """The report's Model 2: Model 1 with dropouts of 0.3. Keyword arguments as `build_model`."""
+    """Model 2: Model 1 with dropouts of 0.3. Keyword arguments as `build_model`."""
 
     def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
         super().__init__(_design("model2", params), input_shape, classes)
 
 
 class Proposed(ConvNet):
-    """The report's proposed network, its Model 3. Keyword arguments as `build_model`."""
+    """The proposed network, its Model 3. Keyword arguments as `build_model`."""
 
     def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
         super().__init__(_design("proposed", params), input_shape, classes)
@@ -136,7 +136,7 @@ assert _CLASSES.keys() == DESIGNS.keys()
 def build_model(
     architecture: str, input_shape: InputShape, classes: int = 10, **params: Any
 ) -> nn.Module:
-    """Build one of the report's networks, with any of its free parameters changed.
+    """Build one of the published networks, with any of its free parameters changed.
 
     Args:
         architecture: `model1`, `model2` or `proposed`.
@@ -144,7 +144,7 @@ def build_model(
         classes: number of classes.
         **params: `width` (multiplies every convolution), `width_block1`, `width_conv1`,
             `dropout_block1`, `dropout_dense`, `dense_units`, and so on for each place that
-            the architecture has; what is not given keeps the report's value.
+            the architecture has; what is not given keeps the published value.
 
     Returns:
         A module that maps float images (n, C, H, W) to logits (n, classes).

@@ -35,7 +35,7 @@ class Spending:
         self._devices = devices
         self._wall_before = wall_seconds
         self._clock = clock
-        self._began = clock()
+        self._started = clock()
         self._device_seconds = 0.0
         self._best = 0.0
         for record in records:
@@ -45,18 +45,18 @@ class Spending:
                 self.complete(record.kept.val_accuracy)
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """Take note of an epoch that was trained."""
+        """Add the time of an epoch that was trained."""
         self._device_seconds += metrics.seconds * self._devices
 
     def complete(self, val_accuracy: float) -> None:
-        """Take note of a trial that was trained to its end."""
+        """Record the accuracy of a trial that was trained to its end."""
         self._best = max(self._best, val_accuracy)
 
     @property
     def used_up(self) -> str:
         """Which limit has been reached, in words; empty if none."""
         budget = self._budget
-        hours = (self._wall_before + self._clock() - self._began) / _HOUR
+        hours = (self._wall_before + self._clock() - self._started) / _HOUR
         if budget.accuracy is not None and self._best >= budget.accuracy:
             return f"a trial reached {self._best:.2%} validation accuracy"
         if budget.hours is not None and hours >= budget.hours:

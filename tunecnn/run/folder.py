@@ -115,7 +115,7 @@ class RunFolder:
             info: the content of `run.json`.
 
         Raises:
-            RunError: if the file is not what the run was begun with.
+            RunError: if the file is not what the run was started with.
         """
         try:
             text = self.space_file.read_bytes()
@@ -123,8 +123,8 @@ class RunFolder:
             raise RunError(f"{self.space_file} cannot be read: {error.strerror}") from error
         if sha256(text) != info.space_sha256:
             raise RunError(
-                f"{self.space_file} is not the space that the run was begun with; put it back, or "
-                f"begin another run: tunecnn search --space {self.space_file} --from {self.path}"
+                f"{self.space_file} is not the space that the run was started with; put it back, "
+                f"or start another: tunecnn search --space {self.space_file} --from {self.path}"
             )
         return SearchSpace.from_yaml(self.space_file).override(**info.changes)
 

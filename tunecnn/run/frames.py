@@ -17,13 +17,13 @@ TRIAL_DTYPES = {
     "state": "str",
     "outcome": "str",
     "reason": "str",
-    "arm": "str",
+    "source": "str",
     "architecture": "str",
     "dataset": "str",
     "seed": "Int64",
     "epochs": "int64",
     "seconds": "float64",
-    "parameters": "Int64",
+    "params": "Int64",
     "macs": "Int64",
     "val_accuracy": "float64",
     "val_loss": "float64",
@@ -42,7 +42,7 @@ TRIAL_DTYPES = {
 
 `val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
 one of a trial trained to its end, else the last one. `best_epoch` is the one of the highest
-validation accuracy, whose value flatters. `arm` is `control` for a trial
+validation accuracy, a value that is biased upwards. `source` is `random_baseline` for a trial
 drawn at random beside the search, else `search`. `seconds` are spent training and validating.
 `macs` are multiply-accumulates of one forward pass of one image.
 """
@@ -117,7 +117,7 @@ def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataF
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Write a frame as a Parquet file; a column of mixed kinds becomes text, as it has to."""
+    """Write a frame as a Parquet file; a column of mixed types becomes text, as it has to."""
     mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
     stream = io.BytesIO()
     frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)
@@ -133,13 +133,13 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "state": record.state,
         "outcome": record.outcome,
         "reason": record.reason,
-        "arm": record.arm,
+        "source": record.source,
         "architecture": record.config.get("architecture", ""),
         "dataset": record.config.get("dataset", ""),
         "seed": record.config.get("seed"),
         "epochs": len(record.epochs),
         "seconds": sum(metrics.seconds for metrics in record.epochs),
-        "parameters": record.parameters,
+        "params": record.params,
         "macs": record.macs,
         "val_accuracy": figures.get("val_accuracy"),
         "val_loss": figures.get("val_loss"),

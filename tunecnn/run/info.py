@@ -153,13 +153,13 @@ class CandidateRecord(_Model):
 
     Attributes:
         name: such as `trial 15`.
-        is_report: whether it is the report's design.
+        is_baseline: whether it is the baseline.
         search_accuracy: validation accuracy in the search; None if it was not trained to its end.
         values: settings in which the candidates differ.
     """
 
     name: str
-    is_report: bool
+    is_baseline: bool
     search_accuracy: float | None
     values: dict[str, int | float | bool | str]
 

@@ -1,4 +1,4 @@
-"""`Listener`: whoever is told what happens in a run while it goes on."""
+"""`Listener`: whoever is called about what happens in a run."""
 
 from __future__ import annotations
 

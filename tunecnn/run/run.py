@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def confirmations(self) -> list[Run]:
-        """The confirmations of a search, in the order in which they were begun."""
+        """The confirmations of a search, in the order in which they were started."""
         inner = [load_run(info.parent) for info in self.path.glob("confirmations/*/run.json")]
         return sorted(inner, key=lambda run: run.info.sessions[0].started)
 
@@ -105,19 +105,19 @@ class Run:
     def best(self) -> pd.Series | None:
         """The row of `trials` with the highest validation accuracy; None if none is complete.
 
-        It is the luckiest of several noisy trials, so its accuracy flatters.
+        It is the luckiest of several noisy trials, so its accuracy is biased upwards.
         """
         return None if self.ranked.empty else self.ranked.iloc[0]
 
     @cached_property
-    def report_trial(self) -> pd.Series | None:
-        """The row of the first trial with the report's design in this recipe; None without one."""
-        report = self.space.report_point()
+    def baseline_trial(self) -> pd.Series | None:
+        """The row of the first trial with the baseline in this recipe; None without one."""
+        baseline = self.space.baseline_point()
         if self.space.departures():
             return None
         for record in self._records:
             values = {name: value for name, value in record.values.items() if name != "seed"}
-            if report and values == report:
+            if baseline and values == baseline:
                 return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
         return None
 

@@ -7,8 +7,8 @@ from graphlib import CycleError
 
 from pydantic_core import ErrorDetails
 
-from tunecnn.data.registry import dataset_facts
-from tunecnn.documents import Mistake, Place
+from tunecnn.data.registry import dataset_info
+from tunecnn.documents import Loc, Mistake
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import DESIGNS
 from tunecnn.space.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
@@ -43,7 +43,7 @@ def mistakes_of(space: SpaceSchema) -> list[Mistake]:
         if value not in known:
             found.append(Mistake((key,), f"unknown {key} {value!r}; {nearest(value, known)}"))
     try:
-        dataset_facts(space.dataset)
+        dataset_info(space.dataset)
     except InputError as error:
         found.append(Mistake(("dataset",), str(error)))
     if space.architecture in DESIGNS:
@@ -56,15 +56,15 @@ def mistakes_of(space: SpaceSchema) -> list[Mistake]:
 def _condition_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     searched = space.searched
     for name, parameter in searched.items():
-        place: Place = ("parameters", name, "when")
+        loc: Loc = ("parameters", name, "when")
         for parent, allowed in parameter.when.items():
             if parent not in searched:
-                yield Mistake(place, f"{parent!r} is not searched; {nearest(parent, searched)}")
+                yield Mistake(loc, f"{parent!r} is not searched; {nearest(parent, searched)}")
                 continue
             for value in allowed:
                 if not searched[parent].contains(value):
                     yield Mistake(
-                        place,
+                        loc,
                         f"{parent} is never {value!r} ({describe(searched[parent])})",
                     )
     try:
@@ -75,20 +75,20 @@ def _condition_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 
 def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
-    if space.control and isinstance(space.sampler, Grid | RandomSearch):
-        text = "random trials are a control for a sampler that learns; not for random or grid"
-        yield Mistake(("control",), text)
+    if space.random_baseline and isinstance(space.sampler, Grid | RandomSearch):
+        text = "random trials are a baseline for a sampler that learns; not for random or grid"
+        yield Mistake(("random_baseline",), text)
     if len(space.objectives) > 1:
         if not isinstance(space.pruner, NoPruner):
             text = "judges trials by one value, and there are two objectives; write pruner: none"
             yield Mistake(("pruner",), text)
         if isinstance(space.sampler, Cmaes):
             yield Mistake(("sampler",), "cmaes has one objective; use nsga2, tpe or gp for two")
-        if space.control:
+        if space.random_baseline:
             text = "compares the best of one objective, and there are two"
-            yield Mistake(("control",), text)
+            yield Mistake(("random_baseline",), text)
     elif isinstance(space.sampler, Nsga2):
-        text = "nsga2 weighs two objectives, such as objectives: [val_accuracy, parameters]"
+        text = "nsga2 weighs two objectives, such as objectives: [val_accuracy, params]"
         yield Mistake(("sampler",), text)
     if isinstance(space.sampler, Grid):
         for name, parameter in space.searched.items():
@@ -116,15 +116,15 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
 
 def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     for name, parameter in space.parameters.items():
-        place: Place = ("parameters", name)
+        loc: Loc = ("parameters", name)
         if _is_own_key(name, parameter):
-            yield Mistake(place, f"is a key of the space itself, not a parameter: {name}: ...")
+            yield Mistake(loc, f"is a key of the space itself, not a parameter: {name}: ...")
         elif name == "seed" and not isinstance(space.sampler, Grid):
-            yield Mistake(place, "repeats each configuration, so it needs sampler: grid")
+            yield Mistake(loc, "repeats each configuration, so it needs sampler: grid")
         elif name in _NOT_SEARCHED and not isinstance(parameter, Constant):
-            yield Mistake(place, "must be the same for all trials: give one plain value")
+            yield Mistake(loc, "must be the same for all trials: give one plain value")
         elif name in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
-            yield Mistake(place, f"is one of {', '.join(CHOICES[name])}: use choice")
+            yield Mistake(loc, f"is one of {', '.join(CHOICES[name])}: use choice")
         else:
             for value in parameter.ends():
                 for architecture in space.architectures:
@@ -132,7 +132,7 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
                         own = {} if name == "architecture" else {"architecture": architecture}
                         TrialConfig.from_dict({**own, name: value})
                     except InputError as error:
-                        yield Mistake(place, str(error))
+                        yield Mistake(loc, str(error))
 
 
 def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
@@ -144,28 +144,26 @@ def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
 def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     searched = space.searched
     for i, point in enumerate(space.start):
-        place: Place = ("start", i)
-        if point == "report":
-            for name, (report, fixed) in space.departures().items():
-                text = (
-                    f"the report's design has {name} = {report}, but the space fixes it at {fixed}"
-                )
-                yield Mistake(place, text)
-        values = space.report_point() if point == "report" else point
+        loc: Loc = ("start", i)
+        if point == "baseline":
+            for name, (baseline, fixed) in space.departures().items():
+                text = f"the baseline has {name} = {baseline}, but the space fixes it at {fixed}"
+                yield Mistake(loc, text)
+        values = space.baseline_point() if point == "baseline" else point
         for name in values.keys() & searched.keys():
             parents = searched[name].when
             if parents.keys() <= values.keys() and not space.is_active(name, values):
-                yield Mistake(place, f"{name} is not there ({describe(searched[name])})")
+                yield Mistake(loc, f"{name} is not there ({describe(searched[name])})")
         for name, value in values.items():
             if name not in searched:
                 yield Mistake(
-                    place,
+                    loc,
                     f"{name!r} is not searched; {nearest(name, searched)}",
                 )
             elif not searched[name].contains(value):
-                what = "the report's design has" if point == "report" else "it has"
+                what = "the baseline has" if point == "baseline" else "it has"
                 yield Mistake(
-                    place,
+                    loc,
                     f"{what} {name} = {value!r}, which the space does not contain "
                     f"({describe(searched[name])})",
                 )
@@ -173,17 +171,17 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
     """Turn one of pydantic's errors into a mistake in our words."""
-    place = tuple(key for key in details["loc"] if not str(key).startswith("<"))
-    kind = details["type"]
-    if kind == "extra_forbidden":
+    loc = tuple(key for key in details["loc"] if not str(key).startswith("<"))
+    error_type = details["type"]
+    if error_type == "extra_forbidden":
         known: Iterable[str] = ("step", "log", "role", "when")
-        if len(place) == 1:
+        if len(loc) == 1:
             known = keys
-        elif place[0] == "budget":
+        elif loc[0] == "budget":
             known = Budget.model_fields
-        return Mistake(place, f"unknown key; {nearest(place[-1], known)}")
-    if kind == "missing":  # the second of two bounds
-        return Mistake(place[:-1], in_words(details))
-    if kind == "kind":
-        return Mistake(place, f"{details['msg']}, not {details['input']!r}")
-    return Mistake(place, in_words(details))
+        return Mistake(loc, f"unknown key; {nearest(loc[-1], known)}")
+    if error_type == "missing":  # the second of two bounds
+        return Mistake(loc[:-1], in_words(details))
+    if error_type == "parameter_type":
+        return Mistake(loc, f"{details['msg']}, not {details['input']!r}")
+    return Mistake(loc, in_words(details))

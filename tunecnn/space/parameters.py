@@ -1,4 +1,4 @@
-"""The kinds of parameters that a space can have: float, int, choice, or a constant."""
+"""The types of parameters that a space can have: float, int, choice, or a constant."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wrong(text: str) -> PydanticCustomError:
     return PydanticCustomError("tunecnn", "{text}", {"text": text})
 
 
-class Part(BaseModel):
+class SpaceModel(BaseModel):
     """A frozen part of a space that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -57,7 +57,7 @@ When = Annotated[dict[str, tuple[Plain, ...]], BeforeValidator(_listed)]
 """Values of other parameters beside which a parameter exists; written `{optimizer: sgd}`."""
 
 
-class FloatParameter(Part):
+class FloatParameter(SpaceModel):
     """A number from `low` to `high`, both included, on a grid from `low` if `step` is given."""
 
     bounds: tuple[Number, Number] = Field(alias="float")
@@ -87,7 +87,7 @@ class FloatParameter(Part):
         return None if self.step is None else [float(v) for v in _steps(*self.bounds, self.step)]
 
 
-class IntParameter(Part):
+class IntParameter(SpaceModel):
     """A whole number from `low` to `high`, both included, by `step`."""
 
     bounds: tuple[Whole, Whole] = Field(alias="int")
@@ -117,7 +117,7 @@ class IntParameter(Part):
         return list(range(self.bounds[0], self.bounds[1] + 1, self.step))
 
 
-class ChoiceParameter(Part):
+class ChoiceParameter(SpaceModel):
     """One of some values: numbers, words, true or false."""
 
     options: tuple[Plain, ...] = Field(alias="choice")
@@ -150,7 +150,7 @@ class ChoiceParameter(Part):
         return list(self.options)
 
 
-class Constant(Part):
+class Constant(SpaceModel):
     """A setting that is the same for all trials, where the recipe has another."""
 
     value: Plain
@@ -160,17 +160,17 @@ class Constant(Part):
         return (self.value,)
 
 
-_KINDS = {"float": FloatParameter, "int": IntParameter, "choice": ChoiceParameter}
+_TYPES = {"float": FloatParameter, "int": IntParameter, "choice": ChoiceParameter}
 
 
-def kind_tag(value: object) -> str | None:
-    """Return the tag of the kind that a value is written as, or None if it is of no kind."""
+def type_tag(value: object) -> str | None:
+    """Return the tag of the name that a value is written as, or None if it is of no name."""
     if isinstance(value, dict):
-        named = [kind for kind in _KINDS if kind in value]
+        named = [name for name in _TYPES if name in value]
         return f"<{named[0]}>" if len(named) == 1 else None
-    if isinstance(value, Part):
+    if isinstance(value, SpaceModel):
         return next(
-            (f"<{kind}>" for kind, part in _KINDS.items() if isinstance(value, part)),
+            (f"<{name}>" for name, part in _TYPES.items() if isinstance(value, part)),
             "<constant>",
         )
     return "<constant>" if isinstance(value, bool | int | float | str) else None
@@ -183,8 +183,8 @@ Setting = Annotated[
     | Annotated[ChoiceParameter, Tag("<choice>")]
     | Annotated[Constant, Tag("<constant>")],
     Discriminator(
-        kind_tag,
-        custom_error_type="kind",
+        type_tag,
+        custom_error_type="parameter_type",
         custom_error_message="must be {float: [low, high]}, {int: [low, high]}, "
         "{choice: [a, b, ...]} or one plain value",
     ),

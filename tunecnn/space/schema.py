@@ -17,10 +17,10 @@ from tunecnn.space.parameters import (
     Constant,
     Count,
     Parameter,
-    Part,
     Plain,
     Setting,
-    kind_tag,
+    SpaceModel,
+    type_tag,
     wrong,
 )
 from tunecnn.space.strategy import (
@@ -34,7 +34,7 @@ from tunecnn.space.strategy import (
     Pruner,
     Sampler,
     Tpe,
-    named_part,
+    parse_named,
 )
 from tunecnn.trial.config import Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config, recipe_settings
@@ -47,7 +47,7 @@ _SPLIT_FIELDS = {
 }
 
 
-class SpaceSchema(Part):
+class SpaceSchema(SpaceModel):
     """The keys of a space; a `SearchSpace` is one that was checked as a whole.
 
     Attributes:
@@ -55,17 +55,17 @@ class SpaceSchema(Part):
         goal: the question that the search is to answer, in a sentence.
         dataset: a name of `tunecnn data list`.
         architecture: `model1`, `model2` or `proposed`; may be a parameter instead.
-        recipe: `report` or `fast`: the settings that are neither searched nor fixed here.
+        recipe: `published` or `fast`: the settings that are neither searched nor fixed here.
         epochs: of a trial trained to its end.
         trials: how many configurations to train.
         parameters: what is searched, and what is fixed, by dotted name.
-        start: the first trials: `report`, or values of some parameters.
+        start: the first trials: `baseline`, or values of some parameters.
         objectives: what is to be good: `val_accuracy`, and perhaps what it may cost.
         constraints: what a configuration must fulfil to be trained.
         sampler: who proposes configurations.
         pruner: who stops trials early.
-        budget: when no further trial begins, however many were asked for.
-        control: share of the trials that is drawn at random, to compare the search with.
+        budget: when no further trial starts, however many were requested.
+        random_baseline: share of the trials that is drawn at random, to compare the search with.
         seed: of the sampler, and of the trials' own seeds.
     """
 
@@ -77,13 +77,13 @@ class SpaceSchema(Part):
     epochs: Count = 30
     trials: Count = 64
     parameters: dict[str, Setting] = Field(default_factory=dict)
-    start: tuple[Literal["report"] | dict[str, Plain], ...] = ()
+    start: tuple[Literal["baseline"] | dict[str, Plain], ...] = ()
     objectives: tuple[Objective, ...] = ("val_accuracy",)
     constraints: tuple[Constraint, ...] = ()
     sampler: Sampler = Tpe()
     pruner: Pruner = NoPruner()
     budget: Budget = Budget()
-    control: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    random_baseline: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Strict(), Field(ge=0)] = 0
 
     @field_validator("name")
@@ -100,7 +100,7 @@ class SpaceSchema(Part):
             raise wrong(f"must be a mapping of names to {{float: ...}} and so on, not {given!r}")
         return {
             name: Constant(value=value)
-            if kind_tag(value) == "<constant>" and not isinstance(value, Part)
+            if type_tag(value) == "<constant>" and not isinstance(value, SpaceModel)
             else value
             for name, value in given.items()
         }
@@ -109,10 +109,10 @@ class SpaceSchema(Part):
     @classmethod
     def _check_start(cls, given: object) -> object:
         if not isinstance(given, list | tuple):
-            raise wrong(f"must be a list of 'report' and mappings of values, not {given!r}")
+            raise wrong(f"must be a list of 'baseline' and mappings of values, not {given!r}")
         for point in given:
-            if point != "report" and not isinstance(point, dict):
-                raise wrong(f"{point!r} is neither 'report' nor a mapping of values")
+            if point != "baseline" and not isinstance(point, dict):
+                raise wrong(f"{point!r} is neither 'baseline' nor a mapping of values")
         return given
 
     @field_validator("objectives", mode="before")
@@ -129,7 +129,7 @@ class SpaceSchema(Part):
     @classmethod
     def _parse_constraints(cls, given: object) -> object:
         if not isinstance(given, list | tuple):
-            raise wrong(f"must be a list such as ['parameters <= 3_000_000'], not {given!r}")
+            raise wrong(f"must be a list such as ['params <= 3_000_000'], not {given!r}")
         try:
             return [c if isinstance(c, Constraint) else Constraint.parse(str(c)) for c in given]
         except InputError as error:
@@ -138,12 +138,12 @@ class SpaceSchema(Part):
     @field_validator("sampler", mode="before")
     @classmethod
     def _parse_sampler(cls, given: object) -> object:
-        return named_part(given, SAMPLERS, "sampler")
+        return parse_named(given, SAMPLERS, "sampler")
 
     @field_validator("pruner", mode="before")
     @classmethod
     def _parse_pruner(cls, given: object) -> object:
-        return named_part(given, PRUNERS, "pruner")
+        return parse_named(given, PRUNERS, "pruner")
 
     @property
     def searched(self) -> dict[str, Parameter]:
@@ -222,25 +222,25 @@ class SpaceSchema(Part):
             **settings, epochs=self.epochs,
         )  # fmt: skip
 
-    def report_point(self) -> dict[str, Scalar]:
-        """Return the values that the report's design, in this recipe, has for what is searched."""
+    def baseline_point(self) -> dict[str, Scalar]:
+        """Return the values that the baseline, in this recipe, has for what is searched."""
         config = make_config(self.recipe, self.architecture, self.dataset)
-        report = {**config.to_dict(), **design_parameters(self.architecture)}
-        values = {name: report[name] for name in self.searched_settings if name in report}
+        baseline = {**config.to_dict(), **design_parameters(self.architecture)}
+        values = {name: baseline[name] for name in self.searched_settings if name in baseline}
         return self.only_active(values)
 
     def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
-        """Return where the constants depart from the report's design: its value, and theirs.
+        """Return where the constants depart from the baseline: its value, and theirs.
 
-        A space with departures does not contain the report's design.
+        A space with departures does not contain the baseline.
         """
-        report = design_parameters(self.architecture)
+        baseline = design_parameters(self.architecture)
         return {
-            name: (report[name], parameter.value)
+            name: (baseline[name], parameter.value)
             for name, parameter in self.parameters.items()
             if isinstance(parameter, Constant)
-            and name in report
-            and parameter.value != report[name]
+            and name in baseline
+            and parameter.value != baseline[name]
         }
 
     @property
@@ -251,7 +251,9 @@ class SpaceSchema(Part):
 
     def start_points(self) -> list[dict[str, Scalar]]:
         """Return the start points as values of (some of) the searched parameters."""
-        return [self.report_point() if point == "report" else dict(point) for point in self.start]
+        return [
+            self.baseline_point() if point == "baseline" else dict(point) for point in self.start
+        ]
 
     def size(self) -> int | None:
         """Return how many different configurations there are, or None if they are a continuum.

@@ -53,16 +53,16 @@ class SearchSpace(SpaceSchema):
     @classmethod
     def _from_document(cls, document: Document) -> Self:
         if not isinstance(document.value, dict):
-            kind = "a list" if isinstance(document.value, list) else "a single value"
+            what = "a list" if isinstance(document.value, list) else "a single value"
             raise document.error(
-                [Mistake((), f"a space is a mapping of keys to values, not {kind}")]
+                [Mistake((), f"a space is a mapping of keys to values, not {what}")]
             )
         mistakes = list(document.mistakes)
         # What YAML itself got wrong is said once, and not again as a wrong value.
-        value = without(document.value, [mistake.place for mistake in mistakes if mistake.place])
+        value = without(document.value, [mistake.loc for mistake in mistakes if mistake.loc])
         space, found = cls._try(value)
         whole = space
-        if space is None and (bad := [mistake.place for mistake in found]):
+        if space is None and (bad := [mistake.loc for mistake in found]):
             # Look at the rest as well, so that all mistakes come at once.
             whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]))
             found += more

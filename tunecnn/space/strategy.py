@@ -10,49 +10,49 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, Strict, ValidationError
 
 from tunecnn.errors import InputError, nearest
-from tunecnn.models.designs import InputShape, count_macs, count_parameters
-from tunecnn.space.parameters import Count, Number, Part, wrong
+from tunecnn.models.designs import InputShape, count_macs, count_params
+from tunecnn.space.parameters import Count, Number, SpaceModel, wrong
 from tunecnn.trial.config import TrialConfig
 from tunecnn.words import in_words
 
 
-class Tpe(Part):
+class Tpe(SpaceModel):
     """Optuna's tree-structured Parzen estimator, after some random trials."""
 
     startup_trials: Count = 10
 
 
-class Gp(Part):
+class Gp(SpaceModel):
     """A Gaussian process of the objective (Matern kernel), after some random trials."""
 
     startup_trials: Count = 10
 
 
-class Cmaes(Part):
+class Cmaes(SpaceModel):
     """CMA-ES, an evolution of normal distributions; choices are drawn at random beside it."""
 
     startup_trials: Count = 1
 
 
-class Nsga2(Part):
+class Nsga2(SpaceModel):
     """NSGA-II, an evolution towards the Pareto front of two objectives."""
 
     population: Annotated[int, Strict(), Field(ge=2)] = 16
 
 
-class Qmc(Part):
+class Qmc(SpaceModel):
     """Scrambled Sobol points: like random search, but evenly spread."""
 
 
-class RandomSearch(Part):
+class RandomSearch(SpaceModel):
     """Each trial drawn on its own."""
 
 
-class Grid(Part):
+class Grid(SpaceModel):
     """Every combination once; ends by itself."""
 
 
-class Halving(Part):
+class Halving(SpaceModel):
     """Asynchronous successive halving.
 
     At epochs `min_epochs`, `min_epochs * factor`, ... only the best 1/`factor` of the trials
@@ -63,21 +63,21 @@ class Halving(Part):
     factor: Annotated[int, Strict(), Field(ge=2)] = 3
 
 
-class Median(Part):
+class Median(SpaceModel):
     """Stop a trial that is below the median of the earlier ones at the same epoch."""
 
     startup_trials: Count = 5
     warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
 
 
-class Hyperband(Part):
+class Hyperband(SpaceModel):
     """Several successive halvings side by side, which begin to stop trials at different epochs."""
 
     min_epochs: Count = 1
     factor: Annotated[int, Strict(), Field(ge=2)] = 3
 
 
-class Percentile(Part):
+class Percentile(SpaceModel):
     """Stop a trial that is not among the best `percentile` per cent at the same epoch."""
 
     percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
@@ -85,18 +85,18 @@ class Percentile(Part):
     warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
 
 
-class Patient(Part):
+class Patient(SpaceModel):
     """Stop a trial that has not become better for `patience` epochs, whatever the others do."""
 
     patience: Count = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
 
 
-class NoPruner(Part):
+class NoPruner(SpaceModel):
     """Train every trial to its end."""
 
 
-class Budget(Part):
+class Budget(SpaceModel):
     """Limits of a run; whichever is reached first, no further trial begins after it.
 
     `hours` are of the run's sessions, `device_hours` those of all trials together (of GPUs, or of
@@ -119,7 +119,7 @@ class Budget(Part):
         return " or ".join(words for words, limit in limits.items() if limit is not None)
 
 
-SAMPLERS: Mapping[str, type[Part]] = {
+SAMPLERS: Mapping[str, type[SpaceModel]] = {
     "tpe": Tpe,
     "gp": Gp,
     "cmaes": Cmaes,
@@ -128,7 +128,7 @@ SAMPLERS: Mapping[str, type[Part]] = {
     "random": RandomSearch,
     "grid": Grid,
 }
-PRUNERS: Mapping[str, type[Part]] = {
+PRUNERS: Mapping[str, type[SpaceModel]] = {
     "halving": Halving,
     "hyperband": Hyperband,
     "median": Median,
@@ -140,17 +140,17 @@ Sampler = Tpe | Gp | Cmaes | Nsga2 | Qmc | RandomSearch | Grid
 Pruner = Halving | Hyperband | Median | Percentile | Patient | NoPruner
 
 QUANTITIES: Mapping[str, Callable[..., int]] = {
-    "parameters": count_parameters,
+    "params": count_params,
     "macs": count_macs,
 }
 """What a network costs, each counted from a design, the input's shape and the classes."""
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "val_accuracy": "maximize",
-    "parameters": "minimize",
+    "params": "minimize",
     "macs": "minimize",
 }
 """What a search can be for, and whether more of it is better."""
-Objective = Literal["val_accuracy", "parameters", "macs"]
+Objective = Literal["val_accuracy", "params", "macs"]
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -166,10 +166,10 @@ def rungs(pruner: Halving | Hyperband, epochs: int) -> list[int]:
     return found
 
 
-class Constraint(Part):
-    """A bound on something that follows from a configuration: `parameters <= 3_000_000`."""
+class Constraint(SpaceModel):
+    """A bound on something that follows from a configuration: `params <= 3_000_000`."""
 
-    quantity: Literal["parameters", "macs"]
+    quantity: Literal["params", "macs"]
     comparison: Literal["<=", ">="]
     bound: Number
 
@@ -183,7 +183,7 @@ class Constraint(Part):
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*", text)
         if not match or match[1] not in QUANTITIES:
             raise InputError(
-                f"{text!r} is no constraint; write one like 'parameters <= 3_000_000', with "
+                f"{text!r} is no constraint; write one like 'params <= 3_000_000', with "
                 f"{' or '.join(QUANTITIES)} and {' or '.join(_COMPARISONS)}"
             )
         return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
@@ -197,9 +197,9 @@ class Constraint(Part):
         return f"{self.quantity} {self.comparison} {self.bound:,.0f}"
 
 
-def named_part(given: object, known: Mapping[str, type[Part]], what: str) -> object:
+def parse_named(given: object, known: Mapping[str, type[SpaceModel]], what: str) -> object:
     """Turn `tpe`, or `{tpe: {startup_trials: 5}}`, into the part of that name."""
-    if isinstance(given, Part):
+    if isinstance(given, SpaceModel):
         return given
     given = {given: {}} if isinstance(given, str) else given
     if not isinstance(given, dict) or len(given) != 1:

@@ -40,10 +40,10 @@ def parameter_importances(
     if len(complete) < max(_FEWEST_TRIALS, 2 * len(searched)):
         return {}
     random = np.random.default_rng(0)
-    chosen = random.permutation(len(complete))[:_MOST_TRIALS]
+    used = random.permutation(len(complete))[:_MOST_TRIALS]
     among = {name: distribution(parameter) for name, parameter in searched.items()}
     trials = []
-    for i in sorted(chosen):
+    for i in sorted(used):
         record = complete[i]
         assert record.kept is not None
         values = {name: record.values[name] for name in among}

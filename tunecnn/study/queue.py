@@ -1,4 +1,4 @@
-"""What comes next in a study, before its sampler is asked: start points, a grid, the control."""
+"""What comes next in a study, before its sampler proposes: start points, a grid, random trials."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ class Queue:
         self._next_point = None
         self._enqueue(point)
 
-    def control_is_due(self, controls: int, begun: int) -> bool:
-        """Tell whether the next trial is the control's; what waits in the queue comes first.
+    def random_is_due(self, randoms: int, started: int) -> bool:
+        """Tell whether the next trial is a random one; what waits in the queue comes first.
 
         Args:
-            controls: trials of the control that ended or are under way.
-            begun: all trials that ended or are under way.
+            randoms: trials of the random baseline that ended or run.
+            started: all trials that ended or run.
         """
-        if not self._space.control or self._is_waiting:
+        if not self._space.random_baseline or self._is_waiting:
             return False
-        return controls + 1 <= self._space.control * (begun + 1)
+        return randoms + 1 <= self._space.random_baseline * (started + 1)
 
     @property
     def _is_waiting(self) -> bool:
@@ -80,10 +80,10 @@ class Queue:
         return self._next_point
 
     def _enqueue(self, point: dict[str, Scalar]) -> None:
-        is_report = "report" in self._space.start and point == self._space.report_point()
+        is_baseline = "baseline" in self._space.start and point == self._space.baseline_point()
         self._known.add(_key(point))
         with quiet_optuna():
-            self._study.enqueue_trial(point, user_attrs={"protected": True} if is_report else {})
+            self._study.enqueue_trial(point, user_attrs={"protected": True} if is_baseline else {})
 
 
 def _key(point: Mapping[str, Scalar]) -> _Key:

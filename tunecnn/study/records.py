@@ -29,23 +29,23 @@ STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """All that the study holds of one trial: what was asked, what happened, what came out.
+    """All that the study holds of one trial: what was requested, what happened, what came out.
 
     Attributes:
         number: counted from 0.
         state: one of `STATES`.
         values: the searched parameters, by dotted name; empty before the trial was drawn.
         config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
-        parameters: trainable numbers in its network; None before the trial was drawn.
+        params: trainable numbers in its network; None before the trial was drawn.
         macs: multiply-accumulates of one forward pass of one image; None likewise.
         epochs: figures of each epoch, in order: those that its last attempt reported, and before
             them those that led to the checkpoint from which it went on.
         kept_epoch: the epoch whose weights a complete trial keeps.
         weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
-        outcome: what became of it.
+        outcome: how it ended, or where it stands.
         reason: in words, for every outcome but `complete`; empty for a trial that has not ended.
-        arm: `control` for a trial drawn at random beside the search, else `search`.
-        attempts: how often its training was begun.
+        source: `random_baseline` for a trial drawn at random beside the search, else `search`.
+        attempts: how often its training was started.
         node: name of the machine that trained it last.
         device: such as `cpu` or `cuda`.
         started: when the trial was drawn.
@@ -56,14 +56,14 @@ class TrialRecord:
     state: str
     values: Mapping[str, Scalar]
     config: Mapping[str, Scalar]
-    parameters: int | None
+    params: int | None
     macs: int | None
     epochs: Sequence[EpochMetrics]
     kept_epoch: int | None
     weights: str
     outcome: Outcome
     reason: str
-    arm: str
+    source: str
     attempts: int
     node: str
     device: str
@@ -124,14 +124,14 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         state=trial.state.name,
         values=clean(trial.params),
         config=attrs.get("config", {}),
-        parameters=attrs.get("parameters"),
+        params=attrs.get("params"),
         macs=attrs.get("macs"),
         epochs=_epochs(attrs),
         kept_epoch=attrs.get("kept_epoch"),
         weights=attrs.get("weights", ""),
         outcome=_outcome(trial),
         reason=attrs.get("reason", ""),
-        arm=attrs.get("arm", "search"),
+        source=attrs.get("source", "search"),
         attempts=attrs.get("attempts", 0),
         node=where.get("node", ""),
         device=where.get("device", ""),
@@ -147,15 +147,15 @@ def _outcome(trial: FrozenTrial) -> Outcome:
 
 
 def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
-    """Put the epochs of a trial together, from its last attempt back to the one that began it."""
+    """Put the epochs of a trial together, from its last attempt back to its first."""
     epochs: list[EpochMetrics] = []
     before = math.inf  # what an attempt reported after the checkpoint it left was done again
     for attempt in range(attrs.get("attempts", 0), 0, -1):
-        prefix, begin = epoch_key(attempt, ""), attrs.get(begin_key(attempt), 0)
+        prefix, begin = epoch_key(attempt, ""), attrs.get(start_key(attempt), 0)
         reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
                     if name.startswith(prefix)]  # fmt: skip
-        if not reported and begin_key(attempt) not in attrs:
-            continue  # it was killed before it had begun
+        if not reported and start_key(attempt) not in attrs:
+            continue  # it was killed before it had started
         epochs += [metrics for metrics in reported if begin < metrics.epoch <= before]
         before = min(before, begin)
         if not before:
@@ -163,7 +163,7 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
     return sorted(epochs, key=lambda metrics: metrics.epoch)
 
 
-def begin_key(attempt: int) -> str:
+def start_key(attempt: int) -> str:
     """Return the name under which it is kept after which epoch an attempt went on."""
     return f"begin:{attempt}"
 

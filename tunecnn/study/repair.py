@@ -123,7 +123,7 @@ class _InMemory(BaseJournalBackend):
 
 
 def _incomplete(logs: list[Log], space: SearchSpace) -> tuple[int, ...]:
-    """Return the trials that have ended, or lost how they began, and are not whole."""
+    """Return the trials that have ended, or lost how they started, and are not whole."""
     with quiet_optuna():
         trials = JournalStorage(_InMemory(logs)).get_all_trials(0)
     return tuple(trial.number for trial in trials if not _is_whole(trial, space))
@@ -136,9 +136,9 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace) -> bool:
     if record.outcome is Outcome.INFEASIBLE:
         return True
     config = dict(record.config)
-    drawn = space.only_active({name: config[name] for name in space.searched if name in config})
+    sampled = space.only_active({name: config[name] for name in space.searched if name in config})
     epochs = [metrics.epoch for metrics in record.epochs]
-    if "outcome" not in trial.user_attrs or not config or drawn.keys() != record.values.keys():
+    if "outcome" not in trial.user_attrs or not config or sampled.keys() != record.values.keys():
         return False
     if epochs != list(range(1, len(epochs) + 1)):
         return False

@@ -27,7 +27,7 @@ from tunecnn.space.strategy import Cmaes, Gp, Nsga2, Qmc, Tpe
 from tunecnn.trial.config import derive_seed
 
 _BEST, _LATEST = 50, 200
-_CONTROL = 1  # keeps its seed apart from that of the sampler beside it
+_RANDOM = 1  # keeps its seed apart from that of the sampler beside it
 
 
 def sampler(space: SearchSpace, trials: int) -> BaseSampler:
@@ -66,9 +66,9 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def control_sampler(space: SearchSpace, trials: int) -> BaseSampler:
-    """Build the sampler that draws the control's trials; for the arguments see `sampler`."""
-    return RandomSampler(seed=derive_seed(space.seed, trials, _CONTROL))
+def random_baseline_sampler(space: SearchSpace, trials: int) -> BaseSampler:
+    """Build the sampler of the random baseline; for the arguments see `sampler`."""
+    return RandomSampler(seed=derive_seed(space.seed, trials, _RANDOM))
 
 
 class BoundedTpe(TPESampler):
@@ -125,8 +125,8 @@ class _History:
                 if len(self._best) > _BEST:
                     heapq.heappop(self._best)
         self._open, self._passed = still_open, latest
-        chosen = sorted([*still_open, *(-number for _, number in self._best)])
-        return [*(trials[number] for number in chosen), *trials[latest:]]
+        early = sorted([*still_open, *(-number for _, number in self._best)])
+        return [*(trials[number] for number in early), *trials[latest:]]
 
 
 class _PartOfStudy:

@@ -1,8 +1,8 @@
 """The study of a run: Optuna proposes, prunes and remembers, in one append-only file.
 
-Every ask, report and tell is one line of the
-journal, on disk before anything else happens, so a run that was killed goes on from there: a
-trial that was under way is put back into the queue with its number, its values and its seed.
+Every ask, report and tell is one line of the journal, on disk before anything else happens, so a
+run that was killed goes on from there: a trial that ran is put back into the queue with its
+number, its values and its seed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tunecnn.study.queue import Queue
 from tunecnn.study.records import (
     STUDY_NAME,
     TrialRecord,
-    begin_key,
     clean,
     epoch_key,
     open_storage,
     quiet_optuna,
+    start_key,
     to_record,
 )
-from tunecnn.study.samplers import control_sampler, sampler
+from tunecnn.study.samplers import random_baseline_sampler, sampler
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
 
@@ -78,19 +78,19 @@ class Study:
                 pruner=pruner(space),
             )
         trials = self._trials()
-        drawn = len(trials)
+        sampled = len(trials)
         # Counted once, and then along: a long study is not walked for each report.
         self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
         self._samplers = {
-            "search": sampler(space, drawn),
-            "control": control_sampler(space, drawn),
+            "search": sampler(space, sampled),
+            "random_baseline": random_baseline_sampler(space, sampled),
         }
         self._running: dict[int, optuna.Trial] = {}
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 
     def next_trial(self) -> TrialTask | None:
-        """Draw the next trial, or return None when as many as were asked for are under way.
+        """Draw the next trial, or return None when as many as were requested have started.
 
         A proposal that breaks a constraint is recorded as infeasible, costs nothing, and does
         not count towards the number of trials. Postponed trials come last, one at a time.
@@ -99,21 +99,21 @@ class Study:
             RunError: if the constraints leave nothing to try.
         """
         for _ in range(_MAX_REDRAWS):
-            if self.begun >= self.space.trials or self._queue.grid_is_done:
+            if self.started >= self.space.trials or self._queue.grid_is_done:
                 return self._postponed_trial()
             with self._journal.together():
                 self._queue.refill()
-                drawn = self._draw()
-                trial = self._prepare(drawn)
+                sampled = self._draw()
+                trial = self._prepare(sampled)
                 if trial is None:
                     continue
-                self._running[trial.number] = drawn
-                if "alone" in drawn.user_attrs:  # postponed before the run was interrupted
+                self._running[trial.number] = sampled
+                if "alone" in sampled.user_attrs:  # postponed before the run was interrupted
                     self._queue.postponed.append(trial.number)
                     continue
                 self._count(trial.number, "attempts")
             return trial
-        last = self.record(self.drawn - 1).reason
+        last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
             "the space or its constraints"
@@ -125,7 +125,7 @@ class Study:
         It may not if the study does not hold all epochs up to there.
         """
         trial = self._running[number]
-        key = begin_key(trial.user_attrs["attempts"])
+        key = start_key(trial.user_attrs["attempts"])
         trial.set_user_attr(key, epoch)
         if [metrics.epoch for metrics in self.record(number).epochs] == list(range(1, epoch + 1)):
             return True
@@ -139,8 +139,8 @@ class Study:
     def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
         """Record an epoch; return whether the trial is to be pruned, in which case it has ended.
 
-        What an earlier attempt had reported, before it was interrupted, is not judged again, nor
-        is the last epoch of a trial, nor a trial that has two objectives. The report's design is
+        What an earlier attempt reported, before it was interrupted, is not judged again, nor
+        is the last epoch of a trial, nor a trial that has two objectives. The baseline is
         never pruned when it is a start point: all others are held against it.
         """
         trial = self._running[number]
@@ -203,7 +203,7 @@ class Study:
         self._set_waiting(number)
 
     def requeue_running(self) -> None:
-        """Put all trials under way back into the queue, for the run to be resumed."""
+        """Put all running trials back into the queue, for the run to be resumed."""
         self._queue.postponed.clear()
         for number in self.running:
             self.requeue(number)
@@ -214,23 +214,25 @@ class Study:
 
     @property
     def running(self) -> tuple[int, ...]:
-        """Numbers of the trials under way; a postponed one is not."""
+        """Numbers of the running trials, without the postponed ones."""
         return tuple(number for number in self._running if number not in self._queue.postponed)
 
     @property
-    def begun(self) -> int:
-        """How many trials ended or are under way; infeasible proposals do not count."""
-        return self._counts["search"] + self._counts["control"] + len(self._running)
+    def started(self) -> int:
+        """Number of trials that ended or run; infeasible proposals do not count."""
+        return self._counts["search"] + self._counts["random_baseline"] + len(self._running)
 
     @property
-    def drawn(self) -> int:
+    def sampled(self) -> int:
         """How many trials the study holds, whatever became of them."""
         return len(self._trials())
 
     @property
     def finished(self) -> bool:
-        """Whether as many trials have ended as were asked for."""
-        return not self._running and (self.begun >= self.space.trials or self._queue.grid_is_done)
+        """Whether as many trials have ended as were requested."""
+        return not self._running and (
+            self.started >= self.space.trials or self._queue.grid_is_done
+        )
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -242,28 +244,30 @@ class Study:
         return to_record(self._frozen(number))
 
     def _draw(self) -> optuna.Trial:
-        """Draw a trial, by the sampler or for the control."""
-        controls = self._counts["control"] + sum(
-            trial.user_attrs.get("arm") == "control" for trial in self._running.values()
+        """Sample a trial, for the search or for its random baseline."""
+        randoms = self._counts["random_baseline"] + sum(
+            trial.user_attrs.get("source") == "random_baseline" for trial in self._running.values()
         )
-        arm = "control" if self._queue.control_is_due(controls, self.begun) else "search"
-        self._study.sampler = self._samplers[arm]
+        source = (
+            "random_baseline" if self._queue.random_is_due(randoms, self.started) else "search"
+        )
+        self._study.sampler = self._samplers[source]
         with quiet_optuna():
-            drawn = self._ask()
-        if arm == "control":
-            drawn.set_user_attr("arm", arm)
-        return drawn
+            sampled = self._ask()
+        if source == "random_baseline":
+            sampled.set_user_attr("source", source)
+        return sampled
 
     def _ask(self) -> optuna.Trial:
         """Let a sampler propose a trial, without what does not exist beside its values."""
         if not self.space.has_conditions:
             return self._study.ask(self._distributions)
-        drawn = self._study.ask()
+        sampled = self._study.ask()
         values: dict[str, Scalar] = {}
         for name in self.space.parents_first:
             if self.space.is_active(name, values):
-                values[name] = suggest(drawn, name, self._distributions[name])
-        return drawn
+                values[name] = suggest(sampled, name, self._distributions[name])
+        return sampled
 
     def _postponed_trial(self) -> TrialTask | None:
         """Hand out a postponed trial if nothing runs beside it."""
@@ -288,35 +292,35 @@ class Study:
         trial.set_user_attr(name, count)
         return count
 
-    def _prepare(self, drawn: optuna.Trial) -> TrialTask | None:
-        """Give a drawn trial its config, or end it if it breaks a constraint."""
-        attrs = drawn.user_attrs
+    def _prepare(self, sampled: optuna.Trial) -> TrialTask | None:
+        """Give a sampled trial its config, or end it if it breaks a constraint."""
+        attrs = sampled.user_attrs
         if "config" in attrs:  # an interrupted one, which was checked the first time
-            return TrialTask(drawn.number, TrialConfig.from_dict(attrs["config"]))
+            return TrialTask(sampled.number, TrialConfig.from_dict(attrs["config"]))
         size = (self._input_shape, self._classes)
         try:
-            config = self.space.config(clean(drawn.params), drawn.number)
+            config = self.space.config(clean(sampled.params), sampled.number)
             costs = {name: count(config.design(), *size) for name, count in QUANTITIES.items()}
         except InputError as error:  # values that are allowed one by one, but not together
-            self._infeasible(drawn, str(error))
+            self._infeasible(sampled, str(error))
             return None
-        drawn.set_user_attr("config", config.to_dict())
+        sampled.set_user_attr("config", config.to_dict())
         for name, cost in costs.items():
-            drawn.set_user_attr(name, cost)
+            sampled.set_user_attr(name, cost)
         broken = []
         for constraint in self.space.constraints:
             excess = constraint.violation(config, *size)
-            drawn.set_constraint(str(constraint), excess)
+            sampled.set_constraint(str(constraint), excess)
             if excess > 0:
                 broken.append(f"breaks {constraint} by {excess:,.0f}")
         if broken:
-            self._infeasible(drawn, "; ".join(broken))
+            self._infeasible(sampled, "; ".join(broken))
             return None
-        return TrialTask(drawn.number, config)
+        return TrialTask(sampled.number, config)
 
-    def _infeasible(self, drawn: optuna.Trial, reason: str) -> None:
-        self._running[drawn.number] = drawn
-        self._end(drawn.number, TrialState.PRUNED, Outcome.INFEASIBLE, reason)
+    def _infeasible(self, sampled: optuna.Trial, reason: str) -> None:
+        self._running[sampled.number] = sampled
+        self._end(sampled.number, TrialState.PRUNED, Outcome.INFEASIBLE, reason)
 
     def _end(
         self,
@@ -346,6 +350,8 @@ class Study:
 
 
 def _counts_as(trial: FrozenTrial) -> str:
-    """Say to what a trial that has ended counts: an arm, or nothing if it was not trained."""
+    """Say to what a trial that has ended counts: a source, or nothing if it was not trained."""
     attrs = trial.user_attrs
-    return "nothing" if attrs.get("outcome") == Outcome.INFEASIBLE else attrs.get("arm", "search")
+    return (
+        "nothing" if attrs.get("outcome") == Outcome.INFEASIBLE else attrs.get("source", "search")
+    )

@@ -54,7 +54,7 @@ def render_json(summary: RunSummary) -> bytes:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of `summary.json`, for every kind of summary."""
+    """Return the JSON schema of `summary.json`, for every type of run."""
     return TypeAdapter(RunSummary).json_schema(mode="serialization")
 
 

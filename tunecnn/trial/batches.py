@@ -90,12 +90,12 @@ class Batcher:
         """
         images = self._data.train
         order = torch.randperm(len(images), device=self._data.device)
-        for chosen in torch.split(order, self._config.batch_size):
+        for indices in torch.split(order, self._config.batch_size):
             if self._config.crop or self._config.flip:
-                pixels = self._augmented(images.pixels, chosen)
+                pixels = self._augmented(images.pixels, indices)
             else:
-                pixels = images.pixels[chosen]
-            yield self._scaled(pixels), images.labels[chosen]
+                pixels = images.pixels[indices]
+            yield self._scaled(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in order, never augmented; shapes as `training`."""
@@ -111,15 +111,15 @@ class Batcher:
             values.add_(self._shift)
         return values.permute(0, 3, 1, 2)
 
-    def _augmented(self, pixels: Tensor, chosen: Tensor) -> Tensor:
+    def _augmented(self, pixels: Tensor, indices: Tensor) -> Tensor:
         """Gather images, each shifted and mirrored at random, in one indexing operation."""
         _, height, width, _ = pixels.shape
-        rows = self._shifted(height, len(chosen))
-        columns = self._shifted(width, len(chosen))
+        rows = self._shifted(height, len(indices))
+        columns = self._shifted(width, len(indices))
         if self._config.flip:
-            mirror = torch.rand(len(chosen), 1, device=pixels.device) < 0.5
+            mirror = torch.rand(len(indices), 1, device=pixels.device) < 0.5
             columns = torch.where(mirror, width - 1 - columns, columns)
-        return pixels[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return pixels[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     def _shifted(self, size: int, count: int) -> Tensor:
         """Return `count` rows of indices 0..size-1, each shifted at random, edges reflected."""

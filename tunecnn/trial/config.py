@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from tunecnn.data.registry import dataset_facts
+from tunecnn.data.registry import dataset_info
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import Design, design_parameters, make_design
@@ -28,7 +28,7 @@ _Flag = Annotated[bool, Strict()]
 class TrialConfig(BaseModel):
     """One trial's configuration; with the data it is all that is needed to repeat the trial.
 
-    The defaults are the report's protocol; `tunecnn.trial.recipes` fills in the rest of a recipe.
+    The defaults are the published protocol; `tunecnn.trial.recipes` fills in the rest of a recipe.
     In space files, config files and data frames a config is one flat mapping, in which the
     network's parameters stand beside the settings of the training.
 
@@ -49,8 +49,8 @@ class TrialConfig(BaseModel):
     """Passes over the training images."""
     seed: _Whole = 0
     """Seed of the weights, the shuffling, the augmentation and the dropout."""
-    split: Literal["stratified", "report"] = "stratified"
-    """How validation images are set apart: `stratified`, or the `report`'s own way."""
+    split: Literal["stratified", "published"] = "stratified"
+    """How validation images are set apart: `stratified`, or the `published`'s own way."""
     split_seed: _Whole = 0
     """Seed of a stratified split."""
     validation: _Share = 0.2
@@ -104,7 +104,7 @@ class TrialConfig(BaseModel):
             super().__init__(**settings)
         except ValidationError as error:
             raise _in_our_words(error) from error
-        dataset_facts(self.dataset)
+        dataset_info(self.dataset)
         self.design()
 
     def design(self) -> Design:

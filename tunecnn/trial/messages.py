@@ -50,7 +50,7 @@ class EpochMetrics:
 
 
 class Outcome(StrEnum):
-    """What became of a trial, or where it stands."""
+    """How a trial ended, or where it stands."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -91,11 +91,11 @@ class TrialEnd:
     """How a trial ended that was not pruned.
 
     Attributes:
-        outcome: what became of it.
+        outcome: how it ended.
         kept_epoch: epoch whose weights a complete trial keeps: its last one, unless early stopping
             restored an earlier one.
         reason: in words, for every outcome but `complete`.
-        weights: kept weights as safetensors bytes, where they were asked for.
+        weights: kept weights as safetensors bytes, where they were requested.
     """
 
     outcome: Outcome

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunecnn.data.registry import dataset_facts
+from tunecnn.data.registry import dataset_info
 from tunecnn.errors import InputError, nearest
 from tunecnn.trial.config import Scalar, TrialConfig
 
-RECIPES = ("report", "fast")
+RECIPES = ("published", "fast")
 
 
 def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, Scalar]:
     """Return the settings in which a recipe differs from the defaults of `TrialConfig`.
 
-    `report` is the report's protocol: Keras's RMSprop at 1e-4, batches of 128, its pixels, no
+    `published` is the published protocol: Keras's RMSprop at 1e-4, batches of 128, its pixels, no
     augmentation, early stopping for its proposed network alone. `fast` is what trains these
     networks in few epochs today; the data set decides whether images may be mirrored or shifted.
 
@@ -23,17 +23,17 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
     """
     if recipe not in RECIPES:
         raise InputError(f"unknown recipe {recipe!r}; {nearest(recipe, RECIPES)}")
-    facts = dataset_facts(dataset)
-    settings: dict[str, Scalar] = {"validation": facts.validation}
-    if recipe == "report":
-        settings |= {"pixels": facts.report_pixels}
-        if facts.in_report:
-            settings |= {"split": "report"}
+    info = dataset_info(dataset)
+    settings: dict[str, Scalar] = {"validation": info.validation}
+    if recipe == "published":
+        settings |= {"pixels": info.published_pixels}
+        if info.is_published:
+            settings |= {"split": "published"}
         if architecture == "proposed":
             settings |= {"patience": 10}
         return settings
     return settings | {
-        "batch_size": facts.batch,
+        "batch_size": info.batch,
         "optimizer": "muon",
         "learning_rate": 4e-3,
         "momentum": 0.95,
@@ -42,8 +42,8 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
         "warmup": 0.2,
         "label_smoothing": 0.1,
         "pixels": "standardized",
-        "flip": facts.flip,
-        "crop": facts.crop,
+        "flip": info.flip,
+        "crop": info.crop,
         "precision": "bf16",
     }
 

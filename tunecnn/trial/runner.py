@@ -1,4 +1,4 @@
-"""One trial of a search, wherever it runs: trains, reports, and puts every ending into words."""
+"""One trial, wherever it runs: trains it, sends updates, and puts every outcome into words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrialRun:
         config: of the trial.
         data: on the device on which it is to be trained.
         checkpoint: to go on from; None to begin.
-        checkpoint_seconds: time after which a report brings the next checkpoint.
+        checkpoint_seconds: time after which an update brings the next checkpoint.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TrialRun:
         self._config = config
         self._data = data
         self._training: Training | None = None
-        self._begin_from = checkpoint
+        self._start_from = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
         self._saved = time.perf_counter()
 
@@ -89,12 +89,12 @@ class TrialRun:
     def _advance(self, epochs: list[EpochMetrics]) -> TrialEnd | None:
         if self._training is None:
             training = Training(self._config, self._data)
-            if self._begin_from is not None:
+            if self._start_from is not None:
                 try:
-                    training.restore(self._begin_from.data)
+                    training.restore(self._start_from.data)
                 except Exception as error:  # of another version, or damaged: not the trial's fault
                     raise CheckpointError(_one_line(error)) from error
-                self._begin_from = None
+                self._start_from = None
             self._training = training
         metrics = self._training.run_epoch()
         epochs.append(metrics)
@@ -117,8 +117,8 @@ def _failure(error: BaseException) -> TrialEnd:
     by_text = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
     if by_name or by_text:
         return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(error))
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
     return TrialEnd(Outcome.ERROR, reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
 
 

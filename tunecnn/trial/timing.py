@@ -39,7 +39,7 @@ def time_epochs(configs: Sequence[TrialConfig], data: TrialData, threads: int) -
 
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    began = time.perf_counter()
+    started = time.perf_counter()
     seconds = []
     for config in configs:
         endless = config.replace(epochs=10**6, patience=None)
@@ -50,4 +50,4 @@ def time_epochs(configs: Sequence[TrialConfig], data: TrialData, threads: int) -
             training.run_epoch()
             rounds += 1
         seconds.append((time.perf_counter() - warm) / rounds)
-    return Timing(tuple(seconds), time.perf_counter() - began)
+    return Timing(tuple(seconds), time.perf_counter() - started)

@@ -25,21 +25,21 @@ class Candidate:
     """A configuration that is to be confirmed.
 
     Attributes:
-        name: `trial 15`, `the report's design`, or the name of a config file.
+        name: `trial 15`, `the baseline`, or the name of a config file.
         config: its seed is not used.
-        is_report: whether it is the report's design, against which the others are held.
+        is_baseline: whether it is the baseline, against which the others are held.
         search_accuracy: its validation accuracy in the search; None if it was not trained to its
             end there.
     """
 
     name: str
     config: TrialConfig
-    is_report: bool = False
+    is_baseline: bool = False
     search_accuracy: float | None = None
 
 
 def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> list[Candidate]:
-    """Choose what a confirmation trains: the best few trials, the report's design, and others.
+    """Choose what a confirmation trains: the best few trials, the baseline, and others.
 
     Args:
         run: a search with complete trials.
@@ -55,15 +55,15 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
         raise InputError(
             f"{run.path} has no trial that was trained to its end, so none to confirm"
         )
-    chosen = [_of_trial(run, int(trial)) for trial in run.ranked["trial"].head(top)]
-    chosen.append(_report(run))
+    candidates = [_of_trial(run, int(trial)) for trial in run.ranked["trial"].head(top)]
+    candidates.append(_baseline(run))
     for name, config in configs.items():
         for field in _DATA:
-            theirs, ours = getattr(config, field), getattr(chosen[0].config, field)
+            theirs, ours = getattr(config, field), getattr(candidates[0].config, field)
             if theirs != ours:
                 raise InputError(f"{name} has {field} = {theirs!r}, but the run has {ours!r}")
-        chosen.append(Candidate(name, _plain(run, config)))
-    return _without_twins(chosen)
+        candidates.append(Candidate(name, _plain(run, config)))
+    return _without_twins(candidates)
 
 
 def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) -> str:
@@ -118,7 +118,7 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
         candidates=tuple(
             CandidateRecord(
                 name=candidate.name,
-                is_report=candidate.is_report,
+                is_baseline=candidate.is_baseline,
                 search_accuracy=candidate.search_accuracy,
                 values={name: values[name] for name in varied},
             )
@@ -133,15 +133,15 @@ def _of_trial(run: Run, trial: int) -> Candidate:
     return Candidate(f"trial {trial}", _plain(run, run.config(trial)), False, kept.val_accuracy)
 
 
-def _report(run: Run) -> Candidate:
-    """Return the report's design in the run's recipe, with what the search knows of it."""
+def _baseline(run: Run) -> Candidate:
+    """Return the baseline in the run's recipe, with what the search knows of it."""
     accuracy = None
-    if run.report_trial is not None and run.report_trial["state"] == "COMPLETE":
-        accuracy = float(run.report_trial["val_accuracy"])
+    if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
+        accuracy = float(run.baseline_trial["val_accuracy"])
     best = run.config(int(run.ranked.iloc[0]["trial"]))
     data = {name: value for name in _DATA if (value := getattr(best, name)) is not None}
     config = make_config(run.space.recipe, run.space.architecture, **data)
-    return Candidate("the report's design", _plain(run, config), True, accuracy)
+    return Candidate("the baseline", _plain(run, config), True, accuracy)
 
 
 def _plain(run: Run, config: TrialConfig) -> TrialConfig:
@@ -149,16 +149,16 @@ def _plain(run: Run, config: TrialConfig) -> TrialConfig:
     return config.replace(epochs=run.space.epochs, seed=0)
 
 
-def _without_twins(chosen: Sequence[Candidate]) -> list[Candidate]:
+def _without_twins(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Join candidates that are the same configuration, so that none is trained twice."""
     distinct: list[Candidate] = []
-    for candidate in chosen:
-        for place, other in enumerate(distinct):
+    for candidate in candidates:
+        for index, other in enumerate(distinct):
             if _same(candidate.config, other.config):
-                distinct[place] = dataclasses.replace(
+                distinct[index] = dataclasses.replace(
                     other,
                     name=f"{other.name} ({candidate.name})",
-                    is_report=other.is_report or candidate.is_report,
+                    is_baseline=other.is_baseline or candidate.is_baseline,
                 )
                 break
         else:

@@ -1,4 +1,4 @@
-"""What a search would do, before it is begun: sizes, memory, disk and, if measured, time."""
+"""What a search would do, before it is started: sizes, memory, disk and, if measured, time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.errors import InputError
-from tunecnn.models.designs import InputShape, count_macs, count_parameters, layers
+from tunecnn.models.designs import InputShape, count_macs, count_params, layers
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Tpe, rungs
@@ -21,7 +21,7 @@ from tunecnn.trial.timing import Timing
 _MOST_CORNERS = 512
 _SAMPLE = 200
 _FLOAT = 4  # bytes
-_JOURNAL_BYTES = 3_000  # of a trial with some ten reports, measured
+_JOURNAL_BYTES = 3_000  # of a trial with some ten epochs, measured
 # Numbers that an optimizer keeps of each weight, at most.
 _STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1, "muon": 2}
 _KEPT = 3
@@ -37,14 +37,14 @@ class Network:
 
     Attributes:
         values: of the searched parameters.
-        parameters: trainable numbers.
+        params: trainable numbers.
         macs: multiply-accumulates of one forward pass of one image.
         memory: bytes that training takes, roughly: weights, gradients, the optimizer's state, and
             what a batch leaves for the way back; without the images and without torch itself.
     """
 
     values: Mapping[str, Scalar]
-    parameters: int
+    params: int
     macs: int
     memory: int
 
@@ -80,9 +80,9 @@ class Plan:
         rungs: epochs after which successive halving stops trials; empty for other pruners.
         full_epochs: epochs if no trial were stopped early.
         forecast: epochs that are to be expected; None where the pruner allows no forecast.
-        networks: the smallest, the report's (if the space has it) and the largest, by name.
+        networks: the smallest, the baseline (if the space has it) and the largest, by name.
         unbuildable: corners of the space that cannot be built, in words.
-        corners: how many were looked at.
+        corners: number of corners that were tried.
         size: different configurations; None for a continuum.
         repeats: trials that would draw a configuration again, if drawn at random; None for a
             continuum or a grid.
@@ -128,15 +128,15 @@ def make_plan(
     named: dict[str, Network] = {}
     if networks:
         named["smallest"] = min(networks, key=lambda network: network.macs)
-        if "report" in space.start:
-            values = space.report_point()
-            named["the report's"] = _network(space.config(values), values, shape, classes)
+        if "baseline" in space.start:
+            values = space.baseline_point()
+            named["baseline"] = _network(space.config(values), values, shape, classes)
         named["largest"] = max(networks, key=lambda network: network.macs)
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
     assert all_epochs is not None
     size = space.size()
-    kept = max((network.parameters for network in networks), default=0) * _FLOAT
+    kept = max((network.params for network in networks), default=0) * _FLOAT
     return Plan(
         rungs=tuple(_rungs(space)),
         full_epochs=space.trials * space.epochs,
@@ -211,12 +211,12 @@ def _network(
     config: TrialConfig, values: Mapping[str, Scalar], shape: InputShape, classes: int
 ) -> Network:
     design = config.design()
-    parameters = count_parameters(design, shape, classes)
+    params = count_params(design, shape, classes)
     outputs = sum(math.prod(layer.output) for layer in layers(design, shape, classes))
-    weights = parameters * (2 + _STATES[config.optimizer])
+    weights = params * (2 + _STATES[config.optimizer])
     return Network(
         values,
-        parameters,
+        params,
         count_macs(design, shape, classes),
         _FLOAT * (weights + 2 * outputs * config.batch_size),
     )
@@ -236,7 +236,7 @@ def _warnings(space: SearchSpace, size: int | None) -> Iterable[str]:
         )
     if isinstance(space.sampler, Grid) and size is not None and size > space.trials:
         yield (
-            f"the grid has {size:,} points, but only {space.trials} trials are asked for: it "
+            f"the grid has {size:,} points, but only {space.trials} trials are requested: it "
             "would be left unfinished"
         )
     if not isinstance(space.sampler, Grid) and size is not None and size < space.trials:

@@ -22,7 +22,7 @@ def reproduce(
     options: RunOptions,
     listening: Listening,
 ) -> RunResult:
-    """Train the report's networks by its protocol, with several seeds, and test each once.
+    """Train the published networks by its protocol, with several seeds, and test each once.
 
     Args:
         dataset: on which they are trained.

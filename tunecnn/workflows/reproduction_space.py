@@ -1,4 +1,4 @@
-"""The report's experiments as search spaces: a grid over its networks and some seeds."""
+"""The published experiments as search spaces: a grid over its networks and some seeds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunecnn.analysis.published import EXPERIMENTS
-from tunecnn.data.registry import IMAGEFOLDER, dataset_facts
+from tunecnn.data.registry import IMAGEFOLDER, dataset_info
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import DESIGNS, InputShape
 
 _SEEDS = 3
 NOTHING = "none"
-"""What is given as `against` to train by the report's protocol without its figures."""
+"""What is given as `against` to train by the published protocol without its figures."""
 
 
 def published_for(dataset: str, against: str | None) -> str | None:
@@ -24,21 +24,20 @@ def published_for(dataset: str, against: str | None) -> str | None:
         against: as the user says; None for the data set itself, `NOTHING` for no comparison.
 
     Raises:
-        InputError: if the report has nothing on it.
+        InputError: if nothing was published on it.
     """
-    kind = dataset_facts(dataset)
+    info = dataset_info(dataset)
     if against == NOTHING:
         return None
     if against is None:
-        if kind.in_report:
+        if info.is_published:
             return dataset
         ways = f"add --against {NOTHING} to train its networks by its protocol anyway"
         if dataset.startswith(IMAGEFOLDER):
             known = " or ".join(f"--against {name}" for name in EXPERIMENTS)
             ways += f", or {known} if these are that data set's images"
         raise InputError(
-            f"the report has no results on {dataset}, so there is nothing published to compare "
-            f"with; {ways}"
+            f"no results were published on {dataset}, so there is nothing to compare with; {ways}"
         )
     if against in EXPERIMENTS and against != dataset and not dataset.startswith(IMAGEFOLDER):
         raise InputError(
@@ -47,12 +46,12 @@ def published_for(dataset: str, against: str | None) -> str | None:
         )
     if against not in EXPERIMENTS:
         allowed = nearest(against, [*EXPERIMENTS, NOTHING])
-        raise InputError(f"the report has no results on {against!r}; {allowed}")
+        raise InputError(f"no results were published on {against!r}; {allowed}")
     return against
 
 
 def check_images(against: str, input_shape: InputShape, classes: int) -> None:
-    """Refuse images that cannot be those of the data set that the report has results on.
+    """Refuse images that cannot be those of the data set with published results.
 
     Raises:
         InputError: if they are of another size, or in another number of classes.
@@ -73,14 +72,14 @@ def reproduction_space(
     seeds: int | None = None,
     epochs: int | None = None,
 ) -> str:
-    """Write the space of a reproduction: every model with every seed, by the report's recipe.
+    """Write the space of a reproduction: every model with every seed, by the published recipe.
 
     Args:
         dataset: on which it trains.
         against: data set whose published results it is compared with, if any.
-        models: architectures, all if None; the report's own name `model3` is understood.
+        models: architectures, all if None; the name `model3` is understood.
         seeds: how many, counted from 0; None for three.
-        epochs: of each trial; None for the report's.
+        epochs: of each trial; None for those that were published.
 
     Raises:
         InputError: if a model is unknown or given twice, or a number is below 1.
@@ -107,14 +106,14 @@ def reproduction_space(
         "architecture": {"choice": names},
     }
     if against is not None and dataset != against:  # the same images in other files
-        facts = dataset_facts(against)
-        parameters |= {"pixels": facts.report_pixels, "validation": facts.validation}
+        info = dataset_info(against)
+        parameters |= {"pixels": info.published_pixels, "validation": info.validation}
     return to_yaml(
         {
             "name": "reproduce",
             "goal": _goal(dataset, against, seeds),
             "dataset": dataset,
-            "recipe": "report",
+            "recipe": "published",
             "epochs": epochs,
             "trials": len(names) * seeds,
             "parameters": parameters,
@@ -127,6 +126,6 @@ def reproduction_space(
 def _goal(dataset: str, against: str | None, seeds: int) -> str:
     how = f"{seeds} seed{'' if seeds == 1 else 's'} of each network"
     if against is None:
-        return f"What do the report's networks reach on {dataset}, by its protocol, with {how}?"
+        return f"What do the published networks reach on {dataset}, by its protocol, with {how}?"
     title = EXPERIMENTS[against].title
-    return f"Do the report's results on {title} come out again, by its protocol, with {how}?"
+    return f"Do the published results on {title} come out again, by its protocol, with {how}?"

@@ -26,7 +26,7 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
 
     They are trained again, so that the new run's figures are all of its own data, epochs and
     seeds. A trial lies in the space if it has a value for each searched parameter and each can be
-    drawn.
+    sampled.
 
     Raises:
         InputError: if not one of its complete trials lies in the space.
@@ -52,10 +52,10 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
             f"not one of the {len(old.ranked)} trials that {path} trained to the end lies in the "
             f"space {space.name}"
         )
-    chosen = points[: max(1, space.trials // _SHARE)]
+    selected = points[: max(1, space.trials // _SHARE)]
     words = (
-        f"from {path.name}: the best {len(chosen)} of {len(old.ranked)} trials trained to the end "
-        f"are start points; {outside} do not lie in the space"
+        f"from {path.name}: the best {len(selected)} of {len(old.ranked)} trials trained to the "
+        f"end are start points; {outside} do not lie in the space"
     )
-    new = [point for point in chosen if point not in space.start]
+    new = [point for point in selected if point not in space.start]
     return WarmStart((*space.start, *new), words)

@@ -3,7 +3,6 @@
 from tunecnn.summary.plots.confirmation import confirmed
 from tunecnn.summary.plots.reproduction import accuracy, confusion, loss
 from tunecnn.summary.plots.search import (
-    control,
     curves,
     front,
     history,
@@ -11,13 +10,14 @@ from tunecnn.summary.plots.search import (
     interaction,
     isolation,
     parameters,
+    random_baseline,
 )
 
 __all__ = [
     "accuracy",
     "confirmed",
     "confusion",
-    "control",
+    "random_baseline",
     "curves",
     "front",
     "history",

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.run.run import Run
 
-NEW, SEARCH, REPORT = "#2f6fab", "#c8502d", "#1c1c1c"
+NEW, SEARCH, BASELINE = "#2f6fab", "#c8502d", "#1c1c1c"
 
 
 def confirmed(run: Run) -> Figure:
@@ -19,15 +19,15 @@ def confirmed(run: Run) -> Figure:
     figure = Figure(figsize=(8, 1.4 + 0.45 * len(lines)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title in zip(panels, ("validation", "test"), strict=True):
-        for place, line in enumerate(lines):
+        for row, line in enumerate(lines):
             over_seeds = line.validation if title == "validation" else line.test
             values = list(over_seeds.values.values())
-            color = REPORT if line.is_report else NEW
-            axes.plot(values, [place] * len(values), "o", color=color, alpha=0.5, markersize=5)
+            color = BASELINE if line.is_baseline else NEW
+            axes.plot(values, [row] * len(values), "o", color=color, alpha=0.5, markersize=5)
             if over_seeds.mean is not None:
-                axes.plot(over_seeds.mean, place, "|", color=color, markersize=18, mew=2.5)
+                axes.plot(over_seeds.mean, row, "|", color=color, markersize=18, mew=2.5)
             if title == "validation" and line.search_accuracy is not None:
-                axes.plot(line.search_accuracy, place, "D", mfc="none", color=SEARCH)
+                axes.plot(line.search_accuracy, row, "D", mfc="none", color=SEARCH)
         axes.set_title(f"{title} accuracy", fontsize=10)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -38,7 +38,7 @@ def confirmed(run: Run) -> Figure:
     panels[0].plot([], [], "o", color=NEW, alpha=0.5, label="one new seed")
     panels[0].plot([], [], "|", color=NEW, markersize=14, mew=2.5, label="their mean")
     panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="one seed, in the search")
-    panels[0].plot([], [], "o", color=REPORT, label="the report's design")
+    panels[0].plot([], [], "o", color=BASELINE, label="the baseline")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure

@@ -97,7 +97,7 @@ def _curves(run: Run, what: str) -> Figure:
     assert isinstance(figure, Figure)
     title = f"{what.capitalize()} by epoch"
     if against:
-        title += f", beside the report's on {EXPERIMENTS[against].title}"
+        title += f", beside the published run on {EXPERIMENTS[against].title}"
     figure.suptitle(title, fontsize=11)
     handles, labels = panels[-1][0].get_legend_handles_labels()
     columns = 4 if len(panels) > 1 else 2  # one panel is too narrow for four
@@ -108,12 +108,12 @@ def _curves(run: Run, what: str) -> Figure:
 
 
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:
-    """Return the epochs of the complete trials, as the tables do, or else of those under way."""
+    """Return the epochs of the complete trials, as the tables do, or else of those that run."""
     trials = run.trials[run.trials["architecture"] == architecture]
     complete = trials[trials["state"] == "COMPLETE"]
     under_way = trials[trials["state"].isin(["RUNNING", "WAITING"])]
-    chosen = under_way if complete.empty else complete
-    return run.epochs[run.epochs["trial"].isin(chosen["trial"])]
+    trials_there = under_way if complete.empty else complete
+    return run.epochs[run.epochs["trial"].isin(trials_there["trial"])]
 
 
 def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str) -> None:

@@ -20,12 +20,12 @@ from matplotlib.ticker import (
 )
 
 from tunecnn.analysis import diagnostics
-from tunecnn.analysis.random_baseline import best_so_far, control_of
+from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, IntParameter
 
-COMPLETE, STOPPED, BEST, REPORT = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
+COMPLETE, STOPPED, BEST, BASELINE = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
 
 
 def history(run: Run) -> Figure:
@@ -45,28 +45,28 @@ def history(run: Run) -> Figure:
 
 
 def curves(run: Run) -> Figure:
-    """Draw each trial's validation accuracy by epoch; the best and the report's stand out."""
+    """Draw each trial's validation accuracy by epoch; the best and the baseline stand out."""
     figure, axes = _figure("Learning curves")
     best = None if run.best is None else int(run.best["trial"])
-    report = None if run.report_trial is None else int(run.report_trial["trial"])
+    baseline = None if run.baseline_trial is None else int(run.baseline_trial["trial"])
     ends = dict(zip(run.trials["trial"], run.trials["state"], strict=True))
     lines: dict[bool, list[Any]] = {True: [], False: []}
     for number, epochs in run.epochs.groupby("trial")[["epoch", "val_accuracy"]]:
         lines[ends[number] == "COMPLETE"].append(epochs.to_numpy())
     for is_complete, some in lines.items():
-        look: dict[str, Any] = {
+        line_style: dict[str, Any] = {
             "color": COMPLETE if is_complete else STOPPED,
             "alpha": 0.45 if is_complete else 0.7,
         }
         # One object for all of them: thousands of lines would take seconds each.
         longer = [points for points in some if len(points) > 1]
-        axes.add_collection(LineCollection(longer, linewidths=1, **look))
+        axes.add_collection(LineCollection(longer, linewidths=1, **line_style))
         single = [points[0] for points in some if len(points) == 1]
         if single:
-            axes.plot(*zip(*single, strict=True), ".", **look)
+            axes.plot(*zip(*single, strict=True), ".", **line_style)
     axes.autoscale_view()
     for trial, color, style, name in (
-        (report, REPORT, "--", "the report's design"),
+        (baseline, BASELINE, "--", "the baseline"),
         (best, BEST, "-", "best"),
     ):
         if trial is not None:
@@ -91,36 +91,36 @@ def parameters(run: Run) -> Figure:
         axes.set_axis_off()
         return figure
     figure, panels = _panels(len(searched), 3, (3.5, 2.9), sharey=True)
-    report = run.space.report_point()
+    baseline = run.space.baseline_point()
     complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
     for i, (axes, name) in enumerate(zip(panels, searched, strict=True)):
         parameter = searched[name]
         column = f"param.{name}"
         # A parameter with a condition does not exist in every trial.
         done, ended = complete.dropna(subset=[column]), stopped.dropna(subset=[column])
-        places, stopped_places = done[column], ended[column]
+        bins, stopped_places = done[column], ended[column]
         if isinstance(parameter, ChoiceParameter):
             position = list(parameter.options).index
-            places, stopped_places = places.map(position), stopped_places.map(position)
+            bins, stopped_places = bins.map(position), stopped_places.map(position)
             axes.set_xticks(range(len(parameter.options)), list(map(str, parameter.options)))
             axes.set_xlim(-0.5, len(parameter.options) - 0.5)
         elif parameter.log:
             _log_scale(axes)
         elif isinstance(parameter, IntParameter):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _scatter(axes, places, stopped_places, done, ended)
-        if name in report and parameter.contains(report[name]):
-            value: Any = report[name]
+        _scatter(axes, bins, stopped_places, done, ended)
+        if name in baseline and parameter.contains(baseline[name]):
+            value: Any = baseline[name]
             at = (
                 parameter.options.index(value) if isinstance(parameter, ChoiceParameter) else value
             )
-            axes.axvline(float(at), color=REPORT, linestyle=":", linewidth=1)
+            axes.axvline(float(at), color=BASELINE, linestyle=":", linewidth=1)
         axes.set_xlabel(name)
         _finish(axes, legend=False, label=i % 3 == 0)
     figure.suptitle(
         "Accuracy against each searched parameter\n"
         "filled: trained to the end; hollow: stopped early (at the edge: below it); "
-        "dotted: the report's value",
+        "dotted: the published value",
         fontsize=10,
     )
     return figure
@@ -139,7 +139,7 @@ def importances(run: Run) -> Figure:
         (shares["share"] - shares["low"]).clip(lower=0),
         (shares["high"] - shares["share"]).clip(lower=0),
     ]
-    axes.barh(list(shares.index), shares["share"], color=COMPLETE, xerr=error, ecolor=REPORT)
+    axes.barh(list(shares.index), shares["share"], color=COMPLETE, xerr=error, ecolor=BASELINE)
     axes.set_xlabel("share of the variance of validation accuracy; 95 % over resampled trials")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
@@ -171,11 +171,11 @@ def front(run: Run) -> Figure:
             str(row["trial"]), (row[cost], row["val_accuracy"]), xytext=(0, 6),
             textcoords="offset points", ha="center", fontsize=8,
         )  # fmt: skip
-    report = run.report_trial
-    if report is not None and report["state"] == "COMPLETE":
+    baseline = run.baseline_trial
+    if baseline is not None and baseline["state"] == "COMPLETE":
         axes.scatter(
-            report[cost], report["val_accuracy"], s=110, facecolors="none", edgecolors=REPORT,
-            zorder=4, label="the report's design",
+            baseline[cost], baseline["val_accuracy"], s=110, facecolors="none",
+            edgecolors=BASELINE, zorder=4, label="the baseline",
         )  # fmt: skip
     _log_scale(axes)
     axes.set_xlabel({"macs": "multiplications of one image"}.get(cost, cost))
@@ -243,7 +243,7 @@ def interaction(run: Run) -> Figure:
             dark = number and values[row, column] < (low + high) / 2
             axes.text(
                 column, row, str(number), ha="center", va="center", fontsize=8,
-                color="white" if dark else REPORT if number else STOPPED,
+                color="white" if dark else BASELINE if number else STOPPED,
             )  # fmt: skip
         axes.set_xticks(range(best.shape[1]), best.columns, rotation=30, fontsize=8)
         axes.set_yticks(range(best.shape[0]), best.index, fontsize=8)
@@ -259,16 +259,16 @@ def interaction(run: Run) -> Figure:
     return figure
 
 
-def control(run: Run) -> Figure:
-    """Draw the best complete trial so far of the search and of its control, by trials and time."""
+def random_baseline(run: Run) -> Figure:
+    """Draw the best complete trial so far of the search, and of its random baseline."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for name, curve in best_so_far(run).items():
-        color = BEST if name == "search" else REPORT
+        color = BEST if name == "search" else BASELINE
         for axes, column in zip(panels, ("trial_count", "device_seconds"), strict=True):
             axes.step(curve[column], curve["best"], where="post", color=color, label=name)
     for axes, words in zip(
-        panels, ("trials of the arm", "device-seconds of the arm"), strict=True
+        panels, ("trials of the source", "device-seconds of the source"), strict=True
     ):
         axes.set_xlabel(words)
         _finish(axes, legend=False, label=axes is panels[0])
@@ -283,7 +283,7 @@ def figures_of(run: Run) -> dict[str, Callable[[Run], Figure]]:
     applies = {
         "front": len(run.space.objectives) > 1,
         "interaction": diagnostics.crossing(run) is not None and len(run.ranked),
-        "control": control_of(run) is not None,
+        "random_baseline": compare_with_random(run) is not None,
     }
     return {name: draw for name, draw in FIGURES.items() if applies.get(name, True)}
 
@@ -295,7 +295,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
     "front": front,
     "isolation": isolation,
     "interaction": interaction,
-    "control": control,
+    "random_baseline": random_baseline,
     "importances": importances,
 }
 """The summary's pictures by file name."""
