@@ -9,12 +9,12 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.warm_start import warm_start
 
 
-def space_of(text: str = SPACE, trials: int = 12) -> SearchSpace:
-    return SearchSpace.from_text(text).override(trials=trials)
+def space_of(text: str = SPACE) -> SearchSpace:
+    return SearchSpace.from_text(text).override(trials=12)
 
 
 def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
-    warm = warm_start(space_of(), scripted_run)
+    warm = warm_start(space_of(), scripted_run, 12)
     points = space_of().override(start=warm.start).start_points()
     report, *others = points
     assert report == space_of().baseline_point()
@@ -25,7 +25,7 @@ def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
 def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
     narrow = SPACE.replace("choice: [0.5, 1.0]", "choice: [0.5, 0.7]").replace("[baseline]", "[]")
     old = load_run(scripted_run).ranked["param.width"]
-    warm = warm_start(space_of(narrow), scripted_run)
+    warm = warm_start(space_of(narrow), scripted_run, 12)
     assert f"; {(old == 1.0).sum()} do not lie in the space" in warm.words
     assert all(point["width"] == 0.5 for point in warm.start)
 
@@ -33,4 +33,4 @@ def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
 def test_a_run_of_another_space_is_refused(scripted_run):
     other = "dataset: digits\nparameters: {batch_size: {choice: [8, 16]}}\n"
     with pytest.raises(InputError, match="not one of the 3 trials .* lies in the space"):
-        warm_start(space_of(other), scripted_run)
+        warm_start(space_of(other), scripted_run, 12)

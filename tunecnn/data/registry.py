@@ -75,6 +75,6 @@ def dataset_info(name: str) -> DatasetInfo:
 def absolute(name: str) -> str:
     """Make the path of an imagefolder absolute; other names stay as they are."""
     prefix, _, path = name.partition(":")
-    if prefix != IMAGEFOLDER:
+    if prefix != IMAGEFOLDER or not path:
         return name
     return f"{prefix}:{Path(path).expanduser().resolve()}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator
 
+from tunecnn.data.registry import absolute
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
 from tunecnn.models.designs import design_parameters
@@ -85,6 +86,11 @@ class SpaceSchema(SpaceModel):
     budget: Budget = Budget()
     random_baseline: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Strict(), Field(ge=0)] = 0
+
+    @field_validator("dataset")
+    @classmethod
+    def _make_path_absolute(cls, given: str) -> str:
+        return absolute(given)
 
     @field_validator("name")
     @classmethod

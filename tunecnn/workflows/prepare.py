@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunecnn.data.registry import absolute
 from tunecnn.space.library import find_space
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.warm_start import warm_start
@@ -51,21 +50,20 @@ def prepare(
     text = path.read_text(encoding="utf-8-sig")
     in_file = SearchSpace.from_yaml(path)
     changed = {key: value for key, value in (changes or {}).items() if value is not None}
-    changed["dataset"] = absolute(changed.get("dataset", in_file.dataset))  # resumed from anywhere
     if budget:
         changed["budget"] = {**dict(in_file.budget), **budget}
-    space = in_file.override(**changed)
-    notes = [f"warning: {text}" for text in space.warnings()]
+    notes = []
     if start_from is not None:
-        warm = warm_start(space, start_from)
+        warm = warm_start(in_file, start_from, changed.get("trials", in_file.trials))
         changed["start"] = warm.start
-        space = space.override(start=warm.start)
-        notes.insert(0, warm.words)
-    return Prepared(space, text, changed, tuple(notes))
+        notes.append(warm.words)
+    space = in_file.override(**changed)
+    notes += [f"warning: {text}" for text in space.warnings()]
+    # With the path of its images made absolute, so that the run can be resumed from anywhere.
+    return Prepared(space, text, {**changed, "dataset": space.dataset}, tuple(notes))
 
 
 def prepare_text(text: str, source: str) -> Prepared:
     """Make a space that tunecnn wrote itself ready; `source` names it in messages."""
     space = SearchSpace.from_text(text, source)
-    dataset = absolute(space.dataset)
-    return Prepared(space.override(dataset=dataset), text, {"dataset": dataset})
+    return Prepared(space, text, {"dataset": space.dataset})

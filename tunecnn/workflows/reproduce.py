@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunecnn.data.registry import absolute
 from tunecnn.run.info import ReproductionJob
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
@@ -38,7 +37,6 @@ def reproduce(
         InputError: if something given cannot be used; then nothing was written.
         RunError: if the run could not go on; it can be resumed.
     """
-    dataset = absolute(dataset)
     published = published_for(dataset, against)
     text = reproduction_space(dataset, published, models, seeds, epochs)
     job = ReproductionJob(against=published)

@@ -21,12 +21,17 @@ class WarmStart:
     words: str
 
 
-def warm_start(space: SearchSpace, path: Path) -> WarmStart:
+def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
     """Take the best trials of an earlier run as start points, at most a quarter of the trials.
 
     They are trained again, so that the new run's figures are all of its own data, epochs and
     seeds. A trial lies in the space if it has a value for each searched parameter and each can be
     sampled.
+
+    Args:
+        space: gets the start points.
+        path: folder of the earlier run.
+        trials: number of trials of the new run.
 
     Raises:
         InputError: if not one of its complete trials lies in the space.
@@ -52,7 +57,7 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
             f"not one of the {len(old.ranked)} trials that {path} trained to the end lies in the "
             f"space {space.name}"
         )
-    selected = points[: max(1, space.trials // _SHARE)]
+    selected = points[: max(1, trials // _SHARE)]
     words = (
         f"from {path.name}: the best {len(selected)} of {len(old.ranked)} trials trained to the "
         f"end are start points; {outside} do not lie in the space"
