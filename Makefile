@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test test-slow faults fuzz bench check lint types clean
+.PHONY: search test test-slow test-lowest test-newest coverage faults fuzz bench check lint types clean
 
 # The main job, on embedded data: a search around the proposed design, and its summary.
 search: $(INSTALLED)
@@ -15,6 +15,31 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/faults --ignore tests/fuzz
+
+# The default suite with the lowest allowed version of each dependency, and with the newest ones. Each
+# has an environment of its own; delete the folder to install it again.
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest
+
+test-newest: .venv-newest/.installed
+	.venv-newest/bin/python -m pytest
+
+.venv-lowest/.installed: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet packaging
+	.venv-lowest/bin/python tests/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt --editable '.[dev]'
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
+	    --editable '.[dev]'
+	@touch $@
+
+# Lines of the package that the default suite runs, also in its processes on Ray.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 # Kills, full disks, damaged files and the like: about a quarter of an hour.
 faults: $(INSTALLED)
@@ -51,4 +76,4 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest .venv-newest .mypy_cache .pytest_cache .ruff_cache

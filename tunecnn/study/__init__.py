@@ -1,1 +1,1 @@
-"""Optuna's record of a run. Only this folder imports optuna."""
+"""The Optuna study of a run. Only this folder imports optuna."""

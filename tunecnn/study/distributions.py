@@ -1,4 +1,4 @@
-"""The parameters of a space as Optuna's distributions, and the points of a grid."""
+"""The parameters of a space as Optuna distributions, and the points of a grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunecnn.trial.config import Scalar
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """Return the distribution from which a parameter's values are drawn."""
+    """Return the Optuna distribution of a parameter."""
     if isinstance(parameter, ChoiceParameter):
         return CategoricalDistribution(parameter.options)
     low, high = parameter.bounds
@@ -29,7 +29,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def suggest(trial: Trial, name: str, among: BaseDistribution) -> Scalar:
-    """Draw one value within a trial."""
+    """Sample the value of one parameter in a trial."""
     if isinstance(among, CategoricalDistribution):
         value: Scalar = trial.suggest_categorical(name, among.choices)  # type: ignore[assignment]
         return value
@@ -48,6 +48,6 @@ def grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
         point = space.only_active(dict(zip(names, values, strict=True)))
         if not space.has_conditions:
             yield point
-        elif (key := tuple(point.items())) not in seen:  # they differed in what is not there
+        elif (key := tuple(point.items())) not in seen:  # new without its inactive parameters
             seen.add(key)
             yield point

@@ -1,4 +1,4 @@
-"""How much each searched parameter matters for what a run's trials came to."""
+"""Importance of each searched parameter for the validation accuracy of a run's trials."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ _RESAMPLES = 40
 def parameter_importances(
     complete: Sequence[TrialRecord], searched: Mapping[str, Parameter]
 ) -> dict[str, tuple[float, tuple[float, float]]]:
-    """Return the share of some searched parameters in the variance of the validation accuracy.
+    """Return each parameter's share of the variance of the validation accuracy.
 
-    By fANOVA (Hutter et al. 2014) on a random forest. With each share comes the 95 % percentile
-    interval over 40 resamples of the trials, with one tree each: a forest would resample again
-    and be sure of too much (on made-up objectives 45 to 60 % of the intervals of eight trees held
-    the true share, and 92 % of one tree's). Of more than 100 trials, 100 are taken at random.
+    The shares are computed by fANOVA (Hutter et al. 2014) on a random forest. Each share has a
+    95 % percentile interval over 40 resamples of the trials, with one tree per resample. A forest
+    would resample again and give intervals that are too narrow: on synthetic objectives, 45 to
+    60 % of the intervals from eight trees contained the true share, and 92 % of those from one
+    tree. If there are more than 100 trials, 100 of them are selected at random.
 
     Args:
-        complete: trials that were trained to their end.
-        searched: parameters that all of them have.
+        complete: trials that were trained to the end.
+        searched: searched parameters that all of these trials have.
 
     Returns:
-        For each name its share, in [0, 1], and the interval's ends. Empty if the trials do not
-        differ, or are fewer than 20, whose intervals reach from nothing to all.
+        The share of each parameter, in [0, 1], and the bounds of its interval. Empty if all trials
+        have the same result, or if there are fewer than 20 trials or fewer than two per parameter:
+        the intervals would be too wide to be useful.
     """
     if len(complete) < max(_FEWEST_TRIALS, 2 * len(searched)):
         return {}
@@ -65,7 +67,7 @@ def parameter_importances(
 
 
 def _fanova(trials: Sequence[FrozenTrial], trees: int) -> dict[str, float]:
-    """Return the shares over some trials, the greatest first; empty if they do not differ."""
+    """Return the shares, largest first; empty if all trials have the same result."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     with quiet_optuna(), contextlib.suppress(RuntimeError, ValueError):

@@ -1,10 +1,10 @@
-"""The journal of a run: Optuna's log of operations, one line each, of which none can go unnoticed.
+"""The journal of a run: Optuna's log of operations, one per line, with checks against damage.
 
-The lines are those of Optuna's own journal files, so that its dashboard can read them. Each has
-two keys more: its number and the CRC-32 of all before it in the line; the first line also says
-which tunecnn wrote the file. Beside the journal lies its
-seal, which says how long it was when a trial last ended: a file that lost its end is noticed too.
-Whoever writes has the run's lock, so the file needs none of its own.
+The lines have the format of Optuna's journal files, so that Optuna Dashboard can read them. Each
+line has two additional keys: its number, and the CRC-32 of the preceding part of the line. The
+first line also has the version of tunecnn that wrote the file. Next to the journal is its seal
+file, which has the length of the journal when a trial last ended, so that a truncated journal is
+detected too. The writer holds the run's lock, so the journal needs no lock of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TAIL = len(',"crc":"00000000"}\n')
 
 
 class DamagedError(RunError):
-    """The journal is not what was written."""
+    """The journal is damaged: it differs from what was written."""
 
     def __init__(self, journal: Path, text: str) -> None:
         super().__init__(
@@ -42,20 +42,20 @@ class DamagedError(RunError):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a journal: its number, from 1, and the operation in it."""
+    """One line of a journal: its number, counted from 1, and its operation."""
 
     number: int
     log: dict[str, Any]
 
 
 def to_line(number: int, log: dict[str, Any]) -> bytes:
-    """Write an operation as a line."""
+    """Return an operation as a line of the journal."""
     body = json.dumps({**log, "line": number}, separators=(",", ":")).encode()[:-1]
     return body + f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode()
 
 
 def from_line(raw: bytes) -> Line | None:
-    """Read a line; None if it is not as it was written."""
+    """Parse a line of the journal; return None if it is damaged."""
     body, tail = raw[:-_TAIL], raw[-_TAIL:]
     if tail != f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode():
         return None
@@ -64,23 +64,27 @@ def from_line(raw: bytes) -> Line | None:
 
 
 def read_seal(journal: Path) -> Line | None:
-    """Read the seal of a journal, with its last line's number; None if there is no whole one."""
+    """Read the seal of a journal; return None if it is missing or damaged.
+
+    The number of the returned line is that of the last sealed line of the journal.
+    """
     seal = journal.with_name(SEAL)
     return from_line(seal.read_bytes()) if seal.is_file() else None
 
 
 class Journal(BaseJournalBackend):
-    """The file in which Optuna keeps a study.
+    """The file in which Optuna stores a study.
 
     Args:
-        path: of the file.
-        writable: make it if it is not there, and cut off a last line that is not whole.
+        path: path of the file.
+        writable: whether to create a missing file and to remove an incomplete last line.
 
     Attributes:
-        dropped_line: whether such a line was cut off.
+        dropped_line: whether an incomplete last line was removed.
 
     Raises:
-        RunError: if another version wrote the file, a line is damaged, or its end is missing.
+        RunError: if the file has another schema or is truncated, or if its seal is missing or
+            damaged.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -91,11 +95,15 @@ class Journal(BaseJournalBackend):
             self._check_stamp(stream)
             self._check_seal(stream)
             if writable and not stream.seek(0, os.SEEK_END):
-                self.seal()  # before the first line, so that no journal is ever without
+                self.seal()  # before the first line, so that every journal has one
             self.dropped_line = writable and _drop_torn_line(stream)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the operations from one on, as far as their lines are whole."""
+        """Yield the operations after the first `log_number_from`, up to an incomplete line.
+
+        Raises:
+            RunError: if a line is damaged.
+        """
         if log_number_from != self._lines:
             self._lines, self._end, self._trials = 0, 0, 0
         with self._path.open("rb") as stream:
@@ -114,20 +122,21 @@ class Journal(BaseJournalBackend):
                     yield line.log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write operations; they are on disk when this returns, or `together` does."""
+        """Append operations; they are on disk when this, or the enclosing `together`, returns."""
         data, trials = b"", self._trials
         for number, log in enumerate(logs, self._lines + 1):
             if number == 1:
                 log = {**log, **stamp(SCHEMA)}
             if log["op_code"] == CREATE_TRIAL:
-                # Optuna numbers trials by their order; `tunecnn repair` cannot.
+                # Optuna derives the number of a trial from the order of the lines, but
+                # `tunecnn repair` cannot rely on it.
                 data += to_line(number, {**log, "trial": trials})
                 trials += 1
             else:
                 data += to_line(number, log)
         with self._path.open("r+b") as stream:
             stream.seek(self._end)
-            stream.truncate()  # what an earlier write left that failed: the disk was full, say
+            stream.truncate()  # remains of an earlier write that failed, e.g. on a full disk
             stream.write(data)
             stream.flush()
             if not self._together:
@@ -135,7 +144,7 @@ class Journal(BaseJournalBackend):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Put what is written within on disk at the end: once, which is most of its cost."""
+        """Call fsync once for all operations in this context: it is most of their cost."""
         if self._together:
             yield
             return
@@ -151,8 +160,8 @@ class Journal(BaseJournalBackend):
                 self.seal()
 
     def seal(self) -> None:
-        """Note how long the journal is: it cannot lose its end unnoticed any more."""
-        self._seal_is_due = self._together  # never before what it speaks of is on disk
+        """Store the length of the journal in its seal, so that truncation is detected."""
+        self._seal_is_due = self._together  # never before the sealed lines are on disk
         if self._seal_is_due:
             return
         write_atomically(self._path.with_name(SEAL), to_line(self._lines, {"bytes": self._end}))
@@ -175,7 +184,7 @@ class Journal(BaseJournalBackend):
         if not sealed.number:
             return
         stream.seek(sealed.log["bytes"] - 1)
-        if b"\n" not in stream.read():  # a last line without its end passes for one being written
+        if b"\n" not in stream.read():  # an incomplete last line may still be in writing
             raise DamagedError(
                 self._path,
                 f"of the {sealed.number} lines that had been written, the last ones are missing",
@@ -183,7 +192,7 @@ class Journal(BaseJournalBackend):
 
 
 def _drop_torn_line(stream: BinaryIO) -> bool:
-    """Cut off what a killed writer did not finish; tell if there was anything."""
+    """Remove the incomplete last line of a killed writer; return whether there was one."""
     stream.seek(0)
     data = stream.read()
     whole = data.rfind(b"\n") + 1

@@ -1,4 +1,4 @@
-"""Who stops the weak trials of a space: Optuna's pruners, and a halving for long studies."""
+"""The pruner of a space: one of Optuna's, or a successive halving for long studies."""
 
 from __future__ import annotations
 
@@ -51,14 +51,16 @@ def pruner(space: SearchSpace) -> BasePruner:
 
 
 class RememberingHalving(BasePruner):
-    """Optuna's successive halving, which remembers what the trials at each rung had.
+    """Optuna's successive halving, with the values at each rung kept in memory.
 
     Asynchronous, as in Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020):
-    a trial at a rung goes on if it is among the best 1/factor of all that have been there so far.
+    a trial at a rung continues if it is among the best 1/factor of the trials that have reached
+    the rung so far.
 
     Args:
-        min_epochs: epochs to the first rung.
-        factor: of those at a rung one in so many goes on, for so many times the epochs.
+        min_epochs: number of epochs before the first rung.
+        factor: reduction factor: 1/factor of the trials at a rung continue, and the next rung
+            comes after factor times as many epochs.
     """
 
     def __init__(self, min_epochs: int, factor: int) -> None:
@@ -67,7 +69,7 @@ class RememberingHalving(BasePruner):
         self._rungs: dict[int, list[float]] = {}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Tell whether a trial is to be stopped after the epoch that it reported last."""
+        """Return whether to prune a trial after its last reported epoch."""
         epoch = trial.last_step
         if epoch is None:
             return False
@@ -85,7 +87,7 @@ class RememberingHalving(BasePruner):
         return False
 
     def _values(self, study: Study, rung: int) -> list[float]:
-        """Return what trials had at a rung, in order; an earlier session's are looked up once."""
+        """Return the sorted values at a rung; those of earlier sessions are read only once."""
         if rung not in self._rungs:
             key = _rung_key(rung)
             noted = (trial.system_attrs.get(key) for trial in study.get_trials(deepcopy=False))
@@ -94,5 +96,5 @@ class RememberingHalving(BasePruner):
 
 
 def _rung_key(rung: int) -> str:
-    """Name the attribute in which Optuna too notes that a trial has been at a rung."""
+    """Return the system attribute in which Optuna stores a trial's value at a rung."""
     return f"completed_rung_{rung}"

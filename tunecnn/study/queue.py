@@ -1,4 +1,4 @@
-"""What comes next in a study, before its sampler proposes: start points, a grid, random trials."""
+"""Trials that come before the sampler's proposals: start points, grid points, random trials."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _Key = tuple[tuple[str, Scalar], ...]
 
 
 class Queue:
-    """The trials of a study that are decided already, and those that were put off.
+    """The enqueued and the postponed trials of a study.
 
     Args:
-        study: gets the start points of the space that it does not hold yet.
-        space: names them.
+        study: study in which missing start points of the space are enqueued.
+        space: space with the start points, the sampler and the share of the random baseline.
 
     Attributes:
-        postponed: numbers of trials that wait until nothing else runs.
+        postponed: numbers of the trials that wait until no other trial runs.
     """
 
     def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
@@ -42,22 +42,24 @@ class Queue:
 
     @property
     def grid_is_done(self) -> bool:
-        """Whether the space has a grid of which every point has been handed out."""
+        """Whether the space is searched by a grid and no point of it is left."""
         return self._is_grid and not self._is_waiting and self._peek() is None
 
     def refill(self) -> None:
-        """Put the next point of a grid into the queue if that is empty."""
+        """Enqueue the next point of the grid, if there is one and the queue is empty."""
         if self._is_waiting or (point := self._peek()) is None:
             return
         self._next_point = None
         self._enqueue(point)
 
     def random_is_due(self, randoms: int, started: int) -> bool:
-        """Tell whether the next trial is a random one; what waits in the queue comes first.
+        """Return whether the next trial belongs to the random baseline.
+
+        Trials that wait in the queue come first.
 
         Args:
-            randoms: trials of the random baseline that ended or run.
-            started: all trials that ended or run.
+            randoms: number of random-baseline trials that have ended or are running.
+            started: number of all trials that have ended or are running.
         """
         if not self._space.random_baseline or self._is_waiting:
             return False
@@ -74,7 +76,7 @@ class Queue:
         return (point for point in grid(self._space) if _key(point) not in self._known)
 
     def _peek(self) -> dict[str, Scalar] | None:
-        """Return the next point of the grid, which stays the next one."""
+        """Return the next point of the grid without consuming it."""
         if self._next_point is None:
             self._next_point = next(self._grid, None)
         return self._next_point

@@ -1,7 +1,4 @@
-"""What the study holds of each trial, read from the journal of a run, which it never changes.
-
-With `tunecnn.study.journal` and `tunecnn.study.study` this is all that imports optuna.
-"""
+"""Records of the trials of a study, read from the journal of a run without changing it."""
 
 from __future__ import annotations
 
@@ -24,32 +21,33 @@ from tunecnn.trial.messages import EpochMetrics, Outcome
 
 STUDY_NAME = "tunecnn"
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-"""Optuna's words for the state of a trial."""
+"""Optuna's names of the states of a trial."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """All that the study holds of one trial: what was requested, what happened, what came out.
+    """Everything that the study stores about one trial.
 
     Attributes:
-        number: counted from 0.
-        state: one of `STATES`.
-        values: the searched parameters, by dotted name; empty before the trial was drawn.
-        config: the flat mapping of its `TrialConfig`; empty before the trial was drawn.
-        params: trainable numbers in its network; None before the trial was drawn.
-        macs: multiply-accumulates of one forward pass of one image; None likewise.
-        epochs: figures of each epoch, in order: those that its last attempt reported, and before
-            them those that led to the checkpoint from which it went on.
-        kept_epoch: the epoch whose weights a complete trial keeps.
+        number: number of the trial, counted from 0.
+        state: state of the trial, one of `STATES`.
+        values: values of the searched parameters by dotted name; empty before sampling.
+        config: flat mapping of the trial's `TrialConfig`; empty before sampling.
+        params: number of trainable parameters of the network; None before sampling.
+        macs: number of multiply-accumulates of one forward pass of one image; None before
+            sampling.
+        epochs: metrics of each epoch, in order: those of the last attempt, preceded by those up
+            to the checkpoint from which it continued.
+        kept_epoch: epoch whose weights a complete trial keeps.
         weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
-        outcome: how it ended, or where it stands.
-        reason: in words, for every outcome but `complete`; empty for a trial that has not ended.
-        source: `random_baseline` for a trial drawn at random beside the search, else `search`.
-        attempts: how often its training was started.
-        node: name of the machine that trained it last.
-        device: such as `cpu` or `cuda`.
-        started: when the trial was drawn.
-        ended: when it ended.
+        outcome: outcome of the trial, or `running` or `waiting`.
+        reason: text about every outcome except `complete`; empty for a trial that has not ended.
+        source: `random_baseline` for a trial of the random baseline, else `search`.
+        attempts: number of times the training was started.
+        node: name of the machine that trained the trial last.
+        device: device type, such as `cpu` or `cuda`.
+        started: time at which the trial was sampled.
+        ended: time at which the trial ended.
     """
 
     number: int
@@ -72,20 +70,20 @@ class TrialRecord:
 
     @property
     def rank(self) -> tuple[float, float, int]:
-        """Sorts complete trials, the best first: validation accuracy, then loss, then number."""
+        """Sort key of complete trials, best first: validation accuracy, then loss, then number."""
         assert self.kept is not None
         return -self.kept.val_accuracy, self.kept.val_loss, self.number
 
     @property
     def kept(self) -> EpochMetrics | None:
-        """Figures of the epoch that counts: the kept one of a complete trial, else the last."""
+        """Metrics of the kept epoch of a complete trial, or of the last epoch of any other."""
         if self.kept_epoch is not None:
             return self.epochs[self.kept_epoch - 1]
         return self.epochs[-1] if self.epochs else None
 
 
 def read_records(folder: Path) -> list[TrialRecord]:
-    """Read all trials of a run's journal, in order, without writing to it.
+    """Read all trials of a run's journal, by number, without writing to it.
 
     Raises:
         RunError: if there is no journal, or it is damaged.
@@ -103,10 +101,10 @@ def _read_study(folder: Path) -> optuna.Study:
 
 @contextlib.contextmanager
 def open_storage(journal: Journal, path: Path) -> Iterator[StudyStorage]:
-    """Replay a journal, to make or load its study.
+    """Open the storage of a journal, from which to create or load its study.
 
     Raises:
-        RunError: if it is damaged.
+        RunError: if the journal is damaged.
     """
     try:
         with quiet_optuna():
@@ -116,7 +114,7 @@ def open_storage(journal: Journal, path: Path) -> Iterator[StudyStorage]:
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
-    """Translate one of Optuna's trials."""
+    """Convert an Optuna trial to a record."""
     attrs = trial.user_attrs
     where = attrs.get("where", {})
     return TrialRecord(
@@ -147,15 +145,15 @@ def _outcome(trial: FrozenTrial) -> Outcome:
 
 
 def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
-    """Put the epochs of a trial together, from its last attempt back to its first."""
+    """Collect the epochs of a trial, from its last attempt back to its first."""
     epochs: list[EpochMetrics] = []
-    before = math.inf  # what an attempt reported after the checkpoint it left was done again
+    before = math.inf  # epochs after an attempt's last checkpoint were repeated by the next
     for attempt in range(attrs.get("attempts", 0), 0, -1):
         prefix, begin = epoch_key(attempt, ""), attrs.get(start_key(attempt), 0)
         reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
                     if name.startswith(prefix)]  # fmt: skip
         if not reported and start_key(attempt) not in attrs:
-            continue  # it was killed before it had started
+            continue  # it was killed before its training started
         epochs += [metrics for metrics in reported if begin < metrics.epoch <= before]
         before = min(before, begin)
         if not before:
@@ -164,17 +162,17 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
 
 
 def start_key(attempt: int) -> str:
-    """Return the name under which it is kept after which epoch an attempt went on."""
+    """Return the key of the epoch after which an attempt continued."""
     return f"begin:{attempt}"
 
 
 def epoch_key(attempt: int, epoch: int | str) -> str:
-    """Return the name under which the figures of an epoch are kept."""
+    """Return the key of the metrics of an epoch."""
     return f"epoch:{attempt}:{epoch}"
 
 
 def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Write 0.30000000000000004, a step of 0.05 six times, as 0.3."""
+    """Round floats to 12 digits: 0.30000000000000004, six steps of 0.05, becomes 0.3."""
     return {
         name: float(f"{value:.12g}") if isinstance(value, float) else value
         for name, value in values.items()
@@ -183,7 +181,7 @@ def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's own log lines away from the user; what matters is said by tunecnn."""
+    """Silence Optuna's log below errors; tunecnn prints what the user needs."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Save what can be read of a damaged journal."""
+"""Repair of a damaged journal: recovers the lines that can be read."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from tunecnn.study.journal import (
 from tunecnn.study.records import STUDY_NAME, quiet_optuna, to_record
 from tunecnn.trial.messages import Outcome
 
-_CREATE_STUDY, _SET_STATE = 0, 6  # Optuna's codes
+_CREATE_STUDY, _SET_STATE = 0, 6  # Optuna's codes of the operations
 _WORKER = {"worker_id": "tunecnn-repair"}
 Log = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What was done to a journal.
+    """Result of a repair.
 
     Attributes:
-        lines: that could be read.
-        lost: numbers of those that could not, or were missing.
-        again: trials that had ended, but of which too little is left; they wait to be trained.
-        old: where the damaged journal is kept; None if nothing had to be done.
+        lines: number of lines that could be read.
+        lost: numbers of the lines that were damaged or missing.
+        again: numbers of the trials with too little data left; they wait to be trained again.
+        old: path of the damaged journal; None if there was nothing to repair.
     """
 
     lines: int
@@ -51,14 +51,14 @@ class Repair:
 
 
 def repair_journal(journal: Path, space: SearchSpace) -> Repair:
-    """Write a new journal from what can be read of a damaged one, and keep the old one.
+    """Write a new journal from the readable lines of a damaged one, and keep the old file.
 
-    A trial whose end, config, values or epochs are lost is put back into the queue. No trial
-    changes its number.
+    A trial that has lost its end, config, values or epochs is put back into the queue. All trials
+    keep their numbers.
 
     Args:
-        journal: path of the file; the caller holds the run's lock.
-        space: of the run.
+        journal: path of the journal; the caller must hold the run's lock.
+        space: space of the run.
 
     Raises:
         RunError: if another version wrote the journal.
@@ -82,7 +82,7 @@ def repair_journal(journal: Path, space: SearchSpace) -> Repair:
 
 
 def _salvage(journal: Path, data: bytes, sealed: Line | None) -> tuple[list[Log], list[int]]:
-    """Return the operations that can be read, in order, and the numbers of those that cannot."""
+    """Return the readable operations, in order, and the numbers of the lost lines."""
     lines = [from_line(raw + b"\n") for raw in data.split(b"\n")]
     found = {line.number: line.log for line in lines if line is not None}
     if 1 in found:
@@ -93,7 +93,7 @@ def _salvage(journal: Path, data: bytes, sealed: Line | None) -> tuple[list[Log]
 
 
 def _with_creations(logs: list[Log], space: SearchSpace) -> Iterator[Log]:
-    """Put the study and the trials back whose creation is lost: Optuna numbers by order."""
+    """Restore lost creations of the study and of trials: Optuna numbers trials by their order."""
     directions = [StudyDirection[OBJECTIVES[name].upper()] for name in space.objectives]
     if not logs or logs[0]["op_code"] != _CREATE_STUDY:
         study = {"study_name": STUDY_NAME, "directions": directions}
@@ -110,7 +110,7 @@ def _with_creations(logs: list[Log], space: SearchSpace) -> Iterator[Log]:
 
 
 class _InMemory(BaseJournalBackend):
-    """Operations that Optuna only reads."""
+    """A read-only journal backend over a list of operations."""
 
     def __init__(self, logs: list[Log]) -> None:
         self._logs = logs
@@ -123,7 +123,7 @@ class _InMemory(BaseJournalBackend):
 
 
 def _incomplete(logs: list[Log], space: SearchSpace) -> tuple[int, ...]:
-    """Return the trials that have ended, or lost how they started, and are not whole."""
+    """Return the numbers of the trials whose stored data are incomplete."""
     with quiet_optuna():
         trials = JournalStorage(_InMemory(logs)).get_all_trials(0)
     return tuple(trial.number for trial in trials if not _is_whole(trial, space))
@@ -132,7 +132,7 @@ def _incomplete(logs: list[Log], space: SearchSpace) -> tuple[int, ...]:
 def _is_whole(trial: FrozenTrial, space: SearchSpace) -> bool:
     record = to_record(trial)
     if not trial.state.is_finished():
-        return "outcome" not in trial.user_attrs  # else only its last line is lost
+        return "outcome" not in trial.user_attrs  # with an outcome, its end is lost
     if record.outcome is Outcome.INFEASIBLE:
         return True
     config = dict(record.config)
@@ -149,7 +149,7 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace) -> bool:
 
 
 def _keep(journal: Path, data: bytes) -> Path:
-    """Keep the damaged journal under a name that is free."""
+    """Save the damaged journal under an unused name."""
     number = 1
     while (old := journal.with_name(f"{JOURNAL}.damaged-{number}")).exists():
         number += 1

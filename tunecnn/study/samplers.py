@@ -1,4 +1,4 @@
-"""Who proposes the trials of a space: Optuna's samplers, and TPE bounded for long studies."""
+"""The sampler of a space: one of Optuna's, with TPE bounded for long studies."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tunecnn.space.strategy import Cmaes, Gp, Nsga2, Qmc, Tpe
 from tunecnn.trial.config import derive_seed
 
 _BEST, _LATEST = 50, 200
-_RANDOM = 1  # keeps its seed apart from that of the sampler beside it
+_RANDOM = 1  # makes its seed differ from that of the search's sampler
 
 
 def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     """Build the Optuna sampler for a space.
 
     Args:
-        space: names the sampler.
-        trials: number of trials that the study has already. A resumed run must not draw again
-            what its first part drew, so the count is in the seed; Optuna counts Sobol's points.
+        space: space with the sampler's options and the seed.
+        trials: number of trials in the study. It is part of the seed, so that a resumed run does
+            not repeat the samples of its first part; for `qmc`, Optuna itself counts the points.
     """
     part = space.sampler
     seed = derive_seed(space.seed, trials)
@@ -67,16 +67,16 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
 
 
 def random_baseline_sampler(space: SearchSpace, trials: int) -> BaseSampler:
-    """Build the sampler of the random baseline; for the arguments see `sampler`."""
+    """Build the sampler of the random baseline; the arguments are those of `sampler`."""
     return RandomSampler(seed=derive_seed(space.seed, trials, _RANDOM))
 
 
 class BoundedTpe(TPESampler):
-    """TPE that looks at the best 50 and the latest 200 trials, once there are more.
+    """TPE that uses only the best 50 and the latest 200 trials of a longer study.
 
-    What it does for each proposal grows with the trials that it looks at; its model of the good
-    ones is made of 25 at most, and that of all others hardly changes with their number. What is
-    running it always sees, so as not to propose the same again.
+    The cost of a proposal grows with the number of trials used. TPE models the good trials by 25
+    at most, and its model of the others hardly changes with their number. Running trials are
+    always included, so that TPE does not propose them again.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -86,13 +86,13 @@ class BoundedTpe(TPESampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Find the parameters that are proposed together, from a part of the study's history."""
+        """Infer the relative search space from a part of the study's trials."""
         return super().infer_relative_search_space(self._part(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose values, from a part of the study's history."""
+        """Sample values, using a part of the study's trials."""
         return super().sample_relative(self._part(study), trial, search_space)
 
     def _part(self, study: Study) -> Study:
@@ -102,15 +102,15 @@ class BoundedTpe(TPESampler):
 
 
 class _History:
-    """The best complete trials among those that are not the latest any more; follows a study."""
+    """The best complete trials of a study before its latest ones, updated incrementally."""
 
     def __init__(self) -> None:
         self._passed = 0
-        self._open: list[int] = []  # of those passed, the ones that had not ended
+        self._open: list[int] = []  # earlier trials that have not ended
         self._best: list[tuple[float, int]] = []
 
     def part(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Pick the best, the latest and what has not ended, by number, out of all trials."""
+        """Return the best, the latest and the unfinished ones of all trials, by number."""
         latest, finished = len(trials), 0
         while latest > self._passed and finished < _LATEST:
             latest -= 1
@@ -130,7 +130,7 @@ class _History:
 
 
 class _PartOfStudy:
-    """A study with a part of its trials only."""
+    """A view of a study that has only a part of its trials."""
 
     def __init__(self, study: Study, history: _History) -> None:
         self._study = study

@@ -1,4 +1,4 @@
-"""Optuna's storage of a study in the journal, made quick for studies of thousands of trials."""
+"""Optuna's storage of a study in the journal, made fast for studies of thousands of trials."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ENDINGS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class StudyStorage(JournalStorage):
-    """A journal whose list of trials is quick to get.
+    """A journal storage with fast access to the list of trials.
 
-    No trial goes back once it has ended, so those that wait or run are looked for behind the first
-    ones of their study that have all ended.
+    A trial that has ended never changes its state, so the search for waiting and running trials
+    skips the leading trials of the study that have all ended.
     """
 
     def __init__(self, log_storage: BaseJournalBackend) -> None:
@@ -28,7 +28,7 @@ class StudyStorage(JournalStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Return the trials of a study, or those in some states, by number.
+        """Return the trials of a study, or only those in the given states, by number.
 
         Raises:
             KeyError: if there is no such study.
@@ -37,7 +37,7 @@ class StudyStorage(JournalStorage):
             return super().get_all_trials(study_id, deepcopy, states)
         with self._thread_lock:
             self._sync_with_backend()
-            # Optuna's own list is filtered trial by trial, for each proposal and each report.
+            # Optuna would filter all trials, at each proposal and each reported epoch.
             replay = self._replay_result
             if study_id not in replay._study_id_to_trial_ids:
                 raise KeyError(f"there is no study {study_id}")

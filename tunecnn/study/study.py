@@ -1,8 +1,8 @@
-"""The study of a run: Optuna proposes, prunes and remembers, in one append-only file.
+"""The study of a run: Optuna samples, prunes and stores the trials, in one append-only file.
 
-Every ask, report and tell is one line of the journal, on disk before anything else happens, so a
-run that was killed goes on from there: a trial that ran is put back into the queue with its
-number, its values and its seed.
+The results of every ask, report and tell are in the journal, on disk, before anything else
+happens, so a killed run can continue from there: a trial that was running is put back into the
+queue with its number, its values and its seed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MAX_REDRAWS = 200
 
 @dataclass(frozen=True)
 class TrialTask:
-    """A trial to train: its number in the study, its config, and the checkpoint to go on from."""
+    """A trial to train: its number in the study, its config, and the checkpoint to resume from."""
 
     number: int
     config: TrialConfig
@@ -50,11 +50,11 @@ class TrialTask:
 
 
 class Study:
-    """The study of a run that is open for writing; one process at a time may hold it.
+    """The study of a run, opened for writing; only one process at a time may open it.
 
     Args:
-        folder: of the run; its journal is made if it is not there.
-        space: what may be tried.
+        folder: folder of the run; a missing journal is created in it.
+        space: search space of the run.
         input_shape: channels, height and width of the images.
         classes: number of classes.
     """
@@ -79,7 +79,7 @@ class Study:
             )
         trials = self._trials()
         sampled = len(trials)
-        # Counted once, and then along: a long study is not walked for each report.
+        # Counted once and then updated, to avoid a pass over a long study for each epoch.
         self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
         self._samplers = {
             "search": sampler(space, sampled),
@@ -90,13 +90,14 @@ class Study:
         self._queue = Queue(self._study, space)
 
     def next_trial(self) -> TrialTask | None:
-        """Draw the next trial, or return None when as many as were requested have started.
+        """Return the next trial to train, or None if no trial can start now.
 
-        A proposal that breaks a constraint is recorded as infeasible, costs nothing, and does
-        not count towards the number of trials. Postponed trials come last, one at a time.
+        A proposal that breaks a constraint is recorded as infeasible, is not trained, and does not
+        count towards the number of trials. When all requested trials have started, the postponed
+        trials follow, one at a time.
 
         Raises:
-            RunError: if the constraints leave nothing to try.
+            RunError: if 200 proposals in a row are infeasible.
         """
         for _ in range(_MAX_REDRAWS):
             if self.started >= self.space.trials or self._queue.grid_is_done:
@@ -116,13 +117,13 @@ class Study:
         last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
-            "the space or its constraints"
+            "the space or relax its constraints"
         )
 
     def go_on_from(self, number: int, epoch: int) -> bool:
-        """Note that a trial does not begin again but goes on after an epoch; return if it may.
+        """Record that a trial continues after an epoch; return whether that is possible.
 
-        It may not if the study does not hold all epochs up to there.
+        It is not if the study does not have all epochs up to that one.
         """
         trial = self._running[number]
         key = start_key(trial.user_attrs["attempts"])
@@ -133,15 +134,15 @@ class Study:
         return False
 
     def place(self, number: int, node: str, device: str) -> None:
-        """Note on which machine and device a trial is being trained."""
+        """Record the machine and the device on which a trial is trained."""
         self._running[number].set_user_attr("where", {"node": node, "device": device})
 
     def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
-        """Record an epoch; return whether the trial is to be pruned, in which case it has ended.
+        """Record an epoch; return whether the trial has been pruned, which ends it.
 
-        What an earlier attempt reported, before it was interrupted, is not judged again, nor
-        is the last epoch of a trial, nor a trial that has two objectives. The baseline is
-        never pruned when it is a start point: all others are held against it.
+        The pruner is not applied to epochs that an earlier attempt reported, to the last epoch of
+        a trial, or with two objectives. A baseline that is a start point is never pruned, since
+        all other trials are compared with it.
         """
         trial = self._running[number]
         attrs = trial.user_attrs
@@ -159,7 +160,7 @@ class Study:
             return True
 
     def finish(self, number: int, end: TrialEnd) -> None:
-        """Record how a trial ended that was not pruned."""
+        """Record the end of a trial that was not pruned."""
         with self._journal.together():
             self._finish(number, end)
 
@@ -175,20 +176,21 @@ class Study:
             values = [float(figures[name]) for name in self.space.objectives]
             self._end(number, TrialState.COMPLETE, Outcome.COMPLETE, "", values)
         elif end.outcome is Outcome.DIVERGED:
-            # Its last finite value tells the sampler how bad this place is; without any it fails.
+            # As a pruned trial, its last finite value informs the sampler; without one, it fails.
             finite = self.record(number).epochs[:-1]
             state = TrialState.PRUNED if finite else TrialState.FAIL
             self._end(number, state, end.outcome, end.reason)
         elif end.outcome is Outcome.OUT_OF_MEMORY:
             trial.set_constraint("memory", 1.0)
             self._end(number, TrialState.PRUNED, end.outcome, end.reason)
-        else:  # an error, or too long a time
+        else:  # an error or a timeout
             self._end(number, TrialState.FAIL, end.outcome, end.reason)
 
     def postpone(self, number: int) -> bool:
-        """Put a trial that ran out of memory off until nothing else runs, if that may help.
+        """Postpone a trial that ran out of memory until no other trial runs, if that may help.
 
-        It may, once, if other trials ran beside it, perhaps in the same memory.
+        A trial is postponed only once, and only if other trials ran at the same time, possibly in
+        the same memory. Returns whether it was postponed.
         """
         trial = self._running[number]
         if "alone" in trial.user_attrs or len(self.running) == 1:
@@ -198,18 +200,18 @@ class Study:
         return True
 
     def requeue(self, number: int) -> None:
-        """Put a trial that was interrupted back into the queue, to be trained again."""
+        """Put an interrupted trial back into the queue."""
         self._running.pop(number, None)
         self._set_waiting(number)
 
     def requeue_running(self) -> None:
-        """Put all running trials back into the queue, for the run to be resumed."""
+        """Put all running trials back into the queue, so that the run can be resumed."""
         self._queue.postponed.clear()
         for number in self.running:
             self.requeue(number)
 
     def count_failure(self, number: int) -> int:
-        """Note that a trial's worker died, and return how often that has happened to it."""
+        """Record that the worker of a trial died; return how often this has happened."""
         return self._count(number, "failures")
 
     @property
@@ -219,32 +221,32 @@ class Study:
 
     @property
     def started(self) -> int:
-        """Number of trials that ended or run; infeasible proposals do not count."""
+        """Number of trials that have ended or are running; infeasible proposals do not count."""
         return self._counts["search"] + self._counts["random_baseline"] + len(self._running)
 
     @property
     def sampled(self) -> int:
-        """How many trials the study holds, whatever became of them."""
+        """Number of all trials in the study, whatever their outcome."""
         return len(self._trials())
 
     @property
     def finished(self) -> bool:
-        """Whether as many trials have ended as were requested."""
+        """Whether all requested trials have ended."""
         return not self._running and (
             self.started >= self.space.trials or self._queue.grid_is_done
         )
 
     @property
     def records(self) -> list[TrialRecord]:
-        """What the study holds of each trial, by number."""
+        """Records of all trials, by number."""
         return [to_record(trial) for trial in self._trials()]
 
     def record(self, number: int) -> TrialRecord:
-        """Return what the study holds of a trial."""
+        """Return the record of a trial."""
         return to_record(self._frozen(number))
 
     def _draw(self) -> optuna.Trial:
-        """Sample a trial, for the search or for its random baseline."""
+        """Sample a trial of the search or of its random baseline."""
         randoms = self._counts["random_baseline"] + sum(
             trial.user_attrs.get("source") == "random_baseline" for trial in self._running.values()
         )
@@ -259,7 +261,7 @@ class Study:
         return sampled
 
     def _ask(self) -> optuna.Trial:
-        """Let a sampler propose a trial, without what does not exist beside its values."""
+        """Sample a trial, without the parameters that are inactive for its values."""
         if not self.space.has_conditions:
             return self._study.ask(self._distributions)
         sampled = self._study.ask()
@@ -270,7 +272,7 @@ class Study:
         return sampled
 
     def _postponed_trial(self) -> TrialTask | None:
-        """Hand out a postponed trial if nothing runs beside it."""
+        """Return a postponed trial if no other trial runs."""
         if not self._queue.postponed or self.running:
             return None
         number = self._queue.postponed.pop(0)
@@ -293,15 +295,15 @@ class Study:
         return count
 
     def _prepare(self, sampled: optuna.Trial) -> TrialTask | None:
-        """Give a sampled trial its config, or end it if it breaks a constraint."""
+        """Make the config of a sampled trial, or end the trial if it is infeasible."""
         attrs = sampled.user_attrs
-        if "config" in attrs:  # an interrupted one, which was checked the first time
+        if "config" in attrs:  # an interrupted trial, which was checked before
             return TrialTask(sampled.number, TrialConfig.from_dict(attrs["config"]))
         size = (self._input_shape, self._classes)
         try:
             config = self.space.config(clean(sampled.params), sampled.number)
             costs = {name: count(config.design(), *size) for name, count in QUANTITIES.items()}
-        except InputError as error:  # values that are allowed one by one, but not together
+        except InputError as error:  # values that are valid, but not together
             self._infeasible(sampled, str(error))
             return None
         sampled.set_user_attr("config", config.to_dict())
@@ -350,7 +352,7 @@ class Study:
 
 
 def _counts_as(trial: FrozenTrial) -> str:
-    """Say to what a trial that has ended counts: a source, or nothing if it was not trained."""
+    """Return the source of an ended trial, or `nothing` for an infeasible proposal."""
     attrs = trial.user_attrs
     return (
         "nothing" if attrs.get("outcome") == Outcome.INFEASIBLE else attrs.get("source", "search")

@@ -1,6 +1,6 @@
-"""Images on the device, and the batches made of them there: shuffled, shifted, mirrored, scaled.
+"""Images on the device, and the batches made from them: shuffled, shifted, mirrored, scaled.
 
-The images stay uint8 and go to the device once; every step gathers its batch from them.
+The images stay uint8 and are copied to the device once; every step gathers its batch from them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DeviceImages:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """`TrialData` on a device; several trainings, one after the other, can use the same."""
+    """`TrialData` on a device; successive trainings can share it."""
 
     source: TrialData
     train: DeviceImages
@@ -40,7 +40,7 @@ class DeviceData:
 
 
 def to_device(data: TrialData, device: torch.device) -> DeviceData:
-    """Copy a trial's images to a device; on the CPU they are used where they lie."""
+    """Copy a trial's images to a device; on the CPU nothing is copied."""
     return DeviceData(
         data, images_to_device(data.train, device), images_to_device(data.validation, device),
         device,
@@ -48,7 +48,7 @@ def to_device(data: TrialData, device: torch.device) -> DeviceData:
 
 
 def images_to_device(images: Images, device: torch.device) -> DeviceImages:
-    """Copy images to a device; on the CPU they are used where they lie."""
+    """Copy images to a device; on the CPU nothing is copied."""
     with warnings.catch_warnings():
         # Ray's shared memory is read-only; nothing here writes to the images.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -60,7 +60,7 @@ class Batcher:
     """Makes the batches of one training.
 
     Args:
-        config: pixels, augmentation and batch size.
+        config: config with the pixel scaling, the augmentation and the batch size.
         data: images on the device on which the batches are made.
     """
 
@@ -79,11 +79,11 @@ class Batcher:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch; the last, smaller one counts."""
+        """Number of batches per epoch, including a smaller last one."""
         return -(-len(self._data.train) // self._config.batch_size)
 
     def training(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of one epoch in a new order, drawn from torch's default generator.
+        """Yield the batches of one epoch in a new random order, from torch's default generator.
 
         Yields:
             Images (b, C, H, W) float32 in channels_last, and their labels (b,).
@@ -98,7 +98,7 @@ class Batcher:
             yield self._scaled(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in order, never augmented; shapes as `training`."""
+        """Yield images in order, without augmentation; shapes as in `training`."""
         for start in range(0, len(images), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             yield self._scaled(images.pixels[part]), images.labels[part]
@@ -122,7 +122,10 @@ class Batcher:
         return pixels[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     def _shifted(self, size: int, count: int) -> Tensor:
-        """Return `count` rows of indices 0..size-1, each shifted at random, edges reflected."""
+        """Return `count` rows of indices 0..size-1, each shifted at random and reflected at edges.
+
+        The shape is (count, size).
+        """
         device = self._data.device
         index = torch.arange(size, device=device)
         limit = min(self._config.crop, size - 1)

@@ -1,6 +1,6 @@
-"""A training's state as bytes, and back: tensors as safetensors, everything else as JSON in them.
+"""The state of a training as bytes: safetensors, with all other values as JSON in its metadata.
 
-No pickle, so that reading a run's folder can run no code.
+Pickle is not used, so reading a run's folder cannot execute code.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _METADATA = "tunecnn"
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
-    """Write tensors, from whatever device, and plain values into one piece."""
+    """Serialize tensors, from any device, and JSON values to bytes."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return save(whole, metadata={_METADATA: json.dumps({**stamp(SCHEMA), **metadata})})
 
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Undo `pack`; the tensors lie on the CPU.
+    """Return the tensors, on the CPU, and the values that `pack` serialized.
 
     Raises:
         RunError: if the bytes are damaged, or were written by a version with another schema.
@@ -46,12 +46,12 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put a prefix before each name."""
+    """Add a prefix to each name."""
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors that `named` gave a prefix, without it."""
+    """Return the tensors with a prefix from `named`, by their names without it."""
     start = f"{prefix}/"
     return {
         name.removeprefix(start): tensor
@@ -61,7 +61,7 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return what an optimizer remembers of each weight, as `<position>/<name>`."""
+    """Return an optimizer's state tensors of each weight, named `<position>/<name>`."""
     state = optimizer.state_dict()["state"]
     return {
         f"{position}/{name}": tensor
@@ -72,7 +72,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """Return an optimizer's settings, such as the learning rate at which it stands."""
+    """Return an optimizer's settings, such as its current learning rate."""
     groups: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
     return groups
 
@@ -80,13 +80,16 @@ def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
 def restore_optimizer(
     optimizer: Optimizer, tensors: Mapping[str, Tensor], settings: list[dict[str, Any]]
 ) -> None:
-    """Give a new optimizer over the same weights the memory and the settings of an old one."""
+    """Load the state tensors and the settings of an old optimizer into a new one.
+
+    Both have weights of the same shapes, in the same order.
+    """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         position, _, name = key.partition("/")
         weight = weights[int(position)]
-        if tensor.shape == weight.shape:  # in the memory order of its weight, or steps are slower
+        if tensor.shape == weight.shape:  # same memory format as the weight, for fast steps
             tensor = torch.empty_like(weight, device="cpu").copy_(tensor)
         state.setdefault(int(position), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": settings})

@@ -11,10 +11,10 @@ from tunecnn.trial.config import Scalar, TrialConfig
 
 
 def read_config(path: Path) -> TrialConfig:
-    """Read a trial's config from YAML (or JSON): a flat mapping of settings to plain values.
+    """Read a trial's config from YAML (or JSON): a flat mapping of settings to scalars.
 
     Raises:
-        InputError: if the file cannot be read, or holds something else.
+        InputError: if the file cannot be read, or does not contain a valid config.
     """
     document = read_document(path)
     if document.mistakes:
@@ -28,10 +28,10 @@ def read_config(path: Path) -> TrialConfig:
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Scalar]:
-    """Parse settings such as `learning_rate=1e-3`; values are as in YAML.
+    """Parse settings such as `learning_rate=1e-3`, with values in YAML syntax.
 
     Raises:
-        InputError: if one is not of the form name=value.
+        InputError: if a setting does not have the form name=value.
     """
     settings: dict[str, Scalar] = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""What a worker says of a trial: the figures of each epoch, checkpoints, and how it ended."""
+"""Messages of a worker about a trial: metrics of each epoch, checkpoints, and its outcome."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """The figures of one epoch.
+    """The metrics of one epoch.
 
     Attributes:
-        epoch: counted from 1.
-        train_loss: mean loss over the epoch's training steps, as the optimizer saw it (dropout,
-            augmentation and label smoothing included).
-        train_accuracy: share of the training images classified right in those steps, in [0, 1].
+        epoch: number of the epoch, counted from 1.
+        train_loss: mean loss over the epoch's training steps, as minimized by the optimizer (with
+            dropout, augmentation and label smoothing).
+        train_accuracy: share of the training images classified correctly in those steps, in
+            [0, 1].
         val_loss: mean cross-entropy over the validation images after the epoch.
-        val_accuracy: share of the validation images classified right after the epoch, in [0, 1].
-        seconds: wall time of the epoch, its validation included.
+        val_accuracy: share of the validation images classified correctly after the epoch, in
+            [0, 1].
+        seconds: wall time of the epoch, including validation, in seconds.
     """
 
     epoch: int
@@ -32,11 +34,11 @@ class EpochMetrics:
 
     @property
     def diverged(self) -> bool:
-        """Whether a loss is not finite, so that nothing more is to be learned."""
+        """Whether a loss is not finite, so that the network cannot learn any more."""
         return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as a mapping; a loss that is not finite becomes None."""
+        """Return the metrics as a mapping; a loss that is not finite becomes None."""
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in vars(self).items()
@@ -44,13 +46,13 @@ class EpochMetrics:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Undo `to_dict`; None becomes NaN."""
+        """Make metrics from the mapping returned by `to_dict`; None becomes NaN."""
         figures: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
         return cls(**figures)
 
 
 class Outcome(StrEnum):
-    """How a trial ended, or where it stands."""
+    """The outcome of a trial, or its current state if it has not ended."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -64,12 +66,12 @@ class Outcome(StrEnum):
 
     @property
     def words(self) -> str:
-        """The outcome as a summary says it."""
+        """The text of the outcome in a summary."""
         return _WORDS[self]
 
     @property
     def is_failure(self) -> bool:
-        """Whether the trial ended by a fault, of which a summary gives the reason."""
+        """Whether the trial failed, so that a summary gives the reason."""
         return self in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT, Outcome.ERROR)
 
 
@@ -88,28 +90,28 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """How a trial ended that was not pruned.
+    """The end of a trial that was not pruned.
 
     Attributes:
-        outcome: how it ended.
-        kept_epoch: epoch whose weights a complete trial keeps: its last one, unless early stopping
+        outcome: outcome of the trial.
+        kept_epoch: epoch whose weights a complete trial keeps: the last one, unless early stopping
             restored an earlier one.
-        reason: in words, for every outcome but `complete`.
-        weights: kept weights as safetensors bytes, where they were requested.
+        reason: text about every outcome except `complete`.
+        weights: kept weights of a complete trial, as safetensors bytes.
     """
 
     outcome: Outcome
     kept_epoch: int | None = None
     reason: str = ""
-    weights: bytes | None = field(default=None, repr=False)  # Ray writes messages into its log
+    weights: bytes | None = field(default=None, repr=False)  # kept out of Ray's log
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training after `epoch` epochs, as `tunecnn.trial.training` writes it."""
+    """The state of a training after `epoch` epochs, as serialized by `tunecnn.trial.training`."""
 
     epoch: int
-    data: bytes = field(repr=False)  # Ray makes names and log lines of what it is given
+    data: bytes = field(repr=False)  # kept out of Ray's names and log lines
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,13 @@ class TrialUpdate:
     """A worker's message about the trial that it trains.
 
     Attributes:
-        epochs: figures of the epochs that ended since the last message.
-        end: how the trial ended; None while it goes on.
+        epochs: metrics of the epochs that ended since the last message.
+        end: end of the trial; None while it is running.
         node: name of the worker's machine.
-        device: such as `cpu` or `cuda`.
-        checkpoint: now and then, the state from which another process can go on.
-        bad_checkpoint: why the given checkpoint could not be used, so that the trial has to start
-            again; empty if it could.
+        device: device type, such as `cpu` or `cuda`.
+        checkpoint: state from which another process can continue; None in most messages.
+        bad_checkpoint: reason why the given checkpoint could not be used, so that the trial has to
+            start again; empty if it could be used.
     """
 
     epochs: tuple[EpochMetrics, ...]

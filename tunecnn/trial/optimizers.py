@@ -21,10 +21,11 @@ from tunecnn.trial.config import TrialConfig
 
 
 class _Untraced(Optimizer):
-    """An optimizer without the guards that torch puts around its methods for `torch.compile`.
+    """An optimizer without the wrappers that torch puts around its methods for `torch.compile`.
 
-    They import all of torch._dynamo, 1.5 s of each worker's start, and keep from being traced
-    what is never traced here: only a network's forward pass is compiled.
+    The wrappers import all of torch._dynamo, which takes 1.5 s at the start of each worker. They
+    keep optimizer methods from being traced, which is not needed here: only the forward pass of a
+    network is compiled.
     """
 
     add_param_group = inspect.unwrap(Optimizer.add_param_group)
@@ -45,15 +46,16 @@ class KerasRMSprop(_Untraced):
     """RMSprop by the rule of Keras 3.
 
     v <- rho v + (1 - rho) g^2;  w <- w - lr g / sqrt(v + epsilon). Keras adds epsilon under the
-    root; `torch.optim.RMSprop` adds it to the root, which at epsilon = 1e-7 is 3,000 times
-    smaller and changes the first steps of a weight whose gradients are tiny.
+    root; `torch.optim.RMSprop` adds it to the root. At epsilon = 1e-7, that is 3,000 times
+    smaller, and it changes the first steps of a weight with tiny gradients.
 
     Args:
         params: weights to train.
         lr: learning rate.
-        rho: decay of the mean of squared gradients.
-        epsilon: added to that mean.
-        weight_decay: decoupled; each step first multiplies the weights by 1 - lr * weight_decay.
+        rho: decay rate of the mean of squared gradients.
+        epsilon: constant added to that mean.
+        weight_decay: decoupled weight decay; each step first multiplies the weights by
+            1 - lr * weight_decay.
     """
 
     def __init__(
@@ -95,23 +97,24 @@ class KerasRMSprop(_Untraced):
 
 
 class MuonWithAdamW(_Untraced):
-    """Muon for the convolutions, AdamW for all else, at one learning rate.
+    """Muon for the convolutions and AdamW for all other weights, at one learning rate.
 
-    Muon makes each update of a weight matrix orthogonal, and scales it to the size of AdamW's. A
-    convolution's weight is taken as the matrix (out, all else), as in Jordan et al., "Muon: An
-    optimizer for hidden layers in neural networks" (2024). The dense layers stay with AdamW: there
-    an update would cost as much as a forward pass. It is `torch.optim.Muon` with
-    `adjust_lr_fn="match_rms_adamw"`, but for the numbers in which the update is made orthogonal:
-    bfloat16, which torch takes everywhere, is 16 times slower than float32 on a CPU without it.
+    Muon orthogonalizes each update of a weight matrix and scales it to the size of AdamW's
+    updates. The weight of a convolution is treated as a matrix (out, all other dimensions), as in
+    Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The dense
+    layers use AdamW, since a Muon update of them would cost as much as a forward pass. The rule is
+    that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, except for the precision of
+    the orthogonalization: torch always uses bfloat16, which is 16 times slower than float32 on a
+    CPU without instructions for it.
 
     Args:
-        params: weights to train; those with four dimensions are the convolutions'.
-        lr: learning rate of both.
-        momentum: of Muon.
-        nesterov: whether Muon's momentum is Nesterov's.
-        betas: of AdamW.
-        eps: of AdamW.
-        weight_decay: decoupled, of both.
+        params: weights to train; those with four dimensions are the weights of convolutions.
+        lr: learning rate of both rules.
+        momentum: momentum of Muon.
+        nesterov: whether Muon uses Nesterov momentum.
+        betas: decay rates of AdamW.
+        eps: epsilon of AdamW.
+        weight_decay: decoupled weight decay of both rules.
     """
 
     def __init__(
@@ -142,8 +145,8 @@ class MuonWithAdamW(_Untraced):
         for weight in muon["params"]:
             if weight.grad is not None:
                 self._step_muon(weight, weight.grad, muon)
-        # One state and one set of learning rates for both, so that this is one optimizer to a
-        # schedule and to a checkpoint.
+        # The state and the learning rates are shared, so that a schedule and a checkpoint can
+        # treat this as one optimizer.
         self._adamw.param_groups, self._adamw.state = adamw, self.state
         self._adamw.step()
         return loss
@@ -162,7 +165,7 @@ class MuonWithAdamW(_Untraced):
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:
-    """Bring the singular values of a matrix near 1, by five steps of Newton and Schulz."""
+    """Bring the singular values of a matrix near 1 by five Newton-Schulz steps."""
     result = matrix.bfloat16() if matrix.is_cuda else matrix
     is_tall = matrix.shape[0] > matrix.shape[1]
     result = result.T if is_tall else result
@@ -176,7 +179,7 @@ def _orthogonal(matrix: Tensor) -> Tensor:
 
 
 def _loss_of(closure: Callable[[], float] | None) -> float | None:
-    """Do what torch asks of each `step`: call the closure, with gradients, if there is one."""
+    """Call the closure of a `step`, if there is one, with gradients enabled, as torch requires."""
     if closure is None:
         return None
     with torch.enable_grad():
@@ -184,12 +187,12 @@ def _loss_of(closure: Callable[[], float] | None) -> float | None:
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    """View a convolution's weight or gradient as (out, height * width * in), nothing copied."""
+    """View a convolution's weight or gradient as (out, height * width * in), without a copy."""
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optimizer:
-    """Make the optimizer of a config over some weights."""
+    """Make the optimizer of a config for some weights."""
     if config.optimizer == "rmsprop":
         return KerasRMSprop(
             params,
@@ -228,12 +231,12 @@ def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optim
 
 
 def make_schedule(config: TrialConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
-    """Make the learning-rate schedule of a config; it is advanced once a step.
+    """Make the learning-rate schedule of a config, which is advanced once per step.
 
     Args:
-        config: names the schedule.
-        optimizer: whose learning rate it sets.
-        steps: optimizer steps of the whole training.
+        config: config with the schedule and its settings.
+        optimizer: optimizer whose learning rate is set.
+        steps: number of optimizer steps in the whole training.
     """
     if config.schedule == "one_cycle":
         total = steps + 1  # the scheduler is also advanced after the last step

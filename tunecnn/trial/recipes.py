@@ -1,4 +1,4 @@
-"""Recipes: named sets of training choices, each an ordinary `TrialConfig`."""
+"""Recipes: named sets of training settings, from which a `TrialConfig` is made."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ RECIPES = ("published", "fast")
 def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, Scalar]:
     """Return the settings in which a recipe differs from the defaults of `TrialConfig`.
 
-    `published` is the published protocol: Keras's RMSprop at 1e-4, batches of 128, its pixels, no
-    augmentation, early stopping for its proposed network alone. `fast` is what trains these
-    networks in few epochs today; the data set decides whether images may be mirrored or shifted.
+    `published` is the published protocol: Keras's RMSprop at 1e-4, batches of 128, the published
+    pixel scaling, no augmentation, and early stopping for the proposed network only. `fast` trains
+    these networks in few epochs; its augmentation and batch size depend on the data set.
 
     Raises:
         InputError: for an unknown recipe or data set.
@@ -49,7 +49,7 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
 
 
 def make_config(recipe: str, architecture: str, dataset: str, **changes: Any) -> TrialConfig:
-    """Make the config of a recipe; keyword arguments replace its choices.
+    """Make the config of a recipe; keyword arguments replace its settings.
 
     Raises:
         InputError: for an unknown recipe, data set, architecture or setting.

@@ -1,4 +1,4 @@
-"""One trial, wherever it runs: trains it, sends updates, and puts every outcome into words."""
+"""Training of one trial on any engine, with its updates and the reason of its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.training import Training
 
-# What torch says in a plain RuntimeError.
+# Texts of out-of-memory errors that torch raises as plain RuntimeErrors.
 _NO_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -26,10 +26,10 @@ class TrialRun:
     """A trial that is being trained.
 
     Args:
-        config: of the trial.
-        data: on the device on which it is to be trained.
-        checkpoint: to go on from; None to begin.
-        checkpoint_seconds: time after which an update brings the next checkpoint.
+        config: config of the trial.
+        data: images on the device on which the trial is trained.
+        checkpoint: checkpoint to continue from; None to start from the first epoch.
+        checkpoint_seconds: time between the checkpoints in the updates, in seconds.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class TrialRun:
         self._saved = time.perf_counter()
 
     def advance(self, seconds: float) -> TrialUpdate:
-        """Train at least one epoch, and more until some time has passed; say how it went.
+        """Train at least one epoch, and more until `seconds` have passed; return an update.
 
-        An exception in the training is an outcome, so that the process can go on with the next
-        trial.
+        An exception in the training becomes an outcome, so that the process can continue with the
+        next trial.
         """
         epochs: list[EpochMetrics] = []
         started = time.perf_counter()
@@ -60,7 +60,7 @@ class TrialRun:
                 end = self._advance(epochs)
         except CheckpointError as error:
             return self._update((), None, bad_checkpoint=str(error))
-        except Exception as error:  # whatever it is, it is this trial's, not the search's
+        except Exception as error:  # any exception ends this trial, not the search
             end = _failure(error)
         if end is not None:
             self._training = None
@@ -79,7 +79,7 @@ class TrialRun:
         return TrialUpdate(epochs, end, platform.node(), device, checkpoint, bad_checkpoint)
 
     def _checkpoint(self) -> Checkpoint | None:
-        """Return a checkpoint if it is time for one and the trial goes on."""
+        """Return a checkpoint if one is due and the trial has not ended."""
         now = time.perf_counter()
         if self._training is None or now - self._saved < self._checkpoint_seconds:
             return None
@@ -92,7 +92,7 @@ class TrialRun:
             if self._start_from is not None:
                 try:
                     training.restore(self._start_from.data)
-                except Exception as error:  # of another version, or damaged: not the trial's fault
+                except Exception as error:  # another version or damaged: no fault of the trial
                     raise CheckpointError(_one_line(error)) from error
                 self._start_from = None
             self._training = training

@@ -1,4 +1,4 @@
-"""How long an epoch of some configs takes, for a plan; nothing of the training is kept."""
+"""Measurement of the time per epoch of some configs, for a plan."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _AT_LEAST = 1.0  # seconds
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured.
+    """Result of a measurement.
 
     Attributes:
-        epochs: seconds that an epoch takes, for each config.
-        spent: seconds that measuring took, without the imports before it.
+        epochs: seconds per epoch, for each config.
+        spent: seconds that the measurement took, without the imports before it.
     """
 
     epochs: tuple[float, ...]
@@ -29,9 +29,9 @@ def time_epochs(configs: Sequence[TrialConfig], data: TrialData, threads: int) -
     """Time epochs of training and validation in this process.
 
     Args:
-        configs: to be timed, one after the other.
-        data: to train and validate on.
-        threads: for torch, where there is no GPU.
+        configs: configs to measure, one after the other.
+        data: training and validation images.
+        threads: number of CPU threads of torch.
     """
     import torch
 
@@ -44,7 +44,7 @@ def time_epochs(configs: Sequence[TrialConfig], data: TrialData, threads: int) -
     for config in configs:
         endless = config.replace(epochs=10**6, patience=None)
         training = Training(endless, data, device)
-        training.run_epoch()  # the first one warms up
+        training.run_epoch()  # warm-up, not measured
         rounds, warm = 0, time.perf_counter()
         while not rounds or time.perf_counter() - warm < _AT_LEAST:
             training.run_epoch()

@@ -1,4 +1,4 @@
-"""The training loop: one config, one data set, one device; it knows no search and no cluster."""
+"""The training loop for one config, data set and device, independent of search and cluster."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from tunecnn.trial.optimizers import make_optimizer, make_schedule
 def train(
     config: TrialConfig, data: TrialData | DeviceData, device: str | torch.device = "cpu"
 ) -> Iterator[EpochMetrics]:
-    """Train one network and yield the figures of each epoch as it ends.
+    """Train one network and yield the metrics of each epoch when it ends.
 
-    The same config and data on the same device give the same figures. The generator ends after
-    `config.epochs`, when early stopping says so, or after the first epoch whose loss is not
-    finite. For the trained network itself use `Training`, which this iterates over.
+    The same config and data on the same device give the same metrics. The generator ends after
+    `config.epochs`, by early stopping, or after the first epoch whose loss is not finite. To get
+    the trained network itself, use `Training`.
 
     Args:
-        config: everything that decides the training.
+        config: config of the training.
         data: training and validation images.
-        device: where to train, such as `cpu` or `cuda:0`.
+        device: device to train on, such as `cpu` or `cuda:0`; ignored for `DeviceData`.
 
     Raises:
         InputError: if the images are too small for the network.
@@ -53,14 +53,14 @@ def train(
 
 
 class EarlyStopping:
-    """Keras 3's rule: stop after `patience` epochs that did not lower the validation loss.
+    """Early stopping as in Keras 3: stop after `patience` epochs without a lower validation loss.
 
-    The first epoch is always the best so far; a later loss must be strictly lower to count, and
-    one that is not a number never is.
+    The first epoch is always the best so far. A later loss counts only if it is strictly lower,
+    which NaN never is.
 
     Attributes:
-        best: the lowest loss so far; None before the first epoch.
-        waited: epochs since then.
+        best: lowest loss so far; None before the first epoch.
+        waited: number of epochs since the best one.
     """
 
     def __init__(self, patience: int) -> None:
@@ -69,7 +69,7 @@ class EarlyStopping:
         self.waited = 0
 
     def update(self, val_loss: float) -> tuple[bool, bool]:
-        """Take the loss of the next epoch; return (is the best yet, stop now)."""
+        """Process the loss of the next epoch; return (whether it is the best, whether to stop)."""
         self.waited += 1
         if self.best is None or val_loss < self.best:
             self.best, self.waited = val_loss, 0
@@ -78,18 +78,18 @@ class EarlyStopping:
 
 
 class Training:
-    """A training that can be run epoch by epoch; iterate over it, or call `run_epoch`.
+    """A training that runs epoch by epoch; iterate over it, or call `run_epoch`.
 
     Args:
-        config: everything that decides the training.
+        config: config of the training.
         data: training and validation images.
-        device: where to train; ignored if `data` lies on a device already.
+        device: device to train on; ignored if `data` is already on a device.
 
     Attributes:
-        model: the network; after the last epoch it has the weights that the trial keeps.
-        finished: whether there is no epoch left to run.
-        epoch: how many epochs have been run.
-        kept: figures of the epoch whose weights are kept so far; None before the first.
+        model: network; after the last epoch, it has the weights that the trial keeps.
+        finished: whether no epoch is left to run.
+        epoch: number of epochs that have been run.
+        kept: metrics of the epoch whose weights are kept so far; None before the first epoch.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Training:
         if data.device.type == "cpu":
             keep_freed_memory()
         else:
-            torch.backends.cudnn.deterministic = True  # else the same seed may train otherwise
+            torch.backends.cudnn.deterministic = True  # for the same results per seed
         self.config = config
         self._data = data
         self._device = data.device
@@ -113,7 +113,7 @@ class Training:
             self.model: ConvNet = model.to(self._device)
         self._forward = cast(nn.Module, self.model)
         if config.compile and self._device.type == "cuda":
-            torch.compiler.reset()  # a worker trains many networks; dynamo gives up after eight
+            torch.compiler.reset()  # dynamo stops compiling after eight networks per process
             self._forward = cast(
                 nn.Module, torch.compile(self.model, mode="max-autotune-no-cudagraphs")
             )
@@ -131,7 +131,7 @@ class Training:
             yield self.run_epoch()
 
     def run_epoch(self) -> EpochMetrics:
-        """Train one epoch, validate, and return its figures."""
+        """Train for one epoch, validate, and return the metrics."""
         started = time.perf_counter()
         with self._own_generator():
             train_loss, train_accuracy = self._train_epoch()
@@ -149,7 +149,7 @@ class Training:
         return metrics
 
     def evaluate(self, images: Images | DeviceImages) -> tuple[float, float]:
-        """Return mean cross-entropy and accuracy (in [0, 1]) of the network on some images."""
+        """Return the mean cross-entropy and the accuracy (in [0, 1]) of the network on images."""
         if isinstance(images, Images):
             images = images_to_device(images, self._device)
         loss, hits = self._zeros()
@@ -163,7 +163,7 @@ class Training:
         return _means(loss, hits, len(images))
 
     def predict(self, images: Images) -> Tensor:
-        """Return the network's logits for some images: shape (n, classes), float32, on the CPU."""
+        """Return the network's logits for images: shape (n, classes), float32, on the CPU."""
         self._forward.eval()
         parts = []
         with torch.inference_mode():
@@ -180,7 +180,7 @@ class Training:
         }
 
     def checkpoint(self) -> bytes:
-        """Return the state between two epochs: all that `restore` needs to go on equally."""
+        """Return the complete state of the training between two epochs, for `restore`."""
         tensors = {
             **named("model", self.model.state_dict()),
             **named("best", self._best_weights),
@@ -198,13 +198,13 @@ class Training:
         return pack(tensors, metadata)
 
     def restore(self, checkpoint: bytes) -> None:
-        """Go on where a training of the same config and data was.
+        """Continue from a checkpoint of a training with the same config and data.
 
-        On the same kind of device it goes on equally; on another one the random numbers are
-        others from here on.
+        On the same type of device, the results are those of an uninterrupted training. On another
+        type, the random numbers differ from here on.
 
         Raises:
-            RunError: if the bytes cannot be used; then nothing has changed.
+            RunError: if the bytes are damaged or have another schema; then nothing has changed.
         """
         tensors, metadata = unpack(checkpoint)
         self.model.load_state_dict(below("model", tensors))
@@ -222,7 +222,10 @@ class Training:
             self._stopping.best, self._stopping.waited = metadata["stopping"]
 
     def _train_epoch(self) -> tuple[float, float]:
-        """Train one epoch; loss and hits stay on the device until its end, so no step waits."""
+        """Train for one epoch; return the mean loss and the accuracy.
+
+        The sums stay on the device until the end of the epoch, so that no step waits for them.
+        """
         loss_sum, hits = self._zeros()
         self._forward.train()
         for values, labels in self._batcher.training():
@@ -255,7 +258,7 @@ class Training:
 
     @contextlib.contextmanager
     def _own_generator(self) -> Iterator[None]:
-        """Use this training's own random numbers, whatever else runs in the process."""
+        """Use this training's own random state, independent of the rest of the process."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.config.seed)
@@ -281,20 +284,20 @@ def _means(loss: Tensor, hits: Tensor, count: int) -> tuple[float, float]:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Return whether a device has instructions for bfloat16; without them it is the slower one."""
+    """Return whether a device has instructions for bfloat16; without them, bfloat16 is slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    capabilities = tell()  # nothing in torch 2.9
+    capabilities = tell()  # empty in torch 2.9
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory instead of returning it to the system at each step.
 
-    A training step frees and takes the same large blocks again and again; as glibc is set up,
-    each goes back to the system and comes again as pages to be zeroed. Other systems are left
-    as they are.
+    Training steps repeatedly free and allocate the same large blocks. By default, glibc returns
+    each block to the system and gets it back as pages that must be zeroed. Without glibc, this
+    does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
