@@ -1,4 +1,4 @@
-# Everything installs itself into .venv on first use; python3 (3.11 or newer) and make are enough.
+# Everything is installed into .venv on first use; only python3 (3.11 or newer) and make are needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,15 +41,15 @@ test-newest: .venv-newest/.installed
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-# Kills, full disks, damaged files and the like: about a quarter of an hour.
+# Fault tests: kills, full disks, damaged files and so on; about a quarter of an hour.
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -m slow -n 0
 
-# Ten minutes of broken space files.
+# Fuzz tests: ten minutes of invalid space files.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest tests/fuzz -m slow -n 0 -s
 
-# Half an hour and more, alone on the machine; BENCH="step growth" for some of them.
+# Benchmarks: half an hour or more, without other work on the machine; BENCH="step growth" selects some.
 BENCH ?= step layers short_trials cold_start growth throughput time_to_result
 DATA_DIR ?= data
 bench: $(INSTALLED)

@@ -28,12 +28,11 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     }
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
 def test_a_notebook_runs_on_a_run_made_here(path, small_runs, monkeypatch):
     monkeypatch.setenv("TUNECNN_RUN", str(small_runs[path.name]))
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=100, kernel_name="python3",
+    NotebookClient(notebook, timeout=280, kernel_name="python3",
                    resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()  # fmt: skip
     kinds = {kind for cell in notebook.cells for output in cell.get("outputs", [])
              for kind in output.get("data", {})}  # fmt: skip

@@ -1,4 +1,4 @@
-"""YAML text to plain values that know their lines, and back; what they mean is not known here."""
+"""Conversion of YAML text to plain values with line numbers, and back to text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from tunecnn.errors import InputError
 
 Loc = tuple[str | int, ...]
-"""Where a value stands: the keys and indices that lead to it."""
+"""The location of a value: the keys and indices that lead to it."""
 
 MAX_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something wrong in a space, and where: `loc` is empty for the file as a whole."""
+    """A mistake in a space, and its location; `loc` is empty for the file as a whole."""
 
     loc: Loc
     text: str
@@ -47,13 +47,13 @@ class Document:
     mistakes: list[Mistake] = field(default_factory=list)
 
     def error(self, mistakes: Sequence[Mistake]) -> SpaceError:
-        """Make one error of all mistakes, in the order of their lines."""
+        """Return one error with all mistakes, in the order of their lines."""
         found = sorted(mistakes, key=lambda mistake: self.line(mistake.loc) or 0)
         texts = [_line(self.source, self.line(m.loc), m) for m in dict.fromkeys(found)]
         return SpaceError(found, "\n".join(texts))
 
     def line(self, loc: Loc) -> int | None:
-        """Return the line (from 1) of a loc, or of the nearest thing around it."""
+        """Return the line (from 1) of a location, or of the nearest value that contains it."""
         while loc not in self.lines and loc:
             loc = loc[:-1]
         return self.lines.get(loc)
@@ -80,7 +80,7 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(text: str, source: str) -> Document:
-    """Parse YAML 1.2 text; see `read_document`. `source` names it in messages."""
+    """Parse YAML 1.2 text; see `read_document`. `source` names the text in messages."""
     yaml = YAML(typ="safe", pure=True)
     document = Document(source)
     try:
@@ -150,14 +150,14 @@ def _line(source: str, line: int | None, mistake: Mistake) -> str:
 
 
 def loc_name(loc: Loc) -> str:
-    """Write a loc as a reader of the file would: `parameters.width.step: `."""
+    """Return a location as dotted text for a message: `parameters.width.step: `."""
     return ".".join(map(str, loc)) + ": " if loc else ""
 
 
 def without(value: Any, locs: Sequence[Loc]) -> Any:
-    """Copy plain values without those at some locs, to look for mistakes in the rest.
+    """Copy plain values without those at some locations, to find mistakes in the rest.
 
-    A list goes as a whole, since the locs of what is left in it would shift.
+    A list is left out as a whole, since the locations of its remaining items would shift.
     """
     if not isinstance(value, Mapping):
         return value
@@ -170,7 +170,7 @@ def without(value: Any, locs: Sequence[Loc]) -> Any:
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
-    """Write plain values as YAML text that can be read again."""
+    """Convert plain values to YAML text."""
     stream = io.StringIO()
     YAML().dump(dict(values), stream)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and stamps that say which tunecnn wrote them."""
+"""Atomic writing of files, and stamps with the version of tunecnn that wrote a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tunecnn.errors import InputError, RunError
 
 
 def sha256(content: bytes | str) -> str:
-    """Return the SHA-256 of something in hexadecimal."""
+    """Return the SHA-256 hash of content in hexadecimal."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new, never half."""
+    """Write a file so that readers see the old or the new content, even after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     data = content.encode() if isinstance(content, str) else content
@@ -33,11 +33,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Refuse a path at which no file can be written, before any work is done for it.
+    """Check that a file can be written at a path, before any work is done for it.
 
     Args:
-        path: of a file that is to be written later.
-        what: gave the path, for the message.
+        path: path of a file to be written later.
+        what: source of the path, for the message.
 
     Raises:
         InputError: if the file, or its folder, cannot be written.
@@ -53,20 +53,20 @@ def check_writable(path: Path, what: str) -> None:
 
 
 def stamp(schema: int) -> dict[str, Any]:
-    """Return what a file notes of who wrote it: the number of its schema, and our version."""
+    """Return the stamp of a file: the number of its schema, and the version of tunecnn."""
     return {"schema": schema, "tunecnn": _version()}
 
 
 def check_stamp(path: Path | str, values: Mapping[str, Any], schema: int) -> None:
-    """Refuse a file of another schema.
+    """Check that a file has the schema that this version of tunecnn reads.
 
     Args:
-        path: of the file, or other words for it.
-        values: with the keys of `stamp`, where the file has them.
-        schema: number that this version of tunecnn reads.
+        path: path of the file, or a description of it.
+        values: content of the file, with the keys of `stamp` if the file has them.
+        schema: number of the schema that this version of tunecnn reads.
 
     Raises:
-        RunError: if the file has another number; the message says which version to read it with.
+        RunError: if the file has another number; the message names the version that can read it.
     """
     if not isinstance(values, Mapping) or values.get("schema") == schema:
         return

@@ -1,4 +1,4 @@
-"""What a process of tunecnn sets up: its signals, and Python's garbage collector."""
+"""Setup of a tunecnn process: signal handlers, and Python's garbage collector."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ _NEW_OBJECTS = 200_000
 def collect_garbage_seldom() -> None:
     """Run the garbage collector after 200,000 new objects, and not at all when the process ends.
 
-    By default Python searches for cycles after every 700 new objects. Imports make millions that
-    stay, so the search is a quarter of the time that they take; and when a process ends, Python
-    searches all of them twice more, for memory that the system takes back anyway. For processes
-    that are tunecnn's own; a notebook's collector is left as it is.
+    By default Python searches for cycles after every 700 new objects. Imports make millions of
+    lasting objects, so these searches are a quarter of the import time. When a process ends,
+    Python searches all objects twice more, for memory that the system frees anyway. Only for
+    tunecnn's own processes; the collector of a notebook is unchanged.
     """
     gc.set_threshold(_NEW_OBJECTS)
     atexit.register(gc.freeze)
 
 
 class Interrupted(KeyboardInterrupt):
-    """What a signal raises here.
+    """The exception that a signal raises in `Interrupts`.
 
-    A class of its own, because after a plain `KeyboardInterrupt` that came by while a string was
-    executed (a dataclass being made is enough) CPython ends with SIGINT, whatever caught it.
+    It is a separate class, because after a plain `KeyboardInterrupt` during the execution of a
+    string (the creation of a dataclass is enough) CPython ends with SIGINT, even if the exception
+    was caught.
     """
 
 
 class EndedAtOnceError(TunecnnError):
-    """A session was ended before it could write its summary; what it had recorded is kept."""
+    """A session was ended before it could write its summary; its records are kept."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("ended at once; nothing that had been recorded is lost")
+        super().__init__("ended at once; everything recorded so far is kept")
         self.exit_code = exit_code
 
 
 class Interrupts:
-    """What to do when the user, or the cluster's scheduler, wants a session to end.
+    """Handlers of the signals by which the user or the cluster's scheduler ends a session.
 
-    While it is entered, the first signal raises `KeyboardInterrupt`; within `deferred` it is only
-    noted, so that whoever is at work can come to a good end. A second one always raises.
+    Inside the context, the first signal raises `KeyboardInterrupt`; inside `deferred` it is only
+    recorded, so that the code there can finish cleanly. A second signal always raises.
 
     Raises:
-        EndedAtOnceError: instead of a `KeyboardInterrupt` that nobody caught.
+        EndedAtOnceError: in place of an uncaught `KeyboardInterrupt`.
 
     Attributes:
         requested: number of the first signal; 0 before it.
@@ -66,7 +67,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self._main = threading.current_thread() is threading.main_thread()
-        if self._main:  # no other thread may
+        if self._main:  # signal handlers can be set in the main thread only
             self._before = [signal.signal(number, self._take) for number in _SIGNALS]
         return self
 
@@ -79,7 +80,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def deferred(self, defer: bool = True) -> Iterator[None]:
-        """Let the first signal be noted only; or not so, within another such context."""
+        """Only record the first signal, or raise again inside another such context."""
         before, self._deferring = self._deferring, defer
         try:
             yield
@@ -88,7 +89,7 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """What the command is to end with if it was interrupted: 130 or 143."""
+        """The exit code of an interrupted command: 130 or 143."""
         return 128 + (self.requested or signal.SIGINT)
 
     def _take(self, number: int, frame: FrameType | None) -> None:

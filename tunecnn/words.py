@@ -1,4 +1,4 @@
-"""Values and pydantic's errors in words, for messages and summaries."""
+"""Formatting of values and pydantic's errors, for messages and summaries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TYPES = {
 
 
 def in_words(details: ErrorDetails) -> str:
-    """Put one of pydantic's errors into our words, with the value that was given."""
+    """Return a pydantic error in tunecnn's wording, with the given value."""
     error_type, given = details["type"], details["input"]
     limits = details.get("ctx", {})
     if error_type == "tunecnn":
@@ -39,12 +39,12 @@ def in_words(details: ErrorDetails) -> str:
 
 
 def in_short(value: object) -> str:
-    """Write a value with four digits at most."""
+    """Format a value with at most four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def list_in_words(numbers: Sequence[int], of: str) -> str:
-    """Write 3, 4, 5, 9 as `lines 3 to 5, 9`; of none, nothing."""
+    """Format the numbers 3, 4, 5, 9 as `lines 3 to 5, 9`; return "" if there are none."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][-1] + 1:
@@ -59,7 +59,7 @@ def list_in_words(numbers: Sequence[int], of: str) -> str:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """Write a duration for people: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
+    """Format a duration: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -70,7 +70,7 @@ def seconds_in_words(seconds: float) -> str:
 
 
 def bytes_in_words(count: float) -> str:
-    """Write a size for people, with three digits: `12.3 MB`."""
+    """Format a size with three significant digits: `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -149,7 +149,7 @@ def test_seeds_that_failed_are_counted_and_in_no_mean(tmp_path):
     model1, model2 = summary.models
     assert (model1.complete, model1.failed, model1.val_accuracy.values) == (2, 1, (0.98, 0.98))
     assert "1 of its 3 seeds failed and are left out" in summary.verdict
-    assert "model2: not one of its 3 trainings came to its end" in summary.verdict
+    assert "model2: none of its 3 trainings finished" in summary.verdict
     assert model2.test_accuracy.verdict == "no value yet"
 
 

@@ -15,7 +15,7 @@ from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import search
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.ray
 
 NODE = {"Alive": True, "NodeManagerHostname": "n"}
 
@@ -150,7 +150,7 @@ def test_a_worker_that_hangs_is_killed_and_its_place_used_again(ray_cluster, tmp
     result = run_on_cluster(tmp_path, text, Stopper(), trial_timeout=8.0, gpus_per_trial=4)
     run = load_run(result.folder)
     assert run.trials["outcome"].tolist() == ["timeout", "complete"]
-    assert run.trials["reason"][0] == "not at its end after 8 s (--trial-timeout)"
+    assert run.trials["reason"][0] == "not finished after 8 s (--trial-timeout)"
 
 
 def training_workers() -> list[psutil.Process]:
@@ -180,7 +180,7 @@ def test_a_cluster_with_another_version_of_ray_is_not_joined(ray_cluster):
 
     address = ray.get_runtime_context().gcs_address
     done = subprocess.run([sys.executable, "-c", OTHER_RAY, address],
-                          capture_output=True, text=True, timeout=100, check=True)  # fmt: skip
+                          capture_output=True, text=True, timeout=280, check=True)  # fmt: skip
     (line,) = done.stdout.splitlines()
     assert f"{address}' cannot be joined: Version mismatch" in line
     assert f"was started with: Ray: {ray.__version__}" in line
@@ -192,7 +192,7 @@ def test_an_address_that_cannot_be_reached_is_an_input_error():
     done = subprocess.run(
         [sys.executable, "-m", "tunecnn", "search", "--space", "smoke", "--address",
          "127.0.0.1:1", "--runs-dir", "/nonexistent/runs"],
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "127.0.0.1:1' cannot be reached" in done.stderr

@@ -264,7 +264,7 @@ def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path):
     assert not recorder.take(number, TrialUpdate((metrics(2, 0.6),), None, "desk", "cpu"))
     record = study.record(number)
     assert (record.state, record.outcome) == ("FAIL", "timeout")
-    assert record.reason == "not at its end after 60 s (--trial-timeout)"
+    assert record.reason == "not finished after 60 s (--trial-timeout)"
     assert not recorder.give_up_overdue()  # it has ended
 
 

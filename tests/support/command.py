@@ -11,7 +11,7 @@ from pathlib import Path
 def run_cli(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tunecnn", *words],
-        capture_output=True, text=True, check=False, timeout=50, cwd=cwd,
+        capture_output=True, text=True, check=False, timeout=280, cwd=cwd,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", **env},
     )  # fmt: skip
 

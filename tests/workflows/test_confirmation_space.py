@@ -70,7 +70,7 @@ def test_another_architecture_takes_part(run):
     [
         ({"dataset": "mnist"}, "mine.yaml has dataset = 'mnist', but the run has 'digits'"),
         ({"split_seed": 1}, "mine.yaml has split_seed = 1, but the run has 0"),
-        ({"patience": 3}, "has no patience, which another candidate has"),
+        ({"patience": 3}, "has no patience, but another candidate has it"),
         ({"width.conv1": 40}, None),
     ],
 )

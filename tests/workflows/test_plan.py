@@ -86,7 +86,7 @@ def test_repeats_are_those_of_random_draws(tiny):
 @pytest.mark.parametrize(
     ("change", "warning"),
     [
-        ("sampler: {tpe: {startup_trials: 30}}", "tpe draws its first 30 trials at random"),
+        ("sampler: {tpe: {startup_trials: 30}}", "tpe samples its first 30 trials at random"),
         ("sampler: random", "only 18 different configurations for 30 trials"),
     ],
 )

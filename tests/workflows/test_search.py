@@ -356,7 +356,7 @@ def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
     for number in signals:
         os.kill(process.pid, number)
         time.sleep(0.05)
-    out, err = process.communicate(timeout=40)
+    out, err = process.communicate(timeout=280)
     assert process.returncode == code
     assert "Traceback" not in err
     once = len(signals) == 1

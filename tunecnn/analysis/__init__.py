@@ -1,1 +1,1 @@
-"""What a run says, as plain values."""
+"""Analysis of runs: their results as plain values."""

@@ -1,4 +1,4 @@
-"""What a confirmation says, as plain values: how what a search found does with new seeds."""
+"""Analysis of a confirmation: how the candidates of a search perform with new seeds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tunecnn.run.run import Run
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """Accuracies in [0, 1] of one configuration, by seed; a seed that failed is not in it."""
+    """Accuracies in [0, 1] of one configuration by seed; failed seeds are left out."""
 
     values: dict[int, float]
 
     @property
     def mean(self) -> float | None:
-        """Mean over the seeds; None without any."""
+        """Mean over the seeds; None if there are none."""
         return fmean(self.values.values()) if self.values else None
 
     @property
@@ -50,7 +50,7 @@ class Paired:
 
     @property
     def mean(self) -> float | None:
-        """Mean difference; None without a pair."""
+        """Mean difference; None if there are no pairs."""
         return fmean(self.values) if self.values else None
 
     @property
@@ -60,17 +60,17 @@ class Paired:
 
     @property
     def bootstrap(self) -> tuple[float, float] | None:
-        """The bootstrap's 95 % interval of the mean difference; None for fewer than two pairs."""
+        """Bootstrap 95 % interval of the mean difference; None for fewer than two pairs."""
         return bootstrap_interval(self.values) if len(self.values) > 1 else None
 
     @property
     def ahead(self) -> int:
-        """In how many pairs the candidate is ahead."""
+        """Number of pairs in which the candidate is ahead."""
         return sum(value > 0 for value in self.values)
 
     @property
     def probability(self) -> float | None:
-        """Of being ahead with one more seed; None for fewer than two pairs."""
+        """Probability of being ahead with one more seed; None for fewer than two pairs."""
         return probability_above_zero(self.values) if len(self.values) > 1 else None
 
     @property
@@ -89,14 +89,14 @@ class CandidateLine:
     """One confirmed configuration.
 
     Attributes:
-        name: as in `tunecnn.workflows.confirmation_space.Candidate`.
+        name: name of the candidate, as in `tunecnn.workflows.confirmation_space.Candidate`.
         is_baseline: whether it is the baseline.
-        values: what the candidates differ in, by name.
+        values: settings in which the candidates differ, by name.
         search_accuracy: validation accuracy in the search, from one seed; None if it had none.
-        validation: accuracy with the new seeds.
-        test: accuracy with the new seeds.
-        validation_gain: to the baseline, pair by pair.
-        test_gain: the same on the test images.
+        validation: validation accuracy with the new seeds.
+        test: test accuracy with the new seeds.
+        validation_gain: difference to the baseline in validation accuracy, seed by seed.
+        test_gain: difference to the baseline in test accuracy, seed by seed.
     """
 
     name: str
@@ -110,7 +110,7 @@ class CandidateLine:
 
     @property
     def shrinkage(self) -> float | None:
-        """By how much the search overstated it: its value there minus the new mean."""
+        """Overstatement by the search: its validation accuracy minus the new mean."""
         if self.search_accuracy is None or self.validation.mean is None:
             return None
         return self.search_accuracy - self.validation.mean
@@ -118,17 +118,17 @@ class CandidateLine:
 
 @dataclass(frozen=True)
 class ConfirmationSummary(RunOverview):
-    """What a confirmation says.
+    """Summary of a confirmation.
 
     Attributes:
-        verdict: the answer in sentences.
-        seeds: how many new seeds.
-        candidates: all of them, by validation accuracy with the new seeds, the best first.
-        wilson: interval of the test accuracy of the picked configuration's first new seed: of one
-            trained network, over the test images.
-        epochs: of each training.
-        trained: trials that were trained to the end.
-        exported: the trials whose configs are worth a file of their own: one a candidate.
+        verdict: answer in sentences.
+        seeds: number of new seeds.
+        candidates: all candidates, by mean validation accuracy with the new seeds, best first.
+        wilson: Wilson's interval, over the test images, of the test accuracy of one trained
+            network: that of the best candidate's first new seed.
+        epochs: number of epochs per trial.
+        trained: number of trials that were trained to the end.
+        exported: trials whose configs are written to files: one per candidate.
     """
 
     verdict: str
@@ -146,7 +146,7 @@ class ConfirmationSummary(RunOverview):
         return best if best.validation.values else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a program needs to go on with."""
+        """Return the results that a program needs."""
         return {
             "candidates": [
                 {
@@ -169,7 +169,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
     test: list[dict[int, float]] = [{} for _ in job]
     tested = {one.trial: one.accuracy for one in run.info.evaluations}
     for record in run.complete:
-        # The trials are the space's start points, in their order: all candidates, seed by seed.
+        # The trials are the space's start points, in order: for each seed, all candidates.
         index = record.number % count
         seed = int(record.values["seed"])
         assert record.kept is not None
@@ -215,7 +215,7 @@ def _verdict(lines: list[CandidateLine]) -> str:
     count = len(pick.validation.values)
     text = (
         f"With {count} new seed{'' if count == 1 else 's'} the best mean validation accuracy is "
-        f"{pick.validation.mean:.2%}, of {pick.name}"
+        f"{pick.validation.mean:.2%}, reached by {pick.name}"
     )
     if pick.search_accuracy is not None and pick.shrinkage is not None:
         how = "overstated" if pick.shrinkage >= 0 else "understated"

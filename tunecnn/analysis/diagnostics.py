@@ -1,4 +1,4 @@
-"""What a careful reader asks of a search beyond its winner: a `Run` in, plain values out."""
+"""Diagnostics of a search beyond its best trial, computed from a `Run` as plain values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FEWEST_FOR_RANKS = 4
 
 @dataclass(frozen=True)
 class Bin:
-    """A part of a parameter's range: one value of few, or a fifth of a longer range."""
+    """Part of a parameter's range: a single value if there are few, else a fifth of the range."""
 
     label: str
     holds: Callable[[Scalar], bool]
@@ -34,11 +34,12 @@ class IsolationLine:
     """The best complete trial for one value of a parameter, whatever the others were.
 
     Attributes:
-        parameter: its name.
-        value: or a part of its range, in words.
-        val_accuracy: of that trial, in [0, 1].
-        trial: its number.
-        complete: how many complete trials had this value: the best of more is better by luck.
+        parameter: name of the parameter.
+        value: value of the parameter, or part of its range, in words.
+        val_accuracy: validation accuracy of the best trial, in [0, 1].
+        trial: number of the best trial.
+        complete: number of complete trials with this value: the best of more trials is better by
+            luck alone.
     """
 
     parameter: str
@@ -53,9 +54,10 @@ class Rung:
     """How well an early epoch predicts the final ranking.
 
     Attributes:
-        epoch: at which trials are compared.
-        correlation: Spearman's, of validation accuracy there and at the end; None if all agree.
-        complete: over how many complete trials.
+        epoch: epoch at which trials are compared.
+        correlation: Spearman's correlation between validation accuracy at that epoch and at the
+            end; None if it is undefined, because all values are equal.
+        complete: number of complete trials that are compared.
     """
 
     epoch: int
@@ -64,7 +66,7 @@ class Rung:
 
 
 def bins(parameter: Parameter) -> list[Bin]:
-    """Divide the range of a parameter into its values, or into fifths if they are many."""
+    """Divide the range of a parameter into its values, or into fifths if there are many."""
     values = parameter.grid()
     if values is not None and (
         isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_BINS
@@ -110,7 +112,7 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
 def near_bounds(run: Run) -> dict[str, str]:
     """Return a warning for each parameter whose best value lies at the end of its range.
 
-    A dropout of 0 is no such end, since there is nothing below it.
+    A dropout of 0 does not count as an end, since there is no lower value.
     """
     if run.best is None:
         return {}
@@ -126,7 +128,7 @@ def near_bounds(run: Run) -> dict[str, str]:
                 if isinstance(option, int | float) and not isinstance(option, bool)
             ]
             if len(numbers) < max(3, len(parameter.options)):
-                continue  # words have no order, and of two values both are ends
+                continue  # words have no order, and two values are both ends
             low, high, share = min(numbers), max(numbers), 0.0
         else:
             (low, high), share = parameter.bounds, 0.05
@@ -142,9 +144,9 @@ def near_bounds(run: Run) -> dict[str, str]:
 
 
 def rungs(run: Run) -> tuple[Rung, ...]:
-    """Return how well the epochs at which trials are stopped foretell the end.
+    """Return how well the accuracy at the pruner's epochs predicts the final ranking.
 
-    Over the trials trained to their end; those that were stopped have no end to compare, so the
+    Only complete trials are compared: trials that were stopped have no final accuracy, so the
     true correlation over all trials is not known, and often higher.
     """
     complete = run.ranked
@@ -163,16 +165,17 @@ def rungs(run: Run) -> tuple[Rung, ...]:
 
 
 def repeats(run: Run) -> int:
-    """Count the trials that drew the values of an earlier trial; they differ by their seed."""
+    """Count the trials with the values of an earlier trial; they differ only by their seed."""
     sampled = [tuple(sorted(record.values.items())) for record in run.records if record.values]
     return len(sampled) - len(set(sampled))
 
 
 def pareto_front(run: Run) -> pd.DataFrame:
-    """Return the rows of the complete trials that no other beats, the cheapest first.
+    """Return the rows of the complete trials on the Pareto front, the cheapest first.
 
-    A trial beats another if it is not worse in either objective and better in one. Of trials that
-    are alike in both, the first is kept. Empty for a search with one objective.
+    A trial is on the front if no other trial is at least as good in both objectives and better in
+    one. Of trials that are equal in both, the first is kept. The frame is empty for a search with
+    one objective.
     """
     if len(run.space.objectives) == 1:
         return run.ranked.iloc[:0]
@@ -184,13 +187,14 @@ def pareto_front(run: Run) -> pd.DataFrame:
     return cheapest_first[cheapest_first[accuracy] > best_so_far]
 
 
-@lru_cache(maxsize=1)  # seconds of forests, for the summary and for its picture
+@lru_cache(maxsize=1)  # takes seconds; the summary and its picture use it
 def importances(run: Run) -> pd.DataFrame:
     """Return the share of each searched parameter in the variance of the trials' accuracy.
 
-    Over the complete trials. Indexed by the parameter, the greatest share first; columns `share`,
-    `low` and `high` (a 95 % interval over resampled trials). Empty if there are too few trials;
-    see `tunecnn.study.importances.parameter_importances`. Parameters with a `when` are left out.
+    Only complete trials count. The frame is indexed by parameter, the greatest share first; its
+    columns are `share`, `low` and `high` (95 % interval over resampled trials). It is empty if
+    there are too few trials; see `tunecnn.study.importances.parameter_importances`. Parameters
+    with a `when` are left out.
     """
     searched = run.space.searched_settings
     always = {name: parameter for name, parameter in searched.items() if not parameter.when}
@@ -200,7 +204,7 @@ def importances(run: Run) -> pd.DataFrame:
 
 
 def crossing(run: Run) -> tuple[str, list[str]] | None:
-    """Return the searched width and the searched dropouts to draw against it, if there are any."""
+    """Return the first searched width and all searched dropouts; None if either is missing."""
     names = list(run.space.searched_settings)
     widths = [name for name in names if name.startswith("width")]
     dropouts = [name for name in names if name.startswith("dropout")]

@@ -1,4 +1,4 @@
-"""Intervals for what was measured."""
+"""Confidence and prediction intervals of measured values."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import numpy as np
 def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval for the accuracy of one trained model.
 
-    It says how far the accuracy on other images of the same kind may lie from that on these; it
-    says nothing of how another seed would have trained.
+    It covers the accuracy on other images of the same population; it does not cover the variation
+    between seeds.
 
     Args:
-        accuracy: share of the images classified right, in [0, 1].
-        images: how many there were.
-        level: confidence.
+        accuracy: share of correctly classified images, in [0, 1].
+        images: number of images.
+        level: confidence level.
     """
-    from scipy.stats import binomtest  # late: the import takes most of a second
+    from scipy.stats import binomtest  # imported late: this takes most of a second
 
     interval = binomtest(round(accuracy * images), images).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return where one more run of the same kind would lie, from the values of several.
+    """Return the prediction interval for the value of one more run, from those of several runs.
 
     Student's t: mean +- t(n - 1) s sqrt(1 + 1/n). It is wider than the interval of the mean, which
     says where the mean of very many runs lies; a single published run is not a mean.
 
     Args:
-        values: of two runs or more, that differ by their seed alone.
+        values: values of two or more runs that differ only by their seed.
         level: probability that the next run lies inside.
     """
     return _students_interval(values, level, stdev(values) * math.sqrt(1 + 1 / len(values)))
@@ -44,8 +44,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     """Return Student's interval of a mean: where the mean over very many seeds would lie.
 
     Args:
-        values: of two seeds or more.
-        level: confidence.
+        values: values of two or more seeds.
+        level: confidence level.
     """
     return _students_interval(values, level, stdev(values) / math.sqrt(len(values)))
 
@@ -53,11 +53,11 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a mean (10,000 resamples, a fixed seed).
 
-    With few values it is too narrow: five values resampled cannot go beyond their extremes.
+    With few values it is too narrow: resampled values never lie beyond the observed extremes.
 
     Args:
-        values: of two seeds or more, such as differences of pairs.
-        level: confidence.
+        values: values of two or more seeds, such as paired differences.
+        level: confidence level.
     """
     from scipy.stats import bootstrap
 
@@ -72,11 +72,12 @@ def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[fl
 def expected_best(
     values: Sequence[float], count: int, level: float = 0.95
 ) -> tuple[float, tuple[float, float]]:
-    """Return the expected best of `count` random trials, from the values of at least as many.
+    """Return the expected best of `count` random trials, and its bootstrap band.
 
-    The unbiased estimator: the mean of the best over all choices of `count` of the values, by
-    their order, as in Dodge et al., "Show Your Work" (2019), corrected in Tang et al. (2020). With
-    it comes the percentile bootstrap band (2,000 resamples, a fixed seed).
+    The estimator is unbiased: the mean of the best over all subsets of `count` values, computed
+    from their order, as in Dodge et al., "Show Your Work" (2019), corrected in Tang et al. (2020).
+    It needs at least `count` values. The band is the percentile bootstrap interval (2,000
+    resamples, a fixed seed).
     """
     weights = _best_weights(len(values), count)
     random = np.random.default_rng(0)
@@ -86,16 +87,16 @@ def expected_best(
 
 
 def _best_weights(total: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the probability of each of `total` sorted values to be the best of `count`."""
+    """Return the probability that each of `total` sorted values is the best of `count`."""
     ways = [math.comb(rank, count - 1) for rank in range(total)]
     return np.array(ways, dtype=float) / math.comb(total, count)
 
 
 def probability_above_zero(values: Sequence[float]) -> float:
-    """Return the probability that the next value is above 0, if all are normal (Student's t).
+    """Return the probability that the next value is above 0, for normal values (Student's t).
 
     Args:
-        values: of two seeds or more, such as differences of pairs.
+        values: values of two or more seeds, such as paired differences.
     """
     from scipy.stats import t
 
@@ -107,7 +108,7 @@ def probability_above_zero(values: Sequence[float]) -> float:
 
 
 def _students_interval(values: Sequence[float], level: float, error: float) -> tuple[float, float]:
-    """Return the interval around a mean whose estimate has this standard error."""
+    """Return Student's interval around the mean of the values, given a standard error."""
     from scipy.stats import t
 
     half = t.ppf((1 + level) / 2, len(values) - 1) * error

@@ -1,4 +1,4 @@
-"""What every summary says of its run: images, hardware, time and outcomes, in words."""
+"""Overview of a run that every summary has: images, hardware, time and outcomes, in words."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tunecnn.words import seconds_in_words
 
 @dataclass(frozen=True)
 class RunOverview:
-    """What every summary says of its run.
+    """Overview of a run that every summary has.
 
     Attributes:
-        type: of the run's job.
-        name: of the run.
-        goal: the question that it was to answer.
+        type: type of the run's job.
+        name: name of the run.
+        goal: question that the run should answer.
         requested: number of trials requested.
         outcomes: number of trials by outcome, in words.
-        failures: reason of each trial that failed, diverged, took too long or ran out of memory,
-            by number.
-        data: about the data set, by name.
-        hardware: where it ran, by name.
-        time: how long it took, by name.
+        failures: reasons of the trials that failed, diverged, took too long or ran out of memory,
+            by trial number.
+        data: statements about the data set, by name.
+        hardware: statements about the hardware and versions, by name.
+        time: statements about the duration, by name.
     """
 
     type: str
@@ -41,7 +41,7 @@ class RunOverview:
 
 
 def overview_of(run: Run) -> dict[str, Any]:
-    """Return the values of `RunOverview` for a run, by name."""
+    """Return the fields of `RunOverview` for a run, by name."""
     return {
         "type": run.job.type,
         "name": run.path.name,
@@ -62,13 +62,13 @@ def _outcomes(trials: pd.DataFrame) -> dict[str, int]:
 
 
 def _failures(trials: pd.DataFrame) -> dict[int, str]:
-    """Return why trials could not be trained, by number."""
+    """Return the reasons of the failed trials, by trial number."""
     failed = trials[trials["outcome"].isin([one for one in Outcome if one.is_failure])]
     return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
 
 
 def _data(run: Run) -> dict[str, str]:
-    """Say which data, and how they were divided and used."""
+    """Describe the data set, and how it was split and used."""
     dataset = run.info.dataset
     evaluations = len(run.info.evaluations)
     tested = "not used yet" if run.info.is_tested else "not used"
@@ -87,7 +87,7 @@ def _data(run: Run) -> dict[str, str]:
 
 
 def _hardware(run: Run) -> dict[str, str]:
-    """Say on what it ran, with which versions."""
+    """Describe the hardware of a run, and its versions."""
     session = run.info.last_session
     engine = session.engine
     nodes = [
@@ -109,7 +109,7 @@ def _hardware(run: Run) -> dict[str, str]:
 
 
 def _time(run: Run) -> dict[str, str]:
-    """Say when it ran, and for how long."""
+    """Describe when a run started, and how long it took."""
     trials = run.trials
     sessions = run.info.sessions
     wall = run.info.wall_seconds

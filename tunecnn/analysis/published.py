@@ -1,7 +1,7 @@
-"""What the class report published: its results, and each epoch of its six runs.
+"""Published results of the class report, and the learning curves of its six runs.
 
 Source: M. R. Roman Salgado, "Tarea 8: Propuesta y entrenamiento de red neuronal" (UACh), and the
-two notebooks that it was written from. The results are single runs of one seed each.
+two notebooks that it was written from. Each result is from a single run with one seed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the class report did on one data set.
+    """Experiment of the class report on one data set.
 
     Attributes:
         title: name of the data set.
         image: height and width of its images.
-        classes: how many.
-        epochs: of each run.
-        split: how its validation images were set apart.
-        results: by architecture.
-        notes: what a reader of the results has to know.
+        classes: number of classes.
+        epochs: number of epochs per run.
+        split: validation images that were split off, in words.
+        results: published results by architecture.
+        notes: remarks on the results by architecture.
     """
 
     title: str
@@ -80,11 +80,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         },
     ),
 }
-"""By the name of the data set."""
+"""Published experiments by the name of the data set."""
 
 
 def published_curves(dataset: str | None) -> pd.DataFrame:
-    """Return each epoch of the published runs on a data set; no row where there are none.
+    """Return each epoch of the published runs on a data set; without such runs, no rows.
 
     Columns: `architecture`, `epoch`, and `train_accuracy`, `train_loss`, `val_accuracy`,
     `val_loss` as in `tunecnn.run.frames.EPOCH_DTYPES`.

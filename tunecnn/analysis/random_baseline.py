@@ -1,4 +1,4 @@
-"""The random baseline of a search: what random search reached with a part of its budget."""
+"""Random baseline of a search: the result of random search with a part of the budget."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SourceLine:
 
     Attributes:
         name: `search` or `random_baseline`.
-        trials: that ended, however.
-        complete: of them, trained to the end.
-        device_seconds: that all of them took together.
+        trials: number of trials that ended, whatever their outcome.
+        complete: number of trials that were trained to the end.
+        device_seconds: total device-seconds of all its trials.
         best: validation accuracy of its best complete trial; None without one.
-        best_at_equal_cost: the same, over as many device-seconds as the cheaper source took.
+        best_at_equal_cost: the same, within the device-seconds of the cheaper source.
     """
 
     name: str
@@ -34,13 +34,13 @@ class SourceLine:
 
 @dataclass(frozen=True)
 class RandomBaseline:
-    """What the two sources of a search reached.
+    """Comparison of a search with its random baseline.
 
     Attributes:
-        search: the search itself.
-        random: its random baseline.
-        verdict: which is ahead at equal cost, and whether by more than noise.
-        expected: (number of random trials, expected best of so many, its 95 % band).
+        search: trials of the search itself.
+        random: trials of its random baseline.
+        verdict: source that is ahead at equal cost, and whether by more than noise, in words.
+        expected: tuples (number of random trials, expected best of that many, its 95 % band).
     """
 
     search: SourceLine
@@ -68,7 +68,7 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
 
 
 def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
-    """Return for each source, by trial that ended: `trial_count`, `device_seconds` and `best`."""
+    """Return `trial_count`, `device_seconds` and `best` after each ended trial, by source."""
     ended = _ended(run)
     found = {}
     for name in ("search", "random_baseline"):
@@ -85,7 +85,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
 
 
 def _ended(run: Run) -> pd.DataFrame:
-    """Return the trials of a run that cost something, in the order of their ends."""
+    """Return the ended trials of a run, without infeasible ones, in the order of their end."""
     trials = run.trials
     ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
     ended = ended.sort_values(["ended", "trial"])
@@ -106,7 +106,7 @@ def _line(name: str, trials: pd.DataFrame, cost: float) -> SourceLine:
 
 
 def _verdict(search: SourceLine, random: SourceLine, cost: float, images: int) -> str:
-    """Say in a sentence which source is ahead at equal cost."""
+    """Return a sentence that says which source is ahead at equal cost."""
     ours, theirs = search.best_at_equal_cost, random.best_at_equal_cost
     at = f"after {cost:,.0f} device-seconds each"
     if ours is None or theirs is None:

@@ -1,4 +1,4 @@
-"""What a reproduction says, as plain values: the published results beside those of our seeds."""
+"""Analysis of a reproduction: the published results compared with those of our seeds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Compared:
     """One figure as published and as measured.
 
     Attributes:
-        published: from one run; None if there is none to compare with.
-        values: ours, one a seed.
-        most: the highest possible value; the lowest is 0.
+        published: published figure, from one run; None if there is none to compare with.
+        values: our figures, one per seed.
+        most: highest possible value; the lowest is 0.
     """
 
     published: float | None
@@ -35,7 +35,7 @@ class Compared:
 
     @property
     def mean(self) -> float | None:
-        """Mean over the seeds; None without any."""
+        """Mean over the seeds; None if there are none."""
         return fmean(self.values) if self.values else None
 
     @property
@@ -45,7 +45,7 @@ class Compared:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Where one more run would lie (95 %); None for fewer than two seeds."""
+        """Prediction interval of one more run (95 %); None for fewer than two seeds."""
         if len(self.values) < 2:
             return None
         low, high = prediction_interval(self.values)
@@ -60,7 +60,7 @@ class Compared:
 
     @property
     def verdict(self) -> str:
-        """Whether the published run could be one of ours, in words."""
+        """In words, whether the published run could be one of ours."""
         if not self.values:
             return "no value yet"
         if self.published is None:
@@ -75,7 +75,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class ClassLine:
-    """How well one class is recognized, over all test images and seeds."""
+    """Precision, recall and F1 of one class, over all test images and seeds."""
 
     name: str
     precision: float
@@ -89,21 +89,21 @@ class ModelLine:
     """One of the published networks.
 
     Attributes:
-        architecture: its name.
-        params: trainable numbers in it; None before the first trial.
-        requested: seeds requested.
-        complete: seeds trained to the end.
-        failed: seeds whose training diverged or failed; they are in no mean.
-        seconds: mean time of one training; None without any.
-        epochs: epochs trained, and which was kept, for each seed, in words.
-        test_accuracy: of the kept weights.
-        test_loss: of the kept weights.
-        val_accuracy: at the last epoch that can be compared.
-        val_loss: at the same epoch.
-        compared_epoch: that epoch; 0 without any.
+        architecture: name of the architecture.
+        params: number of trainable parameters; None before the first trial.
+        requested: number of seeds requested.
+        complete: number of seeds trained to the end.
+        failed: number of seeds whose training diverged or failed; they are left out of all means.
+        seconds: mean duration of one training, in seconds; None without a complete one.
+        epochs: number of epochs trained and the epoch kept, for each seed, in words.
+        test_accuracy: test accuracy of the kept weights.
+        test_loss: test loss of the kept weights.
+        val_accuracy: validation accuracy at the last epoch that can be compared.
+        val_loss: validation loss at the same epoch.
+        compared_epoch: last epoch that can be compared; 0 without a complete seed.
         by_epoch: validation accuracy at some epochs.
         classes: precision, recall and F1 of each class; empty before the test.
-        note: what a reader of the published figure has to know.
+        note: remark on the published figure.
     """
 
     architecture: str
@@ -125,18 +125,19 @@ class ModelLine:
 
 @dataclass(frozen=True)
 class ReproductionSummary(RunOverview):
-    """What a reproduction says.
+    """Summary of a reproduction.
 
     Attributes:
-        verdict: the answer in sentences.
-        published_title: name of the data set that the published results are of; empty for none.
-        full_length: whether it trained as long as the published runs; only then tests compare.
-        published_epochs: of the published runs; None without one.
-        epochs: requested.
-        models: the networks.
-        differences: what was not as in the published runs, one sentence each.
-        trained: trials that were trained to the end.
-        exported: the trials whose configs are worth a file of their own: all.
+        verdict: answer in sentences.
+        published_title: name of the data set of the published results; empty without them.
+        full_length: whether it took as many epochs as the published runs; only then are test
+            results compared.
+        published_epochs: number of epochs of the published runs; None without them.
+        epochs: number of epochs requested.
+        models: networks that were trained.
+        differences: differences from the published runs, one sentence each.
+        trained: number of trials that were trained to the end.
+        exported: trials whose configs are written to files: all complete ones.
     """
 
     verdict: str
@@ -153,11 +154,11 @@ class ReproductionSummary(RunOverview):
         """Return published and measured values of every network, for a notebook.
 
         Args:
-            figure: `test_accuracy`, `test_loss`, `val_accuracy` or `val_loss`.
+            figure: name of the figure: `test_accuracy`, `test_loss`, `val_accuracy` or `val_loss`.
 
         Returns:
-            One row a network: `published`, `mean`, `deviation`, `seeds`, `low`, `high` (where one
-            more run would lie), `difference`, `verdict`; NaN where there is no value.
+            One row per network: `published`, `mean`, `deviation`, `seeds`, `low`, `high` (limits
+            of the prediction interval), `difference`, `verdict`; NaN where there is no value.
         """
         rows = {}
         for model in self.models:
@@ -178,7 +179,7 @@ class ReproductionSummary(RunOverview):
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a program needs to go on with."""
+        """Return the results that a program needs."""
         return {
             "models": {
                 model.architecture: {
@@ -192,7 +193,7 @@ class ReproductionSummary(RunOverview):
 
 
 def summarize_reproduction(run: Run) -> ReproductionSummary:
-    """Compare a reproduction, as it stands, with what was published."""
+    """Compare a reproduction, as it stands, with the published results."""
     against = run.job_as(ReproductionJob).against
     experiment = EXPERIMENTS.get(against or "")
     full = experiment is not None and run.space.epochs == experiment.epochs
@@ -253,7 +254,7 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
 
 
 def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
-    from sklearn.metrics import precision_recall_fscore_support  # late: it takes most of a second
+    from sklearn.metrics import precision_recall_fscore_support  # late: takes most of a second
 
     predictions = run.predictions[run.predictions["trial"].isin(tested)]
     if predictions.empty:
@@ -273,7 +274,7 @@ def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
 
 
 def _some_epochs(last: int) -> list[int]:
-    """Return all epochs of a short training, else the first ones and then fewer and fewer."""
+    """Return all epochs of a short training, else some, at growing distances."""
     if last <= _MOST_EPOCHS:
         return list(range(1, last + 1))
     some = [epoch for epoch in (1, 2, 3, 5, 10, 20, 30, 50, 70, 100) if epoch < last]
@@ -287,10 +288,10 @@ def _epochs_in_words(complete: pd.DataFrame) -> str:
 
 
 def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) -> str:
-    """Say in a sentence or two how one network did."""
+    """Describe the result of one network in a sentence or two."""
     name = model.architecture
     if model.failed == model.requested:
-        return f"{name}: not one of its {model.requested} trainings came to its end."
+        return f"{name}: none of its {model.requested} trainings finished."
     if not model.complete:
         return f"{name} has not been trained to its end yet."
     seeds = f"{model.complete} seed{'' if model.complete == 1 else 's'}"
@@ -319,7 +320,7 @@ def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) ->
 
 
 def _differences(run: Run, experiment: Experiment | None) -> list[str]:
-    """Say what was not as in the published runs; an empty list would be a claim."""
+    """Return the differences from the published runs; there is always at least one."""
     found = ["The published runs used Keras 3, on hardware that the class report does not name."]
     if experiment is None:
         return found
@@ -327,7 +328,7 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
     if dataset != run.job_as(ReproductionJob).against:
         found.append(
             f"The images are those of {dataset}, not the published files of {experiment.title}: "
-            "compressed or scaled again, they give other results."
+            "images that were compressed or rescaled give other results."
         )
         found.append(
             f"The published runs validate on {experiment.split}. {dataset} has no such order, so "
@@ -336,7 +337,7 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
     if run.space.epochs != experiment.epochs:
         found.append(
             f"The published runs took {experiment.epochs} epochs, this run {run.space.epochs}: it "
-            "is compared with the published curve at the same epoch, and its test results with "
-            "nothing."
+            "is compared with the published curve at the same epoch, and its test results are not "
+            "compared."
         )
     return found

@@ -1,4 +1,4 @@
-"""What a search says, as plain values; `tunecnn.summary.render` writes it to files."""
+"""Analysis of a search as plain values; `tunecnn.summary.render` writes them to files."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class TrialLine:
     """One trial, as a line of a table.
 
     Attributes:
-        trial: its number.
-        val_accuracy: of the epoch that counts, in [0, 1].
-        interval: Wilson's 95 % interval for it, over the validation images.
-        val_loss: of the same epoch.
-        epochs: trained.
-        params: trainable numbers in its network.
-        macs: multiply-accumulates of one forward pass of one image; None in runs that did not
-            note it.
-        seconds: spent training.
-        values: of the searched parameters, by name.
+        trial: number of the trial.
+        val_accuracy: validation accuracy of the epoch that counts, in [0, 1].
+        interval: Wilson's 95 % interval of that accuracy, over the validation images.
+        val_loss: validation loss of the same epoch.
+        epochs: number of epochs trained.
+        params: number of trainable parameters of its network.
+        macs: number of multiply-accumulates of one forward pass of one image; None in runs that
+            did not record it.
+        seconds: training time in seconds.
+        values: values of the searched parameters, by name.
     """
 
     trial: int
@@ -61,7 +61,7 @@ class TrialLine:
 
 @dataclass(frozen=True)
 class ParameterLine:
-    """One searched parameter: its role, its range in words, and two values of it."""
+    """One searched parameter: its role, its range in words, and its baseline and best values."""
 
     name: str
     role: str
@@ -72,7 +72,7 @@ class ParameterLine:
 
 @dataclass(frozen=True)
 class Share:
-    """A parameter's share in a variance, and its 95 % interval over resampled trials."""
+    """Share of a parameter in the variance, and its 95 % interval over resampled trials."""
 
     share: float
     interval: tuple[float, float]
@@ -80,27 +80,27 @@ class Share:
 
 @dataclass(frozen=True)
 class SearchSummary(RunOverview):
-    """What a run says.
+    """Summary of a search.
 
     Attributes:
-        verdict: the answer in sentences, with its numbers and its limits.
-        best: the best complete trial.
-        baseline: the baseline in the same run.
-        top: the best few complete trials.
-        parameters: what was searched.
+        verdict: answer in sentences, with its numbers and its limits.
+        best: best complete trial; None without one.
+        baseline: trial with the baseline, if it is complete; else None.
+        top: best few complete trials.
+        parameters: searched parameters.
         fixed: constants of the space, in words.
-        importances: share of each parameter in the variance; empty if too few trials.
-        objectives: what the search was for.
-        front: with two objectives, the complete trials that no other beats, the cheapest first.
-        isolation: the best for each value of each scientific parameter.
-        near_bounds: searched parameters whose best value is at the end of its range, and how.
+        importances: share of each parameter in the variance; empty for too few trials.
+        objectives: objectives of the search.
+        front: complete trials on the Pareto front, the cheapest first; empty for one objective.
+        isolation: best complete trial for each value of each scientific parameter.
+        near_bounds: warnings for the parameters whose best value is at the end of their range.
         rungs: how well early epochs predict the final ranking.
-        random_baseline: the search beside random search; None without one.
-        repeats: trials that drew the values of an earlier one.
-        complete: number of trials trained to the end: what all of this rests on.
-        trained: number of trials that were trained at all, to the end or not.
-        search: how it was searched, by name.
-        command: trains the best trial again.
+        random_baseline: comparison with random search; None without a random baseline.
+        repeats: number of trials with the values of an earlier trial.
+        complete: number of trials trained to the end, on which the results rest.
+        trained: number of trials that were complete or pruned.
+        search: settings of the search in words, by name.
+        command: command that trains the best trial again; empty without one.
     """
 
     verdict: str
@@ -124,16 +124,16 @@ class SearchSummary(RunOverview):
 
     @property
     def exported(self) -> tuple[int, ...]:
-        """The trials whose configs are worth a file of their own."""
+        """Trials whose configs are written to files."""
         return tuple(dict.fromkeys(line.trial for line in (*self.top, *self.front)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a program needs to go on with; `summary.json` has all of it."""
+        """Return the results that a program needs; `summary.json` has the whole summary."""
         return {"best": dataclasses.asdict(self.best) if self.best else None}
 
 
 def summarize_search(run: Run) -> SearchSummary:
-    """Summarize a run as it stands; one without a complete trial has a summary too."""
+    """Summarize a search as it stands, even without a complete trial."""
     images = run.info.dataset.validation
     searched = list(run.space.searched_settings)
     top = tuple(
@@ -174,7 +174,7 @@ def summarize_search(run: Run) -> SearchSummary:
 
 
 def train_command(run: Run, trial: int) -> str:
-    """Return the command that trains a trial of a run again, to the same figures on a CPU."""
+    """Return the command that trains a trial again; on a CPU it gives the same figures."""
     words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
     if run.record(trial).device == "cpu":
         threads = run.info.last_session.engine.threads
@@ -185,7 +185,7 @@ def train_command(run: Run, trial: int) -> str:
 
 
 def config_path(run: Run, trial: int) -> Any:
-    """Return where the summary puts the config of a trial."""
+    """Return the path to which the summary writes the config of a trial."""
     return run.path / "configs" / f"trial-{trial:05d}.yaml"
 
 
@@ -222,7 +222,7 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None, image
 
 
 def _after(run: Run) -> str:
-    """Say why the search ended early, if it did, and what is known beyond it."""
+    """Say why the search ended early, if it did, and whether its result was confirmed."""
     used_up = run.info.last_session.used_up if run.info.sessions else ""
     ended = f" No further trial was started, since {used_up}." if used_up else ""
     if run.confirmations:
@@ -247,7 +247,7 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
 
 
 def _plain(value: Any) -> Any:
-    """Turn one of numpy's numbers into Python's own, and none into None."""
+    """Turn a NumPy scalar into a Python one, and a missing value into None."""
     if pd.isna(value):
         return None
     return value.item() if isinstance(value, np.generic) else value
@@ -276,7 +276,7 @@ def _search(run: Run) -> dict[str, str]:
         "epochs of a full trial": str(space.epochs),
         "sampler": _in_words(space.sampler),
         "pruner": _in_words(space.pruner),
-        "random_baseline": f"{space.random_baseline:.0%} of the trials at random"
+        "random baseline": f"{space.random_baseline:.0%} of the trials at random"
         if space.random_baseline
         else "none",
         "constraints": "; ".join(map(str, space.constraints)) or "none",
@@ -299,7 +299,7 @@ def _budget(run: Run) -> str:
 def _in_words(part: SpaceModel) -> str:
     if isinstance(part, Halving):
         return (
-            f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} a rung"
+            f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} per rung"
         )
     if isinstance(part, Median):
         return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"

@@ -1,1 +1,1 @@
-"""The shell: options in, words out."""
+"""The command line: reads options, and prints results."""

@@ -1,4 +1,4 @@
-"""The command `tunecnn`. Everything slow to import is imported by the command that needs it."""
+"""The command `tunecnn`. A module that is slow to import is imported by the command using it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunecnn.errors import InputError, TunecnnError
 from tunecnn.process import collect_garbage_seldom
 
 app = typer.Typer(
-    help="Tune small convolutional networks on a Ray cluster, with a summary you can believe.",
+    help="Tune small convolutional networks on a Ray cluster, with a trustworthy summary.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,7 +36,7 @@ app.add_typer(data_app, name="data")
 @app.callback(invoke_without_command=True)
 def _global(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; valid anywhere.")
     ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def _global(
 
 
 def main() -> None:
-    """Run the command line, and turn errors into one message and an exit code."""
+    """Run the command line; an error becomes one message and an exit code."""
     collect_garbage_seldom()
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
@@ -62,7 +62,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Exception as error:
-        # A wrong word on the command line; typer does not export the class of these errors.
+        # A usage error of the command line; typer does not export the class of these errors.
         if not hasattr(error, "show"):
             raise
         error.show()

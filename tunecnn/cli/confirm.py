@@ -15,19 +15,19 @@ from tunecnn.workflows.options import RunOptions
 @takes_run_options(without=("runs_dir", "name"))
 def confirm(
     *,
-    run: Annotated[Path, typer.Argument(help="The folder of a search.")],
-    top: Annotated[int, typer.Option(help="How many of its best trials.")] = 3,
-    seeds: Annotated[int, typer.Option(help="New seeds for each.")] = 5,
+    run: Annotated[Path, typer.Argument(help="Folder of a search.")],
+    top: Annotated[int, typer.Option(help="Number of its best trials to confirm.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of new seeds per configuration.")] = 5,
     config: Annotated[
-        list[Path] | None, typer.Option(help="A config file to confirm as well; repeatable.")
+        list[Path] | None, typer.Option(help="Config file to confirm as well; repeatable.")
     ] = None,
     options: RunOptions,
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
-    """Train what a search found again, with new seeds, beside the baseline, and test it.
+    """Train the best trials of a search and the baseline again with new seeds, and test them.
 
-    After an interruption, the same command carries on.
+    After an interruption, the same command resumes the confirmation.
     """
     from tunecnn.trial.config_file import read_config
     from tunecnn.workflows.confirm import confirm as confirm_search

@@ -12,18 +12,18 @@ from rich.table import Table
 from tunecnn.cli.options import DataDir
 
 data_app = typer.Typer(
-    help="List data sets, and fetch them before a search.", no_args_is_help=True
+    help="List data sets, and download them before a search.", no_args_is_help=True
 )
 
 
 @data_app.command("list")
 def data_list(data_dir: DataDir = None) -> None:
-    """List the data sets, and which of them are on this machine."""
+    """List the data sets, and whether their files are on this machine."""
     from tunecnn.data.loading import default_data_dir
     from tunecnn.data.registry import DATASETS, IMAGEFOLDER
 
     folder = data_dir or default_data_dir()
-    table = Table("data set", "here", "what it is", box=None)
+    table = Table("data set", "here", "description", box=None)
     for name, info in DATASETS.items():
         table.add_row(name, "" if name == IMAGEFOLDER else _is_here(name, folder), info.about)
     console = Console()
@@ -33,10 +33,10 @@ def data_list(data_dir: DataDir = None) -> None:
 
 @data_app.command("prepare")
 def data_prepare(
-    dataset: Annotated[str, typer.Argument(help="Data set: see `tunecnn data list`.")],
+    dataset: Annotated[str, typer.Argument(help="Data set; see `tunecnn data list`.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Fetch a data set (or decode an image folder), check it, and say what is in it."""
+    """Download a data set (or decode an image folder), check it, and print its contents."""
     from tunecnn.data.loading import read_arrays
 
     arrays = read_arrays(dataset, data_dir)

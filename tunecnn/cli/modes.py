@@ -1,8 +1,8 @@
-"""Which options have no effect in which mode of a command, and are refused there.
+"""Modes of the commands, and the options that have no effect in a mode and are refused there.
 
-A mode is a way through a command that one option opens, or the lack of it. An option that has no
-effect in a mode is refused with the reason, never ignored. `docs/options.md` is the whole table,
-of every option of each command by mode; a test holds it against this module.
+A mode of a command is selected by the presence or absence of one option. An option that has no
+effect in a mode is refused with the reason, never ignored. `docs/options.md` has the full table
+of the options of each command by mode; a test compares it with this module.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tunecnn.errors import InputError
 
 @dataclass(frozen=True)
 class Mode:
-    """A way through a command.
+    """A mode of a command.
 
     Attributes:
-        opened_by: name of the option that opens it.
-        refused: why some options have no effect in it, by their names.
-        is_without: whether the mode is open when the option is not given.
+        opened_by: name of the option that selects the mode.
+        refused: reasons why options have no effect in the mode, by option name.
+        is_without: whether the mode applies when the option is absent.
     """
 
     opened_by: str
@@ -82,17 +82,17 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         ),
     ),
 }  # fmt: skip
-"""The modes of each command in which some option has no effect."""
+"""The modes of each command in which at least one option has no effect."""
 
 
 class ModalCommand(TyperCommand):
-    """A command that refuses options which have no effect beside those that were given."""
+    """A command that refuses options without effect in combination with the other options."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
 
         Raises:
-            InputError: if an option was given that has no effect.
+            InputError: if a given option has no effect.
         """
         flags = {parameter.name: parameter.opts[0] for parameter in self.params}
         given = {

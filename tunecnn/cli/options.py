@@ -1,4 +1,4 @@
-"""Options that several commands share: those of `RunOptions`, and those of the display."""
+"""Options shared by several commands: the fields of `RunOptions`, and the output options."""
 
 from __future__ import annotations
 
@@ -20,66 +20,70 @@ DataDir = Annotated[
     ),
 ]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else this machine.")
+    str | None,
+    typer.Option(help="Address of a Ray cluster. Default: RAY_ADDRESS, else this machine."),
 ]
-CpusPerTrial = Annotated[float | None, typer.Option(help="Cores per trial. Default: 1.", min=0.01)]
+CpusPerTrial = Annotated[
+    float | None, typer.Option(help="CPU cores per trial. Default: 1.", min=0.01)
+]
 GpusPerTrial = Annotated[
     float | None,
-    typer.Option(help="GPUs per trial, such as 0.25. Default: 1 if there are any.", min=0.0),
+    typer.Option(help="GPUs per trial, such as 0.25. Default: 1 if there is a GPU.", min=0.0),
 ]
 Local = Annotated[
-    bool, typer.Option("--local", help="One trial after the other in this process, no Ray.")
+    bool, typer.Option("--local", help="Train one trial at a time in this process, without Ray.")
 ]
-Resume = Annotated[
-    Path | None, typer.Option(help="Carry on with this run, after an interruption.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+Resume = Annotated[Path | None, typer.Option(help="Resume this run after an interruption.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
 RUN_OPTIONS: Mapping[str, Any] = {
     "data_dir": DataDir,
-    "runs_dir": Annotated[Path, typer.Option(help="Folder in which the run is kept.")],
+    "runs_dir": Annotated[Path, typer.Option(help="Parent folder of the run's folder.")],
     "name": Annotated[str | None, typer.Option(help="Name of the run's folder.")],
     "local": Local,
     "address": Address,
     "cpus_per_trial": CpusPerTrial,
     "gpus_per_trial": GpusPerTrial,
     "checkpoint_seconds": Annotated[
-        float, typer.Option(help="Time between two checkpoints of a trial.", min=0.0)
+        float, typer.Option(help="Seconds between two checkpoints of a trial.", min=0.0)
     ],
     "max_failures": Annotated[
-        int, typer.Option(help="How often the worker of a trial may die.", min=0)
+        int, typer.Option(help="Allowed crashes of a trial's worker.", min=0)
     ],
     "trial_timeout": Annotated[
-        float | None, typer.Option(help="Give a trial up after this many seconds.", min=1.0)
+        float | None, typer.Option(help="Mark a trial as failed after this many seconds.", min=1.0)
     ],
     "wait_for_workers": Annotated[
         float,
         typer.Option(help="Seconds to wait when the cluster has no room for a trial.", min=1.0),
     ],
     "min_free_gb": Annotated[
-        float, typer.Option(help="Start no trial when the disk has less free space.", min=0.0)
+        float, typer.Option(help="Start no trial below this much free disk space.", min=0.0)
     ],
     "take_over": Annotated[
         bool,
         typer.Option(
-            "--take-over", help="Take the lock from another process; make sure that it has ended."
+            "--take-over", help="Take the lock from another process that has surely ended."
         ),
     ],
     "allow_changes": Annotated[
-        bool, typer.Option("--allow-changes", help="Resume with another torch, numpy or tunecnn.")
+        bool,
+        typer.Option(
+            "--allow-changes", help="Resume with other versions of torch, numpy or tunecnn."
+        ),
     ],
 }
-"""The fields of `RunOptions` as options of the command line."""
+"""The fields of `RunOptions` as command-line options."""
 
 
 def takes_run_options(
     without: Collection[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a run, which it gets as one argument `options`.
+    """Add the options of a run to a command, which receives them as one argument `options`.
 
     Args:
-        without: fields of `RunOptions` that the command does not have.
+        without: fields of `RunOptions` that the command does not support.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

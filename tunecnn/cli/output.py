@@ -1,4 +1,4 @@
-"""What the commands print of a run: how it goes, and how it ended."""
+"""Output of the commands about a run: its progress and its result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERRUPTED = 130  # exit code
 
 
 def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
-    """Return what opens the display of a run."""
+    """Return a function that opens the listener which displays a run."""
 
     def open_listener(study: Any, folder: Path) -> Any:
         if json_lines:
@@ -38,7 +38,7 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
 
 
 def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
-    """Print how a run ended; one that was interrupted has an exit status of its own."""
+    """Print the result of a run; exit with the code of the signal if it was interrupted."""
     print_result(result.folder, result.ending, result.summary, quiet=quiet, json_lines=json_lines)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
@@ -47,7 +47,7 @@ def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
 def print_result(
     folder: Path, ending: str, summary: RunSummary, *, quiet: bool, json_lines: bool
 ) -> None:
-    """Print what a run says, and where the whole of it is."""
+    """Print the verdict of a run and the path of its summary."""
     from tunecnn.analysis.search import SearchSummary
 
     path = folder / "summary.md"

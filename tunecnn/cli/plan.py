@@ -19,20 +19,24 @@ if TYPE_CHECKING:
 
 
 def plan(
-    space: Annotated[str, typer.Option(help="A space file, or a shipped space.")],
+    space: Annotated[str, typer.Option(help="Space file, or name of a shipped space.")],
     dataset: Annotated[str | None, typer.Option(help="Data set, instead of the space's.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials, instead of the space's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the space's.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Number of trials, instead of the space's.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs per full trial, instead of the space's.")
+    ] = None,
     data_dir: DataDir = None,
     address: Address = None,
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     local: Local = False,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Time some steps here, and estimate the time.")
+        bool, typer.Option("--measure", help="Time a few epochs, and estimate the duration.")
     ] = False,
 ) -> None:
-    """Say what a search would do, without training anything."""
+    """Print the plan of a search: its size, memory and disk space, without training trials."""
     from tunecnn.workflows.prepare import prepare
 
     prepared = prepare(space, {"dataset": dataset, "trials": trials, "epochs": epochs})
@@ -44,7 +48,7 @@ def plan(
 
 
 def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False) -> None:
-    """Print what a search of a space would do."""
+    """Print the plan of a search of a space."""
     from tunecnn.cli.spaces import print_space
     from tunecnn.workflows.plan import plan_search
 
@@ -78,8 +82,8 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
         yield f"rungs: only the best go on after epoch {rungs}"
     if plan.repeats is not None and plan.repeats >= 0.05:
         yield (
-            f"repeats: of {space.trials} trials drawn at random about {plan.repeats:,.1f} "
-            f"would be one of the {plan.size:,} configurations again"
+            f"repeats: of {space.trials} randomly sampled trials, about {plan.repeats:,.1f} "
+            f"would repeat one of the {plan.size:,} configurations"
         )
     if limits := space.budget.in_words:
         yield f"budget: no trial starts after {limits}"
@@ -103,7 +107,7 @@ def _time_line(planned: PlannedRun) -> str:
     guess = "" if plan.forecast else " if no trial is stopped early"
     return (
         f"time: about {seconds_in_words(around + plan.time.longest)}{guess}, of which "
-        f"{seconds_in_words(around)} to start and to summarize; all trials together train "
-        f"for {seconds_in_words(plan.time.training)} (by epochs timed where trials would "
-        f"run, {planned.slots} at once)"
+        f"{seconds_in_words(around)} to start and to summarize; total training time of all "
+        f"trials: {seconds_in_words(plan.time.training)} (estimated from epochs timed where "
+        f"trials would run, {planned.slots} at once)"
     )

@@ -16,23 +16,23 @@ from tunecnn.workflows.options import RunOptions
 def reproduce(
     *,
     dataset: Annotated[
-        str | None, typer.Option(help="cifar10 or mnist; others with --against.")
+        str | None, typer.Option(help="Data set: cifar10 or mnist; others with --against.")
     ] = None,
     models: Annotated[
         str | None,
         typer.Option(help="Networks to train. Default: model1,model2,model3."),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Trainings of each network. Default: 3.")
+        int | None, typer.Option(help="Number of seeds per network. Default: 3.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a training. Default: as published.")
+        int | None, typer.Option(help="Epochs per trial. Default: as published.")
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
-            help="Compare with the results on this data set: for its images in other files. "
-            "none: do not compare."
+            help="Data set whose published results to compare with, if --dataset has the same "
+            "images in other files; none: no comparison."
         ),
     ] = None,
     resume: Resume = None,
@@ -40,7 +40,7 @@ def reproduce(
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
-    """Train the published networks by the published protocol, and compare the results."""
+    """Train the published networks with the published protocol, and compare the results."""
     from tunecnn.workflows.reproduce import reproduce as start
     from tunecnn.workflows.search import resume as resume_run
 

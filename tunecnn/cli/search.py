@@ -19,45 +19,47 @@ def search(
     *,
     space: Annotated[
         str | None,
-        typer.Option(help="A space file, or a shipped space such as proposed.yaml."),
+        typer.Option(help="Space file, or name of a shipped space such as proposed.yaml."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Data set, instead of the space's: see `tunecnn data list`.")
+        str | None, typer.Option(help="Data set, instead of the space's; see `tunecnn data list`.")
     ] = None,
     trials: Annotated[
         str | None,
         typer.Option(
-            help="Trials, instead of the space's; with --resume +20 for twenty more.", metavar="N"
+            help="Number of trials, instead of the space's; with --resume: +20 for 20 more.",
+            metavar="N",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a full trial, instead of the space's.")
+        int | None, typer.Option(help="Epochs per full trial, instead of the space's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the space's.")] = None,
     hours: Annotated[
-        float | None, typer.Option(help="Start no trial after this many hours of the run.")
+        float | None, typer.Option(help="Start no trial once the run has taken this many hours.")
     ] = None,
     device_hours: Annotated[
-        float | None, typer.Option(help="Start no trial after this many GPU- (or core-) hours.")
+        float | None,
+        typer.Option(help="Start no trial after this many GPU-hours (or core-hours)."),
     ] = None,
     until: Annotated[
-        float | None, typer.Option(help="Start no trial once one has this accuracy, as 0.8.")
+        float | None, typer.Option(help="Start no trial once one has this accuracy, such as 0.8.")
     ] = None,
     random_baseline: Annotated[
         float | None,
-        typer.Option(help="Draw this share of the trials at random, as 0.25, to compare with."),
+        typer.Option(help="Share of trials sampled at random for comparison, such as 0.25."),
     ] = None,
     start_from: Annotated[
         Path | None,
-        typer.Option("--from", help="Start with the best trials of this earlier run."),
+        typer.Option("--from", help="Use the best trials of this earlier run as start points."),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Say what the search would do, and train nothing.")
+        bool, typer.Option("--plan", help="Print the plan of the search, and train nothing.")
     ] = False,
     confirm: Annotated[
         str | None,
         typer.Option(
-            help="At the end, confirm the best: 3x5 for three of them, five new seeds each.",
+            help="At the end, confirm the best trials: 3x5 for three trials, five new seeds each.",
             metavar="TOPxSEEDS",
         ),
     ] = None,
@@ -66,7 +68,7 @@ def search(
     quiet: Quiet = False,
     json_lines: Json = False,
 ) -> None:
-    """Search a space: train many configurations, stop the weak ones, summarize the run."""
+    """Search a space: train many configurations, prune weak trials, and summarize the run."""
     from tunecnn.workflows.prepare import prepare
     from tunecnn.workflows.search import resume as resume_search
     from tunecnn.workflows.search import search as start_search
@@ -78,7 +80,7 @@ def search(
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
         if count is not None and not is_more:
-            raise InputError(f"--trials {trials} beside --resume: write +{count} for {count} more")
+            raise InputError(f"--trials {trials} with --resume: write +{count} for {count} more")
         if plan:
             _print_plan_of_rest(resume, count or 0, budget, options)
             return
@@ -117,7 +119,7 @@ def _print_plan(space: Any, options: RunOptions) -> None:
 def _print_plan_of_rest(
     run: Path, more_trials: int, budget: dict[str, float], options: RunOptions
 ) -> None:
-    """Print the plan of the trials that a resumed search would train."""
+    """Print the plan of the remaining trials of a resumed search."""
     from tunecnn.cli.plan import print_plan
     from tunecnn.run.run import load_run
     from tunecnn.workflows.search import open_run
@@ -131,7 +133,7 @@ def _print_plan_of_rest(
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:
-    """Read `64`, or `+20`; return the number, and whether it is to be added."""
+    """Parse `64` or `+20`; return the number, and whether it adds to the trials of a run."""
     if text is None:
         return None, False
     is_more = text.startswith("+")
@@ -142,7 +144,7 @@ def _trial_count(text: str | None) -> tuple[int | None, bool]:
 
 
 def _top_and_seeds(text: str | None) -> tuple[int, int] | None:
-    """Read `3x5`: how many of the best, and how many seeds for each."""
+    """Parse `3x5`; return the number of best trials, and the number of seeds per candidate."""
     if text is None:
         return None
     top, times, seeds = text.partition("x")

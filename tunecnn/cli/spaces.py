@@ -29,7 +29,7 @@ def spaces_list() -> None:
 def spaces_show(
     space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
 ) -> None:
-    """Print a space file as it is."""
+    """Print the text of a space file."""
     from tunecnn.space.library import find_space
 
     print(find_space(space).read_text(encoding="utf-8-sig"), end="")
@@ -39,7 +39,7 @@ def spaces_show(
 def spaces_check(
     space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
 ) -> None:
-    """Check a space file, and say what a search of it would do."""
+    """Check a space file, and print its parameters and size."""
     from tunecnn.space.library import find_space
     from tunecnn.space.space import SearchSpace
 
@@ -51,7 +51,7 @@ def spaces_check(
 
 
 def print_space(space: Any, console: Console) -> None:
-    """Print what a space searches and fixes, and how much there is to search."""
+    """Print the searched and fixed parameters of a space, and its size."""
     from tunecnn.space.parameters import Constant, describe
 
     baseline = space.baseline_point()

@@ -1,4 +1,4 @@
-"""`tunecnn summarize` and `repair`: a run's folder, without training."""
+"""`tunecnn summarize` and `repair`: work on a run's folder without training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tunecnn.cli.output import print_result
 
 
 def summarize(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     json_lines: Json = False,
 ) -> None:
-    """Write a run's summary and pictures again; also for a run that still goes on."""
+    """Write a run's summary and plots again; also possible while the run is active."""
     from tunecnn.run.run import load_run
     from tunecnn.summary.render import write_summary
 
@@ -24,8 +24,8 @@ def summarize(
     print_result(run, "summarized", summary, quiet=False, json_lines=json_lines)
 
 
-def repair(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Save what can be read of a damaged journal, so that the run can go on."""
+def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Recover the readable lines of a damaged journal, so that the run can be resumed."""
     from tunecnn.words import list_in_words
     from tunecnn.workflows.repair import repair as repair_run
 

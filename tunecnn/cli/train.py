@@ -14,7 +14,7 @@ from tunecnn.errors import InputError
 
 
 class Device(StrEnum):
-    """Where `tunecnn train` trains."""
+    """Device of `tunecnn train`."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -23,32 +23,32 @@ class Device(StrEnum):
 
 def train(
     config: Annotated[
-        Path | None, typer.Option(help="A config file, such as a run's configs/trial-00003.yaml.")
+        Path | None, typer.Option(help="Config file, such as a run's configs/trial-00003.yaml.")
     ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="model1, model2 or proposed. Default: proposed.")
+        str | None, typer.Option(help="Network: model1, model2 or proposed. Default: proposed.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="See `tunecnn data list`. Default: digits.")
+        str | None, typer.Option(help="Data set; see `tunecnn data list`. Default: digits.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="fast, or published: the published protocol. Default: fast.")
+        str | None, typer.Option(help="Training recipe: fast or published. Default: fast.")
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a setting: --set dropout.block1=0.1; repeatable."),
+        typer.Option("--set", help="Change a setting, as in dropout.block1=0.1; repeatable."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs to train.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
     data_dir: DataDir = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+    device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.AUTO,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads. Default: torch's own choice.", min=1)
+        int | None, typer.Option(help="CPU threads. Default: torch's default.", min=1)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the weights (.safetensors).")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the weights (.safetensors).")] = None,
     json_lines: Json = False,
 ) -> None:
-    """Train one configuration, from a file or from options, and print each epoch."""
+    """Train one configuration, from a file or from options, and print the metrics per epoch."""
     from tunecnn.data.registry import absolute
     from tunecnn.trial.config import TrialConfig
     from tunecnn.trial.config_file import parse_settings, read_config

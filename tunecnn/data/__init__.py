@@ -1,1 +1,1 @@
-"""Images: found, read, split."""
+"""Data sets: download, reading and splitting of images."""

@@ -1,9 +1,9 @@
-"""The published files of MNIST, Fashion-MNIST and CIFAR-10: found, checked, fetched and read.
+"""Download, check and reading of the published files of MNIST, Fashion-MNIST and CIFAR-10.
 
-The file names, checksums and addresses are torchvision's, written down here because importing it
-takes seconds that a search with its files at hand need not wait. A file is trusted only when its
-MD5, or that of what it holds (people compress files again), is the published one; it is read
-straight from its archive, so a read-only folder is enough.
+The file names, checksums and URLs are those of torchvision. They are repeated here because
+importing torchvision takes seconds, which a search with existing files need not spend. A file is
+accepted only if its MD5, or that of its uncompressed content (users may recompress files), is the
+published one. Files are read directly from their archives, so a read-only folder is enough.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tunecnn.errors import InputError
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: where it lies below the data folder, its MD5, where it is served.
+    """A published file: its path below the data folder, its MD5 and its URLs.
 
-    `content_md5` is the MD5 of the uncompressed content, where that is published too.
+    `content_md5` is the MD5 of the uncompressed content, if it is published too.
     """
 
     path: str
@@ -41,28 +41,31 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Download:
-    """A published data set: its files, and how to read them once they are checked."""
+    """A published data set: its files, and the function that reads them."""
 
     files: tuple[RemoteFile, ...]
     read: Callable[[Sequence[Path]], Arrays]
 
 
 def missing_files(name: str, data_dir: Path) -> list[Path]:
-    """Return the files of a published data set that are not below `data_dir`, unchecked."""
+    """Return the files of a published data set that are missing below `data_dir`.
+
+    Existing files are not checked.
+    """
     return [data_dir / file.path for file in DOWNLOADS[name].files
             if not (data_dir / file.path).is_file()]  # fmt: skip
 
 
 def read_published(name: str, data_dir: Path, *, download: bool = True) -> Arrays:
-    """Read a published data set, fetching what is missing.
+    """Read a published data set.
 
     Args:
-        name: `mnist`, `fashion-mnist` or `cifar10`.
-        data_dir: folder in the layout that torchvision uses as `root`.
-        download: fetch missing files.
+        name: name of the data set: `mnist`, `fashion-mnist` or `cifar10`.
+        data_dir: folder with the layout of torchvision's `root`.
+        download: whether to download missing files.
 
     Raises:
-        InputError: if a file is missing and cannot be fetched, or is not the published one.
+        InputError: if a file is missing and cannot be downloaded, or is not the published one.
     """
     source = DOWNLOADS[name]
     if download:
@@ -75,10 +78,10 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
 
 
 def fetch_published(name: str, data_dir: Path) -> None:
-    """Fetch what is missing of a published data set, under a lock, with progress on stderr.
+    """Download the missing files of a published data set, under a lock, with progress on stderr.
 
     Raises:
-        InputError: if a file cannot be fetched.
+        InputError: if a file cannot be downloaded.
     """
     if not missing_files(name, data_dir):
         return
@@ -95,7 +98,7 @@ def fetch_published(name: str, data_dir: Path) -> None:
 
 
 def _fetch(file: RemoteFile, target: Path) -> None:
-    """Download one file to a temporary name and give it its own only when its MD5 is right."""
+    """Download a file under a temporary name, and rename it only if its MD5 is right."""
     from torchvision.datasets.utils import download_url
 
     partial = target.with_name(target.name + ".partial")
@@ -120,7 +123,7 @@ def _check(file: RemoteFile, path: Path) -> None:
         return
     raise InputError(
         f"{path} is corrupt or only half downloaded: its MD5 is {found}, the published "
-        f"file's is {file.md5}. Remove it and run again to fetch it anew."
+        f"file's is {file.md5}. Remove it and run again to download it again."
     )
 
 
@@ -137,13 +140,13 @@ def _not_here(name: str, data_dir: Path, missing: Sequence[Path], why: str) -> s
     return (
         f"the data set {name!r} is not here and could not be fetched ({why}).\n"
         f"Looked in {data_dir} for:\n{files}\n"
-        f"Ways out: --data-dir FOLDER (or TUNECNN_DATA) if you have these files, or "
+        f"Use --data-dir FOLDER (or TUNECNN_DATA) if you have these files, or "
         f"--dataset digits, which needs no download."
     )
 
 
 def _read_idx_files(paths: Sequence[Path], classes: tuple[str, ...]) -> Arrays:
-    """Read training images, their labels, test images and theirs."""
+    """Read four IDX files: training images and labels, test images and labels."""
     train, train_labels, test, test_labels = (_read_idx(path) for path in paths)
     return Arrays(
         train[..., None],
@@ -155,7 +158,7 @@ def _read_idx_files(paths: Sequence[Path], classes: tuple[str, ...]) -> Arrays:
 
 
 def _read_idx(path: Path) -> Pixels:
-    """Read a gzipped IDX file of bytes: magic 0 0 8 ndim, the sizes big-endian, the values."""
+    """Read a gzipped IDX file of bytes: magic bytes 0 0 8 ndim, big-endian sizes, values."""
     with gzip.open(path) as stream:
         data = stream.read()
     ndim = data[3]
@@ -164,7 +167,7 @@ def _read_idx(path: Path) -> Pixels:
 
 
 def _read_cifar10(paths: Sequence[Path]) -> Arrays:
-    """Read CIFAR-10's batches: pickles, but of an archive whose checksum is the published one."""
+    """Read the batches of CIFAR-10: pickles, but from an archive with the published checksum."""
     with tarfile.open(paths[0]) as tar:
 
         def load(name: str) -> Any:

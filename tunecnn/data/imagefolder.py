@@ -1,4 +1,4 @@
-"""Anyone's own images: a `{train,test}/<class>/*` tree, decoded once into a cache beside it."""
+"""The user's own images: a `{train,test}/<class>/*` tree, decoded once into a cache next to it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tunecnn.files import check_stamp, stamp
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 PARTS = ("train", "test")
-_SCHEMA = 1  # of the cache
-_CHUNK = 512  # images a task of a decoding process
+_SCHEMA = 1  # schema of the cache
+_CHUNK = 512  # images per decoding task
 
 _log = logging.getLogger(__name__)
 
 
 def read_imagefolder(folder: Path, cache_dir: Path | None = None) -> Arrays:
-    """Read the images below `folder`, from the cache if the tree has not changed since.
+    """Read the images below `folder`, from the cache if the tree has not changed.
 
-    The cache is `<folder>.tunecnn-cache` beside the folder, or lies in `cache_dir` where that
-    place cannot be written. Images are grey if every one is, else RGB.
+    The cache is `<folder>.tunecnn-cache` next to the folder, or is in `cache_dir` if that is not
+    writable. The images are grey if all of them are, else RGB.
 
     Raises:
-        InputError: if the tree is not `{train,test}/<class>/*`, an image cannot be decoded, or
-            sizes differ; the message names the files.
+        InputError: if the tree is not `{train,test}/<class>/*`, an image cannot be decoded, the
+            sizes of images differ, or no cache can be written.
     """
     folder = folder.expanduser().resolve()
     classes, files = _scan(folder)
@@ -54,7 +54,7 @@ def check_is_folder(path: Path) -> None:
 
 
 def _scan(folder: Path) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
-    """Return the class names and, for each part, the files of each class in sorted order."""
+    """Return the class names and, for each part, the sorted files of each class."""
     check_is_folder(folder)
     for part in PARTS:
         if not (folder / part).is_dir():
@@ -94,7 +94,7 @@ def _class_names(part: Path) -> set[str]:
 
 
 def _tree_state(folder: Path, classes: Sequence[str], files: dict[str, list[list[Path]]]) -> str:
-    """Hash the names, sizes and times of all files: it changes when the tree does."""
+    """Return a hash of the names, sizes and times of all files, to detect changes of the tree."""
     digest = hashlib.sha256("\0".join(classes).encode())
     for part in PARTS:
         for path in (path for group in files[part] for path in group):
@@ -118,12 +118,13 @@ def _cache_folder(folder: Path, cache_dir: Path | None) -> Path:
         if os.access(cache, os.W_OK):
             return cache
     raise InputError(
-        "imagefolder: nowhere to keep the decoded images; tried " + " and ".join(map(str, caches))
+        "imagefolder: no writable folder for the decoded images; tried "
+        + " and ".join(map(str, caches))
     )
 
 
 def _load(cache: Path, state: str) -> Arrays | None:
-    """Return the cached arrays, or None if they are absent, of another tree, or damaged."""
+    """Return the cached arrays, or None if they are missing, outdated or damaged."""
     try:
         index = json.loads((cache / "index.json").read_text(encoding="utf-8"))
         check_stamp(cache, index, _SCHEMA)
@@ -144,7 +145,7 @@ def _load(cache: Path, state: str) -> Arrays | None:
 
 
 def _save(cache: Path, state: str, arrays: Arrays) -> None:
-    (cache / "index.json").unlink(missing_ok=True)  # without its index, a cache is no cache
+    (cache / "index.json").unlink(missing_ok=True)  # a cache without its index is not valid
     for part in PARTS:
         for what in ("pixels", "labels"):
             np.save(cache / f"{part}_{what}.npy", getattr(arrays, f"{part}_{what}"))
@@ -180,10 +181,10 @@ def _decode_tree(
 
 
 def _decode(folder: Path, paths: Sequence[Path]) -> Iterator[Pixels]:
-    """Decode files in parallel, in order, as arrays of (n, height, width, channels)."""
+    """Decode files in parallel; yield arrays (n, height, width, channels) in their order."""
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     size: tuple[int, ...] | None = None
-    # Processes, not threads: for images this small Python's own lock is what is busy.
+    # Processes, not threads: with small images, the GIL would be the bottleneck.
     with joblib.Parallel(n_jobs=-1, return_as="generator") as pool:
         decoded = pool(joblib.delayed(_decode_chunk)(chunk) for chunk in chunks)
         for chunk, (pixels, mistakes) in zip(chunks, decoded, strict=True):
@@ -201,7 +202,7 @@ def _decode(folder: Path, paths: Sequence[Path]) -> Iterator[Pixels]:
 
 
 def _decode_chunk(paths: Sequence[Path]) -> tuple[list[Pixels], list[str]]:
-    """Decode some files; return the arrays and what went wrong."""
+    """Decode some files; return the arrays and the error messages."""
     from PIL import Image
 
     pixels, mistakes = [], []
@@ -212,7 +213,7 @@ def _decode_chunk(paths: Sequence[Path]) -> tuple[list[Pixels], list[str]]:
                     raise ValueError(f"{image.mode} pixels have more than 8 bits")
                 grey = image.mode in ("1", "L")
                 array = np.asarray(image.convert("L" if grey else "RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a bad file
+        except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for a bad file
             mistakes.append(f"{path}: {error}")
         else:
             pixels.append(array[..., None] if grey else array)
@@ -220,7 +221,7 @@ def _decode_chunk(paths: Sequence[Path]) -> tuple[list[Pixels], list[str]]:
 
 
 def _same_channels(parts: list[Pixels]) -> Pixels:
-    """Concatenate images; grey ones become RGB as soon as one of them is."""
+    """Concatenate images; if any of them is RGB, convert the grey ones."""
     if len({part.shape[3] for part in parts}) > 1:
         parts = [_as_rgb(part) for part in parts]
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Images as arrays: what every data set is read into, and what trials get of it."""
+"""Data sets as arrays, and the part of them that a trial gets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Arrays:
     classes: tuple[str, ...]
 
     def fingerprint(self) -> str:
-        """Hash all pixels, labels and class names: sixteen hexadecimal digits."""
+        """Return a hash of all pixels, labels and class names: sixteen hexadecimal digits."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for array in (self.train_pixels, self.train_labels, self.test_pixels, self.test_labels):
             digest.update(str(array.shape).encode())
@@ -48,9 +48,10 @@ class Images:
 
 @dataclass(frozen=True)
 class TrialData:
-    """What a trial may see: training and validation images. The test images are not in it.
+    """The data of a trial: training and validation images, without the test images.
 
-    `mean` and `deviation` are those of each channel over the training images, in 0..255.
+    `mean` and `deviation` are the mean and the standard deviation of each channel over the
+    training images, in 0..255.
     """
 
     name: str
@@ -64,7 +65,7 @@ class TrialData:
     def measure(
         cls, name: str, classes: tuple[str, ...], train: Images, validation: Images
     ) -> TrialData:
-        """Make trial data, with the mean and deviation taken from the training images."""
+        """Make trial data, with the mean and the deviation of the training images."""
         values = np.arange(256)
         means, deviations = [], []
         for channel in range(train.pixels.shape[3]):
@@ -87,10 +88,10 @@ class Dataset:
     """A data set divided for a run.
 
     Attributes:
-        trial_data: the training and validation images: all that a search uses.
-        test: the test images, for the commands that may use them.
-        fingerprint: hash of the whole data set, however it is split.
-        split_fingerprint: hash of which images train and which validate.
+        trial_data: training and validation images, the only ones that a search uses.
+        test: test images, for the commands that may use them.
+        fingerprint: hash of the whole data set, independent of the split.
+        split_fingerprint: hash of the indices of the training and the validation images.
     """
 
     trial_data: TrialData

@@ -1,4 +1,4 @@
-"""Load a data set by name, checked and split into training, validation and test images."""
+"""Loading of a data set by name, split into training, validation and test images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIGITS_TEST_SEED = 0
 
 
 def default_data_dir() -> Path:
-    """Return where data live when nobody says: `TUNECNN_DATA`, else the platform's cache."""
+    """Return the default data folder: `TUNECNN_DATA`, or else a folder in the user's cache."""
     named = os.environ.get("TUNECNN_DATA")
     return Path(named) if named else Path(platformdirs.user_cache_dir("tunecnn")) / "data"
 
@@ -30,16 +30,16 @@ def load_dataset(
     *,
     download: bool = True,
 ) -> Dataset:
-    """Load a data set, and split its training images into those that train and validate.
+    """Load a data set, and split its training images into training and validation images.
 
     Args:
-        name: of the data set: see `tunecnn data list`.
-        split: how to split; None for a stratified fifth that validates.
+        name: name of the data set; `tunecnn data list` shows them.
+        split: rule of the split; None for a stratified split with a fifth for validation.
         data_dir: folder of the downloaded files; None for `default_data_dir`.
-        download: fetch missing files.
+        download: whether to download missing files.
 
     Raises:
-        InputError: if the data are not there, not intact, or too few for the split.
+        InputError: if the data set is unknown, missing, damaged or too small for the split.
     """
     arrays = read_arrays(name, data_dir, download=download)
     train, validation = (split or Split()).indices(arrays.train_labels, name)
@@ -60,10 +60,10 @@ def load_dataset(
 
 
 def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Arrays:
-    """Read a whole data set by name, in its original order and undivided.
+    """Read a whole data set by name, in its original order and without a validation split.
 
     Raises:
-        InputError: if it is unknown, not there, or not intact.
+        InputError: if it is unknown, missing or damaged.
     """
     dataset_info(name)
     folder = _folder(data_dir)
@@ -80,10 +80,10 @@ def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool
 
 
 def fetch(name: str, data_dir: str | Path | None = None) -> None:
-    """See to it that a data set's files are there, which takes no time if they are.
+    """Download the missing files of a data set.
 
     Raises:
-        InputError: if it is unknown, or its files are not there and cannot be fetched.
+        InputError: if it is unknown, or if its files are missing and cannot be downloaded.
     """
     dataset_info(name)
     prefix, _, path = name.partition(":")
@@ -106,7 +106,7 @@ def _take(images: Images, indices: Labels) -> Images:
 
 
 def _read_digits() -> Arrays:
-    """Read scikit-learn's digits, 0..16 stretched to 0..255; a fixed fifth of them tests."""
+    """Read scikit-learn's digits, scaled from 0..16 to 0..255, with a fixed fifth for testing."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

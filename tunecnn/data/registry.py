@@ -1,6 +1,6 @@
-"""The data sets that tunecnn knows, and what a recipe may do with each.
+"""The known data sets, with the properties that recipes use.
 
-Nothing here reads a file or imports torch; `tunecnn.data.loading` loads what is named here.
+Nothing here reads a file or imports torch; `tunecnn.data.loading` loads the data sets.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ IMAGEFOLDER = "imagefolder"
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set before a byte of it is read.
+    """Properties of a data set that are known before it is read.
 
     Attributes:
-        about: one line for `tunecnn data list`.
-        flip: whether a mirrored image still shows its class (a mirrored 3 is no 3).
-        crop: shift in pixels in the `fast` recipe; 0 for none.
-        validation: share of the training images that validate, as published where it was.
-        published_pixels: how the published runs fed the pixels: `raw` 0..255 or `unit` 0..1.
-        is_published: whether the class report has results on it.
-        batch: images a step in the `fast` recipe; a small data set, or few epochs, need small
-            steps to have enough of them.
+        about: description for `tunecnn data list`, in one line.
+        flip: whether a mirrored image keeps its class (a mirrored 3 is not a 3).
+        crop: maximum shift in the `fast` recipe, in pixels; 0 for none.
+        validation: share of the training images used for validation; the published one if there
+            is one.
+        published_pixels: pixel scaling of the published runs: `raw` 0..255 or `unit` 0..1.
+        is_published: whether published results exist for it.
+        batch: batch size in the `fast` recipe; with a small data set or few epochs, it must be
+            small to give enough steps.
     """
 
     about: str
@@ -58,7 +59,7 @@ DATASETS: Mapping[str, DatasetInfo] = {
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Look a data set up by name; `imagefolder:PATH` is one name for each path.
+    """Return the properties of a data set by name, such as `mnist` or `imagefolder:PATH`.
 
     Raises:
         InputError: if there is no such data set, or an imagefolder has no path.
@@ -73,7 +74,7 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def absolute(name: str) -> str:
-    """Make the path of an imagefolder absolute; other names stay as they are."""
+    """Return a name with the path of an imagefolder made absolute; other names are unchanged."""
     prefix, _, path = name.partition(":")
     if prefix != IMAGEFOLDER or not path:
         return name

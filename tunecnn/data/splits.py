@@ -1,4 +1,4 @@
-"""How training images are split into those that train and those that validate."""
+"""Splits of the training images of a data set into training and validation images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tunecnn.errors import InputError
 
 @dataclass(frozen=True)
 class Split:
-    """A rule that sets validation images apart.
+    """A rule that selects the validation images.
 
     Attributes:
-        method: `stratified`, or the `published`'s own way.
-        seed: of a stratified split.
-        validation: share of the images that validate, in a stratified split.
-        train_images: train on this many images only (stratified choice); None for all.
+        method: `stratified`, or `published` (as in the published notebooks).
+        seed: seed of a stratified split.
+        validation: share of the images used for validation, in a stratified split.
+        train_images: number of training images to use (a stratified subset); None for all.
     """
 
     method: str = "stratified"
@@ -27,15 +27,15 @@ class Split:
     train_images: int | None = None
 
     def indices(self, labels: Labels, dataset: str) -> tuple[Labels, Labels]:
-        """Split training images.
+        """Split the training images of a data set.
 
         Args:
             labels: class of each training image, in the original order, shape (n,).
             dataset: name of the data set.
 
         Returns:
-            Disjoint indices of the images that train and of those that validate, both sorted in
-            a stratified split.
+            Disjoint indices of the training and the validation images, both sorted in a
+            stratified split.
 
         Raises:
             InputError: if there are too few images, or no split was published for the data set.
@@ -57,10 +57,13 @@ class Split:
 
 
 def stratified(labels: Labels, size: float, seed: int, name: str) -> tuple[Labels, Labels]:
-    """Split off a share (or a number) of the images, each class in proportion; both sorted.
+    """Split off a share (or a number) of the images, stratified by class.
+
+    Returns:
+        Sorted indices of the remaining images and of those split off.
 
     Raises:
-        InputError: if not every class can be on both sides; the message names `name`.
+        InputError: if a class cannot be on both sides; the message contains `name`.
     """
     from sklearn.model_selection import train_test_split
 
@@ -77,7 +80,7 @@ def stratified(labels: Labels, size: float, seed: int, name: str) -> tuple[Label
 
 
 def _published_split(labels: Labels, dataset: str) -> tuple[Labels, Labels]:
-    """Split as the published notebooks do; it needs the data set's original order."""
+    """Split as in the published notebooks, which needs the data set's original order."""
     if dataset == "mnist":
         order = np.arange(len(labels))
         return order[6000:], order[:6000]

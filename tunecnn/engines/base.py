@@ -1,4 +1,4 @@
-"""`Engine`: whatever runs the trials of a study."""
+"""`Engine`: protocol of the engines that run the trials of a study."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tunecnn.run.recorder import Recorder
 
 
 class Engine(Protocol):
-    """Runs trials: `tunecnn.engines.local.LocalEngine` or `tunecnn.engines.ray.RayEngine`."""
+    """Runs trials, as `tunecnn.engines.local.LocalEngine` and `tunecnn.engines.ray.RayEngine`."""
 
     @property
     def devices(self) -> float:
-        """GPUs that one trial takes, or cores if it takes none."""
+        """Number of GPUs per trial, or of cores if a trial takes no GPU."""
 
     def record(self) -> EngineRecord:
-        """Return what a run records about where it ran."""
+        """Return the record of the hardware on which trials run."""
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
-        """Run trials until the study has as many as were requested, or the user interrupts."""
+        """Run trials until all requested trials have ended, or the user interrupts."""

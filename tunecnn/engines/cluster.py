@@ -1,6 +1,6 @@
 """Join or start a Ray cluster, and count how many trials fit on it.
 
-Ray is imported late here, because it reads the environment when it is imported.
+Ray is imported inside the functions, because it reads the environment when it is imported.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from tunecnn.run.info import EngineRecord, NodeRecord
 
 _KNOCK_SECONDS = 5.0
 
-# A user who has set one of these keeps it.
+# Defaults of environment variables: a value that the user has set is kept.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # the old reporter can be silenced
-    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, beside the study
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune retries on its own, not the study
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_enable_worker_prestart": "0",  # Tune's actors never run in these workers,
     "RAY_prestart_worker_first_driver": "0",  # nor in these
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds what these would write
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal has the data that these would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the session has its own
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # an interrupted epoch is lost either way
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the study keeps the text of each error
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the study records the text of each error
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own snapshots are never read
 }
 
 
-# For a cluster that is started here: its autoscaler has nothing to scale, but the first version of
-# it waits a second at its end for a process that has ended before.
+# For a cluster that is started here: version 1 of its autoscaler, which has nothing to scale,
+# would delay the shutdown by a second, waiting for a process that has already ended.
 QUICK = {"RAY_enable_autoscaler_v2": "1"}
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes of the cluster; `gpus` may be a fraction, None is decided there.
+    """Resources of one trial; `gpus` may be a fraction, and None stands for the default.
 
-    Without a GPU in the cluster a trial takes one core: two trials of one thread each get more
-    done than one trial of two. With GPUs it takes one of them.
+    The default is one core, since two trials with one thread each get more done than one trial
+    with two threads, and one GPU if the cluster has any.
     """
 
     cpus: float | None = None
@@ -57,13 +57,13 @@ class Resources:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is connected.
+    """A connected cluster.
 
     Attributes:
-        nodes: its machines.
-        cpus: cores a trial.
-        gpus: GPUs a trial.
-        slots: trials that fit at once.
+        nodes: machines of the cluster.
+        cpus: number of cores per trial.
+        gpus: number of GPUs per trial.
+        slots: number of trials that fit at once.
     """
 
     nodes: tuple[NodeRecord, ...]
@@ -73,11 +73,11 @@ class Cluster:
 
     @property
     def threads(self) -> int:
-        """Threads that torch uses in a trial: its cores."""
+        """Number of torch threads per trial: as many as its cores, and at least one."""
         return max(1, int(self.cpus))
 
     def record(self) -> EngineRecord:
-        """Return what a run writes down about where it ran."""
+        """Return the record of the hardware on which trials run."""
         return EngineRecord(
             engine="ray",
             nodes=self.nodes,
@@ -93,8 +93,9 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     """Join a running cluster, or start a local one, for as long as the context lasts.
 
     Args:
-        address: of a running cluster; None for `RAY_ADDRESS`, or else a cluster of this machine.
-        resources: of one trial.
+        address: address of a running cluster; None for `RAY_ADDRESS` or, if that is not set, a
+            local cluster.
+        resources: resources of one trial.
 
     Raises:
         InputError: if the cluster cannot be reached, or no node of it can hold one trial.
@@ -118,7 +119,7 @@ def _set_environment(*, local: bool) -> None:
     for name, value in {**QUIET, **(QUICK if local else {})}.items():
         os.environ.setdefault(name, value)
     if local and "RAY_AUTH_MODE" not in os.environ:
-        # Ray listens on every interface, and whoever reaches it can run code here.
+        # Ray listens on every interface, and anyone who can reach it could run code here.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
@@ -130,7 +131,7 @@ def _start(address: str) -> None:
     try:
         if not local:
             _knock(address)
-        # Half a second of imports, that fit into the wait for Ray's processes.
+        # These imports take half a second, while Ray's processes start.
         threading.Thread(target=import_module, args=("ray.tune",), daemon=True).start()
         ray.init(
             address=address,
@@ -151,10 +152,10 @@ def _start(address: str) -> None:
 
 
 def _knock(address: str) -> None:
-    """Try the port of a cluster's head: Ray itself would wait for minutes."""
+    """Check that the port of the cluster's head is open: Ray itself would wait for minutes."""
     if address.startswith("ray://"):
         raise InputError(
-            f"{address}: Ray Client is not supported, since the study decides in this process; "
+            f"{address}: Ray Client is not supported, since the study runs in this process; "
             "run tunecnn on a node of the cluster, with --address auto"
         )
     host, colon, port = address.rpartition(":")
@@ -163,7 +164,7 @@ def _knock(address: str) -> None:
 
 
 def _fit(resources: Resources) -> Cluster:
-    """Decide what a trial takes, and count how many fit."""
+    """Decide the resources of one trial, and count how many trials fit."""
     nodes = alive_nodes()
     total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
     gpus = resources.gpus if resources.gpus is not None else (1 if total_gpus else 0)
@@ -187,7 +188,7 @@ def _fit(resources: Resources) -> Cluster:
 
 
 def alive_nodes() -> list[dict[str, Any]]:
-    """Return what Ray says of each node of the cluster that is alive."""
+    """Return Ray's description of each node of the cluster that is alive."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -195,7 +196,7 @@ def alive_nodes() -> list[dict[str, Any]]:
 
 
 def count_slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
-    """Count the trials that fit on the nodes at once; a GPU is shared by whole fractions only."""
+    """Count the trials that fit on the nodes at once; a fraction never spans two GPUs."""
     slots = 0
     for node in nodes:
         there = node["Resources"]

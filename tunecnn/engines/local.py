@@ -1,4 +1,4 @@
-"""Run a study's trials in this process, one after the other: for debuggers and tests."""
+"""Run the trials of a study in this process, one at a time, for debugging and tests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tunecnn.run.recorder import Recorder
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """This process; `threads` are for torch, where it trains on the CPU.
+    """Engine in this process; `threads` is the number of torch threads on the CPU.
 
-    A trial brings a checkpoint every `checkpoint_seconds`.
+    A trial sends a checkpoint every `checkpoint_seconds` seconds.
     """
 
     threads: int
@@ -24,24 +24,24 @@ class LocalEngine:
 
     @property
     def devices(self) -> float:
-        """Cores that one trial takes."""
+        """Number of cores per trial."""
         return float(self.threads)
 
     def record(self) -> EngineRecord:
-        """Return what a run writes down about where it ran."""
+        """Return the record of the hardware on which trials run."""
         node = NodeRecord(name=platform.node(), cpus=os.cpu_count() or 1)
         return EngineRecord(engine="local", nodes=(node,), threads=self.threads, slots=1)
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
-        """Run trials until the study has as many as were requested.
+        """Run trials until all requested trials have ended, or the user interrupts.
 
         Args:
-            recorder: hands out trials, and records their updates.
+            recorder: recorder that hands out trials and records their updates.
             data: training and validation images.
-            scratch: not used.
+            scratch: unused folder.
 
         Raises:
-            RunError: if the study cannot go on.
+            RunError: if the study cannot continue.
         """
         import torch
 

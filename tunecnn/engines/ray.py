@@ -1,8 +1,8 @@
 """Run a study's trials on a Ray cluster.
 
-Ray Tune decides when and where a trial runs; which trial, and when it stops, is the study's. The
-workers are actors that stay alive from trial to trial. They get the images once, through Ray's
-object store, and give metrics and weights back the same way, so no shared disk is needed.
+Ray Tune decides when and where a trial runs; the study decides which trial runs and when it stops.
+The workers are actors that are reused from trial to trial. They get the images once, through Ray's
+object store, and return metrics and weights the same way, so no shared disk is needed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.timing import Timing, time_epochs
 
 if TYPE_CHECKING:
-    # Workers import this module too, and need nothing of the study.
+    # Workers import this module too, but they do not need the study.
     from tunecnn.run.recorder import Recorder
 
 _COUNT_SECONDS = 5.0
@@ -49,9 +49,9 @@ _COUNT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class RayEngine:
-    """A Ray cluster that is connected.
+    """Engine that runs trials on a connected Ray cluster.
 
-    A trial brings a checkpoint every `checkpoint_seconds`, and is given up when its worker has
+    A trial sends a checkpoint every `checkpoint_seconds` seconds, and fails when its worker has
     died more than `max_failures` times. The session ends when the cluster has had no room for a
     trial for `wait_for_workers` seconds.
     """
@@ -63,32 +63,32 @@ class RayEngine:
 
     @property
     def devices(self) -> float:
-        """GPUs that one trial takes, or cores if it takes none."""
+        """Number of GPUs per trial, or of cores if a trial takes no GPU."""
         return self.cluster.gpus or self.cluster.cpus
 
     def record(self) -> EngineRecord:
-        """Return what a run writes down about where it ran."""
+        """Return the record of the hardware on which trials run."""
         return self.cluster.record()
 
     def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
-        """Run trials until the study has as many as were requested, or the user interrupts.
+        """Run trials until all requested trials have ended, or the user interrupts.
 
         Args:
-            recorder: hands out trials, and records their updates.
+            recorder: recorder that hands out trials and records their updates.
             data: training and validation images for the workers.
             scratch: folder for the files that Ray itself writes; it is deleted at the end.
 
         Raises:
-            RunError: if Ray or the study cannot go on.
+            RunError: if Ray or the study cannot continue.
         """
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
         try:
-            with recorder.interrupts.deferred():  # what runs is stopped by _StopWithSession
+            with recorder.interrupts.deferred():  # _StopWithSession stops running trials
                 self._tuner(recorder, data, scratch).fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
             last = str(error).strip().splitlines()[-1:]
-            raise RunError(f"Ray cannot go on: {' '.join(last)}") from error
+            raise RunError(f"Ray cannot continue: {' '.join(last)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if recorder.failure is not None:
@@ -118,7 +118,7 @@ class RayEngine:
                 storage_path=str(scratch.resolve()),
                 verbose=0,
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-                failure_config=FailureConfig(max_failures=0),  # a retry is the study's to order
+                failure_config=FailureConfig(max_failures=0),  # the study orders retries
                 stop=_StopWithSession(recorder),
                 callbacks=[_Housekeeping(recorder, room, self.wait_for_workers)],
             ),
@@ -126,7 +126,7 @@ class RayEngine:
 
 
 def time_on(cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData) -> Timing:
-    """Time epochs of some configs on a cluster, as many at once as trials would run there."""
+    """Time epochs of some configs on a cluster, in as many tasks at once as it has slots."""
     timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
     there = ray.put(data)
     slots = [timed.remote(configs, there, cluster.threads) for _ in range(cluster.slots)]
@@ -136,14 +136,14 @@ def time_on(cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData) -
 
 
 class _NotSaved:
-    """Tune pickles its parts for `Tuner.restore`, which is never used; the journal has it all."""
+    """Has no pickled state: Tune pickles its parts for `Tuner.restore`, which is never used."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class _Room:
-    """How many trials fit on the cluster now: it grows and shrinks."""
+    """Number of trials that fit on the cluster now, which can grow and shrink."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -152,7 +152,7 @@ class _Room:
 
     @property
     def slots(self) -> int:
-        """Trials that fit at once, counted again now and then."""
+        """Number of trials that fit at once, recounted every few seconds."""
         now = time.monotonic()
         if now - self._counted > _COUNT_SECONDS:
             self._slots = count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus)
@@ -163,7 +163,7 @@ class _Room:
 
     @property
     def missing_seconds(self) -> float:
-        """For how long there has been no room for a single one."""
+        """Seconds for which the cluster has had no room for any trial."""
         return 0.0 if self.slots else time.monotonic() - self._seen
 
 
@@ -181,7 +181,7 @@ class _StudySearcher(_NotSaved, Searcher):
             return None
         trial = self._recorder.next_trial()
         if trial is None:
-            # A running trial may have to be tried again, so the end is not before the last.
+            # A running trial may have to be retried, so the search ends only after the last one.
             return None if running else str(Searcher.FINISHED)
         return {
             "trial": {
@@ -197,10 +197,10 @@ class _StudySearcher(_NotSaved, Searcher):
         pass
 
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing: the journal has it."""
+        """Save nothing: the state is in the journal."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Restore nothing: the journal has it."""
+        """Restore nothing: the state is in the journal."""
 
 
 class _StudyScheduler(_NotSaved, FIFOScheduler):
@@ -216,15 +216,15 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
-        """Try again what died with its worker; an exception in the training does not end here."""
+        """Retry a trial whose worker died; exceptions in the training are not handled here."""
         number = trial.config["trial"]["number"]
         if number not in self._recorder.running:
-            return  # it had ended; only its actor was left
+            return  # the trial had ended; only its actor was left
         self._recorder.worker_died(number, _reason(trial), self._max_failures)
 
 
 class _Housekeeping(_NotSaved, Callback):
-    """Keeps Tune from storing what it is not to keep, time limits, and the display alive."""
+    """Removes updates from the results that Tune stores, enforces time limits, calls `tick`."""
 
     def __init__(self, recorder: Recorder, room: _Room, wait_seconds: float) -> None:
         self._recorder = recorder
@@ -241,7 +241,7 @@ class _Housekeeping(_NotSaved, Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if overdue := self._recorder.give_up_overdue():
-            # One that hangs sends no update; with its actor gone, Tune gives its place away.
+            # A trial that hangs sends no update; without its actor, Tune frees its slot.
             for trial in trials:
                 actor = trial.temporary_state.ray_actor
                 is_running = trial.status == TuneTrial.RUNNING and actor is not None
@@ -257,7 +257,7 @@ class _Housekeeping(_NotSaved, Callback):
 
 
 class _StopWithSession(_NotSaved, Stopper):
-    """Ends the search when the session is to end, or the study cannot go on."""
+    """Stops Tune when the session has to end, or the study cannot continue."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -270,8 +270,8 @@ class _StopWithSession(_NotSaved, Stopper):
 
 
 def _reason(trial: Any) -> str:
-    """Find the line of Ray's error that says why a worker died; its last one seldom does."""
-    # `get_error` looks where Tune copies this file now and then; here it is as it was written.
+    """Find the line of Ray's error that says why a worker died; it is seldom the last line."""
+    # `get_error` reads a copy that Tune updates now and then; this is the original file.
     try:
         lines = Path(trial.error_file or "").read_text(encoding="utf-8").strip().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The actor in which Ray trains the trials of a run, one after the other."""
+"""Ray actor that trains the trials of a run, one after the other."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tunecnn.data.images import TrialData
 from tunecnn.process import collect_garbage_seldom
 from tunecnn.trial.config import TrialConfig
 
-_UPDATE_SECONDS = 0.5  # an update costs milliseconds: tiny epochs are sent several at a time
+_UPDATE_SECONDS = 0.5  # an update costs milliseconds, so several tiny epochs share one
 
 
 class Worker(tune.Trainable):
-    """An actor that trains one trial after the other; a step is one epoch, or a few tiny ones."""
+    """An actor that trains one trial after the other; a step is one or more epochs."""
 
-    def setup(  # type: ignore[override]  # Tune passes what with_parameters was given
+    def setup(  # type: ignore[override]  # Tune passes the arguments of with_parameters
         self, config: dict[str, Any], data: TrialData, threads: int, checkpoint_seconds: float
     ) -> None:
-        """Take the images to the device, once for all trials of this actor."""
+        """Copy the images to the device, once for all trials of this actor."""
         collect_garbage_seldom()
         import torch
 
@@ -42,12 +42,12 @@ class Worker(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in this actor."""
+        """Start another trial in this actor."""
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for an epoch at least, and return an update about the trial."""
+        """Train for at least one epoch, and return an update of the trial."""
         return {"update": self._run.advance(_UPDATE_SECONDS)}
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -60,4 +60,4 @@ class Worker(tune.Trainable):
             trial["checkpoint"],
             self._checkpoint_seconds,
         )
-        self.config["trial"]["checkpoint"] = None  # Tune sends it back with every result
+        self.config["trial"]["checkpoint"] = None  # else Tune returns it with every result

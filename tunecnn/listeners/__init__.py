@@ -1,1 +1,1 @@
-"""Who is called while a run goes on."""
+"""Listeners that are called during a run."""

@@ -9,13 +9,13 @@ from tunecnn.study.records import TrialRecord
 
 
 class JsonLines(SilentListener):
-    """A listener that prints for programs."""
+    """A listener that prints one JSON object per ended trial, for programs."""
 
     def __init__(self) -> None:
         self._is_closed = False
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Print the outcome of the trial, unless nobody reads it any more."""
+        """Print the outcome of the trial, unless the output has been closed."""
         if self._is_closed:
             return
         event = {

@@ -1,4 +1,4 @@
-"""Shows in a terminal how a run goes: a line per trial, and a live one below them."""
+"""Shows the progress of a run in a terminal: one line per trial, and a live status line."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
 
 
 class Terminal(SilentListener):
-    """A listener that prints for people.
+    """A listener that prints the progress of a run for people.
 
     Args:
-        study: whose trials are shown.
-        folder: of the run.
-        console: where to print.
+        study: study whose trials are shown.
+        folder: folder of the run.
+        console: console to print to.
     """
 
     def __init__(self, study: Study, folder: Path, console: Console) -> None:
@@ -42,7 +42,7 @@ class Terminal(SilentListener):
         self._live: Live | None = None
         self._print(f"run: {folder}")
         if study.dropped_line:
-            self._print("the journal's last line was torn and has been dropped")
+            self._print("the journal's last line was incomplete and has been dropped")
         if self._before:
             self._print(f"resumed: {self._before} of {study.space.trials} trials had ended")
 
@@ -65,17 +65,17 @@ class Terminal(SilentListener):
         self.on_tick()
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Print a line for a trial that has ended."""
+        """Print one line for a trial that has ended."""
         self._note(record)
         self._print(self._line(record))
         self.on_tick()
 
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Print that a trial went back into the queue."""
-        self.on_warning(f"trial {number} will be tried again: {reason}")
+        self.on_warning(f"trial {number} will be retried: {reason}")
 
     def on_warning(self, text: str) -> None:
-        """Print something that the user should know."""
+        """Print a warning."""
         self._print(text)
 
     def on_tick(self) -> None:
@@ -88,12 +88,12 @@ class Terminal(SilentListener):
         self._say(lambda: self._console.print(text, highlight=False, soft_wrap=True))
 
     def _say(self, say: Callable[[], None]) -> None:
-        """Print, unless nobody listens any more: that is no reason to end a search."""
+        """Print, unless the output has been closed: a closed output must not end the search."""
         if self._is_closed:
             return
         try:
             say()
-        except (OSError, SystemExit):  # rich answers a closed pipe with the latter
+        except (OSError, SystemExit):  # rich raises SystemExit on a closed pipe
             self._is_closed, self._live = True, None
 
     def _note(self, record: TrialRecord) -> None:

@@ -1,1 +1,1 @@
-"""Networks."""
+"""The networks and their designs."""

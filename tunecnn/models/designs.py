@@ -1,7 +1,7 @@
 """The three networks as plain data: widths, dropouts, layer shapes, parameter counts.
 
-Nothing here imports torch, so a search can count the parameters of a configuration, or refuse
-it, before a process that trains exists; `tunecnn.models.networks` builds the modules from it.
+Nothing here imports torch, so a search can count the parameters of a configuration, or reject it,
+before any training process exists; `tunecnn.models.networks` builds modules from the designs.
 
 Source of the three designs: M. R. Roman Salgado, "Tarea 8: Propuesta y entrenamiento de red
 neuronal" (UACh) and its notebooks. All convolutions are 3x3, stride 1, same padding, ReLU; all
@@ -35,7 +35,7 @@ def _check_dropout(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Block:
-    """Convolutions of the given output widths, then a 2x2 pool and a dropout."""
+    """Convolutions with the given output widths, then a 2x2 pool and a dropout."""
 
     widths: tuple[int, ...]
     dropout: float = 0.0
@@ -43,10 +43,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Design:
-    """A whole network: blocks, then one hidden dense layer, then the classes.
+    """A whole network: blocks, one hidden dense layer, and the output layer.
 
     Raises:
-        InputError: if a width is below 1 or a dropout lies outside [0, 1).
+        InputError: if a width is below 1, a dropout is outside [0, 1), or there is no convolution.
     """
 
     blocks: tuple[Block, ...]
@@ -76,15 +76,15 @@ DESIGNS: Mapping[str, Design] = {
         dense_dropout=0.5,
     ),
 }
-"""The published networks by name; `proposed` is its Model 3."""
+"""The published networks by name; `proposed` is the published Model 3."""
 
 
 def design_parameters(architecture: str) -> dict[str, int | float]:
     """Return the free parameters of an architecture with their published values.
 
-    `width` multiplies every convolution; `width.blockN` and `width.convN` set the width of all
-    convolutions of a block, or of one; `dropout.blockN`, `dropout.dense` and `dense_units` speak
-    for themselves.
+    `width` multiplies the width of every convolution; `width.blockN` and `width.convN` set the
+    width of all convolutions of a block, or of one convolution. The others are `dropout.blockN`,
+    `dropout.dense` and `dense_units`.
 
     Raises:
         InputError: if there is no such architecture.
@@ -104,15 +104,15 @@ def design_parameters(architecture: str) -> dict[str, int | float]:
 
 
 def make_design(architecture: str, given: Mapping[str, int | float | bool | str]) -> Design:
-    """Apply free parameters to an architecture; what is not given keeps the published value.
+    """Make a design of an architecture; parameters that are not given keep the published values.
 
     Args:
-        architecture: `model1`, `model2` or `proposed`.
-        given: values by the names of `design_parameters`; the width of a convolution comes before
-            that of its block, and both are multiplied by `width`.
+        architecture: name of the architecture: `model1`, `model2` or `proposed`.
+        given: values of parameters, with the names of `design_parameters`; the width of a
+            convolution has precedence over that of its block, and both are multiplied by `width`.
 
     Raises:
-        InputError: for an unknown name, a value that is no number, a width below 1 or a dropout
+        InputError: for an unknown name, a value that is not a number, a width below 1 or a dropout
             outside [0, 1).
     """
     base = _named(architecture)
@@ -151,10 +151,10 @@ class Layer:
     """One layer of a network on a given input.
 
     Attributes:
-        type: what the layer is; `relu` is part of `conv` and of the hidden `dense`.
-        output: shape of its output for one image: (C, H, W), or (units,) after the flatten.
-        params: trainable numbers in it.
-        macs: multiply-accumulate operations of one forward pass of one image.
+        type: type of the layer; the ReLU is part of `conv` and of the hidden `dense`.
+        output: shape of the output for one image: (C, H, W), or (units,) after the flatten.
+        params: number of trainable parameters.
+        macs: number of multiply-accumulates of one forward pass of one image.
     """
 
     type: Literal["conv", "pool", "dropout", "flatten", "dense"]
@@ -164,10 +164,10 @@ class Layer:
 
 
 def layers(design: Design, input_shape: InputShape, classes: int) -> list[Layer]:
-    """List the layers of a design on an input of shape (C, H, W).
+    """Return the layers of a design for an input of shape (C, H, W).
 
     Raises:
-        InputError: if the input is too small for the pools, or a size is below 1.
+        InputError: if the input is empty or too small for the pools, or for fewer than 2 classes.
     """
     channels, height, width = input_shape
     if min(input_shape) < 1:
@@ -200,7 +200,7 @@ def layers(design: Design, input_shape: InputShape, classes: int) -> list[Layer]
 
 
 def count_params(design: Design, input_shape: InputShape, classes: int) -> int:
-    """Count the trainable numbers of a design on an input of shape (C, H, W)."""
+    """Count the trainable parameters of a design for an input of shape (C, H, W)."""
     return sum(layer.params for layer in layers(design, input_shape, classes))
 
 

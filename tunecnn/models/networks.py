@@ -1,4 +1,4 @@
-"""The published networks as PyTorch modules: three names over one builder."""
+"""The published networks as PyTorch modules: three classes with one implementation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tunecnn.models.designs import (
 
 
 class ConvNet(nn.Module):
-    """Blocks of 3x3 convolutions and a 2x2 pool, then one hidden dense layer, then logits.
+    """Blocks of 3x3 convolutions and a 2x2 pool, one hidden dense layer, and an output layer.
 
-    Initialised as Keras does: Glorot uniform weights, zero biases. The layers stand in the order
-    that costs least: ReLU after the pool and in place, which changes neither an output nor a
-    gradient, since both only ever select, and on a quarter of the values. Activations are kept
-    in `channels_last`, and the flatten takes (height, width, channels) as Keras does, which in
-    that layout copies nothing.
+    The initialization is that of Keras: Glorot uniform weights, zero biases. The ReLU comes after
+    the pool and is in place, since it then acts on a quarter of the values; the order changes
+    neither outputs nor gradients, since both layers only select values. Activations are in
+    `channels_last`, and the flatten uses the order (height, width, channels) of Keras, which
+    copies nothing in that layout.
 
     Args:
-        design: widths and dropouts.
-        input_shape: channels, height, width of one image.
+        design: design with the widths and the dropouts.
+        input_shape: channels, height and width of one image.
         classes: number of classes.
 
     Shapes: input (n, C, H, W) float; output (n, classes) logits.
@@ -72,26 +72,27 @@ class ConvNet(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, which on a CPU takes four times as long, most of it to draw random numbers.
+    """Dropout that is four times as fast as `nn.Dropout` on a CPU.
 
-    There four values share 64 random bits, so the rate is rounded to a multiple of 2^-16; what is
-    kept is scaled by the rounded rate, so its mean stays exact.
+    `nn.Dropout` spends most of its time on random numbers. Here, on a CPU, four values share 64
+    random bits, so the rate is rounded to a multiple of 2^-16. The kept values are scaled by the
+    rounded rate, so the mean stays exact.
     """
 
     def forward(self, values: Tensor) -> Tensor:
-        """Zero values at random and scale the others, in training; else return them."""
+        """Zero random values and scale the others in training mode; else return all unchanged."""
         kept = round((1 - self.p) * 2**16)
         if not self.training or values.device.type != "cpu" or not 0 < kept < 2**16:
             return super().forward(values)
         draws = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        # As the values lie, so that nothing is copied, whatever their layout.
+        # With the strides of the values, so that nothing is copied in any layout.
         bits = draws.view(torch.int16).as_strided(values.shape, values.stride())
         mask = (bits < kept - 2**15).to(values.dtype)
         return values * mask.mul_(2**16 / kept)
 
 
 class ConvBlock(nn.Module):
-    """Convolutions with ReLU, a 2x2 pool and a dropout; (n, c, h, w) to (n, c', h//2, w//2)."""
+    """Convolutions with ReLU, a 2x2 pool and a dropout: (n, c, h, w) to (n, c', h//2, w//2)."""
 
     def __init__(self, convs: nn.ModuleList, dropout: float) -> None:
         super().__init__()
@@ -109,21 +110,21 @@ class ConvBlock(nn.Module):
 
 
 class Model1(ConvNet):
-    """Model 1: two convolutions, no dropout. Keyword arguments as `build_model`."""
+    """Model 1: two convolutions, no dropout. Keyword arguments are those of `build_model`."""
 
     def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
         super().__init__(_design("model1", params), input_shape, classes)
 
 
 class Model2(ConvNet):
-    """Model 2: Model 1 with dropouts of 0.3. Keyword arguments as `build_model`."""
+    """Model 2: Model 1 with dropouts of 0.3. Keyword arguments are those of `build_model`."""
 
     def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
         super().__init__(_design("model2", params), input_shape, classes)
 
 
 class Proposed(ConvNet):
-    """The proposed network, its Model 3. Keyword arguments as `build_model`."""
+    """The proposed network, Model 3. Keyword arguments are those of `build_model`."""
 
     def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
         super().__init__(_design("proposed", params), input_shape, classes)
@@ -139,19 +140,19 @@ def build_model(
     """Build one of the published networks, with any of its free parameters changed.
 
     Args:
-        architecture: `model1`, `model2` or `proposed`.
-        input_shape: channels, height, width of one image.
+        architecture: name of the architecture: `model1`, `model2` or `proposed`.
+        input_shape: channels, height and width of one image.
         classes: number of classes.
-        **params: `width` (multiplies every convolution), `width_block1`, `width_conv1`,
-            `dropout_block1`, `dropout_dense`, `dense_units`, and so on for each place that
-            the architecture has; what is not given keeps the published value.
+        **params: parameters `width` (multiplies the width of every convolution), `width_block1`,
+            `width_conv1`, `dropout_block1`, `dropout_dense`, `dense_units`, and so on for each
+            block and convolution; those that are not given keep the published values.
 
     Returns:
         A module that maps float images (n, C, H, W) to logits (n, classes).
 
     Raises:
         InputError: for an unknown architecture or parameter, a width below 1, a dropout outside
-            [0, 1), or an input too small to pool.
+            [0, 1), or an input that is too small for the pools.
     """
     if architecture not in _CLASSES:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Files of trials in a run's folder: checkpoints of those that run, weights of those complete."""
+"""Files of trials in a run's folder: checkpoints of running ones, weights of complete ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _KEPT = 2
 class Artifacts:
     """Store of the checkpoints and weights of a run's trials.
 
-    The newest two checkpoints of each running trial are kept, each named for its trial, its epoch
-    and the CRC-32 of its content.
+    The newest two checkpoints of each running trial are kept. The name of each has its trial, its
+    epoch and the CRC-32 of its content.
 
     Args:
-        folder: of the run; subfolders are made when there is something to put into them.
-        warn: called with a text about each checkpoint that is damaged.
+        folder: folder of the run; subfolders are created when they are needed.
+        warn: function that is called with a warning for each damaged checkpoint.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
@@ -29,7 +29,7 @@ class Artifacts:
         self._warn = warn
 
     def write_checkpoint(self, number: int, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint of a trial, and the one before."""
+        """Write a checkpoint of a trial, and keep the one before it."""
         crc = zlib.crc32(checkpoint.data)
         name = f"trial-{number:05d}-epoch-{checkpoint.epoch:05d}-{crc:08x}.safetensors"
         write_atomically(self._checkpoints / name, checkpoint.data)
@@ -37,7 +37,7 @@ class Artifacts:
             path.unlink(missing_ok=True)
 
     def newest_checkpoint(self, number: int) -> Checkpoint | None:
-        """Read the newest checkpoint of a trial that is whole, if there is one."""
+        """Read the newest undamaged checkpoint of a trial; None if there is none."""
         for path in reversed(self._checkpoints_of(number)):
             _, epoch, crc = path.stem.rsplit("-", 2)
             data = path.read_bytes()
@@ -47,13 +47,13 @@ class Artifacts:
         return None
 
     def drop_checkpoints(self, number: int) -> None:
-        """Remove the checkpoints of a trial that has ended, a half-written one too."""
+        """Remove the checkpoints of a trial that has ended, including partly written ones."""
         partial = self._checkpoints.glob(f".trial-{number:05d}-*.partial")
         for path in [*self._checkpoints_of(number), *partial]:
             path.unlink(missing_ok=True)
 
     def write_weights(self, number: int, weights: bytes) -> None:
-        """Keep the weights of a complete trial."""
+        """Write the weights of a complete trial."""
         write_atomically(weights_path(self.folder, number), weights)
 
     def drop_weights(self, number: int) -> None:
@@ -70,5 +70,5 @@ class Artifacts:
 
 
 def weights_path(folder: Path, number: int) -> Path:
-    """Return where the weights of a trial of a run are kept."""
+    """Return the path of the weights of a trial."""
     return folder / "weights" / f"trial-{number:05d}.safetensors"

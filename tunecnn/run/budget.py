@@ -1,4 +1,4 @@
-"""What a run has spent of its budget; when that is used up, no further trial begins."""
+"""Spending of a run; when its budget is used up, no further trial starts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _HOUR = 3600.0
 
 
 class Spending:
-    """What a run has spent of its budget.
+    """The part of a run's budget that has been spent.
 
     Args:
-        budget: its limits.
-        devices: GPUs (or cores, without any) that one trial takes.
-        wall_seconds: of the earlier sessions.
+        budget: limits of the run.
+        devices: number of GPUs per trial, or of cores without GPUs.
+        wall_seconds: duration of the earlier sessions, in seconds.
         records: trials of the earlier sessions.
-        clock: the time in seconds.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Spending:
                 self.complete(record.kept.val_accuracy)
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """Add the time of an epoch that was trained."""
+        """Add the duration of an epoch."""
         self._device_seconds += metrics.seconds * self._devices
 
     def complete(self, val_accuracy: float) -> None:
@@ -54,7 +54,7 @@ class Spending:
 
     @property
     def used_up(self) -> str:
-        """Which limit has been reached, in words; empty if none."""
+        """Limit that has been reached, in words; empty if none."""
         budget = self._budget
         hours = (self._wall_before + self._clock() - self._started) / _HOUR
         if budget.accuracy is not None and self._best >= budget.accuracy:

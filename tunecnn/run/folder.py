@@ -1,4 +1,4 @@
-"""A run's folder: which files there are, how they are written whole, and checked when read."""
+"""Folder of a run: its files are written atomically, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """Where a run keeps its files.
+    """Folder in which a run keeps its files.
 
     Attributes:
-        path: the folder.
-        space_file: the space as it was given.
-        info_file: what is not in the study: commands, data, versions, hardware, times.
-        predictions: folder of what the tested trials said of each test image.
+        path: path of the folder.
+        space_file: file of the space, without the changes by the command line.
+        info_file: file of what is not in the study: commands, data, versions, hardware, times.
+        predictions: folder of the tested trials' predictions for the test images.
         ray: folder of Ray's own files, which may be deleted.
     """
 
@@ -42,10 +42,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, space_text: str, info: RunInfo) -> RunFolder:
-        """Make the folder of a new run, which is there with both of its files or not at all.
+        """Create the folder of a new run atomically, with the space and `run.json` in it.
 
         Raises:
-            InputError: if there is something at the path already, or it cannot be made.
+            InputError: if the path already exists, or the folder cannot be created.
         """
         cls.check_free(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -54,7 +54,7 @@ class RunFolder:
             folder = cls(partial)
             write_atomically(folder.space_file, space_text)
             folder.write_info(info)
-            partial.rename(path)  # which fails if another process was faster
+            partial.rename(path)  # fails if another process was faster
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             cls.check_free(path)
@@ -63,10 +63,10 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Refuse a path at which no run can begin; a user should not wait for Ray to hear of it.
+        """Check that a run can be created at a path, before Ray is started.
 
         Raises:
-            InputError: if there is something already, or no folder that could hold it.
+            InputError: if the path already exists, or lies below something that is not a folder.
         """
         try:
             is_taken, is_run = path.exists(), (path / "run.json").exists()
@@ -87,7 +87,7 @@ class RunFolder:
         """Open the folder of an existing run.
 
         Raises:
-            InputError: if there is none.
+            InputError: if it is not the folder of a run.
         """
         folder = cls(path)
         if not folder.info_file.is_file():
@@ -100,7 +100,7 @@ class RunFolder:
         """Read `run.json`.
 
         Raises:
-            RunError: if it is not as it was written, or another version wrote it.
+            RunError: if it is damaged, or was written by another version.
         """
         return RunInfo.read(self.info_file)
 
@@ -109,13 +109,13 @@ class RunFolder:
         write_atomically(self.info_file, info.to_json())
 
     def read_space(self, info: RunInfo) -> SearchSpace:
-        """Read the space as the run uses it: the file with what the command line changed.
+        """Read the space of the run: the file with the changes by the command line.
 
         Args:
             info: the content of `run.json`.
 
         Raises:
-            RunError: if the file is not what the run was started with.
+            RunError: if the file cannot be read, or has changed since the run was started.
         """
         try:
             text = self.space_file.read_bytes()
@@ -129,10 +129,10 @@ class RunFolder:
         return SearchSpace.from_yaml(self.space_file).override(**info.changes)
 
     def read_weights(self, record: TrialRecord) -> bytes:
-        """Read the weights that a complete trial kept, as safetensors.
+        """Read the kept weights of a complete trial, as safetensors.
 
         Raises:
-            RunError: if they are not there, or not as they were written.
+            RunError: if they cannot be read, or are damaged.
         """
         path = weights_path(self.path, record.number)
         try:
@@ -144,15 +144,15 @@ class RunFolder:
         return content
 
     def predictions_of(self, trial: int) -> Path:
-        """Return the file of what a trial said of each test image."""
+        """Return the path of a trial's predictions for the test images."""
         return self.predictions / f"trial-{trial:05d}.parquet"
 
     def write_evaluation(self, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
-        """Keep what a trial predicted for each test image, and record that it was tested.
+        """Write a trial's predictions for the test images, and record its evaluation.
 
         Args:
-            evaluation: its figures; the hash of the predictions is filled in.
-            predictions: of `tunecnn.run.frames.PREDICTION_DTYPES`.
+            evaluation: evaluation of the trial; the hash of the predictions is filled in.
+            predictions: frame with the columns of `tunecnn.run.frames.PREDICTION_DTYPES`.
         """
         content = to_parquet(predictions)
         write_atomically(self.predictions_of(evaluation.trial), content)
@@ -161,10 +161,10 @@ class RunFolder:
         self.write_info(info.with_changes(evaluations=(*info.evaluations, whole)))
 
     def read_predictions(self, evaluation: Evaluation) -> pd.DataFrame:
-        """Read what a trial predicted for each test image.
+        """Read a trial's predictions for the test images.
 
         Raises:
-            RunError: if the file is not there, or not as it was written.
+            RunError: if the file cannot be read, or is damaged.
         """
         import pandas as pd
 
@@ -180,7 +180,7 @@ class RunFolder:
         return pd.read_parquet(io.BytesIO(content))
 
     def lock(self, *, take_over: bool = False) -> AbstractContextManager[str]:
-        """Be the only writer of the run for a while; see `tunecnn.run.lock.run_lock`."""
+        """Lock the run for writing; see `tunecnn.run.lock.run_lock`."""
         return run_lock(self.path, take_over=take_over)
 
 

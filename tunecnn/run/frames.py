@@ -1,4 +1,4 @@
-"""Trials and epochs as pandas data frames, with columns that are a contract."""
+"""Trials and epochs as pandas data frames with fixed columns."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ TRIAL_DTYPES = {
     "started": "datetime64[ns]",
     "ended": "datetime64[ns]",
 }
-"""Columns of a frame of trials; a `param.<name>` for each searched parameter follows.
+"""Columns of a frame of trials, followed by a `param.<name>` for each searched parameter.
 
 `val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
-one of a trial trained to its end, else the last one. `best_epoch` is the one of the highest
-validation accuracy, a value that is biased upwards. `source` is `random_baseline` for a trial
-drawn at random beside the search, else `search`. `seconds` are spent training and validating.
-`macs` are multiply-accumulates of one forward pass of one image.
+one of a trial trained to its end, else the last one. `best_epoch` is the epoch with the highest
+validation accuracy, a value that is biased upwards. `source` is `random_baseline` for a trial that
+was sampled at random for the random baseline, else `search`. `seconds` is the time of training and
+validation. `macs` is the number of multiply-accumulates of one forward pass of one image.
 """
 
 EPOCH_DTYPES = {
@@ -68,8 +68,8 @@ EVALUATION_DTYPES = {
 }
 """Columns of a frame of evaluations on the test images: one row per trial that was tested.
 
-A search lists the evaluations of its confirmations too: `confirmation` has the name of the one
-whose trial it is, and is empty for a trial of the run itself.
+`confirmation` is the name of the confirmation to which the trial belongs; it is empty for a trial
+of the run itself. A search lists the evaluations of its confirmations too.
 """
 
 PREDICTION_DTYPES = {
@@ -82,10 +82,10 @@ PREDICTION_DTYPES = {
 
 
 def trials_frame(records: Iterable[TrialRecord], searched: Sequence[str]) -> pd.DataFrame:
-    """Make a frame of one row a trial, whatever became of it.
+    """Make a frame with one row per trial, whatever its outcome.
 
     Args:
-        records: the trials.
+        records: records of the trials.
         searched: names of the searched parameters, each a column `param.<name>`.
     """
     rows = [_trial_row(record, searched) for record in records]
@@ -94,7 +94,7 @@ def trials_frame(records: Iterable[TrialRecord], searched: Sequence[str]) -> pd.
 
 
 def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """Make a frame of one row for each epoch of each trial."""
+    """Make a frame with one row for each epoch of each trial."""
     rows = [
         {"trial": record.number, **metrics.to_dict()}
         for record in records
@@ -104,20 +104,20 @@ def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
 
 
 def evaluations_frame(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
-    """Make a frame of one row per evaluation on the test images."""
+    """Make a frame with one row per evaluation on the test images."""
     rows = [evaluation.model_dump() for evaluation in evaluations]
     return pd.DataFrame(rows, columns=list(EVALUATION_DTYPES)).astype(EVALUATION_DTYPES)
 
 
 def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataFrame:
-    """Make a frame of what one trial said of each test image."""
+    """Make a frame with one trial's prediction for each test image."""
     columns = {"trial": trial, "image": range(len(labels)), "label": labels,
                "predicted": predicted}  # fmt: skip
     return pd.DataFrame(columns).astype(PREDICTION_DTYPES)
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Write a frame as a Parquet file; a column of mixed types becomes text, as it has to."""
+    """Write a frame as Parquet; columns of mixed types become text, as Parquet requires."""
     mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
     stream = io.BytesIO()
     frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)

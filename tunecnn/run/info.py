@@ -1,4 +1,4 @@
-"""`run.json`: what a run notes that is not in its study, as typed values."""
+"""`run.json`: typed values of a run that are not in its study."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class DatasetRecord(_Model):
     """The images of a run.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         fingerprint: hash of all images, labels and class names.
-        split_fingerprint: hash of which images train and which validate.
+        split_fingerprint: hash of the split into training and validation images.
         train: number of training images.
         validation: number of validation images.
         test: number of test images.
         input_shape: channels, height and width of an image.
-        classes: names, by label.
+        classes: class names by label.
     """
 
     name: str
@@ -49,7 +49,7 @@ class DatasetRecord(_Model):
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
-        """Describe a data set that was loaded."""
+        """Return the record of a loaded data set."""
         data = dataset.trial_data
         return cls(
             name=data.name,
@@ -72,15 +72,15 @@ class NodeRecord(_Model):
 
 
 class EngineRecord(_Model):
-    """Where a session's trials ran.
+    """Engine and hardware on which a session's trials ran.
 
     Attributes:
-        engine: `ray`, or `local` for the process itself.
+        engine: type of the engine: `ray`, or `local` for the process itself.
         nodes: machines of the cluster.
-        threads: of torch, for each trial.
-        slots: trials that ran at once.
-        cpus_per_trial: cores that a trial took; None without a cluster.
-        gpus_per_trial: GPUs that a trial took; None without a cluster.
+        threads: number of torch threads per trial.
+        slots: number of trials that ran at once.
+        cpus_per_trial: number of cores per trial; None without a cluster.
+        gpus_per_trial: number of GPUs per trial; None without a cluster.
     """
 
     engine: Literal["ray", "local"]
@@ -95,13 +95,13 @@ class Session(_Model):
     """One process that worked on a run, from its start to its end.
 
     Attributes:
-        command: as it was typed.
-        started: time in UTC.
-        engine: where its trials ran.
-        versions: of Python and of the packages that results can depend on.
-        ended: time in UTC; None for a session that was killed, or still runs.
-        ending: `done` or `interrupted`; None likewise.
-        used_up: which limit of the budget kept further trials from starting, in words.
+        command: command line as it was typed.
+        started: start time in UTC.
+        engine: engine and hardware on which its trials ran.
+        versions: versions of Python and of the packages on which results can depend.
+        ended: end time in UTC; None for a session that was killed or still runs.
+        ending: `done` or `interrupted`; None for a session that was killed or still runs.
+        used_up: limit of the budget that kept further trials from starting, in words.
     """
 
     command: str
@@ -117,13 +117,14 @@ class Evaluation(_Model):
     """One evaluation of a trial on the test images.
 
     Attributes:
-        trial: its number.
-        time: in UTC.
+        trial: number of the trial.
+        time: time of the evaluation in UTC.
         images: number of test images.
-        accuracy: share of them classified right, in [0, 1].
+        accuracy: share of correctly classified test images, in [0, 1].
         loss: mean cross-entropy.
-        predictions_sha256: hash of the file with the class that was predicted for each image.
-        confirmation: name of the confirmation to which the trial belongs; empty for the run's own.
+        predictions_sha256: hash of the file with the predicted class of each image.
+        confirmation: name of the confirmation to which the trial belongs; empty for a trial of the
+            run itself.
     """
 
     trial: int
@@ -142,7 +143,7 @@ class SearchJob(_Model):
 
 
 class ReproductionJob(_Model):
-    """The run is a reproduction of what was published on the data set `against`, if any."""
+    """The run is a reproduction of the published results on the data set `against`, if any."""
 
     type: Literal["reproduction"] = "reproduction"
     against: str | None
@@ -152,7 +153,7 @@ class CandidateRecord(_Model):
     """A configuration that a confirmation trains again.
 
     Attributes:
-        name: such as `trial 15`.
+        name: name of the candidate, such as `trial 15`.
         is_baseline: whether it is the baseline.
         search_accuracy: validation accuracy in the search; None if it was not trained to its end.
         values: settings in which the candidates differ.
@@ -172,7 +173,7 @@ class ConfirmationJob(_Model):
 
 
 Job = Annotated[SearchJob | ReproductionJob | ConfirmationJob, Field(discriminator="type")]
-"""What a run is for. All trials of every job but a search are tested at its end."""
+"""Purpose of a run. The trials of every job except a search are tested at its end."""
 
 
 class RunInfo(_Model):
@@ -181,12 +182,12 @@ class RunInfo(_Model):
     Attributes:
         space: name of the space.
         space_sha256: hash of the space file.
-        changes: keys of the space that the command line changed.
+        changes: values of the space that the command line changed, by key.
         data_dir: folder of the data files; None for the default one.
-        dataset: the images.
-        processor: of the machine that started the run.
-        job: what the run is for.
-        evaluations: on the test images.
+        dataset: record of the images.
+        processor: processor of the machine that started the run.
+        job: purpose of the run.
+        evaluations: evaluations on the test images.
         sessions: processes that worked on the run, in order.
     """
 
@@ -212,7 +213,7 @@ class RunInfo(_Model):
 
     @property
     def wall_seconds(self) -> float:
-        """Duration of all sessions; one that was killed has no end, so it counts for nothing."""
+        """Total duration of all sessions in seconds; a killed session has no end and counts 0."""
         return sum(
             (session.ended - session.started).total_seconds()
             for session in self.sessions
@@ -229,7 +230,7 @@ class RunInfo(_Model):
         return self.with_changes(sessions=(*earlier, last.model_copy(update=fields)))
 
     def to_json(self) -> str:
-        """Write the content of the file, with its schema number and a checksum."""
+        """Return the content of the file, with its schema number and a checksum."""
         values = {**stamp(SCHEMA), **self.model_dump(mode="json")}
         return json.dumps({_CHECKSUM: _checksum(values), **values}, indent=2) + "\n"
 
@@ -247,7 +248,7 @@ class RunInfo(_Model):
             raise RunError(f"{path} cannot be read: {error}") from error
         check_stamp(path, values, SCHEMA)
         if recorded != _checksum(values):
-            raise RunError(f"{path} is damaged: it is not as tunecnn wrote it")
+            raise RunError(f"{path} is damaged: its checksum does not match")
         content = {key: value for key, value in values.items() if key not in stamp(SCHEMA)}
         try:
             return cls.model_validate(content)
@@ -263,14 +264,14 @@ def now() -> datetime:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results can depend on."""
+    """Return the versions of Python and of the packages on which results can depend."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 def processor() -> str:
-    """Return what the system says of this machine's processor.
+    """Return the system's description of this machine's processor.
 
-    Its name and, where the system has them, its family and model: some clouds name all alike.
+    It is the name and, if available, the family and model: some clouds use one name for several.
     """
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

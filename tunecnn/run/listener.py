@@ -1,4 +1,4 @@
-"""`Listener`: whoever is called about what happens in a run."""
+"""`Listener`: protocol of the objects that are called about the events of a run."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from tunecnn.trial.messages import EpochMetrics
 
 
 class Listener(Protocol):
-    """Is called about the events of a run, in the process that runs the study."""
+    """Receives the events of a run, in the process that runs the study."""
 
     def on_trial_start(self, task: TrialTask) -> None:
-        """Called when a trial starts, also when it starts again."""
+        """Is called when a trial starts or is restarted."""
 
     def on_epoch(self, number: int, metrics: EpochMetrics) -> None:
-        """Called with the figures of each epoch of a trial."""
+        """Is called with the metrics of each epoch of a trial."""
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Called when a trial has ended, whatever the outcome."""
+        """Is called when a trial has ended, whatever its outcome."""
 
     def on_trial_requeue(self, number: int, reason: str) -> None:
-        """Called when a trial goes back into the queue."""
+        """Is called when a trial goes back into the queue."""
 
     def on_warning(self, text: str) -> None:
-        """Called with something that the user should know."""
+        """Is called with a warning for the user."""
 
     def on_tick(self) -> None:
-        """Called several times a second."""
+        """Is called several times per second."""
 
 
 class SilentListener:
-    """A listener that does nothing: derive from it, and override what is needed."""
+    """A listener that does nothing; subclasses override the methods that they need."""
 
     def on_trial_start(self, task: TrialTask) -> None:
         """Do nothing."""

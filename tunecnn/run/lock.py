@@ -1,4 +1,4 @@
-"""One writer of a run at a time, and who it is."""
+"""Lock of a run: it allows one writer at a time, and records which process that is."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tunecnn.files import write_atomically
 
 @contextlib.contextmanager
 def run_lock(folder: Path, *, take_over: bool = False) -> Iterator[str]:
-    """Be the only writer of a run for as long as the context lasts.
+    """Lock a run for writing for as long as the context lasts.
 
-    The system gives the lock of a process that has died to the next one on the same machine. On a
-    file system that machines share, it may not know of those on another: so the holder is written
-    down, and one on another machine is believed to live.
+    When a process dies, the system releases its lock on the same machine. On a file system that
+    several machines share, it may not see the locks of other machines: so the holder is recorded
+    in a file, and a holder on another machine is assumed to be alive.
 
     Args:
-        folder: of the run.
-        take_over: write although another process is noted as the holder.
+        folder: folder of the run.
+        take_over: whether to write even if another process is recorded as the holder.
 
     Yields:
-        Whose lock was taken over, in words; empty if nobody had left one.
+        Holder whose lock was taken over, in words; empty if there was none.
 
     Raises:
         InputError: if another process is, or may be, writing.
@@ -50,8 +50,8 @@ def run_lock(folder: Path, *, take_over: bool = False) -> Iterator[str]:
         left = _in_words(holder) if holder_file.is_file() else ""
         if left and not take_over and not _has_died(holder):
             raise InputError(
-                f"the run {folder} was being written by {left}, and it cannot be seen from here "
-                "that it has ended; if it has, add --take-over"
+                f"the run {folder} was being written by {left}, and it is not known whether that "
+                "process has ended; if it has, add --take-over"
             )
         me = {
             "process": os.getpid(),
@@ -69,7 +69,7 @@ def run_lock(folder: Path, *, take_over: bool = False) -> Iterator[str]:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """Read who is noted as the holder; None if that cannot be read."""
+    """Read the recorded holder; None if it cannot be read."""
     try:
         holder = json.loads(file.read_text(encoding="utf-8"))
         return {
@@ -88,7 +88,7 @@ def _in_words(holder: dict[str, Any] | None) -> str:
 
 
 def _has_died(holder: dict[str, Any] | None) -> bool:
-    """Tell whether a holder was a process of this machine that is there no more."""
+    """Tell whether a holder was a process of this machine that no longer exists."""
     if holder is None or holder["host"] != socket.gethostname():
         return False
     try:
@@ -96,5 +96,5 @@ def _has_died(holder: dict[str, Any] | None) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        pass  # it is there, and not ours to signal
+        pass  # it exists, but we may not signal it
     return False

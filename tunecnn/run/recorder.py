@@ -1,4 +1,4 @@
-"""Between whoever runs trials and the study: every message goes to the journal and to the user."""
+"""`Recorder`: passes messages between engine and study, to the journal and to the user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Limits:
 
     Attributes:
         keep_weights: number of the best trials whose weights are kept.
-        trial_timeout: seconds after which a trial is given up; None for no limit.
+        trial_timeout: time limit of one trial in seconds; None for no limit.
         min_free_gb: free space on the disk, in 10^9 bytes, below which no trial starts.
     """
 
@@ -40,21 +40,21 @@ class Limits:
 
 
 class Recorder:
-    """Hands out a study's trials and records what their workers say.
+    """Hands out the trials of a study, and records the updates of their workers.
 
     Args:
-        study: open for writing.
-        artifacts: store of checkpoints and weights.
-        listener: called about everything that happens.
-        spending: keeps the run within its budget.
-        limits: of weights, time and disk.
-        interrupts: holds whether the session is to end.
-        clock: time in seconds.
+        study: study that is open for writing.
+        artifacts: store of the checkpoints and weights.
+        listener: listener that is called about every event.
+        spending: spending of the run, checked against its budget.
+        limits: limits on kept weights, trial time and disk space.
+        interrupts: interrupts by the user, which end the session.
+        clock: function that returns the time in seconds.
 
     Attributes:
-        failure: error because of which the study cannot go on; None before there is one.
-        interrupts: the same.
-        used_up: which limit of the budget kept a further trial from starting, in words.
+        failure: error because of which the study cannot continue; None if there is none.
+        interrupts: interrupts by the user, which end the session.
+        used_up: limit of the budget that kept a further trial from starting, in words.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Recorder:
 
     @property
     def stopped(self) -> bool:
-        """Whether whoever runs trials is to stop at once: on a failure, or when interrupted."""
+        """Whether the engine has to stop at once, after a failure or an interrupt."""
         return self.failure is not None or self.interrupts.requested != 0
 
     @property
@@ -94,27 +94,27 @@ class Recorder:
         return self._study.running
 
     def next_trial(self) -> TrialTask | None:
-        """Return the next trial to train, or None if there is none or the session is to end."""
+        """Return the next trial to train, or None if there is none or the session has to end."""
         task = None if self.stopped else self._guard(self._next_trial)
         if task is not None:
             self._listener.on_trial_start(task)
         return task
 
     def started(self, number: int) -> None:
-        """Record that a worker has started with a trial: its time runs from here."""
+        """Record that a worker has started a trial; the trial's time limit counts from here."""
         self._started[number] = self._clock()
 
     def take(self, number: int, update: TrialUpdate) -> bool:
-        """Record a worker's message about a trial; return whether the trial is to go on."""
+        """Record a worker's update of a trial; return whether the trial continues."""
         if number not in self.running:
             return False
         return bool(self._guard(lambda: self._take(number, update)))
 
     def worker_died(self, number: int, reason: str, max_failures: int) -> None:
-        """Put a trial back into the queue, or give it up after more failures than that.
+        """Put a trial back into the queue, or fail it after more than `max_failures` deaths.
 
-        If workers die and none has ever finished an epoch, something is wrong with the cluster
-        and not with the trials: then the search ends.
+        If more than `max_failures` workers die before any has finished an epoch, the cause is the
+        cluster and not the trials, so the session ends.
         """
 
         def retry_or_fail() -> None:
@@ -129,9 +129,9 @@ class Recorder:
         self._guard(retry_or_fail)
 
     def give_up_overdue(self) -> list[int]:
-        """End the trials that have run for too long, and return their numbers.
+        """End the trials that have exceeded their time limit, and return their numbers.
 
-        Whoever runs them has to stop them: one that hangs does not ask whether to go on.
+        The engine has to stop their workers, since a worker that hangs sends no updates.
         """
         overdue = [number for number in self.running if self._is_overdue(number)]
         for number in overdue:
@@ -139,11 +139,11 @@ class Recorder:
         return overdue
 
     def tick(self) -> None:
-        """Let the listener know that time passes."""
+        """Call the listener's `on_tick`."""
         self._listener.on_tick()
 
     def fail(self, error: TunecnnError) -> None:
-        """End the session: whoever runs trials cannot go on."""
+        """End the session with an error of the engine."""
         self.failure = self.failure or error
 
     def _next_trial(self) -> TrialTask | None:
@@ -160,8 +160,8 @@ class Recorder:
         free = shutil.disk_usage(folder).free / 1e9
         if free < self._limits.min_free_gb:
             raise RunError(
-                f"only {free:.2g} GB are free on the disk of {folder}, and no trial starts below "
-                f"{self._limits.min_free_gb:g} (--min-free-gb); make room, then resume"
+                f"only {free:.2g} GB are free on the disk of {folder}; no trial starts below "
+                f"{self._limits.min_free_gb:g} GB (--min-free-gb); make room, then resume"
             )
 
     def _take(self, number: int, update: TrialUpdate) -> bool:
@@ -171,7 +171,7 @@ class Recorder:
         self._any_epoch_seen = True
         if update.bad_checkpoint:
             self._artifacts.drop_checkpoints(number)
-            self._put_back(number, f"it starts again, since {update.bad_checkpoint}")
+            self._put_back(number, f"it starts from the beginning, since {update.bad_checkpoint}")
             return False
         for metrics in update.epochs:
             is_last = update.end is not None and metrics == update.epochs[-1]
@@ -185,7 +185,7 @@ class Recorder:
         if update.end is not None:
             self._finish(number, update.end)
             return False
-        if update.checkpoint is not None:  # after the epochs that led to it
+        if update.checkpoint is not None:  # after the epochs that it includes
             self._artifacts.write_checkpoint(number, update.checkpoint)
         if self._is_overdue(number):
             self._give_up(number)
@@ -199,7 +199,7 @@ class Recorder:
         return self._clock() - self._started[number] > timeout
 
     def _give_up(self, number: int) -> None:
-        reason = f"not at its end after {self._limits.trial_timeout:g} s (--trial-timeout)"
+        reason = f"not finished after {self._limits.trial_timeout:g} s (--trial-timeout)"
         self._finish(number, TrialEnd(Outcome.TIMEOUT, reason=reason))
 
     def _put_back(self, number: int, reason: str) -> None:
@@ -208,17 +208,17 @@ class Recorder:
         self._listener.on_trial_requeue(number, reason)
 
     def _forget(self, number: int) -> None:
-        """Forget where and since when a trial runs: it will run elsewhere, later."""
+        """Forget the worker and start time of a trial, since it will run again later."""
         self._started.pop(number, None)
         self._placed.discard(number)
 
     def _finish(self, number: int, end: TrialEnd) -> None:
         if end.outcome is Outcome.OUT_OF_MEMORY and self._study.postpone(number):
             self._forget(number)
-            reason = f"alone, at the end, after: {end.reason}"
+            reason = f"it will run alone, at the end, after: {end.reason}"
             self._listener.on_trial_requeue(number, reason)
             return
-        # Weights first: a trial that is complete in the study is not trained again.
+        # Weights come first: a trial that is complete in the study is never trained again.
         if end.weights is not None:
             self._artifacts.write_weights(number, end.weights)
         self._study.finish(number, end)
@@ -238,7 +238,7 @@ class Recorder:
             self._artifacts.drop_weights(record.number)
 
     def _guard(self, action: Callable[[], T]) -> T | None:
-        """Do something to the study; if that fails the run is over, but not lost."""
+        """Apply an action to the study; an error ends the session, but the run can be resumed."""
         if self.failure is not None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""A run as data frames; reading one loads neither torch nor ray."""
+"""`Run`: a run as data frames; reading it imports neither torch nor ray."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _J = TypeVar("_J", bound=BaseModel)
 
 
 class Run:
-    """A run as it stands: its trials, their epochs, and what is known of them.
+    """A snapshot of a run: its trials, their epochs and their evaluations.
 
-    Reading takes a snapshot, also of a run that goes on; read again for a later one.
+    A run can be read while it is running; read it again for a newer snapshot.
 
     Attributes:
-        path: the run's folder.
+        path: folder of the run.
         info: content of `run.json`.
-        space: what was searched.
+        space: search space of the run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -47,7 +47,7 @@ class Run:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row a trial; the columns are those of `tunecnn.run.frames.TRIAL_DTYPES`."""
+        """One row per trial; the columns are those of `tunecnn.run.frames.TRIAL_DTYPES`."""
         return trials_frame(self._records, list(self.space.searched))
 
     @cached_property
@@ -78,19 +78,19 @@ class Run:
 
     @property
     def job(self) -> Job:
-        """What the run is for."""
+        """Purpose of the run."""
         return self.info.job
 
     def job_as(self, job_type: type[_J]) -> _J:
         """Return the job of a run that must be of some type.
 
         Raises:
-            InputError: if it is of another one.
+            InputError: if it is of another type.
         """
         job = self.info.job
         if not isinstance(job, job_type):
             needed = str(job_type.model_fields["type"].default)
-            raise InputError(f"{self.path} is a {job.type}, and this needs a {needed}")
+            raise InputError(f"{self.path} is a {job.type}, but a {needed} is needed")
         return job
 
     @cached_property
@@ -111,7 +111,7 @@ class Run:
 
     @cached_property
     def baseline_trial(self) -> pd.Series | None:
-        """The row of the first trial with the baseline in this recipe; None without one."""
+        """The row of the first trial with the values of the baseline; None without one."""
         baseline = self.space.baseline_point()
         if self.space.departures():
             return None
@@ -123,7 +123,7 @@ class Run:
 
     @property
     def records(self) -> list[TrialRecord]:
-        """All that the study holds of each trial, by number."""
+        """The records of all trials in the study, by number."""
         return self._records
 
     @property
@@ -132,7 +132,7 @@ class Run:
         return [record for record in self._records if record.state == "COMPLETE"]
 
     def record(self, trial: int) -> TrialRecord:
-        """Return all that the study holds of a trial.
+        """Return the record of a trial.
 
         Raises:
             InputError: if there is no such trial.
@@ -147,10 +147,10 @@ class Run:
 
 
 def load_run(path: str | Path) -> Run:
-    """Load a run from its folder, also while it goes on.
+    """Load a run from its folder, even while it is running.
 
     Raises:
-        InputError: if it is not a run's folder.
+        InputError: if it is not the folder of a run.
         RunError: if its journal is damaged.
     """
     return Run(path)

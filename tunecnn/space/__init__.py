@@ -1,1 +1,1 @@
-"""The space file, and what it allows."""
+"""The search space: its file, keys and checks."""

@@ -1,4 +1,4 @@
-"""What can be wrong in a space although each value is well formed, and how it is said."""
+"""Checks of a space whose values are each well formed, and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tunecnn.trial.config import CHOICES, TrialConfig
 from tunecnn.trial.recipes import RECIPES
 from tunecnn.words import in_words
 
-# Settings that have a key of their own in a space, or that must be the same for all its trials.
+# Settings with their own key in a space, or with the same value for all trials.
 _NOT_SEARCHED = frozenset(
     {"dataset", "epochs", "split", "split_seed", "validation", "train_images"}
 )
 
 
 def mistakes_of(space: SpaceSchema) -> list[Mistake]:
-    """Find what is wrong although each value is well formed."""
+    """Return the mistakes of a space whose values are each well formed."""
     found = []
     for key, value, known in (
         ("architecture", space.architecture, tuple(DESIGNS)),
@@ -83,7 +83,9 @@ def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
             text = "judges trials by one value, and there are two objectives; write pruner: none"
             yield Mistake(("pruner",), text)
         if isinstance(space.sampler, Cmaes):
-            yield Mistake(("sampler",), "cmaes has one objective; use nsga2, tpe or gp for two")
+            yield Mistake(
+                ("sampler",), "cmaes supports one objective; use nsga2, tpe or gp for two"
+            )
         if space.random_baseline:
             text = "compares the best of one objective, and there are two"
             yield Mistake(("random_baseline",), text)
@@ -99,9 +101,10 @@ def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 
 def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
-    """Find a pruner that cannot stop anything: a mistake in a file, where both numbers stand.
+    """Return a mistake if the pruner can never stop a trial.
 
-    From the command line it is not: fewer epochs for a quick try are no mistake.
+    It is a mistake in a file, which gives both numbers. With epochs from the command line it is
+    only a warning, since a quick try with fewer epochs is legitimate.
     """
     pruner = space.pruner
     if not isinstance(pruner, Halving | Hyperband) or pruner.min_epochs < space.epochs:
@@ -118,7 +121,10 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     for name, parameter in space.parameters.items():
         loc: Loc = ("parameters", name)
         if _is_own_key(name, parameter):
-            yield Mistake(loc, f"is a key of the space itself, not a parameter: {name}: ...")
+            yield Mistake(
+                loc,
+                f"is a key of the space itself, not a parameter: {name}: ... at the top level",
+            )
         elif name == "seed" and not isinstance(space.sampler, Grid):
             yield Mistake(loc, "repeats each configuration, so it needs sampler: grid")
         elif name in _NOT_SEARCHED and not isinstance(parameter, Constant):
@@ -136,7 +142,7 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 
 def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
-    if name in ("architecture", "seed"):  # several of them are a parameter
+    if name in ("architecture", "seed"):  # a parameter if it has several values
         return isinstance(parameter, Constant)
     return name in ("dataset", "epochs")
 
@@ -170,7 +176,7 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 
 def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
-    """Turn one of pydantic's errors into a mistake in our words."""
+    """Convert a pydantic error into a mistake with tunecnn's wording."""
     loc = tuple(key for key in details["loc"] if not str(key).startswith("<"))
     error_type = details["type"]
     if error_type == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""The space files that come with tunecnn, and how `--space NAME` finds one."""
+"""The space files shipped with tunecnn, and the lookup of `--space NAME`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunecnn.errors import InputError, nearest
 def shipped_spaces() -> dict[str, Path]:
     """Return the shipped space files by name."""
     package = Path(__file__).parent.parent
-    # Inside an installed package; beside it in a checkout.
+    # Inside the package if installed; beside it in a checkout.
     for folder in (package / "search_spaces", package.parent / "search_spaces"):
         if folder.is_dir():
             return {path.name: path for path in sorted(folder.glob("*.yaml"))}
@@ -21,7 +21,7 @@ def find_space(name: str) -> Path:
     """Return the file of a space: a path first, else a shipped space, with or without `.yaml`.
 
     Raises:
-        InputError: if there is none; the message lists the shipped ones.
+        InputError: if there is no such space; the message lists the shipped ones.
     """
     path = Path(name).expanduser()
     if path.is_file():

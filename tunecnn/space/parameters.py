@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from tunecnn.trial.config import Scalar
 
 Role = Literal["scientific", "nuisance"]
-"""Whether the search is about the parameter, or must only give each trial a fair value of it."""
+"""Scientific: the search studies the parameter. Nuisance: trials only need a fair value of it."""
 
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Whole = Annotated[int, Strict()]
@@ -34,12 +34,12 @@ Plain = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 def wrong(text: str) -> PydanticCustomError:
-    """Make the error that a validator raises for a value that is not allowed."""
+    """Return the error that a validator raises for a value that is not allowed."""
     return PydanticCustomError("tunecnn", "{text}", {"text": text})
 
 
 class SpaceModel(BaseModel):
-    """A frozen part of a space that refuses keys it does not know."""
+    """A frozen part of a space that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -54,11 +54,11 @@ def _listed(given: object) -> object:
 
 
 When = Annotated[dict[str, tuple[Plain, ...]], BeforeValidator(_listed)]
-"""Values of other parameters beside which a parameter exists; written `{optimizer: sgd}`."""
+"""Values of other parameters for which a parameter exists; written `{optimizer: sgd}`."""
 
 
 class FloatParameter(SpaceModel):
-    """A number from `low` to `high`, both included, on a grid from `low` if `step` is given."""
+    """A float from `low` to `high`, both included, on a grid from `low` if `step` is given."""
 
     bounds: tuple[Number, Number] = Field(alias="float")
     step: Number | None = None
@@ -88,7 +88,7 @@ class FloatParameter(SpaceModel):
 
 
 class IntParameter(SpaceModel):
-    """A whole number from `low` to `high`, both included, by `step`."""
+    """An integer from `low` to `high`, both included, in steps of `step`."""
 
     bounds: tuple[Whole, Whole] = Field(alias="int")
     step: Count = 1
@@ -118,7 +118,7 @@ class IntParameter(SpaceModel):
 
 
 class ChoiceParameter(SpaceModel):
-    """One of some values: numbers, words, true or false."""
+    """One of several values: numbers, words, true or false."""
 
     options: tuple[Plain, ...] = Field(alias="choice")
     role: Role = "scientific"
@@ -134,7 +134,7 @@ class ChoiceParameter(SpaceModel):
                 raise wrong(f"a choice must be a number, a word, true or false, not {option!r}")
         repeated = [option for i, option in enumerate(options) if option in options[:i]]
         if repeated:
-            raise wrong(f"{repeated[0]!r} is there twice")
+            raise wrong(f"{repeated[0]!r} is given twice")
         return options
 
     def ends(self) -> tuple[Scalar, ...]:
@@ -151,12 +151,12 @@ class ChoiceParameter(SpaceModel):
 
 
 class Constant(SpaceModel):
-    """A setting that is the same for all trials, where the recipe has another."""
+    """A setting with the same value for all trials, which replaces that of the recipe."""
 
     value: Plain
 
     def ends(self) -> tuple[Scalar, ...]:
-        """Return the values to check: the one."""
+        """Return the values to check: the constant."""
         return (self.value,)
 
 
@@ -164,7 +164,7 @@ _TYPES = {"float": FloatParameter, "int": IntParameter, "choice": ChoiceParamete
 
 
 def type_tag(value: object) -> str | None:
-    """Return the tag of the name that a value is written as, or None if it is of no name."""
+    """Return the tag of the parameter type of a value, or None if it has no known type."""
     if isinstance(value, dict):
         named = [name for name in _TYPES if name in value]
         return f"<{named[0]}>" if len(named) == 1 else None
@@ -192,7 +192,7 @@ Setting = Annotated[
 
 
 def describe(parameter: Parameter | Constant) -> str:
-    """Write a parameter in a few words: `0.0 to 0.5 by 0.05`."""
+    """Return a short description of a parameter: `0.0 to 0.5 by 0.05`."""
     if isinstance(parameter, Constant):
         return f"fixed at {parameter.value}"
     when = "".join(
@@ -212,7 +212,9 @@ def _check_range(low: float, high: float, step: float | None, log: bool) -> None
     if low > high:
         raise wrong(f"the low bound {low:g} is above the high bound {high:g}")
     if log and step is not None:
-        raise wrong("has both log and step; a log scale has no even steps, so give one of them")
+        raise wrong(
+            "has both log and step; a log scale has no even steps, so give only one of them"
+        )
     if log and low <= 0:
         raise wrong(f"a log scale cannot start at {low:g}; the low bound must be above 0")
     if step is not None:
@@ -221,7 +223,7 @@ def _check_range(low: float, high: float, step: float | None, log: bool) -> None
         if not _on_grid(high, low, step):
             below = low + step * math.floor((high - low) / step)
             raise wrong(
-                f"the step {step:g} does not lead from {low:g} to {high:g}; the high bound "
+                f"steps of {step:g} from {low:g} do not reach {high:g}; the high bound "
                 f"could be {below:g} or {below + step:g}"
             )
 

@@ -1,4 +1,4 @@
-"""The keys of a space, each well formed, and what follows from them."""
+"""The keys of a space, checked one by one, and the values derived from them."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ _SPLIT_FIELDS = {
 
 
 class SpaceSchema(SpaceModel):
-    """The keys of a space; a `SearchSpace` is one that was checked as a whole.
+    """The keys of a space; a `SearchSpace` has been checked as a whole.
 
     Attributes:
-        name: of the space, and the start of the names of its runs.
-        goal: the question that the search is to answer, in a sentence.
-        dataset: a name of `tunecnn data list`.
+        name: name of the space, and the prefix of the names of its runs.
+        goal: question that the search should answer, as one sentence.
+        dataset: name of a data set, as in `tunecnn data list`.
         architecture: `model1`, `model2` or `proposed`; may be a parameter instead.
-        recipe: `published` or `fast`: the settings that are neither searched nor fixed here.
-        epochs: of a trial trained to its end.
-        trials: how many configurations to train.
-        parameters: what is searched, and what is fixed, by dotted name.
-        start: the first trials: `baseline`, or values of some parameters.
-        objectives: what is to be good: `val_accuracy`, and perhaps what it may cost.
-        constraints: what a configuration must fulfil to be trained.
-        sampler: who proposes configurations.
-        pruner: who stops trials early.
-        budget: when no further trial starts, however many were requested.
-        random_baseline: share of the trials that is drawn at random, to compare the search with.
-        seed: of the sampler, and of the trials' own seeds.
+        recipe: `published` or `fast`, the source of the settings that are not given here.
+        epochs: number of epochs of a trial that is trained to its end.
+        trials: number of configurations to train.
+        parameters: searched parameters and constants, by dotted name.
+        start: start points of the search: `baseline`, or values of some parameters.
+        objectives: quantities to optimize: `val_accuracy`, and optionally a cost.
+        constraints: conditions that a configuration must meet to be trained.
+        sampler: algorithm that proposes configurations.
+        pruner: algorithm that stops trials early.
+        budget: limits after which no further trial starts, however many were requested.
+        random_baseline: share of the trials that are sampled at random for comparison.
+        seed: seed of the sampler, from which the seeds of the trials derive too.
     """
 
     name: str = "search"
@@ -162,33 +162,33 @@ class SpaceSchema(SpaceModel):
 
     @property
     def searched_settings(self) -> dict[str, Parameter]:
-        """The searched parameters that make a configuration; a grid's `seed` only repeats it."""
+        """The searched parameters that define a configuration; a grid's `seed` only repeats it."""
         return {name: part for name, part in self.searched.items() if name != "seed"}
 
     @property
     def parents_first(self) -> list[str]:
-        """Names of the searched parameters, each after those that its `when` names.
+        """Names of the searched parameters, each after the parents named in its `when`.
 
         Raises:
-            graphlib.CycleError: if they go in a circle.
+            graphlib.CycleError: if the conditions form a cycle.
         """
         parents = {name: parameter.when.keys() for name, parameter in self.searched.items()}
         return [name for name in TopologicalSorter(parents).static_order() if name in parents]
 
     @property
     def has_conditions(self) -> bool:
-        """Whether some parameter exists only for some values of another."""
+        """Whether any parameter exists only for certain values of another."""
         return any(parameter.when for parameter in self.searched.values())
 
     def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
-        """Tell whether a parameter exists beside some values of others."""
+        """Return whether a parameter exists for given values of the other parameters."""
         return all(
             parent in values and values[parent] in allowed
             for parent, allowed in self.searched[name].when.items()
         )
 
     def only_active(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the values of the parameters that exist beside each other."""
+        """Return the values without those of inactive parameters."""
         active: dict[str, Scalar] = {}
         for name in self.parents_first:
             if name in values and self.is_active(name, active):
@@ -197,7 +197,7 @@ class SpaceSchema(SpaceModel):
 
     @property
     def data_split(self) -> Split:
-        """How the images are split, which is the same for all trials."""
+        """The split of the images, which is the same for all trials."""
         settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
         settings |= self._constants
         return Split(
@@ -216,9 +216,9 @@ class SpaceSchema(SpaceModel):
         """Make the config of a trial from the values of the searched parameters.
 
         Args:
-            values: by dotted name; what is absent is as the recipe and the constants say.
-            trial: number of the trial, from which and from the space's seed its own derives,
-                unless a grid goes over the seeds.
+            values: values by dotted name; the constants and the recipe supply absent ones.
+            trial: number of the trial; its seed derives from this number and the space's seed,
+                unless `values` contains a seed.
         """
         settings: dict[str, Any] = dict(self._constants)
         settings |= {"seed": derive_seed(self.seed, trial), **values}
@@ -229,14 +229,14 @@ class SpaceSchema(SpaceModel):
         )  # fmt: skip
 
     def baseline_point(self) -> dict[str, Scalar]:
-        """Return the values that the baseline, in this recipe, has for what is searched."""
+        """Return the baseline's values of the searched parameters, with the space's recipe."""
         config = make_config(self.recipe, self.architecture, self.dataset)
         baseline = {**config.to_dict(), **design_parameters(self.architecture)}
         values = {name: baseline[name] for name in self.searched_settings if name in baseline}
         return self.only_active(values)
 
     def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
-        """Return where the constants depart from the baseline: its value, and theirs.
+        """Return the constants that depart from the baseline, as (baseline value, constant).
 
         A space with departures does not contain the baseline.
         """
@@ -251,20 +251,20 @@ class SpaceSchema(SpaceModel):
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """The architectures that a trial may have."""
+        """The possible architectures of a trial."""
         searched = self.parameters.get("architecture")
         return tuple(map(str, searched.ends())) if searched else (self.architecture,)
 
     def start_points(self) -> list[dict[str, Scalar]]:
-        """Return the start points as values of (some of) the searched parameters."""
+        """Return the start points as values of some or all of the searched parameters."""
         return [
             self.baseline_point() if point == "baseline" else dict(point) for point in self.start
         ]
 
     def size(self) -> int | None:
-        """Return how many different configurations there are, or None if they are a continuum.
+        """Return the number of different configurations, or None for a continuum.
 
-        Conditions make them fewer, which is not counted.
+        Conditions, which reduce the number, are ignored.
         """
         grids = [parameter.grid() for parameter in self.searched.values()]
         return None if None in grids else math.prod(len(grid) for grid in grids if grid)

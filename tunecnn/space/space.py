@@ -1,4 +1,4 @@
-"""`SearchSpace`: what a search may try, and how: a YAML file as checked, typed values."""
+"""`SearchSpace`: the checked and typed values of a space file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tunecnn.space.schema import SpaceSchema
 
 
 class SearchSpace(SpaceSchema):
-    """What a search may try, and how; `from_yaml` reads one from a file.
+    """A search space and its search strategy; `from_yaml` reads one from a file.
 
-    Its keys are those of `SpaceSchema`; that they fit together is checked when it is made.
+    Its keys are those of `SpaceSchema`; their consistency is checked on construction.
 
     Raises:
-        SpaceError: with every mistake that can be found at once.
+        SpaceError: if there are mistakes; it lists all that can be found at once.
     """
 
     @model_validator(mode="after")
@@ -40,7 +40,7 @@ class SearchSpace(SpaceSchema):
         """Read and check a space.
 
         Raises:
-            SpaceError: with every mistake in the file, each with its line and key.
+            SpaceError: if there are mistakes; it lists all of them, each with its line and key.
             InputError: if the file cannot be read, or is not YAML.
         """
         return cls._from_document(read_document(Path(path)))
@@ -58,12 +58,12 @@ class SearchSpace(SpaceSchema):
                 [Mistake((), f"a space is a mapping of keys to values, not {what}")]
             )
         mistakes = list(document.mistakes)
-        # What YAML itself got wrong is said once, and not again as a wrong value.
+        # A mistake in the YAML is listed once, and not again as an invalid value.
         value = without(document.value, [mistake.loc for mistake in mistakes if mistake.loc])
         space, found = cls._try(value)
         whole = space
         if space is None and (bad := [mistake.loc for mistake in found]):
-            # Look at the rest as well, so that all mistakes come at once.
+            # Check the rest as well, so that all mistakes are listed at once.
             whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]))
             found += more
         if whole is not None:
@@ -82,7 +82,7 @@ class SearchSpace(SpaceSchema):
             return None, [explain(details, cls.model_fields) for details in error.errors()]
 
     def override(self, **changes: object) -> Self:
-        """Return a copy with some keys changed (None leaves a key as it is), checked again."""
+        """Return a checked copy with some keys changed; None leaves a key unchanged."""
         given = {key: value for key, value in changes.items() if value is not None}
         space, mistakes = type(self)._try({**dict(self), **given})
         if space is None:
@@ -90,7 +90,7 @@ class SearchSpace(SpaceSchema):
         return space
 
     def warnings(self) -> list[str]:
-        """Say what is allowed but probably not meant."""
+        """Return warnings about settings that are allowed but probably unintended."""
         found = [mistake.text for mistake in rung_mistakes(self)]
         for name, parameter in self.searched.items():
             ends = parameter.ends()

@@ -1,4 +1,4 @@
-"""How a space is searched: who proposes trials, who stops them, what a trial must fulfil."""
+"""The search strategy of a space: samplers, pruners, budget, objectives and constraints."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ class Tpe(SpaceModel):
 
 
 class Gp(SpaceModel):
-    """A Gaussian process of the objective (Matern kernel), after some random trials."""
+    """A Gaussian process model of the objective (Matern kernel), after some random trials."""
 
     startup_trials: Count = 10
 
 
 class Cmaes(SpaceModel):
-    """CMA-ES, an evolution of normal distributions; choices are drawn at random beside it."""
+    """CMA-ES, an evolution of normal distributions; choices are sampled at random."""
 
     startup_trials: Count = 1
 
 
 class Nsga2(SpaceModel):
-    """NSGA-II, an evolution towards the Pareto front of two objectives."""
+    """NSGA-II, an evolutionary search for the Pareto front of two objectives."""
 
     population: Annotated[int, Strict(), Field(ge=2)] = 16
 
 
 class Qmc(SpaceModel):
-    """Scrambled Sobol points: like random search, but evenly spread."""
+    """Scrambled Sobol points: like random search, but more evenly distributed."""
 
 
 class RandomSearch(SpaceModel):
-    """Each trial drawn on its own."""
+    """Random search: each trial is sampled independently."""
 
 
 class Grid(SpaceModel):
-    """Every combination once; ends by itself."""
+    """Grid search: every combination once; the search ends after the last one."""
 
 
 class Halving(SpaceModel):
     """Asynchronous successive halving.
 
     At epochs `min_epochs`, `min_epochs * factor`, ... only the best 1/`factor` of the trials
-    that came so far go on.
+    that have reached this epoch so far continue.
     """
 
     min_epochs: Count = 1
@@ -64,21 +64,21 @@ class Halving(SpaceModel):
 
 
 class Median(SpaceModel):
-    """Stop a trial that is below the median of the earlier ones at the same epoch."""
+    """Stop a trial that is below the median of the earlier trials at the same epoch."""
 
     startup_trials: Count = 5
     warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
 
 
 class Hyperband(SpaceModel):
-    """Several successive halvings side by side, which begin to stop trials at different epochs."""
+    """Several successive halvings in parallel, each with a different first rung."""
 
     min_epochs: Count = 1
     factor: Annotated[int, Strict(), Field(ge=2)] = 3
 
 
 class Percentile(SpaceModel):
-    """Stop a trial that is not among the best `percentile` per cent at the same epoch."""
+    """Stop a trial that is not among the best `percentile` percent at the same epoch."""
 
     percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
     startup_trials: Count = 5
@@ -86,7 +86,7 @@ class Percentile(SpaceModel):
 
 
 class Patient(SpaceModel):
-    """Stop a trial that has not become better for `patience` epochs, whatever the others do."""
+    """Stop a trial without improvement for `patience` epochs, regardless of other trials."""
 
     patience: Count = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
@@ -97,11 +97,11 @@ class NoPruner(SpaceModel):
 
 
 class Budget(SpaceModel):
-    """Limits of a run; whichever is reached first, no further trial begins after it.
+    """Limits of a run; no further trial starts after the first one is reached.
 
-    `hours` are of the run's sessions, `device_hours` those of all trials together (of GPUs, or of
-    cores where there are none), `accuracy` is the validation accuracy of a trial trained to its
-    end, in [0, 1].
+    `hours` is the duration of the run's sessions, `device_hours` the GPU-hours of all trials
+    together (core-hours without GPUs), and `accuracy` the validation accuracy of a trial trained
+    to its end, in [0, 1].
     """
 
     hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -110,7 +110,7 @@ class Budget(SpaceModel):
 
     @property
     def in_words(self) -> str:
-        """The limits; empty if there is none."""
+        """The limits as text; empty if there are none."""
         limits = {
             f"{self.hours} hours": self.hours,
             f"{self.device_hours} device-hours": self.device_hours,
@@ -143,13 +143,13 @@ QUANTITIES: Mapping[str, Callable[..., int]] = {
     "params": count_params,
     "macs": count_macs,
 }
-"""What a network costs, each counted from a design, the input's shape and the classes."""
+"""Costs of a network, computed from its design, the input shape and the number of classes."""
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "val_accuracy": "maximize",
     "params": "minimize",
     "macs": "minimize",
 }
-"""What a search can be for, and whether more of it is better."""
+"""Objectives of a search, and their directions."""
 Objective = Literal["val_accuracy", "params", "macs"]
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -158,7 +158,7 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 def rungs(pruner: Halving | Hyperband, epochs: int) -> list[int]:
-    """Return the epochs, below that of a full trial, after which only the best go on."""
+    """Return the epochs before the last one after which only the best trials continue."""
     found, rung = [], pruner.min_epochs
     while rung < epochs:
         found.append(rung)
@@ -167,7 +167,7 @@ def rungs(pruner: Halving | Hyperband, epochs: int) -> list[int]:
 
 
 class Constraint(SpaceModel):
-    """A bound on something that follows from a configuration: `params <= 3_000_000`."""
+    """A bound on a quantity of a configuration: `params <= 3_000_000`."""
 
     quantity: Literal["params", "macs"]
     comparison: Literal["<=", ">="]
@@ -175,10 +175,10 @@ class Constraint(SpaceModel):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a constraint from its text.
+        """Parse a constraint from its text.
 
         Raises:
-            InputError: if it is none.
+            InputError: if the text is not a constraint.
         """
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*", text)
         if not match or match[1] not in QUANTITIES:
@@ -189,7 +189,7 @@ class Constraint(SpaceModel):
         return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
 
     def violation(self, config: TrialConfig, input_shape: InputShape, classes: int) -> float:
-        """Return by how much a configuration breaks the constraint; 0 or less if it does not."""
+        """Return the violation of the constraint by a configuration; 0 or less if it is met."""
         value = QUANTITIES[self.quantity](config.design(), input_shape, classes)
         return value - self.bound if self.comparison == "<=" else self.bound - value
 
@@ -198,7 +198,7 @@ class Constraint(SpaceModel):
 
 
 def parse_named(given: object, known: Mapping[str, type[SpaceModel]], what: str) -> object:
-    """Turn `tpe`, or `{tpe: {startup_trials: 5}}`, into the part of that name."""
+    """Convert `tpe` or `{tpe: {startup_trials: 5}}` into the model of that name."""
     if isinstance(given, SpaceModel):
         return given
     given = {given: {}} if isinstance(given, str) else given

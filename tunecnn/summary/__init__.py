@@ -1,1 +1,1 @@
-"""What people read: Markdown, HTML, JSON and pictures."""
+"""Summaries of runs as Markdown, HTML, JSON and pictures."""

@@ -1,4 +1,4 @@
-"""Write what a run says into its folder: summary.md, summary.html, pictures, frames, configs."""
+"""Write the summary of a run into its folder: Markdown, HTML, JSON, pictures, frames, configs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DPI = 120
 
 
 def write_summary(run: Run) -> RunSummary:
-    """Write a run's summary, and everything derived that it names, into the run's folder."""
+    """Write a run's summary, pictures, frames and configs into the run's folder."""
     run_type = RUN_TYPES[run.job.type]
     summary = run_type.summarize(run)
     pictures = {name: _png(figure(run)) for name, figure in run_type.figures_of(run).items()}
@@ -43,13 +43,13 @@ def write_summary(run: Run) -> RunSummary:
 
 
 def render_markdown(summary: RunSummary, figures: Mapping[str, str]) -> str:
-    """Write a summary as Markdown; `figures` are links by name."""
+    """Return a summary as Markdown; `figures` has the links to the pictures by name."""
     template = RUN_TYPES[summary.type].template
     return _environment().get_template(template).render(s=summary, figures=figures)
 
 
 def render_json(summary: RunSummary) -> bytes:
-    """Write all of a summary as JSON; what it holds is in docs/summary.schema.json."""
+    """Return a whole summary as JSON; docs/summary.schema.json is its schema."""
     return TypeAdapter(type(summary)).dump_json(summary, indent=1)
 
 
@@ -59,7 +59,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def render_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:
-    """Write a summary's Markdown as one HTML page with the pictures in it."""
+    """Return a summary's Markdown as one HTML page with embedded pictures."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for name, png in pictures.items():
         inside = f"data:image/png;base64,{base64.b64encode(png).decode()}"
@@ -68,7 +68,7 @@ def render_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str
 
 
 def _environment() -> Environment:
-    # Markdown needs no escaping but in cells; what becomes HTML is escaped by markdown-it.
+    # In Markdown only table cells need escaping; markdown-it escapes the HTML.
     environment = Environment(
         loader=PackageLoader("tunecnn.summary"),
         autoescape=False,
@@ -93,21 +93,21 @@ def _value(value: Any) -> str:
 
 
 def _figure(value: float | None, form: str) -> str:
-    """Write an accuracy as a percentage, or a loss."""
+    """Format an accuracy as a percentage, or a loss as a number."""
     if value is None:
         return "-"
     return f"{value:.2%}" if form == "percent" else f"{value:.4f}"
 
 
 def _distance(value: float | None, form: str, sign: str = "") -> str:
-    """Write the distance between two accuracies, in points, or between two losses."""
+    """Format the difference between two accuracies, in points, or between two losses."""
     if value is None:
         return "-"
     return f"{100 * value:{sign}.2f} points" if form == "percent" else f"{value:{sign}.4f}"
 
 
 def _between(interval: tuple[float, float] | None, form: str, sign: str = "") -> str:
-    """Write an interval of accuracies or losses; with a sign, one of differences."""
+    """Format an interval of accuracies or losses or, with a sign, of their differences."""
     if interval is None:
         return "-"
     low, high = (

@@ -1,4 +1,4 @@
-"""What is said of each type of run: its analysis, its pictures and its template."""
+"""Registry of the types of run: analysis, pictures and template of each."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RunSummary = SearchSummary | ReproductionSummary | ConfirmationSummary
 
 @dataclass(frozen=True)
 class RunType:
-    """What is said of one type of run.
+    """Analysis, pictures and template of one type of run.
 
     Attributes:
-        summarize: analyses a run.
-        figures_of: returns the functions that draw the pictures of a run, by file name.
-        template: file of the summary's text.
+        summarize: function that summarizes a run.
+        figures_of: function that returns the functions that draw a run's pictures, by file name.
+        template: file name of the summary's template.
     """
 
     summarize: Callable[[Run], RunSummary]
@@ -36,7 +36,7 @@ RUN_TYPES: Mapping[str, RunType] = {
     "reproduction": RunType(summarize_reproduction, reproduction.figures_of, "reproduction.md.j2"),
     "confirmation": RunType(summarize_confirmation, confirmation.figures_of, "confirmation.md.j2"),
 }
-"""By the type of a run's job."""
+"""Types of run by the type of their job."""
 
 
 def summarize(run: Run) -> RunSummary:

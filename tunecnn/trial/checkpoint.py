@@ -80,10 +80,7 @@ def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
 def restore_optimizer(
     optimizer: Optimizer, tensors: Mapping[str, Tensor], settings: list[dict[str, Any]]
 ) -> None:
-    """Load the state tensors and the settings of an old optimizer into a new one.
-
-    Both have weights of the same shapes, in the same order.
-    """
+    """Load the state tensors and settings of an optimizer into a new one over the same weights."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

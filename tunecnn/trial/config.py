@@ -50,7 +50,8 @@ class TrialConfig(BaseModel):
     seed: _Whole = 0
     """Seed of the weights, the shuffling, the augmentation and the dropout."""
     split: Literal["stratified", "published"] = "stratified"
-    """Split into training and validation images: `stratified`, or as in the `published` code."""
+    """Split into training and validation images: `stratified`, or `published` (as in the
+    published notebooks)."""
     split_seed: _Whole = 0
     """Seed of a stratified split."""
     validation: _Share = 0.2

@@ -1,1 +1,1 @@
-"""Jobs from beginning to end: search, confirm, reproduce, plan, evaluate, repair."""
+"""Complete workflows: search, confirm, reproduce, plan, evaluate, repair."""

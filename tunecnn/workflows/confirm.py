@@ -1,4 +1,4 @@
-"""A confirmation from its beginning to its end: a run inside the folder of a search."""
+"""The workflow of a confirmation, which is a run inside the folder of a search."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def confirm(
     options: RunOptions,
     listening: Listening,
 ) -> RunResult:
-    """Train what a search found again, with new seeds, and test it.
+    """Train the best trials of a search and the baseline again with new seeds, and test them.
 
-    It is a run inside the search's folder; if one of the same name is there already, that one is
-    carried on with. When it has ended, its evaluations on the test images stand in the search's
-    `run.json` too, and the search's summary says what it found. The search's lock is held from
-    the beginning: what is needed at the end must not be missing then.
+    The confirmation is a run inside the search's folder; an existing one of the same name is
+    resumed. When it has ended, its evaluations on the test images are copied into the search's
+    `run.json`, and the search's summary includes its result. The search's lock is held from the
+    start, because the end of the confirmation writes into the search's folder.
 
     Args:
         path: folder of the search.
-        top: how many of its best trials.
-        seeds: how many new seeds for each.
+        top: number of its best trials to confirm.
+        seeds: number of new seeds per candidate.
         configs: other configurations, by name.
-        options: where to run; its folder and name are not used.
-        listening: opens what shows the user how it goes.
+        options: options of the run; `runs_dir` and `name` are not used.
+        listening: function that opens the listener which displays the run.
 
     Raises:
-        InputError: if there is nothing to confirm, something given cannot be used, or another
-            process holds the search.
-        RunError: if the run could not go on; it can be resumed.
+        InputError: if there is nothing to confirm, an argument is invalid, or another process
+            holds the lock of the search.
+        RunError: if the run had to stop; it can be resumed.
     """
     run = load_run(path)
     if run.job.type != "search":
@@ -74,7 +74,7 @@ def confirm(
 
 
 def _copy_evaluations(folder: RunFolder, name: str, inner: Run) -> None:
-    """Write the evaluations of a confirmation into the search's own run.json."""
+    """Copy the evaluations of a confirmation into the search's run.json."""
     info = folder.read_info()
     others = [one for one in info.evaluations if one.confirmation != name]
     new = [one.model_copy(update={"confirmation": name}) for one in inner.info.evaluations]

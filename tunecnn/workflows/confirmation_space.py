@@ -1,4 +1,4 @@
-"""The candidates of a search: a few configurations to train again, with the same new seeds."""
+"""The candidates of a search, and the space that trains each again with the same new seeds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tunecnn.trial.config import Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config
 
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images")
-_FRESH = 0xC0F1  # keeps the seeds of a confirmation apart from those of the search's trials
+_FRESH = 0xC0F1  # makes the seeds of a confirmation differ from those of the search's trials
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration that is to be confirmed.
+    """A configuration to confirm.
 
     Attributes:
-        name: `trial 15`, `the baseline`, or the name of a config file.
-        config: its seed is not used.
-        is_baseline: whether it is the baseline, against which the others are held.
-        search_accuracy: its validation accuracy in the search; None if it was not trained to its
-            end there.
+        name: name in the summary: `trial 15`, `the baseline`, or the name of a config file.
+        config: configuration, whose seed is not used.
+        is_baseline: whether it is the baseline, with which the others are compared.
+        search_accuracy: validation accuracy in the search; None if it was not trained to its end
+            there.
     """
 
     name: str
@@ -39,21 +39,21 @@ class Candidate:
 
 
 def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> list[Candidate]:
-    """Choose what a confirmation trains: the best few trials, the baseline, and others.
+    """Return the candidates of a confirmation: the best trials, the baseline, and other configs.
 
     Args:
-        run: a search with complete trials.
-        top: how many of its best trials.
-        configs: others, by name.
+        run: search with complete trials.
+        top: number of its best trials.
+        configs: other configurations, by name.
 
     Raises:
-        InputError: if there is nothing to confirm, or a config is for other data than the run's.
+        InputError: if there is nothing to confirm, or a config has other data than the run.
     """
     if top < 1:
         raise InputError(f"--top must be 1 or more, not {top}")
     if run.ranked.empty:
         raise InputError(
-            f"{run.path} has no trial that was trained to its end, so none to confirm"
+            f"{run.path} has no trial that was trained to its end; there is none to confirm"
         )
     candidates = [_of_trial(run, int(trial)) for trial in run.ranked["trial"].head(top)]
     candidates.append(_baseline(run))
@@ -67,13 +67,13 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
 
 
 def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) -> str:
-    """Write the space of a confirmation: every candidate with every seed, to full length.
+    """Write the space of a confirmation: every candidate with every seed, for all epochs.
 
-    The seeds are new, and the same for each candidate, so that candidates can be compared pair by
-    pair.
+    The seeds are new and the same for each candidate, so that comparisons of candidates are
+    paired.
 
     Raises:
-        InputError: if seeds is below 1, or a candidate cannot be said in the run's recipe.
+        InputError: if seeds is below 1, or the run's recipe cannot express a candidate.
     """
     if seeds < 1:
         raise InputError(f"--seeds must be 1 or more, not {seeds}")
@@ -111,7 +111,7 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
 
 
 def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
-    """Return what a confirmation's run records about its candidates."""
+    """Return the record of the candidates for a confirmation's run."""
     settings = _settings(run, candidates)
     varied = _varied(settings)
     return ConfirmationJob(
@@ -134,7 +134,7 @@ def _of_trial(run: Run, trial: int) -> Candidate:
 
 
 def _baseline(run: Run) -> Candidate:
-    """Return the baseline in the run's recipe, with what the search knows of it."""
+    """Return the baseline in the run's recipe, with its accuracy in the search."""
     accuracy = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         accuracy = float(run.baseline_trial["val_accuracy"])
@@ -145,12 +145,12 @@ def _baseline(run: Run) -> Candidate:
 
 
 def _plain(run: Run, config: TrialConfig) -> TrialConfig:
-    """Set what is the same for all: the length of the training; the seeds come later."""
+    """Set the epochs and the seed to the same values for all; the space sets the real seeds."""
     return config.replace(epochs=run.space.epochs, seed=0)
 
 
 def _without_twins(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Join candidates that are the same configuration, so that none is trained twice."""
+    """Merge candidates with the same configuration, so that none is trained twice."""
     distinct: list[Candidate] = []
     for candidate in candidates:
         for index, other in enumerate(distinct):
@@ -167,7 +167,7 @@ def _without_twins(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _same(one: TrialConfig, other: TrialConfig) -> bool:
-    """Tell whether two configs train the same network in the same way."""
+    """Return whether two configs train the same network in the same way."""
     return one.design() == other.design() and _training(one) == _training(other)
 
 
@@ -178,7 +178,7 @@ def _training(config: TrialConfig) -> dict[str, Scalar]:
 
 
 def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scalar]]:
-    """Return, for each candidate, its value of everything that any departs in from the recipe."""
+    """Return, per candidate, its value of each setting in which any departs from the recipe."""
     names = {"architecture"}
     whole = []
     for candidate in candidates:
@@ -192,7 +192,7 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
         missing = sorted(names - set(values))
         if missing:
             raise InputError(
-                f"{candidate.name} has no {missing[0]}, which another candidate has: they cannot "
+                f"{candidate.name} has no {missing[0]}, but another candidate has it; they cannot "
                 "be compared"
             )
     return [{name: values[name] for name in sorted(names)} for values in whole]
@@ -208,11 +208,11 @@ def _check(
     settings: Sequence[Mapping[str, Scalar]],
     varied: Sequence[str],
 ) -> None:
-    """Make sure that the space trains the candidates themselves, and not something near them."""
+    """Check that the space makes exactly the configurations of the candidates."""
     for candidate, values in zip(candidates, settings, strict=True):
         made = space.config({name: values[name] for name in varied})
         if not _same(made, candidate.config):
             raise InputError(
-                f"{candidate.name} cannot be confirmed beside the others: it gives widths by "
-                "block and they by convolution, or lacks a setting that the recipe has"
+                f"{candidate.name} cannot be confirmed with the others: it has widths per block "
+                "and they per convolution, or it lacks a setting of the recipe"
             )

@@ -1,4 +1,4 @@
-"""Evaluation of trials on the test images: once each, and recorded in the run."""
+"""Evaluation of trials on the test images: once per trial, and recorded in the run."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 
 def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
-    """Test the kept weights of trials that have not been tested yet.
+    """Evaluate the kept weights of trials that have not been tested yet.
 
-    Each evaluation goes into `run.json`, and the class predicted for each image beside it.
+    Each evaluation is written to `run.json`, and the predicted class of each image to a file
+    beside it.
 
     Args:
-        folder: of the run, which the caller has locked.
-        records: of complete trials whose weights were kept.
-        dataset: of the run.
+        folder: folder of the run, locked by the caller.
+        records: records of complete trials whose weights were kept.
+        dataset: data set of the run.
 
     Raises:
-        RunError: if the weights of a trial are not there or not whole, the test cannot be made
-            here (memory, say), or the run cannot be written.
+        RunError: if the weights of a trial are missing or damaged, the evaluation fails (for lack
+            of memory, for example), or the run cannot be written.
     """
     try:
         _evaluate(folder, records, dataset)
@@ -66,7 +67,7 @@ def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -
 def _test(
     config: TrialConfig, weights: bytes, data: DeviceData, test: Images
 ) -> tuple[float, float, Labels]:
-    """Return accuracy, mean cross-entropy and the predicted classes of the test images."""
+    """Return the accuracy, mean cross-entropy and predicted classes of the test images."""
     import torch
     from safetensors.torch import load
     from torch.nn.functional import cross_entropy

@@ -1,4 +1,4 @@
-"""What a search would do, before it is started: sizes, memory, disk and, if measured, time."""
+"""The plan of a search before its start: sizes, memory, disk and, if measured, time."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from tunecnn.trial.timing import Timing
 _MOST_CORNERS = 512
 _SAMPLE = 200
 _FLOAT = 4  # bytes
-_JOURNAL_BYTES = 3_000  # of a trial with some ten epochs, measured
-# Numbers that an optimizer keeps of each weight, at most.
+_JOURNAL_BYTES = 3_000  # per trial of about ten epochs, measured
+# Maximum number of values that an optimizer keeps per weight.
 _STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1, "muon": 2}
 _KEPT = 3
 _MEASURED_IMAGES = 1_280
 
 Timer = Callable[[Sequence[TrialConfig], TrialData], Timing]
-"""Times an epoch of each of some configs, where the trials would run."""
+"""Times one epoch per config, where the trials would run."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What one configuration of a space costs.
+    """The cost of one configuration of a space.
 
     Attributes:
-        values: of the searched parameters.
-        params: trainable numbers.
+        values: values of the searched parameters.
+        params: number of trainable parameters.
         macs: multiply-accumulates of one forward pass of one image.
-        memory: bytes that training takes, roughly: weights, gradients, the optimizer's state, and
-            what a batch leaves for the way back; without the images and without torch itself.
+        memory: approximate bytes of training: weights, gradients, the optimizer's state, and the
+            activations of a batch for the backward pass; without the images and torch itself.
     """
 
     values: Mapping[str, Scalar]
@@ -51,7 +51,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Epochs of all trials together, and until the last slot has nothing more to do."""
+    """Epochs of all trials together (`epochs`), and of the slot that ends last (`longest`)."""
 
     epochs: float
     longest: float
@@ -59,12 +59,12 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds that a search would take to train.
+    """The training time of a search, in seconds.
 
     Attributes:
-        training: of all trials together.
-        longest: until the last slot has nothing more to do.
-        spent: what measuring it took.
+        training: training time of all trials together.
+        longest: training time of the slot that ends last.
+        spent: duration of the measurement itself.
     """
 
     training: float
@@ -74,22 +74,22 @@ class Time:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search would do.
+    """The plan of a search.
 
     Attributes:
-        rungs: epochs after which successive halving stops trials; empty for other pruners.
-        full_epochs: epochs if no trial were stopped early.
-        forecast: epochs that are to be expected; None where the pruner allows no forecast.
-        networks: the smallest, the baseline (if the space has it) and the largest, by name.
-        unbuildable: corners of the space that cannot be built, in words.
+        rungs: epochs after which successive halving prunes trials; empty for other pruners.
+        full_epochs: number of epochs if no trial were pruned.
+        forecast: expected number of epochs; None if the pruner allows no forecast.
+        networks: smallest network, baseline (if the space has it) and largest network, by name.
+        unbuildable: descriptions of the corners of the space that cannot be built.
         corners: number of corners that were tried.
-        size: different configurations; None for a continuum.
-        repeats: trials that would draw a configuration again, if drawn at random; None for a
-            continuum or a grid.
+        size: number of different configurations; None for a continuum.
+        repeats: expected number of trials that repeat a configuration, if sampled at random; None
+            for a continuum or a grid.
         image_memory: bytes of the images on the device.
-        disk: bytes that the run writes, roughly.
-        time: None if not measured; without a forecast, as if no trial were stopped early.
-        warnings: what is allowed but probably not meant.
+        disk: approximate bytes that the run writes.
+        time: training time, without a forecast as if no trial were pruned; None if not measured.
+        warnings: warnings about settings that are allowed but probably unintended.
     """
 
     rungs: tuple[int, ...]
@@ -112,10 +112,10 @@ def make_plan(
     """Plan a search.
 
     Args:
-        space: what would be searched.
-        data: on which.
-        slots: trials that would run at once.
-        timer: measures the time of epochs; None to measure nothing.
+        space: space to search.
+        data: images and labels of the trials.
+        slots: number of trials that would run at once.
+        timer: function that measures the time of epochs; None for no measurement.
     """
     shape, classes = data.input_shape, len(data.classes)
     networks, unbuildable = [], []
@@ -154,15 +154,15 @@ def make_plan(
 
 
 def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:
-    """Foretell the epochs of a search, if which trial is good is drawn at random.
+    """Estimate the number of epochs of a search, with a random quality per trial.
 
-    For successive halving the rule is played through, one trial after the other; without a pruner
-    it is every epoch. Other pruners depend on the curves, so there is no forecast.
+    Successive halving is simulated, one trial after the other; without a pruner, every trial
+    trains for all epochs. Other pruners depend on the learning curves, so there is no forecast.
 
     Args:
-        space: what would be searched.
-        slots: trials that run at once.
-        repeats: games to average over.
+        space: space to search.
+        slots: number of trials that run at once.
+        repeats: number of simulations to average over.
     """
     if not isinstance(space.pruner, Halving | NoPruner):
         return None
@@ -180,7 +180,7 @@ def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast 
 
 
 def _epochs_of_one(value: float, seen: dict[int, list[float]], space: SearchSpace) -> int:
-    """Let one trial of a given quality climb the rungs; return where it stops."""
+    """Simulate one trial of a given quality; return the epoch after which it stops."""
     for rung, values in seen.items():
         assert isinstance(space.pruner, Halving)
         values.append(value)
@@ -197,7 +197,7 @@ def _rungs(space: SearchSpace) -> list[int]:
 
 
 def _corners(space: SearchSpace) -> Iterable[dict[str, Scalar]]:
-    """Yield the combinations of the ends of all parameters that change the network."""
+    """Yield the combinations of the extreme values of all parameters that change the network."""
     ends = {
         name: dict.fromkeys(parameter.ends())
         for name, parameter in space.searched.items()
@@ -231,13 +231,13 @@ def _repeats(space: SearchSpace, size: int | None) -> float | None:
 def _warnings(space: SearchSpace, size: int | None) -> Iterable[str]:
     if isinstance(space.sampler, Tpe) and space.sampler.startup_trials >= space.trials:
         yield (
-            f"tpe draws its first {space.sampler.startup_trials} trials at random, and there are "
-            f"only {space.trials}: nothing would be learned from them"
+            f"tpe samples its first {space.sampler.startup_trials} trials at random, and there "
+            f"are only {space.trials}: it would be no better than random search"
         )
     if isinstance(space.sampler, Grid) and size is not None and size > space.trials:
         yield (
-            f"the grid has {size:,} points, but only {space.trials} trials are requested: it "
-            "would be left unfinished"
+            f"the grid has {size:,} points, but only {space.trials} trials are requested: the "
+            "grid would be incomplete"
         )
     if not isinstance(space.sampler, Grid) and size is not None and size < space.trials:
         yield (
@@ -253,10 +253,11 @@ def _time(
     timer: Timer,
     forecast: Forecast,
 ) -> Time | None:
-    """Time epochs of the smallest and the largest network, and spread them over the space.
+    """Time epochs of the smallest and the largest network, and interpolate for the space.
 
-    The time of an epoch is taken as a + b * macs, through these two, for the mean size of
-    configurations drawn at random. It is measured on few images, and taken to grow with them.
+    The time of an epoch is modelled as a + b * macs, fitted to these two networks, and evaluated
+    at the mean size of randomly sampled configurations. It is measured on a few images, and
+    scaled in proportion to their number.
     """
     small, large = networks["smallest"], networks["largest"]
     few = _few(data)
@@ -280,7 +281,7 @@ def _time(
 
 
 def _few(data: TrialData) -> TrialData:
-    """Return as many of the images as are worth measuring on."""
+    """Return a subset of the images that is large enough for the measurement."""
     share = min(1.0, _MEASURED_IMAGES / len(data.train))
     parts = [
         Images(images.pixels[:count], images.labels[:count])
@@ -295,7 +296,7 @@ def _in_words(values: Mapping[str, Scalar]) -> str:
 
 
 def _draw(parameter: Parameter, numbers: random.Random) -> Scalar:
-    """Draw a value as random search would."""
+    """Sample a value as random search would."""
     values = parameter.grid()
     if values:
         return numbers.choice(values)

@@ -1,4 +1,4 @@
-"""`RunOptions`: what a search, a confirmation or a reproduction needs besides its space."""
+"""`RunOptions`: the options of a search, confirmation or reproduction besides its space."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where the trials of a run are trained, where the run is kept, and its safety limits.
+    """The data, folder, compute resources and safety limits of a run.
 
     Attributes:
-        data_dir: folder of the data files; None for the default one.
-        runs_dir: folder in which the run's own is made.
-        name: of the run's folder; None for one of the space, the data set and the time.
-        local: train in this process, one trial after the other, instead of on Ray.
-        address: of a running Ray cluster; None for `RAY_ADDRESS`, or else this machine.
-        cpus_per_trial: cores per trial; None for one.
-        gpus_per_trial: GPUs per trial, may be a fraction; None for one where there are any.
-        checkpoint_seconds: time between two checkpoints of a trial; with a shorter one less is
-            lost in a crash, and more is written.
-        max_failures: number of times that the worker of a trial may die before the trial is given
-            up.
-        trial_timeout: seconds after which a trial is given up; None for no limit.
-        wait_for_workers: seconds for which a cluster may have no room for a trial.
-        min_free_gb: free space on the disk, in 10^9 bytes, below which no trial starts.
-        take_over: take the lock of the run from a process that seems to hold it.
-        allow_changes: resume although packages that trials depend on have other versions.
+        data_dir: folder of the data files; None for the default folder.
+        runs_dir: folder in which the run's folder is created.
+        name: name of the run's folder; None for a name made of the space, data set and time.
+        local: whether to train in this process, one trial at a time, instead of on Ray.
+        address: address of a running Ray cluster; None for `RAY_ADDRESS`, or else this machine.
+        cpus_per_trial: CPU cores per trial; None for one.
+        gpus_per_trial: GPUs per trial, may be a fraction; None for one if there is a GPU.
+        checkpoint_seconds: seconds between two checkpoints of a trial; a shorter time loses less
+            work in a crash, but writes more.
+        max_failures: number of times that the worker of a trial may die before the trial is
+            marked as failed.
+        trial_timeout: seconds after which a trial is marked as failed; None for no limit.
+        wait_for_workers: seconds to wait when a cluster has no room for a trial.
+        min_free_gb: free disk space, in 10^9 bytes, below which no trial starts.
+        take_over: whether to take the lock of the run from a process that seems to hold it.
+        allow_changes: whether to resume with other versions of the packages that trials depend
+            on.
     """
 
     data_dir: Path | None = None
@@ -46,5 +47,5 @@ class RunOptions:
 
     @property
     def threads(self) -> int:
-        """Threads of torch for a trial that runs in this process."""
+        """Number of torch threads for a trial that runs in this process."""
         return max(1, int(self.cpus_per_trial or 1))

@@ -1,4 +1,4 @@
-"""The plan of a search: its images read and its cluster joined, but nothing trained."""
+"""The plan of a search: reads the images and connects to the cluster, but trains no trial."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.forecast import Plan, Timer, make_plan
 from tunecnn.workflows.options import RunOptions
 
-_END_SECONDS = 11.0  # the first trials placed, the summary and its pictures, Ray's end: measured
+_END_SECONDS = 11.0  # start of the first trials, summary and plots, end of Ray: measured
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a search would do here.
+    """The plan of a search with the given resources.
 
     Attributes:
-        plan: of the space and the images.
-        slots: trials that would run at once.
-        placement: where they would run, in words.
-        overhead_seconds: that a search takes before its first trial and after its last.
+        plan: plan of the space and the images.
+        slots: number of trials that would run at once.
+        placement: description of where the trials would run.
+        overhead_seconds: seconds that a search takes before its first trial and after its last.
     """
 
     plan: Plan
@@ -37,9 +37,9 @@ def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = Fals
     """Plan a search.
 
     Args:
-        space: what would be searched.
-        options: data, and where to run.
-        measure: time some epochs there, to estimate the time.
+        space: space to search.
+        options: options of the run.
+        measure: whether to time a few epochs, in order to estimate the duration.
 
     Raises:
         InputError: if the data or the cluster cannot be used.
@@ -49,14 +49,14 @@ def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = Fals
     with _slots(options) as (slots, placement, timer):
         plan = make_plan(space, data, slots=slots, timer=timer if measure else None)
         seconds = time.monotonic() - started
-    # All of this but the timed epochs is what a search does before its first one.
+    # A search does all of this before its first epoch, except for the timed epochs.
     timed = plan.time.spent if plan.time else 0.0
     return PlannedRun(plan, slots, placement, seconds - timed + _END_SECONDS)
 
 
 @contextlib.contextmanager
 def _slots(options: RunOptions) -> Iterator[tuple[int, str, Timer]]:
-    """Yield how many trials run at once, where, and what times their epochs there."""
+    """Yield the number of trials at once, their placement, and a timer of their epochs."""
     if options.local:
         from tunecnn.trial.timing import time_epochs
 

@@ -1,4 +1,4 @@
-"""A space made ready for a run: read, changed as the command line says, and checked."""
+"""Preparation of a space for a run: read, changed by the command line, and checked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tunecnn.workflows.warm_start import warm_start
 
 @dataclass(frozen=True)
 class Prepared:
-    """A space that can be searched, and where it comes from.
+    """A space that is ready to search, and its origin.
 
     Attributes:
-        space: with all changes, checked.
-        text: of the space file, as it was given.
-        changes: keys of the space that are not as in the file.
+        space: checked space with all changes.
+        text: text of the space file, without the changes.
+        changes: new values of the changed keys.
         notes: sentences that the user should read before the search starts.
     """
 
@@ -38,13 +38,13 @@ def prepare(
     """Read a space file, and change it for one run.
 
     Args:
-        name: a path, or the name of a shipped space.
-        changes: new values by key; None leaves a key as it is.
-        budget: limits that are added to those of the file.
+        name: path of a space file, or name of a shipped space.
+        changes: new values by key; None leaves a key unchanged.
+        budget: limits to add to those of the file.
         start_from: folder of an earlier run whose best trials become start points.
 
     Raises:
-        InputError: if there is no such space or run, or something in them is wrong.
+        InputError: if there is no such space or run, or one of them has mistakes.
     """
     path = find_space(name)
     text = path.read_text(encoding="utf-8-sig")
@@ -59,11 +59,11 @@ def prepare(
         notes.append(warm.words)
     space = in_file.override(**changed)
     notes += [f"warning: {text}" for text in space.warnings()]
-    # With the path of its images made absolute, so that the run can be resumed from anywhere.
+    # `space.dataset` has an absolute path of its images, so the run can be resumed from anywhere.
     return Prepared(space, text, {**changed, "dataset": space.dataset}, tuple(notes))
 
 
 def prepare_text(text: str, source: str) -> Prepared:
-    """Make a space that tunecnn wrote itself ready; `source` names it in messages."""
+    """Prepare a space that tunecnn itself wrote; `source` names it in messages."""
     space = SearchSpace.from_text(text, source)
     return Prepared(space, text, {"dataset": space.dataset})

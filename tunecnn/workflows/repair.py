@@ -11,14 +11,14 @@ from tunecnn.study.repair import Repair, repair_journal
 
 
 def repair(path: Path) -> Repair:
-    """Save what can be read of the journal of a run, so that the run can go on.
+    """Recover the readable lines of the journal of a run, so that the run can be resumed.
 
     Args:
         path: folder of the run.
 
     Raises:
-        InputError: if there is no such run, it has no journal, or another process holds it.
-        RunError: if `run.json` or the space are damaged too, or another version wrote them.
+        InputError: if there is no such run, it has no journal, or another process holds its lock.
+        RunError: if `run.json` or the space is damaged too, or was written by another version.
     """
     folder = RunFolder.open(path)
     space = folder.read_space(folder.read_info())

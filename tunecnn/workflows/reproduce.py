@@ -1,4 +1,4 @@
-"""A reproduction from its beginning to its end: a search in a grid of networks and seeds."""
+"""The workflow of a reproduction, which is a search of a grid of networks and seeds."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def reproduce(
     options: RunOptions,
     listening: Listening,
 ) -> RunResult:
-    """Train the published networks by its protocol, with several seeds, and test each once.
+    """Train the published networks with the published protocol and several seeds, and test them.
 
     Args:
-        dataset: on which they are trained.
-        against: data set whose published results they are compared with; None for `dataset`
-            itself, `none` for no comparison.
-        models: networks; None for all.
-        seeds: trainings per network; None for three.
-        epochs: of a training; None for those that were published.
-        options: data, folders and where to run.
-        listening: opens what shows the user how it goes.
+        dataset: data set to train on.
+        against: data set whose published results to compare with; None for `dataset` itself,
+            `none` for no comparison.
+        models: names of the networks; None for all.
+        seeds: number of seeds per network; None for three.
+        epochs: epochs per trial; None for the published number.
+        options: options of the run.
+        listening: function that opens the listener which displays the run.
 
     Raises:
-        InputError: if something given cannot be used; then nothing was written.
-        RunError: if the run could not go on; it can be resumed.
+        InputError: if an argument is invalid; nothing has been written then.
+        RunError: if the run had to stop; it can be resumed.
     """
     published = published_for(dataset, against)
     text = reproduction_space(dataset, published, models, seeds, epochs)

@@ -1,4 +1,4 @@
-"""The published experiments as search spaces: a grid over its networks and some seeds."""
+"""The published experiments as search spaces: a grid over the networks and some seeds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from tunecnn.models.designs import DESIGNS, InputShape
 
 _SEEDS = 3
 NOTHING = "none"
-"""What is given as `against` to train by the published protocol without its figures."""
+"""Value of `against` for training with the published protocol without a comparison."""
 
 
 def published_for(dataset: str, against: str | None) -> str | None:
     """Return the data set whose published results a reproduction is compared with.
 
     Args:
-        dataset: on which it trains.
-        against: as the user says; None for the data set itself, `NOTHING` for no comparison.
+        dataset: data set to train on.
+        against: value given by the user; None for the data set itself, `NOTHING` for no
+            comparison.
 
     Raises:
-        InputError: if nothing was published on it.
+        InputError: if no results were published on it.
     """
     info = dataset_info(dataset)
     if against == NOTHING:
@@ -32,7 +33,7 @@ def published_for(dataset: str, against: str | None) -> str | None:
     if against is None:
         if info.is_published:
             return dataset
-        ways = f"add --against {NOTHING} to train its networks by its protocol anyway"
+        ways = f"add --against {NOTHING} to train the networks without a comparison"
         if dataset.startswith(IMAGEFOLDER):
             known = " or ".join(f"--against {name}" for name in EXPERIMENTS)
             ways += f", or {known} if these are that data set's images"
@@ -41,8 +42,8 @@ def published_for(dataset: str, against: str | None) -> str | None:
         )
     if against in EXPERIMENTS and against != dataset and not dataset.startswith(IMAGEFOLDER):
         raise InputError(
-            f"--against {against}: {dataset} has other images; only the same images in files of "
-            f"your own ({IMAGEFOLDER}:PATH) can be compared with it"
+            f"--against {against}: {dataset} has other images; only an image folder "
+            f"({IMAGEFOLDER}:PATH) with the same images can be compared with it"
         )
     if against not in EXPERIMENTS:
         allowed = nearest(against, [*EXPERIMENTS, NOTHING])
@@ -51,10 +52,10 @@ def published_for(dataset: str, against: str | None) -> str | None:
 
 
 def check_images(against: str, input_shape: InputShape, classes: int) -> None:
-    """Refuse images that cannot be those of the data set with published results.
+    """Check that images can be those of the data set with published results.
 
     Raises:
-        InputError: if they are of another size, or in another number of classes.
+        InputError: if their size or number of classes differs.
     """
     theirs = EXPERIMENTS[against]
     _, height, width = input_shape
@@ -75,11 +76,11 @@ def reproduction_space(
     """Write the space of a reproduction: every model with every seed, by the published recipe.
 
     Args:
-        dataset: on which it trains.
-        against: data set whose published results it is compared with, if any.
-        models: architectures, all if None; the name `model3` is understood.
-        seeds: how many, counted from 0; None for three.
-        epochs: of each trial; None for those that were published.
+        dataset: data set to train on.
+        against: data set whose published results to compare with; None for no comparison.
+        models: names of the architectures, or `model3` for `proposed`; None for all.
+        seeds: number of seeds, counted from 0; None for three.
+        epochs: epochs per trial; None for the published number.
 
     Raises:
         InputError: if a model is unknown or given twice, or a number is below 1.

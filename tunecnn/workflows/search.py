@@ -1,4 +1,4 @@
-"""A search from its beginning to its end, and carried on with."""
+"""The workflow of a search: its start, and its resumption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tunecnn.workflows.reproduction_space import check_images
 from tunecnn.workflows.session import Listening, RunResult, changed_versions, opened, run_session
 
 DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
-"""Packages whose version decides what a trial trains to."""
+"""Packages whose versions affect the result of a trial."""
 
 
 def search(
@@ -39,14 +39,14 @@ def search(
 
     Args:
         prepared: space to search.
-        options: data, folders and where to run.
-        listening: opens what shows the user how it goes.
-        job: purpose of the run, a search if None; all trials of every other job are tested at
-            its end.
+        options: options of the run.
+        listening: function that opens the listener which displays the run.
+        job: purpose of the run; None for a search. For any other job, all trials are tested at
+            the end.
 
     Raises:
-        InputError: if something given cannot be used; then nothing was written.
-        RunError: if the run could not go on; it can be resumed.
+        InputError: if an argument is invalid; nothing has been written then.
+        RunError: if the run had to stop; it can be resumed.
     """
     space, job = prepared.space, job or SearchJob()
     path = new_run_path(space, options)
@@ -76,23 +76,23 @@ def resume(
     more_trials: int = 0,
     budget: Mapping[str, float] | None = None,
 ) -> RunResult:
-    """Carry on with a run that was interrupted or killed, or that is to have more trials.
+    """Resume a run that was interrupted or killed, or add trials to it.
 
-    Finished trials stay as they are; those that ran go on from their last checkpoint, under their
-    numbers and seeds. For the arguments see `search`; if no data folder is given, the run's own
-    is used.
+    Finished trials are unchanged; unfinished ones continue from their last checkpoint, with the
+    same numbers and seeds. For the arguments see `search`; without a data folder, the one recorded
+    in the run is used.
 
     Raises:
-        InputError: if there is no such run, or its data are not what they were.
-        RunError: if the run could not go on.
+        InputError: if there is no such run, or its data have changed.
+        RunError: if the run had to stop.
     """
     folder, info, space = open_run(path, more_trials, budget)
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
     changed = changed_versions(info.sessions, versions(), DECISIVE)
     if changed and not options.allow_changes:
         raise InputError(
-            f"what the trials of {path} depend on has changed ({changed}), so new ones would not "
-            "be comparable; go back, or add --allow-changes"
+            f"packages that the trials of {path} depend on have changed ({changed}), so new "
+            "trials would not be comparable; install the old versions, or add --allow-changes"
         )
     with opened(space, data_dir, options) as there:
         _check_same_images(path, info.dataset, DatasetRecord.of(there.dataset))
@@ -102,7 +102,7 @@ def resume(
 def open_run(
     path: Path, more_trials: int = 0, budget: Mapping[str, float] | None = None
 ) -> tuple[RunFolder, RunInfo, SearchSpace]:
-    """Open a run to carry on with it; return its folder, its info, and its space as it is to be.
+    """Open a run to resume it; return its folder, its info, and its space with the changes.
 
     Raises:
         InputError: if there is no such run.
@@ -121,7 +121,7 @@ def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
     """Return the path of a new run's folder.
 
     Raises:
-        InputError: if no run can be started there.
+        InputError: if no run can be created there.
     """
     path = options.runs_dir / (options.name or _run_name(space))
     RunFolder.check_free(path)
@@ -141,7 +141,7 @@ def _check_same_images(path: Path, before: DatasetRecord, now: DatasetRecord) ->
 
 
 def _check_input(space: SearchSpace, data: TrialData) -> None:
-    """Refuse a space whose networks cannot take the data set's images."""
+    """Check that each network of a space can process the data set's images."""
     for architecture in space.architectures:
         design = TrialConfig(architecture=architecture).design()
         try:

@@ -1,4 +1,4 @@
-"""One session of a run: from the first trial that this process hands out to the summary."""
+"""One session of a run: this process runs trials, and writes the summary at the end."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Ending = Literal["done", "interrupted"]
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a session of a run ended.
+    """The result of a session of a run.
 
     Attributes:
-        folder: of the run.
+        folder: folder of the run.
         ending: `done`, or `interrupted` if the run can be resumed.
-        summary: of the run.
-        exit_code: of the command: 0, or 130 or 143 after SIGINT or SIGTERM.
+        summary: summary of the run.
+        exit_code: exit code of the command: 0, or 130 or 143 after SIGINT or SIGTERM.
     """
 
     folder: Path
@@ -56,12 +56,12 @@ class RunResult:
 
 
 Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
-"""Opens the listener of a run, once its study and folder are there."""
+"""Opens the listener of a run, given its study and folder."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a session needs, opened: images, an engine, and handlers of the signals."""
+    """The open resources of a session: images, an engine, and signal handlers."""
 
     dataset: Dataset
     engine: Engine
@@ -70,15 +70,15 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(space: SearchSpace, data_dir: Path | None, options: RunOptions) -> Iterator[Opened]:
-    """Read the images while Ray starts, most of which is waiting for its processes."""
-    fetch(space.dataset, data_dir)  # may take minutes, or fail: before anything has started
+    """Open the resources of a session; the images are read while Ray's processes start."""
+    fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     loading = _in_a_thread(lambda: load_dataset(space.dataset, space.data_split, data_dir))
     with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
         yield Opened(loading.result(), engine, interrupts)
 
 
 def _in_a_thread(function: Callable[[], T]) -> Future[T]:
-    """Call a function in a thread for which an interrupted process does not wait."""
+    """Call a function in a daemon thread, so that an interrupted process can exit at once."""
     future: Future[T] = Future()
 
     def call() -> None:
@@ -93,7 +93,7 @@ def _in_a_thread(function: Callable[[], T]) -> Future[T]:
 
 @contextlib.contextmanager
 def _engine(options: RunOptions) -> Iterator[Engine]:
-    """Open what runs the trials: this process, or a Ray cluster."""
+    """Open the engine that runs the trials: this process, or a Ray cluster."""
     if options.local:
         from tunecnn.engines.local import LocalEngine
 
@@ -117,11 +117,11 @@ def run_session(
     listening: Listening,
     options: RunOptions,
 ) -> RunResult:
-    """Run trials under the run's lock, keep account of the session, and write the summary.
+    """Run trials under the run's lock, record the session, and write the summary.
 
     Raises:
-        InputError: if another process holds the run.
-        RunError: if the run could not go on; it can be resumed.
+        InputError: if another process holds the lock of the run.
+        RunError: if the run had to stop; it can be resumed.
     """
     with folder.lock(take_over=options.take_over) as left:
         info = _start_session(folder, space, there.engine)
@@ -147,9 +147,9 @@ def run_session(
                 evaluate_trials(folder, _complete(study), there.dataset)
         except KeyboardInterrupt:
             if there.interrupts.forced:
-                raise  # the run is resumable as it is; its summary would take seconds
+                raise  # the run can be resumed; writing its summary would take seconds
         except RunError:
-            # It is said whatever becomes of this; on a full disk, nothing does.
+            # The error is raised even if this fails, as on a full disk.
             with contextlib.suppress(OSError, RunError):
                 _end_session(folder, study, "")
             raise
@@ -163,7 +163,7 @@ def run_session(
 def changed_versions(
     sessions: Sequence[Session], now: Mapping[str, str], names: Iterable[str]
 ) -> str:
-    """Say which of some packages have another version than in the last of some sessions."""
+    """Describe the packages whose versions differ from those of the last session."""
     before = sessions[-1].versions if sessions else {}
     return ", ".join(
         f"{name} {before[name]} then, {now[name]} now"
@@ -173,7 +173,7 @@ def changed_versions(
 
 
 def _start_session(folder: RunFolder, space: SearchSpace, engine: Engine) -> RunInfo:
-    """Record that a session has started, with what it may have been given beyond the last one."""
+    """Record the start of a session, with any additional trials and budget."""
     info = folder.read_info()
     session = Session(
         command=shlex.join(sys.argv), started=now(), engine=engine.record(), versions=versions()
@@ -185,16 +185,16 @@ def _start_session(folder: RunFolder, space: SearchSpace, engine: Engine) -> Run
 
 
 def _warnings(left: str, info: RunInfo) -> Iterator[str]:
-    """Say what is different from the sessions before, the last of which is this one."""
+    """Yield warnings about differences from the previous session, and a lock taken over."""
     if left:
-        yield f"the lock of {left} was taken over: it had ended without releasing it"
+        yield f"the lock of {left} was taken over: that process had ended without releasing it"
     *earlier, last = info.sessions
     if changed := changed_versions(earlier, last.versions, last.versions):
-        yield f"different from the session before: {changed}"
+        yield f"versions differ from the previous session: {changed}"
 
 
 def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[RunSummary, Ending]:
-    """Put what still runs back into the queue, and record how the run stands."""
+    """Requeue the running trials, record the end of the session, and write the summary."""
     from tunecnn.summary.render import write_summary
 
     study.requeue_running()

@@ -15,7 +15,7 @@ _SHARE = 4
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The start points of a space with some from an earlier run, and what to say of them."""
+    """The start points of a space with those of an earlier run, and a sentence about them."""
 
     start: tuple[Any, ...]
     words: str
@@ -24,12 +24,12 @@ class WarmStart:
 def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
     """Take the best trials of an earlier run as start points, at most a quarter of the trials.
 
-    They are trained again, so that the new run's figures are all of its own data, epochs and
-    seeds. A trial lies in the space if it has a value for each searched parameter and each can be
-    sampled.
+    They are trained again, so that all results of the new run come from its own data, epochs and
+    seeds. A trial lies in the space if it has a value for each searched parameter and each value
+    can be sampled.
 
     Args:
-        space: gets the start points.
+        space: space of the new run.
         path: folder of the earlier run.
         trials: number of trials of the new run.
 

@@ -1,4 +1,4 @@
-"""The picture of a confirmation. The function takes a run and returns a matplotlib figure."""
+"""Picture of a confirmation. The function takes a run and returns a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEW, SEARCH, BASELINE = "#2f6fab", "#c8502d", "#1c1c1c"
 
 
 def confirmed(run: Run) -> Figure:
-    """Draw each candidate's accuracy with every new seed, the mean, and the search's value."""
+    """Draw each candidate's accuracy with each new seed, their mean, and that of the search."""
     lines = summarize_confirmation(run).candidates[::-1]
     figure = Figure(figsize=(8, 1.4 + 0.45 * len(lines)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)

@@ -1,4 +1,4 @@
-"""The pictures of a reproduction. Each function takes a run and returns a matplotlib figure."""
+"""Pictures of a reproduction. Each function takes a run and returns a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ TRAINING, VALIDATION = "#2f6fab", "#c8502d"
 
 
 def accuracy(run: Run) -> Figure:
-    """Draw accuracy by epoch, a panel for each network, the published curve over ours."""
+    """Draw accuracy by epoch, one panel per network, with the published curves over ours."""
     return _curves(run, "accuracy")
 
 
 def loss(run: Run) -> Figure:
-    """Draw loss by epoch, a panel for each network, the published curve over ours."""
+    """Draw loss by epoch, one panel per network, with the published curves over ours."""
     return _curves(run, "loss")
 
 
 def confusion(run: Run) -> Figure:
-    """Draw what the test images of each class were taken for, a panel for each network."""
+    """Draw the confusion matrix of the test images, one panel per network."""
     names = run.info.dataset.classes
     panels = _panels(run, height=4.2)
     for axes, architecture in panels:
@@ -49,11 +49,11 @@ def confusion(run: Run) -> Figure:
                 )  # fmt: skip
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)
-        axes.set_xlabel("taken for")
-    panels[0][0].set_ylabel("class")
+        axes.set_xlabel("predicted class")
+    panels[0][0].set_ylabel("true class")
     figure = panels[0][0].figure
     assert isinstance(figure, Figure)
-    figure.suptitle("Test images of each class, in % of the class, over all seeds", fontsize=11)
+    figure.suptitle("Predicted classes of the test images, in % of the true class", fontsize=11)
     return figure
 
 
@@ -108,7 +108,7 @@ def _curves(run: Run, what: str) -> Figure:
 
 
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:
-    """Return the epochs of the complete trials, as the tables do, or else of those that run."""
+    """Return the epochs of the complete trials or, without any, of the trials still running."""
     trials = run.trials[run.trials["architecture"] == architecture]
     complete = trials[trials["state"] == "COMPLETE"]
     under_way = trials[trials["state"].isin(["RUNNING", "WAITING"])]
@@ -117,7 +117,7 @@ def _epochs(run: Run, architecture: str) -> pd.DataFrame:
 
 
 def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str) -> None:
-    """Draw each seed, and their mean as far as all of them were trained."""
+    """Draw the curve of each seed, and their mean over the epochs that all seeds reached."""
     by_seed = epochs.pivot(index="epoch", columns="trial", values=column)
     mean = by_seed.dropna().mean(axis=1)
     axes.plot(mean.index, mean, color=color, linewidth=1.8, label=f"{words}, ours",
@@ -129,7 +129,7 @@ def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str)
 def _leave_out_the_start(
     axes: Axes, epochs: pd.DataFrame, published: pd.DataFrame | None, architecture: str
 ) -> None:
-    """Scale a panel by all epochs but the first, whose loss can be ten times the others'."""
+    """Scale a panel without the first epoch, whose loss can be ten times that of the others."""
     parts = [epochs]
     if published is not None:
         parts.append(published[published["architecture"] == architecture])

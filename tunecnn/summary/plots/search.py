@@ -1,4 +1,4 @@
-"""The pictures of a run. Each function takes a run and returns a matplotlib figure."""
+"""Pictures of a search. Each function takes a run and returns a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPLETE, STOPPED, BEST, BASELINE = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
 
 
 def history(run: Run) -> Figure:
-    """Draw each trial's validation accuracy, and the best complete one so far, by number."""
+    """Draw each trial's validation accuracy, and the best so far, by trial number."""
     figure, axes = _figure("Search history")
     complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
     _scatter(axes, complete["trial"], stopped["trial"], complete, stopped)
@@ -58,7 +58,7 @@ def curves(run: Run) -> Figure:
             "color": COMPLETE if is_complete else STOPPED,
             "alpha": 0.45 if is_complete else 0.7,
         }
-        # One object for all of them: thousands of lines would take seconds each.
+        # One collection for all of them: thousands of separate lines would take seconds.
         longer = [points for points in some if len(points) > 1]
         axes.add_collection(LineCollection(longer, linewidths=1, **line_style))
         single = [points[0] for points in some if len(points) == 1]
@@ -84,7 +84,7 @@ def curves(run: Run) -> Figure:
 
 
 def parameters(run: Run) -> Figure:
-    """Draw validation accuracy against each searched parameter, a panel for each."""
+    """Draw validation accuracy against the searched parameters, one panel per parameter."""
     searched = run.space.searched
     if not searched:
         figure, axes = _figure("No parameter was searched")
@@ -119,8 +119,8 @@ def parameters(run: Run) -> Figure:
         _finish(axes, legend=False, label=i % 3 == 0)
     figure.suptitle(
         "Accuracy against each searched parameter\n"
-        "filled: trained to the end; hollow: stopped early (at the edge: below it); "
-        "dotted: the published value",
+        "filled: trained to the end; hollow: stopped early (triangle: below the edge); "
+        "dotted: value of the baseline",
         fontsize=10,
     )
     return figure
@@ -132,7 +132,7 @@ def importances(run: Run) -> Figure:
     figure, axes = _figure(f"Parameter importances (fANOVA on {count} complete trials)")
     shares = diagnostics.importances(run).iloc[::-1]
     if shares.empty:
-        axes.text(0.5, 0.5, "too few complete trials to say", ha="center", va="center")
+        axes.text(0.5, 0.5, "too few complete trials", ha="center", va="center")
         axes.set_axis_off()
         return figure
     error = [
@@ -147,7 +147,7 @@ def importances(run: Run) -> Figure:
 
 
 def front(run: Run) -> Figure:
-    """Draw the complete trials of a search with two objectives, and those that none beats.
+    """Draw the complete trials of a search with two objectives, and their Pareto front.
 
     Raises:
         InputError: if the search had one objective.
@@ -155,7 +155,7 @@ def front(run: Run) -> Figure:
     if len(run.space.objectives) == 1:
         raise InputError(f"{run.path} had one objective, so there is no front")
     cost = run.space.objectives[1]
-    figure, axes = _figure("Accuracy against cost, and the trials that no other beats")
+    figure, axes = _figure("Accuracy against cost, and the Pareto front")
     best = diagnostics.pareto_front(run)
     axes.scatter(
         run.ranked[cost], run.ranked["val_accuracy"], s=26, color=COMPLETE, alpha=0.6,
@@ -164,7 +164,7 @@ def front(run: Run) -> Figure:
     axes.step(best[cost], best["val_accuracy"], where="post", color=BEST, linewidth=1)
     axes.scatter(
         best[cost], best["val_accuracy"], s=40, color=BEST, zorder=3,
-        label=f"beaten by none ({len(best)})",
+        label=f"Pareto front ({len(best)})",
     )  # fmt: skip
     for _, row in best.iterrows():
         axes.annotate(
@@ -178,13 +178,13 @@ def front(run: Run) -> Figure:
             edgecolors=BASELINE, zorder=4, label="the baseline",
         )  # fmt: skip
     _log_scale(axes)
-    axes.set_xlabel({"macs": "multiplications of one image"}.get(cost, cost))
+    axes.set_xlabel({"macs": "multiply-accumulates per image"}.get(cost, cost))
     _finish(axes)
     return figure
 
 
 def _ends(accuracies: pd.Series) -> tuple[float, float]:
-    """Return the ends of a scale for accuracies, a point apart at least: equal ones have none."""
+    """Return the limits of a scale for accuracies, at least one point apart."""
     if accuracies.empty:
         return 0.0, 1.0
     low, high = accuracies.min(), accuracies.max()
@@ -193,7 +193,7 @@ def _ends(accuracies: pd.Series) -> tuple[float, float]:
 
 
 def isolation(run: Run) -> Figure:
-    """Draw the best complete trial for each value of each scientific parameter, and how many."""
+    """Draw the best complete trial for each value of each scientific parameter."""
     lines = diagnostics.isolation(run)
     names = list(dict.fromkeys(line.parameter for line in lines))
     if not names:
@@ -218,15 +218,15 @@ def isolation(run: Run) -> Figure:
         axes.set_xlabel(name)
         _finish(axes, legend=False, label=i % 3 == 0)
     figure.suptitle(
-        "Best complete trial for each value, whatever the others were\n"
-        "numbers: how many complete trials had it (the best of more is better by luck)",
+        "Best complete trial for each value, whatever the other parameters were\n"
+        "numbers: complete trials with that value (the best of more is better by luck)",
         fontsize=10,
     )
     return figure
 
 
 def interaction(run: Run) -> Figure:
-    """Draw the best complete trial, and how many there are, over the width and each dropout."""
+    """Draw the best complete trial, and the number of trials, by width and each dropout."""
     crossed = diagnostics.crossing(run)
     if crossed is None:
         raise InputError(f"{run.path} did not search a width and a dropout together")
@@ -253,14 +253,14 @@ def interaction(run: Run) -> Figure:
         bar = figure.colorbar(image, ax=panels, label="best validation accuracy")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     figure.suptitle(
-        "Width and dropout together: best complete trial (colour) and how many (numbers)",
+        "Width and dropout together: best complete trial (colour) and number of trials (numbers)",
         fontsize=10,
     )
     return figure
 
 
 def random_baseline(run: Run) -> Figure:
-    """Draw the best complete trial so far of the search, and of its random baseline."""
+    """Draw the best complete trial so far of the search and of its random baseline."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for name, curve in best_so_far(run).items():
@@ -279,7 +279,7 @@ def random_baseline(run: Run) -> Figure:
 
 
 def figures_of(run: Run) -> dict[str, Callable[[Run], Figure]]:
-    """Return what draws a search's pictures by file name, but for those that do not apply."""
+    """Return the functions that draw the pictures of a search, by file name, if they apply."""
     applies = {
         "front": len(run.space.objectives) > 1,
         "interaction": diagnostics.crossing(run) is not None and len(run.ranked),
@@ -298,7 +298,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
     "random_baseline": random_baseline,
     "importances": importances,
 }
-"""The summary's pictures by file name."""
+"""Functions that draw the pictures of a search, by file name."""
 
 
 def _figure(title: str) -> tuple[Figure, Axes]:
@@ -311,7 +311,7 @@ def _figure(title: str) -> tuple[Figure, Axes]:
 def _panels(
     count: int, most: int, size: tuple[float, float], *, sharey: bool
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of some panels, at most so many in a row; `size` is that of one, in inches."""
+    """Make a figure with at most `most` panels per row; `size` is that of a panel, in inches."""
     columns = min(most, count)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
@@ -337,7 +337,7 @@ def _scatter(
 ) -> None:
     """Draw complete and stopped trials, on the scale of the complete ones.
 
-    Trials that were stopped early are often far below; they would flatten all that matters.
+    The accuracy of stopped trials is often far lower, and would compress the scale.
     """
     edge = 0.0
     if len(complete):

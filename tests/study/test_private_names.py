@@ -1,0 +1,99 @@
+"""Private names of Optuna that tunecnn uses, each in one place: gone ones are told by name.
+
+There is no public way to any of them in Optuna 5; what each is for stands beside its use.
+"""
+
+from __future__ import annotations
+
+import re
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from tests.support.paths import ROOT
+
+PLACES = {
+    r"\._(replay_result|thread_lock|sync_with_backend|study_id_to_trial_ids)\b": "study/storage.py",
+    r"\b_get_trials\b": "study/samplers.py",
+    r"study\._storage\b|\._trial_id\b|completed_rung": "study/pruners.py",
+    r"fixed_params": "study/queue.py",
+    r"\btemporary_state\b": "engines/ray.py",
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
+    return optuna.create_study(storage=storage, direction="maximize")
+
+
+def gone(name: str, module: str) -> str:
+    return f"Optuna {optuna.__version__} has no {name} any more: mend tunecnn/{module}"
+
+
+@pytest.mark.parametrize(("pattern", "module"), PLACES.items())
+def test_a_private_name_is_used_in_one_place(pattern, module):
+    found = {str(path.relative_to(ROOT / "tunecnn")) for path in ROOT.glob("tunecnn/**/*.py")
+             if re.search(pattern, path.read_text())}  # fmt: skip
+    assert found == {module}
+
+
+def test_the_storage_has_what_its_replacement_uses(study):
+    storage = study._storage
+    for name in ("_replay_result", "_thread_lock", "_sync_with_backend"):
+        assert hasattr(storage, name), gone(f"JournalStorage.{name}", "study/storage.py")
+    study.enqueue_trial({})
+    replay = storage._replay_result
+    for name in ("_trials", "_study_id_to_trial_ids"):
+        assert len(getattr(replay, name, ())) == 1, gone(f"replay {name}", "study/storage.py")
+
+
+def test_the_study_has_what_samplers_and_pruners_use(study):
+    trial = study.ask()
+    assert study._get_trials(deepcopy=False, use_cache=True), gone(
+        "_get_trials", "study/samplers.py"
+    )
+    study._storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.5)
+    (frozen,) = study.get_trials(deepcopy=False)
+    assert frozen.system_attrs["completed_rung_0"] == 0.5, gone("attribute", "study/pruners.py")
+
+
+def test_halving_still_notes_its_rungs_where_ours_does(study):
+    study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    trial = study.ask()
+    trial.report(0.5, 1)
+    trial.should_prune()
+    (frozen,) = study.get_trials(deepcopy=False)
+    assert "completed_rung_0" in frozen.system_attrs, gone("completed_rung_0", "study/pruners.py")
+
+
+def test_an_enqueued_trial_still_keeps_its_values_where_the_queue_reads_them(study):
+    study.enqueue_trial({"width": 1.0})
+    (frozen,) = study.get_trials(deepcopy=False)
+    assert frozen.system_attrs.get("fixed_params") == {"width": 1.0}, gone(
+        'system_attrs["fixed_params"]', "study/queue.py"
+    )
+
+
+def test_the_operation_codes_of_the_journal_are_those_of_optuna():
+    from optuna.storages.journal._storage import JournalOperation
+
+    from tunecnn.study import journal, repair
+
+    codes = (JournalOperation.CREATE_STUDY, JournalOperation.CREATE_TRIAL,
+             JournalOperation.SET_TRIAL_STATE_VALUES)  # fmt: skip
+    ours = (repair._CREATE_STUDY, journal.CREATE_TRIAL, repair._SET_STATE)
+    assert codes == ours, gone("same JournalOperation", "study/journal.py and study/repair.py")
+
+
+def test_a_trial_of_tune_still_knows_its_actor():
+    import ray
+    from ray.tune.experiment import Trial
+
+    trial = Trial("worker", stub=True)
+    assert hasattr(trial.temporary_state, "ray_actor"), (
+        f"Ray {ray.__version__} has no Trial.temporary_state.ray_actor any more: mend "
+        "tunecnn/engines/ray.py"
+    )
