@@ -157,7 +157,7 @@ def judge_tunecnn(folder: Path, before: dict[Any, float]) -> dict[str, int]:
     from tunecnn import load_run
 
     records = {record.number: record for record in load_run(folder / "run").records}
-    kept = {n: r.kept.val_accuracy for n, r in records.items() if r.outcome and r.kept}
+    kept = {n: r.kept.val_accuracy for n, r in records.items() if r.outcome.has_ended and r.kept}
     return {
         "acknowledged": len(before),
         "lost": sum(kept.get(n) != value for n, value in before.items()),

@@ -113,7 +113,8 @@ def ray_processes() -> list[psutil.Process]:
 
 
 def ended(run: Path) -> dict[int, TrialRecord]:
-    return {record.number: record for record in read_records(run) if record.outcome}
+    return {record.number: record for record in read_records(run)
+            if record.outcome.has_ended}  # fmt: skip
 
 
 def judge(search: Search, before: dict[int, TrialRecord], asked: int = TRIALS) -> None:

@@ -126,7 +126,7 @@ def _print_plan_of_rest(
 
     _, _, space = open_run(run, more_trials, budget)
     records = load_run(run).records
-    ended = sum(record.state in ("COMPLETE", "PRUNED", "FAIL") for record in records)
+    ended = sum(record.outcome.has_ended for record in records)
     print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
     if ended < space.trials:
         print_plan(space.override(trials=space.trials - ended), options)

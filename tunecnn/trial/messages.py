@@ -70,6 +70,11 @@ class Outcome(StrEnum):
         return _WORDS[self]
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the trial is neither running nor waiting."""
+        return self not in (Outcome.RUNNING, Outcome.WAITING)
+
+    @property
     def is_failure(self) -> bool:
         """Whether the trial failed, so that a summary gives the reason."""
         return self in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT, Outcome.ERROR)
