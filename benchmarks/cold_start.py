@@ -48,7 +48,7 @@ def child() -> None:
         reached.setdefault(stage, time.time() - began - ago)
 
     from tunecnn import process
-    from tunecnn.run.listener import SilentListener
+    from tunecnn.run.listener import Listener
     from tunecnn.workflows import search
     from tunecnn.workflows.options import RunOptions
     from tunecnn.workflows.prepare import prepare_text
@@ -56,7 +56,7 @@ def child() -> None:
     process.collect_garbage_seldom()  # as the command does, before it imports all else
     reach("modules imported")
 
-    class Listener(SilentListener):
+    class Reaching(Listener):
         """Notes the first of each."""
 
         def on_trial_start(self, task: Any) -> None:
@@ -81,7 +81,7 @@ def child() -> None:
     ):
         options = RunOptions(runs_dir=Path(folder), name="run")
         prepared = prepare_text(SPACE, "space")
-        search.search(prepared, options, lambda *_: nullcontext(Listener()))
+        search.search(prepared, options, lambda *_: nullcontext(Reaching()))
     print(json.dumps(reached))
 
 

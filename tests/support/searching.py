@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from tunecnn.run.info import Job
-from tunecnn.run.listener import SilentListener
+from tunecnn.run.listener import Listener
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare
 from tunecnn.workflows.search import resume, search
@@ -27,7 +27,7 @@ sampler: random
 """
 
 
-class Silent(SilentListener):
+class Silent(Listener):
     """A listener that remembers, and can raise at the n-th epoch."""
 
     def __init__(self, raise_at: int | None = None) -> None:

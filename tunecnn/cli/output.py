@@ -27,9 +27,9 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
 
             return nullcontext(JsonLines())
         if quiet:
-            from tunecnn.run.listener import SilentListener
+            from tunecnn.run.listener import Listener
 
-            return nullcontext(SilentListener())
+            return nullcontext(Listener())
         from tunecnn.listeners.terminal import Terminal
 
         return Terminal(study, folder, Console()).shown()

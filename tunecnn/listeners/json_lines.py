@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tunecnn.run.listener import SilentListener
+from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 
 
-class JsonLines(SilentListener):
+class JsonLines(Listener):
     """A listener that prints one JSON object per ended trial, for programs."""
 
     def __init__(self) -> None:

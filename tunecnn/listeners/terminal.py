@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tunecnn.run.listener import SilentListener
+from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics
@@ -21,7 +21,7 @@ from tunecnn.words import in_short, seconds_in_words
 _MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
 
 
-class Terminal(SilentListener):
+class Terminal(Listener):
     """A listener that prints the progress of a run for people.
 
     Args:

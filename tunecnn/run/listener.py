@@ -1,16 +1,17 @@
-"""`Listener`: protocol of the objects that are called about the events of a run."""
+"""`Listener`: base class of the objects that are called about the events of a run."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import TrialTask
 from tunecnn.trial.messages import EpochMetrics
 
 
-class Listener(Protocol):
-    """Receives the events of a run, in the process that runs the study."""
+class Listener:
+    """Receives the events of a run, in the process that runs the study.
+
+    The methods do nothing; a subclass overrides those that it needs.
+    """
 
     def on_trial_start(self, task: TrialTask) -> None:
         """Is called when a trial starts or is restarted."""
@@ -29,25 +30,3 @@ class Listener(Protocol):
 
     def on_tick(self) -> None:
         """Is called several times per second."""
-
-
-class SilentListener:
-    """A listener that does nothing; subclasses override the methods that they need."""
-
-    def on_trial_start(self, task: TrialTask) -> None:
-        """Do nothing."""
-
-    def on_epoch(self, number: int, metrics: EpochMetrics) -> None:
-        """Do nothing."""
-
-    def on_trial_end(self, record: TrialRecord) -> None:
-        """Do nothing."""
-
-    def on_trial_requeue(self, number: int, reason: str) -> None:
-        """Do nothing."""
-
-    def on_warning(self, text: str) -> None:
-        """Do nothing."""
-
-    def on_tick(self) -> None:
-        """Do nothing."""
