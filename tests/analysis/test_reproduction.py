@@ -12,7 +12,7 @@ from tunecnn import load_run
 from tunecnn.analysis.published import EXPERIMENTS, published_curves
 from tunecnn.analysis.reproduction import Compared, summarize_reproduction
 from tunecnn.run.info import ReproductionJob
-from tunecnn.summary.plots.reproduction import figures_of
+from tunecnn.summary.plots.reproduction import FIGURES
 from tunecnn.summary.render import render_html, render_markdown, write_summary
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.reproduction_space import reproduction_space
@@ -50,7 +50,7 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
 
 def test_the_summary_of_a_reproduction_is_the_golden_file(tmp_path, request):
     run = reproduce(tmp_path / "run", seeds=2, epochs=50, off=-0.0004)
-    names = {name: f"figures/{name}.png" for name in figures_of(run)}
+    names = {name: f"figures/{name}.png" for name in FIGURES}
     text = render_markdown(summarize_reproduction(run), names)
     if request.config.getoption("--update-golden"):
         PAGE.write_text(text)
@@ -126,7 +126,7 @@ def test_the_page_has_the_summarys_words_and_its_pictures(tmp_path):
     write_summary(run)
     page = (run.path / "summary.html").read_text()
     assert html.escape(summarize_reproduction(run).verdict, quote=False) in page
-    assert page.count('src="data:image/png;base64,') == len(figures_of(run)) == 3
+    assert page.count('src="data:image/png;base64,') == len(FIGURES) == 3
     assert "<table>" in page
     assert render_html("<script>", "a & b", {}).count("<script>") == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,13 +18,14 @@ data_app = typer.Typer(
 @data_app.command("list")
 def data_list(data_dir: DataDir = None) -> None:
     """List the data sets, and whether their files are on this machine."""
-    from tunecnn.data.loading import default_data_dir
+    from tunecnn.data.loading import default_data_dir, is_here
     from tunecnn.data.registry import DATASETS, IMAGEFOLDER
 
     folder = data_dir or default_data_dir()
     table = Table("data set", "here", "description", box=None)
     for name, info in DATASETS.items():
-        table.add_row(name, "" if name == IMAGEFOLDER else _is_here(name, folder), info.about)
+        here = "" if name == IMAGEFOLDER else "yes" if is_here(name, folder) else "no"
+        table.add_row(name, here, info.about)
     console = Console()
     console.print(table)
     console.print(f"data folder: {folder}", highlight=False, soft_wrap=True)
@@ -46,11 +46,3 @@ def data_prepare(
         f"images of {height}x{width}x{channels}, {len(arrays.classes)} classes, fingerprint "
         f"{arrays.fingerprint()}"
     )
-
-
-def _is_here(name: str, folder: Path) -> str:
-    if name == "digits":
-        return "yes"
-    from tunecnn.data.downloads import missing_files
-
-    return "no" if missing_files(name, folder) else "yes"

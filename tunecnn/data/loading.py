@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,8 @@ def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool
         from tunecnn.data.imagefolder import read_imagefolder
 
         return read_imagefolder(Path(path), cache_dir=folder)
-    if name == "digits":
-        return _read_digits()
+    if name in _READERS:
+        return _READERS[name]()
     from tunecnn.data.downloads import read_published
 
     return read_published(name, folder, download=download)
@@ -91,10 +92,19 @@ def fetch(name: str, data_dir: str | Path | None = None) -> None:
         from tunecnn.data.imagefolder import check_is_folder
 
         check_is_folder(Path(path))
-    elif name != "digits":
+    elif name not in _READERS:
         from tunecnn.data.downloads import fetch_published
 
         fetch_published(name, _folder(data_dir))
+
+
+def is_here(name: str, data_dir: str | Path | None = None) -> bool:
+    """Return whether a data set needs no download: its files are there, or it has none."""
+    if name in _READERS:
+        return True
+    from tunecnn.data.downloads import missing_files
+
+    return not missing_files(name, _folder(data_dir))
 
 
 def _folder(data_dir: str | Path | None) -> Path:
@@ -115,3 +125,7 @@ def _read_digits() -> Arrays:
     rest, test = stratified(labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED, "test")
     classes = tuple(str(name) for name in bunch.target_names)
     return Arrays(pixels[rest], labels[rest], pixels[test], labels[test], classes)
+
+
+_READERS: Mapping[str, Callable[[], Arrays]] = {"digits": _read_digits}
+"""Readers of the data sets that need no download, by name."""

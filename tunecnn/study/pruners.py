@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import warnings
+from typing import assert_never
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
@@ -19,35 +20,39 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tunecnn.space.space import SearchSpace
-from tunecnn.space.strategy import Halving, Hyperband, Median, Patient, Percentile
+from tunecnn.space.strategy import Halving, Hyperband, Median, NoPruner, Patient, Percentile
 
 
 def pruner(space: SearchSpace) -> BasePruner:
     """Build the Optuna pruner for a space."""
     part = space.pruner
-    if isinstance(part, Halving):
-        return RememberingHalving(part.min_epochs, part.factor)
-    if isinstance(part, Hyperband):
-        return HyperbandPruner(
-            min_resource=part.min_epochs,
-            max_resource=space.epochs,
-            reduction_factor=part.factor,
-        )
-    if isinstance(part, Median):
-        return MedianPruner(
-            n_startup_trials=part.startup_trials, n_warmup_steps=part.warmup_epochs
-        )
-    if isinstance(part, Percentile):
-        return PercentilePruner(
-            part.percentile,
-            n_startup_trials=part.startup_trials,
-            n_warmup_steps=part.warmup_epochs,
-        )
-    if isinstance(part, Patient):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return PatientPruner(None, patience=part.patience, min_delta=part.min_delta)
-    return NopPruner()
+    match part:
+        case Halving():
+            return RememberingHalving(part.min_epochs, part.factor)
+        case Hyperband():
+            return HyperbandPruner(
+                min_resource=part.min_epochs,
+                max_resource=space.epochs,
+                reduction_factor=part.factor,
+            )
+        case Median():
+            return MedianPruner(
+                n_startup_trials=part.startup_trials, n_warmup_steps=part.warmup_epochs
+            )
+        case Percentile():
+            return PercentilePruner(
+                part.percentile,
+                n_startup_trials=part.startup_trials,
+                n_warmup_steps=part.warmup_epochs,
+            )
+        case Patient():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return PatientPruner(None, patience=part.patience, min_delta=part.min_delta)
+        case NoPruner():
+            return NopPruner()
+        case _:
+            assert_never(part)
 
 
 class RememberingHalving(BasePruner):

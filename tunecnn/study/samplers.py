@@ -6,7 +6,7 @@ import heapq
 import itertools
 import warnings
 from collections.abc import Container
-from typing import Any
+from typing import Any, assert_never
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -23,7 +23,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.space.space import SearchSpace
-from tunecnn.space.strategy import Cmaes, Gp, Nsga2, Qmc, Tpe
+from tunecnn.space.strategy import Cmaes, Gp, Grid, Nsga2, Qmc, RandomSearch, Tpe
 from tunecnn.trial.config import derive_seed
 
 _BEST, _LATEST = 50, 200
@@ -42,28 +42,36 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
     seed = derive_seed(space.seed, trials)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        if isinstance(part, Tpe):
-            return BoundedTpe(
-                n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
-            )
-        if isinstance(part, Gp):
-            return GPSampler(
-                n_startup_trials=part.startup_trials, seed=seed, warn_independent_sampling=False
-            )
-        if isinstance(part, Cmaes):
-            return CmaEsSampler(
-                n_startup_trials=part.startup_trials, seed=seed, warn_independent_sampling=False
-            )
-        if isinstance(part, Nsga2):
-            return NSGAIISampler(population_size=part.population, seed=seed)
-        if isinstance(part, Qmc):
-            return QMCSampler(
-                scramble=True,
-                seed=space.seed,
-                warn_asynchronous_seeding=False,
-                warn_independent_sampling=False,
-            )
-    return RandomSampler(seed=seed)
+        match part:
+            case Tpe():
+                return BoundedTpe(
+                    n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
+                )
+            case Gp():
+                return GPSampler(
+                    n_startup_trials=part.startup_trials,
+                    seed=seed,
+                    warn_independent_sampling=False,
+                )
+            case Cmaes():
+                return CmaEsSampler(
+                    n_startup_trials=part.startup_trials,
+                    seed=seed,
+                    warn_independent_sampling=False,
+                )
+            case Nsga2():
+                return NSGAIISampler(population_size=part.population, seed=seed)
+            case Qmc():
+                return QMCSampler(
+                    scramble=True,
+                    seed=space.seed,
+                    warn_asynchronous_seeding=False,
+                    warn_independent_sampling=False,
+                )
+            case RandomSearch() | Grid():  # the points of a grid are enqueued
+                return RandomSampler(seed=seed)
+            case _:
+                assert_never(part)
 
 
 def random_baseline_sampler(space: SearchSpace, trials: int) -> BaseSampler:

@@ -22,19 +22,25 @@ class RunType:
 
     Attributes:
         summarize: function that summarizes a run.
-        figures_of: function that returns the functions that draw a run's pictures, by file name.
+        figures: functions that draw a run's pictures, by file name.
         template: file name of the summary's template.
+        applies: function that returns whether a run has something to draw in a picture.
     """
 
     summarize: Callable[[Run], RunSummary]
-    figures_of: Callable[[Run], Mapping[str, Callable[[Run], Figure]]]
+    figures: Mapping[str, Callable[[Run], Figure]]
     template: str
+    applies: Callable[[str, Run], bool] = lambda name, run: True
+
+    def figures_of(self, run: Run) -> dict[str, Callable[[Run], Figure]]:
+        """Return the functions that draw the pictures of a run, by file name."""
+        return {name: draw for name, draw in self.figures.items() if self.applies(name, run)}
 
 
 RUN_TYPES: Mapping[str, RunType] = {
-    "search": RunType(summarize_search, search.figures_of, "search.md.j2"),
-    "reproduction": RunType(summarize_reproduction, reproduction.figures_of, "reproduction.md.j2"),
-    "confirmation": RunType(summarize_confirmation, confirmation.figures_of, "confirmation.md.j2"),
+    "search": RunType(summarize_search, search.FIGURES, "search.md.j2", search.applies),
+    "reproduction": RunType(summarize_reproduction, reproduction.FIGURES, "reproduction.md.j2"),
+    "confirmation": RunType(summarize_confirmation, confirmation.FIGURES, "confirmation.md.j2"),
 }
 """Types of run by the type of their job."""
 

@@ -44,6 +44,5 @@ def confirmed(run: Run) -> Figure:
     return figure
 
 
-def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
-    """Return the functions that draw the pictures of a confirmation, by file name."""
-    return {"confirmed": confirmed}
+FIGURES: Mapping[str, Callable[[Run], Figure]] = {"confirmed": confirmed}
+"""Functions that draw the pictures of a confirmation, by file name."""

@@ -57,11 +57,6 @@ def confusion(run: Run) -> Figure:
     return figure
 
 
-def figures_of(run: Run) -> Mapping[str, Callable[[Run], Figure]]:
-    """Return the functions that draw the pictures of a reproduction, by file name."""
-    return {"accuracy": accuracy, "loss": loss, "confusion": confusion}
-
-
 def _curves(run: Run, what: str) -> Figure:
     published = None
     against = run.job_as(ReproductionJob).against
@@ -151,3 +146,11 @@ def _panels(run: Run, height: float = 3.4) -> list[tuple[Axes, str]]:
 
 def _nothing_yet(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
+
+
+FIGURES: Mapping[str, Callable[[Run], Figure]] = {
+    "accuracy": accuracy,
+    "loss": loss,
+    "confusion": confusion,
+}
+"""Functions that draw the pictures of a reproduction, by file name."""

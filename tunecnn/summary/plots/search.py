@@ -278,14 +278,13 @@ def random_baseline(run: Run) -> Figure:
     return figure
 
 
-def figures_of(run: Run) -> dict[str, Callable[[Run], Figure]]:
-    """Return the functions that draw the pictures of a search, by file name, if they apply."""
-    applies = {
-        "front": len(run.space.objectives) > 1,
-        "interaction": diagnostics.crossing(run) is not None and len(run.ranked),
-        "random_baseline": compare_with_random(run) is not None,
-    }
-    return {name: draw for name, draw in FIGURES.items() if applies.get(name, True)}
+def applies(name: str, run: Run) -> bool:
+    """Return whether there is something to draw in the picture of some name."""
+    if name == "front":
+        return len(run.space.objectives) > 1
+    if name == "interaction":
+        return diagnostics.crossing(run) is not None and not run.ranked.empty
+    return name != "random_baseline" or compare_with_random(run) is not None
 
 
 FIGURES: Mapping[str, Callable[[Run], Figure]] = {
