@@ -458,7 +458,7 @@ def test_damaged_weights_are_not_tested(damage, whole, tmp_path):
 
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(whole, folder.path)
-    file = folder.weights / "trial-00001.safetensors"
+    file = folder.path / "weights" / "trial-00001.safetensors"
     file.write_bytes(damages(file.read_bytes())[damage])
     with pytest.raises(TunecnnError, match="trial-00001.safetensors are damaged"):
         folder.read_weights(read_records(folder.path)[1])
