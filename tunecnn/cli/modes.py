@@ -38,15 +38,15 @@ def _each(names: str, reason: str) -> dict[str, str]:
 _KEPT = "a resumed run keeps what it was started with"
 _SAME_FOLDER = _each("runs_dir name", "a resumed run stays in its folder")
 _TRAINS_NOTHING = "a plan trains nothing"
+_IN_PROCESS = "all trials are trained in this process"
 
 _NEW = Mode(
     "resume", _each("take_over allow_changes", "a new run has no earlier session"), is_without=True
 )
 _LOCAL = Mode(
     "local",
-    _each("address gpus_per_trial max_failures wait_for_workers",
-          "all trials are trained in this process"),
-)  # fmt: skip
+    _each("address gpus_per_trial max_failures wait_for_workers", _IN_PROCESS),
+)
 _JSON = Mode("json_lines", _each("quiet", "with --json nothing else is printed anyway"))
 
 MODES: Mapping[str, tuple[Mode, ...]] = {
@@ -72,9 +72,7 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         _JSON,
     ),
     "confirm": (_LOCAL, _JSON),
-    "plan": (
-        Mode("local", _each("address gpus_per_trial", "all trials are trained in this process")),
-    ),
+    "plan": (Mode("local", _each("address gpus_per_trial", _IN_PROCESS)),),
     "train": (
         Mode(
             "config",

@@ -31,7 +31,8 @@ class Queue:
         self._study = study
         self._space = space
         self.postponed: list[int] = []
-        fixed = (trial.system_attrs.get("fixed_params") for trial in self._trials())
+        trials = study.get_trials(deepcopy=False)
+        fixed = (trial.system_attrs.get("fixed_params") for trial in trials)
         self._known = {_key(point) for point in fixed if point is not None}
         self._is_grid = isinstance(space.sampler, Grid)
         self._grid = self._unknown_points() if self._is_grid else iter(())
@@ -68,9 +69,6 @@ class Queue:
     @property
     def _is_waiting(self) -> bool:
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-    def _trials(self) -> list[optuna.trial.FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
 
     def _unknown_points(self) -> Iterator[dict[str, Scalar]]:
         return (point for point in grid(self._space) if _key(point) not in self._known)
