@@ -119,7 +119,7 @@ def test_json_is_one_object_a_line(space_file, tmp_path, capsys):
     assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path),
                 "--json", "--trials", "2") == 0  # fmt: skip
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["trial", "trial", "done"]
+    assert [line["event"] for line in lines] == ["note", "trial", "trial", "done"]
     assert lines[-1]["best"]["values"].keys() == {"width"}
 
 
@@ -177,7 +177,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
     assert lines["digits"].split()[1] == "yes"
     assert lines["mnist"].split()[1] == "no"
     assert main("data", "prepare", "digits") == 0
-    assert "1,437 training and 360 test images of 8x8x1, 10 classes" in capsys.readouterr().out
+    assert "10 classes, images of 8x8x1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ def test_cifar10_is_the_archive_that_torchvision_knows():
 
 def test_files_in_torchvisions_layout_are_read_in_order(small_mnist):
     arrays = read_published("mnist", small_mnist, download=False)
-    assert arrays.train_pixels.shape == (30, 28, 28, 1)
-    assert np.array_equal(arrays.test_labels, arrays.test_pixels[:, 0, 0, 0] % 10)
+    assert arrays.train.pixels.shape == (30, 28, 28, 1)
+    assert np.array_equal(arrays.test.labels, arrays.test.pixels[:, 0, 0, 0] % 10)
     assert arrays.classes == tuple("0123456789")
 
 
@@ -126,7 +126,7 @@ def test_a_file_compressed_again_is_known_by_its_content(small_mnist):
     path = small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(content, compresslevel=1, mtime=1))
-    assert len(read_published("mnist", small_mnist).train_labels) == 30
+    assert len(read_published("mnist", small_mnist).train.labels) == 30
 
 
 def test_no_network_and_no_files_is_one_clear_error(tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_cifar10_is_read_from_its_archive(tmp_path, monkeypatch):
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     instead_of(monkeypatch, "cifar10", RemoteFile(archive.name, md5, ()))
     arrays = read_published("cifar10", tmp_path)
-    assert arrays.train_pixels.shape == (20, 32, 32, 3)
+    assert arrays.train.pixels.shape == (20, 32, 32, 3)
     red_green_blue = batches["data_batch_2"][1].reshape(3, 32, 32)
-    assert np.array_equal(arrays.train_pixels[5], red_green_blue.transpose(1, 2, 0))
+    assert np.array_equal(arrays.train.pixels[5], red_green_blue.transpose(1, 2, 0))
     assert arrays.classes == ("cat", "dog")

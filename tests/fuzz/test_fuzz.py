@@ -57,7 +57,7 @@ def test_the_reader_of_spaces_answers_everything_with_a_message_and_soon():
             refused += 1
         else:
             space.warnings()
-            space.size()
+            space.count()
             if len(texts) < 500:
                 texts.append(text)  # what is still a space leads further
         slowest = max(slowest, time.monotonic() - began)

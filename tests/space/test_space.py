@@ -191,8 +191,8 @@ def test_a_single_value_is_a_warning():
 
 def test_the_size_counts_configurations():
     steps = "parameters: {width: {float: [0.5, 1], step: 0.1}, dense_units: {choice: [64, 128]}}"
-    assert SearchSpace.from_text(steps).size() == 12
-    assert SearchSpace.from_text("parameters: {width: {float: [0.5, 1]}}").size() is None
+    assert SearchSpace.from_text(steps).count() == 12
+    assert SearchSpace.from_text("parameters: {width: {float: [0.5, 1]}}").count() is None
 
 
 def test_constraints_measure_by_how_much_they_are_broken():

@@ -81,7 +81,7 @@ def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
     )
     torch.manual_seed(0)
     shifts = set()
-    made = batcher(ramp, pixels="raw", crop=2)
+    made = batcher(ramp, pixels="raw", crop=0.4)
     for _ in range(40):
         for images, labels in made.training():
             for image, label in zip(images, labels, strict=True):
@@ -93,7 +93,7 @@ def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
 
 
 def test_validation_is_in_order_and_never_augmented(ramp):
-    made = batcher(ramp, pixels="raw", flip=True, crop=2)
+    made = batcher(ramp, pixels="raw", flip=True, crop=0.4)
     images = in_order(made, ramp)
     assert torch.equal(
         images, torch.from_numpy(ramp.validation.pixels).permute(0, 3, 1, 2).float()

@@ -54,7 +54,9 @@ def test_a_training_leaves_the_processs_random_numbers_alone(tiny):
 def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(
     optimizer, schedule, patience, tiny
 ):
-    settings = config(epochs=6, optimizer=optimizer, schedule=schedule, patience=patience, crop=1)
+    settings = config(
+        epochs=6, optimizer=optimizer, schedule=schedule, patience=patience, crop=0.125
+    )
     whole = Training(settings, tiny)
     expected = figures(whole)
     first = Training(settings, tiny)
@@ -209,7 +211,7 @@ def test_bf16_is_computed_only_where_the_processor_has_instructions_for_it(
 def test_how_often_an_epoch_waits_for_the_gpu_does_not_depend_on_its_steps(tiny):
     waits = {}
     for batch_size in (48, 6):
-        training = Training(config(crop=1, flip=True, batch_size=batch_size), tiny, "cuda")
+        training = Training(config(crop=0.125, flip=True, batch_size=batch_size), tiny, "cuda")
         training.run_epoch()
         torch.cuda.set_sync_debug_mode("warn")
         try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -227,7 +228,10 @@ def test_a_resume_on_other_data_is_refused(tmp_path):
     ("text", "message"),
     [
         (TEXT + "constraints: [params <= 3]\n", "200 proposals in a row could not be tried"),
-        (TEXT.replace("train_images: 200", "train_images: 2000"), "train_images is 2000, but dig"),
+        (
+            TEXT.replace("train_images: 200", "train_images: 2000"),
+            "train_images is 2000, but there are only",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_made_says_why(text, message, tmp_path):
@@ -302,7 +306,8 @@ def test_a_killed_search_is_resumed_with_every_trial_once(tmp_path):
     process = subprocess.Popen(
         [*command, "--space", str(space)], stdout=subprocess.PIPE, text=True
     )
-    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    events = (json.loads(line) for line in process.stdout)
+    lines = list(itertools.islice((one for one in events if one["event"] == "trial"), 3))
     process.send_signal(signal.SIGKILL)
     process.wait()
     run = load_run(tmp_path / "killed")

@@ -53,7 +53,8 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
     "search": (
         Mode(
             "resume",
-            _each("space dataset epochs seed random_baseline start_from", _KEPT) | _SAME_FOLDER,
+            _each("space dataset size fit skip_bad epochs seed random_baseline start_from", _KEPT)
+            | _SAME_FOLDER,
         ),
         _NEW,
         _LOCAL,

@@ -19,6 +19,17 @@ DataDir = Annotated[
         show_default=False,
     ),
 ]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Height and width that all images get, in pixels.", min=1, max=4096),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option(help="How an image that is not square gets --size: crop, pad or stretch."),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out image files that cannot be read.")
+]
 Address = Annotated[
     str | None,
     typer.Option(help="Address of a Ray cluster. Default: RAY_ADDRESS, else this machine."),

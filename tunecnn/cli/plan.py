@@ -9,7 +9,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tunecnn.cli.options import Address, CpusPerTrial, DataDir, GpusPerTrial, Local
+from tunecnn.cli.options import (
+    Address,
+    CpusPerTrial,
+    DataDir,
+    Fit,
+    GpusPerTrial,
+    Local,
+    Size,
+    SkipBad,
+)
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
@@ -21,6 +30,9 @@ if TYPE_CHECKING:
 def plan(
     space: Annotated[str, typer.Option(help="Space file, or name of a shipped space.")],
     dataset: Annotated[str | None, typer.Option(help="Data set, instead of the space's.")] = None,
+    size: Size = None,
+    fit: Fit = None,
+    skip_bad: SkipBad = False,
     trials: Annotated[
         int | None, typer.Option(help="Number of trials, instead of the space's.")
     ] = None,
@@ -39,7 +51,8 @@ def plan(
     """Print the plan of a search: its size, memory and disk space, without training trials."""
     from tunecnn.workflows.prepare import prepare
 
-    prepared = prepare(space, {"dataset": dataset, "trials": trials, "epochs": epochs})
+    changes = {"dataset": dataset, "trials": trials, "epochs": epochs}
+    prepared = prepare(space, {**changes, "size": size, "fit": fit, "skip_bad": skip_bad or None})
     options = RunOptions(
         data_dir=data_dir, local=local, address=address, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
@@ -89,6 +102,14 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
         yield f"budget: no trial starts after {limits}"
     images, disk = bytes_in_words(plan.image_memory), bytes_in_words(plan.disk)
     yield f"images on the device: {images}; disk: {disk}"
+    sheet = planned.dataset.sheet
+    if files := sheet.files_in_words():
+        yield f"images: {files}"
+        yield from sheet.notes
+    yield from sheet.parts_in_words(planned.dataset.trial_data.classes)
+    yield f"augmentation: {space.augmentation}"
+    for text in sheet.warnings():
+        yield f"warning: {text}"
     yield f"at once: {slots} trial{'' if slots == 1 else 's'}, {planned.placement}"
     if plan.time is not None:
         yield _time_line(planned)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunecnn.cli.options import Json, Quiet, Resume, takes_run_options
+from tunecnn.cli.options import Fit, Json, Quiet, Resume, Size, SkipBad, takes_run_options
 from tunecnn.cli.output import end, listening_to_user
 from tunecnn.errors import InputError
 from tunecnn.workflows.options import RunOptions
@@ -24,6 +24,9 @@ def search(
     dataset: Annotated[
         str | None, typer.Option(help="Data set, instead of the space's; see `tunecnn data list`.")
     ] = None,
+    size: Size = None,
+    fit: Fit = None,
+    skip_bad: SkipBad = False,
     trials: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +95,7 @@ def search(
     else:
         changes: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
         changes |= {"random_baseline": random_baseline, "trials": count}
+        changes |= {"size": size, "fit": fit, "skip_bad": skip_bad or None}
         prepared = prepare(space, changes, budget, start_from)
         if plan:
             _print_plan(prepared.space, options)

@@ -60,7 +60,7 @@ def print_space(space: Any, console: Console) -> None:
         role = "" if isinstance(parameter, Constant) else parameter.role
         table.add_row(name, role, describe(parameter), str(baseline.get(name, "")))
     console.print(table)
-    size = space.size()
+    size = space.count()
     console.print(
         f"{space.name}: {space.trials} trials of at most {space.epochs} epochs on "
         f"{space.dataset}, "

@@ -83,7 +83,7 @@ def _train(
     if out is not None:
         check_writable(out, "--out")
 
-    dataset = load_dataset(config.dataset, config.data_split, data_dir)
+    dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
     if threads is not None:
         torch.set_num_threads(threads)
     gpu = torch.cuda.is_available()

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from tunecnn.data.images import Arrays, Labels, Pixels
+from tunecnn.data.images import Arrays, Images, Pixels
 from tunecnn.errors import InputError
 
 
@@ -149,10 +149,8 @@ def _read_idx_files(paths: Sequence[Path], classes: tuple[str, ...]) -> Arrays:
     """Read four IDX files: training images and labels, test images and labels."""
     train, train_labels, test, test_labels = (_read_idx(path) for path in paths)
     return Arrays(
-        train[..., None],
-        train_labels.astype(np.int64),
-        test[..., None],
-        test_labels.astype(np.int64),
+        Images(train[..., None], train_labels.astype(np.int64)),
+        Images(test[..., None], test_labels.astype(np.int64)),
         classes,
     )
 
@@ -178,13 +176,13 @@ def _read_cifar10(paths: Sequence[Path]) -> Arrays:
         train = [load(f"data_batch_{number}") for number in range(1, 6)]
         test = [load("test_batch")]
         classes = tuple(load("batches.meta")["label_names"])
-    return Arrays(*_cifar_part(train), *_cifar_part(test), classes)
+    return Arrays(_cifar_part(train), _cifar_part(test), classes)
 
 
-def _cifar_part(batches: Sequence[Any]) -> tuple[Pixels, Labels]:
+def _cifar_part(batches: Sequence[Any]) -> Images:
     pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([batch["labels"] for batch in batches]).astype(np.int64)
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels
+    return Images(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels)
 
 
 def _idx_files(

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from tunecnn.data.sheet import DataSheet
 from tunecnn.models.designs import InputShape
 
 Pixels = npt.NDArray[np.uint8]
 """Images of shape (n, height, width, channels), values 0..255."""
 Labels = npt.NDArray[np.int64]
 """Class indices of shape (n,)."""
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """A data set as published: training and test images in their original order."""
-
-    train_pixels: Pixels
-    train_labels: Labels
-    test_pixels: Pixels
-    test_labels: Labels
-    classes: tuple[str, ...]
-
-    def fingerprint(self) -> str:
-        """Return a hash of all pixels, labels and class names: sixteen hexadecimal digits."""
-        digest = hashlib.sha256("\0".join(self.classes).encode())
-        for array in (self.train_pixels, self.train_labels, self.test_pixels, self.test_labels):
-            digest.update(str(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -44,6 +28,85 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def whole(self) -> Images:
+        """Return the images in memory: mapped ones are copied."""
+        is_mapped = isinstance(self.pixels, np.memmap)
+        return self.take(np.arange(len(self))) if is_mapped else self
+
+    def take(self, indices: Labels) -> Images:
+        """Return a copy of some of the images, in the order of their indices.
+
+        The pixels are copied in blocks, so that mapped ones never lie in memory as a whole.
+        """
+        pixels = np.empty((len(indices), *self.pixels.shape[1:]), np.uint8)
+        for block in blocks(pixels):
+            pixels[block] = self.pixels[indices[block]]
+            forget(self.pixels)
+        return Images(pixels, self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a data set was read from the files of a user, each of which is accounted for.
+
+    Attributes:
+        used: number of files that are images of the data set.
+        left_out: number of files that are not, by reason.
+        changed: number of images that were changed to be shown as a viewer shows them, by change.
+        bad: files that could not be read and were left out on request, with the reason.
+        notes: sentences about what was inferred.
+        files: name of each image: training, validation and test images, one after the other.
+    """
+
+    used: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    changed: Mapping[str, int] = field(default_factory=dict)
+    bad: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set as it was published or found, in its original order.
+
+    Attributes:
+        train: training images, from which the validation images are taken if there are none.
+        test: test images; empty if the data set has none of its own.
+        classes: class names by label.
+        validation: validation images of the data set's own; None if it has none.
+        groups: group of each training image, shape (n,); images of one group are not divided
+            between training, validation and test images. None for no groups.
+        reading: how the files were read; None for a data set that is not read from files of the
+            user.
+    """
+
+    train: Images
+    test: Images
+    classes: tuple[str, ...]
+    validation: Images | None = None
+    groups: Labels | None = None
+    reading: Reading | None = None
+
+    @property
+    def parts(self) -> dict[str, Images]:
+        """Training, validation and test images, those that exist, in this order."""
+        own = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: images for name, images in own.items() if images is not None}
+
+    def fingerprint(self) -> str:
+        """Return a hash of all pixels, labels and class names: sixteen hexadecimal digits."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        parts = [self.train, self.test, *([self.validation] if self.validation else [])]
+        for images in parts:
+            digest.update(str(images.pixels.shape).encode())
+            for block in blocks(images.pixels):
+                digest.update(np.ascontiguousarray(images.pixels[block]).data)
+                forget(images.pixels)
+            digest.update(str(images.labels.shape).encode())
+            digest.update(np.ascontiguousarray(images.labels).data)
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -69,7 +132,10 @@ class TrialData:
         values = np.arange(256)
         means, deviations = [], []
         for channel in range(train.pixels.shape[3]):
-            count = np.bincount(train.pixels[..., channel].ravel(), minlength=256)
+            count = sum(
+                np.bincount(train.pixels[block, ..., channel].ravel(), minlength=256)
+                for block in blocks(train.pixels)  # a count takes eight bytes per pixel meanwhile
+            )
             mean = float(np.average(values, weights=count))
             variance = float(np.average((values - mean) ** 2, weights=count))
             means.append(mean)
@@ -92,9 +158,36 @@ class Dataset:
         test: test images, for the commands that may use them.
         fingerprint: hash of the whole data set, independent of the split.
         split_fingerprint: hash of the indices of the training and the validation images.
+        sheet: what is known about its images before any training.
     """
 
     trial_data: TrialData
     test: Images
     fingerprint: str
     split_fingerprint: str
+    sheet: DataSheet
+
+
+def blocks(pixels: Pixels) -> Iterator[slice]:
+    """Yield slices of some megabytes each that cover an array of images."""
+    per_image = max(1, int(np.prod(pixels.shape[1:])))
+    count = max(1, (1 << 22) // per_image)
+    return (slice(start, start + count) for start in range(0, len(pixels), count))
+
+
+def forget(pixels: Pixels) -> None:
+    """Let the system reuse the memory of mapped pixels that have been read."""
+    owner: object = pixels
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+def pixels_hash(pixels: Pixels) -> str:
+    """Return a hash of images, read in blocks."""
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    for block in blocks(pixels):
+        digest.update(np.ascontiguousarray(pixels[block]).data)
+        forget(pixels)
+    return digest.hexdigest()

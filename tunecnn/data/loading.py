@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
+from tunecnn.data.duplicates import content_ids, united
 from tunecnn.data.images import Arrays, Dataset, Images, Labels, TrialData
+from tunecnn.data.options import ImageOptions
 from tunecnn.data.registry import IMAGEFOLDER, dataset_info
 from tunecnn.data.splits import Split, stratified
+from tunecnn.data.survey import make_sheet
+from tunecnn.errors import InputError
 
-_DIGITS_TEST_SHARE = 0.2
-_DIGITS_TEST_SEED = 0
+_TEST_SHARE = 0.2
+_TEST_SEED = 0
 
 
 def default_data_dir() -> Path:
@@ -28,56 +33,141 @@ def load_dataset(
     name: str,
     split: Split | None = None,
     data_dir: str | Path | None = None,
+    options: ImageOptions | None = None,
     *,
     download: bool = True,
 ) -> Dataset:
     """Load a data set, and split its training images into training and validation images.
 
+    A data set without test images gives a fifth of its training images; one with validation images
+    of its own keeps them. No group of images and no two identical images are divided between
+    parts that are split here.
+
     Args:
         name: name of the data set; `tunecnn data list` shows them.
         split: rule of the split; None for a stratified split with a fifth for validation.
         data_dir: folder of the downloaded files; None for `default_data_dir`.
+        options: how the images are read; None for the defaults.
         download: whether to download missing files.
 
     Raises:
         InputError: if the data set is unknown, missing, damaged or too small for the split.
     """
-    arrays = read_arrays(name, data_dir, download=download)
-    train, validation = (split or Split()).indices(arrays.train_labels, name)
-    parts = Images(arrays.train_pixels, arrays.train_labels)
+    arrays = read_arrays(name, data_dir, options, download=download)
+    ids = content_ids([images.pixels for images in arrays.parts.values()])
+    positions, notes = _positions(arrays, split or Split(), name, ids[: len(arrays.train)])
+    parts = {part: _images_at(arrays, where) for part, where in positions.items()}
     return Dataset(
         trial_data=TrialData.measure(
-            name=name,
-            classes=arrays.classes,
-            train=_take(parts, train),
-            validation=_take(parts, validation),
+            name=name, classes=arrays.classes, train=parts["train"], validation=parts["validation"]
         ),
-        test=Images(arrays.test_pixels, arrays.test_labels),
+        test=parts["test"],
         fingerprint=arrays.fingerprint(),
         split_fingerprint=hashlib.sha256(
-            train.tobytes() + b"|" + validation.tobytes()
+            positions["train"].tobytes() + b"|" + positions["validation"].tobytes()
         ).hexdigest()[:16],
+        sheet=make_sheet(arrays, parts, positions, ids, notes),
     )
 
 
-def read_arrays(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Arrays:
-    """Read a whole data set by name, in its original order and without a validation split.
+def _positions(
+    arrays: Arrays, split: Split, name: str, ids: Labels
+) -> tuple[dict[str, Labels], list[str]]:
+    """Decide which images train, validate and test.
+
+    Args:
+        arrays: data set as it was found.
+        split: rule of the split.
+        name: name of the data set.
+        ids: number of each training image, equal for identical images.
+
+    Returns:
+        The positions of the images of each part in the data set's own training, validation and
+        test images, one after the other; and sentences about what was inferred.
+    """
+    labels, classes = arrays.train.labels, arrays.classes
+    notes = list(arrays.reading.notes) if arrays.reading else []
+    splits = (not len(arrays.test)) + (arrays.validation is None)
+    alike = [
+        label for label in np.unique(labels) if len(np.unique(ids[labels == label])) <= splits
+    ]
+    if alike and splits:
+        ids = np.where(np.isin(labels, alike), ids.max() + 1 + np.arange(len(ids)), ids)
+        names = ", ".join(classes[label] for label in alike[:5])
+        notes.append(f"there are not enough different images of {names}, so copies are divided")
+    groups = ids if arrays.groups is None else united(arrays.groups, ids)
+    validation_start = len(labels)
+    test_start = validation_start + len(arrays.validation or ())
+    rest = np.arange(len(labels))
+    test = np.arange(test_start, test_start + len(arrays.test))
+    if not len(test):
+        rest, test = stratified(labels, _TEST_SHARE, _TEST_SEED, "test", groups, classes)
+        notes.append(
+            f"there are no labelled test images, so {len(test):,} of the {len(labels):,} training "
+            "images test (a fifth, by a fixed seed)"
+        )
+    if arrays.validation is not None:
+        train = rest[split.subset(labels[rest], np.arange(len(rest)))]
+        return {"train": train, "validation": np.arange(validation_start, test_start),
+                "test": test}, notes  # fmt: skip
+    train, validation = split.indices(labels[rest], name, groups[rest], classes)
+    share = len(validation) / len(rest)
+    if split.method == "stratified" and share > 1.25 * split.validation:
+        notes.append(
+            f"{len(validation):,} images ({share:.1%}) validate, more than the "
+            f"{split.validation:.1%} that were asked for, since each class gives at least one"
+        )
+    return {"train": rest[train], "validation": rest[validation], "test": test}, notes
+
+
+def _images_at(arrays: Arrays, positions: Labels) -> Images:
+    """Return copies of the images at some positions, which lie in one of the parts."""
+    start = 0
+    for images in arrays.parts.values():
+        if len(positions) and start <= positions[0] < start + len(images):
+            return images.take(positions - start)
+        start += len(images)
+    return arrays.test
+
+
+def read_arrays(
+    name: str,
+    data_dir: str | Path | None = None,
+    options: ImageOptions | None = None,
+    *,
+    download: bool = True,
+) -> Arrays:
+    """Read a whole data set by name, in its original order and without a split.
 
     Raises:
         InputError: if it is unknown, missing or damaged.
     """
     dataset_info(name)
+    options = options or ImageOptions()
     folder = _folder(data_dir)
     prefix, _, path = name.partition(":")
     if prefix == IMAGEFOLDER:
-        from tunecnn.data.imagefolder import read_imagefolder
+        from tunecnn.data.folder.reader import read_imagefolder
 
-        return read_imagefolder(Path(path), cache_dir=folder)
+        return read_imagefolder(Path(path), options, folder)
     if name in _READERS:
-        return _READERS[name]()
+        return _resized(_READERS[name](), options)
     from tunecnn.data.downloads import read_published
 
-    return read_published(name, folder, download=download)
+    return _resized(read_published(name, folder, download=download), options)
+
+
+def _resized(arrays: Arrays, options: ImageOptions) -> Arrays:
+    """Return a data set with all images in the size of the options."""
+    if options.size is None:
+        return arrays
+    from tunecnn.data.folder.pixels import resized
+
+    train, test = (
+        Images(resized(images.pixels, options), images.labels)
+        for images in (arrays.train, arrays.test)
+    )
+    return replace(arrays, train=train, test=test)
 
 
 def fetch(name: str, data_dir: str | Path | None = None) -> None:
@@ -89,13 +179,28 @@ def fetch(name: str, data_dir: str | Path | None = None) -> None:
     dataset_info(name)
     prefix, _, path = name.partition(":")
     if prefix == IMAGEFOLDER:
-        from tunecnn.data.imagefolder import check_is_folder
+        from tunecnn.data.folder.tree import open_tree
 
-        check_is_folder(Path(path))
+        open_tree(Path(path))
     elif name not in _READERS:
         from tunecnn.data.downloads import fetch_published
 
         fetch_published(name, _folder(data_dir))
+
+
+def clean(name: str, data_dir: str | Path | None = None) -> list[Path]:
+    """Remove the decoded copies of own images; return the folders that were removed.
+
+    Raises:
+        InputError: if the data set is not made of own images, or a folder cannot be removed.
+    """
+    dataset_info(name)
+    prefix, _, path = name.partition(":")
+    if prefix != IMAGEFOLDER:
+        raise InputError(f"{name} has no decoded copies; only own images do (imagefolder:PATH)")
+    from tunecnn.data.folder.cache import clean as clean_cache
+
+    return clean_cache(Path(path), _folder(data_dir))
 
 
 def is_here(name: str, data_dir: str | Path | None = None) -> bool:
@@ -111,10 +216,6 @@ def _folder(data_dir: str | Path | None) -> Path:
     return (Path(data_dir) if data_dir is not None else default_data_dir()).expanduser()
 
 
-def _take(images: Images, indices: Labels) -> Images:
-    return Images(images.pixels[indices], images.labels[indices])
-
-
 def _read_digits() -> Arrays:
     """Read scikit-learn's digits, scaled from 0..16 to 0..255, with a fixed fifth for testing."""
     from sklearn.datasets import load_digits
@@ -122,9 +223,10 @@ def _read_digits() -> Arrays:
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int64)
-    rest, test = stratified(labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED, "test")
+    rest, test = stratified(labels, _TEST_SHARE, _TEST_SEED, "test")
     classes = tuple(str(name) for name in bunch.target_names)
-    return Arrays(pixels[rest], labels[rest], pixels[test], labels[test], classes)
+    images = Images(pixels, labels)
+    return Arrays(images.take(rest), images.take(test), classes)
 
 
 _READERS: Mapping[str, Callable[[], Arrays]] = {"digits": _read_digits}

@@ -21,7 +21,7 @@ class DatasetInfo:
     Attributes:
         about: description for `tunecnn data list`, in one line.
         flip: whether a mirrored image keeps its class (a mirrored 3 is not a 3).
-        crop: maximum shift in the `fast` recipe, in pixels; 0 for none.
+        crop: maximum shift in the `fast` recipe, as a share of the image; 0 for none.
         validation: share of the training images used for validation; the published one if there
             is one.
         published_pixels: pixel scaling of the published runs: `raw` 0..255 or `unit` 0..1.
@@ -32,7 +32,7 @@ class DatasetInfo:
 
     about: str
     flip: bool
-    crop: int
+    crop: float
     validation: float
     published_pixels: str = "unit"
     is_published: bool = False
@@ -41,19 +41,19 @@ class DatasetInfo:
 
 DATASETS: Mapping[str, DatasetInfo] = {
     "digits": DatasetInfo(
-        "1,797 real 8x8 digits that scikit-learn ships: no download", False, 1, 0.2, batch=32
+        "1,797 real 8x8 digits that scikit-learn ships: no download", False, 0.125, 0.2, batch=32
     ),
     "mnist": DatasetInfo(
-        "70,000 handwritten 28x28 digits", False, 2, 0.1, is_published=True
+        "70,000 handwritten 28x28 digits", False, 0.07, 0.1, is_published=True
     ),
-    "fashion-mnist": DatasetInfo("70,000 pictures of clothes, 28x28", True, 2, 0.1),
+    "fashion-mnist": DatasetInfo("70,000 pictures of clothes, 28x28", True, 0.07, 0.1),
     "cifar10": DatasetInfo(
-        "60,000 colour photographs, 32x32", True, 2, 0.2, published_pixels="raw",
+        "60,000 colour photographs, 32x32", True, 0.0625, 0.2, published_pixels="raw",
         is_published=True, batch=64,
     ),
     IMAGEFOLDER: DatasetInfo(
-        "your own small images: imagefolder:PATH with {train,test}/<class>/*",
-        True, 2, 0.2, published_pixels="raw", batch=64,
+        "your own images: imagefolder:PATH, a folder or archive with a folder per class",
+        False, 0, 0.2, published_pixels="raw", batch=64,
     ),
 }  # fmt: skip
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from typing import Any
 
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
@@ -14,10 +17,12 @@ class JsonLines(Listener):
     def __init__(self) -> None:
         self._is_closed = False
 
+    def on_note(self, text: str) -> None:
+        """Print a statement about the images or the training."""
+        self._print({"event": "note", "text": text})
+
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Print the outcome of the trial, unless the output has been closed."""
-        if self._is_closed:
-            return
+        """Print the outcome of the trial."""
         event = {
             "event": "trial",
             "trial": record.number,
@@ -25,11 +30,24 @@ class JsonLines(Listener):
             "outcome": record.outcome,
             "reason": record.reason,
             "val_accuracy": record.kept.val_accuracy if record.kept else None,
+            "val_balanced_accuracy": _balanced(record),
             "epochs": len(record.epochs),
             "params": record.params,
             "values": dict(record.values),
         }
+        self._print(event)
+
+    def _print(self, event: Mapping[str, Any]) -> None:
+        """Print an event, unless the output has been closed."""
+        if self._is_closed:
+            return
         try:
             print(json.dumps(event), flush=True)
         except OSError:
             self._is_closed = True
+
+
+def _balanced(record: TrialRecord) -> float | None:
+    """Return the balanced accuracy of a trial as a number that JSON has: not NaN."""
+    value = record.kept.val_balanced_accuracy if record.kept else math.nan
+    return None if math.isnan(value) else value

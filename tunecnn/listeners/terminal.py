@@ -74,6 +74,10 @@ class Terminal(Listener):
         """Print that a trial went back into the queue."""
         self.on_warning(f"trial {number} will be retried: {reason}")
 
+    def on_note(self, text: str) -> None:
+        """Print a statement."""
+        self._print(text)
+
     def on_warning(self, text: str) -> None:
         """Print a warning."""
         self._print(text)

@@ -7,6 +7,7 @@ from graphlib import CycleError
 
 from pydantic_core import ErrorDetails
 
+from tunecnn.data.options import IMAGE_OPTIONS, check_options
 from tunecnn.data.registry import dataset_info
 from tunecnn.documents import Loc, Mistake
 from tunecnn.errors import InputError, nearest
@@ -29,7 +30,7 @@ from tunecnn.words import in_words
 
 # Settings with their own key in a space, or with the same value for all trials.
 _NOT_SEARCHED = frozenset(
-    {"dataset", "epochs", "split", "split_seed", "validation", "train_images"}
+    {"dataset", "epochs", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS}
 )
 
 
@@ -46,6 +47,10 @@ def mistakes_of(space: SpaceSchema) -> list[Mistake]:
         dataset_info(space.dataset)
     except InputError as error:
         found.append(Mistake(("dataset",), str(error)))
+    try:
+        check_options(space.image_options, space.dataset)
+    except InputError as error:
+        found.append(Mistake((str(error).split(" ")[0].rstrip(":"),), str(error)))
     if space.architecture in DESIGNS:
         found += _parameter_mistakes(space)
     found += _strategy_mistakes(space)
@@ -144,7 +149,7 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
     if name in ("architecture", "seed"):  # a parameter if it has several values
         return isinstance(parameter, Constant)
-    return name in ("dataset", "epochs")
+    return name in ("dataset", "epochs", *IMAGE_OPTIONS)
 
 
 def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from graphlib import TopologicalSorter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator
 
+from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, absolute_groups
 from tunecnn.data.registry import absolute
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
@@ -21,10 +23,12 @@ from tunecnn.space.parameters import (
     Plain,
     Setting,
     SpaceModel,
+    describe,
     type_tag,
     wrong,
 )
 from tunecnn.space.strategy import (
+    ACCURACIES,
     OBJECTIVES,
     PRUNERS,
     SAMPLERS,
@@ -55,13 +59,20 @@ class SpaceSchema(SpaceModel):
         name: name of the space, and the prefix of the names of its runs.
         goal: question that the search should answer, as one sentence.
         dataset: name of a data set, as in `tunecnn data list`.
+        size: height and width of all images in pixels; None to leave them as they are.
+        fit: `crop`, `pad` or `stretch`: how an image that is not square gets `size`.
+        background: colour behind transparent pixels and of padding.
+        scale: value that becomes white in images of more than 8 bits per channel.
+        groups: images that are not divided: `folder`, or a CSV file with `file` and `group`.
+        skip_bad: whether to leave out files that cannot be read.
         architecture: `model1`, `model2` or `proposed`; may be a parameter instead.
         recipe: `published` or `fast`, the source of the settings that are not given here.
         epochs: number of epochs of a trial that is trained to its end.
         trials: number of configurations to train.
         parameters: searched parameters and constants, by dotted name.
         start: start points of the search: `baseline`, or values of some parameters.
-        objectives: quantities to optimize: `val_accuracy`, and optionally a cost.
+        objectives: quantities to optimize: `val_accuracy` or `val_balanced_accuracy`, and
+            optionally a cost.
         constraints: conditions that a configuration must meet to be trained.
         sampler: algorithm that proposes configurations.
         pruner: algorithm that stops trials early.
@@ -73,6 +84,12 @@ class SpaceSchema(SpaceModel):
     name: str = "search"
     goal: str = ""
     dataset: str = "cifar10"
+    size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
+    fit: Fit = "crop"
+    background: str = "white"
+    scale: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] | None = None
+    groups: str | None = None
+    skip_bad: bool = False
     architecture: str = "proposed"
     recipe: str = "fast"
     epochs: Count = 30
@@ -91,6 +108,11 @@ class SpaceSchema(SpaceModel):
     @classmethod
     def _make_path_absolute(cls, given: str) -> str:
         return absolute(given)
+
+    @field_validator("groups")
+    @classmethod
+    def _make_groups_absolute(cls, given: str | None) -> str | None:
+        return given if given is None else absolute_groups(given)
 
     @field_validator("name")
     @classmethod
@@ -124,8 +146,8 @@ class SpaceSchema(SpaceModel):
     @field_validator("objectives", mode="before")
     @classmethod
     def _check_objectives(cls, given: object) -> object:
-        costs = [name for name in OBJECTIVES if name != "val_accuracy"]
-        allowed = [["val_accuracy"], *(["val_accuracy", cost] for cost in costs)]
+        costs = [name for name in OBJECTIVES if name not in ACCURACIES]
+        allowed = [[name, *cost] for name in ACCURACIES for cost in ([], *([c] for c in costs))]
         if not isinstance(given, list | tuple) or list(given) not in allowed:
             words = " or ".join(f"[{', '.join(names)}]" for names in allowed)
             raise wrong(f"must be {words}, not {given!r}")
@@ -150,6 +172,11 @@ class SpaceSchema(SpaceModel):
     @classmethod
     def _parse_pruner(cls, given: object) -> object:
         return parse_named(given, PRUNERS, "pruner")
+
+    @property
+    def metric(self) -> str:
+        """The accuracy that trials are ranked and pruned by: the first objective."""
+        return self.objectives[0]
 
     @property
     def searched(self) -> dict[str, Parameter]:
@@ -205,6 +232,25 @@ class SpaceSchema(SpaceModel):
         )
 
     @property
+    def image_options(self) -> ImageOptions:
+        """How the images are read, which is the same for all trials."""
+        return ImageOptions(**{name: getattr(self, name) for name in IMAGE_OPTIONS})
+
+    @property
+    def augmentation(self) -> str:
+        """How training images are changed at random, in words."""
+        settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
+        settings |= self._constants
+        words = []
+        for name, of in (("flip", "mirrored"), ("crop", "shifted")):
+            if name in self.searched:
+                words.append(f"{of} ({name}: {describe(self.searched[name])})")
+            elif value := settings.get(name):
+                share = "" if value is True else f" by up to {value:.4g} of the size"
+                words.append(f"{of} at random{share}")
+        return ", ".join(words) or "none"
+
+    @property
     def _constants(self) -> dict[str, Scalar]:
         return {
             name: parameter.value
@@ -220,7 +266,7 @@ class SpaceSchema(SpaceModel):
             trial: number of the trial; its seed derives from this number and the space's seed,
                 unless `values` contains a seed.
         """
-        settings: dict[str, Any] = dict(self._constants)
+        settings: dict[str, Any] = {**asdict(self.image_options), **self._constants}
         settings |= {"seed": derive_seed(self.seed, trial), **values}
         architecture = settings.pop("architecture", self.architecture)
         return make_config(
@@ -261,7 +307,7 @@ class SpaceSchema(SpaceModel):
             self.baseline_point() if point == "baseline" else dict(point) for point in self.start
         ]
 
-    def size(self) -> int | None:
+    def count(self) -> int | None:
         """Return the number of different configurations, or None for a continuum.
 
         Conditions, which reduce the number, are ignored.

@@ -146,11 +146,14 @@ QUANTITIES: Mapping[str, Callable[..., int]] = {
 """Costs of a network, computed from its design, the input shape and the number of classes."""
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "val_accuracy": "maximize",
+    "val_balanced_accuracy": "maximize",
     "params": "minimize",
     "macs": "minimize",
 }
 """Objectives of a search, and their directions."""
-Objective = Literal["val_accuracy", "params", "macs"]
+ACCURACIES = tuple(name for name, direction in OBJECTIVES.items() if direction == "maximize")
+"""Objectives of which one comes first in every search."""
+Objective = Literal["val_accuracy", "val_balanced_accuracy", "params", "macs"]
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,

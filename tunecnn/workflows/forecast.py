@@ -135,7 +135,7 @@ def make_plan(
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
     assert all_epochs is not None
-    size = space.size()
+    size = space.count()
     kept = max((network.params for network in networks), default=0) * _FLOAT
     return Plan(
         rungs=tuple(_rungs(space)),

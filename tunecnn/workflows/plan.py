@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.forecast import Plan, Timer, make_plan
@@ -25,12 +26,14 @@ class PlannedRun:
         slots: number of trials that would run at once.
         placement: description of where the trials would run.
         overhead_seconds: seconds that a search takes before its first trial and after its last.
+        dataset: images of the search.
     """
 
     plan: Plan
     slots: int
     placement: str
     overhead_seconds: float
+    dataset: Dataset
 
 
 def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = False) -> PlannedRun:
@@ -45,13 +48,14 @@ def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = Fals
         InputError: if the data or the cluster cannot be used.
     """
     started = time.monotonic()
-    data = load_dataset(space.dataset, space.data_split, options.data_dir).trial_data
+    dataset = load_dataset(space.dataset, space.data_split, options.data_dir, space.image_options)
+    data = dataset.trial_data
     with _slots(options) as (slots, placement, timer):
         plan = make_plan(space, data, slots=slots, timer=timer if measure else None)
         seconds = time.monotonic() - started
     # A search does all of this before its first epoch, except for the timed epochs.
     timed = plan.time.spent if plan.time else 0.0
-    return PlannedRun(plan, slots, placement, seconds - timed + _END_SECONDS)
+    return PlannedRun(plan, slots, placement, seconds - timed + _END_SECONDS, dataset)
 
 
 @contextlib.contextmanager

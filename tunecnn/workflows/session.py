@@ -72,7 +72,9 @@ class Opened:
 def opened(space: SearchSpace, data_dir: Path | None, options: RunOptions) -> Iterator[Opened]:
     """Open the resources of a session; the images are read while Ray's processes start."""
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
-    loading = _in_a_thread(lambda: load_dataset(space.dataset, space.data_split, data_dir))
+    loading = _in_a_thread(
+        lambda: load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
+    )
     with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
         yield Opened(loading.result(), engine, interrupts)
 
@@ -130,6 +132,8 @@ def run_session(
         used_up = ""
         try:
             with listening(study, folder.path) as listener:
+                for text in _notes(space, there.dataset):
+                    listener.on_note(text)
                 for text in _warnings(left, info):
                     listener.on_warning(text)
                 spending = Spending(
@@ -182,6 +186,16 @@ def _start_session(folder: RunFolder, space: SearchSpace, engine: Engine) -> Run
     info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})
     folder.write_info(info)
     return info
+
+
+def _notes(space: SearchSpace, dataset: Dataset) -> Iterator[str]:
+    """Yield what the user should know about the images before the first trial."""
+    sheet = dataset.sheet
+    if files := sheet.files_in_words():
+        yield f"images: {files}"
+        yield from sheet.notes
+    yield f"augmentation: {space.augmentation}"
+    yield from (f"warning: {text}" for text in sheet.warnings())
 
 
 def _warnings(left: str, info: RunInfo) -> Iterator[str]:

@@ -1,0 +1,234 @@
+"""Where the images of a tree are found, and what becomes of every other file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+
+import pytest
+
+from tests.support.trees import picture, save, tree
+from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.loading import load_dataset
+from tunecnn.errors import InputError
+
+
+def rename(root, old, new):
+    (root / old).rename(root / new)
+
+
+def counts(root):
+    """The number of training, validation and test images of a tree, as a search gets them."""
+    dataset = load_dataset(f"imagefolder:{root}")
+    return tuple(sum(part) for part in dataset.sheet.counts.values())
+
+
+def test_every_image_has_the_pixels_and_the_label_of_its_file(tmp_path):
+    arrays = read_imagefolder(tree(tmp_path / "t"))
+    labels = [*arrays.train.labels, *arrays.test.labels]
+    assert len(arrays.reading.files) == len(labels) == 24
+    for name, label in zip(arrays.reading.files, labels, strict=True):
+        assert name.split("/")[1] == arrays.classes[label]
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["Train/cat", "Train/dog", "TEST/cat", "TEST/dog"], (9, 3, 12)),
+        (["training/cat", "training/dog", "testing/cat", "testing/dog"], (9, 3, 12)),
+        (
+            ["data/set/train/cat", "data/set/train/dog", "data/set/test/cat", "data/set/test/dog"],
+            (9, 3, 12),
+        ),
+        (["train/train/cat", "train/train/dog", "test/cat", "test/dog"], (9, 3, 12)),
+        (["cat/train", "dog/train", "cat/test", "dog/test"], (9, 3, 12)),
+        (
+            ["train/cat", "train/dog", "valid/cat", "valid/dog", "test/cat", "test/dog"],
+            (12, 12, 12),
+        ),
+        (["train/cat", "train/dog", "dev/cat", "dev/dog"], (9, 12, 3)),
+        (["train/cat", "train/dog"], (7, 2, 3)),
+        (["cat", "dog"], (7, 2, 3)),
+        (["photos/cat", "photos/dog"], (7, 2, 3)),
+    ],
+)
+def test_a_layout_whose_meaning_is_clear_is_read(folders, expected, tmp_path):
+    assert counts(tree(tmp_path / "t", folders)) == expected
+
+
+def test_what_was_inferred_is_said(tmp_path):
+    root = tree(tmp_path / "t", ["x/train/cat", "x/train/dog", "x/val/cat", "x/val/dog"])
+    notes = " / ".join(load_dataset(f"imagefolder:{root}").sheet.notes)
+    assert "everything is in x/" in notes
+    assert "own validation images validate" in notes
+    assert "3 of the 12 training images test" in notes
+
+
+def test_images_in_folders_below_a_class_belong_to_it(tmp_path):
+    root = tree(tmp_path / "t")
+    save(root / "train" / "cat" / "siamese" / "old" / "1.png")
+    assert sum(read_imagefolder(root).train.labels == 0) == 7
+
+
+def test_every_file_that_is_not_used_is_counted_by_its_reason(tmp_path):
+    root = tree(tmp_path / "t")
+    (root / "train" / "cat" / ".hidden.png").write_bytes(b"x")
+    save(root / "train" / ".ipynb_checkpoints" / "a" / "copy.png")
+    save(root / "train" / "@eaDir" / "thumb.png")
+    (root / "test" / "dog" / "Thumbs.db").write_bytes(b"x")
+    (root / "test" / "dog" / "._1.png").write_bytes(b"x")
+    (root / "train" / "dog" / "notes.txt").write_text("about the dogs")
+    (root / "train" / "dog" / "LICENSE").write_text("free")
+    save(root / "train" / "loose.png")
+    save(root / "more" / "1.png")
+    reading = read_imagefolder(root).reading
+    assert reading.used == 24
+    assert reading.left_out == {
+        "hidden": 2,
+        "system file": 3,
+        "outside the class folders": 2,
+        "not an image (.txt, no suffix)": 2,
+    }
+    everything = sum(len(names) for _, _, names in os.walk(root))
+    assert everything == reading.used + sum(reading.left_out.values())
+
+
+def test_unlabelled_test_images_are_left_out_and_said(tmp_path):
+    root = tree(tmp_path / "t", ["train/cat", "train/dog"])
+    for i in range(4):
+        save(root / "test" / f"{i}.png")
+    sheet = load_dataset(f"imagefolder:{root}").sheet
+    assert sheet.left_out == {"test image without a label": 4}
+    assert sum(sheet.counts["test"]) == 3
+
+
+def test_labels_are_read_from_a_table(tmp_path):
+    rows = ["id,breed"]
+    for i in range(10):
+        save(tmp_path / "t" / "train" / f"dog{i}.jpg", picture(i))
+        rows.append(f"dog{i},{'husky' if i % 2 else 'pug'}")
+    save(tmp_path / "t" / "train" / "stray.jpg")
+    save(tmp_path / "t" / "test" / "1.jpg")
+    (tmp_path / "t" / "labels.csv").write_text("\n".join(rows))
+    (tmp_path / "t" / "sample_submission.csv").write_text("id,breed\n1,pug\n")
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("husky", "pug")
+    for name, label in zip(arrays.reading.files, arrays.train.labels, strict=True):
+        assert int(name[-5]) % 2 == (arrays.classes[label] == "husky")
+    assert arrays.reading.left_out["not in the table of labels"] == 1
+
+
+def test_labels_are_read_from_names_such_as_cat_0_jpg(tmp_path):
+    for i in range(6):
+        save(tmp_path / "t" / "train" / f"cat.{i}.jpg")
+        save(tmp_path / "t" / "train" / f"dog.{i}.jpg", picture(1))
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.train.labels.tolist() == [0] * 6 + [1] * 6
+
+
+def test_classes_with_numbers_are_in_the_order_of_the_numbers(tmp_path):
+    root = tree(tmp_path / "t", [f"{n}" for n in (1, 2, 10, 9)], count=4)
+    assert read_imagefolder(root).classes == ("1", "2", "9", "10")
+
+
+def test_case_and_form_of_accents_do_not_divide_a_class(tmp_path):
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    root = tree(tmp_path / "t", [f"train/{nfc}", "train/Dog", f"test/{nfd}", "test/dog"])
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("Dog", nfc)
+    assert sorted(arrays.test.labels.tolist()) == [0] * 6 + [1] * 6
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar", "photos.tgz"])
+def test_an_archive_is_read_like_the_folder_in_it(name, tmp_path):
+    folder = tree(tmp_path / "t")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._x.png").write_bytes(b"x")
+    path = tmp_path / name
+    if name.endswith("zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(folder.rglob("*.*")):
+                archive.write(file, f"t/{file.relative_to(folder)}")
+    else:
+        with tarfile.open(path, "w:gz" if name.endswith("tgz") else "w") as archive:
+            archive.add(folder, "t")
+    inside, beside = read_imagefolder(path), read_imagefolder(folder)
+    assert inside.fingerprint() == beside.fingerprint()
+    assert inside.reading.left_out == {"system file": 1}
+
+
+def test_a_damaged_image_in_an_archive_is_named(tmp_path):
+    folder = tree(tmp_path / "t")
+    (folder / "train" / "cat" / "bad.png").write_bytes(b"\x89PNG no")
+    shutil.make_archive(str(tmp_path / "a"), "zip", folder)
+    with pytest.raises(InputError, match="train/cat/bad.png: not an image that can be read"):
+        read_imagefolder(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda r: shutil.rmtree(r / "train" / "dog"), "has 1 class folder, and at least 2"),
+        (lambda r: shutil.rmtree(r / "test" / "dog"), "no test image of dog"),
+        (lambda r: (r / "test" / "emu").mkdir(), "train lacks: emu"),
+        (lambda r: rename(r, "train", "testing"), "two folders of test images, test and testing"),
+        (lambda r: rename(r, "train", "old"), "has test but no train folder"),
+        (lambda r: (r / "train" / "Cat").mkdir(), "cat and Cat|Cat and cat"),
+        (lambda r: (r / "train" / "emu").mkdir(), "no (train|test) image of emu"),
+    ],
+)
+def test_a_tree_that_is_not_clear_is_refused_with_what_is_there(spoil, message, tmp_path):
+    root = tree(tmp_path / "t")
+    spoil(root)
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(root)
+    assert not (tmp_path / "t.tunecnn-cache").exists()
+
+
+def test_a_message_shows_what_lies_there(tmp_path):
+    for i in range(3):
+        save(tmp_path / "t" / "pictures" / f"IMG_{i}.png")
+    with pytest.raises(InputError) as caught:
+        read_imagefolder(tmp_path / "t")
+    assert "pictures/   3 files: IMG_0.png, IMG_1.png, ..." in str(caught.value)
+    assert "labels.csv" in str(caught.value)
+
+
+def test_a_class_folder_that_is_not_utf_8_is_named(tmp_path):
+    root = tree(tmp_path / "t")
+    rename(root / "train", "dog", os.fsdecode(b"ch\xe9ne"))
+    with pytest.raises(InputError, match=r"ch\\xe9ne .* is not UTF-8"):
+        read_imagefolder(root)
+
+
+def test_a_file_name_that_is_not_utf_8_is_used(tmp_path):
+    root = tree(tmp_path / "t")
+    save(root / "train" / "cat" / os.fsdecode(b"caf\xe9.png"))
+    assert read_imagefolder(root).reading.used == 25
+
+
+def test_links_are_followed_and_broken_or_circular_ones_are_named(tmp_path):
+    root = tree(tmp_path / "t")
+    save(tmp_path / "pool" / "1.png")
+    (root / "train" / "cat" / "linked.png").symlink_to(tmp_path / "pool" / "1.png")
+    assert read_imagefolder(root).reading.used == 25
+    (root / "train" / "cat" / "gone.png").symlink_to("/nowhere/1.png")
+    (root / "train" / "cat" / "again").symlink_to(root / "train")
+    os.mkfifo(root / "train" / "dog" / "pipe.png")
+    with pytest.raises(InputError) as caught:
+        read_imagefolder(root)
+    text = str(caught.value)
+    assert "3 files of 25 cannot be used" in text
+    assert "train/cat/gone.png: a broken link" in text
+    assert "train/cat/again: a link to a folder that contains it" in text
+    assert "train/dog/pipe.png: not a regular file" in text
+
+
+@pytest.mark.parametrize("path", ["nowhere", "file.txt"])
+def test_what_is_neither_folder_nor_archive_is_named(path, tmp_path):
+    (tmp_path / "file.txt").write_text("x")
+    with pytest.raises(InputError, match=f"{path} is not a folder"):
+        read_imagefolder(tmp_path / path)

@@ -1,0 +1,214 @@
+"""Images are read as a viewer shows them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.trees import picture
+from tunecnn.data.folder import pixels
+from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.options import ImageOptions
+
+DEFAULT = ImageOptions()
+
+
+def encoded(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def read(image, kind="PNG", options=DEFAULT, **saving):
+    return read_pixels(encoded(image, kind, **saving), f"x.{kind.lower()}", options)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_exif_orientation_is_applied_once(kind, orientation):
+    image = Image.new("RGB", (16, 8), "black")
+    image.paste("white", (0, 0, 8, 4))  # the upper left corner of what the sensor saw
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    array, done = read(image, kind, exif=exif)
+    corners = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1),
+               7: (-1, -1), 8: (-1, 0)}  # fmt: skip
+    assert array.shape[:2] == ((8, 16) if orientation < 5 else (16, 8))
+    bright = array[..., 0] > 128
+    assert bright[corners[orientation]]
+    assert bright.sum() == 32
+    assert done == ([pixels.TURNED] if orientation > 1 else [])
+
+
+def test_transparent_pixels_show_the_background_and_not_what_they_hide():
+    values = np.full((6, 6, 4), 90, np.uint8)
+    values[..., 3] = 0
+    values[2:4, 2:4] = (255, 0, 0, 255)
+    array, done = read(Image.fromarray(values))
+    assert (array[0, 0] == 255).all()
+    assert array[2, 2].tolist() == [255, 0, 0]
+    assert done == ["transparency laid on white"]
+    black, _ = read(Image.fromarray(values), options=ImageOptions(background="black"))
+    assert (black[0, 0] == 0).all()
+
+
+def test_half_transparent_pixels_are_mixed():
+    half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
+    array, _ = read(half)
+    assert abs(int(array[0, 0, 0]) - 127) <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_grey_images_have_one_channel(mode):
+    assert read(picture(channels=1).convert(mode))[0].shape == (10, 10, 1)
+
+
+def test_grey_with_transparency_stays_grey():
+    image = Image.merge("LA", [picture(channels=1), Image.new("L", (10, 10), 0)])
+    array, _ = read(image)
+    assert array.shape == (10, 10, 1)
+    assert (array == 255).all()
+
+
+def test_a_palette_is_grey_if_its_colours_are():
+    grey = picture(channels=1)
+    assert read(grey, "GIF")[0].shape == (10, 10, 1)
+    array, _ = read(picture().quantize(16), "GIF")
+    assert array.shape == (10, 10, 3)
+
+
+def test_a_transparent_colour_of_a_palette_shows_the_background():
+    image = picture().quantize(4)
+    transparent = image.getpixel((0, 0))
+    array, done = read(image, "PNG", transparency=transparent)
+    assert (array[0, 0] == 255).all()
+    assert done == ["transparency laid on white"]
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    array, done = read(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert array[0, 0].tolist() == [255, 0, 0]
+    assert pixels.FIRST_FRAME in done
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_other_colours_are_converted_and_said(mode):
+    colour = (200, 128, 128) if mode == "LAB" else None
+    image = Image.new("LAB", (4, 4), colour) if colour else picture().convert(mode)
+    array, done = read(image, "TIFF")
+    assert array.shape[2] == 3
+    assert done == [pixels.INVERTED]
+    if mode == "LAB":  # a neutral grey
+        assert np.ptp(array[0, 0].astype(int)) <= 4
+
+
+def deep(kind):
+    values = np.arange(64).reshape(8, 8)
+    if kind == "float":
+        return encoded(Image.fromarray((values / 64).astype(np.float32)), "TIFF"), "x.tif"
+    if kind == "16-bit":
+        return encoded(Image.fromarray((values * 60).astype(np.uint16))), "x.png"
+    from torchvision.io import encode_png  # noqa: F401, PLC0415
+
+    colours = torch.from_numpy(np.stack([values * 60] * 3).astype(np.int32)).to(torch.uint16)
+    return png_of_16_bits(colours), "x.png"
+
+
+def png_of_16_bits(colours):
+    """Pillow and torchvision write no 16-bit colours, so the chunks are made here."""
+    import struct
+    import zlib
+
+    _, height, width = colours.shape
+    rows = colours.permute(1, 2, 0).numpy().astype(">u2")
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw))
+            + chunk(b"IEND", b""))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "hint"),
+    [("float", 63 / 64, "1.0"), ("16-bit", 3780, "4095"), ("16-bit colour", 3780, "4095")],
+)
+def test_more_than_8_bits_need_a_scale(kind, scale, hint):
+    content, name = deep(kind)
+    with pytest.raises(BadImageError, match=f"it has {kind} pixels.*scale: {hint}"):
+        read_pixels(content, name, DEFAULT)
+    array, done = read_pixels(content, name, ImageOptions(scale=scale))
+    assert array.shape[2] == (3 if "colour" in kind else 1)
+    assert array.dtype == np.uint8
+    expected = np.rint(np.arange(64) / 63 * 255)
+    assert np.array_equal(array[..., 0].ravel(), expected)
+    assert done == [pixels.SCALED]
+
+
+def test_nan_in_an_image_is_refused():
+    content = encoded(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF")
+    with pytest.raises(BadImageError, match="not numbers"):
+        read_pixels(content, "x.tif", ImageOptions(scale=1.0))
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        (b"", "x.jpg", "the file is empty"),
+        (b"hello", "x.png", "not an image that can be read"),
+        (b"hello", "x.svg", "not an image that can be read"),
+        (encoded(picture(size=(64, 64)), "JPEG")[:-200], "x.jpg", "truncated"),
+        (encoded(picture(), "TIFF"), "x.nef", "raw file"),
+    ],
+)
+def test_what_should_be_an_image_and_is_none_is_bad(content, name, message):
+    with pytest.raises(BadImageError, match=message):
+        read_pixels(content, name, DEFAULT)
+
+
+def test_an_image_too_large_is_bad(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    with pytest.raises(BadImageError, match="100 pixels, more than the 80 that are read"):
+        read(picture())
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "README", "data.csv"])
+def test_what_does_not_claim_to_be_an_image_is_none(name):
+    with pytest.raises(NotAnImageError):
+        read_pixels(b"some text", name, DEFAULT)
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.txt", "photo.jpg"])
+def test_the_content_decides_and_not_the_suffix(name):
+    image = picture()
+    array, _ = read_pixels(encoded(image, "WEBP", lossless=True), name, DEFAULT)
+    assert np.array_equal(array, np.asarray(image))
+
+
+def test_a_targa_is_read_by_its_suffix_only():
+    content = encoded(picture(), "TGA")
+    assert read_pixels(content, "x.tga", DEFAULT)[0].shape == (10, 10, 3)
+    with pytest.raises(NotAnImageError):
+        read_pixels(content, "x", DEFAULT)
+
+
+def test_sizes_fit_by_cropping_padding_or_stretching():
+    image = Image.new("L", (20, 10), 0)
+    image.paste(255, (10, 0, 20, 10))
+    crop, pad, stretch = (
+        read(image, options=ImageOptions(size=8, fit=fit))[0][..., 0]
+        for fit in ("crop", "pad", "stretch")
+    )
+    assert crop.shape == pad.shape == stretch.shape == (8, 8)
+    assert (pad[0] == 255).all()  # the background
+    assert pad[4, 0] == 0
+    assert stretch[0, 0] == crop[0, 0] == 0

@@ -1,0 +1,302 @@
+"""The cache of decoded images, sizes, groups, and what is said about files that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import PIL
+import pytest
+from PIL import Image
+
+from tests.support.trees import picture, save, tree
+from tunecnn.data.folder import cache, pixels, reader
+from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.loading import clean, load_dataset
+from tunecnn.data.options import ImageOptions
+from tunecnn.data.splits import Split
+from tunecnn.errors import InputError
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The number of times that a tree was decoded."""
+    count = []
+    real = reader.decode
+    monkeypatch.setattr(reader, "decode", lambda *given: count.append(1) or real(*given))
+    return count
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tree(tmp_path / "t")
+
+
+def agrees(root, arrays):
+    """Whether the pixels are those of the files now."""
+    pixels_now = [np.asarray(Image.open(root / name)) for name in arrays.reading.files]
+    return np.array_equal(
+        np.stack(pixels_now), np.concatenate([arrays.train.pixels, arrays.test.pixels])
+    )
+
+
+def age(root):
+    """Make all files old enough that their times identify them."""
+    for path in root.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+
+
+def test_the_second_load_does_not_decode(root, decoded):
+    first, second = read_imagefolder(root), read_imagefolder(root)
+    assert first.fingerprint() == second.fingerprint()
+    assert first.reading == second.reading
+    assert len(decoded) == 1
+
+
+def swap(one, other):
+    keep = one.with_suffix(".keep")
+    one.rename(keep)
+    other.rename(one)
+    keep.rename(other)
+
+
+def copy_with_times(root):
+    shutil.copy2(
+        root / "train" / "dog" / "train_dog_0.png", root / "train" / "cat" / "train_cat_0.png"
+    )
+
+
+def same_size_same_time(root):
+    path = root / "train" / "cat" / "train_cat_0.png"
+    content = bytearray(path.read_bytes())
+    other = Image.fromarray(255 - np.asarray(Image.open(path)))
+    other.save(path, compress_level=0)
+    os.utime(path, (1e9, 1e9))
+    assert content != path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: swap(
+            r / "train" / "cat" / "train_cat_0.png", r / "train" / "dog" / "train_dog_3.png"
+        ),
+        lambda r: swap(r / "train" / "cat", r / "train" / "dog"),
+        copy_with_times,
+        same_size_same_time,
+        lambda r: (r / "test" / "dog" / "test_dog_5.png").unlink(),
+        lambda r: save(r / "test" / "dog" / "new.png"),
+        lambda r: swap(r / "train", r / "test"),
+    ],
+)
+@pytest.mark.parametrize("is_old", [True, False])
+def test_a_change_of_the_tree_is_always_seen(change, is_old, root):
+    if is_old:
+        age(root)
+    read_imagefolder(root)
+    change(root)
+    assert agrees(root, read_imagefolder(root))
+
+
+def test_a_file_that_changes_right_after_it_was_read_is_seen_by_its_content(root, monkeypatch):
+    """On a file system whose times are coarse, the state of the file is the same afterwards."""
+    from tunecnn.data.folder import tree as trees
+
+    frozen = trees._tree_file
+    monkeypatch.setattr(
+        trees, "_tree_file", lambda name, status: replace(frozen(name, status), state=(1,))
+    )
+    read_imagefolder(root)
+    save(root / "train" / "cat" / "train_cat_0.png")
+    assert agrees(root, read_imagefolder(root))
+
+
+def test_another_pillow_or_decoder_decodes_again(root, decoded, monkeypatch):
+    read_imagefolder(root)
+    monkeypatch.setattr(PIL, "__version__", "99.0")
+    read_imagefolder(root)
+    monkeypatch.setattr(cache, "VERSION", pixels.VERSION + 1)
+    read_imagefolder(root)
+    assert len(decoded) == 3
+
+
+def test_each_size_is_kept(root, decoded):
+    for options in (ImageOptions(), ImageOptions(size=8), ImageOptions(), ImageOptions(size=8)):
+        read_imagefolder(root, options)
+    assert len(decoded) == 2
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "index.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone", "huge"])
+def test_a_damaged_cache_is_made_anew(name, damage, root, tmp_path):
+    before = read_imagefolder(root).fingerprint()
+    (path,) = (tmp_path / "t.tunecnn-cache").glob(f"*/{name}")
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[-3] ^= 1
+    elif damage == "cut":
+        del data[len(data) // 2 :]
+    elif damage == "empty":
+        data = bytearray()
+    elif damage == "huge":
+        data = bytearray(bytes(data).replace(b"(24,", b"(99999999999,"))
+    path.write_bytes(data)
+    if damage == "gone":
+        path.unlink()
+    assert read_imagefolder(root).fingerprint() == before
+
+
+def test_without_a_place_for_the_cache_it_goes_on_with_one_warning(
+    root, tmp_path, monkeypatch, caplog
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    assert agrees(root, read_imagefolder(root, None, tmp_path / "data"))
+    (record,) = caplog.records
+    assert "could not be kept" in record.getMessage()
+    assert "No space left on device" in record.getMessage()
+    assert not (tmp_path / "t.tunecnn-cache").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_read_only_place_sends_the_cache_elsewhere(root, tmp_path):
+    root.parent.chmod(0o500)
+    try:
+        read_imagefolder(root, None, tmp_path / "data")
+    finally:
+        root.parent.chmod(0o700)
+    assert list((tmp_path / "data").rglob("index.json"))
+
+
+def test_a_file_size_limit_is_no_traceback(root):
+    """As on a full disk: the cache cannot be written, and the images are used all the same."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from tunecnn.data.folder.reader import read_imagefolder; from pathlib import Path;"
+        f"print(len(read_imagefolder(Path({str(root)!r})).train))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "12", done.stderr
+
+
+def test_the_cache_can_be_removed(root, tmp_path):
+    read_imagefolder(root)
+    assert clean(f"imagefolder:{root}", tmp_path / "data") == [tmp_path / "t.tunecnn-cache"]
+    assert clean(f"imagefolder:{root}", tmp_path / "data") == []
+    assert read_imagefolder(root).reading.used == 24
+    with pytest.raises(InputError, match="digits has no decoded copies"):
+        clean("digits")
+
+
+def test_a_linked_cache_is_not_removed(root, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "t.tunecnn-cache").symlink_to(tmp_path / "elsewhere")
+    assert clean(f"imagefolder:{root}", tmp_path / "data") == []
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_all_files_that_cannot_be_used_are_named_in_one_message(root):
+    for i in range(11):
+        (root / "train" / "cat" / f"bad{i:02}.jpg").write_bytes(b"x")
+    (root / "test" / "dog" / "worse.png").write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        read_imagefolder(root)
+    text = str(caught.value)
+    assert "12 files of 36 cannot be used" in text
+    assert "train/cat/bad00.jpg: not an image that can be read" in text
+    assert "and 4 more" in text
+    assert "--skip-bad" in text
+    reading = read_imagefolder(root, ImageOptions(skip_bad=True)).reading
+    assert reading.used == 24
+    assert len(reading.bad) == 12
+    with pytest.raises(InputError, match="12 files"):  # the cache does not hide them
+        read_imagefolder(root)
+
+
+def test_a_class_without_a_usable_file_is_named(root):
+    for path in (root / "test" / "dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="no test image of dog: none of its 6 files"):
+        read_imagefolder(root, ImageOptions(skip_bad=True))
+
+
+def test_mixed_sizes_are_counted_and_a_size_takes_them(root):
+    save(root / "train" / "cat" / "wide.png", picture(size=(10, 30)))
+    save(root / "test" / "cat" / "small.png", picture(size=(4, 4)))
+    with pytest.raises(
+        InputError, match=r"3 different sizes, from 4x4 to 30x10 .* 10x10 \(24 of 26\)"
+    ):
+        read_imagefolder(root)
+    for fit in ("crop", "pad", "stretch"):
+        arrays = read_imagefolder(root, ImageOptions(size=16, fit=fit))
+        assert arrays.train.pixels.shape == (13, 16, 16, 3)
+
+
+def test_grey_images_stay_grey_unless_one_is_not(root):
+    for path in root.rglob("*.png"):
+        picture(channels=1).save(path)
+    assert read_imagefolder(root).train.pixels.shape == (12, 10, 10, 1)
+    save(root / "test" / "dog" / "test_dog_5.png", picture())
+    arrays = read_imagefolder(root)
+    assert arrays.train.pixels.shape == (12, 10, 10, 3)
+    assert np.array_equal(arrays.train.pixels[..., 0], arrays.train.pixels[..., 2])
+
+
+def test_many_files_are_decoded_in_processes_in_their_order(tmp_path):
+    root = tree(tmp_path / "t", count=150)
+    assert agrees(root, read_imagefolder(root))
+
+
+def test_images_larger_than_the_memory_are_refused_before_they_are_read(
+    root, monkeypatch, decoded
+):
+    real = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else real(name))
+    with pytest.raises(InputError, match=r"24 images of 10x10x3 take 7.2 kB.*4.1 kB of memory"):
+        read_imagefolder(root)
+    assert not decoded
+
+
+def groups_of(root, options, split):
+    dataset = load_dataset(f"imagefolder:{root}", split, options=options)
+    data = dataset.trial_data
+    return data.train, data.validation, dataset.test
+
+
+def test_groups_are_not_divided(tmp_path):
+    for name in ("cat", "dog"):
+        for patient in range(8):
+            for i in range(3):
+                image = Image.new("L", (6, 6), 30 * patient)
+                image.putpixel((0, 0), i)
+                image.putpixel((1, 0), 255 if name == "cat" else 0)
+                save(tmp_path / "t" / name / f"p{patient}" / f"{name}{patient}{i}.png", image)
+    rows = [f"{path.name},{path.parent.name}" for path in (tmp_path / "t").rglob("*.png")]
+    (tmp_path / "groups.csv").write_text("\n".join(["file,group", *rows]))
+    for groups in ("folder", str(tmp_path / "groups.csv")):
+        parts = groups_of(tmp_path / "t", ImageOptions(groups=groups), Split(validation=0.3))
+        patients = [set(part.pixels[:, 3, 3, 0].tolist()) for part in parts]
+        assert not patients[0] & patients[1]
+        assert not patients[0] & patients[2]
+        assert not patients[1] & patients[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,group\n", "needs the columns file and group"),
+        ("name,patient\nx,1\n", "needs the columns file and group"),
+        ("file,group\ntrain_cat_0.png,1\n", "has no group for 11 of 12 training images"),
+    ],
+)
+def test_a_table_of_groups_that_cannot_be_used_is_named(text, message, root, tmp_path):
+    (tmp_path / "groups.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(root, ImageOptions(groups=str(tmp_path / "groups.csv")))

@@ -1,0 +1,41 @@
+"""Small trees of image files, as people have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_RANDOM = np.random.default_rng(7)
+
+
+def picture(label: int = 0, size: tuple[int, int] = (10, 10), channels: int = 3) -> Image.Image:
+    """A noisy picture whose brightness tells its class; no two are equal."""
+    pixels = _RANDOM.integers(0, 70, (*size, channels)) + 30 + 120 * (label % 2)
+    return Image.fromarray((pixels[..., 0] if channels == 1 else pixels).astype(np.uint8))
+
+
+def save(path: Path, image: Image.Image | None = None, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image or picture()).save(path, **options)
+    return path
+
+
+def tree(
+    root: Path,
+    folders: Sequence[str] = ("train/cat", "train/dog", "test/cat", "test/dog"),
+    count: int = 6,
+    suffix: str = "png",
+    size: tuple[int, int] = (10, 10),
+) -> Path:
+    """Fill folders with pictures; the last component of a folder is its class."""
+    for folder in folders:
+        label = sorted({name.rpartition("/")[2] for name in folders}).index(
+            folder.rpartition("/")[2]
+        )
+        for i in range(count):
+            save(root / folder / f"{folder.replace('/', '_')}_{i}.{suffix}", picture(label, size))
+    return root

@@ -1,0 +1,415 @@
+"""The layout of a tree: which file belongs to which part and class, and what is left out.
+
+Understood, where the meaning is clear: `{train,val,test}/<class>/**` with the usual names of the
+parts in any case; without `test` or `val`; `<class>/**` alone; `<class>/{train,test}/**`; files
+with a CSV table of labels beside them; each also below folders that hold nothing else. Everything
+else is refused with a picture of what is there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown, suffix_of
+from tunecnn.errors import InputError
+
+Part = Literal["train", "validation", "test"]
+PART_NAMES: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+OUTSIDE = "outside the class folders"
+UNLABELLED = "test image without a label"
+NOT_IN_CSV = "not in the table of labels"
+_ID_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_id", "img", "name", "id")
+_LABEL_COLUMNS = ("label", "class", "category", "target", "breed", "species", "diagnosis", "y")
+
+
+@dataclass
+class Layout:
+    """The images of a tree by part and class.
+
+    Attributes:
+        classes: names of the classes, in the order of their labels.
+        files: for each part that the tree has, the files of each class, in the order of `classes`.
+        left_out: number of files that are not used, by reason.
+        broken: entries that cannot be used, with the reason.
+        notes: sentences about what was inferred.
+    """
+
+    classes: tuple[str, ...] = ()
+    files: dict[Part, list[list[TreeFile]]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    broken: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_layout(tree: Tree) -> Layout:
+    """List a tree, and find the part and the class of each file.
+
+    Raises:
+        InputError: if the tree has no layout that is understood.
+    """
+    listing = tree.list()
+    layout = Layout(left_out=listing.left_out.copy(), broken=dict(listing.broken))
+    node = _Node.of(listing)
+    for name, only in node.wrappers():
+        layout.notes.append(f"everything is in {shown(name)}/")
+        layout.left_out[OUTSIDE] += node.loose_files_above(name)
+        node = only
+    node = node.inside_out()
+    parts = _parts(tree.root, node)
+    found: dict[Part, _Classes]
+    if "train" in parts:
+        found = {part: _classes_of(tree, folder, node) for part, folder in parts.items()}
+        layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
+    elif parts:
+        raise _not_understood(tree.root, node, f"has {_listed(parts)} but no train folder")
+    else:
+        found = {"train": _classes_of(tree, node, node)}
+    _merge(tree.root, node, found, layout)
+    layout.left_out += Counter()  # drops the zeros
+    return layout
+
+
+@dataclass
+class _Node:
+    """A folder of a tree: its own files, and the folders in it."""
+
+    name: str = ""
+    files: list[TreeFile] = field(default_factory=list)
+    folders: dict[str, _Node] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, listing: Listing) -> _Node:
+        root = cls()
+        nodes = {"": root}
+
+        def node_of(path: str) -> _Node:
+            if path not in nodes:
+                above, _, last = path.rpartition("/")
+                nodes[path] = node_of(above).folders.setdefault(last, cls(path))
+            return nodes[path]
+
+        for folder in sorted(listing.folders):
+            node_of(folder)
+        for file in listing.files:
+            node_of(file.name.rpartition("/")[0]).files.append(file)
+        return root
+
+    def all_files(self) -> list[TreeFile]:
+        """Return the files in this folder and all folders below, sorted by name."""
+        below = (inner.all_files() for inner in self.folders.values())
+        return sorted([*self.files, *itertools.chain.from_iterable(below)], key=lambda f: f.name)
+
+    def is_for_something_else(self) -> bool:
+        """Whether there are files in the folder, but none that may be an image."""
+        files = self.all_files()
+        return bool(files) and not any(map(_may_be_image, files))
+
+    def wrappers(self, *, of_a_part: bool = False) -> list[tuple[str, _Node]]:
+        """Return the folders around everything else: each is the only one with files above it.
+
+        A folder of a class is none: it has files of its own, or stands beside others.
+
+        Args:
+            of_a_part: whether this is the folder of a part, so that `train` in it is no part.
+        """
+        full = [name for name, inner in self.folders.items() if inner.all_files()]
+        if (
+            len(full) != 1
+            or (_part_of(full[0]) and not of_a_part)
+            or any(map(_may_be_image, self.files))
+        ):
+            return []
+        only = self.folders[full[0]]
+        if not only.folders or any(map(_may_be_image, only.files)):
+            return []
+        return [(only.name, only), *only.wrappers(of_a_part=of_a_part)]
+
+    def loose_files_above(self, name: str) -> int:
+        """Return the number of files in this folder that are not in the named one."""
+        return len(self.all_files()) - len(self.folders[name.rpartition("/")[2]].all_files())
+
+    def inside_out(self) -> _Node:
+        """Turn `<class>/<part>` into `<part>/<class>`; other trees are returned unchanged."""
+        full = [inner for inner in self.folders.values() if inner.all_files()]
+        is_inverse = len(full) > 1 and all(
+            inner.folders and not inner.files and all(map(_part_of, inner.folders))
+            for inner in full
+        )
+        if not is_inverse:
+            return self
+        turned = _Node(self.name, self.files)
+        for inner in full:
+            last = inner.name.rpartition("/")[2]
+            for part, folder in inner.folders.items():
+                turned.folders.setdefault(part, _Node(part)).folders[last] = folder
+        return turned
+
+
+def _part_of(name: str) -> Part | None:
+    folded = name.casefold()
+    return next((part for part, names in PART_NAMES.items() if folded in names), None)
+
+
+def _may_be_image(file: TreeFile) -> bool:
+    return suffix_of(file.name) not in _NEVER_IMAGES
+
+
+_NEVER_IMAGES = frozenset(
+    {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
+     ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz", ".mat", ".parquet"}
+)  # fmt: skip
+
+
+def _parts(root: Path, node: _Node) -> dict[Part, _Node]:
+    """Return the folders of the parts.
+
+    Raises:
+        InputError: if a part has two folders.
+    """
+    found: dict[Part, _Node] = {}
+    for name, inner in node.folders.items():
+        part = _part_of(name)
+        if part is None:
+            continue
+        if part in found:
+            raise _not_understood(
+                root,
+                node,
+                f"has two folders of {part} images, {found[part].name} and {inner.name}",
+            )
+        found[part] = inner
+    return found
+
+
+@dataclass
+class _Classes:
+    """The classes of a part, and the files that belong to none."""
+
+    files: dict[str, list[TreeFile]]
+    outside: Sequence[TreeFile] = ()
+    reason: str = OUTSIDE
+    note: str = ""
+
+
+def _classes_of(tree: Tree, node: _Node, root: _Node) -> _Classes:
+    """Return the classes of a part: its folders, or else its files with a table of labels."""
+    inner = node
+    for _, only in node.wrappers(of_a_part=node is not root):
+        inner = only
+    files = {name: folder.all_files() for name, folder in inner.folders.items()
+             if inner is not root or not folder.is_for_something_else()}  # fmt: skip
+    used = {file.name for group in files.values() for file in group}
+    if sum(map(bool, files.values())) > 1:
+        return _Classes(files, [file for file in node.all_files() if file.name not in used])
+    tables = {file.name: file for file in (*node.files, *root.files)
+              if file.name.lower().endswith(".csv")}  # fmt: skip
+    images = [file for file in node.all_files() if file.name not in tables]
+    for name in sorted(tables, key=lambda name: (len(name), name)):
+        labels = _read_labels(tree, name, images)
+        if labels is not None:
+            return _with_labels(images, labels, name)
+    if not node.folders and (labels := _labels_in_names(images)):
+        classes = _with_labels(images, labels, "the file names")
+        first = images[0].name.rpartition("/")[2]
+        return replace(classes, note=f"the labels are in the names of the files: {shown(first)}")
+    return _Classes(files, [file for file in node.all_files() if file.name not in used])
+
+
+def _labels_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
+    """Return the labels in names such as `cat.0.jpg`; none unless all names have this form."""
+    labels = {}
+    for file in filter(_may_be_image, images):
+        match = re.fullmatch(r"([^.\d]+)\.\d+\.\w+", file.name.rpartition("/")[2])
+        if match is None:
+            return {}
+        labels[file.name] = match[1]
+    return labels
+
+
+def _with_labels(images: Sequence[TreeFile], labels: Mapping[str, str], table: str) -> _Classes:
+    files: dict[str, list[TreeFile]] = defaultdict(list)
+    for file in images:
+        if file.name in labels:
+            files[labels[file.name]].append(file)
+    outside = [file for file in images if file.name not in labels]
+    count = len(images) - len(outside)
+    note = f"the labels of {count:,} images are from {shown(table)}"
+    return _Classes(dict(files), outside, NOT_IN_CSV, note)
+
+
+def _read_labels(tree: Tree, table: str, images: Sequence[TreeFile]) -> dict[str, str] | None:
+    """Read a CSV table of labels; None if it is not one of these images.
+
+    One column must have names of files, with or without suffix, and another one the labels.
+    """
+    rows = read_table(tree, table)
+    if not rows or "submission" in table.lower():
+        return None
+    columns = {name.strip().casefold(): name for name in rows[0]}
+    keys = file_by_name(file.name for file in images)
+    for candidate in _ID_COLUMNS:
+        name = columns.get(candidate)
+        if name is None:
+            continue
+        matched = [(keys.get(row[name].strip()), row) for row in rows if row.get(name)]
+        known = [(file, row) for file, row in matched if file is not None]
+        others = [other for other in columns.values() if other != name]
+        label = next((columns[c] for c in _LABEL_COLUMNS if c in columns and columns[c] != name),
+                     others[0] if len(others) == 1 else None)  # fmt: skip
+        if label is None or not known or len(known) < len(images) / 2:
+            continue
+        return {file: row[label].strip() for file, row in known if row.get(label)}
+    return None
+
+
+def read_table(tree: Tree, name: str) -> list[dict[str, str]]:
+    """Read a CSV file of a tree as rows by column; return no rows if it is not one."""
+    (source,) = tree.contents([name])
+    try:
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        return [
+            {key: value for key, value in row.items() if key is not None and value is not None}
+            for row in csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def file_by_name(files: Iterable[str]) -> dict[str, str]:
+    """Return the file of each name that a table may use: its path, file name or stem.
+
+    A name that two files have stands for neither.
+    """
+    found: dict[str, str] = {}
+    ambiguous = set()
+    for file in files:
+        last = file.rpartition("/")[2]
+        for key in {PurePosixPath(file).stem, last, file}:
+            if found.setdefault(key, file) != file:
+                ambiguous.add(key)
+    return {key: file for key, file in found.items() if key not in ambiguous}
+
+
+def _count_outside(node: _Node, parts: Iterable[_Node]) -> int:
+    inside = sum(len(part.all_files()) for part in parts)
+    return len(node.all_files()) - inside
+
+
+def _merge(root: Path, node: _Node, found: dict[Part, _Classes], layout: Layout) -> None:
+    """Match the classes of the parts, and fill in the layout.
+
+    Raises:
+        InputError: if there are fewer than two classes, or the classes of the parts differ.
+    """
+    test = found.get("test")
+    if test is not None and not any(test.files.values()) and test.outside:
+        layout.left_out[UNLABELLED] += len(found.pop("test").outside)
+        layout.notes.append("the test images have no labels, so they are not used")
+    for part, classes in found.items():
+        layout.left_out[classes.reason] += len(classes.outside)
+        if classes.note:
+            layout.notes.append(classes.note)
+        _check_names(root, part, classes.files)
+    names = sorted(found["train"].files, key=_order(found["train"].files))
+    if len(names) < 2:
+        few = f"{len(names)} class folder{'' if len(names) == 1 else 's'}"
+        raise _not_understood(root, node, f"has {few}, and at least 2 are needed")
+    layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)
+    keys = {_key(name): i for i, name in enumerate(names)}
+    for part, classes in found.items():
+        groups: list[list[TreeFile]] = [[] for _ in names]
+        extra = []
+        for name, files in classes.files.items():
+            if (label := keys.get(_key(name))) is None:
+                extra.append(name)
+                continue
+            if name != names[label]:
+                layout.notes.append(
+                    f"{shown(name)} of {part} is the class {shown(layout.classes[label])}"
+                )
+            groups[label] = files
+        if extra:
+            raise InputError(
+                f"imagefolder: the {part} images have classes that train lacks: "
+                f"{', '.join(map(shown, sorted(extra)))}; their folders would have to be in train "
+                "too, or be moved away"
+            )
+        if empty := [shown(name) for name, group in zip(names, groups, strict=True) if not group]:
+            raise InputError(
+                f"imagefolder: no {part} image of {_listed(empty)}: each class needs at least one "
+                f"in each folder of {shown(root)}; add one, or move the class away"
+            )
+        layout.files[part] = groups
+
+
+def _key(name: str) -> str:
+    """Return a class name without differences of case and of the form of accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _check_names(root: Path, part: str, names: Iterable[str]) -> None:
+    """Raise an InputError for a class name that is not text, or two that differ only in form."""
+    seen: dict[str, str] = {}
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"imagefolder: the name of the class folder {shown(name)} in {shown(root)} is not "
+                "UTF-8; rename it"
+            ) from None
+        if (other := seen.setdefault(_key(name), name)) != name:
+            raise InputError(
+                f"imagefolder: the {part} images have two class folders, {shown(other)} and "
+                f"{shown(name)}, that differ only in case or accents; rename or merge them"
+            )
+
+
+def _order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
+    """Return the sort key of class names: by number if all of them are numbers, else as text."""
+    are_numbers = all(name.isascii() and name.isdigit() for name in names)
+    return lambda name: (int(name) if are_numbers else 0, unicodedata.normalize("NFC", name))
+
+
+def _not_understood(root: Path, node: _Node, what: str) -> InputError:
+    there = shown(node.name) + "/" if node.name else ""
+    lines = [
+        f"  {there}{shown(name)}/   {len(inner.all_files()):,} files"
+        + (f" in {len(inner.folders):,} folders" if inner.folders else _few(inner.files))
+        for name, inner in itertools.islice(sorted(node.folders.items()), 8)
+    ]
+    if len(node.folders) > 8:
+        lines.append(f"  and {len(node.folders) - 8:,} more folders")
+    if node.files:
+        lines.append(f"  {there or './'}   {len(node.files):,} files{_few(node.files)}")
+    seen = "\n".join(lines) or "  nothing"
+    return InputError(
+        f"imagefolder: {shown(root)} {what}. It has:\n{seen}\n"
+        "Expected: one folder per class with its images, such as cat/ and dog/, alone or below "
+        "train/, val/ and test/; or images with a table labels.csv beside them (columns: file, "
+        "label)."
+    )
+
+
+def _few(files: Sequence[TreeFile]) -> str:
+    names = ", ".join(shown(file.name.rpartition("/")[2]) for file in files[:2])
+    return f": {names}{', ...' if len(files) > 2 else ''}" if names else ""
+
+
+def _listed(names: Iterable[object]) -> str:
+    shown_names = [str(name) for name in names]
+    more = f" and {len(shown_names) - 5} more" if len(shown_names) > 5 else ""
+    return ", ".join(shown_names[:5]) + more

@@ -1,0 +1,256 @@
+"""The pixels of an image file as a viewer shows them: turned, on a ground, in 8 bits.
+
+`VERSION` is part of the key of every cache of decoded images, and changes with the result of any
+function here.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+
+from tunecnn.data.folder.tree import suffix_of
+from tunecnn.data.images import Pixels
+from tunecnn.data.options import ImageOptions
+
+VERSION = 1
+_ORIENTATION = 0x0112  # EXIF tag
+_FORMATS = (
+    "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO",
+    "PCX", "SGI", "HEIF",
+)  # fmt: skip
+# Formats without a signature of their own: any file might be one, so the suffix must say so.
+_BY_SUFFIX: Mapping[str, str] = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA"}
+_RAW = frozenset({".nef", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef"})
+_HEIF = frozenset({".heic", ".heif", ".hif"})
+_OTHER_IMAGES = frozenset({".svg", ".psd", ".xcf", ".eps", ".jxl"}) | _HEIF
+_OPAQUE = 65535
+TURNED = "turned as EXIF says"
+FIRST_FRAME = "first frame of several"
+SCALED = "scaled to 8 bits"
+INVERTED = "colours converted to RGB"
+
+
+class NotAnImageError(Exception):
+    """The file is not an image, and its name does not claim that it is one."""
+
+
+class BadImageError(Exception):
+    """The file should be an image, but its pixels cannot be used; the message says why."""
+
+
+def read_pixels(
+    source: Path | bytes, name: str, options: ImageOptions
+) -> tuple[Pixels, list[str]]:
+    """Read an image file.
+
+    Args:
+        source: path of the file, or its content.
+        name: name of the file, whose suffix tells what it should be.
+        options: size, background and scale.
+
+    Returns:
+        The pixels, of shape (height, width, 1 or 3), and the transformations that were made.
+
+    Raises:
+        NotAnImageError: if it is not an image.
+        BadImageError: if it is an image that cannot be used.
+    """
+    suffix = suffix_of(name)
+    if suffix in _RAW:
+        raise BadImageError(
+            "a camera's raw file, of which only the preview could be read; convert it"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images and odd metadata; errors remain
+            with _opened(source, suffix) as image:
+                upright, done = as_shown(image, options)
+                return _array(fitted(upright, options)), done
+    except (NotAnImageError, BadImageError):
+        raise
+    except Image.DecompressionBombError as error:
+        claimed, allowed, *_ = re.findall(r"\d+", str(error))
+        raise BadImageError(
+            f"it has {int(claimed):,} pixels, more than the {int(allowed):,} that are read; "
+            "make it smaller"
+        ) from error
+    except Exception as error:  # Pillow raises many types, also struct.error and KeyError
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise BadImageError(text) from error
+
+
+def _opened(source: Path | bytes, suffix: str) -> Image.Image:
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    formats = [*_FORMATS, _BY_SUFFIX[suffix]] if suffix in _BY_SUFFIX else list(_FORMATS)
+    Image.init()
+    if suffix in _HEIF and not _can_read_heif():
+        raise BadImageError("HEIC images need one more package: pip install pillow-heif")
+    try:
+        return Image.open(stream, formats=[name for name in formats if name in Image.OPEN])
+    except UnidentifiedImageError:
+        if suffix in Image.registered_extensions() or suffix in _OTHER_IMAGES:
+            empty = not (source if isinstance(source, bytes) else source.stat().st_size)
+            why = "the file is empty" if empty else "not an image that can be read"
+            raise BadImageError(why) from None
+        raise NotAnImageError from None
+
+
+def _can_read_heif() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def as_shown(image: Image.Image, options: ImageOptions) -> tuple[Image.Image, list[str]]:
+    """Return an image as a viewer shows it, in mode `L` or `RGB`, and what was done to it.
+
+    The first frame is taken, turned as its EXIF orientation says, and laid on the background if
+    any pixel is transparent. Images of more than 8 bits per channel are divided by the scale.
+    Grey images stay grey, also with an alpha channel or a palette.
+
+    Raises:
+        BadImageError: if an image of more than 8 bits has no scale.
+    """
+    done = []
+    if getattr(image, "is_animated", False):
+        image.seek(0)
+        done.append(FIRST_FRAME)
+    deep = _deep_values(image)
+    if deep is not None:
+        image = _scaled(image, deep, options)
+        done.append(SCALED)
+    if _is_turned(image):
+        done.append(TURNED)
+        image.load()  # which turns a TIFF
+        if _is_turned(image):
+            image = ImageOps.exif_transpose(image)
+    flat = _on_background(image, options.background)
+    if flat is not None:
+        return flat, [*done, f"transparency laid on {options.background}"]
+    if image.mode in ("1", "L", "LA", "La"):
+        return image.convert("L"), done
+    if image.mode == "P":
+        colours = image.convert("RGB")
+        return (colours.convert("L") if _is_grey(colours) else colours), done
+    if image.mode in ("RGB", "RGBA", "RGBX", "RGBa", "PA"):
+        return image.convert("RGB"), done
+    if image.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+        assert converted is not None
+        return converted, [*done, INVERTED]
+    return image.convert("RGB"), [*done, INVERTED]  # CMYK, YCbCr, HSV
+
+
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+
+
+def fitted(image: Image.Image, options: ImageOptions) -> Image.Image:
+    """Return an image in the size of the options; without one, return it unchanged."""
+    if options.size is None or image.size == (options.size, options.size):
+        return image
+    wanted = (options.size, options.size)
+    if options.fit == "stretch":
+        return image.resize(wanted)
+    if options.fit == "pad":
+        return ImageOps.pad(image, wanted, color=options.background)
+    return ImageOps.fit(image, wanted)
+
+
+def resized(pixels: Pixels, options: ImageOptions) -> Pixels:
+    """Return images (n, height, width, channels) in the size of the options."""
+    images = (Image.fromarray(one.squeeze(-1) if one.shape[2] == 1 else one) for one in pixels)
+    return np.stack([_array(fitted(image, options)) for image in images])
+
+
+def _array(image: Image.Image) -> Pixels:
+    array = np.asarray(image)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _deep_values(image: Image.Image) -> str | None:
+    """Return what the pixels of an image are if they have more than 8 bits, else None.
+
+    Pillow reads 16-bit colours as mode RGB without their lower bytes, so the mode does not tell.
+    """
+    if image.mode.startswith(("I", "F")):
+        return {"F": "float", "I": "32-bit"}.get(image.mode, "16-bit")
+    raw = str(image.tile[0][3]) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    return "16-bit colour" if ";16" in raw else None
+
+
+def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> Image.Image:
+    values = _colours_of_16_bits(image) if deep == "16-bit colour" else np.asarray(image)
+    if not np.isfinite(values).all():
+        raise BadImageError("it has pixels that are not numbers (NaN or infinite)")
+    if options.scale is None:
+        raise BadImageError(
+            f"it has {deep} pixels, here from {values.min():.6g} to {values.max():.6g}; say which "
+            f"value is white: scale: {_likely_white(deep, float(values.max()))}"
+        )
+    bytes_ = np.rint(np.clip(values / options.scale, 0, 1) * 255).astype(np.uint8)
+    scaled = Image.fromarray(bytes_)
+    scaled.info["exif"] = image.info.get("exif", b"")
+    return scaled
+
+
+def _likely_white(deep: str, most: float) -> str:
+    if deep == "float":
+        return "1.0" if most <= 1 else f"{most:.6g}"
+    return next((str(top) for top in (255, 1023, 4095, 65535) if most <= top), f"{most:.6g}")
+
+
+def _colours_of_16_bits(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint16]]:
+    """Read the colours of a PNG with 16 bits per channel, which Pillow cannot."""
+    assert isinstance(image, ImageFile.ImageFile)
+    if image.format != "PNG" or image.fp is None:
+        raise BadImageError(
+            f"it has 16-bit colours, and of a {image.format} only the upper 8 bits could be read; "
+            "convert it to PNG"
+        )
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    image.fp.seek(0)
+    content = torch.frombuffer(bytearray(image.fp.read()), dtype=torch.uint8)
+    values = decode_png(content, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0)
+    colours = values.to(torch.int32).numpy().astype(np.uint16)
+    if colours.shape[2] in (2, 4):
+        if colours[..., -1].min() < _OPAQUE:
+            raise BadImageError("it has 16-bit colours with transparency; convert it to 8 bits")
+        colours = colours[..., :-1]
+    grey_or_rgb: np.ndarray[Any, np.dtype[np.uint16]] = colours.squeeze()
+    return grey_or_rgb
+
+
+def _on_background(image: Image.Image, background: str) -> Image.Image | None:
+    """Lay an image on a background; None if no pixel is transparent."""
+    if not (image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info):
+        return None
+    was_grey = image.mode in ("L", "LA", "La", "1")
+    colours = image.convert("RGBA")
+    lowest, _ = colours.getchannel("A").getextrema()
+    if lowest == 255:
+        return None
+    ground = Image.new("RGBA", colours.size, background)
+    flat = Image.alpha_composite(ground, colours).convert("RGB")
+    if image.mode in ("P", "PA"):
+        was_grey = _is_grey(colours.convert("RGB"))
+    return flat.convert("L") if was_grey and _is_grey(flat) else flat
+
+
+def _is_grey(image: Image.Image) -> bool:
+    red, green, blue = (np.asarray(image.getchannel(name)) for name in "RGB")
+    return bool(np.array_equal(red, green) and np.array_equal(green, blue))

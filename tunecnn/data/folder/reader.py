@@ -1,0 +1,258 @@
+"""`read_imagefolder`: a folder or archive of the user's images as arrays, through the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
+
+from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
+from tunecnn.data.folder.decoding import Progress, decode
+from tunecnn.data.folder.layout import Layout, Part, file_by_name, find_layout
+from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
+from tunecnn.data.images import Arrays, Images, Labels, Reading
+from tunecnn.data.options import ImageOptions
+from tunecnn.errors import InputError
+from tunecnn.words import bytes_in_words
+
+_PARTS: tuple[Part, ...] = ("train", "validation", "test")
+_MOST_SHOWN = 8
+_FIRST = 20  # files that are tried to learn the size of the images
+
+
+def read_imagefolder(
+    folder: Path, options: ImageOptions | None = None, data_dir: Path | None = None
+) -> Arrays:
+    """Read the images of a folder or archive, from the cache if nothing has changed.
+
+    The images are grey if all of them are, else RGB. The test images are empty if the tree has
+    none.
+
+    Args:
+        folder: path of the folder or archive.
+        options: size, background, scale and groups.
+        data_dir: folder for the cache if it cannot be next to `folder`.
+
+    Raises:
+        InputError: if the tree cannot be used; the message has all mistakes of all files.
+    """
+    options = options or ImageOptions()
+    tree = open_tree(folder)
+    layout = find_layout(tree)
+    files = [file for part in _PARTS for group in layout.files.get(part, ()) for file in group]
+    # Groups are no part of the pixels, so a change of the groups needs no decoding.
+    key = key_of(tree, layout, replace(options, groups=None))
+    cache = Cache(tree, data_dir)
+    entry = cache.load(key)
+    if entry is None:
+        entry = _decoded(tree, layout, files, options, cache, key)
+    return _arrays(tree, layout, files, entry, options)
+
+
+def _decoded(
+    tree: Tree,
+    layout: Layout,
+    files: Sequence[TreeFile],
+    options: ImageOptions,
+    cache: Cache,
+    key: Key,
+) -> Entry:
+    """Decode all files, check them together, and keep them in the cache."""
+    names = [file.name for file in files]
+    _check_memory(tree, names, options)
+    with _progress(tree, len(names)) as progress:
+        found = decode(tree, names, options, progress)
+    bad = {**layout.broken, **found.bad}
+    mistakes = [] if options.skip_bad else _bad_files(bad, len(names))
+    if len(found.sizes) > 1:
+        mistakes.append(_mixed_sizes(found.sizes))
+    unused = [int(index) for index in np.flatnonzero(~found.used)]
+    if not mistakes:
+        mistakes += _empty_classes(layout, found.used)
+    if mistakes:
+        raise InputError(f"imagefolder: {shown(tree.root)}: " + "\n".join(mistakes))
+    record = {"unused": unused, "others": found.others, "changed": found.done, "bad": bad}
+    return cache.save(key, Entry(found.pixels, record))
+
+
+def _arrays(
+    tree: Tree,
+    layout: Layout,
+    files: Sequence[TreeFile],
+    entry: Entry,
+    options: ImageOptions,
+) -> Arrays:
+    record, unused = entry.record, set(entry.record["unused"])
+    parts: dict[Part, Images] = {}
+    names: list[str] = []
+    start = index = 0
+    for part in _PARTS:
+        labels = []
+        for label, group in enumerate(layout.files.get(part, ())):
+            for file in group:
+                if index not in unused:
+                    labels.append(label)
+                    names.append(file.name)
+                index += 1
+        end = start + len(labels)
+        parts[part] = Images(entry.pixels[start:end], np.array(labels, np.int64))
+        start = end
+    groups = None
+    if options.groups is not None:
+        groups = _groups(layout, names[: len(parts["train"])], options.groups)
+    has_validation = "validation" in layout.files
+    notes = list(layout.notes)
+    if has_validation:
+        notes.append("the tree's own validation images validate")
+    return Arrays(
+        parts["train"],
+        parts["test"],
+        layout.classes,
+        parts["validation"] if has_validation else None,
+        groups,
+        Reading(
+            used=len(names),
+            left_out=dict(_left_out(layout, record)),
+            changed=record["changed"],
+            bad={shown(name): reason for name, reason in record["bad"].items()},
+            notes=tuple(notes),
+            files=tuple(map(shown, names)),
+        ),
+    )
+
+
+def _left_out(layout: Layout, record: Mapping[str, Any]) -> Counter[str]:
+    left_out = Counter(layout.left_out)
+    if others := record["others"]:
+        suffixes = sorted({suffix_of(name) or "no suffix" for name in others})
+        few = ", ".join(map(shown, suffixes[:4])) + (", ..." if len(suffixes) > 4 else "")
+        left_out[f"not an image ({few})"] += len(others)
+    if record["bad"]:
+        left_out["cannot be read (--skip-bad)"] += len(record["bad"])
+    return left_out
+
+
+def _bad_files(bad: Mapping[str, str], total: int) -> list[str]:
+    if not bad:
+        return []
+    lines = [f"  {shown(name)}: {reason}" for name, reason in list(bad.items())[:_MOST_SHOWN]]
+    if len(bad) > _MOST_SHOWN:
+        lines.append(f"  and {len(bad) - _MOST_SHOWN:,} more")
+    count = "1 file" if len(bad) == 1 else f"{len(bad):,} files"
+    return [
+        f"{count} of {total:,} cannot be used:\n"
+        + "\n".join(lines)
+        + "\nMend or move them, or add --skip-bad to leave them out."
+    ]
+
+
+def _mixed_sizes(sizes: Counter[tuple[int, int]]) -> str:
+    smallest, largest = min(sizes, key=_area), max(sizes, key=_area)
+    (common, count), *_ = sizes.most_common(1)
+    return (
+        f"the images have {len(sizes):,} different sizes, from {_size(smallest)} to "
+        f"{_size(largest)} pixels; the commonest is {_size(common)} ({count:,} of "
+        f"{sizes.total():,}). Give one size: size: 32 in the space or --size 32, with fit: crop, "
+        "pad or stretch."
+    )
+
+
+def _area(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    return size[0] * size[1], size
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def _empty_classes(layout: Layout, used: Sequence[bool] | Labels | Any) -> list[str]:
+    """Return a mistake for each class of a part whose files are all unusable."""
+    mistakes, start = [], 0
+    for part in _PARTS:
+        for name, group in zip(layout.classes, layout.files.get(part, ()), strict=False):
+            if not np.any(used[start : start + len(group)]):
+                mistakes.append(
+                    f"no {part} image of {shown(name)}: none of its {len(group):,} files is an "
+                    "image that can be used"
+                )
+            start += len(group)
+    return mistakes
+
+
+def _check_memory(tree: Tree, names: Sequence[str], options: ImageOptions) -> None:
+    """Raise an InputError if the pixels of all images would not fit into memory."""
+    first = names[:_FIRST]
+    for source, name in zip(tree.contents(first), first, strict=True):
+        try:
+            pixels, _ = read_pixels(source, name, options)
+        except (BadImageError, NotAnImageError):
+            continue
+        needed = len(names) * pixels.nbytes
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > 0.8 * memory:
+            height, width, channels = pixels.shape
+            raise InputError(
+                f"imagefolder: {shown(tree.root)}: {len(names):,} images of "
+                f"{height}x{width}x{channels} take {bytes_in_words(needed)}, and this machine has "
+                f"{bytes_in_words(memory)} of memory; give a smaller size, such as size: 32"
+            )
+        return
+
+
+@contextlib.contextmanager
+def _progress(tree: Tree, total: int) -> Iterator[Progress]:
+    """Show a bar on a terminal while images are decoded."""
+    console = Console(stderr=True)
+    with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"decoding {shown(tree.root.name)}", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _groups(layout: Layout, names: Sequence[str], groups: str) -> Labels:
+    """Return the group of each training image.
+
+    Raises:
+        InputError: if the table of groups cannot be read, or lacks an image.
+    """
+    if groups == "folder":
+        keys = [_folder_group(layout, name) for name in names]
+    else:
+        keys = _table_groups(Path(groups), names)
+    _, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def _folder_group(layout: Layout, name: str) -> str:
+    """Return the folder that an image lies in; outside of folders it is its own group."""
+    folder = name.rpartition("/")[0].rpartition("/")[2]
+    return shown(name if folder in layout.classes else folder)
+
+
+def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"groups: {path} cannot be read: {error}") from error
+    if not rows or not {"file", "group"} <= rows[0].keys():
+        raise InputError(f"groups: {path} needs the columns file and group")
+    by_name = file_by_name(names)
+    found = {by_name.get(row["file"]): row["group"] for row in rows}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(
+            f"groups: {path} has no group for {len(missing):,} of {len(names):,} training images, "
+            f"such as {shown(missing[0])}; a file is named by its path below the folder, or by a "
+            "file name that only one image has"
+        )
+    return [found[name] for name in names]

@@ -1,0 +1,246 @@
+"""The files of a folder or an archive, each accounted for: usable, left out, or broken."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from tunecnn.errors import InputError
+
+HIDDEN = "hidden"
+SYSTEM = "system file"
+_SYSTEM_NAMES = frozenset(
+    {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini",
+     "system volume information"}
+)  # fmt: skip
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_LARGEST_MEMBER = 1 << 30  # bytes of one unpacked file; more is an error or an attack
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A file of a tree.
+
+    Attributes:
+        name: path below the root, with `/`; bytes that are not UTF-8 are escaped as by `os`.
+        state: size, times and inode; a change of the file changes one of them.
+        changed: time of the last change, in nanoseconds; 0 if the file system does not tell.
+    """
+
+    name: str
+    state: tuple[int, ...] = ()
+    changed: int = 0
+
+
+@dataclass
+class Listing:
+    """All entries of a tree.
+
+    Attributes:
+        files: files that may be images, sorted by name.
+        folders: folders that are neither hidden nor the system's.
+        left_out: number of files that are not considered, by reason.
+        broken: entries that cannot be read, such as broken links, with the reason.
+    """
+
+    files: list[TreeFile] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
+    left_out: Counter[str] = field(default_factory=Counter)
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+class Tree(Protocol):
+    """A folder or an archive with images."""
+
+    root: Path
+
+    def list(self) -> Listing:
+        """List all files."""
+
+    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+        """Yield, for each file, the path to read it from, or its content."""
+
+
+def open_tree(path: Path) -> Tree:
+    """Open a folder, or a zip or tar archive.
+
+    Raises:
+        InputError: if there is none at the path, or it cannot be read.
+    """
+    root = path.expanduser()
+    if root.is_dir():
+        return _Folder(root)
+    if root.is_file() and root.name.lower().endswith(_ARCHIVES):
+        return _Archive(root)
+    why = "; nor is it a zip or tar archive" if root.exists() else ": there is nothing"
+    raise InputError(f"imagefolder: {shown(root)} is not a folder{why}")
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name in lower case, with its dot; empty without one."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def shown(path: object) -> str:
+    """Return a path as printable text; bytes that are not UTF-8 and control characters escaped."""
+    text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason_to_ignore(name: str) -> str | None:
+    """Return why an entry with this name is never an image or a class, or None if it may be."""
+    if name.casefold() in _SYSTEM_NAMES or name.startswith("._"):
+        return SYSTEM
+    return HIDDEN if name.startswith(".") else None
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def list(self) -> Listing:
+        listing = Listing()
+        self._walk(listing, "", None, ())
+        listing.files.sort(key=lambda file: file.name)
+        return listing
+
+    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+        return (self.root / name for name in names)
+
+    def _walk(
+        self, listing: Listing, below: str, ignored: str | None, above: tuple[tuple[int, int], ...]
+    ) -> None:
+        """List a folder; all files below an ignored one count as left out for its reason.
+
+        Args:
+            listing: listing to add to.
+            below: path of the folder below the root, empty or with a `/` at its end.
+            ignored: reason why the folder is ignored, or None.
+            above: device and inode of the folders above, to detect links that go in circles.
+        """
+        try:
+            with os.scandir(self.root / below) as entries:
+                found = list(entries)
+        except OSError as error:
+            if not below:
+                raise InputError(
+                    f"imagefolder: {shown(self.root)} cannot be read: {error.strerror}"
+                ) from error
+            listing.broken[below.rstrip("/")] = f"cannot be read: {error.strerror}"
+            return
+        for entry in found:
+            name = below + entry.name
+            reason = ignored or reason_to_ignore(entry.name)
+            try:
+                status = entry.stat()
+            except OSError as error:
+                if reason:
+                    listing.left_out[reason] += 1
+                else:
+                    what = "a broken link" if entry.is_symlink() else "cannot be read"
+                    listing.broken[name] = f"{what}: {error.strerror}"
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                here = (status.st_dev, status.st_ino)
+                if here in above:
+                    listing.broken[name] = "a link to a folder that contains it"
+                    continue
+                if not reason:
+                    listing.folders.add(name)
+                self._walk(listing, f"{name}/", reason, (*above, here))
+            elif reason:
+                listing.left_out[reason] += 1
+            elif not stat.S_ISREG(status.st_mode):
+                listing.broken[name] = "not a regular file"
+            else:
+                listing.files.append(_tree_file(name, status))
+
+
+def _tree_file(name: str, status: os.stat_result) -> TreeFile:
+    changed = max(status.st_mtime_ns, status.st_ctime_ns) if status.st_ino else 0
+    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    return TreeFile(name, state, changed)
+
+
+class _Archive:
+    """A zip or tar archive, read in place: nothing is unpacked to the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._is_zip = root.name.lower().endswith(".zip")
+
+    def list(self) -> Listing:
+        listing = Listing()
+        try:
+            status = self.root.stat()
+            for name, size in self._members():
+                self._add(listing, _plain(name), size, status)
+        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+            raise InputError(f"imagefolder: {shown(self.root)} cannot be read: {error}") from error
+        listing.files.sort(key=lambda file: file.name)
+        return listing
+
+    def _members(self) -> Iterator[tuple[str, int]]:
+        """Yield the name and the size of each file."""
+        if self._is_zip:
+            with zipfile.ZipFile(self.root) as archive:
+                for info in archive.infolist():
+                    if not info.is_dir():
+                        yield info.filename, info.file_size
+            return
+        with tarfile.open(self.root) as archive:
+            for member in archive:
+                if member.isfile():
+                    yield member.name, member.size
+
+    def _add(self, listing: Listing, name: str, size: int, status: os.stat_result) -> None:
+        *folders, last = parts = name.split("/")
+        reasons = filter(None, map(reason_to_ignore, parts))
+        if reason := next(reasons, None):
+            listing.left_out[reason] += 1
+            return
+        for depth in range(len(folders)):
+            listing.folders.add("/".join(folders[: depth + 1]))
+        if size > _LARGEST_MEMBER:
+            listing.broken[name] = f"unpacks to {size:,} bytes"
+            return
+        archive = _tree_file(last, status)
+        listing.files.append(TreeFile("/".join(parts), (size, *archive.state), archive.changed))
+
+    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+        if self._is_zip:
+            with zipfile.ZipFile(self.root) as archive:
+                stored = {_plain(info.filename): info for info in archive.infolist()}
+                for name in names:
+                    yield _content(partial(archive.read, stored[name]))
+            return
+        # In the order of the archive, since a compressed one cannot be read from the middle.
+        wanted, held = list(names), dict[str, bytes]()
+        needed = frozenset(wanted)
+        with tarfile.open(self.root) as tar:
+            for member in tar:
+                name = _plain(member.name)
+                if name in needed and (stream := tar.extractfile(member)) is not None:
+                    held[name] = _content(stream.read)
+        for name in wanted:
+            yield held.pop(name, b"")
+
+
+def _plain(name: str) -> str:
+    return name.strip("/").removeprefix("./")
+
+
+def _content(read: Callable[[], bytes]) -> bytes:
+    """Read a member of an archive; one that cannot be read is empty, so it is reported later."""
+    try:
+        return read()
+    except Exception:  # zlib.error, RuntimeError for a password, BadZipFile, ...
+        return b""

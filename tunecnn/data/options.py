@@ -1,0 +1,74 @@
+"""`ImageOptions`: how the images of a data set are read, the same for all trials of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from tunecnn.data.registry import IMAGEFOLDER
+from tunecnn.errors import InputError
+
+Fit = Literal["crop", "pad", "stretch"]
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images are read.
+
+    Attributes:
+        size: height and width of all images in pixels; None to leave them as they are.
+        fit: how an image that is not square gets `size`: `crop` cuts the longer side, `pad` adds
+            background to the shorter one, `stretch` changes the proportions.
+        background: colour behind transparent pixels and of padding, by name or as `#rrggbb`.
+        scale: value that becomes white (255) in images of more than 8 bits per channel; None to
+            refuse such images.
+        groups: images that must not be divided between training and validation: `folder` for the
+            folders below each class, or the path of a CSV file with the columns `file` and
+            `group`; None for no groups.
+        skip_bad: whether to leave out files that cannot be read, instead of refusing the data set.
+    """
+
+    size: int | None = None
+    fit: Fit = "crop"
+    background: str = "white"
+    scale: float | None = None
+    groups: str | None = None
+    skip_bad: bool = False
+
+
+IMAGE_OPTIONS = tuple(field.name for field in fields(ImageOptions))
+"""Names of the options, which are also settings of a trial and keys of a space."""
+GROUPS_BY_FOLDER = "folder"
+
+
+def check_options(options: ImageOptions, dataset: str) -> None:
+    """Check options that a data set cannot use, and the background colour.
+
+    Raises:
+        InputError: if an option is not allowed; the message names it.
+    """
+    defaults = ImageOptions()
+    if options == defaults:
+        return
+    own = dataset.partition(":")[0] == IMAGEFOLDER
+    for name in ("background", "scale", "groups", "skip_bad"):
+        if not own and getattr(options, name) != getattr(defaults, name):
+            raise InputError(f"{name} is for own images (imagefolder:PATH), not for {dataset!r}")
+    if options.size is None and options.fit != defaults.fit:
+        raise InputError(f"fit: {options.fit} has no effect without size, such as size: 32")
+    if options.background != defaults.background:
+        from PIL import ImageColor
+
+        try:
+            ImageColor.getrgb(options.background)
+        except ValueError:
+            raise InputError(
+                f"background {options.background!r} is no colour; write a name such as black, or "
+                "#rrggbb"
+            ) from None
+
+
+def absolute_groups(groups: str) -> str:
+    """Return `groups` with the path of its table made absolute."""
+    return groups if groups == GROUPS_BY_FOLDER else str(Path(groups).expanduser().resolve())
