@@ -102,7 +102,7 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
                 best = there.iloc[0]
                 lines.append(
                     IsolationLine(
-                        name, bin_.label, float(best["val_accuracy"]), int(best["trial"]),
+                        name, bin_.label, float(best[run.space.metric]), int(best["trial"]),
                         len(there),
                     )
                 )  # fmt: skip
@@ -152,10 +152,10 @@ def rungs(run: Run) -> tuple[Rung, ...]:
     complete = run.ranked
     if len(complete) < _FEWEST_FOR_RANKS:
         return ()
-    end = complete.set_index("trial")["val_accuracy"]
+    end = complete.set_index("trial")[run.space.metric]
     found = []
     for epoch in _rung_epochs(run):
-        there = run.epochs[run.epochs["epoch"] == epoch].set_index("trial")["val_accuracy"]
+        there = run.epochs[run.epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
         there = there.reindex(end.index).dropna()
         if len(there) < _FEWEST_FOR_RANKS:
             continue
@@ -198,7 +198,7 @@ def importances(run: Run) -> pd.DataFrame:
     """
     searched = run.space.searched_settings
     always = {name: parameter for name, parameter in searched.items() if not parameter.when}
-    found = parameter_importances(run.complete, always)
+    found = parameter_importances(run.complete, always, run.space.metric)
     rows = [(share, *interval) for share, interval in found.values()]
     return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
 
@@ -226,7 +226,7 @@ def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFra
             ]
             count.iloc[i, j] = len(there)
             if len(there):
-                best.iloc[i, j] = there["val_accuracy"].max()
+                best.iloc[i, j] = there[run.space.metric].max()
     return best, count
 
 

@@ -27,6 +27,8 @@ class RunOverview:
         data: statements about the data set, by name.
         hardware: statements about the hardware and versions, by name.
         time: statements about the duration, by name.
+        doubts: what makes accuracies on these images doubtful, such as images that are in two
+            parts.
     """
 
     type: str
@@ -38,6 +40,7 @@ class RunOverview:
     data: dict[str, str]
     hardware: dict[str, str]
     time: dict[str, str]
+    doubts: tuple[str, ...]
 
 
 def overview_of(run: Run) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def overview_of(run: Run) -> dict[str, Any]:
         "data": _data(run),
         "hardware": _hardware(run),
         "time": _time(run),
+        "doubts": _doubts(run),
     }
 
 
@@ -81,9 +85,44 @@ def _data(run: Run) -> dict[str, str]:
         "training images": f"{dataset.train:,}",
         "validation images": f"{dataset.validation:,}",
         "test images": f"{dataset.test:,}, {tested}",
+        **_files(run),
+        "augmentation": run.space.augmentation,
         "fingerprint": dataset.fingerprint,
         "split fingerprint": dataset.split_fingerprint,
     }
+
+
+def _files(run: Run) -> dict[str, str]:
+    """Describe how the images were read, and how many each class has."""
+    dataset = run.info.dataset
+    if dataset.sheet is None:
+        return {}
+    sheet = dataset.sheet
+    parts = sheet.parts_in_words(dataset.classes)
+    statements = {
+        "files": sheet.files_in_words(),
+        "layout": "; ".join(sheet.notes),
+        "left out as asked": "; ".join(f"{name} ({why})" for name, why in sheet.bad.items()),
+        "classes": "; ".join(parts),
+    }
+    return {name: text for name, text in statements.items() if text}
+
+
+def _doubts(run: Run) -> tuple[str, ...]:
+    sheet = run.info.dataset.sheet
+    return tuple(sheet.warnings()) if sheet else ()
+
+
+def majority_in_words(run: Run) -> str:
+    """Return what the largest class alone would reach; empty in runs that did not count it."""
+    dataset = run.info.dataset
+    if dataset.sheet is None:
+        return ""
+    label, share = dataset.sheet.majority("validation")
+    return (
+        f" Always answering {dataset.classes[label]!r}, the largest class, would reach {share:.2%}"
+        f" (balanced: {1 / len(dataset.classes):.2%})."
+    )
 
 
 def _hardware(run: Run) -> dict[str, str]:

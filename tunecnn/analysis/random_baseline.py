@@ -56,8 +56,10 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     if sources["random_baseline"].empty or sources["search"].empty:
         return None
     cost = min(float(source["device_seconds"].iloc[-1]) for source in sources.values())
-    search, random = (_line(name, trials, cost) for name, trials in sources.items())
-    values = list(sources["random_baseline"]["val_accuracy"].dropna())
+    search, random = (
+        _line(name, trials, cost, run.space.metric) for name, trials in sources.items()
+    )
+    values = list(sources["random_baseline"][run.space.metric].dropna())
     counts = sorted({1, max(1, len(values) // 2), len(values)}) if values else []
     return RandomBaseline(
         search,
@@ -73,7 +75,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
     found = {}
     for name in ("search", "random_baseline"):
         source = ended[ended["source"] == name].reset_index(drop=True)
-        complete = source["val_accuracy"].where(source["state"] == "COMPLETE")
+        complete = source[run.space.metric].where(source["state"] == "COMPLETE")
         found[name] = pd.DataFrame(
             {
                 "trial_count": range(1, len(source) + 1),
@@ -92,12 +94,12 @@ def _ended(run: Run) -> pd.DataFrame:
     return ended.assign(device_seconds=ended.groupby("source")["seconds"].cumsum())
 
 
-def _line(name: str, trials: pd.DataFrame, cost: float) -> SourceLine:
+def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLine:
     complete = trials[trials["state"] == "COMPLETE"]
     affordable = complete[complete["device_seconds"] <= cost + 1e-9]
 
     def best(of: pd.DataFrame) -> float | None:
-        return None if of.empty else float(of["val_accuracy"].max())
+        return None if of.empty else float(of[metric].max())
 
     return SourceLine(
         name, len(trials), len(complete), float(trials["device_seconds"].iloc[-1]),

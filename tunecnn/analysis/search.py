@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tunecnn.analysis.classes import RecallLine, recalls
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
@@ -22,7 +23,7 @@ from tunecnn.analysis.diagnostics import (
     rungs,
 )
 from tunecnn.analysis.intervals import wilson_interval
-from tunecnn.analysis.overview import RunOverview, overview_of
+from tunecnn.analysis.overview import RunOverview, majority_in_words, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
@@ -38,6 +39,8 @@ class TrialLine:
     Attributes:
         trial: number of the trial.
         val_accuracy: validation accuracy of the epoch that counts, in [0, 1].
+        val_balanced_accuracy: mean over the classes of that epoch's accuracy; None in runs that
+            did not record it.
         interval: Wilson's 95 % interval of that accuracy, over the validation images.
         val_loss: validation loss of the same epoch.
         epochs: number of epochs trained.
@@ -50,6 +53,7 @@ class TrialLine:
 
     trial: int
     val_accuracy: float
+    val_balanced_accuracy: float | None
     interval: tuple[float, float]
     val_loss: float
     epochs: int
@@ -100,6 +104,7 @@ class SearchSummary(RunOverview):
         complete: number of trials trained to the end, on which the results rest.
         trained: number of trials that were complete or pruned.
         search: settings of the search in words, by name.
+        recalls: accuracy of the best trial on the validation images of each class, worst first.
         command: command that trains the best trial again; empty without one.
     """
 
@@ -120,6 +125,7 @@ class SearchSummary(RunOverview):
     complete: int
     trained: int
     search: dict[str, str]
+    recalls: tuple[RecallLine, ...]
     command: str
 
     @property
@@ -169,6 +175,7 @@ def summarize_search(run: Run) -> SearchSummary:
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
         search=_search(run),
+        recalls=recalls(run, best.trial) if best else (),
         command=train_command(run, best.trial) if best else "",
     )
 
@@ -201,6 +208,12 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None, image
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images:,} images, Wilson 95 % "
         f"interval {low:.2%} to {high:.2%}."
     )
+    sheet = run.info.dataset.sheet
+    if best.val_balanced_accuracy is not None and (
+        run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
+    ):
+        text += f" Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
+    text += majority_in_words(run)
     if baseline is None:
         text += " The baseline was not trained to the end in this run."
     elif baseline.trial == best.trial:
@@ -236,6 +249,7 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
     return TrialLine(
         trial=int(row["trial"]),
         val_accuracy=accuracy,
+        val_balanced_accuracy=_plain(row["val_balanced_accuracy"]),
         interval=wilson_interval(accuracy, images),
         val_loss=float(row["val_loss"]),
         epochs=int(row["epochs"]),
@@ -282,7 +296,7 @@ def _search(run: Run) -> dict[str, str]:
         "constraints": "; ".join(map(str, space.constraints)) or "none",
         "seed": str(space.seed),
         "budget": _budget(run),
-        "selection": "highest validation accuracy of the kept epoch, among the trials trained to "
+        "selection": f"highest {run.space.metric} of the kept epoch, among the trials trained to "
         "their end; ties by validation loss",
     }
 

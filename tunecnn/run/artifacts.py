@@ -1,4 +1,4 @@
-"""Files of trials in a run's folder: checkpoints of running ones, weights of complete ones."""
+"""Files of trials in a run's folder: checkpoints, weights and validation predictions."""
 
 from __future__ import annotations
 
@@ -56,9 +56,14 @@ class Artifacts:
         """Write the weights of a complete trial."""
         write_atomically(weights_path(self.folder, number), weights)
 
+    def write_predictions(self, number: int, predictions: bytes) -> None:
+        """Write the predictions of a complete trial for the validation images."""
+        write_atomically(validation_path(self.folder, number), predictions)
+
     def drop_weights(self, number: int) -> None:
-        """Remove the weights of a trial."""
+        """Remove the weights of a trial, and its predictions for the validation images."""
         weights_path(self.folder, number).unlink(missing_ok=True)
+        validation_path(self.folder, number).unlink(missing_ok=True)
 
     def trials_with_weights(self) -> list[int]:
         """Return the numbers of the trials whose weights are kept."""
@@ -72,3 +77,8 @@ class Artifacts:
 def weights_path(folder: Path, number: int) -> Path:
     """Return the path of the weights of a trial."""
     return folder / "weights" / f"trial-{number:05d}.safetensors"
+
+
+def validation_path(folder: Path, number: int) -> Path:
+    """Return the path of a trial's predictions for the validation images."""
+    return folder / "validation" / f"trial-{number:05d}.npy"

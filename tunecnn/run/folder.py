@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256, write_atomically
-from tunecnn.run.artifacts import weights_path
+from tunecnn.run.artifacts import validation_path, weights_path
 from tunecnn.run.frames import to_parquet
 from tunecnn.run.info import Evaluation, RunInfo
 from tunecnn.run.lock import run_lock
@@ -141,6 +141,23 @@ class RunFolder:
             raise RunError(f"the weights {path} cannot be read: {error.strerror}") from error
         if sha256(content) != record.weights:
             raise RunError(f"the weights {path} are damaged: they are not those of the trial")
+        return content
+
+    def read_validation(self, record: TrialRecord) -> bytes | None:
+        """Read the predictions of a trial for the validation images; None if it keeps none.
+
+        Raises:
+            RunError: if they cannot be read, or are damaged.
+        """
+        path = validation_path(self.path, record.number)
+        if not record.predictions or not path.exists():
+            return None
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
+        if sha256(content) != record.predictions:
+            raise RunError(f"the predictions {path} are damaged: they are not those of the trial")
         return content
 
     def predictions_of(self, trial: int) -> Path:

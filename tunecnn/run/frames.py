@@ -26,6 +26,7 @@ TRIAL_DTYPES = {
     "params": "Int64",
     "macs": "Int64",
     "val_accuracy": "float64",
+    "val_balanced_accuracy": "float64",
     "val_loss": "float64",
     "train_accuracy": "float64",
     "train_loss": "float64",
@@ -54,6 +55,7 @@ EPOCH_DTYPES = {
     "train_accuracy": "float64",
     "val_loss": "float64",
     "val_accuracy": "float64",
+    "val_balanced_accuracy": "float64",
     "seconds": "float64",
 }
 """Columns of a frame of epochs, as in `tunecnn.trial.messages.EpochMetrics`."""
@@ -142,6 +144,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "params": record.params,
         "macs": record.macs,
         "val_accuracy": figures.get("val_accuracy"),
+        "val_balanced_accuracy": figures.get("val_balanced_accuracy"),
         "val_loss": figures.get("val_loss"),
         "train_accuracy": figures.get("train_accuracy"),
         "train_loss": figures.get("train_loss"),

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunecnn.data.images import Dataset
+from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, sha256, stamp
 
@@ -36,6 +37,7 @@ class DatasetRecord(_Model):
         test: number of test images.
         input_shape: channels, height and width of an image.
         classes: class names by label.
+        sheet: what was known about the images before any training; None in runs without it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class DatasetRecord(_Model):
     test: int
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
+    sheet: DataSheet | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -60,6 +63,7 @@ class DatasetRecord(_Model):
             test=len(dataset.test),
             input_shape=data.input_shape,
             classes=data.classes,
+            sheet=dataset.sheet,
         )
 
 

@@ -25,6 +25,9 @@ class Listener:
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Is called when a trial goes back into the queue."""
 
+    def on_note(self, text: str) -> None:
+        """Is called with a statement about the images or the training, before the first trial."""
+
     def on_warning(self, text: str) -> None:
         """Is called with a warning for the user."""
 

@@ -221,6 +221,8 @@ class Recorder:
         # Weights come first: a trial that is complete in the study is never trained again.
         if end.weights is not None:
             self._artifacts.write_weights(number, end.weights)
+        if end.predictions is not None:
+            self._artifacts.write_predictions(number, end.predictions)
         self._study.finish(number, end)
         self._artifacts.drop_checkpoints(number)
         record = self._study.record(number)
@@ -232,7 +234,8 @@ class Recorder:
         self._listener.on_trial_end(record)
 
     def _drop_all_but_the_best(self) -> None:
-        ranked = sorted(map(self._study.record, self._kept), key=lambda record: record.rank)
+        metric = self._study.space.metric
+        ranked = sorted(map(self._study.record, self._kept), key=lambda one: one.rank(metric))
         for record in ranked[self._limits.keep_weights :]:
             self._kept.discard(record.number)
             self._artifacts.drop_weights(record.number)

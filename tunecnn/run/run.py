@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +15,7 @@ from tunecnn.run.frames import (
     PREDICTION_DTYPES,
     epochs_frame,
     evaluations_frame,
+    predictions_frame,
     trials_frame,
 )
 from tunecnn.run.info import Job
@@ -76,6 +78,24 @@ class Run:
         whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
         return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
 
+    @cached_property
+    def validation(self) -> pd.DataFrame:
+        """One row for each validation image and trial whose weights are kept: its prediction.
+
+        The columns are `tunecnn.run.frames.PREDICTION_DTYPES`.
+        """
+        import numpy as np
+        import pandas as pd
+
+        folder = RunFolder(self.path)
+        parts = []
+        for record in self.complete:
+            if (content := folder.read_validation(record)) is not None:
+                labels, predicted = np.load(io.BytesIO(content), allow_pickle=False)
+                parts.append(predictions_frame(record.number, labels, predicted))
+        whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
+        return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
+
     @property
     def job(self) -> Job:
         """Purpose of the run."""
@@ -95,15 +115,15 @@ class Run:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """The trials that were trained to their end, best validation accuracy first."""
+        """The trials that were trained to their end, best first by the first objective."""
         complete = self.trials[self.trials["state"] == "COMPLETE"]
         return complete.sort_values(
-            ["val_accuracy", "val_loss", "trial"], ascending=[False, True, True]
+            [self.space.metric, "val_loss", "trial"], ascending=[False, True, True]
         )
 
     @property
     def best(self) -> pd.Series | None:
-        """The row of `trials` with the highest validation accuracy; None if none is complete.
+        """The row of `trials` with the highest accuracy; None if none is complete.
 
         It is the luckiest of several noisy trials, so its accuracy is biased upwards.
         """

@@ -20,9 +20,11 @@ _RESAMPLES = 40
 
 
 def parameter_importances(
-    complete: Sequence[TrialRecord], searched: Mapping[str, Parameter]
+    complete: Sequence[TrialRecord],
+    searched: Mapping[str, Parameter],
+    metric: str = "val_accuracy",
 ) -> dict[str, tuple[float, tuple[float, float]]]:
-    """Return each parameter's share of the variance of the validation accuracy.
+    """Return each parameter's share of the variance of an accuracy.
 
     The shares are computed by fANOVA (Hutter et al. 2014) on a random forest. Each share has a
     95 % percentile interval over 40 resamples of the trials, with one tree per resample. A forest
@@ -33,6 +35,7 @@ def parameter_importances(
     Args:
         complete: trials that were trained to the end.
         searched: searched parameters that all of these trials have.
+        metric: accuracy whose variance is shared out.
 
     Returns:
         The share of each parameter, in [0, 1], and the bounds of its interval. Empty if all trials
@@ -50,7 +53,9 @@ def parameter_importances(
         assert record.kept is not None
         values = {name: record.values[name] for name in among}
         trials.append(
-            optuna.create_trial(params=values, distributions=among, value=record.kept.val_accuracy)
+            optuna.create_trial(
+                params=values, distributions=among, value=getattr(record.kept, metric)
+            )
         )
     shares = _fanova(trials, _TREES)
     if not shares:

@@ -40,6 +40,7 @@ class TrialRecord:
             to the checkpoint from which it continued.
         kept_epoch: epoch whose weights a complete trial keeps.
         weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
+        predictions: SHA-256 of its predictions for the validation images; empty if it keeps none.
         outcome: outcome of the trial, or `running` or `waiting`.
         reason: text about every outcome except `complete`; empty for a trial that has not ended.
         source: `random_baseline` for a trial of the random baseline, else `search`.
@@ -59,6 +60,7 @@ class TrialRecord:
     epochs: Sequence[EpochMetrics]
     kept_epoch: int | None
     weights: str
+    predictions: str
     outcome: Outcome
     reason: str
     source: str
@@ -68,11 +70,14 @@ class TrialRecord:
     started: datetime | None
     ended: datetime | None
 
-    @property
-    def rank(self) -> tuple[float, float, int]:
-        """Sort key of complete trials, best first: validation accuracy, then loss, then number."""
+    def rank(self, metric: str) -> tuple[float, float, int]:
+        """Return the sort key of a complete trial, best first: the metric, then loss, then number.
+
+        Args:
+            metric: `val_accuracy` or `val_balanced_accuracy`.
+        """
         assert self.kept is not None
-        return -self.kept.val_accuracy, self.kept.val_loss, self.number
+        return -getattr(self.kept, metric), self.kept.val_loss, self.number
 
     @property
     def kept(self) -> EpochMetrics | None:
@@ -127,6 +132,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         epochs=_epochs(attrs),
         kept_epoch=attrs.get("kept_epoch"),
         weights=attrs.get("weights", ""),
+        predictions=attrs.get("predictions", ""),
         outcome=_outcome(trial),
         reason=attrs.get("reason", ""),
         source=attrs.get("source", "search"),

@@ -152,7 +152,7 @@ class Study:
                 return False
             if metrics.epoch in self._frozen(number).intermediate_values:
                 return False
-            trial.report(metrics.val_accuracy, metrics.epoch)
+            trial.report(getattr(metrics, self.space.metric), metrics.epoch)
             if not trial.should_prune() or is_last or "protected" in attrs:
                 return False
             reason = f"stopped after epoch {metrics.epoch} by the pruner"
@@ -170,9 +170,11 @@ class Study:
             trial.set_user_attr("kept_epoch", end.kept_epoch)
             if end.weights is not None:
                 trial.set_user_attr("weights", sha256(end.weights))
+            if end.predictions is not None:
+                trial.set_user_attr("predictions", sha256(end.predictions))
             kept = self.record(number).kept
             assert kept is not None
-            figures = {**trial.user_attrs, "val_accuracy": kept.val_accuracy}
+            figures = {**trial.user_attrs, **kept.to_dict()}
             values = [float(figures[name]) for name in self.space.objectives]
             self._end(number, TrialState.COMPLETE, Outcome.COMPLETE, "", values)
         elif end.outcome is Outcome.DIVERGED:

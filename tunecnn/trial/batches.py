@@ -92,7 +92,7 @@ class Batcher:
         order = torch.randperm(len(images), device=self._data.device)
         for indices in torch.split(order, self._config.batch_size):
             if self._config.crop or self._config.flip:
-                pixels = self._augmented(images.pixels, indices)
+                pixels = self.augmented(indices)
             else:
                 pixels = images.pixels[indices]
             yield self._scaled(pixels), images.labels[indices]
@@ -111,8 +111,16 @@ class Batcher:
             values.add_(self._shift)
         return values.permute(0, 3, 1, 2)
 
-    def _augmented(self, pixels: Tensor, indices: Tensor) -> Tensor:
-        """Gather images, each shifted and mirrored at random, in one indexing operation."""
+    def augmented(self, indices: Tensor) -> Tensor:
+        """Gather training images, each shifted and mirrored at random, in one indexing operation.
+
+        Args:
+            indices: indices of the images, shape (b,).
+
+        Returns:
+            Pixels (b, height, width, channels) uint8.
+        """
+        pixels = self._data.train.pixels
         _, height, width, _ = pixels.shape
         rows = self._shifted(height, len(indices))
         columns = self._shifted(width, len(indices))
@@ -128,7 +136,7 @@ class Batcher:
         """
         device = self._data.device
         index = torch.arange(size, device=device)
-        limit = min(self._config.crop, size - 1)
+        limit = min(round(self._config.crop * size), size - 1)
         if not limit:
             return index.expand(count, size)
         shift = torch.randint(-limit, limit + 1, (count, 1), device=device)

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, stamp
 
-SCHEMA = 1
+SCHEMA = 2
 _METADATA = "tunecnn"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
+from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions, check_options
 from tunecnn.data.registry import dataset_info
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
@@ -45,6 +46,20 @@ class TrialConfig(BaseModel):
     parameters that are not given keep the architecture's own values."""
     dataset: Annotated[str, Strict()] = "digits"
     """Name of a data set; `tunecnn data list` shows them."""
+    size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
+    """Height and width of all images in pixels; None to leave them as they are."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How an image that is not square gets `size`: `crop` cuts the longer side, `pad` adds
+    background to the shorter one, `stretch` changes the proportions."""
+    background: Annotated[str, Strict()] = "white"
+    """Colour behind transparent pixels and of padding: a name or `#rrggbb`."""
+    scale: _Positive | None = None
+    """Value that becomes white in images of more than 8 bits per channel; None to refuse them."""
+    groups: Annotated[str, Strict()] | None = None
+    """Images that are not divided between training, validation and test: `folder` for those of one
+    folder below a class, or the path of a CSV file with the columns `file` and `group`."""
+    skip_bad: _Flag = False
+    """Whether to leave out files that cannot be read, instead of refusing the data set."""
     epochs: _Count = 10
     """Passes over the training images."""
     seed: _Whole = 0
@@ -89,8 +104,12 @@ class TrialConfig(BaseModel):
     """Scaling of the pixels: `raw` 0..255, `unit` 0..1 or `standardized` per channel."""
     flip: _Flag = False
     """Whether to mirror each training image with probability 1/2."""
-    crop: _Whole = 0
-    """Maximum random shift of each training image, in pixels, with reflected edges."""
+    crop: Annotated[float, Strict(), Field(ge=0, lt=0.5)] = 0.0
+    """Maximum random shift of each training image, as a share of its height and of its width
+    (0.0625 is 2 pixels of 32), with reflected edges."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weights of the classes in the training loss: `none`, or `balanced` for weights in inverse
+    proportion to the number of training images of a class, with a mean of 1 over the images."""
     patience: _Count | None = None
     """Number of epochs without a lower validation loss before training stops, keeping the weights
     of the epoch with the lowest (Keras's EarlyStopping); None to keep those of the last epoch."""
@@ -106,6 +125,7 @@ class TrialConfig(BaseModel):
         except ValidationError as error:
             raise _in_our_words(error) from error
         dataset_info(self.dataset)
+        check_options(self.image_options, self.dataset)
         self.design()
 
     def design(self) -> Design:
@@ -116,6 +136,11 @@ class TrialConfig(BaseModel):
     def data_split(self) -> Split:
         """The split of the images into training and validation images."""
         return Split(self.split, self.split_seed, self.validation, self.train_images)
+
+    @property
+    def image_options(self) -> ImageOptions:
+        """How the images are read."""
+        return ImageOptions(**{name: getattr(self, name) for name in IMAGE_OPTIONS})
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed."""

@@ -23,6 +23,8 @@ class EpochMetrics:
         val_accuracy: share of the validation images classified correctly after the epoch, in
             [0, 1].
         seconds: wall time of the epoch, including validation, in seconds.
+        val_balanced_accuracy: mean over the classes of the share of their validation images that
+            are classified correctly, in [0, 1]; NaN if it was not recorded.
     """
 
     epoch: int
@@ -31,6 +33,7 @@ class EpochMetrics:
     val_loss: float
     val_accuracy: float
     seconds: float
+    val_balanced_accuracy: float = math.nan
 
     @property
     def diverged(self) -> bool:
@@ -103,12 +106,15 @@ class TrialEnd:
             restored an earlier one.
         reason: text about every outcome except `complete`.
         weights: kept weights of a complete trial, as safetensors bytes.
+        predictions: labels and predicted classes of the validation images with these weights: an
+            int32 array of shape (2, n), as the bytes of a `.npy` file.
     """
 
     outcome: Outcome
     kept_epoch: int | None = None
     reason: str = ""
     weights: bytes | None = field(default=None, repr=False)  # kept out of Ray's log
+    predictions: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

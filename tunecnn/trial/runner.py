@@ -109,6 +109,7 @@ class TrialRun:
             Outcome.COMPLETE,
             kept_epoch=self._training.kept.epoch,
             weights=save(self._training.weights()),
+            predictions=self._training.predictions(),
         )
 
 

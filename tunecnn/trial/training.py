@@ -6,11 +6,13 @@ import contextlib
 import copy
 import ctypes
 import ctypes.util
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -107,6 +109,7 @@ class Training:
         self._in_bf16 = config.precision == "bf16" and computes_in_bf16(data.device)
         self._random: dict[str, Tensor] = {}
         self._batcher = Batcher(config, data)
+        self._class_weights = _class_weights(data) if config.class_weights == "balanced" else None
         with self._own_generator():
             shape, classes = data.source.input_shape, len(data.source.classes)
             model = ConvNet(config.design(), shape, classes)
@@ -124,6 +127,7 @@ class Training:
         self._best_weights: dict[str, Tensor] = {}
         self.epoch = 0
         self.kept: EpochMetrics | None = None
+        self._predicted = self._kept_predicted = torch.zeros(0, dtype=torch.int64)
         self.finished = False
 
     def __iter__(self) -> Iterator[EpochMetrics]:
@@ -135,7 +139,7 @@ class Training:
         started = time.perf_counter()
         with self._own_generator():
             train_loss, train_accuracy = self._train_epoch()
-        val_loss, val_accuracy = self.evaluate(self._data.validation)
+        val_loss, val_accuracy, balanced, self._predicted = self._evaluate(self._data.validation)
         self.epoch += 1
         metrics = EpochMetrics(
             epoch=self.epoch,
@@ -144,6 +148,7 @@ class Training:
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             seconds=time.perf_counter() - started,
+            val_balanced_accuracy=balanced,
         )
         self._keep_or_stop(metrics)
         return metrics
@@ -152,15 +157,22 @@ class Training:
         """Return the mean cross-entropy and the accuracy (in [0, 1]) of the network on images."""
         if isinstance(images, Images):
             images = images_to_device(images, self._device)
+        return self._evaluate(images)[:2]
+
+    def _evaluate(self, images: DeviceImages) -> tuple[float, float, float, Tensor]:
+        """Return the mean cross-entropy, accuracy, balanced accuracy and predicted classes."""
         loss, hits = self._zeros()
+        predicted = []
         self._forward.eval()
         with torch.inference_mode():
             for values, labels in self._batcher.evaluation(images):
                 with self._autocast():
                     logits = self._forward(values)
                 loss += cross_entropy(logits.float(), labels, reduction="sum")
-                hits += (logits.argmax(1) == labels).sum()
-        return _means(loss, hits, len(images))
+                predicted.append(logits.argmax(1))
+                hits += (predicted[-1] == labels).sum()
+        classes = torch.cat(predicted)
+        return *_means(loss, hits, len(images)), _balanced(classes, images.labels), classes
 
     def predict(self, images: Images) -> Tensor:
         """Return the network's logits for images: shape (n, classes), float32, on the CPU."""
@@ -171,6 +183,16 @@ class Training:
                 with self._autocast():
                     parts.append(self._forward(values).float())
         return torch.cat(parts).cpu()
+
+    def predictions(self) -> bytes:
+        """Return the labels and predicted classes of the validation images, for the kept weights.
+
+        They are an int32 array of shape (2, n), as the bytes of a `.npy` file.
+        """
+        both = torch.stack([self._data.validation.labels, self._kept_predicted])
+        stream = io.BytesIO()
+        np.save(stream, both.to(torch.int32).cpu().numpy())
+        return stream.getvalue()
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's weights by name, on the CPU."""
@@ -186,6 +208,7 @@ class Training:
             **named("best", self._best_weights),
             **named("optimizer", optimizer_tensors(self._optimizer)),
             **named("random", self._random),
+            **named("validation", {"predicted": self._kept_predicted}),
         }
         metadata = {
             "epoch": self.epoch,
@@ -216,6 +239,7 @@ class Training:
         restore_optimizer(self._optimizer, below("optimizer", tensors), metadata["optimizer"])
         self._schedule.load_state_dict(metadata["schedule"])
         self._random = below("random", tensors)
+        self._kept_predicted = below("validation", tensors)["predicted"].to(self._device)
         self.epoch, self.finished = metadata["epoch"], metadata["finished"]
         self.kept = EpochMetrics.from_dict(metadata["kept"]) if metadata["kept"] else None
         if self._stopping and metadata["stopping"]:
@@ -232,8 +256,9 @@ class Training:
             with self._autocast():
                 logits = self._forward(values)
             loss = cross_entropy(
-                logits.float(), labels, label_smoothing=self.config.label_smoothing
-            )
+                logits.float(), labels, self._class_weights,
+                label_smoothing=self.config.label_smoothing,
+            )  # fmt: skip
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
@@ -245,11 +270,11 @@ class Training:
     def _keep_or_stop(self, metrics: EpochMetrics) -> None:
         stop = False
         if self._stopping is None:
-            self.kept = metrics
+            self.kept, self._kept_predicted = metrics, self._predicted
         else:
             is_best, stop = self._stopping.update(metrics.val_loss)
             if is_best:
-                self.kept = metrics
+                self.kept, self._kept_predicted = metrics, self._predicted
                 self._best_weights = copy.deepcopy(self.model.state_dict())
         if stop or metrics.diverged or metrics.epoch == self.config.epochs:
             self.finished = True
@@ -276,6 +301,20 @@ class Training:
 
     def _zeros(self) -> tuple[Tensor, Tensor]:
         return torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+
+
+def _class_weights(data: DeviceData) -> Tensor:
+    """Return weights in inverse proportion to the number of training images of each class."""
+    counts = torch.bincount(data.train.labels, minlength=len(data.source.classes))
+    return (len(data.train) / (counts.clamp(min=1) * (counts > 0).sum())).float()
+
+
+def _balanced(predicted: Tensor, labels: Tensor) -> float:
+    """Return the mean recall over the classes that have images."""
+    classes = int(labels.max()) + 1
+    there = torch.bincount(labels, minlength=classes)
+    right = torch.bincount(labels[predicted == labels], minlength=classes)
+    return float((right[there > 0].double() / there[there > 0]).mean())
 
 
 def _means(loss: Tensor, hits: Tensor, count: int) -> tuple[float, float]:

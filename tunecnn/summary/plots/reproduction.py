@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from tunecnn.analysis.published import EXPERIMENTS, published_curves
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.run import Run
+from tunecnn.summary.plots.images import draw_confusion
 
 TRAINING, VALIDATION = "#2f6fab", "#c8502d"
 
@@ -40,16 +41,7 @@ def confusion(run: Run) -> Figure:
         numbers = range(len(names))
         table = pd.crosstab(predictions["label"], predictions["predicted"], normalize="index")
         shares = table.reindex(index=numbers, columns=numbers, fill_value=0.0).to_numpy()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                axes.text(
-                    column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6,
-                    color="white" if share > 0.5 else "black",
-                )  # fmt: skip
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(names)), names, fontsize=7)
-        axes.set_xlabel("predicted class")
+        draw_confusion(axes, shares, names)
     panels[0][0].set_ylabel("true class")
     figure = panels[0][0].figure
     assert isinstance(figure, Figure)

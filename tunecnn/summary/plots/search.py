@@ -20,10 +20,12 @@ from matplotlib.ticker import (
 )
 
 from tunecnn.analysis import diagnostics
+from tunecnn.analysis.classes import confusion_matrix
 from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, IntParameter
+from tunecnn.summary.plots.images import draw_confusion
 
 COMPLETE, STOPPED, BEST, BASELINE = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
 
@@ -278,12 +280,31 @@ def random_baseline(run: Run) -> Figure:
     return figure
 
 
+def confusion(run: Run) -> Figure:
+    """Draw the confusion matrix of the best trial on the validation images."""
+    assert run.best is not None
+    trial, classes = int(run.best["trial"]), run.info.dataset.classes
+    counts = confusion_matrix(run, trial)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = min(9.0, 3.0 + 0.3 * len(classes))
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    draw_confusion(axes, shares, classes)
+    axes.set_ylabel("true class")
+    axes.set_title(
+        f"Trial {trial} on {counts.sum():,} validation images, in % of the true class", fontsize=9
+    )
+    return figure
+
+
 def applies(name: str, run: Run) -> bool:
     """Return whether there is something to draw in the picture of some name."""
     if name == "front":
         return len(run.space.objectives) > 1
     if name == "interaction":
         return diagnostics.crossing(run) is not None and not run.ranked.empty
+    if name == "confusion":
+        return run.best is not None and not run.validation.empty
     return name != "random_baseline" or compare_with_random(run) is not None
 
 
@@ -296,6 +317,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
     "interaction": interaction,
     "random_baseline": random_baseline,
     "importances": importances,
+    "confusion": confusion,
 }
 """Functions that draw the pictures of a search, by file name."""
 

@@ -1,0 +1,78 @@
+"""Pictures of the images: a sheet as the network gets them, and confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tunecnn.data.images import Labels, Pixels, TrialData
+
+_PER_CLASS = 6
+_AUGMENTED = 3
+_MOST_CLASSES = 30
+_MOST_NAMED = 40  # classes of a confusion matrix with names and numbers
+
+
+def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> Figure:
+    """Draw a few training images of each class, plain and with augmentation.
+
+    Args:
+        data: images of a trial.
+        augment: function that returns augmented copies of the training images at some indices.
+        words: description of the augmentation.
+    """
+    shown = range(min(len(data.classes), _MOST_CLASSES))
+    columns = _PER_CLASS + _AUGMENTED
+    figure = Figure(figsize=(1.0 * columns + 1.6, 1.0 * len(shown) + 0.9), layout="constrained")
+    grid = figure.subplots(len(shown), columns, squeeze=False)
+    for row, label in zip(grid, shown, strict=True):
+        members = np.flatnonzero(data.train.labels == label)[:_PER_CLASS]
+        plain = data.train.pixels[members]
+        examples = np.resize(members, _AUGMENTED) if len(members) else members
+        images = [*plain, *[None] * (_PER_CLASS - len(plain)), *augment(examples)]
+        for axes, image in zip(row, images, strict=False):
+            _draw(axes, image)
+        for axes in row[len(images) :]:
+            _draw(axes, None)
+        name = data.classes[label]
+        row[0].set_ylabel(
+            name if len(name) < 20 else f"{name[:18]}...",
+            rotation=0, ha="right", va="center", fontsize=8,
+        )  # fmt: skip
+    grid[0][_PER_CLASS].set_title(f"with {words}", fontsize=8, loc="left")
+    more = len(data.classes) - len(shown)
+    title = f"{data.name.rpartition('/')[2]}: training images as the network gets them"
+    figure.suptitle(title + (f" (and {more} more classes)" if more else ""), fontsize=10)
+    return figure
+
+
+def draw_confusion(axes: Axes, shares: npt.NDArray[np.float64], classes: Sequence[str]) -> None:
+    """Draw the shares of each true class (rows) that are predicted as each class (columns)."""
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted class")
+    if len(classes) > _MOST_NAMED:
+        return
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            axes.text(
+                column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6,
+                color="white" if share > 0.5 else "black",
+            )  # fmt: skip
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(classes)), classes, fontsize=7)
+
+
+def _draw(axes: Axes, image: Pixels | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    if image is None:
+        return
+    if image.shape[2] == 1:
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    else:
+        axes.imshow(image, interpolation="nearest")
