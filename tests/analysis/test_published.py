@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tunecnn.analysis.published import EXPERIMENTS, published_curves
-from tunecnn.data.registry import DATASETS
+from tunecnn.data.registry import NAMED
 from tunecnn.models.designs import DESIGNS
 
 
 def test_every_data_set_with_published_results_has_them():
-    assert set(EXPERIMENTS) == {name for name, facts in DATASETS.items() if facts.is_published}
+    assert set(EXPERIMENTS) == {name for name, facts in NAMED.items() if facts.is_published}
 
 
 @pytest.mark.parametrize("dataset", EXPERIMENTS)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import pickle
-import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +14,7 @@ import pytest
 from torchvision import datasets as tv
 
 from tunecnn.data.downloads import DOWNLOADS, RemoteFile, missing_files, read_published
+from tunecnn.data.sources.cifar10 import MEMBERS
 from tunecnn.errors import InputError
 
 
@@ -49,6 +48,7 @@ def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) ->
     random = np.random.default_rng(0)
     folder = tmp_path / "served" / "MNIST" / "raw"
     folder.mkdir(parents=True)
+    known = {file.path: file for file in DOWNLOADS["mnist"].files}
     files = []
     for part, count in (("train", 30), ("t10k", 10)):
         images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
@@ -58,13 +58,15 @@ def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) ->
             path = f"MNIST/raw/{name}"
             md5 = hashlib.md5((folder / name).read_bytes()).hexdigest()
             content = hashlib.md5(idx(array)).hexdigest()
-            files.append(RemoteFile(path, md5, (f"{server}/{path}",), content))
+            urls = (f"{server}/{path}",)
+            files.append(replace(known[path], md5=md5, urls=urls, content_md5=content))
     instead_of(monkeypatch, "mnist", *files)
     return tmp_path / "served"
 
 
 @pytest.mark.parametrize(
-    ("name", "theirs"), [("mnist", tv.MNIST), ("fashion-mnist", tv.FashionMNIST)]
+    ("name", "theirs"),
+    [("mnist", tv.MNIST), ("fashion-mnist", tv.FashionMNIST), ("kmnist", tv.KMNIST)],
 )
 def test_what_is_published_is_what_torchvision_knows(name, theirs):
     folder = f"{theirs.__name__}/raw"
@@ -74,9 +76,12 @@ def test_what_is_published_is_what_torchvision_knows(name, theirs):
     ]
 
 
-def test_fashion_mnists_classes_are_torchvisions(small_mnist, monkeypatch):
-    instead_of(monkeypatch, "fashion-mnist", *DOWNLOADS["mnist"].files)
-    assert read_published("fashion-mnist", small_mnist).classes == tuple(tv.FashionMNIST.classes)
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("fashion-mnist", tv.FashionMNIST), ("kmnist", tv.KMNIST)]
+)
+def test_the_classes_are_torchvisions(name, theirs, small_mnist, monkeypatch):
+    instead_of(monkeypatch, name, *DOWNLOADS["mnist"].files)
+    assert read_published(name, small_mnist).classes == tuple(theirs.classes)
 
 
 def test_cifar10_is_the_archive_that_torchvision_knows():
@@ -85,6 +90,12 @@ def test_cifar10_is_the_archive_that_torchvision_knows():
     assert (archive.path, archive.md5, archive.urls) == (
         theirs.filename, theirs.tgz_md5, (theirs.url,)
     )  # fmt: skip
+
+
+def test_cifar10s_files_are_those_that_torchvision_knows():
+    meta = tv.CIFAR10.meta
+    theirs = [*tv.CIFAR10.train_list, *tv.CIFAR10.test_list, (meta["filename"], meta["md5"])]
+    assert dict(MEMBERS) == dict(map(tuple, theirs))
 
 
 def test_files_in_torchvisions_layout_are_read_in_order(small_mnist):
@@ -118,8 +129,13 @@ def test_a_damaged_file_is_named_and_never_trained_on(damage, small_mnist):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes({"half": data[: len(data) // 2], "flipped": data, "empty": b""}[damage])
-    with pytest.raises(InputError, match=r"train-images-idx3-ubyte.gz is corrupt or only half"):
+    before = path.read_bytes()
+    message = {"half": "is incomplete", "flipped": "cannot be unpacked", "empty": "is empty"}
+    with pytest.raises(InputError, match=f"ubyte.gz .*{message[damage]}") as caught:
         read_published("mnist", small_mnist)
+    assert "Nothing was changed" in str(caught.value)
+    assert "emove" not in str(caught.value).replace("moved", "")
+    assert path.read_bytes() == before
 
 
 def test_a_file_compressed_again_is_known_by_its_content(small_mnist):
@@ -127,6 +143,56 @@ def test_a_file_compressed_again_is_known_by_its_content(small_mnist):
     content = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(content, compresslevel=1, mtime=1))
     assert len(read_published("mnist", small_mnist).train.labels) == 30
+
+
+@pytest.mark.parametrize("place", ["MNIST/raw", "MNIST", "."])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_unpacked_and_renamed_files_are_found(place, dotted, small_mnist, tmp_path):
+    folder = tmp_path / "unpacked" / place
+    folder.mkdir(parents=True)
+    for file in small_mnist.rglob("*.gz"):
+        name = file.name.removesuffix(".gz")
+        name = name.replace("-idx", ".idx") if dotted else name
+        (folder / name).write_bytes(gzip.decompress(file.read_bytes()))
+    assert not missing_files("mnist", tmp_path / "unpacked")
+    found = read_published("mnist", tmp_path / "unpacked", download=False)
+    assert found.fingerprint() == read_published("mnist", small_mnist).fingerprint()
+    assert found.notes == ()
+
+
+def test_a_whole_file_is_used_beside_half_of_it(small_mnist):
+    packed = small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    content = packed.read_bytes()
+    packed.with_suffix("").write_bytes(gzip.decompress(content))
+    packed.write_bytes(content[:100])
+    assert len(read_published("mnist", small_mnist, download=False).train) == 30
+
+
+def test_another_data_sets_files_are_named_for_what_they_are(small_mnist, monkeypatch):
+    path = small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    content = idx(np.zeros((30, 28, 28), np.uint8))
+    path.write_bytes(gzip.compress(content, mtime=0))
+    with pytest.raises(InputError) as caught:
+        read_published("mnist", small_mnist)
+    for part in ("is whole (30 images of 28x28), but not MNIST's", f"idx:{path.parent}"):
+        assert part in str(caught.value)
+    first, *others = DOWNLOADS["kmnist"].files
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    instead_of(monkeypatch, "kmnist", replace(first, md5=md5), *others)
+    with pytest.raises(InputError, match="is a file of KMNIST, not of MNIST: --dataset kmnist"):
+        read_published("mnist", small_mnist)
+
+
+def test_files_whose_content_has_no_published_checksum_are_used_and_it_is_said(
+    small_mnist, monkeypatch
+):
+    files = [replace(file, content_md5=None) for file in DOWNLOADS["mnist"].files]
+    instead_of(monkeypatch, "mnist", *files)
+    for file in small_mnist.rglob("*.gz"):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.rename(file.with_name(f"{file.name}.aside"))
+    (note,) = read_published("mnist", small_mnist, download=False).notes
+    assert "MNIST was unpacked or packed again" in note
 
 
 def test_no_network_and_no_files_is_one_clear_error(tmp_path, monkeypatch):
@@ -139,24 +205,3 @@ def test_no_network_and_no_files_is_one_clear_error(tmp_path, monkeypatch):
     for part in ("'cifar10' is not here", str(tmp_path / "cifar-10-python.tar.gz"),
                  "--data-dir", "--dataset digits"):  # fmt: skip
         assert part in message
-
-
-def test_cifar10_is_read_from_its_archive(tmp_path, monkeypatch):
-    random = np.random.default_rng(0)
-    batches = {name: random.integers(0, 256, (4, 3072), dtype=np.uint8)
-               for name, _ in [*tv.CIFAR10.train_list, *tv.CIFAR10.test_list]}  # fmt: skip
-    folder = tmp_path / tv.CIFAR10.base_folder
-    folder.mkdir()
-    for name, pixels in batches.items():
-        (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [0, 1, 1, 0]}))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat", "dog"]}))
-    archive = tmp_path / tv.CIFAR10.filename
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, tv.CIFAR10.base_folder)
-    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    instead_of(monkeypatch, "cifar10", RemoteFile(archive.name, md5, ()))
-    arrays = read_published("cifar10", tmp_path)
-    assert arrays.train.pixels.shape == (20, 32, 32, 3)
-    red_green_blue = batches["data_batch_2"][1].reshape(3, 32, 32)
-    assert np.array_equal(arrays.train.pixels[5], red_green_blue.transpose(1, 2, 0))
-    assert arrays.classes == ("cat", "dog")

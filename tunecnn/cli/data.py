@@ -37,13 +37,14 @@ Groups = Annotated[
 def data_list(data_dir: DataDir = None) -> None:
     """List the data sets, and whether their files are on this machine."""
     from tunecnn.data.loading import default_data_dir, is_here
-    from tunecnn.data.registry import DATASETS, IMAGEFOLDER
+    from tunecnn.data.registry import NAMED, OWN
 
     folder = data_dir or default_data_dir()
     table = Table("data set", "here", "description", box=None)
-    for name, info in DATASETS.items():
-        here = "" if name == IMAGEFOLDER else "yes" if is_here(name, folder) else "no"
-        table.add_row(name, here, info.about)
+    for name, info in NAMED.items():
+        table.add_row(name, "yes" if is_here(name, folder) else "no", info.about)
+    for form, info in OWN.values():
+        table.add_row(form, "", f"your own images: {info.about}")
     console = Console()
     console.print(table)
     console.print(f"data folder: {folder}", highlight=False, soft_wrap=True)

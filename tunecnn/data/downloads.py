@@ -1,50 +1,67 @@
-"""Download, check and reading of the published files of MNIST, Fashion-MNIST and CIFAR-10.
+"""Download, check and reading of the files of MNIST, Fashion-MNIST, KMNIST and CIFAR-10.
 
 The file names, checksums and URLs are those of torchvision. They are repeated here because
-importing torchvision takes seconds, which a search with existing files need not spend. A file is
-accepted only if its MD5, or that of its uncompressed content (users may recompress files), is the
-published one. Files are read directly from their archives, so a read-only folder is enough.
+importing torchvision takes seconds, which a search with existing files need not spend. People have
+these data sets in other forms too: unpacked, packed again, renamed, in another folder. Such files
+are found and known by their content. Nothing is ever removed or written over, and a read-only
+folder is enough.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
-import pickle
-import tarfile
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from tunecnn.data.images import Arrays, Images, Pixels
+from tunecnn.data.sources.cifar10 import BadCifarError, read_cifar10
+from tunecnn.data.sources.idx import BadIdxError, read_idx
 from tunecnn.errors import InputError
+
+_OTHER_FORM = (
+    "{} was unpacked or packed again, and only the checksums of its published files are known; so "
+    "these images may not be the published ones"
+)
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its path below the data folder, its MD5 and its URLs.
+    """A published file.
 
-    `content_md5` is the MD5 of the uncompressed content, if it is published too.
+    Attributes:
+        path: path below the data folder, as torchvision has it.
+        md5: MD5 of the file.
+        urls: where it can be downloaded.
+        content_md5: MD5 of its uncompressed content, if that is published too.
+        also: other paths below the data folder at which people have it, in another form.
     """
 
     path: str
     md5: str
     urls: tuple[str, ...]
     content_md5: str | None = None
+    also: tuple[str, ...] = ()
+
+    def places(self, data_dir: Path) -> Iterator[Path]:
+        """Yield the existing files or folders that may be this file, the likeliest first."""
+        for path in (self.path, *self.also):
+            if (data_dir / path).exists():
+                yield data_dir / path
 
 
 @dataclass(frozen=True)
 class Download:
-    """A published data set: its files, and the function that reads them."""
+    """A published data set: its files, and the function that reads them from a data folder."""
 
+    title: str
     files: tuple[RemoteFile, ...]
-    read: Callable[[Sequence[Path]], Arrays]
+    read: Callable[[Download, Path], Arrays]
 
 
 def missing_files(name: str, data_dir: Path) -> list[Path]:
@@ -53,15 +70,15 @@ def missing_files(name: str, data_dir: Path) -> list[Path]:
     Existing files are not checked.
     """
     return [data_dir / file.path for file in DOWNLOADS[name].files
-            if not (data_dir / file.path).is_file()]  # fmt: skip
+            if not any(file.places(data_dir))]  # fmt: skip
 
 
 def read_published(name: str, data_dir: Path, *, download: bool = True) -> Arrays:
     """Read a published data set.
 
     Args:
-        name: name of the data set: `mnist`, `fashion-mnist` or `cifar10`.
-        data_dir: folder with the layout of torchvision's `root`.
+        name: name of the data set: `mnist`, `fashion-mnist`, `kmnist` or `cifar10`.
+        data_dir: folder with the layout of torchvision's `root`, or with the files themselves.
         download: whether to download missing files.
 
     Raises:
@@ -72,9 +89,7 @@ def read_published(name: str, data_dir: Path, *, download: bool = True) -> Array
         fetch_published(name, data_dir)
     elif missing := missing_files(name, data_dir):
         raise InputError(_not_here(name, data_dir, missing, "downloading was not requested"))
-    for file in source.files:
-        _check(file, data_dir / file.path)
-    return source.read([data_dir / file.path for file in source.files])
+    return source.read(source, data_dir)
 
 
 def fetch_published(name: str, data_dir: Path) -> None:
@@ -90,7 +105,7 @@ def fetch_published(name: str, data_dir: Path) -> None:
         with FileLock(data_dir / ".tunecnn-download.lock"):
             for file in DOWNLOADS[name].files:
                 target = data_dir / file.path
-                if not target.is_file():  # another process may have fetched it meanwhile
+                if not any(file.places(data_dir)):  # another process may have fetched it meanwhile
                     _fetch(file, target)
     except OSError as error:
         missing = missing_files(name, data_dir)
@@ -116,23 +131,9 @@ def _fetch(file: RemoteFile, target: Path) -> None:
     raise OSError("; ".join(failures))
 
 
-def _check(file: RemoteFile, path: Path) -> None:
+def _md5(path: Path) -> str:
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found == file.md5 or (file.content_md5 and _content_md5(path) == file.content_md5):
-        return
-    raise InputError(
-        f"{path} is corrupt or only half downloaded: its MD5 is {found}, the published "
-        f"file's is {file.md5}. Remove it and run again to download it again."
-    )
-
-
-def _content_md5(path: Path) -> str | None:
-    try:
-        with gzip.open(path) as stream:
-            return hashlib.md5(stream.read(), usedforsecurity=False).hexdigest()
-    except (OSError, EOFError, zlib.error):
-        return None
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _not_here(name: str, data_dir: Path, missing: Sequence[Path], why: str) -> str:
@@ -145,64 +146,103 @@ def _not_here(name: str, data_dir: Path, missing: Sequence[Path], why: str) -> s
     )
 
 
-def _read_idx_files(paths: Sequence[Path], classes: tuple[str, ...]) -> Arrays:
+def _read_idx_files(source: Download, data_dir: Path, classes: tuple[str, ...]) -> Arrays:
     """Read four IDX files: training images and labels, test images and labels."""
-    train, train_labels, test, test_labels = (_read_idx(path) for path in paths)
+    found = [_idx_file(source, file, data_dir) for file in source.files]
+    train, train_labels, test, test_labels = (values for values, _ in found)
+    is_verified = all(verified for _, verified in found)
     return Arrays(
         Images(train[..., None], train_labels.astype(np.int64)),
         Images(test[..., None], test_labels.astype(np.int64)),
         classes,
+        notes=() if is_verified else (_OTHER_FORM.format(source.title),),
     )
 
 
-def _read_idx(path: Path) -> Pixels:
-    """Read a gzipped IDX file of bytes: magic bytes 0 0 8 ndim, big-endian sizes, values."""
-    with gzip.open(path) as stream:
-        data = stream.read()
-    ndim = data[3]
-    sizes = np.frombuffer(data, ">u4", count=ndim, offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * ndim).reshape(sizes.astype(int))
+def _idx_file(source: Download, file: RemoteFile, data_dir: Path) -> tuple[Pixels, bool]:
+    """Return the values at the first place with the published content, and if that is certain."""
+    problems = []
+    for path in file.places(data_dir):
+        try:
+            values, content = read_idx(path)
+        except BadIdxError as error:
+            problems.append(f"{path} {error}")
+            continue
+        if _md5(path) == file.md5:
+            return values, True
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if md5 == file.content_md5:
+            return values, True
+        owner = _owner(md5, _md5(path))
+        if owner is None and file.content_md5 is None and values.ndim in (1, 3):
+            return values, False
+        problems.append(f"{path} {_others_file(source, owner, values, path.parent)}")
+    raise InputError("\n".join([*problems, _MOVE]))
 
 
-def _read_cifar10(paths: Sequence[Path]) -> Arrays:
-    """Read the batches of CIFAR-10: pickles, but from an archive with the published checksum."""
-    with tarfile.open(paths[0]) as tar:
-
-        def load(name: str) -> Any:
-            member = tar.extractfile(f"cifar-10-batches-py/{name}")
-            assert member is not None
-            return pickle.load(member, encoding="latin1")
-
-        train = [load(f"data_batch_{number}") for number in range(1, 6)]
-        test = [load("test_batch")]
-        classes = tuple(load("batches.meta")["label_names"])
-    return Arrays(_cifar_part(train), _cifar_part(test), classes)
+_MOVE = (
+    "Nothing was changed. To get the published file, move this one elsewhere (or name another "
+    "folder with --data-dir) and run again: missing files are downloaded."
+)
 
 
-def _cifar_part(batches: Sequence[Any]) -> Images:
-    pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    labels = np.concatenate([batch["labels"] for batch in batches]).astype(np.int64)
-    return Images(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels)
+def _owner(content_md5: str, md5: str) -> str | None:
+    """Return the name of the published data set that a file is of."""
+    for name, source in DOWNLOADS.items():
+        if any(md5 == file.md5 or content_md5 == file.content_md5 for file in source.files):
+            return name
+    return None
+
+
+def _others_file(source: Download, owner: str | None, values: Pixels, folder: Path) -> str:
+    if owner is not None:
+        return f"is a file of {DOWNLOADS[owner].title}, not of {source.title}: --dataset {owner}"
+    what = f"{len(values):,} " + (
+        "labels" if values.ndim == 1 else f"images of {'x'.join(map(str, values.shape[1:]))}"
+    )
+    return (
+        f"is whole ({what}), but not {source.title}'s: KMNIST, EMNIST, QMNIST and others have the "
+        f"same file names. To use these files as they are: --dataset idx:{folder}"
+    )
+
+
+def _read_cifar10(source: Download, data_dir: Path) -> Arrays:
+    problems = []
+    for path in source.files[0].places(data_dir):
+        try:
+            arrays, note = read_cifar10(path.parent if path.stem == "data_batch_1" else path)
+        except BadCifarError as error:
+            problems.append(f"{path} {error}")
+        else:
+            return replace(arrays, notes=(note,) if note else ())
+    raise InputError("\n".join([*problems, _MOVE]))
 
 
 def _idx_files(
     folder: str, mirrors: Sequence[str], checksums: Sequence[tuple[str, str | None]]
 ) -> tuple[RemoteFile, ...]:
-    names = [
-        f"{part}-{content}-ubyte.gz"
-        for part in ("train", "t10k")
-        for content in ("images-idx3", "labels-idx1")
-    ]
-    return tuple(
-        RemoteFile(
-            f"{folder}/raw/{name}", md5, tuple(mirror + name for mirror in mirrors), content
+    files = []
+    for part, content, (md5, content_md5) in zip(
+        ("train", "train", "t10k", "t10k"),
+        ("images-idx3", "labels-idx1") * 2,
+        checksums,
+        strict=True,
+    ):
+        name = f"{part}-{content}-ubyte"
+        forms = [
+            form for one in (name, name.replace("-idx", ".idx")) for form in (f"{one}.gz", one)
+        ]
+        first, *others = (
+            f"{place}{form}" for place in (f"{folder}/raw/", f"{folder}/", "") for form in forms
         )
-        for name, (md5, content) in zip(names, checksums, strict=True)
-    )
+        urls = tuple(f"{mirror}{name}.gz" for mirror in mirrors)
+        files.append(RemoteFile(first, md5, urls, content_md5, tuple(others)))
+    return tuple(files)
 
 
 DOWNLOADS: dict[str, Download] = {
     "mnist": Download(
+        "MNIST",
         _idx_files(
             "MNIST",
             [
@@ -216,9 +256,10 @@ DOWNLOADS: dict[str, Download] = {
                 ("ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
             ],
         ),
-        lambda paths: _read_idx_files(paths, tuple("0123456789")),
+        partial(_read_idx_files, classes=tuple("0123456789")),
     ),
     "fashion-mnist": Download(
+        "Fashion-MNIST",
         _idx_files(
             "FashionMNIST",
             ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
@@ -229,9 +270,9 @@ DOWNLOADS: dict[str, Download] = {
                 ("bb300cfdad3c16e7a12a480ee83cd310", None),
             ],
         ),
-        lambda paths: _read_idx_files(
-            paths,
-            (
+        partial(
+            _read_idx_files,
+            classes=(
                 "T-shirt/top",
                 "Trouser",
                 "Pullover",
@@ -243,16 +284,43 @@ DOWNLOADS: dict[str, Download] = {
                 "Bag",
                 "Ankle boot",
             ),
-        ),  # fmt: skip
+        ),
+    ),
+    "kmnist": Download(
+        "KMNIST",
+        _idx_files(
+            "KMNIST",
+            ["http://codh.rois.ac.jp/kmnist/dataset/kmnist/"],
+            [
+                ("bdb82020997e1d708af4cf47b453dcf7", None),
+                ("e144d726b3acfaa3e44228e80efcd344", None),
+                ("5c965bf0a639b31b8f53240b1b52f4d7", None),
+                ("7320c461ea6c1c855c0b718fb2a4b134", None),
+            ],
+        ),
+        partial(
+            _read_idx_files,
+            classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        ),
     ),
     "cifar10": Download(
+        "CIFAR-10",
         (
             RemoteFile(
                 "cifar-10-python.tar.gz",
                 "c58f30108f718f92721af3b95e74349a",
                 ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+                also=(
+                    "cifar-10-python.tar",
+                    "cifar-10-batches-py",
+                    "data_batch_1",
+                    "cifar-10-binary.tar.gz",
+                    "cifar-10-batches-bin",
+                    "data_batch_1.bin",
+                ),
             ),
         ),
         _read_cifar10,
     ),
 }
+"""Published data sets by name."""

@@ -55,7 +55,6 @@ class Reading:
         left_out: number of files that are not, by reason.
         changed: number of images that were changed to be shown as a viewer shows them, by change.
         bad: files that could not be read and were left out on request, with the reason.
-        notes: sentences about what was inferred.
         files: name of each image: training, validation and test images, one after the other.
     """
 
@@ -63,7 +62,6 @@ class Reading:
     left_out: Mapping[str, int] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     files: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -80,6 +78,7 @@ class Arrays:
             between training, validation and test images. None for no groups.
         reading: how the files were read; None for a data set that is not read from files of the
             user.
+        notes: sentences about what was inferred, or could not be verified.
     """
 
     train: Images
@@ -88,6 +87,7 @@ class Arrays:
     validation: Images | None = None
     groups: Labels | None = None
     reading: Reading | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Images]:

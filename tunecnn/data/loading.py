@@ -14,7 +14,15 @@ import platformdirs
 from tunecnn.data.duplicates import content_ids, united
 from tunecnn.data.images import Arrays, Dataset, Images, Labels, TrialData
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.registry import IMAGEFOLDER, dataset_info
+from tunecnn.data.registry import (
+    FUNCTION,
+    HUGGINGFACE,
+    IDX,
+    IMAGEFOLDER,
+    NPZ,
+    is_own,
+    kind_and_path,
+)
 from tunecnn.data.splits import Split, stratified
 from tunecnn.data.survey import make_sheet
 from tunecnn.errors import InputError
@@ -86,7 +94,7 @@ def _positions(
         test images, one after the other; and sentences about what was inferred.
     """
     labels, classes = arrays.train.labels, arrays.classes
-    notes = list(arrays.reading.notes) if arrays.reading else []
+    notes = list(arrays.notes)
     splits = (not len(arrays.test)) + (arrays.validation is None)
     alike = [
         label for label in np.unique(labels) if len(np.unique(ids[labels == label])) <= splits
@@ -142,19 +150,45 @@ def read_arrays(
     Raises:
         InputError: if it is unknown, missing or damaged.
     """
-    dataset_info(name)
+    kind, path = kind_and_path(name)
     options = options or ImageOptions()
     folder = _folder(data_dir)
-    prefix, _, path = name.partition(":")
-    if prefix == IMAGEFOLDER:
+    if kind == IMAGEFOLDER:
         from tunecnn.data.folder.reader import read_imagefolder
 
         return read_imagefolder(Path(path), options, folder)
-    if name in _READERS:
-        return _resized(_READERS[name](), options)
-    from tunecnn.data.downloads import read_published
+    if kind == HUGGINGFACE:
+        from tunecnn.data.sources.huggingface import read_huggingface
 
-    return _resized(read_published(name, folder, download=download), options)
+        return read_huggingface(Path(path), options)
+    return _resized(_read_whole(kind, path, options, folder, download=download), options)
+
+
+def _read_whole(
+    kind: str, path: str, options: ImageOptions, folder: Path, *, download: bool
+) -> Arrays:
+    """Read a data set whose images all have one size already, in that size."""
+    if kind == IDX:
+        from tunecnn.data.sources.idx import read_idx_folder
+
+        return read_idx_folder(Path(path), options)
+    if kind == NPZ:
+        from tunecnn.data.sources.arrays import read_npz
+
+        return read_npz(Path(path).expanduser(), options)
+    if kind == FUNCTION:
+        from tunecnn.data.sources.arrays import read_function
+
+        return read_function(path, options)
+    if kind in _READERS:
+        return _READERS[kind]()
+    from tunecnn.data.downloads import DOWNLOADS, read_published
+
+    if kind in DOWNLOADS:
+        return read_published(kind, folder, download=download)
+    from tunecnn.data.sources.torchvision_sets import read_torchvision
+
+    return read_torchvision(kind, folder, download=download)
 
 
 def _resized(arrays: Arrays, options: ImageOptions) -> Arrays:
@@ -163,11 +197,16 @@ def _resized(arrays: Arrays, options: ImageOptions) -> Arrays:
         return arrays
     from tunecnn.data.folder.pixels import resized
 
-    train, test = (
-        Images(resized(images.pixels, options), images.labels)
-        for images in (arrays.train, arrays.test)
+    def scaled(images: Images) -> Images:
+        return Images(resized(images.pixels, options), images.labels)
+
+    own = arrays.validation
+    return replace(
+        arrays,
+        train=scaled(arrays.train),
+        test=scaled(arrays.test),
+        validation=None if own is None else scaled(own),
     )
-    return replace(arrays, train=train, test=test)
 
 
 def fetch(name: str, data_dir: str | Path | None = None) -> None:
@@ -176,16 +215,14 @@ def fetch(name: str, data_dir: str | Path | None = None) -> None:
     Raises:
         InputError: if it is unknown, or if its files are missing and cannot be downloaded.
     """
-    dataset_info(name)
-    prefix, _, path = name.partition(":")
-    if prefix == IMAGEFOLDER:
-        from tunecnn.data.folder.tree import open_tree
+    if is_own(name) or name in _READERS:
+        return
+    from tunecnn.data.downloads import DOWNLOADS, fetch_published
 
-        open_tree(Path(path))
-    elif name not in _READERS:
-        from tunecnn.data.downloads import fetch_published
-
+    if name in DOWNLOADS:
         fetch_published(name, _folder(data_dir))
+    else:
+        read_arrays(name, data_dir)
 
 
 def clean(name: str, data_dir: str | Path | None = None) -> list[Path]:
@@ -194,10 +231,11 @@ def clean(name: str, data_dir: str | Path | None = None) -> list[Path]:
     Raises:
         InputError: if the data set is not made of own images, or a folder cannot be removed.
     """
-    dataset_info(name)
-    prefix, _, path = name.partition(":")
-    if prefix != IMAGEFOLDER:
-        raise InputError(f"{name} has no decoded copies; only own images do (imagefolder:PATH)")
+    kind, path = kind_and_path(name)
+    if kind != IMAGEFOLDER:
+        raise InputError(
+            f"{name} has no decoded copies; only image folders have (imagefolder:PATH)"
+        )
     from tunecnn.data.folder.cache import clean as clean_cache
 
     return clean_cache(Path(path), _folder(data_dir))
@@ -207,9 +245,13 @@ def is_here(name: str, data_dir: str | Path | None = None) -> bool:
     """Return whether a data set needs no download: its files are there, or it has none."""
     if name in _READERS:
         return True
-    from tunecnn.data.downloads import missing_files
+    from tunecnn.data.downloads import DOWNLOADS, missing_files
 
-    return not missing_files(name, _folder(data_dir))
+    if name in DOWNLOADS:
+        return not missing_files(name, _folder(data_dir))
+    from tunecnn.data.sources.torchvision_sets import is_there
+
+    return is_there(name, _folder(data_dir))
 
 
 def _folder(data_dir: str | Path | None) -> Path:

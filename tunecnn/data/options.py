@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from tunecnn.data.registry import IMAGEFOLDER
+from tunecnn.data.registry import IMAGEFOLDER, is_own, kind_and_path
 from tunecnn.errors import InputError
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -51,10 +51,12 @@ def check_options(options: ImageOptions, dataset: str) -> None:
     defaults = ImageOptions()
     if options == defaults:
         return
-    own = dataset.partition(":")[0] == IMAGEFOLDER
+    own = is_own(dataset)
     for name in ("background", "scale", "groups", "skip_bad"):
         if not own and getattr(options, name) != getattr(defaults, name):
-            raise InputError(f"{name} is for own images (imagefolder:PATH), not for {dataset!r}")
+            raise InputError(f"{name} is for own images, not for {dataset!r}")
+    if options.groups is not None and kind_and_path(dataset)[0] != IMAGEFOLDER:
+        raise InputError("groups is for imagefolder:PATH; arrays have their own array groups")
     if options.size is None and options.fit != defaults.fit:
         raise InputError(f"fit: {options.fit} has no effect without size, such as size: 32")
     if options.background != defaults.background:

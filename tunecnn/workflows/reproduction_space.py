@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunecnn.analysis.published import EXPERIMENTS
-from tunecnn.data.registry import IMAGEFOLDER, dataset_info
+from tunecnn.data.registry import IMAGEFOLDER, dataset_info, is_own
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import DESIGNS, InputShape
@@ -34,13 +34,13 @@ def published_for(dataset: str, against: str | None) -> str | None:
         if info.is_published:
             return dataset
         ways = f"add --against {NOTHING} to train the networks without a comparison"
-        if dataset.startswith(IMAGEFOLDER):
+        if is_own(dataset):
             known = " or ".join(f"--against {name}" for name in EXPERIMENTS)
             ways += f", or {known} if these are that data set's images"
         raise InputError(
             f"no results were published on {dataset}, so there is nothing to compare with; {ways}"
         )
-    if against in EXPERIMENTS and against != dataset and not dataset.startswith(IMAGEFOLDER):
+    if against in EXPERIMENTS and against != dataset and not is_own(dataset):
         raise InputError(
             f"--against {against}: {dataset} has other images; only an image folder "
             f"({IMAGEFOLDER}:PATH) with the same images can be compared with it"

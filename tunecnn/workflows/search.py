@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tunecnn.data.images import TrialData
-from tunecnn.data.registry import IMAGEFOLDER
+from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError
 from tunecnn.files import sha256
 from tunecnn.models.designs import layers
@@ -151,5 +151,5 @@ def _check_input(space: SearchSpace, data: TrialData) -> None:
 
 
 def _run_name(space: SearchSpace) -> str:
-    dataset = IMAGEFOLDER if space.dataset.startswith(IMAGEFOLDER) else space.dataset
+    dataset, _ = kind_and_path(space.dataset)
     return f"{space.name}-{dataset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"

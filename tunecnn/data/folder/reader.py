@@ -125,9 +125,9 @@ def _arrays(
             left_out=dict(_left_out(layout, record)),
             changed=record["changed"],
             bad={shown(name): reason for name, reason in record["bad"].items()},
-            notes=tuple(notes),
             files=tuple(map(shown, names)),
         ),
+        tuple(notes),
     )
 
 

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tunecnn.data.loading import load_dataset, read_arrays
+from tunecnn.data.options import ImageOptions
+from tunecnn.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+
+
+def images(count: int, *shape: int) -> np.ndarray:
+    return RANDOM.integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def npz(path, **arrays) -> str:
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_train", "y_train", "x_test", "y_test"),  # Keras
+        ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
+    ],
+)
+def test_keras_and_medmnist_files_are_read(names, tmp_path):
+    train, test = images(30, 9, 7), images(10, 9, 7)
+    labels, test_labels = np.arange(30)[:, None] % 3, np.arange(10)[:, None] % 3
+    path = npz(
+        tmp_path / "a.npz", **dict(zip(names, (train, labels, test, test_labels), strict=True))
+    )
+    arrays = read_arrays(path)
+    assert np.array_equal(arrays.train.pixels[..., 0], train)
+    assert np.array_equal(arrays.test.pixels[..., 0], test)
+    assert arrays.train.labels.tolist() == labels[:, 0].tolist()
+    assert arrays.classes == ("0", "1", "2")
+
+
+def test_one_array_of_images_is_divided_by_seed(tmp_path):
+    path = npz(tmp_path / "a.npz", images=images(50, 8, 8, 3), labels=np.arange(50) % 2)
+    data = load_dataset(path)
+    parts = data.trial_data.train, data.trial_data.validation, data.test
+    assert [len(part) for part in parts] == [32, 8, 10]
+    assert any("a fifth, by a fixed seed" in note for note in data.sheet.notes)
+
+
+def test_names_groups_and_validation_images_are_used(tmp_path):
+    groups = np.repeat(["p1", "p2", "p3", "p4", "p5"], 8)
+    path = npz(
+        tmp_path / "a.npz", train_images=images(40, 8, 8), train_labels=np.arange(40) % 2,
+        val_images=images(4, 8, 8), val_labels=np.array([0, 1, 0, 1]),
+        classes=np.array(["cat", "dog"]), groups=groups, extra=np.zeros(3),
+    )  # fmt: skip
+    arrays = read_arrays(path)
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.groups is not None
+    assert len(np.unique(arrays.groups)) == 5
+    data = load_dataset(path)
+    assert len(data.trial_data.validation) == 4
+    tested = {pixels.tobytes() for pixels in data.test.pixels}
+    for group in np.unique(groups):
+        inside = [pixels.tobytes() in tested for pixels in arrays.train.pixels[groups == group]]
+        assert all(inside) or not any(inside)
+    assert "not used: extra" in arrays.notes
+
+
+def test_channels_before_rows_are_turned_and_said(tmp_path):
+    pixels = images(10, 3, 8, 6)
+    arrays = read_arrays(npz(tmp_path / "a.npz", x=pixels, y=np.arange(10) % 2))
+    assert np.array_equal(arrays.train.pixels, pixels.transpose(0, 2, 3, 1))
+    assert any("channels before its rows" in note for note in arrays.notes)
+
+
+def test_floats_are_scaled_as_the_user_says(tmp_path):
+    pixels = RANDOM.random((10, 8, 8))
+    path = npz(tmp_path / "a.npz", x=pixels, y=np.arange(10) % 2)
+    with pytest.raises(InputError, match=r"say which value is white: scale: 1.0"):
+        read_arrays(path)
+    arrays = read_arrays(path, options=ImageOptions(scale=1.0))
+    assert np.array_equal(arrays.train.pixels[..., 0], np.rint(pixels * 255))
+
+
+def test_all_parts_take_the_size_that_is_asked_for(tmp_path):
+    labels = np.arange(10) % 2
+    path = npz(
+        tmp_path / "a.npz", x_train=images(10, 8, 8), y_train=labels, x_val=images(10, 8, 8),
+        y_val=labels, x_test=images(10, 8, 8), y_test=labels,
+    )  # fmt: skip
+    arrays = read_arrays(path, options=ImageOptions(size=4))
+    assert {part.pixels.shape for part in arrays.parts.values()} == {(10, 4, 4, 1)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.zeros(3)}, r"has a; expected train_images \(n, height, width"),
+        ({"x": images(4, 8, 8), "y": np.arange(3)}, "y has 3 values for 4 images"),
+        ({"x": images(4, 8, 8), "y": np.zeros(4)}, "one whole number or name per image"),
+        ({"x": images(4, 8, 8), "y": np.zeros(4, int)}, "has 1 class; at least 2 are needed"),
+        ({"x": images(4, 8, 8, 5), "y": np.arange(4)}, "has 5 channels"),
+        ({"x": images(4, 64), "y": np.arange(4)}, r"has the shape \(4, 64\)"),
+        (
+            {"x": images(4, 8, 8), "y": np.arange(4) % 2, "x_test": images(4, 9, 9),
+             "y_test": np.arange(4) % 2},
+            "differ in shape: train 8x8x1, test 9x9x1",
+        ),
+        (
+            {"x": images(4, 8, 8), "y": np.arange(4) % 2, "x_test": images(2, 8, 8),
+             "y_test": np.array([0, 7])},
+            "no training image has the label 7",
+        ),
+        (
+            {"x": images(4, 8, 8), "y": np.arange(4), "classes": np.array(["a", "b"])},
+            "labels from 0 to 3 and 2 classes",
+        ),
+        ({"x": np.full((4, 8, 8), np.nan), "y": np.arange(4) % 2}, "say which value is white"),
+        ({"x": images(4, 8, 8).astype(object), "y": np.arange(4)}, "cannot be read as .npz"),
+    ],
+)  # fmt: skip
+def test_arrays_that_cannot_be_used_are_refused(arrays, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        read_arrays(npz(tmp_path / "a.npz", **arrays))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"no archive"])
+def test_a_file_that_is_no_npz_is_named(content, tmp_path):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz cannot be read as \.npz"):
+        read_arrays(str(tmp_path / "a.npz"))
+
+
+FUNCTIONS = """
+import numpy as np
+from beside import COUNT
+
+def pair():
+    return np.zeros((COUNT, 8, 8), np.uint8), np.arange(COUNT) % 2
+
+def fails():
+    raise KeyError("oops")
+
+def ends():
+    raise SystemExit(3)
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "beside.py").write_text("COUNT = 12\n")
+    (tmp_path / "mine.py").write_text(FUNCTIONS)
+    return tmp_path / "mine.py"
+
+
+def test_a_function_gives_images_and_its_code_is_recorded(file):
+    arrays = read_arrays(f"{file}:pair")
+    assert len(arrays.train) == 12
+    assert "the images are made by pair of code" in arrays.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("fails", "mine.py:fails failed: KeyError: 'oops'"),
+        ("ends", "mine.py:ends failed: SystemExit: 3"),
+        ("number", "mine.py:number returned int; expected train_images"),
+        ("nothing", "mine.py has no function 'nothing'"),
+        ("COUNT", "mine.py has no function 'COUNT'"),
+    ],
+)
+def test_a_function_that_gives_no_images_is_refused(function, message, file):
+    with pytest.raises(InputError, match=message):
+        read_arrays(f"{file}:{function}")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_arrays(f"{tmp_path}/none.py:load")

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tunecnn.data.loading import load_dataset, read_arrays
+from tunecnn.data.options import ImageOptions
+from tunecnn.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+
+
+def png(height: int = 8, width: int = 8) -> bytes:
+    stream = io.BytesIO()
+    pixels = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def table(images: list[bytes], labels: list, names: list[str] | None = None) -> pa.Table:
+    made = pa.table({"image": [{"bytes": one, "path": None} for one in images], "label": labels})
+    if names is not None:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        info = json.dumps({"info": {"features": features}})
+        made = made.replace_schema_metadata({"huggingface": info})
+    return made
+
+
+def test_parquet_shards_are_read_by_split_with_their_class_names(tmp_path):
+    shards = [[png() for _ in range(6)] for _ in range(3)]
+    for number, shard in enumerate(shards[:2]):
+        pq.write_table(
+            table(shard, [0, 1] * 3, ["cat", "dog"]), tmp_path / f"train-0000{number}-of-2.parquet"
+        )
+    pq.write_table(table(shards[2], [1, 0] * 3, ["cat", "dog"]), tmp_path / "test-0-of-1.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert arrays.classes == ("cat", "dog")
+    assert [len(part) for part in arrays.parts.values()] == [12, 6]
+    expected = np.stack([np.asarray(Image.open(io.BytesIO(one))) for one in sum(shards[:2], [])])
+    assert np.array_equal(arrays.train.pixels, expected)
+    assert arrays.test.labels.tolist() == [1, 0] * 3
+
+
+def test_the_arrow_files_of_save_to_disk_are_read(tmp_path):
+    (tmp_path / "train").mkdir()
+    made = table([png() for _ in range(10)], ["a", "b"] * 5)
+    with pa.ipc.new_stream(tmp_path / "train" / "data-00000-of-00001.arrow", made.schema) as out:
+        out.write_table(made)
+    data = load_dataset(f"huggingface:{tmp_path}")
+    assert data.trial_data.classes == ("a", "b")
+    assert any("fixed seed" in note for note in data.sheet.notes)
+
+
+def test_mixed_sizes_need_a_size(tmp_path):
+    made = table([png(8 + i % 2, 9) for i in range(8)], [0, 1, 1, 0] * 2)
+    pq.write_table(made, tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="2 different sizes; give one: size: 32"):
+        read_arrays(f"huggingface:{tmp_path}")
+    arrays = read_arrays(f"huggingface:{tmp_path}", options=ImageOptions(size=4))
+    assert arrays.train.pixels.shape == (8, 4, 4, 3)
+
+
+def test_bad_rows_are_all_named_or_left_out(tmp_path):
+    images = [png() for _ in range(6)]
+    images[2], images[5] = images[2][:40], b"text"
+    pq.write_table(table(images, [0, 1, 0, 1, None, 1]), tmp_path / "train.parquet")
+    with pytest.raises(InputError) as caught:
+        read_arrays(f"huggingface:{tmp_path}")
+    for part in ("3 rows", "train[2]", "train[4]: it has no label", "train[5]", "--skip-bad"):
+        assert part in str(caught.value)
+    arrays = read_arrays(f"huggingface:{tmp_path}", options=ImageOptions(skip_bad=True))
+    assert len(arrays.train) == 3
+    assert arrays.reading is not None
+    assert arrays.reading.left_out == {"cannot be read (--skip-bad)": 3}
+
+
+def test_test_images_without_labels_are_left_out(tmp_path):
+    pq.write_table(table([png() for _ in range(10)], [0, 1] * 5), tmp_path / "train.parquet")
+    pq.write_table(table([png() for _ in range(4)], [-1] * 4), tmp_path / "test.parquet")
+    data = load_dataset(f"huggingface:{tmp_path}")
+    assert data.sheet.left_out == {"test image without a label": 4}
+    assert len(data.test) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "has no .parquet or .arrow files"),
+        (("notes.parquet", "more.parquet"), "has no training split among more.parquet"),
+    ],
+)
+def test_folders_without_a_training_split_are_refused(names, message, tmp_path):
+    for name in names:
+        pq.write_table(table([png()], [0]), tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_other_columns_and_damaged_files_are_named(tmp_path):
+    pq.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="has the columns text, label; an image"):
+        read_arrays(f"huggingface:{tmp_path}")
+    (tmp_path / "train.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(InputError, match="train.parquet cannot be read"):
+        read_arrays(f"huggingface:{tmp_path}")

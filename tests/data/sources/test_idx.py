@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+
+from tunecnn.data.loading import read_arrays
+from tunecnn.errors import InputError
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def write(folder, name: str, array: np.ndarray, packed: bool = False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(gzip.compress(idx(array)) if packed else idx(array))
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
+LABELS = (np.arange(20) % 4).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+        ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),
+        ("emnist-byclass-train-images-idx3-ubyte", "emnist-byclass-train-labels-idx1-ubyte"),
+    ],
+)
+def test_files_are_known_by_content_and_part(images, labels, tmp_path):
+    write(tmp_path / "raw", images, PIXELS)
+    write(tmp_path / "raw", f"{images}.gz", PIXELS, packed=True)
+    write(tmp_path / "raw", labels, LABELS)
+    write(tmp_path / "raw", images.replace("train", "t10k"), PIXELS[:8])
+    write(tmp_path / "raw", f"{labels.replace('train', 't10k')}.gz", LABELS[:8], packed=True)
+    arrays = read_arrays(f"idx:{tmp_path}")
+    assert np.array_equal(arrays.train.pixels[..., 0], PIXELS)
+    assert arrays.train.labels.tolist() == LABELS.tolist()
+    assert len(arrays.test) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content[:-10], "is incomplete: it has 710 of the 720 values"),
+        (lambda content: content + b"xx", "2 bytes follow its last value"),
+        (lambda content: gzip.compress(content)[:-30], "is incomplete: its compressed data ends"),
+        (lambda _: b"<html>error</html>", "is no IDX file of bytes: it begins with b'<html>"),
+        (lambda _: b"", "is no IDX file of bytes: it is empty"),
+    ],
+)
+def test_a_damaged_file_is_named(change, message, tmp_path):
+    write(tmp_path, "train-labels-idx1-ubyte", LABELS)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(change(idx(PIXELS)))
+    with pytest.raises(InputError, match=message):
+        read_arrays(f"idx:{tmp_path}")
+
+
+def test_files_that_do_not_pair_are_named(tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        read_arrays(f"idx:{tmp_path / 'none'}")
+    with pytest.raises(InputError, match="has no training images"):
+        read_arrays(f"idx:{tmp_path}")
+    write(tmp_path, "train-images-idx3-ubyte", PIXELS)
+    with pytest.raises(InputError, match="one file of train labels is needed, not 0"):
+        read_arrays(f"idx:{tmp_path}")
+    write(tmp_path, "train-labels-idx1-ubyte", LABELS[:5])
+    with pytest.raises(InputError, match="has 5 values for 20 images"):
+        read_arrays(f"idx:{tmp_path}")
+    write(tmp_path, "letters-train-labels-idx1-ubyte", LABELS)
+    with pytest.raises(InputError, match="not 2 .*move one data set to a folder of its own"):
+        read_arrays(f"idx:{tmp_path}")

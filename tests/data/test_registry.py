@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunecnn.data.registry import NAMED, absolute, dataset_info, is_own, kind_and_path
+from tunecnn.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "path"),
+    [
+        ("imagefolder:my photos", "imagefolder", "my photos"),
+        ("huggingface:a:b", "huggingface", "a:b"),
+        ("idx:raw", "idx", "raw"),
+        ("a/b.NPZ", "npz", "a/b.NPZ"),
+        ("a/mine.py:load", "function", "a/mine.py:load"),
+    ],
+)
+def test_own_data_are_known_by_their_form(name, kind, path):
+    assert kind_and_path(name) == (kind, path)
+    assert is_own(name)
+    assert not dataset_info(name).flip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_data_sets_are_their_own_kind(name):
+    assert kind_and_path(name) == (name, "")
+    assert not is_own(name)
+    assert absolute(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("imagefolder:", "imagefolder needs the path of the images: imagefolder:PATH"),
+        ("imagefolder", "imagefolder needs the path"),
+        ("mine.py", r"'mine.py' needs the name of a function: mine.py:FUNCTION"),
+        ("mine.py:", "needs the name of a function"),
+        ("minst", "unknown data set 'minst'; did you mean 'mnist'"),
+        ("mnist:x", "unknown data set"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        dataset_info(name)
+
+
+@pytest.mark.parametrize("form", ["imagefolder:{}", "{}.npz", "{}.py:load"])
+def test_paths_of_own_data_are_made_absolute(form, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert absolute(form.format("x/../y")) == form.format(Path(tmp_path).resolve() / "y")

@@ -1,0 +1,232 @@
+"""Arrays of the user, checked: from a `.npz` file or from a function."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import runpy
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunecnn.data.images import Arrays, Images, Pixels, Reading
+from tunecnn.data.options import ImageOptions
+from tunecnn.errors import InputError
+
+_IMAGES = ("images", "x", "pixels")
+_LABELS = ("labels", "y")
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test",),
+}
+_EXPECTED = (
+    "expected train_images (n, height, width[, channels]) and train_labels (n,), and optionally "
+    "the same for val and test, classes (names by label) and groups (n,)"
+)
+
+
+def read_npz(path: Path, options: ImageOptions) -> Arrays:
+    """Read the arrays of a `.npz` file, such as Keras's mnist.npz or those of MedMNIST.
+
+    Raises:
+        InputError: if the file or an array cannot be used.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            values = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as .npz: {error}") from error
+    return from_mapping(values, str(path), options)
+
+
+def read_function(path: str, options: ImageOptions) -> Arrays:
+    """Run a function of the user's file, and check the arrays that it returns.
+
+    It returns a mapping with the names of a `.npz` file, or two arrays: images and labels.
+
+    Args:
+        path: `FILE.py:FUNCTION`.
+        options: how images are read.
+
+    Raises:
+        InputError: if there is no such function, it fails, or its arrays cannot be used.
+    """
+    file, _, name = path.rpartition(":")
+    try:
+        code = Path(file).read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        with _importable(Path(file).parent):
+            function = runpy.run_path(file).get(name)
+            if not callable(function):
+                raise InputError(f"{file} has no function {name!r}")
+            returned = function()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{path} failed: {type(error).__name__}: {error}") from error
+    if isinstance(returned, tuple) and len(returned) == 2:
+        returned = {"train_images": returned[0], "train_labels": returned[1]}
+    if not isinstance(returned, Mapping):
+        raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
+    note = f"the images are made by {name} of code {hashlib.sha256(code).hexdigest()[:12]}"
+    return from_mapping(returned, path, options, note)
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let the user's code import the modules beside it."""
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))
+
+
+def from_mapping(
+    values: Mapping[str, Any], where: str, options: ImageOptions, *notes: str
+) -> Arrays:
+    """Check arrays, and make a data set of them.
+
+    Args:
+        values: arrays by name.
+        where: source of the arrays, for messages.
+        options: how images are read; `scale` is needed for values above 255 and for floats.
+        notes: sentences about the source.
+
+    Raises:
+        InputError: if an array is missing or cannot be used.
+    """
+    said = list(notes)
+    used = set[str]()
+    raw: dict[str, tuple[Pixels, Any]] = {}
+    for part, prefixes in _PARTS.items():
+        found = _find(values, prefixes, part == "train")
+        if found is not None:
+            images, labels = found
+            used |= {images, labels}
+            pixels = _pixels(np.asarray(values[images]), f"{where}: {images}", options, said)
+            raw[part] = pixels, _labels(values[labels], len(pixels), f"{where}: {labels}")
+    if "train" not in raw:
+        there = ", ".join(sorted(values)) or "nothing"
+        raise InputError(f"{where} has {there}; {_EXPECTED}")
+    classes, numbers = _classes(
+        {part: labels for part, (_, labels) in raw.items()}, values.get("classes"), where
+    )
+    parts = {part: Images(pixels, numbers[part]) for part, (pixels, _) in raw.items()}
+    _check_shapes(parts, where)
+    groups = None
+    if values.get("groups") is not None:
+        groups = np.unique(_labels(values["groups"], len(parts["train"]), f"{where}: groups"),
+                           return_inverse=True)[1].astype(np.int64)  # fmt: skip
+    others = sorted(set(values) - used - {"classes", "groups"})
+    if others:
+        said.append(f"not used: {', '.join(map(str, others))}")
+    empty = Images(parts["train"].pixels[:0], parts["train"].labels[:0])
+    return Arrays(
+        parts["train"], parts.get("test", empty), classes, parts.get("validation"), groups,
+        Reading(used=sum(map(len, parts.values())), files=_names(parts)), tuple(said),
+    )  # fmt: skip
+
+
+def _find(
+    values: Mapping[str, Any], prefixes: Iterable[str], may_be_alone: bool
+) -> tuple[str, str] | None:
+    """Return the names of the images and labels of a part; None if there are none."""
+    names = {str(name).casefold(): name for name in values}
+    for prefix in (*prefixes, *([""] if may_be_alone else [])):
+        for images in _IMAGES:
+            for labels in _LABELS:
+                for form in ("{0}_{1}", "{1}_{0}", "{0}{1}"):
+                    pair = form.format(prefix, images), form.format(prefix, labels)
+                    if pair[0] in names and pair[1] in names:
+                        return names[pair[0]], names[pair[1]]
+    return None
+
+
+def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> Pixels:
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.dtype.kind not in "buif":
+        raise InputError(
+            f"{where} has the shape {array.shape} of {array.dtype}; images are numbers of the "
+            "shape (n, height, width) or (n, height, width, channels)"
+        )
+    if array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
+        array = array.transpose(0, 2, 3, 1)
+        notes.append(f"{where.rpartition(': ')[2]} had its channels before its rows")
+    if array.shape[3] not in (1, 3):
+        raise InputError(f"{where} has {array.shape[3]} channels; images have 1 (grey) or 3 (RGB)")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+    if array.dtype.kind in "iub" and low >= 0 and high <= 255 and options.scale is None:
+        return np.ascontiguousarray(array.astype(np.uint8))
+    if options.scale is None or not np.isfinite(array).all():
+        raise InputError(
+            f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "
+            f"is white: scale: {'1.0' if high <= 1 else f'{high:.6g}'} (black is 0)"
+        )
+    pixels: Pixels = np.rint(np.clip(array / options.scale, 0, 1) * 255).astype(np.uint8)
+    return pixels
+
+
+def _labels(given: Any, count: int, where: str) -> Any:
+    labels = np.asarray(given)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
+        raise InputError(
+            f"{where} has the shape {labels.shape} of {labels.dtype}; one whole number or name "
+            "per image is needed"
+        )
+    if len(labels) != count:
+        raise InputError(f"{where} has {len(labels):,} values for {count:,} images")
+    return labels
+
+
+def _classes(
+    labels: Mapping[str, Any], names: Any, where: str
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the class names, and the labels of each part as indices into them."""
+    known = np.unique(np.concatenate(list(labels.values())))
+    if len(known) < 2:
+        raise InputError(f"{where} has {len(known)} class; at least 2 are needed")
+    if names is None:
+        missing = np.setdiff1d(known, labels["train"])
+        if len(missing):
+            raise InputError(f"{where}: no training image has the label {missing[0]}")
+        numbers = {part: np.searchsorted(known, one) for part, one in labels.items()}
+        return tuple(map(str, known)), {k: v.astype(np.int64) for k, v in numbers.items()}
+    classes = tuple(map(str, np.asarray(names).tolist()))
+    if known.dtype.kind in "US":
+        index = {name: i for i, name in enumerate(classes)}
+        if unknown := set(known.tolist()) - index.keys():
+            raise InputError(f"{where}: the label {min(unknown)!r} is not in classes")
+        return classes, {
+            part: np.array([index[one] for one in given], np.int64)
+            for part, given in labels.items()
+        }
+    if known.min() < 0 or known.max() >= len(classes):
+        raise InputError(
+            f"{where}: labels from {known.min()} to {known.max()} and {len(classes)} classes"
+        )
+    return classes, {part: given.astype(np.int64) for part, given in labels.items()}
+
+
+def _check_shapes(parts: Mapping[str, Images], where: str) -> None:
+    shapes = {part: images.pixels.shape[1:] for part, images in parts.items()}
+    if len(set(shapes.values())) > 1:
+        words = ", ".join(f"{part} {'x'.join(map(str, shape))}" for part, shape in shapes.items())
+        raise InputError(f"{where}: the images of the parts differ in shape: {words}")
+
+
+def _names(parts: Mapping[str, Images]) -> tuple[str, ...]:
+    order = (part for part in ("train", "validation", "test") if part in parts)
+    return tuple(f"{part}[{i}]" for part in order for i in range(len(parts[part])))
