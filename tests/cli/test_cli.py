@@ -214,7 +214,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["train", "--device", "cuda"], "torch finds no GPU on this machine"),
         (["train", "--out", "/dev/null/w"], "--out /dev/null/w: cannot be written: "),
         (["train", "--out", "/"], "--out /: cannot be written: Is a directory"),
-        (["data", "prepare", "cifar100"], "unknown data set 'cifar100'; did you mean 'cifar10'"),
+        (["data", "prepare", "cifar1000"], "unknown data set 'cifar100'; did you mean 'cifar10'"),
         (["spaces", "check", "none"], "there is no space 'none'"),
     ],
 )  # fmt: skip

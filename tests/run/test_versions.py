@@ -104,5 +104,5 @@ def test_an_image_cache_of_another_schema_is_made_anew(image_tree, caplog):
     with caplog.at_level(logging.WARNING):
         again = read_arrays(f"imagefolder:{tree}")
     assert again.fingerprint() == first.fingerprint()
-    assert f"tunecnn-cache {ADVICE}" in caplog.text
+    assert ADVICE in caplog.text
     assert json.loads(index.read_text())["schema"] == 1

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import io
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 from tunecnn import make_config, train
+from tunecnn.data.images import Images, TrialData
 from tunecnn.errors import InputError, RunError
 from tunecnn.trial.batches import to_device
 from tunecnn.trial.checkpoint import below, named, pack, unpack
@@ -222,3 +225,31 @@ def test_how_often_an_epoch_waits_for_the_gpu_does_not_depend_on_its_steps(tiny)
             torch.cuda.set_sync_debug_mode("default")
         waits[batch_size] = len(caught)
     assert waits[48] == waits[6]
+
+
+def test_the_balanced_accuracy_is_the_mean_recall_of_the_predictions(tiny):
+    training = Training(config(), tiny)
+    for _ in range(2):
+        metrics = training.run_epoch()
+    labels, predicted = np.load(io.BytesIO(training.predictions()))
+    assert labels.tolist() == tiny.validation.labels.tolist()
+    recalls = [(predicted[labels == label] == label).mean() for label in np.unique(labels)]
+    assert metrics.val_balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert metrics.val_accuracy == pytest.approx((labels == predicted).mean())
+
+
+def test_class_weights_make_rare_classes_as_likely_as_others():
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
+    labels = (np.arange(300) % 10 == 0).astype(np.int64)  # a tenth, and nothing to learn
+    images = Images(noise, labels)
+    data = TrialData.measure("noise", ("often", "rare"), images.take(np.arange(200)),
+                             images.take(np.arange(200, 300)))  # fmt: skip
+    share = {}
+    for weights in ("none", "balanced"):
+        training = Training(config(class_weights=weights, epochs=4), data)
+        list(training)
+        _, predicted = np.load(io.BytesIO(training.predictions()))
+        share[weights] = predicted.mean()
+    assert share["none"] < 0.05
+    assert share["balanced"] > 0.1

@@ -1,7 +1,9 @@
-"""Accuracy of a trial by class, on the validation images."""
+"""Results by class, and whether they are more than guessing."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,11 @@ import numpy.typing as npt
 
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.run.run import Run
+
+Counts = npt.NDArray[np.int64]
+_DRAWS = 2_000
+_FEW = 10
+_CERTAIN = 8.0  # standard deviations above guessing that no search reaches by luck
 
 
 @dataclass(frozen=True)
@@ -30,21 +37,43 @@ class RecallLine:
     mistaken_for: str
 
 
-def confusion_matrix(run: Run, trial: int) -> npt.NDArray[np.int64]:
+@dataclass(frozen=True)
+class ClassLine:
+    """Precision, recall and F1 of one class over all test images and trained networks.
+
+    `images` is the number of its test images.
+    """
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+def confusion_matrix(run: Run, trial: int) -> Counts:
     """Count a trial's validation images by class (rows) and predicted class (columns).
 
     All counts are 0 if the predictions of the trial were not kept.
     """
-    classes = len(run.info.dataset.classes)
     kept = run.validation[run.validation["trial"] == trial]
-    counts = np.zeros((classes, classes), np.int64)
+    counts = np.zeros((len(run.info.dataset.classes),) * 2, np.int64)
+    np.add.at(counts, (kept["label"].to_numpy(), kept["predicted"].to_numpy()), 1)
+    return counts
+
+
+def confusion_on_test(run: Run, trials: Collection[int]) -> Counts:
+    """Count test images by class (rows) and predicted class (columns), over some trials."""
+    kept = run.predictions[run.predictions["trial"].isin(trials)]
+    counts = np.zeros((len(run.info.dataset.classes),) * 2, np.int64)
     np.add.at(counts, (kept["label"].to_numpy(), kept["predicted"].to_numpy()), 1)
     return counts
 
 
 def recalls(run: Run, trial: int) -> tuple[RecallLine, ...]:
     """Return a trial's accuracy on the validation images of each class, the worst class first."""
-    classes = run.info.dataset.classes
+    dataset = run.info.dataset
+    different = dataset.different("validation") / dataset.validation
     lines = []
     for label, row in enumerate(confusion_matrix(run, trial)):
         images, right = int(row.sum()), int(row[label])
@@ -54,11 +83,65 @@ def recalls(run: Run, trial: int) -> tuple[RecallLine, ...]:
         others[label] = 0
         lines.append(
             RecallLine(
-                name=classes[label],
+                name=dataset.classes[label],
                 images=images,
                 recall=right / images,
-                interval=wilson_interval(right / images, images),
-                mistaken_for=classes[int(others.argmax())] if others.any() else "",
+                interval=wilson_interval(right / images, max(1, round(images * different))),
+                mistaken_for=dataset.classes[int(others.argmax())] if others.any() else "",
             )
         )
     return tuple(sorted(lines, key=lambda line: line.recall))
+
+
+def class_lines(run: Run, trials: Collection[int]) -> tuple[ClassLine, ...]:
+    """Return the results on the test images by class, over some trials; empty before the test."""
+    counts = confusion_on_test(run, trials)
+    if not counts.any():
+        return ()
+    right = counts.diagonal()
+    truly, predicted = counts.sum(1), counts.sum(0)
+    tested = len(set(run.predictions["trial"]) & set(trials))
+    return tuple(
+        ClassLine(
+            name,
+            float(right[i] / max(predicted[i], 1)),
+            float(right[i] / max(truly[i], 1)),
+            float(2 * right[i] / max(truly[i] + predicted[i], 1)),
+            int(truly[i]) // tested,
+        )
+        for i, name in enumerate(run.info.dataset.classes)
+    )
+
+
+def guessing_probability(run: Run, trial: int) -> float | None:
+    """Return how often the best trial of such a search would be as good without any knowledge.
+
+    Without knowledge, predictions do not depend on the class. So the counts of `confusion_matrix`
+    are drawn anew with the same sums of rows and columns, and their balanced accuracy is compared.
+    The best of n trials has n tries. Identical images count as one, roughly: the deviations are
+    widened as if there were no more images than different ones.
+
+    Returns:
+        The probability; None if the predictions of the trial were not kept.
+    """
+    from scipy.stats import random_table  # imported late: this takes most of a second
+
+    counts = confusion_matrix(run, trial)
+    here = np.flatnonzero(counts.any(1))  # a class without validation images says nothing
+    if not len(here):
+        return None
+    counts = counts[here]
+    rows, columns = counts.sum(1), counts.sum(0)
+    share = columns[here] / columns.sum()  # recall of each class, if the predictions know nothing
+
+    def gain(table: Counts) -> float:
+        return float((table[np.arange(len(here)), here] / rows - share).mean())
+
+    dataset = run.info.dataset
+    found = gain(counts) * math.sqrt(dataset.different("validation") / dataset.validation)
+    deviation = math.sqrt(float((share * (1 - share) / rows).sum())) / len(here)
+    if found > _CERTAIN * deviation and rows.min() >= _FEW:
+        return 0.0
+    random = random_table(rows, columns, seed=np.random.default_rng(0))
+    as_good = sum(gain(random.rvs(1)[0]) >= found - 1e-12 for _ in range(_DRAWS))
+    return float(1 - (1 - as_good / _DRAWS) ** len(run.ranked))

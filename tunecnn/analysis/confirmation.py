@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from tunecnn.analysis.classes import ClassLine, class_lines
 from tunecnn.analysis.intervals import (
     bootstrap_interval,
     mean_interval,
@@ -129,6 +130,7 @@ class ConfirmationSummary(RunOverview):
         epochs: number of epochs per trial.
         trained: number of trials that were trained to the end.
         exported: trials whose configs are written to files: one per candidate.
+        classes: test results by class of the best candidate, over its new seeds.
     """
 
     verdict: str
@@ -138,6 +140,7 @@ class ConfirmationSummary(RunOverview):
     epochs: int
     trained: int
     exported: tuple[int, ...]
+    classes: tuple[ClassLine, ...]
 
     @property
     def pick(self) -> CandidateLine | None:
@@ -159,6 +162,12 @@ class ConfirmationSummary(RunOverview):
                 for line in self.candidates
             ]
         }
+
+
+def trials_of(run: Run, index: int) -> set[int]:
+    """Return the trials of the candidate at some index, one for each new seed."""
+    count = len(run.job_as(ConfirmationJob).candidates)
+    return {record.number for record in run.complete if record.number % count == index}
 
 
 def summarize_confirmation(run: Run) -> ConfirmationSummary:
@@ -191,16 +200,20 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         for index, candidate in enumerate(job)
     ]
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
+    best = next(i for i, candidate in enumerate(job) if candidate.name == lines[0].name)
     best_test = list(lines[0].test.values.values())
     return ConfirmationSummary(
         **overview_of(run),
         verdict=_verdict(lines),
         seeds=run.space.trials // count,
         candidates=tuple(lines),
-        wilson=wilson_interval(best_test[0], run.info.dataset.test) if best_test else None,
+        wilson=wilson_interval(best_test[0], run.info.dataset.different("test"))
+        if best_test
+        else None,
         epochs=run.space.epochs,
         trained=len(run.complete),
         exported=tuple(record.number for record in run.complete if record.number < count),
+        classes=class_lines(run, trials_of(run, best)),
     )
 
 

@@ -159,8 +159,10 @@ def rungs(run: Run) -> tuple[Rung, ...]:
         there = there.reindex(end.index).dropna()
         if len(there) < _FEWEST_FOR_RANKS:
             continue
-        rho = there.corr(end[there.index], method="spearman")
-        found.append(Rung(epoch, None if math.isnan(rho) else float(rho), len(there)))
+        final = end[there.index]
+        varies = there.nunique() > 1 and final.nunique() > 1  # else no ranks to compare
+        rho = float(there.corr(final, method="spearman")) if varies else None
+        found.append(Rung(epoch, rho, len(there)))
     return tuple(found)
 
 

@@ -113,6 +113,14 @@ def _doubts(run: Run) -> tuple[str, ...]:
     return tuple(sheet.warnings()) if sheet else ()
 
 
+def images_in_words(run: Run) -> str:
+    """Return the number of validation images, and of different ones if some are copies."""
+    dataset = run.info.dataset
+    different = dataset.different("validation")
+    copies = f" ({different:,} different ones)" if different < dataset.validation else ""
+    return f"{dataset.validation:,} images{copies}"
+
+
 def majority_in_words(run: Run) -> str:
     """Return what the largest class alone would reach; empty in runs that did not count it."""
     dataset = run.info.dataset

@@ -64,7 +64,7 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     return RandomBaseline(
         search,
         random,
-        _verdict(search, random, cost, run.info.dataset.validation),
+        _verdict(search, random, cost, run.info.dataset.different("validation")),
         tuple((count, *expected_best(values, count)) for count in counts),
     )
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from tunecnn.analysis.classes import ClassLine, class_lines
 from tunecnn.analysis.intervals import prediction_interval
 from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.published import EXPERIMENTS, Experiment, published_curves
@@ -71,17 +71,6 @@ class Compared:
         if (low, high) == (0.0, self.most):
             return "too few seeds to tell"
         return "inside" if low <= self.published <= high else "outside"
-
-
-@dataclass(frozen=True)
-class ClassLine:
-    """Precision, recall and F1 of one class, over all test images and seeds."""
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    images: int
 
 
 @dataclass(frozen=True)
@@ -248,29 +237,9 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
         val_loss=at(last, "val_loss"),
         compared_epoch=last,
         by_epoch={epoch: at(epoch, "val_accuracy") for epoch in _some_epochs(last)},
-        classes=_classes(run, evaluations["trial"]),
+        classes=class_lines(run, set(evaluations["trial"])),
         note=experiment.notes.get(name, "") if experiment else "",
     )
-
-
-def _classes(run: Run, tested: pd.Series) -> tuple[ClassLine, ...]:
-    from sklearn.metrics import precision_recall_fscore_support  # late: takes most of a second
-
-    predictions = run.predictions[run.predictions["trial"].isin(tested)]
-    if predictions.empty:
-        return ()
-    names = run.info.dataset.classes
-    precision, recall, f1, support = precision_recall_fscore_support(
-        predictions["label"], predictions["predicted"], labels=np.arange(len(names)),
-        zero_division=0.0,
-    )  # fmt: skip
-    return tuple(
-        ClassLine(
-            name, float(precision[i]), float(recall[i]), float(f1[i]),
-            int(support[i]) // len(tested),
-        )
-        for i, name in enumerate(names)
-    )  # fmt: skip
 
 
 def _some_epochs(last: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tunecnn.analysis.classes import RecallLine, recalls
+from tunecnn.analysis.classes import RecallLine, guessing_probability, recalls
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
@@ -23,11 +23,13 @@ from tunecnn.analysis.diagnostics import (
     rungs,
 )
 from tunecnn.analysis.intervals import wilson_interval
-from tunecnn.analysis.overview import RunOverview, majority_in_words, overview_of
+from tunecnn.analysis.overview import RunOverview, images_in_words, majority_in_words, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner
+
+_NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
 
 TOP = 5
 
@@ -140,7 +142,7 @@ class SearchSummary(RunOverview):
 
 def summarize_search(run: Run) -> SearchSummary:
     """Summarize a search as it stands, even without a complete trial."""
-    images = run.info.dataset.validation
+    images = run.info.dataset.different("validation")
     searched = list(run.space.searched_settings)
     top = tuple(
         _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
@@ -151,7 +153,7 @@ def summarize_search(run: Run) -> SearchSummary:
         baseline = _line(run.baseline_trial, searched, images)
     return SearchSummary(
         **overview_of(run),
-        verdict=_verdict(run, best, baseline, images),
+        verdict=_verdict(run, best, baseline),
         best=best,
         baseline=baseline,
         top=top,
@@ -196,7 +198,7 @@ def config_path(run: Run, trial: int) -> Any:
     return run.path / "configs" / f"trial-{trial:05d}.yaml"
 
 
-def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None, images: int) -> str:
+def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> str:
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
     if best is None:
         return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
@@ -205,15 +207,15 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None, image
     which = f"The best of {count} trials" if count > 1 else "The only trial"
     text = (
         f"{which} trained to the end is trial {best.trial}, with "
-        f"{best.val_accuracy:.2%} validation accuracy: one run, {images:,} images, Wilson 95 % "
-        f"interval {low:.2%} to {high:.2%}."
+        f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
+        f"Wilson 95 % interval {low:.2%} to {high:.2%}."
     )
     sheet = run.info.dataset.sheet
     if best.val_balanced_accuracy is not None and (
         run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
     ):
         text += f" Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
-    text += majority_in_words(run)
+    text += majority_in_words(run) + _guessing(run, best)
     if baseline is None:
         text += " The baseline was not trained to the end in this run."
     elif baseline.trial == best.trial:
@@ -231,6 +233,19 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None, image
     return text + (
         " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
         + _after(run)
+    )
+
+
+def _guessing(run: Run, best: TrialLine) -> str:
+    """Say if the best of as many trials would be as good without any knowledge."""
+    probability = guessing_probability(run, best.trial)
+    if probability is None or probability < _NO_EVIDENCE:
+        return ""
+    count = len(run.ranked)
+    tries = f"the best of {count} trials" if count > 1 else "a trial"
+    return (
+        f" Nothing shows that it has learned anything: {tries} that only guess "
+        f"would be as good with a probability of {probability:.0%}."
     )
 
 

@@ -24,6 +24,7 @@ class DataSheet:
         near: number of images of a part that are almost identical to one of another part, by
             `<part> in <other part>`.
         examples: pairs of identical files, as `a = b`.
+        different: number of different images of each part; empty in runs that did not count them.
     """
 
     counts: Mapping[str, tuple[int, ...]]
@@ -36,6 +37,7 @@ class DataSheet:
     two_labels: int = 0
     near: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    different: Mapping[str, int] = field(default_factory=dict)
 
     def majority(self, part: str) -> tuple[int, float]:
         """Return the label of the largest class of a part, and its share of the images."""
@@ -65,7 +67,7 @@ class DataSheet:
         return text
 
     def parts_in_words(self, classes: Sequence[str]) -> list[str]:
-        """Return one line per part: its size, and its largest and smallest class."""
+        """Return a line for each part, and one if the classes are unbalanced."""
         lines = []
         for part, counts in self.counts.items():
             label, share = self.majority(part)
@@ -74,6 +76,13 @@ class DataSheet:
                 f"{part}: {sum(counts):,} images; largest class {classes[label]} "
                 f"({counts[label]:,}, {share:.2%}), smallest {classes[smallest]} "
                 f"({counts[smallest]:,})"
+            )
+        if self.is_unbalanced:
+            label, share = self.majority("validation")
+            lines.append(
+                f"the classes are unbalanced: always answering {classes[label]} has a validation "
+                f"accuracy of {share:.2%} (objectives: [val_balanced_accuracy] counts each class "
+                "alike)"
             )
         return lines
 
@@ -91,7 +100,7 @@ class DataSheet:
         if self.two_labels:
             yield f"{self.two_labels:,} images are identical to an image of another class"
         if self.examples:
-            yield f"identical: {'; '.join(self.examples)}"
+            yield f"for example, {'; '.join(self.examples)}"
         for pair, count in self.near.items():
             part, other = pair.split(" in ")
             yield f"{count:,} {part} images are almost identical to {other} images"

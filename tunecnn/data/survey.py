@@ -55,6 +55,7 @@ def make_sheet(
         identical=dict(_identical(ids_of)),
         two_labels=_two_labels(parts, ids_of),
         near=near,
+        different={part: len(np.unique(found)) for part, found in ids_of.items()},
         examples=tuple(_examples(reading.files, positions, ids)) if reading else (),
     )
 

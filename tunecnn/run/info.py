@@ -50,6 +50,14 @@ class DatasetRecord(_Model):
     classes: tuple[str, ...]
     sheet: DataSheet | None = None
 
+    def different(self, part: str) -> int:
+        """Return the number of different images of `train`, `validation` or `test`.
+
+        An accuracy over copies of an image says no more than one over the image itself.
+        """
+        count: int = getattr(self, part)
+        return self.sheet.different.get(part, count) if self.sheet else count
+
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         """Return the record of a loaded data set."""

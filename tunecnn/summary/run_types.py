@@ -40,7 +40,9 @@ class RunType:
 RUN_TYPES: Mapping[str, RunType] = {
     "search": RunType(summarize_search, search.FIGURES, "search.md.j2", search.applies),
     "reproduction": RunType(summarize_reproduction, reproduction.FIGURES, "reproduction.md.j2"),
-    "confirmation": RunType(summarize_confirmation, confirmation.FIGURES, "confirmation.md.j2"),
+    "confirmation": RunType(
+        summarize_confirmation, confirmation.FIGURES, "confirmation.md.j2", confirmation.applies
+    ),
 }
 """Types of run by the type of their job."""
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.classes import confusion_on_test
+from tunecnn.analysis.confirmation import summarize_confirmation, trials_of
+from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
+from tunecnn.summary.plots.images import confusion_figure
 
 NEW, SEARCH, BASELINE = "#2f6fab", "#c8502d", "#1c1c1c"
 
@@ -44,5 +47,22 @@ def confirmed(run: Run) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Run], Figure]] = {"confirmed": confirmed}
+def confusion(run: Run) -> Figure:
+    """Draw the confusion matrix of the best candidate on the test images, over its new seeds."""
+    best = summarize_confirmation(run).candidates[0]
+    names = [candidate.name for candidate in run.job_as(ConfirmationJob).candidates]
+    counts = confusion_on_test(run, trials_of(run, names.index(best.name)))
+    return confusion_figure(
+        counts,
+        run.info.dataset.classes,
+        f"{best.name}, on the test images with each new seed, in % of the true class",
+    )
+
+
+def applies(name: str, run: Run) -> bool:
+    """Return whether there is something to draw in the picture of some name."""
+    return name != "confusion" or not run.predictions.empty
+
+
+FIGURES: Mapping[str, Callable[[Run], Figure]] = {"confirmed": confirmed, "confusion": confusion}
 """Functions that draw the pictures of a confirmation, by file name."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tunecnn.analysis.classes import Counts
 from tunecnn.data.images import Labels, Pixels, TrialData
 
 _PER_CLASS = 6
@@ -50,8 +50,20 @@ def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> F
     return figure
 
 
-def draw_confusion(axes: Axes, shares: npt.NDArray[np.float64], classes: Sequence[str]) -> None:
+def confusion_figure(counts: Counts, classes: Sequence[str], title: str) -> Figure:
+    """Draw one confusion matrix."""
+    size = min(9.0, 3.0 + 0.3 * len(classes))
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    draw_confusion(axes, counts, classes)
+    axes.set_ylabel("true class")
+    axes.set_title(title, fontsize=9)
+    return figure
+
+
+def draw_confusion(axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
     """Draw the shares of each true class (rows) that are predicted as each class (columns)."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class")
     if len(classes) > _MOST_NAMED:

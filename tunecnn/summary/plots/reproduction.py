@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from tunecnn.analysis.classes import confusion_on_test
 from tunecnn.analysis.published import EXPERIMENTS, published_curves
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.run import Run
@@ -34,14 +35,11 @@ def confusion(run: Run) -> Figure:
     panels = _panels(run, height=4.2)
     for axes, architecture in panels:
         tested = run.trials.loc[run.trials["architecture"] == architecture, "trial"]
-        predictions = run.predictions[run.predictions["trial"].isin(tested)]
-        if predictions.empty:
+        counts = confusion_on_test(run, set(tested))
+        if not counts.any():
             _nothing_yet(axes, "not tested yet")
             continue
-        numbers = range(len(names))
-        table = pd.crosstab(predictions["label"], predictions["predicted"], normalize="index")
-        shares = table.reindex(index=numbers, columns=numbers, fill_value=0.0).to_numpy()
-        draw_confusion(axes, shares, names)
+        draw_confusion(axes, counts, names)
     panels[0][0].set_ylabel("true class")
     figure = panels[0][0].figure
     assert isinstance(figure, Figure)

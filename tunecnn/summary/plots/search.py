@@ -25,7 +25,7 @@ from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, IntParameter
-from tunecnn.summary.plots.images import draw_confusion
+from tunecnn.summary.plots.images import confusion_figure
 
 COMPLETE, STOPPED, BEST, BASELINE = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
 
@@ -283,18 +283,13 @@ def random_baseline(run: Run) -> Figure:
 def confusion(run: Run) -> Figure:
     """Draw the confusion matrix of the best trial on the validation images."""
     assert run.best is not None
-    trial, classes = int(run.best["trial"]), run.info.dataset.classes
+    trial = int(run.best["trial"])
     counts = confusion_matrix(run, trial)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = min(9.0, 3.0 + 0.3 * len(classes))
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    draw_confusion(axes, shares, classes)
-    axes.set_ylabel("true class")
-    axes.set_title(
-        f"Trial {trial} on {counts.sum():,} validation images, in % of the true class", fontsize=9
+    return confusion_figure(
+        counts,
+        run.info.dataset.classes,
+        f"Trial {trial} on {counts.sum():,} validation images, in % of the true class",
     )
-    return figure
 
 
 def applies(name: str, run: Run) -> bool:
