@@ -50,7 +50,7 @@ fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest tests/fuzz -m slow -n 0 -s
 
 # Benchmarks: half an hour or more, without other work on the machine; BENCH="step growth" selects some.
-BENCH ?= step layers short_trials cold_start growth throughput time_to_result
+BENCH ?= image_folders step layers short_trials cold_start growth throughput time_to_result
 DATA_DIR ?= data
 bench: $(INSTALLED)
 	@for one in $(BENCH); do \

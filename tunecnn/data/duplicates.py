@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -86,13 +85,15 @@ def almost_identical(parts: Sequence[Pixels], ids: Sequence[Labels]) -> list[lis
 
 def _thumbnails(pixels: Pixels) -> Floats:
     """Return grey thumbnails of shape (n, 9, 9): means over equal areas."""
-    height, width = pixels.shape[1:3]
+    _, height, width, channels = pixels.shape
     rows, columns = _area_weights(height), _area_weights(width)
     thumbs = np.empty((len(pixels), _GRID, _GRID), np.float32)
+    columns = np.repeat(columns / channels, channels, axis=1)  # which averages the channels too
     for block in blocks(pixels):
-        grey = pixels[block].mean(3, dtype=np.float32)
+        flat = pixels[block].reshape(-1, width * channels)
+        across = flat.astype(np.float32) @ columns.T
         forget(pixels)
-        thumbs[block] = rows @ grey @ columns.T
+        thumbs[block] = rows @ across.reshape(-1, height, _GRID)
     return thumbs
 
 
@@ -119,11 +120,13 @@ def _pairs(
 ) -> Iterator[tuple[int, int]]:
     """Yield the pairs of images with an equal segment; very common segments tell nothing."""
     seen: set[tuple[int, int]] = set()
+    members = np.flatnonzero(usable)
     for segment in range(_SEGMENTS):
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for index in np.flatnonzero(usable):
-            buckets[int(hashes[index, segment])].append(int(index))
-        for bucket in buckets.values():
-            if len(bucket) <= _LARGEST_BUCKET:
-                seen.update(combinations(bucket, 2))
+        order = members[np.argsort(hashes[members, segment], kind="stable")]
+        values = hashes[order, segment]
+        starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]][: len(values)])
+        sizes = np.diff(np.r_[starts, len(values)])
+        for start, size in zip(starts, sizes, strict=True):
+            if 1 < size <= _LARGEST_BUCKET:
+                seen.update(combinations(order[start : start + size].tolist(), 2))
     yield from seen

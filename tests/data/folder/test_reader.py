@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import PIL
@@ -108,7 +107,7 @@ def test_a_file_that_changes_right_after_it_was_read_is_seen_by_its_content(root
 
     frozen = trees._tree_file
     monkeypatch.setattr(
-        trees, "_tree_file", lambda name, status: replace(frozen(name, status), state=(1,))
+        trees, "_tree_file", lambda name, status: frozen(name, status)._replace(state=(1,))
     )
     read_imagefolder(root)
     save(root / "train" / "cat" / "train_cat_0.png")

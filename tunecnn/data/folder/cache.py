@@ -74,10 +74,9 @@ def key_of(tree: Tree, layout: Layout, options: ImageOptions) -> Key:
     for part, groups in layout.files.items():
         for name, files in zip(layout.classes, groups, strict=True):
             digest.update(f"{part}\0{name}\0{len(files)}\n".encode())
-            for file in files:
-                digest.update(os.fsencode(f"{file.name}\0{file.state}\n"))
-                if file.changed > limit or file.changed == 0:
-                    fresh.append(file.name)
+            lines = (f"{file.name}\0{file.state}\n" for file in files)
+            digest.update(os.fsencode("".join(lines)))
+            fresh += [file.name for file in files if file.changed > limit or not file.changed]
     digest.update(os.fsencode(f"broken {sorted(layout.broken.items())}"))
     how = {**asdict(options), "pillow": PIL.__version__, "decoder": VERSION}
     contents = _contents(tree, fresh)

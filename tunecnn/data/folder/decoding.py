@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
 _CHUNK = 256  # files per task
-_CHUNK_BYTES = 1 << 26  # of one task's pixels, about; large images get smaller tasks
+_CHUNK_BYTES = 1 << 23  # of one task's pixels, about; large images get smaller tasks
 
 Progress = Callable[[int], None]
 """Is called with the number of files decoded since the last call."""
@@ -44,13 +45,24 @@ class Decoded:
     others: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Result:
-    """One decoded file: its pixels, or why there are none."""
+@dataclass
+class _Chunk:
+    """Some decoded files.
 
-    pixels: Pixels | None = None
-    done: tuple[str, ...] = ()
-    bad: str = ""
+    Attributes:
+        used: whether each file is among the images.
+        images: pixels of the usable files: one array if they have one shape, which is quicker to
+            send between processes than many small ones.
+        done: number of images of each transformation.
+        bad: reason why an image cannot be used, by name.
+        others: names of files that are no images.
+    """
+
+    used: list[bool] = field(default_factory=list)
+    images: Pixels | list[Pixels] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+    bad: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
 
 def decode(
@@ -68,38 +80,39 @@ def decode(
         progress: function that is called during the decoding.
     """
     found = Decoded(np.zeros((0, 0, 0, 1), np.uint8), np.zeros(len(names), bool))
-    filled = 0
-    index = 0
-    for results in _decoded_chunks(tree, names, options):
-        good: list[Pixels] = []
-        for result in results:
-            if result.pixels is not None:
-                found.sizes[result.pixels.shape[:2]] += 1
-                found.done.update(result.done)
-                found.used[index] = True
-                good.append(result.pixels)
-            elif result.bad:
-                found.bad[names[index]] = result.bad
-            else:
-                found.others.append(names[index])
-            index += 1
-        if good and len(found.sizes) == 1:
-            found.pixels = _with_room(found.pixels, filled, good, len(names))
-            for pixels in good:
-                found.pixels[filled] = pixels  # a grey image in an RGB array gets three channels
-                filled += 1
-        progress(len(results))
+    filled = index = 0
+    for chunk in _decoded_chunks(tree, names, options):
+        found.used[index : index + len(chunk.used)] = chunk.used
+        index += len(chunk.used)
+        found.done.update(chunk.done)
+        found.bad.update(chunk.bad)
+        found.others += chunk.others
+        for images in _by_shape(chunk.images):
+            found.sizes[images.shape[1:3]] += len(images)
+            if len(found.sizes) == 1:
+                found.pixels = _with_room(found.pixels, filled, images, len(names))
+                # A grey image in an RGB array gets three channels.
+                found.pixels[filled : filled + len(images)] = images
+                filled += len(images)
+        progress(len(chunk.used))
     found.pixels = found.pixels[:filled]
     return found
 
 
-def _with_room(array: Pixels, filled: int, new: Sequence[Pixels], total: int) -> Pixels:
+def _by_shape(images: Pixels | list[Pixels]) -> Sequence[Pixels]:
+    """Return the images as arrays (n, height, width, channels), in their order."""
+    if isinstance(images, list):
+        return [image[None] for image in images]
+    return [images]
+
+
+def _with_room(array: Pixels, filled: int, new: Pixels, total: int) -> Pixels:
     """Return an array for all images in which the new ones can be stored.
 
     Memory that is not filled is not used, so the array has room for all images from the start.
     """
-    channels = max(array.shape[3] if filled else 1, *(pixels.shape[2] for pixels in new))
-    shape = (total, *new[0].shape[:2], channels)
+    channels = max(array.shape[3] if filled else 1, new.shape[3])
+    shape = (total, *new.shape[1:3], channels)
     if array.shape == shape:
         return array
     larger = np.empty(shape, np.uint8)
@@ -108,18 +121,16 @@ def _with_room(array: Pixels, filled: int, new: Sequence[Pixels], total: int) ->
     return larger
 
 
-def _decoded_chunks(
-    tree: Tree, names: Sequence[str], options: ImageOptions
-) -> Iterator[Sequence[_Result]]:
+def _decoded_chunks(tree: Tree, names: Sequence[str], options: ImageOptions) -> Iterator[_Chunk]:
     sources = zip(tree.contents(names), names, strict=True)
     first = list(itertools.islice(sources, 1))
     if not first:
         return
     # The first image tells how large the tasks may be; more than two would not fit a small chunk.
-    results = _decode_chunk(first, options)
-    yield results
-    pixels = results[0].pixels
-    per_task = _CHUNK if pixels is None else min(_CHUNK, max(1, _CHUNK_BYTES // pixels.nbytes))
+    alone = _decode_chunk(first, options)
+    yield alone
+    size = sum(images.nbytes for images in _by_shape(alone.images))
+    per_task = min(_CHUNK, max(1, _CHUNK_BYTES // size)) if size else _CHUNK
     chunks = _chunks(sources, per_task)
     if len(names) <= _CHUNK:  # processes would take longer to start
         yield from (_decode_chunk(chunk, options) for chunk in chunks)
@@ -137,17 +148,24 @@ def _chunks(
         yield chunk
 
 
-def _decode_chunk(
-    sources: Sequence[tuple[Path | bytes, str]], options: ImageOptions
-) -> list[_Result]:
-    results = []
-    for source, name in sources:
-        try:
-            pixels, done = read_pixels(source, name, options)
-        except BadImageError as error:
-            results.append(_Result(bad=str(error)))
-        except NotAnImageError:
-            results.append(_Result())
-        else:
-            results.append(_Result(pixels, tuple(done)))
-    return results
+def _decode_chunk(sources: Sequence[tuple[Path | bytes, str]], options: ImageOptions) -> _Chunk:
+    chunk = _Chunk()
+    images: list[Pixels] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large images and odd metadata; errors remain
+        for source, name in sources:
+            try:
+                pixels, done = read_pixels(source, name, options)
+            except BadImageError as error:
+                chunk.bad[name] = str(error)
+                chunk.used.append(False)
+            except NotAnImageError:
+                chunk.others.append(name)
+                chunk.used.append(False)
+            else:
+                images.append(pixels)
+                chunk.done.update(done)
+                chunk.used.append(True)
+    one_shape = len({image.shape for image in images}) == 1
+    chunk.images = np.stack(images) if one_shape else images
+    return chunk

@@ -9,6 +9,7 @@ else is refused with a picture of what is there.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import itertools
 import re
@@ -109,8 +110,12 @@ class _Node:
 
     def all_files(self) -> list[TreeFile]:
         """Return the files in this folder and all folders below, sorted by name."""
+        return self._all_files
+
+    @functools.cached_property
+    def _all_files(self) -> list[TreeFile]:
         below = (inner.all_files() for inner in self.folders.values())
-        return sorted([*self.files, *itertools.chain.from_iterable(below)], key=lambda f: f.name)
+        return sorted([*self.files, *itertools.chain.from_iterable(below)])
 
     def is_for_something_else(self) -> bool:
         """Whether there are files in the folder, but none that may be an image."""

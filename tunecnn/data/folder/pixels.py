@@ -6,9 +6,9 @@ function here.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,9 @@ def read_pixels(
             "a camera's raw file, of which only the preview could be read; convert it"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images and odd metadata; errors remain
-            with _opened(source, suffix) as image:
-                upright, done = as_shown(image, options)
-                return _array(fitted(upright, options)), done
+        with _opened(source, suffix) as image:
+            upright, done = as_shown(image, options)
+            return _array(fitted(upright, options)), done
     except (NotAnImageError, BadImageError):
         raise
     except Image.DecompressionBombError as error:
@@ -89,12 +87,10 @@ def read_pixels(
 
 def _opened(source: Path | bytes, suffix: str) -> Image.Image:
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    formats = [*_FORMATS, _BY_SUFFIX[suffix]] if suffix in _BY_SUFFIX else list(_FORMATS)
-    Image.init()
     if suffix in _HEIF and not _can_read_heif():
         raise BadImageError("HEIC images need one more package: pip install pillow-heif")
     try:
-        return Image.open(stream, formats=[name for name in formats if name in Image.OPEN])
+        return Image.open(stream, formats=_formats(_BY_SUFFIX.get(suffix)))
     except UnidentifiedImageError:
         if suffix in Image.registered_extensions() or suffix in _OTHER_IMAGES:
             empty = not (source if isinstance(source, bytes) else source.stat().st_size)
@@ -103,12 +99,21 @@ def _opened(source: Path | bytes, suffix: str) -> Image.Image:
         raise NotAnImageError from None
 
 
+@functools.cache
+def _formats(more: str | None) -> list[str]:
+    """Return the names of the formats that this Pillow can read, and of one more."""
+    Image.init()
+    return [name for name in (*_FORMATS, more) if name in Image.OPEN]
+
+
+@functools.cache
 def _can_read_heif() -> bool:
     try:
         import pillow_heif
     except ImportError:
         return False
     pillow_heif.register_heif_opener()
+    _formats.cache_clear()
     return True
 
 

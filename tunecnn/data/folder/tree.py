@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tunecnn.errors import InputError
 
@@ -25,9 +25,8 @@ _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _LARGEST_MEMBER = 1 << 30  # bytes of one unpacked file; more is an error or an attack
 
 
-@dataclass(frozen=True)
-class TreeFile:
-    """A file of a tree.
+class TreeFile(NamedTuple):
+    """A file of a tree; a tuple, since trees with many files make many of them.
 
     Attributes:
         name: path below the root, with `/`; bytes that are not UTF-8 are escaped as by `os`.
@@ -91,7 +90,10 @@ def suffix_of(name: str) -> str:
 
 def shown(path: object) -> str:
     """Return a path as printable text; bytes that are not UTF-8 and control characters escaped."""
-    text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    text = str(path)
+    if text.isascii() and text.isprintable():
+        return text
+    text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -109,7 +111,7 @@ class _Folder:
     def list(self) -> Listing:
         listing = Listing()
         self._walk(listing, "", None, ())
-        listing.files.sort(key=lambda file: file.name)
+        listing.files.sort()
         return listing
 
     def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
@@ -185,7 +187,7 @@ class _Archive:
                 self._add(listing, _plain(name), size, status)
         except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
             raise InputError(f"imagefolder: {shown(self.root)} cannot be read: {error}") from error
-        listing.files.sort(key=lambda file: file.name)
+        listing.files.sort()
         return listing
 
     def _members(self) -> Iterator[tuple[str, int]]:
