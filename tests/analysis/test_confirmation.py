@@ -35,6 +35,7 @@ def searched(folder: Path, accuracy: Callable[[int], float], trials: int = 12) -
     return ScriptedRun(folder, text).train_all(lambda trial: accuracy(trial.number))
 
 
+@pytest.mark.slow
 def test_what_only_luck_had_found_is_not_confirmed(tmp_path):
     """Twenty equal configurations: the search sees an improvement, new seeds do not."""
     found, kept = 0, 0

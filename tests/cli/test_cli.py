@@ -66,6 +66,7 @@ def test_the_command_for_the_winner_trains_it_to_the_same_figures(space_file, tm
     assert (done["val_accuracy"], done["val_loss"]) == (best["val_accuracy"], best["val_loss"])
 
 
+@pytest.mark.slow
 def test_a_search_planned_begins_from_an_earlier_one_and_is_confirmed(
     space_file, tmp_path, capsys
 ):
@@ -214,7 +215,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["train", "--device", "cuda"], "torch finds no GPU on this machine"),
         (["train", "--out", "/dev/null/w"], "--out /dev/null/w: cannot be written: "),
         (["train", "--out", "/"], "--out /: cannot be written: Is a directory"),
-        (["data", "prepare", "cifar1000"], "unknown data set 'cifar100'; did you mean 'cifar10'"),
+        (["data", "prepare", "cifar11"], "unknown data set 'cifar11'; did you mean 'cifar10'"),
         (["spaces", "check", "none"], "there is no space 'none'"),
     ],
 )  # fmt: skip

@@ -105,4 +105,4 @@ def test_an_image_cache_of_another_schema_is_made_anew(image_tree, caplog):
         again = read_arrays(f"imagefolder:{tree}")
     assert again.fingerprint() == first.fingerprint()
     assert ADVICE in caplog.text
-    assert json.loads(index.read_text())["schema"] == 1
+    assert json.loads(index.read_text())["schema"] == 2

@@ -29,7 +29,7 @@ MISTAKES = [
     ("name: a/b", "name: 'a/b' cannot name a folder"),
     ("architecture: model4", "architecture: unknown architecture 'model4'; did you mean 'model"),
     ("dataset: cifar", "dataset: unknown data set 'cifar'; did you mean 'cifar10'"),
-    ("dataset: 'imagefolder:'", "imagefolder needs the folder"),
+    ("dataset: 'imagefolder:'", "imagefolder needs the path"),
     ("recipe: slow", "recipe: unknown recipe 'slow'; allowed: fast, published"),
     ("sampler: bayes", "sampler: unknown sampler 'bayes'"),
     ("sampler: {tpe: {startup: 3}}", "tpe has no option 'startup'; did you mean 'startup_trials'"),

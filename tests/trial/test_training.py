@@ -187,12 +187,15 @@ def test_images_too_small_for_the_network_are_refused(tiny):
         next(train(config(), data))
 
 
+@pytest.mark.slow
 def test_digits_are_learned(digits):
     settings = make_config("fast", "proposed", "digits", epochs=12)
     assert list(train(settings, digits.trial_data))[-1].val_accuracy > 0.94
 
 
-@pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+@pytest.mark.parametrize(
+    "instructions", [{}, pytest.param({"avx512_bf16": True}, marks=pytest.mark.slow)]
+)
 def test_bf16_is_computed_only_where_the_processor_has_instructions_for_it(
     instructions, digits, monkeypatch
 ):

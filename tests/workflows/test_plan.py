@@ -122,6 +122,7 @@ def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
     assert timed.longest == pytest.approx(timed.training / 2)
 
 
+@pytest.mark.slow
 def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
     done = run_cli("plan", "--space", "smoke", "--measure", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

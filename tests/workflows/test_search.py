@@ -321,6 +321,7 @@ def test_a_killed_search_is_resumed_with_every_trial_once(tmp_path):
         assert trials.loc[trial, "attempts"] == 1
 
 
+@pytest.mark.slow
 def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_figures(tmp_path):
     """SIGKILL as soon as the third epoch's checkpoint is there, so in the fourth or a later one."""
     command = [sys.executable, "-m", "tunecnn", "reproduce", "--local", "--dataset", "digits",
@@ -345,7 +346,9 @@ def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_fig
 
 
 @pytest.mark.parametrize(("signals", "code"), [
-    ([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGTERM, signal.SIGTERM], 143)
+    ([signal.SIGTERM], 143),
+    pytest.param([signal.SIGINT], 130, marks=pytest.mark.slow),
+    pytest.param([signal.SIGTERM, signal.SIGTERM], 143, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
     space = tmp_path / "space.yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from tunecnn.run.run import Run
 
 Counts = npt.NDArray[np.int64]
 _DRAWS = 2_000
+_MOST_CELLS = 1_000_000  # of tables in memory at once
 _FEW = 10
 _CERTAIN = 8.0  # standard deviations above guessing that no search reaches by luck
 
@@ -134,14 +136,18 @@ def guessing_probability(run: Run, trial: int) -> float | None:
     rows, columns = counts.sum(1), counts.sum(0)
     share = columns[here] / columns.sum()  # recall of each class, if the predictions know nothing
 
-    def gain(table: Counts) -> float:
-        return float((table[np.arange(len(here)), here] / rows - share).mean())
+    def gains(tables: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        gained = tables[:, np.arange(len(here)), here] / rows - share
+        return np.asarray(gained.mean(axis=1))
 
     dataset = run.info.dataset
-    found = gain(counts) * math.sqrt(dataset.different("validation") / dataset.validation)
+    found = gains(counts[None])[0] * math.sqrt(
+        dataset.different("validation") / dataset.validation
+    )
     deviation = math.sqrt(float((share * (1 - share) / rows).sum())) / len(here)
     if found > _CERTAIN * deviation and rows.min() >= _FEW:
         return 0.0
     random = random_table(rows, columns, seed=np.random.default_rng(0))
-    as_good = sum(gain(random.rvs(1)[0]) >= found - 1e-12 for _ in range(_DRAWS))
-    return float(1 - (1 - as_good / _DRAWS) ** len(run.ranked))
+    at_once = max(1, min(_DRAWS, _MOST_CELLS // counts.size))
+    as_good = [gains(random.rvs(at_once)) >= found - 1e-12 for _ in range(_DRAWS // at_once)]
+    return float(1 - (1 - np.mean(as_good)) ** len(run.ranked))
