@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
 from tunecnn.analysis.classes import ClassLine, class_lines
 from tunecnn.analysis.intervals import (
     bootstrap_interval,
     mean_interval,
+    mean_or_none,
     probability_above_zero,
     wilson_interval,
 )
@@ -27,12 +27,7 @@ class OverSeeds:
     @property
     def mean(self) -> float | None:
         """Mean over the seeds; None if there are none."""
-        return fmean(self.values.values()) if self.values else None
-
-    @property
-    def deviation(self) -> float | None:
-        """Sample standard deviation; None for fewer than two seeds."""
-        return stdev(self.values.values()) if len(self.values) > 1 else None
+        return mean_or_none(self.values.values())
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -52,7 +47,7 @@ class Paired:
     @property
     def mean(self) -> float | None:
         """Mean difference; None if there are no pairs."""
-        return fmean(self.values) if self.values else None
+        return mean_or_none(self.values)
 
     @property
     def interval(self) -> tuple[float, float] | None:

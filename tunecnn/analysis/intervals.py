@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -38,6 +38,11 @@ def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[f
         level: probability that the next run lies inside.
     """
     return _students_interval(values, level, stdev(values) * math.sqrt(1 + 1 / len(values)))
+
+
+def mean_or_none(values: Collection[float]) -> float | None:
+    """Return the mean of the values of several seeds; None if there are none."""
+    return fmean(values) if values else None
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

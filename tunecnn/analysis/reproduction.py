@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any
 
 import pandas as pd
 
 from tunecnn.analysis.classes import ClassLine, class_lines
-from tunecnn.analysis.intervals import prediction_interval
+from tunecnn.analysis.intervals import mean_or_none, prediction_interval
 from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.published import EXPERIMENTS, Experiment, published_curves
 from tunecnn.run.info import ReproductionJob
@@ -36,7 +36,7 @@ class Compared:
     @property
     def mean(self) -> float | None:
         """Mean over the seeds; None if there are none."""
-        return fmean(self.values) if self.values else None
+        return mean_or_none(self.values)
 
     @property
     def deviation(self) -> float | None:
