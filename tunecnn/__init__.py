@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunecnn.trial.config import TrialConfig
     from tunecnn.trial.messages import EpochMetrics
     from tunecnn.trial.recipes import make_config
+    from tunecnn.trial.trained import TrainedModel, load_model
     from tunecnn.trial.training import train
 
 __all__ = [
@@ -31,11 +32,13 @@ __all__ = [
     "RunError",
     "SearchSpace",
     "Split",
+    "TrainedModel",
     "TrialConfig",
     "TunecnnError",
     "build_model",
     "importances",
     "load_dataset",
+    "load_model",
     "load_run",
     "make_config",
     "pareto_front",
@@ -51,11 +54,13 @@ _MODULES = {
     "RunError": "errors",
     "SearchSpace": "space.space",
     "Split": "data.splits",
+    "TrainedModel": "trial.trained",
     "TrialConfig": "trial.config",
     "TunecnnError": "errors",
     "build_model": "models.networks",
     "importances": "analysis.diagnostics",
     "load_dataset": "data.loading",
+    "load_model": "trial.trained",
     "load_run": "run.run",
     "make_config": "trial.recipes",
     "pareto_front": "analysis.diagnostics",

@@ -13,6 +13,7 @@ from tunecnn.cli.data import data_app
 from tunecnn.cli.modes import ModalCommand
 from tunecnn.cli.output import INTERRUPTED
 from tunecnn.cli.plan import plan
+from tunecnn.cli.predict import predict
 from tunecnn.cli.reproduce import reproduce
 from tunecnn.cli.search import search
 from tunecnn.cli.spaces import spaces_app
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (plan, search, confirm, reproduce, summarize, repair, train):
+for command in (plan, search, confirm, reproduce, summarize, repair, train, predict):
     app.command(cls=ModalCommand)(command)
 app.add_typer(spaces_app, name="spaces")
 app.add_typer(data_app, name="data")

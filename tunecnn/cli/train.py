@@ -105,11 +105,10 @@ def _train(
     kept = training.kept
     assert kept is not None
     if out is not None:
-        from safetensors.torch import save
-
         from tunecnn.files import write_atomically
+        from tunecnn.trial.trained import pack_model
 
-        write_atomically(out, save(training.weights()))
+        write_atomically(out, pack_model(training))
     if json_lines:
         print(json.dumps({"event": "done", "config": config.to_dict(), **kept.to_dict()}))
     else:

@@ -128,13 +128,17 @@ class RunFolder:
             )
         return SearchSpace.from_yaml(self.space_file).override(**info.changes)
 
+    def weights_path(self, record: TrialRecord) -> Path:
+        """Return the path of the weights of a trial, whether they are kept or not."""
+        return weights_path(self.path, record.number)
+
     def read_weights(self, record: TrialRecord) -> bytes:
         """Read the kept weights of a complete trial, as safetensors.
 
         Raises:
             RunError: if they cannot be read, or are damaged.
         """
-        path = weights_path(self.path, record.number)
+        path = self.weights_path(record)
         try:
             content = path.read_bytes()
         except OSError as error:

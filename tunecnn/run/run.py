@@ -25,6 +25,8 @@ from tunecnn.trial.config import TrialConfig
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tunecnn.trial.trained import TrainedModel
+
 
 _J = TypeVar("_J", bound=BaseModel)
 
@@ -95,6 +97,34 @@ class Run:
                 parts.append(predictions_frame(record.number, labels, predicted))
         whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
         return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
+
+    def load_model(self, trial: int | None = None) -> TrainedModel:
+        """Load the network of a trial: a module that takes uint8 images.
+
+        Args:
+            trial: number of the trial; None for the best one.
+
+        Raises:
+            InputError: if there is no such trial, or its weights were not kept.
+            RunError: if its weights cannot be read, or are damaged.
+        """
+        from tunecnn.trial.trained import unpack_model
+
+        folder = RunFolder(self.path)
+        kept = [one.number for one in self.complete if folder.weights_path(one).is_file()]
+        if trial is None:
+            ranked = [int(number) for number in self.ranked["trial"] if number in kept]
+            if not ranked:
+                raise InputError(f"{self.path} has no trial whose weights are kept")
+            trial = ranked[0]
+        if trial not in kept:
+            few = ", ".join(map(str, kept[:10])) or "none"
+            raise InputError(
+                f"{self.path} keeps no weights of trial {trial}; of these it does: {few}"
+            )
+        record = self.record(trial)
+        path = folder.weights_path(record)
+        return unpack_model(folder.read_weights(record), str(path))
 
     @property
     def job(self) -> Job:

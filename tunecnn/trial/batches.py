@@ -6,11 +6,11 @@ The images stay uint8 and are copied to the device once; every step gathers its 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.trial.config import TrialConfig
@@ -56,6 +56,44 @@ def images_to_device(images: Images, device: torch.device) -> DeviceImages:
     return DeviceImages(pixels.to(device), labels.to(device))
 
 
+class Scaling(nn.Module):
+    """The pixels of images as the values that a network gets.
+
+    Args:
+        config: config with the pixel scaling.
+        mean: mean of each channel over the training images, in 0..255.
+        deviation: standard deviation of each channel, in 0..255.
+
+    Shapes: input (n, height, width, C) uint8; output (n, C, height, width) float32, channels_last.
+    """
+
+    _scale: Tensor
+    _shift: Tensor | None
+
+    def __init__(
+        self, config: TrialConfig, mean: Sequence[float], deviation: Sequence[float]
+    ) -> None:
+        super().__init__()
+        scale, shift = torch.ones(len(mean)), None
+        if config.pixels == "unit":
+            scale = scale / 255
+        elif config.pixels == "standardized":
+            scale = 1 / torch.tensor(deviation)
+            shift = -torch.tensor(mean) * scale
+        self._is_raw = config.pixels == "raw"
+        self.register_buffer("_scale", scale, persistent=False)
+        self.register_buffer("_shift", shift, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scale the pixels of some images."""
+        values = pixels.to(torch.float32)
+        if not self._is_raw:
+            values.mul_(self._scale)
+        if self._shift is not None:
+            values.add_(self._shift)
+        return values.permute(0, 3, 1, 2)
+
+
 class Batcher:
     """Makes the batches of one training.
 
@@ -67,15 +105,8 @@ class Batcher:
     def __init__(self, config: TrialConfig, data: DeviceData) -> None:
         self._config = config
         self._data = data
-        channels = data.train.pixels.shape[3]
-        scale, shift = torch.ones(channels), torch.zeros(channels)
-        if config.pixels == "unit":
-            scale = scale / 255
-        elif config.pixels == "standardized":
-            scale = 1 / torch.tensor(data.source.deviation)
-            shift = -torch.tensor(data.source.mean) * scale
-        self._scale = scale.to(data.device)
-        self._shift = shift.to(data.device) if config.pixels == "standardized" else None
+        scaling = Scaling(config, data.source.mean, data.source.deviation)
+        self._scaled: Callable[[Tensor], Tensor] = scaling.to(data.device)
 
     @property
     def steps(self) -> int:
@@ -102,14 +133,6 @@ class Batcher:
         for start in range(0, len(images), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             yield self._scaled(images.pixels[part]), images.labels[part]
-
-    def _scaled(self, pixels: Tensor) -> Tensor:
-        values = pixels.to(torch.float32)
-        if self._config.pixels != "raw":
-            values.mul_(self._scale)
-        if self._shift is not None:
-            values.add_(self._shift)
-        return values.permute(0, 3, 1, 2)
 
     def augmented(self, indices: Tensor) -> Tensor:
         """Gather training images, each shifted and mirrored at random, in one indexing operation.

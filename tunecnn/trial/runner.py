@@ -7,11 +7,11 @@ import time
 import traceback
 
 import torch
-from safetensors.torch import save
 
 from tunecnn.trial.batches import DeviceData
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
+from tunecnn.trial.trained import pack_model
 from tunecnn.trial.training import Training
 
 # Texts of out-of-memory errors that torch raises as plain RuntimeErrors.
@@ -108,7 +108,7 @@ class TrialRun:
         return TrialEnd(
             Outcome.COMPLETE,
             kept_epoch=self._training.kept.epoch,
-            weights=save(self._training.weights()),
+            weights=pack_model(self._training),
             predictions=self._training.predictions(),
         )
 

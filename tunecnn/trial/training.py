@@ -88,6 +88,7 @@ class Training:
         device: device to train on; ignored if `data` is already on a device.
 
     Attributes:
+        data: images of the training.
         model: network; after the last epoch, it has the weights that the trial keeps.
         finished: whether no epoch is left to run.
         epoch: number of epochs that have been run.
@@ -104,6 +105,7 @@ class Training:
         else:
             torch.backends.cudnn.deterministic = True  # for the same results per seed
         self.config = config
+        self.data = data.source
         self._data = data
         self._device = data.device
         self._in_bf16 = config.precision == "bf16" and computes_in_bf16(data.device)

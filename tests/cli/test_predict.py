@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.command import main
+from tunecnn import load_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    words = ["--dataset", "digits", "--architecture", "model1", "--epochs", "3"]
+    assert main("train", *words, "--set", "width=0.25", "--out", str(path)) == 0
+    return path
+
+
+@pytest.fixture
+def images(digits, tmp_path):
+    for i, pixels in enumerate(digits.test.pixels[:5]):
+        Image.fromarray(pixels[..., 0]).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+def test_files_get_the_classes_that_the_model_gives_their_pixels(model, images, digits, capsys):
+    assert main("predict", str(model), str(images), "--top", "2") == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["rank"] for row in rows] == ["1", "2"] * 5
+    expected = load_model(model).probabilities(digits.test.pixels[:5])
+    assert [int(row["class"]) for row in rows[::2]] == expected.argmax(1).tolist()
+    found = [float(row["probability"]) for row in rows[::2]]
+    assert np.allclose(found, expected.max(1), atol=1e-6)
+
+
+def test_json_has_an_object_for_each_file(model, images, capsys):
+    Image.open(images / "0.png").convert("RGB").save(images / "grey as rgb.png")
+    files = [str(images / "0.png"), str(images / "grey as rgb.png")]
+    assert main("predict", str(model), *files, "--json", "--top", "20") == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["file"] == files[0]
+    assert first["classes"] == second["classes"]
+    assert sum(one["probability"] for one in first["classes"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_all_files_that_cannot_be_used_are_named_before_any_prediction(model, images, capsys):
+    (images / "bad.png").write_bytes(b"no image")
+    (images / "notes").write_text("text")
+    Image.new("L", (9, 8)).save(images / "wide.png")
+    Image.new("RGB", (8, 8), "red").save(images / "red.png")
+    assert main("predict", str(model), str(images)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for part in ("4 of 9 files", "bad.png", "notes: not an image", "it has 9x8 pixels",
+                 "red.png: it has colours, and the model takes grey images"):  # fmt: skip
+        assert part in shown.err
+
+
+def test_a_model_or_image_that_is_not_there_is_named(model, tmp_path, capsys):
+    assert main("predict", str(tmp_path / "none"), str(tmp_path)) != 0
+    assert "none cannot be read" in capsys.readouterr().err
+    assert main("predict", str(model), str(tmp_path / "none.png")) == 2
+    assert "none.png" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main("predict", str(model), str(tmp_path / "empty")) == 2
+    assert "there are no image files" in capsys.readouterr().err

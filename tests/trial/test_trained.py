@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from tests.support.searching import begin
+from tunecnn import load_dataset, load_model, load_run, make_config
+from tunecnn.data.splits import Split
+from tunecnn.errors import InputError, RunError
+from tunecnn.trial.trained import pack_model, unpack_model
+from tunecnn.trial.training import Training
+
+
+def config(**changes):
+    return make_config("fast", "model1", "digits", **{"epochs": 2, "width": 0.25, **changes})
+
+
+@pytest.mark.parametrize("pixels", ["raw", "unit", "standardized"])
+def test_a_loaded_model_gives_the_outputs_of_its_training(pixels, tiny, tmp_path):
+    training = Training(config(pixels=pixels), tiny)
+    list(training)
+    (tmp_path / "m.safetensors").write_bytes(pack_model(training))
+    model = load_model(tmp_path / "m.safetensors")
+    expected = training.predict(tiny.validation)
+    with torch.inference_mode():
+        assert torch.equal(model(torch.from_numpy(tiny.validation.pixels)), expected)
+    probabilities = model.probabilities(tiny.validation.pixels)
+    assert np.allclose(probabilities, expected.softmax(1).numpy())
+    assert model.classes == tiny.classes
+    assert model.probabilities(tiny.validation.pixels[:0]).shape == (0, 10)
+
+
+def test_a_runs_model_has_its_recorded_accuracy_to_the_last_image(tmp_path):
+    run = load_run(begin(tmp_path).folder)
+    data = load_dataset("digits", Split(train_images=200)).trial_data.validation
+    for trial in run.trials["trial"]:
+        predicted = run.load_model(trial).probabilities(data.pixels).argmax(1)
+        assert (predicted == data.labels).mean() == run.trials.loc[trial, "val_accuracy"]
+    best = run.load_model()
+    assert run.best is not None
+    first = run.load_model(int(run.best["trial"]))
+    assert np.array_equal(best.probabilities(data.pixels), first.probabilities(data.pixels))
+
+
+def test_what_a_run_does_not_keep_is_said(tmp_path):
+    run = load_run(begin(tmp_path).folder)
+    with pytest.raises(InputError, match="keeps no weights of trial 7; of these it does: 0, 1, 2"):
+        run.load_model(7)
+    for file in (run.path / "weights").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="has no trial whose weights are kept"):
+        load_run(run.path).load_model()
+
+
+def test_images_of_another_shape_or_type_are_refused(tiny):
+    training = Training(config(epochs=1), tiny)
+    training.run_epoch()
+    model = unpack_model(pack_model(training), "m")
+    for wrong in (np.zeros((2, 9, 8, 1), np.uint8), np.zeros((2, 8, 8, 1), np.float32)):
+        with pytest.raises(InputError, match=r"takes bytes of the shape \(n, 8, 8, 1\)"):
+            model.probabilities(wrong)
+
+
+def test_a_file_that_is_no_model_or_damaged_or_of_another_version_is_named(tiny, tmp_path):
+    training = Training(config(epochs=1), tiny)
+    training.run_epoch()
+    content = pack_model(training)
+    path = tmp_path / "m.safetensors"
+    for damaged in (b"", b"text", content[:-100], save(load(content))):
+        path.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"m\.safetensors is no model of tunecnn, or damaged"):
+            load_model(path)
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tunecnn"])
+    later = {**metadata, "schema": 99, "tunecnn": "9.9"}
+    path.write_bytes(save(load(content), metadata={"tunecnn": json.dumps(later)}))
+    with pytest.raises(RunError, match="was written by tunecnn 9.9 with schema 99"):
+        load_model(path)
+    with pytest.raises(RunError, match="cannot be read: No such file"):
+        load_model(tmp_path / "none")

@@ -1,0 +1,41 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunecnn.cli.options import Json
+
+
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(help="File of weights, or folder of a run, whose best trial is taken."),
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    top: Annotated[int, typer.Option(help="Number of classes for each image.", min=1)] = 1,
+    json_lines: Json = False,
+) -> None:
+    """Predict the classes of images: CSV with the columns file, rank, class and probability."""
+    from tunecnn.workflows.predict import predict_files
+
+    predictions = predict_files(model, images, top)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if not json_lines:
+        writer.writerow(["file", "rank", "class", "probability"])
+    for file, ranked in predictions:
+        if json_lines:
+            print(json.dumps({"file": file, "classes": _as_json(ranked)}))
+            continue
+        for rank, (name, probability) in enumerate(ranked, 1):
+            writer.writerow([file, rank, name, f"{probability:.6f}"])
+
+
+def _as_json(ranked: list[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"class": name, "probability": round(probability, 6)} for name, probability in ranked]

@@ -1,0 +1,152 @@
+"""A trained network on its own: its file, and the module that is loaded from it.
+
+A file of weights has everything that is needed to use them: config, size of the images, classes
+and the statistics that scale the pixels. Without those, the weights give other results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from tunecnn.data.images import Pixels
+from tunecnn.errors import InputError, RunError
+from tunecnn.files import check_stamp, stamp
+from tunecnn.models.designs import InputShape
+from tunecnn.models.networks import ConvNet
+from tunecnn.trial.batches import Scaling
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.training import Training, computes_in_bf16
+
+_SCHEMA = 1
+_METADATA = "tunecnn"
+_BATCH = 500
+
+
+class TrainedModel(nn.Module):
+    """A trained network with the scaling of its input inside.
+
+    Args:
+        config: config of the training.
+        network: network with the trained weights.
+        scaling: scaling of the pixels.
+        input_shape: channels, height and width of one image.
+        classes: class names by label.
+
+    Shapes: input (n, height, width, channels) uint8; output (n, classes) float32 logits.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        network: nn.Module,
+        scaling: Scaling,
+        input_shape: InputShape,
+        classes: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+        self.scaling = scaling
+        self.input_shape = input_shape
+        self.classes = tuple(classes)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images."""
+        in_bf16 = self.config.precision == "bf16" and computes_in_bf16(images.device)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=in_bf16):
+            logits: Tensor = self.network(self.scaling(images))
+        return logits.float()
+
+    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """Return the probability of each class for each image.
+
+        Args:
+            pixels: images of shape (n, height, width, channels), values 0..255, such as those of
+                `tunecnn.load_dataset`.
+
+        Returns:
+            Shape (n, classes); each row adds up to 1.
+
+        Raises:
+            InputError: if the images have another type or shape than those of the training.
+        """
+        channels, height, width = self.input_shape
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
+            raise InputError(
+                f"the model takes bytes of the shape (n, {height}, {width}, {channels}), and the "
+                f"images are {pixels.dtype} of {pixels.shape}"
+            )
+        device = next(self.network.parameters()).device
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), _BATCH):
+                images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH]))
+                parts.append(self(images.to(device)).softmax(1).cpu())
+        if not parts:
+            return np.zeros((0, len(self.classes)), np.float32)
+        found: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+        return found
+
+
+def pack_model(training: Training) -> bytes:
+    """Serialize the network of a training as safetensors, with what it needs in the metadata."""
+    data = training.data
+    metadata = {
+        **stamp(_SCHEMA),
+        "config": training.config.to_dict(),
+        "input_shape": data.input_shape,
+        "classes": data.classes,
+        "mean": data.mean,
+        "deviation": data.deviation,
+    }
+    return save(training.weights(), metadata={_METADATA: json.dumps(metadata)})
+
+
+def unpack_model(content: bytes, where: str) -> TrainedModel:
+    """Make a model from what `pack_model` serialized.
+
+    Raises:
+        RunError: if the bytes are damaged or of another version; the message names `where`.
+    """
+    try:
+        length = int.from_bytes(content[:8], "little")
+        metadata: dict[str, Any] = json.loads(
+            json.loads(content[8 : 8 + length])["__metadata__"][_METADATA]
+        )
+        weights = load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise RunError(
+            f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {error}"
+        ) from error
+    check_stamp(where, metadata, _SCHEMA)
+    config = TrialConfig.from_dict(metadata["config"])
+    channels, height, width = metadata["input_shape"]
+    shape = (channels, height, width)
+    network = ConvNet(config.design(), shape, len(metadata["classes"]))
+    network.load_state_dict(weights)
+    scaling = Scaling(config, metadata["mean"], metadata["deviation"])
+    return TrainedModel(config, network, scaling, shape, metadata["classes"])
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """Load a trained network from a file of weights, such as `weights/trial-00003.safetensors`.
+
+    Raises:
+        RunError: if the file cannot be read, is damaged, or was written by another version.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    return unpack_model(content, str(path))

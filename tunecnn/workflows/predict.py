@@ -1,0 +1,112 @@
+"""Prediction of the classes of image files by a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.tree import open_tree, shown
+from tunecnn.data.images import Pixels
+from tunecnn.data.options import ImageOptions
+from tunecnn.errors import InputError
+from tunecnn.models.designs import InputShape
+from tunecnn.run.run import load_run
+
+if TYPE_CHECKING:
+    from tunecnn.trial.trained import TrainedModel
+
+_AT_ONCE = 256
+_MOST_SHOWN = 8
+
+
+def predict_files(
+    model: Path, images: Sequence[Path], top: int
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """Predict the classes of image files.
+
+    They are read as the images of the training were: as shown, in the size of the model. All files
+    are read before this returns.
+
+    Args:
+        model: file of weights, or folder of a run, whose best trial is taken.
+        images: image files, or folders of them.
+        top: number of classes for each image.
+
+    Returns:
+        The name of each file, and its likeliest classes with their probabilities, best first.
+
+    Raises:
+        InputError: if files cannot be used, all of which are named, or there are none.
+        RunError: if the model cannot be read.
+    """
+    trained = _load(model)
+    files = list(_files(images))
+    if not files:
+        raise InputError("there are no image files to predict")
+    return _predictions(trained, files, _read(files, trained), top)
+
+
+def _predictions(
+    trained: TrainedModel, files: Sequence[Path], pixels: Pixels, top: int
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    for start in range(0, len(files), _AT_ONCE):
+        batch = slice(start, start + _AT_ONCE)
+        for file, row in zip(files[batch], trained.probabilities(pixels[batch]), strict=True):
+            best = np.argsort(-row, kind="stable")[:top]
+            yield shown(file), [(trained.classes[label], float(row[label])) for label in best]
+
+
+def _load(path: Path) -> TrainedModel:
+    if path.is_dir():
+        return load_run(path).load_model()
+    from tunecnn.trial.trained import load_model
+
+    return load_model(path)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from (path / file.name for file in open_tree(path).list().files)
+        else:
+            yield path
+
+
+def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:
+    channels, height, width = model.input_shape
+    options = model.config.image_options
+    pixels = np.empty((len(files), height, width, channels), np.uint8)
+    bad = []
+    for index, file in enumerate(files):
+        try:
+            pixels[index] = _one(file, options, model.input_shape)
+        except (BadImageError, OSError) as error:
+            bad.append(f"  {shown(file)}: {error}")
+        except NotAnImageError:
+            bad.append(f"  {shown(file)}: not an image")
+    if bad:
+        more = [f"  and {len(bad) - _MOST_SHOWN:,} more"] if len(bad) > _MOST_SHOWN else []
+        raise InputError(
+            f"{len(bad):,} of {len(files):,} files cannot be used:\n"
+            + "\n".join(bad[:_MOST_SHOWN] + more)
+        )
+    return pixels
+
+
+def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
+    channels, height, width = shape
+    pixels, _ = read_pixels(file, file.name, options)
+    if pixels.shape[:2] != (height, width):
+        raise BadImageError(
+            f"it has {pixels.shape[1]}x{pixels.shape[0]} pixels, and the model takes "
+            f"{width}x{height}; a model trained with size: takes any size"
+        )
+    if channels == 1 and pixels.shape[2] == 3:
+        if (pixels != pixels[..., :1]).any():
+            raise BadImageError("it has colours, and the model takes grey images")
+        return pixels[..., :1]
+    return pixels  # a grey image for a model of colours gets three equal channels
