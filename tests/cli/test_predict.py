@@ -63,7 +63,7 @@ def test_a_model_or_image_that_is_not_there_is_named(model, tmp_path, capsys):
     assert main("predict", str(tmp_path / "none"), str(tmp_path)) != 0
     assert "none cannot be read" in capsys.readouterr().err
     assert main("predict", str(model), str(tmp_path / "none.png")) == 2
-    assert "none.png" in capsys.readouterr().err
+    assert "none.png: there is no such file" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main("predict", str(model), str(tmp_path / "empty")) == 2
     assert "there are no image files" in capsys.readouterr().err

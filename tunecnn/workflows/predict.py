@@ -99,6 +99,8 @@ def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:
 
 def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
     channels, height, width = shape
+    if not file.is_file():
+        raise BadImageError("there is no such file")
     pixels, _ = read_pixels(file, file.name, options)
     if pixels.shape[:2] != (height, width):
         raise BadImageError(

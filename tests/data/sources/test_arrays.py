@@ -93,6 +93,12 @@ def test_all_parts_take_the_size_that_is_asked_for(tmp_path):
     assert {part.pixels.shape for part in arrays.parts.values()} == {(10, 4, 4, 1)}
 
 
+def test_a_set_without_test_images_takes_a_size_too(tmp_path):
+    path = npz(tmp_path / "a.npz", x=images(20, 8, 8, 3), y=np.arange(20) % 2)
+    data = load_dataset(path, options=ImageOptions(size=4))
+    assert data.test.pixels.shape == (4, 4, 4, 3)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

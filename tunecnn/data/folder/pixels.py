@@ -176,6 +176,8 @@ def fitted(image: Image.Image, options: ImageOptions) -> Image.Image:
 
 def resized(pixels: Pixels, options: ImageOptions) -> Pixels:
     """Return images (n, height, width, channels) in the size of the options."""
+    if not len(pixels):
+        return np.zeros((0, options.size or 0, options.size or 0, pixels.shape[3]), np.uint8)
     images = (Image.fromarray(one.squeeze(-1) if one.shape[2] == 1 else one) for one in pixels)
     return np.stack([_array(fitted(image, options)) for image in images])
 
