@@ -120,6 +120,39 @@ def test_labels_are_read_from_a_table(tmp_path):
     assert arrays.reading.left_out["not in the table of labels"] == 1
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+def test_a_table_is_read_however_it_was_saved(delimiter, encoding, name, tmp_path):
+    rows = [delimiter.join(("image", "label"))]
+    for i in range(10):
+        save(tmp_path / "t" / f"{i}.jpg", picture(i))
+        rows.append(delimiter.join((f"{i}.jpg", "größer" if i % 2 else "klein")))
+    (tmp_path / "t" / name).write_bytes("\r\n".join(rows).encode(encoding))
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("größer", "klein")
+    assert len(arrays.train) == 10
+
+
+def test_files_about_a_data_set_are_no_images_and_hide_no_classes(tmp_path):
+    tree(tmp_path / "t" / "data" / "v1", ["cat", "dog"])
+    (tmp_path / "t" / "LICENSE").write_text("text")
+    (tmp_path / "t" / "data" / "README").write_text("text")
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.reading.left_out == {"outside the class folders": 2}
+
+
+def test_an_archive_with_backslashes_is_read(tmp_path):
+    folder = tree(tmp_path / "t")
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            name = str(file.relative_to(folder)).replace("/", "\\")
+            archive.writestr(name, file.read_bytes())
+    inside = read_imagefolder(tmp_path / "t.zip")
+    assert inside.fingerprint() == read_imagefolder(folder).fingerprint()
+
+
 def test_labels_are_read_from_names_such_as_cat_0_jpg(tmp_path):
     for i in range(6):
         save(tmp_path / "t" / "train" / f"cat.{i}.jpg")

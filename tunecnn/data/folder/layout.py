@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import io
 import itertools
 import re
 import unicodedata
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown, suffix_of
 from tunecnn.errors import InputError
 
@@ -169,12 +169,17 @@ def _part_of(name: str) -> Part | None:
 
 
 def _may_be_image(file: TreeFile) -> bool:
-    return suffix_of(file.name) not in _NEVER_IMAGES
+    last = file.name.rpartition("/")[2]
+    return suffix_of(last) not in _NEVER_IMAGES and last.casefold() not in _NEVER_NAMES
 
 
 _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
-     ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz", ".mat", ".parquet"}
+     ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz", ".mat", ".parquet", ".tsv", ".sh"}
+)  # fmt: skip
+_NEVER_NAMES = frozenset(
+    {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
+     "makefile", "dockerfile", "md5sums", "sha256sums"}
 )  # fmt: skip
 
 
@@ -220,7 +225,7 @@ def _classes_of(tree: Tree, node: _Node, root: _Node) -> _Classes:
     if sum(map(bool, files.values())) > 1:
         return _Classes(files, [file for file in node.all_files() if file.name not in used])
     tables = {file.name: file for file in (*node.files, *root.files)
-              if file.name.lower().endswith(".csv")}  # fmt: skip
+              if file.name.lower().endswith((".csv", ".tsv"))}  # fmt: skip
     images = [file for file in node.all_files() if file.name not in tables]
     for name in sorted(tables, key=lambda name: (len(name), name)):
         labels = _read_labels(tree, name, images)
@@ -285,10 +290,7 @@ def read_table(tree: Tree, name: str) -> list[dict[str, str]]:
     (source,) = tree.contents([name])
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
-        return [
-            {key: value for key, value in row.items() if key is not None and value is not None}
-            for row in csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
-        ]
+        return rows_of(content)
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
 

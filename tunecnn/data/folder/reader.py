@@ -19,6 +19,7 @@ from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
 from tunecnn.data.folder.layout import Layout, Part, file_by_name, find_layout
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
 from tunecnn.data.images import Arrays, Images, Labels, Reading
 from tunecnn.data.options import ImageOptions
@@ -240,8 +241,7 @@ def _folder_group(layout: Layout, name: str) -> str:
 
 def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        rows = rows_of(path.read_bytes())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"groups: {path} cannot be read: {error}") from error
     if not rows or not {"file", "group"} <= rows[0].keys():

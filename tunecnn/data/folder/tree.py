@@ -237,6 +237,8 @@ class _Archive:
 
 
 def _plain(name: str) -> str:
+    if "/" not in name:  # some archivers of Windows write backslashes
+        name = name.replace("\\", "/")
     return name.strip("/").removeprefix("./")
 
 
