@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 
 from tunecnn.data.folder.layout import PART_NAMES, UNLABELLED, Part
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
-from tunecnn.data.images import Arrays, Images, Reading
+from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError
 
 _IMAGES = ("image", "img", "images", "pixels")
@@ -52,7 +54,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     if "train" not in tables:
         there = ", ".join(file.name for file in files[:5])
         raise InputError(f"huggingface: {path} has no training split among {there}")
-    return _arrays(path, tables, left_out, options)
+    return _arrays(path, _decoded(path, tables, options), left_out, options)
 
 
 def _part_of(file: Path, root: Path) -> Part | None:
@@ -78,80 +80,91 @@ def _read(file: Path) -> pa.Table:
         raise InputError(f"huggingface: {file} cannot be read: {error}") from error
 
 
-def _arrays(
-    path: Path,
-    tables: Mapping[Part, list[pa.Table]],
-    left_out: Mapping[str, int],
-    options: ImageOptions,
-) -> Arrays:
-    bad: dict[str, str] = {}
-    changed: dict[str, int] = defaultdict(int)
-    images: dict[str, list[Any]] = {}
-    labels: dict[str, list[Any]] = {}
-    names: list[str] = []
+@dataclass
+class _Decoded:
+    """The usable rows of a data set, by part, and what became of the others.
+
+    Attributes:
+        images: pixels of each image.
+        labels: label of each image.
+        names: names of all images, in the order of the parts.
+        classes: class names by label; None if the tables do not tell.
+        bad: reason why a row cannot be used, by name.
+        changed: number of images of each transformation.
+        unlabelled: number of test images without a label.
+    """
+
+    images: dict[Part, list[Pixels]] = field(default_factory=lambda: defaultdict(list))
+    labels: dict[Part, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    names: list[str] = field(default_factory=list)
     classes: tuple[str, ...] | None = None
-    unlabelled = 0
-    order: list[Part] = [part for part in PART_NAMES if part in tables]
-    for part in order:
-        images[part], labels[part] = [], []
-        for number, (image, label, known) in enumerate(_rows(path, tables[part])):
-            classes = classes or known
+    bad: dict[str, str] = field(default_factory=dict)
+    changed: Counter[str] = field(default_factory=Counter)
+    unlabelled: int = 0
+
+
+def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOptions) -> _Decoded:
+    found = _Decoded()
+    for part in (part for part in PART_NAMES if part in tables):
+        for number, (content, label, known) in enumerate(_rows(path, tables[part])):
+            found.classes = found.classes or known
             name = f"{part}[{number}]"
+            if part == "test" and _is_missing(label):
+                found.unlabelled += 1
+                continue
             try:
-                pixels, done = read_pixels(image, f"{name}.png", options)
+                _check_label(label, known)
+                pixels, done = read_pixels(content, f"{name}.png", options)
             except (BadImageError, NotAnImageError) as error:
-                bad[name] = str(error)
+                found.bad[name] = str(error)
                 continue
-            if label is None or (isinstance(label, int) and label < 0):
-                if part == "test":
-                    unlabelled += 1
-                else:
-                    bad[name] = "it has no label"
-                continue
-            if isinstance(label, int) and known is not None and label >= len(known):
-                bad[name] = f"its label is {label}, and there are {len(known)} classes"
-                continue
-            images[part].append(pixels)
-            labels[part].append(label)
-            names.append(name)
-            for one in done:
-                changed[one] += 1
-    if bad and not options.skip_bad:
-        few = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:5])
+            found.images[part].append(pixels)
+            found.labels[part].append(label)
+            found.names.append(name)
+            found.changed.update(done)
+    return found
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or (isinstance(label, int) and label < 0)
+
+
+def _check_label(label: Any, classes: tuple[str, ...] | None) -> None:
+    if _is_missing(label):
+        raise BadImageError("it has no label")
+    if isinstance(label, int) and classes is not None and label >= len(classes):
+        raise BadImageError(f"its label is {label}, and there are {len(classes)} classes")
+
+
+def _arrays(
+    path: Path, found: _Decoded, left_out: Mapping[str, int], options: ImageOptions
+) -> Arrays:
+    if found.bad and not options.skip_bad:
+        few = "; ".join(f"{name}: {why}" for name, why in list(found.bad.items())[:5])
         raise InputError(
-            f"huggingface: {path}: {len(bad):,} rows cannot be used: {few}. Add --skip-bad to "
-            "leave them out."
+            f"huggingface: {path}: {len(found.bad):,} rows cannot be used: {few}. Add --skip-bad "
+            "to leave them out."
         )
-    sizes = {one.shape[:2] for group in images.values() for one in group}
-    if len(sizes) > 1:
+    shapes = {one.shape for images in found.images.values() for one in images}
+    if (sizes := len({shape[:2] for shape in shapes})) > 1:
         raise InputError(
-            f"huggingface: {path}: the images have {len(sizes)} different sizes; give one: "
-            "size: 32"
+            f"huggingface: {path}: the images have {sizes} different sizes; give one: size: 32"
         )
-    channels = max((one.shape[2] for group in images.values() for one in group), default=1)
-    found = sorted({label for group in labels.values() for label in group})
-    if classes is None:
-        classes = tuple(map(str, found))
-        index = {label: i for i, label in enumerate(found)}
-    else:
-        index = {label: label for label in found}
-    parts = {
-        part: Images(
-            np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in images[part]]),
-            np.array([index[label] for label in labels[part]], np.int64),
-        )
-        for part in order
-        if images[part]
-    }
-    if "train" not in parts or len(classes) < 2:
-        raise InputError(f"huggingface: {path} has no training images of at least two classes")
-    empty = Images(parts["train"].pixels[:0], parts["train"].labels[:0])
-    out = {**left_out, UNLABELLED: unlabelled, "cannot be read (--skip-bad)": len(bad)}
-    out = {why: count for why, count in out.items() if count}
-    return Arrays(
-        parts["train"], parts.get("test", empty), classes, parts.get("validation"), None,
-        Reading(len(names), out, dict(changed), bad, tuple(names)),
+    channels = max((shape[2] for shape in shapes), default=1)
+    arrays_by_name: dict[str, Any] = {}
+    for part, images in found.images.items():
+        wide = [np.broadcast_to(one, (*one.shape[:2], channels)) for one in images]
+        arrays_by_name[f"{part}_images"] = np.stack(wide)
+        arrays_by_name[f"{part}_labels"] = np.array(found.labels[part])
+    if found.classes is not None:
+        arrays_by_name["classes"] = found.classes
+    arrays = from_mapping(arrays_by_name, f"huggingface: {path}", options)
+    out = {**left_out, UNLABELLED: found.unlabelled, "cannot be read (--skip-bad)": len(found.bad)}
+    reading = Reading(
+        len(found.names), {why: count for why, count in out.items() if count},
+        dict(found.changed), found.bad, tuple(found.names),
     )  # fmt: skip
+    return replace(arrays, reading=reading)
 
 
 def _rows(
