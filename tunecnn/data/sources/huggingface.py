@@ -82,7 +82,7 @@ def _read(file: Path) -> pa.Table:
 
 @dataclass
 class _Decoded:
-    """The usable rows of a data set, by part, and what became of the others.
+    """The usable rows of a data set, by part, and why the others are not used.
 
     Attributes:
         images: pixels of each image.
