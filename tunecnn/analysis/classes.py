@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.run.run import Run
@@ -58,17 +59,17 @@ def confusion_matrix(run: Run, trial: int) -> Counts:
 
     All counts are 0 if the predictions of the trial were not kept.
     """
-    kept = run.validation[run.validation["trial"] == trial]
-    counts = np.zeros((len(run.info.dataset.classes),) * 2, np.int64)
-    np.add.at(counts, (kept["label"].to_numpy(), kept["predicted"].to_numpy()), 1)
-    return counts
+    return _counts(run, run.validation[run.validation["trial"] == trial])
 
 
 def confusion_on_test(run: Run, trials: Collection[int]) -> Counts:
     """Count test images by class (rows) and predicted class (columns), over some trials."""
-    kept = run.predictions[run.predictions["trial"].isin(trials)]
+    return _counts(run, run.predictions[run.predictions["trial"].isin(trials)])
+
+
+def _counts(run: Run, predictions: pd.DataFrame) -> Counts:
     counts = np.zeros((len(run.info.dataset.classes),) * 2, np.int64)
-    np.add.at(counts, (kept["label"].to_numpy(), kept["predicted"].to_numpy()), 1)
+    np.add.at(counts, (predictions["label"].to_numpy(), predictions["predicted"].to_numpy()), 1)
     return counts
 
 

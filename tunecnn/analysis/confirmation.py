@@ -159,10 +159,11 @@ class ConfirmationSummary(RunOverview):
         }
 
 
-def trials_of(run: Run, index: int) -> set[int]:
-    """Return the trials of the candidate at some index, one for each new seed."""
-    count = len(run.job_as(ConfirmationJob).candidates)
-    return {record.number for record in run.complete if record.number % count == index}
+def trials_of(run: Run, candidate: str) -> set[int]:
+    """Return the complete trials of the candidate of some name, one for each new seed."""
+    names = [one.name for one in run.job_as(ConfirmationJob).candidates]
+    index = names.index(candidate)
+    return {record.number for record in run.complete if record.number % len(names) == index}
 
 
 def summarize_confirmation(run: Run) -> ConfirmationSummary:
@@ -195,7 +196,6 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         for index, candidate in enumerate(job)
     ]
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
-    best = next(i for i, candidate in enumerate(job) if candidate.name == lines[0].name)
     best_test = list(lines[0].test.values.values())
     return ConfirmationSummary(
         **overview_of(run),
@@ -208,7 +208,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         epochs=run.space.epochs,
         trained=len(run.complete),
         exported=tuple(record.number for record in run.complete if record.number < count),
-        classes=class_lines(run, trials_of(run, best)),
+        classes=class_lines(run, trials_of(run, lines[0].name)),
     )
 
 

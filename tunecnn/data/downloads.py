@@ -168,12 +168,13 @@ def _idx_file(source: Download, file: RemoteFile, data_dir: Path) -> tuple[Pixel
         except BadIdxError as error:
             problems.append(f"{path} {error}")
             continue
-        if _md5(path) == file.md5:
+        md5 = _md5(path)
+        if md5 == file.md5:
             return values, True
-        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if md5 == file.content_md5:
+        content_md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if content_md5 == file.content_md5:
             return values, True
-        owner = _owner(md5, _md5(path))
+        owner = _owner(content_md5, md5)
         if owner is None and file.content_md5 is None and values.ndim in (1, 3):
             return values, False
         problems.append(f"{path} {_others_file(source, owner, values, path.parent)}")

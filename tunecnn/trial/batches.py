@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tunecnn.data.images import Images, TrialData
 from tunecnn.trial.config import TrialConfig
 
-_EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class Batcher:
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in order, without augmentation; shapes as in `training`."""
-        for start in range(0, len(images), _EVALUATION_BATCH):
-            part = slice(start, start + _EVALUATION_BATCH)
+        for start in range(0, len(images), EVALUATION_BATCH):
+            part = slice(start, start + EVALUATION_BATCH)
             yield self._scaled(images.pixels[part]), images.labels[part]
 
     def augmented(self, indices: Tensor) -> Tensor:

@@ -19,13 +19,15 @@ from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, stamp
 
 SCHEMA = 2
+BAD_BYTES = (SafetensorError, ValueError, KeyError)
+"""Errors of `tensors_and_metadata`."""
 _METADATA = "tunecnn"
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
     """Serialize tensors, from any device, and JSON values to bytes."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(whole, metadata={_METADATA: json.dumps({**stamp(SCHEMA), **metadata})})
+    return with_metadata(whole, {**stamp(SCHEMA), **metadata})
 
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,14 +37,27 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: if the bytes are damaged, or were written by a version with another schema.
     """
     try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        metadata = json.loads(header["__metadata__"][_METADATA])
-        tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+        tensors, metadata = tensors_and_metadata(data)
+    except BAD_BYTES as error:
         raise RunError(f"a checkpoint is damaged: {error}") from error
     check_stamp("its checkpoint", metadata, SCHEMA)
     return tensors, metadata
+
+
+def with_metadata(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """Serialize contiguous tensors on the CPU as safetensors, with JSON values in the metadata."""
+    return save(dict(tensors), metadata={_METADATA: json.dumps(metadata)})
+
+
+def tensors_and_metadata(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the values that `with_metadata` serialized.
+
+    Raises:
+        BAD_BYTES: if the bytes are damaged, or have no such values.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return load(data), json.loads(header["__metadata__"][_METADATA])
 
 
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,16 +6,12 @@ and the statistics that scale the pixels. Without those, the weights give other 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tunecnn.data.images import Pixels
@@ -23,13 +19,12 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_stamp, stamp
 from tunecnn.models.designs import InputShape
 from tunecnn.models.networks import ConvNet
-from tunecnn.trial.batches import Scaling
+from tunecnn.trial.batches import EVALUATION_BATCH, Scaling
+from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.training import Training, computes_in_bf16
 
 _SCHEMA = 1
-_METADATA = "tunecnn"
-_BATCH = 500
 
 
 class TrainedModel(nn.Module):
@@ -90,8 +85,10 @@ class TrainedModel(nn.Module):
         device = next(self.network.parameters()).device
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(pixels), _BATCH):
-                images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH]))
+            for start in range(0, len(pixels), EVALUATION_BATCH):
+                images = torch.from_numpy(
+                    np.ascontiguousarray(pixels[start : start + EVALUATION_BATCH])
+                )
                 parts.append(self(images.to(device)).softmax(1).cpu())
         if not parts:
             return np.zeros((0, len(self.classes)), np.float32)
@@ -110,7 +107,7 @@ def pack_model(training: Training) -> bytes:
         "mean": data.mean,
         "deviation": data.deviation,
     }
-    return save(training.weights(), metadata={_METADATA: json.dumps(metadata)})
+    return with_metadata(training.weights(), metadata)
 
 
 def unpack_model(content: bytes, where: str) -> TrainedModel:
@@ -120,12 +117,8 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         RunError: if the bytes are damaged or of another version; the message names `where`.
     """
     try:
-        length = int.from_bytes(content[:8], "little")
-        metadata: dict[str, Any] = json.loads(
-            json.loads(content[8 : 8 + length])["__metadata__"][_METADATA]
-        )
-        weights = load(content)
-    except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        weights, metadata = tensors_and_metadata(content)
+    except (*BAD_BYTES, TypeError, MemoryError) as error:
         raise RunError(
             f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {error}"
         ) from error

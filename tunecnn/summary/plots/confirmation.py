@@ -9,7 +9,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tunecnn.analysis.classes import confusion_on_test
 from tunecnn.analysis.confirmation import summarize_confirmation, trials_of
-from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import confusion_figure
 
@@ -50,8 +49,7 @@ def confirmed(run: Run) -> Figure:
 def confusion(run: Run) -> Figure:
     """Draw the confusion matrix of the best candidate on the test images, over its new seeds."""
     best = summarize_confirmation(run).candidates[0]
-    names = [candidate.name for candidate in run.job_as(ConfirmationJob).candidates]
-    counts = confusion_on_test(run, trials_of(run, names.index(best.name)))
+    counts = confusion_on_test(run, trials_of(run, best.name))
     return confusion_figure(
         counts,
         run.info.dataset.classes,
