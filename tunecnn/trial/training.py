@@ -104,6 +104,7 @@ class Training:
             keep_freed_memory()
         else:
             torch.backends.cudnn.deterministic = True  # for the same results per seed
+            torch.backends.cudnn.allow_tf32 = False  # `fp32` means float32, as on a CPU
         self.config = config
         self.data = data.source
         self._data = data
