@@ -32,7 +32,7 @@ dataset: digits
 epochs: 5
 trials: 2
 parameters:
-  dropout.dense: {float: [0.0, 0.5]}
+  net.dropout_dense: {float: [0.0, 0.5]}
 sampler: random
 """
 STAGES = ("modules imported", "Ray started and images read", "first trial drawn", "first step",

@@ -147,14 +147,14 @@ def memory(size: Size) -> list[dict[str, Any]]:
     data = device_data(size)
     rows = []
     for number, width in enumerate((1.0, 2.0, 0.5, 1.0)):
-        one: Training | None = training("proposed", data, width=width)
+        one: Training | None = training("proposed", data, **{"net.width": width})
         assert one is not None
         one.run_epoch()
         during = _reserved()
         del one
         if size.device == "cuda":
             torch.cuda.empty_cache()
-        rows.append({"trial": number, "width": width, "MB while it trains": during,
+        rows.append({"trial": number, "net.width": width, "MB while it trains": during,
                      "MB after it": _reserved()})  # fmt: skip
     return rows
 

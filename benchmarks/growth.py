@@ -25,6 +25,7 @@ from typing import TypeVar
 from benchmarks.results import keep
 from tunecnn import load_run
 from tunecnn.files import sha256
+from tunecnn.models.counting import CostCounter
 from tunecnn.process import collect_garbage_seldom
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import DatasetRecord, EngineRecord, RunInfo, SearchJob, Session, now
@@ -42,10 +43,10 @@ dataset: digits
 epochs: 10
 trials: {trials}
 parameters:
-  dropout.block1: {{float: [0.0, 0.5], step: 0.05}}
-  dropout.block3: {{float: [0.0, 0.7], step: 0.05}}
-  dropout.dense: {{float: [0.0, 0.7], step: 0.05}}
-  width: {{choice: [0.5, 0.75, 1.0, 1.5, 2.0], role: scientific}}
+  net.dropout_block1: {{float: [0.0, 0.5], step: 0.05}}
+  net.dropout_block3: {{float: [0.0, 0.7], step: 0.05}}
+  net.dropout_dense: {{float: [0.0, 0.7], step: 0.05}}
+  net.width: {{choice: [0.5, 0.75, 1.0, 1.5, 2.0], role: scientific}}
   learning_rate: {{float: [5e-4, 1e-2], log: true, role: nuisance}}
 sampler: tpe
 pruner: {{halving: {{min_epochs: 1, factor: 3}}}}
@@ -87,7 +88,7 @@ def fill(study: Study, slots: int, last: int) -> dict[str, float]:
             begun += 1
             if begun == study.space.trials - last:
                 clock = Clock()
-            quality = 0.9 - abs(trial.config.net["dropout.dense"] - 0.2) + numbers.gauss(0, 0.01)
+            quality = 0.9 - abs(trial.config.net["dropout_dense"] - 0.2) + numbers.gauss(0, 0.01)
             running.append((trial.number, quality, 0))
         if not running:
             return {step: 1e3 * spent / last for step, spent in clock.seconds.items()}
@@ -115,7 +116,7 @@ def measure(trials: int, slots: int) -> dict[str, float]:
             processor="", job=SearchJob(), sessions=(SESSION,),
         )  # fmt: skip
         folder = RunFolder.create(Path(name, "run"), text, info)
-        study = Study(folder.path, SearchSpace.from_text(text), (1, 8, 8), 10)
+        study = Study(folder.path, SearchSpace.from_text(text), CostCounter(None, (1, 8, 8), 10))
         began = time.perf_counter()
         steps = fill(study, slots, min(100, trials // 2))
         whole = time.perf_counter() - began

@@ -33,7 +33,7 @@ architecture: model1
 epochs: {EPOCHS}
 trials: {TRIALS}
 parameters:
-  width: {{choice: [0.25, 0.5]}}
+  net.width: {{choice: [0.25, 0.5]}}
   learning_rate: {{float: [1e-3, 1e-2], log: true}}
   train_images: 300
 sampler: tpe
@@ -75,8 +75,8 @@ def plain(folder: Path) -> None:
         from tunecnn.trial.training import Training
 
         torch.set_num_threads(1)
-        settings = make_config("fast", "model1", "digits", epochs=EPOCHS, width=config["width"],
-                               train_images=300,
+        settings = make_config("fast", "model1", "digits", epochs=EPOCHS,
+                               **{"net.width": config["net.width"]}, train_images=300,
                                learning_rate=config["learning_rate"], seed=0)  # fmt: skip
         training = Training(settings, data)
         begin = 0
@@ -99,7 +99,7 @@ def plain(folder: Path) -> None:
             value = trial.last_result["accuracy"]
             say(folder, {"event": "trial", "trial": trial.trial_id, "val_accuracy": value})
 
-    space = {"width": tune.choice([0.25, 0.5]), "learning_rate": tune.loguniform(1e-3, 1e-2)}
+    space = {"net.width": tune.choice([0.25, 0.5]), "learning_rate": tune.loguniform(1e-3, 1e-2)}
     path = folder / "tune"
     if tune.Tuner.can_restore(str(path)):
         tuner = tune.Tuner.restore(str(path), trainable, resume_unfinished=True,

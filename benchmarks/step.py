@@ -32,7 +32,7 @@ from benchmarks.contenders import textbook_network
 from benchmarks.results import keep, middle
 from tunecnn import make_config
 from tunecnn.data.images import Images, TrialData
-from tunecnn.models.designs import count_macs
+from tunecnn.models.designs import count
 from tunecnn.trial.training import Training, computes_in_bf16
 
 SHAPE, CLASSES, IMAGES, BATCH = (3, 32, 32), 10, 1280, 128
@@ -92,9 +92,11 @@ def tunecnn(name: str, precision: str = "fp32") -> Callable[[], object]:
 def dropouts(name: str) -> dict[str, Any]:
     """Return the published dropouts as settings."""
     if name == "proposed":
-        return {f"dropout.{place}": rate for place, rate in DROPOUTS.items()}
+        return {f"net.dropout_{place}": rate for place, rate in DROPOUTS.items()}
     if name == "model2":
-        return dict.fromkeys(("dropout.block1", "dropout.block2", "dropout.dense"), 0.3)
+        return dict.fromkeys(
+            ("net.dropout_block1", "net.dropout_block2", "net.dropout_dense"), 0.3
+        )
     return {}
 
 
@@ -148,9 +150,8 @@ def child(way: str, network: str) -> None:
 
 def gflop_an_image(network: str) -> float:
     """Return what a step has to compute: forward, and both gradients but that of the images."""
-    design = make_config("fast", network, "cifar10").design()
     first = 9 * SHAPE[0] * 32 * SHAPE[1] * SHAPE[2]
-    return (6 * count_macs(design, SHAPE, CLASSES) - 2 * first) / 1e9
+    return (6 * count(network, SHAPE, CLASSES).macs - 2 * first) / 1e9
 
 
 def measure(network: str, threads: int, rounds: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tunecnn import load_run
 from tunecnn.analysis.intervals import mean_interval
+from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
@@ -35,9 +36,9 @@ dataset: digits
 epochs: 15
 parameters:
   learning_rate: {float: [1e-4, 3e-2], log: true, role: nuisance}
-  width: {choice: [0.25, 0.5, 1.0]}
-  dropout.block3: {float: [0.0, 0.7], step: 0.35}
-  dropout.dense: {float: [0.0, 0.4], step: 0.4}
+  net.width: {choice: [0.25, 0.5, 1.0]}
+  net.dropout_block3: {float: [0.0, 0.7], step: 0.35}
+  net.dropout_dense: {float: [0.0, 0.4], step: 0.4}
   validation: 0.4
 """
 WAYS = {
@@ -85,7 +86,7 @@ def replay(table: Table, source: str, seed: int, trials: int, budget: float) -> 
     result = Replay()
     tie = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(Path(folder), space, (1, 8, 8), 10)
+        study = Study(Path(folder), space, CostCounter(None, (1, 8, 8), 10))
         slots: list[tuple[float, int, int, Values, int]] = []  # when the next epoch ends, ...
 
         def begin(now: float) -> None:

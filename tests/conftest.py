@@ -11,6 +11,7 @@ import pytest
 from tests.support.scripted import SPACE, six_endings
 from tunecnn.data.images import Dataset, Images, TrialData
 from tunecnn.data.loading import load_dataset
+from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 
@@ -47,7 +48,7 @@ def open_study(tmp_path: Path) -> Callable[..., Study]:
     def open_one(space: str | SearchSpace = SPACE) -> Study:
         if isinstance(space, str):
             space = SearchSpace.from_text(space)
-        return Study(tmp_path, space, (1, 8, 8), 10)
+        return Study(tmp_path, space, CostCounter(None, (1, 8, 8), 10))
 
     return open_one
 

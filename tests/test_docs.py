@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import main
 from tests.support.paths import ROOT
-from tunecnn.models.designs import design_parameters
+from tunecnn.models.architecture import Architecture
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import PRUNERS, SAMPLERS
 from tunecnn.trial.config import SETTINGS
@@ -68,7 +68,7 @@ def test_every_shipped_space_is_whole_named_as_its_file_and_says_why(path):
     assert space.warnings() == []
     assert path.read_text().startswith("# ")
     for point in [{}, *space.start_points()]:
-        assert space.config(point).design()
+        assert space.config(point)
 
 
 def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
@@ -89,8 +89,9 @@ def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():
     (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
     space = SearchSpace.from_text(example)
     assert set(re.findall(r"^(\w+):", example, flags=re.M)) == set(SearchSpace.model_fields)
-    own = {"dataset", "architecture", "epochs", "seed", "split_seed"}
-    for name in [*SETTINGS - own, *design_parameters("proposed")]:
+    own = {"dataset", "architecture", "code", "epochs", "seed", "split_seed"}
+    arguments = [f"net.{name}" for name in Architecture("proposed", ROOT).signature.arguments]
+    for name in [*SETTINGS - own, *arguments]:
         stem = re.sub(r"\d$", "", name)
         assert f"`{name}`" in page or f"`{stem}1` to" in page, name
     for kinds, default in ((SAMPLERS, space.sampler), (PRUNERS, space.pruner)):

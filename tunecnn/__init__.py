@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tunecnn.data.loading import load_dataset
     from tunecnn.data.splits import Split
     from tunecnn.errors import InputError, RunError, TunecnnError
-    from tunecnn.models.networks import build_model
+    from tunecnn.models.building import build_model
     from tunecnn.run.run import Run, load_run
     from tunecnn.space.space import SearchSpace
     from tunecnn.summary import plots
@@ -57,7 +57,7 @@ _MODULES = {
     "TrainedModel": "trial.trained",
     "TrialConfig": "trial.config",
     "TunecnnError": "errors",
-    "build_model": "models.networks",
+    "build_model": "models.building",
     "importances": "analysis.diagnostics",
     "load_dataset": "data.loading",
     "load_model": "trial.trained",

@@ -25,8 +25,8 @@ dataset: digits
 epochs: 9
 trials: {trials}
 parameters:
-  width: {{choice: [0.5, 1.0, 2.0]}}
-  dropout.dense: {{float: [0.0, 0.5], step: 0.05}}
+  net.width: {{choice: [0.5, 1.0, 2.0]}}
+  net.dropout_dense: {{float: [0.0, 0.5], step: 0.05}}
   learning_rate: {{float: [1e-4, 1e-2], log: true, role: nuisance}}
 start: [{points}]
 sampler: random
@@ -39,7 +39,7 @@ def run_of(
 ) -> Run:
     """A run with trials of given width, dropout, learning rate and accuracies by epoch."""
     points = ", ".join(
-        f"{{width: {w}, dropout.dense: {d}, learning_rate: {r}}}" for w, d, r, _ in trials
+        f"{{net.width: {w}, net.dropout_dense: {d}, learning_rate: {r}}}" for w, d, r, _ in trials
     )
     text = SPACE.format(trials=len(trials), points=points) + extra
     run = ScriptedRun(tmp_path / "reviewed", text)
@@ -62,12 +62,12 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
         ],
     )
     lines = {(line.parameter, line.value): line for line in isolation(run)}
-    assert {name for name, _ in lines} == {"width", "dropout.dense"}
-    assert (lines["width", "0.5"].val_accuracy, lines["width", "0.5"].complete) == (0.6, 2)
-    assert lines["width", "2"].trial == 2
-    assert ("width", "1") not in lines
-    assert lines["dropout.dense", "0.3 to 0.4"].complete == 2
-    best, count = best_by(run, "width", "dropout.dense")
+    assert {name for name, _ in lines} == {"net.width", "net.dropout_dense"}
+    assert (lines["net.width", "0.5"].val_accuracy, lines["net.width", "0.5"].complete) == (0.6, 2)
+    assert lines["net.width", "2"].trial == 2
+    assert ("net.width", "1") not in lines
+    assert lines["net.dropout_dense", "0.3 to 0.4"].complete == 2
+    best, count = best_by(run, "net.width", "net.dropout_dense")
     assert best.loc["0.5", "0.3 to 0.4"] == 0.6
     assert count.to_numpy().sum() == 3
 
@@ -109,7 +109,7 @@ def test_a_best_value_at_the_end_of_its_range_is_warned_of(tmp_path):
     run = run_of(tmp_path, [(2.0, 0.0, 1.1e-4, ends(0.7)), (1.0, 0.2, 1e-3, ends(0.7, 0.1))])
     assert run.best["trial"] == 0
     assert near_bounds(run) == {
-        "width": "2 is at the high end of 0.5 to 2",
+        "net.width": "2 is at the high end of 0.5 to 2",
         "learning_rate": "0.00011 is at the low end of 0.0001 to 0.01",
     }  # there is no dropout below 0
 

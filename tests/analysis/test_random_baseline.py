@@ -16,7 +16,7 @@ dataset: digits
 epochs: 2
 trials: 24
 parameters:
-  width: {float: [0.1, 2.0]}
+  net.width: {float: [0.1, 2.0]}
 start: [baseline]
 sampler: {tpe: {startup_trials: 4}}
 random_baseline: 0.25
@@ -38,7 +38,7 @@ def test_a_share_of_the_trials_is_drawn_at_random(tmp_path):
     assert len(control) == 6
     assert list(control["trial"].diff().dropna().unique()) == [4]
     assert run.trials["source"][0] == "search"  # the start point
-    near = (run.trials["param.width"] - 1.3).abs()
+    near = (run.trials["param.net.width"] - 1.3).abs()
     learned = run.trials["trial"] > 12
     assert near[learned & (run.trials["source"] == "search")].median() < 0.2
     assert near[control.index].median() > 0.2

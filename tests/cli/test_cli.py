@@ -81,9 +81,9 @@ def test_a_search_planned_begins_from_an_earlier_one_and_is_confirmed(
     assert len(load_run(f"{runs}/old").info.evaluations) >= 2
     assert main(*words, "--name", "new", "--from", f"{runs}/old", "--quiet") == 0
     assert "from old: the best 1 of 3 trials" in capsys.readouterr().err
-    best = {"width": load_run(f"{runs}/old").best["param.width"]}
+    best = {"net.width": load_run(f"{runs}/old").best["param.net.width"]}
     points = load_run(f"{runs}/new").space.start_points()
-    assert points == [{"width": 0.2}, *([best] if best != {"width": 0.2} else [])]
+    assert points == [{"net.width": 0.2}, *([best] if best != {"net.width": 0.2} else [])]
 
 
 def test_spaces_and_accents_in_every_path(tmp_path, image_tree, capsys):
@@ -121,7 +121,7 @@ def test_json_is_one_object_a_line(space_file, tmp_path, capsys):
                 "--json", "--trials", "2") == 0  # fmt: skip
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["note", "trial", "trial", "done"]
-    assert lines[-1]["best"]["values"].keys() == {"width"}
+    assert lines[-1]["best"]["values"].keys() == {"net.width"}
 
 
 def test_quiet_prints_the_path_of_the_summary_only(space_file, tmp_path, capsys):
@@ -155,7 +155,7 @@ def test_repair_says_what_is_lost_and_what_will_be_trained_again(scripted_run, c
 
 def test_train_takes_settings_and_writes_weights(tmp_path, capsys):
     out = tmp_path / "w.safetensors"
-    assert main("train", "--architecture", "model1", "--set", "width=0.1", "--set",
+    assert main("train", "--architecture", "model1", "--set", "net.width=0.1", "--set",
                 "train_images=100", "--epochs", "1", "--out", str(out), "--device", "cpu") == 0  # fmt: skip
     assert "kept epoch 1" in capsys.readouterr().out
     from safetensors.torch import load_file

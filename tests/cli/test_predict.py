@@ -15,7 +15,7 @@ from tunecnn import load_model
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
     words = ["--dataset", "digits", "--architecture", "model1", "--epochs", "3"]
-    assert main("train", *words, "--set", "width=0.25", "--out", str(path)) == 0
+    assert main("train", *words, "--set", "net.width=0.25", "--out", str(path)) == 0
     return path
 
 

@@ -79,7 +79,7 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
     result = run_on_cluster(tmp_path, TEXT, gpus_per_trial=2)
     assert result.ending == "done"
     run = load_run(result.folder)
-    columns = ["trial", "state", "seed", "epochs", "val_accuracy", "val_loss", "param.width"]
+    columns = ["trial", "state", "seed", "epochs", "val_accuracy", "val_loss", "param.net.width"]
     assert run.trials[columns].equals(here[columns])
     assert run.info.sessions[0].engine.slots == 2
     assert not (result.folder / "ray").exists()

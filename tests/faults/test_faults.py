@@ -39,7 +39,7 @@ architecture: model1
 epochs: 12
 trials: {TRIALS}
 parameters:
-  width: {{choice: [0.25, 0.5]}}
+  net.width: {{choice: [0.25, 0.5]}}
   learning_rate: {{float: [1e-3, 1e-2], log: true}}
 sampler: tpe
 pruner: {{halving: {{min_epochs: 4, factor: 2}}}}
@@ -315,7 +315,7 @@ def test_losses_that_are_not_finite_end_their_trials_only(bad, code, tmp_path):
     high = "choice: [1.0e-3, 1.0e+8]" if bad == "some" else "choice: [1.0e+8, 1.0e+9]"
     space = SPACE.replace("float: [1e-3, 1e-2], log: true", high)
     space = space.replace("sampler: tpe", "sampler: random")
-    space = space.replace("  width:", "  optimizer: sgd\n  width:")
+    space = space.replace("  net.width:", "  optimizer: sgd\n  net.width:")
     search = Search(tmp_path, "--local", space=space)
     search.finish(search.begin(), code)
     judge(search, {})
@@ -381,7 +381,7 @@ def test_a_trial_without_enough_memory_costs_no_other_anything(tmp_path):
     search = Search(tmp_path, "--local", space=space.replace("sampler: tpe", "sampler: random"))
     search.finish(search.begin())
     judge(search, {})
-    endings = {r.values["width"]: r.outcome for r in read_records(search.run)}
+    endings = {r.values["net.width"]: r.outcome for r in read_records(search.run)}
     assert endings[20000.0] == "out_of_memory"
     assert endings[0.25] != "out_of_memory"
 

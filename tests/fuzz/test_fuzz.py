@@ -19,7 +19,7 @@ WORDS = [
     "\t", "\n", "\r\n", "  ", "'", '"', "?", "<<: ", "---\n", "%YAML 1.2\n", "\ufeff", "\0", "\x85",
     "null", "~", "true", "yes", "0", "-1", "1e400", "0x1f", ".inf", "-.nan", "1_000", "9" * 400,
     "1h30", "2026-11-24", "float", "int", "choice", "when", "step", "log", "role", "baseline", "seed",
-    "width", "dropout.dense", "learning_rate", "optimizer", "sampler", "pruner", "grid", "nsga2",
+    "net.width", "net.dropout_dense", "learning_rate", "optimizer", "sampler", "pruner", "grid", "nsga2",
     "halving", "objectives", "budget", "start", "parameters", "constraints", "é", "\U0001f600",
 ]  # fmt: skip
 

@@ -16,8 +16,9 @@ from torch.nn.functional import cross_entropy
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
 
+from tunecnn.models.building import build_model  # noqa: E402
 from tunecnn.models.designs import DESIGNS, layers  # noqa: E402
-from tunecnn.models.networks import ConvNet, build_model  # noqa: E402
+from tunecnn.models.published import ConvNet  # noqa: E402
 from tunecnn.trial.optimizers import make_optimizer  # noqa: E402
 from tunecnn.trial.recipes import make_config  # noqa: E402
 from tunecnn.trial.training import EarlyStopping  # noqa: E402
@@ -91,7 +92,7 @@ def images(shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, np.ndar
 def pair(architecture: str, shape: tuple[int, int, int]) -> tuple[keras.Model, ConvNet]:
     keras.utils.set_random_seed(0)
     theirs = keras_model(architecture, shape, dropout=False)
-    none = {f"dropout.block{i}": 0.0 for i in range(1, len(DESIGNS[architecture].blocks) + 1)}
+    none = {f"dropout_block{i}": 0.0 for i in range(1, len(DESIGNS[architecture].blocks) + 1)}
     ours = build_model(architecture, shape, dropout_dense=0.0, **none)
     from_keras(theirs, ours)
     return theirs, ours
@@ -117,7 +118,7 @@ def test_five_steps_from_the_same_weights_give_the_same_weights(architecture, sh
     ours = ours.double()
     from_keras(theirs, ours)
     config = make_config("published", architecture, "mnist")
-    optimizer = make_optimizer(config, ours.parameters())
+    optimizer = make_optimizer(config, ours)
     theirs.compile(
         optimizer=keras.optimizers.RMSprop(learning_rate=1e-4),
         loss="categorical_crossentropy",

@@ -45,7 +45,7 @@ def recorder_of(
 @pytest.fixture
 def one_epoch(open_study):
     return lambda: open_study(
-        "dataset: digits\nepochs: 1\ntrials: 9\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "dataset: digits\nepochs: 1\ntrials: 9\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"
         "sampler: random\n"
     )
 
@@ -121,7 +121,7 @@ def epochs_until(last: int, *, first: int = 1, checkpoint: bool = False) -> Tria
 @pytest.fixture
 def nine_epochs(open_study):
     return lambda: open_study(
-        "dataset: digits\nepochs: 9\ntrials: 1\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "dataset: digits\nepochs: 9\ntrials: 1\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"
         "sampler: random\n"
     )
 
@@ -337,8 +337,8 @@ def hang(recorder: Recorder, number: int) -> None:
 def test_what_study_frame_and_summary_say_of_each_way_to_end(what, tmp_path):
     happens, state, ending, epochs, words = OUTCOMES[what]
     text = (
-        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
-        "start: [{width: 0.5}, {width: 1.0}]\nsampler: random\npruner: {halving: {factor: 3}}\n"
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"
+        "start: [{net.width: 0.5}, {net.width: 1.0}]\nsampler: random\npruner: {halving: {factor: 3}}\n"
     )
     scripted = ScriptedRun(tmp_path / "run", text)
     minutes = itertools.count(0, 61)  # that pass between two questions for the time
@@ -361,7 +361,7 @@ def test_what_study_frame_and_summary_say_of_each_way_to_end(what, tmp_path):
 
 def test_where_every_trial_diverges_none_is_ranked(tmp_path):
     text = (
-        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {width: {choice: [0.5, 1.0]}}\n"
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"
         "sampler: random\n"
     )
     scripted = ScriptedRun(tmp_path / "run", text)

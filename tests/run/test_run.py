@@ -18,7 +18,7 @@ from tunecnn.summary.plots.search import FIGURES
 
 def test_trials_have_one_row_each_with_the_columns_of_the_contract(scripted_run):
     trials = load_run(scripted_run).trials
-    assert list(trials.columns) == [*TRIAL_DTYPES, "param.dropout.dense", "param.width"]
+    assert list(trials.columns) == [*TRIAL_DTYPES, "param.net.dropout_dense", "param.net.width"]
     assert trials["trial"].tolist() == [0, 1, 2, 3, 4, 5]
     assert trials["state"].tolist() == [
         "COMPLETE",
@@ -46,7 +46,7 @@ def test_epochs_have_one_row_each_also_of_trials_that_failed(scripted_run):
 def test_an_empty_run_has_empty_frames_with_the_same_columns(scripted_run):
     full = load_run(scripted_run)
     for empty, other in (
-        (trials_frame([], ["dropout.dense", "width"]), full.trials),
+        (trials_frame([], ["net.dropout_dense", "net.width"]), full.trials),
         (epochs_frame([]), full.epochs),
     ):
         assert empty.empty
@@ -63,7 +63,7 @@ def test_only_complete_trials_are_ranked(scripted_run):
 def test_a_trials_config_can_be_had_for_training_it_again(scripted_run):
     run = load_run(scripted_run)
     config = run.config(0)
-    assert (config.net["dropout.dense"], config.net["width"], config.batch_size) == (0.5, 1.0, 32)
+    assert (config.net["dropout_dense"], config.net["width"], config.batch_size) == (0.5, 1.0, 32)
     with pytest.raises(InputError, match="has no trial 6; it has 6"):
         run.config(6)
 

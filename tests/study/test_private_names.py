@@ -70,9 +70,9 @@ def test_halving_still_notes_its_rungs_where_ours_does(study):
 
 
 def test_an_enqueued_trial_still_keeps_its_values_where_the_queue_reads_them(study):
-    study.enqueue_trial({"width": 1.0})
+    study.enqueue_trial({"net.width": 1.0})
     (frozen,) = study.get_trials(deepcopy=False)
-    assert frozen.system_attrs.get("fixed_params") == {"width": 1.0}, gone(
+    assert frozen.system_attrs.get("fixed_params") == {"net.width": 1.0}, gone(
         'system_attrs["fixed_params"]', "study/queue.py"
     )
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tunecnn.errors import RunError
+from tunecnn.models.counting import CostCounter
 from tunecnn.run.folder import RunFolder
 from tunecnn.study.journal import JOURNAL, SEAL, from_line
 from tunecnn.study.records import read_records
@@ -26,7 +27,7 @@ def damage(run, *, wanted) -> list[int]:
 def carry_on(run) -> None:
     """Open the study again: what waits is drawn first, and ends as the study allows."""
     folder = RunFolder.open(run)
-    study = Study(run, folder.read_space(folder.read_info()), (1, 8, 8), 10)
+    study = Study(run, folder.read_space(folder.read_info()), CostCounter(None, (1, 8, 8), 10))
     while study.next_trial() is not None:
         pass
     assert len(study.running) + sum(r.state in ("COMPLETE", "PRUNED", "FAIL") for r in
@@ -44,7 +45,7 @@ def is_end_of(number):
         (lambda log: log.get("trial") == 1, ()),  # that there is a trial 1
         (lambda log: "epoch:1:2" in log.get("user_attr", {}) and log["trial_id"] == 1, (1,)),
         (lambda log: "config" in log.get("user_attr", {}) and log["trial_id"] == 3, (3,)),
-        (lambda log: log.get("param_name") == "width" and log["trial_id"] == 0, (0,)),
+        (lambda log: log.get("param_name") == "net.width" and log["trial_id"] == 0, (0,)),
         (lambda log: "kept_epoch" in log.get("user_attr", {}) and log["trial_id"] == 3, (3,)),
         (is_end_of(1), (1,)),
         (lambda log: log.get("step") == 2 and log["trial_id"] == 1, ()),  # only the pruner's

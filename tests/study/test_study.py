@@ -17,7 +17,7 @@ NAN = float("nan")
 def test_as_many_trials_as_asked_for_are_handed_out_and_the_baseline_comes_first(open_study):
     study = open_study()
     first = study.next_trial()
-    assert (first.config.net["dropout.dense"], first.config.net["width"]) == (0.5, 1.0)
+    assert (first.config.net["dropout_dense"], first.config.net["width"]) == (0.5, 1.0)
     others = [study.next_trial() for _ in range(5)]
     assert None not in others
     assert study.next_trial() is None
@@ -101,8 +101,8 @@ def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
 ):
     study = open_study(
         "dataset: digits\nepochs: 2\ntrials: 3\nsampler: random\nconstraints: "
-        "[params <= 100_000]\nparameters: {width: {choice: [0.25, 2.0]}}\n"
-        "start: [{width: 2.0}]\n"
+        "[params <= 100_000]\nparameters: {net.width: {choice: [0.25, 2.0]}}\n"
+        "start: [{net.width: 2.0}]\n"
     )
     while (trial := study.next_trial()) is not None:
         assert trial.config.net["width"] == 0.25
@@ -117,7 +117,7 @@ def test_a_proposal_that_breaks_a_constraint_costs_nothing_and_does_not_count(
 def test_constraints_that_leave_nothing_are_said(open_study):
     study = open_study(
         "dataset: digits\nsampler: random\nconstraints: [params <= 10]\n"
-        "parameters: {width: {float: [0.5, 1.0]}}\nepochs: 1\n"
+        "parameters: {net.width: {float: [0.5, 1.0]}}\nepochs: 1\n"
     )
     with pytest.raises(
         RunError,
@@ -129,8 +129,8 @@ def test_constraints_that_leave_nothing_are_said(open_study):
 def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open_study, tmp_path):
     study = open_study(
         "dataset: digits\nepochs: 1\ntrials: 3\nsampler: random\nparameters: "
-        "{width: {choice: [0.25, 1.0]}, width.conv1: {choice: [1, 32]}}\n"
-        "start: [{width: 0.25, width.conv1: 1}]\n"
+        "{net.width: {choice: [0.25, 1.0]}, net.width_conv1: {choice: [1, 32]}}\n"
+        "start: [{net.width: 0.25, net.width_conv1: 1}]\n"
     )
     run_out(study, epochs=1)
     records = read_records(tmp_path)
@@ -142,7 +142,7 @@ def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open
 def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):
     text = (
         "dataset: digits\nepochs: 1\ntrials: 2\nsampler: grid\nconstraints: "
-        "[params <= 100_000]\nparameters: {width: {choice: [2.0, 1.5, 0.5, 0.25]}}\n"
+        "[params <= 100_000]\nparameters: {net.width: {choice: [2.0, 1.5, 0.5, 0.25]}}\n"
     )
     study = open_study(text)
     first = study.next_trial()
@@ -151,20 +151,20 @@ def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open
     finish(study, first, 0.5, epochs=1)
     finish(study, study.next_trial(), 0.5, epochs=1)
     assert study.finished
-    trained = [r.values["width"] for r in read_records(tmp_path) if r.outcome == "complete"]
+    trained = [r.values["net.width"] for r in read_records(tmp_path) if r.outcome == "complete"]
     assert trained == [0.5, 0.25]
 
 
 def test_start_points_that_a_killed_run_had_not_queued_are_queued_on_resume(open_study, tmp_path):
-    points = "[{width: 0.5, dropout.dense: 0.1}, {width: 1.0, dropout.dense: 0.2}]"
+    points = "[{net.width: 0.5, net.dropout_dense: 0.1}, {net.width: 1.0, net.dropout_dense: 0.2}]"
     text = SPACE.replace("start: [baseline]", f"start: {points}")
     open_study(text)
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
-    second = next(i for i, line in enumerate(lines) if b'"dropout.dense":0.2' in line)
+    second = next(i for i, line in enumerate(lines) if b'"net.dropout_dense":0.2' in line)
     (tmp_path / JOURNAL).write_bytes(b"".join(lines[:second]))
     study = open_study(text)
     drawn = [study.next_trial().config for _ in range(2)]
-    assert [config.net["dropout.dense"] for config in drawn] == [0.1, 0.2]
+    assert [config.net["dropout_dense"] for config in drawn] == [0.1, 0.2]
 
 
 def test_epochs_of_an_interrupted_attempt_are_not_those_of_the_next(open_study, tmp_path):
@@ -194,7 +194,7 @@ def test_a_trial_that_stops_by_itself_is_complete_whatever_the_pruner_says(open_
 def test_a_grid_is_walked_once_and_ends_by_itself(open_study, tmp_path):
     study = open_study(
         "dataset: digits\ntrials: 50\nepochs: 1\nsampler: grid\nparameters: "
-        "{width: {choice: [0.5, 1.0]}, dropout.dense: {float: [0.0, 0.2], step: 0.1}}\n"
+        "{net.width: {choice: [0.5, 1.0]}, net.dropout_dense: {float: [0.0, 0.2], step: 0.1}}\n"
     )
     while (trial := study.next_trial()) is not None:
         finish(study, trial, 0.5, epochs=1)
@@ -206,23 +206,23 @@ def test_a_grid_is_walked_once_and_ends_by_itself(open_study, tmp_path):
 def test_both_bounds_of_a_range_are_reached(open_study, tmp_path):
     study = open_study(
         "dataset: digits\ntrials: 60\nepochs: 1\nsampler: random\nparameters: "
-        "{dropout.dense: {float: [0.0, 0.3], step: 0.1}, dense_units: {int: [3, 6]}}\n"
+        "{net.dropout_dense: {float: [0.0, 0.3], step: 0.1}, net.dense_units: {int: [3, 6]}}\n"
     )
     run_out(study, epochs=1)
     records = read_records(tmp_path)
-    assert {record.values["dropout.dense"] for record in records} == {0.0, 0.1, 0.2, 0.3}
-    assert {record.values["dense_units"] for record in records} == {3, 4, 5, 6}
+    assert {record.values["net.dropout_dense"] for record in records} == {0.0, 0.1, 0.2, 0.3}
+    assert {record.values["net.dense_units"] for record in records} == {3, 4, 5, 6}
 
 
 def test_tpe_finds_the_better_side_of_a_range(open_study, tmp_path):
     space = SearchSpace.from_text(
         "dataset: digits\ntrials: 40\nepochs: 1\nsampler: tpe\n"
-        "parameters: {width: {float: [0.5, 2.0]}}\n"
+        "parameters: {net.width: {float: [0.5, 2.0]}}\n"
     )
     study = open_study(space)
     while (trial := study.next_trial()) is not None:
         finish(study, trial, 1 - abs(trial.config.net["width"] - 1.7), epochs=1)
-    late = [record.values["width"] for record in read_records(tmp_path)[20:]]
+    late = [record.values["net.width"] for record in read_records(tmp_path)[20:]]
     assert sum(abs(width - 1.7) < 0.25 for width in late) > len(late) / 2
 
 
@@ -242,8 +242,8 @@ def test_a_torn_last_line_is_dropped_and_said(torn, open_study, tmp_path):
 
 SAMPLED = (
     "dataset: digits\nepochs: 1\ntrials: 14\nparameters:\n"
-    "  learning_rate: {float: [1e-4, 1e-2], log: true}\n  dropout.dense: {float: [0.0, 0.5]}\n"
-    "  width: {choice: [0.5, 1.0]}\nsampler: "
+    "  learning_rate: {float: [1e-4, 1e-2], log: true}\n  net.dropout_dense: {float: [0.0, 0.5]}\n"
+    "  net.width: {choice: [0.5, 1.0]}\nsampler: "
 )
 
 
@@ -257,8 +257,8 @@ def test_every_sampler_proposes_in_the_space_also_across_a_resume(name, open_stu
         study = open_study(SAMPLED + name)
         while study.started < part:
             trial = study.next_trial()
-            finish(study, trial, 0.9 - abs(trial.config.net["dropout.dense"] - 0.2), epochs=1)
-            values.append(trial.config.net["dropout.dense"])
+            finish(study, trial, 0.9 - abs(trial.config.net["dropout_dense"] - 0.2), epochs=1)
+            values.append(trial.config.net["dropout_dense"])
     assert len(set(values)) == 14
     assert all(0 <= value <= 0.5 for value in values)
     assert not [str(w.message) for w in recwarn.list if "xperimental" in str(w.message)]
@@ -270,8 +270,8 @@ epochs: 2
 trials: 40
 objectives: [val_accuracy, params]
 parameters:
-  width: {float: [0.25, 2.0], step: 0.25}
-  dropout.dense: {float: [0.0, 0.5], step: 0.1}
+  net.width: {float: [0.25, 2.0], step: 0.25}
+  net.dropout_dense: {float: [0.0, 0.5], step: 0.1}
 sampler:
 """
 
@@ -300,7 +300,7 @@ def test_nsga2_learns_which_setting_costs_nothing(open_study):
     study = open_study(TWO_OBJECTIVES.rstrip() + " {nsga2: {population: 6}}\n")
     dropouts = []
     while (trial := study.next_trial()) is not None:
-        dropouts.append(trial.config.net["dropout.dense"])
+        dropouts.append(trial.config.net["dropout_dense"])
         accuracy = 0.5 + trial.config.net["width"] / 8 - dropouts[-1] / 2
         study.report(trial.number, metrics(1, accuracy))
         study.report(trial.number, metrics(2, accuracy), is_last=True)
@@ -312,7 +312,7 @@ def test_sobol_points_are_spread_evenly(open_study):
     study = open_study((SAMPLED + "qmc").replace("trials: 14", "trials: 16"))
     rates = []
     while (trial := study.next_trial()) is not None:
-        rates.append(trial.config.net["dropout.dense"])
+        rates.append(trial.config.net["dropout_dense"])
         finish(study, trial, 0.5, epochs=1)
     quarters = [int(rate / 0.5 * 4) for rate in rates]
     assert all(3 <= quarters.count(quarter) <= 5 for quarter in range(4))
@@ -333,7 +333,7 @@ def test_every_pruner_stops_what_it_says(pruner, curves, stopped, open_study):
     epochs = len(curves[0])
     study = open_study(
         f"dataset: digits\nepochs: {epochs}\ntrials: {len(curves)}\nsampler: random\n"
-        f"parameters: {{dropout.dense: {{float: [0.0, 0.5]}}}}\npruner: {pruner}"
+        f"parameters: {{net.dropout_dense: {{float: [0.0, 0.5]}}}}\npruner: {pruner}"
     )
     pruned = []
     for number, curve in enumerate(curves):
@@ -350,11 +350,11 @@ def test_every_pruner_stops_what_it_says(pruner, curves, stopped, open_study):
 def test_hyperband_stops_some_and_lets_some_go_on(open_study):
     study = open_study(
         "dataset: digits\nepochs: 9\ntrials: 40\nsampler: random\n"
-        "parameters: {dropout.dense: {float: [0.0, 0.5]}}\npruner: hyperband"
+        "parameters: {net.dropout_dense: {float: [0.0, 0.5]}}\npruner: hyperband"
     )
     pruned = complete = 0
     while (trial := study.next_trial()) is not None:
-        if finish(study, trial, trial.config.net["dropout.dense"], epochs=9):
+        if finish(study, trial, trial.config.net["dropout_dense"], epochs=9):
             pruned += 1
         else:
             complete += 1
@@ -402,7 +402,7 @@ def test_no_question_to_a_study_changes_it(open_study, tmp_path):
     """A grid that a budget has stopped was given its next point by `finished`."""
     study = open_study(
         "dataset: digits\ntrials: 50\nepochs: 1\nsampler: grid\nparameters: "
-        "{width: {choice: [0.5, 1.0, 2.0]}}\n"
+        "{net.width: {choice: [0.5, 1.0, 2.0]}}\n"
     )
     finish(study, study.next_trial(), 0.5, epochs=1)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -10,6 +10,7 @@ import numpy as np
 
 from tunecnn import load_run
 from tunecnn.files import sha256
+from tunecnn.models.counting import CostCounter
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import (
@@ -33,8 +34,8 @@ dataset: digits
 epochs: 4
 trials: 6
 parameters:
-  dropout.dense: {float: [0.0, 0.5], step: 0.1}
-  width: {choice: [0.5, 1.0]}
+  net.dropout_dense: {float: [0.0, 0.5], step: 0.1}
+  net.width: {choice: [0.5, 1.0]}
   batch_size: 32
 start: [baseline]
 sampler: random
@@ -116,7 +117,7 @@ class ScriptedRun:
 
     def reopen(self) -> Study:
         """Open the study again, as a resumed run does."""
-        self.study = Study(self.path, self.space, self._input_shape, 10)
+        self.study = Study(self.path, self.space, CostCounter(None, self._input_shape, 10))
         return self.study
 
     def train(self, accuracies: Iterable[float]) -> TrialTask:

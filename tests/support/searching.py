@@ -20,9 +20,9 @@ architecture: model1
 epochs: 2
 trials: 3
 parameters:
-  width: {choice: [0.1, 0.2]}
+  net.width: {choice: [0.1, 0.2]}
   train_images: 200
-start: [{width: 0.2}]
+start: [{net.width: 0.2}]
 sampler: random
 """
 

@@ -20,19 +20,19 @@ from tunecnn.trial.recipes import make_config
 )
 def test_a_config_survives_json(dropout, width, rate, seed, flip):
     config = TrialConfig(
-        net={"dropout.block1": dropout, "width": width}, learning_rate=rate, seed=seed, flip=flip
+        net={"dropout_block1": dropout, "width": width}, learning_rate=rate, seed=seed, flip=flip
     )
     assert TrialConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_the_networks_parameters_stand_beside_the_settings_in_one_flat_mapping():
-    config = TrialConfig.from_dict({"width.block1": 8, "batch_size": 4})
-    assert config.net == {"width.block1": 8}
-    assert config.to_dict().items() >= {"width.block1": 8, "batch_size": 4}.items()
+    config = TrialConfig.from_dict({"net.width_block1": 8, "batch_size": 4})
+    assert config.net == {"width_block1": 8}
+    assert config.to_dict().items() >= {"net.width_block1": 8, "batch_size": 4}.items()
 
 
 def test_what_is_not_given_is_not_in_the_mapping():
-    assert "dropout.block1" not in TrialConfig().to_dict()
+    assert "net.dropout_block1" not in TrialConfig().to_dict()
 
 
 def test_derived_seeds_are_fixed_and_differ():
@@ -54,7 +54,7 @@ def test_derived_seeds_are_fixed_and_differ():
         ("label_smoothing", 1.0, "label_smoothing must be below 1, not 1.0"),
         ("optimizer", "adam", "unknown optimizer 'adam'; did you mean 'adamw'"),
         ("dataset", "cifar", "unknown data set 'cifar'; did you mean 'cifar10'"),
-        ("net", {"dropout.dense": 1.0}, "dropout.dense must lie in"),
+        ("net", {"dropout_dense": 1.0}, "dropout_dense must lie in"),
         ("flip", 1, "flip must be true or false, not 1"),
         ("patience", 0, "patience must be 1 or more"),
         ("seed", -1, "seed must be 0 or more, not -1"),

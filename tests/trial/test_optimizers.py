@@ -53,7 +53,7 @@ def test_muon_moves_convolutions_as_matrices_and_all_else_as_adamw_does(monkeypa
     )
     others = [alone[0].bias, alone[2].weight, alone[2].bias]
     adamw = torch.optim.AdamW(others, lr=0.01, eps=1e-7, weight_decay=0.1)
-    optimizer = make_optimizer(config, model.parameters())
+    optimizer = make_optimizer(config, model)
     for _ in range(3):
         images = torch.randn(5, 3, 3, 3)
         for network, optimizers in ((model, [optimizer]), (alone, [muon, adamw])):
@@ -78,7 +78,7 @@ def test_the_others_are_torchs_own(name):
     settings = {"adamw": {"eps": 1e-7}, "sgd": {"momentum": 0.9, "nesterov": config.nesterov}}
     original = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[name]
     pair = [
-        make_optimizer(config, [ours]),
+        make_optimizer(config, nn.ParameterList([ours])),
         original([theirs], lr=0.1, weight_decay=0.1, fused=True, **settings[name]),
     ]
     for step in range(3):
@@ -97,7 +97,7 @@ from tunecnn.trial.optimizers import make_optimizer
 
 for name in CHOICES["optimizer"]:
     layer = nn.Conv2d(1, 1, 1)
-    optimizer = make_optimizer(TrialConfig(optimizer=name), layer.parameters())
+    optimizer = make_optimizer(TrialConfig(optimizer=name), layer)
     optimizer.zero_grad()
     layer(ones(1, 1, 1, 1)).sum().backward()
     optimizer.step()
@@ -116,7 +116,7 @@ def test_no_optimizer_makes_a_worker_import_the_compiler():
 )
 def test_the_schedule_spans_all_steps(schedule, first, highest, last):
     config = TrialConfig(schedule=schedule, optimizer="sgd", learning_rate=1.0)
-    optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+    optimizer = make_optimizer(config, nn.ParameterList([torch.zeros(1)]))
     scheduler = make_schedule(config, optimizer, steps=20)
     rates = []
     for _ in range(20):
@@ -133,7 +133,7 @@ def test_the_schedule_spans_all_steps(schedule, first, highest, last):
 )
 def test_one_cycle_runs_however_few_steps_it_rises(steps, warmup):
     config = TrialConfig(schedule="one_cycle", optimizer="sgd", learning_rate=1.0, warmup=warmup)
-    optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+    optimizer = make_optimizer(config, nn.ParameterList([torch.zeros(1)]))
     scheduler = make_schedule(config, optimizer, steps)
     for _ in range(steps):
         assert 0 < optimizer.param_groups[0]["lr"] <= 1.0

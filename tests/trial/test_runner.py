@@ -8,7 +8,7 @@ import torch
 
 from tunecnn import make_config
 from tunecnn.data.images import Images, TrialData
-from tunecnn.models.networks import ConvNet
+from tunecnn.models.published import ConvNet
 from tunecnn.trial.batches import to_device
 from tunecnn.trial.runner import TrialRun
 

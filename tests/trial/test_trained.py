@@ -16,7 +16,7 @@ from tunecnn.trial.training import Training
 
 
 def config(**changes):
-    return make_config("fast", "model1", "digits", **{"epochs": 2, "width": 0.25, **changes})
+    return make_config("fast", "model1", "digits", **{"epochs": 2, "net.width": 0.25, **changes})
 
 
 @pytest.mark.parametrize("pixels", ["raw", "unit", "standardized"])

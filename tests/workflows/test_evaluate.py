@@ -31,7 +31,7 @@ def test_a_reproduction_tests_every_trial_once(reproduced):
 def test_a_second_look_is_not_taken(reproduced):
     folder = RunFolder.open(reproduced.path)
     before = folder.info_file.read_bytes()
-    evaluate_trials(folder, reproduced.complete, load_dataset("digits"))
+    evaluate_trials(folder, reproduced.complete, load_dataset("digits"), None)
     assert folder.info_file.read_bytes() == before
 
 
@@ -61,4 +61,4 @@ def test_lost_weights_are_named(reproduced, tmp_path):
     text = reproduction_space("digits", None, ["model1"], seeds=1, epochs=1)
     folder = RunFolder.create(tmp_path / "r", text, run_info(text))
     with pytest.raises(RunError, match=r"the weights .*trial-00000.safetensors cannot be read"):
-        evaluate_trials(folder, reproduced.complete, load_dataset("digits"))
+        evaluate_trials(folder, reproduced.complete, load_dataset("digits"), None)

@@ -17,7 +17,7 @@ architecture: model1
 epochs: {epochs}
 trials: 2
 parameters:
-  width: {{choice: [0.1, 0.2]}}
+  net.width: {{choice: [0.1, 0.2]}}
 {more}
 sampler: grid
 """

@@ -6,41 +6,47 @@ from functools import partial
 import pytest
 
 from tests.support.command import main, run_cli
-from tunecnn.models.designs import count_macs, count_params
+from tunecnn.models.counting import CostCounter
+from tunecnn.models.designs import count
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.timing import Timing, time_epochs
-from tunecnn.workflows.forecast import forecast
-from tunecnn.workflows.forecast import make_plan as plan
+from tunecnn.workflows.forecast import Plan, forecast, make_plan
 
 TEXT = """
 dataset: digits
 epochs: 9
 trials: 30
 parameters:
-  width: {choice: [0.5, 1.0, 2.0]}
-  dropout.dense: {float: [0.0, 0.5], step: 0.1}
+  net.width: {choice: [0.5, 1.0, 2.0]}
+  net.dropout_dense: {float: [0.0, 0.5], step: 0.1}
 start: [baseline]
 """
 
 
+def plan(space: SearchSpace, data, **options) -> Plan:
+    costs = CostCounter(space.network_code(), data.input_shape, len(data.classes))
+    return make_plan(space, data, costs, **options)
+
+
 def test_the_smallest_and_the_largest_network_are_those_of_the_ends(tiny):
     planned = plan(SearchSpace.from_text(TEXT), tiny)
-    space = SearchSpace.from_text(TEXT)
     for name, width in (("smallest", 0.5), ("baseline", 1.0), ("largest", 2.0)):
-        design = space.config({"width": width}).design()
+        cost = count("proposed", (1, 8, 8), 10, width=width)
         network = planned.networks[name]
-        assert network.params == count_params(design, (1, 8, 8), 10)
-        assert network.macs == count_macs(design, (1, 8, 8), 10)
+        assert (network.params, network.macs) == (cost.params, cost.macs)
     assert planned.networks["largest"].memory > 2 * planned.networks["smallest"].memory
     assert planned.time is None
 
 
 def test_what_cannot_be_built_is_found_before_anything_is_trained(tiny):
     """Each value is allowed by itself; two of them together leave nothing of a convolution."""
-    text = TEXT.replace("[0.5, 1.0, 2.0]}", "[0.02, 1.0]}\n  width.conv1: {int: [8, 32]}")
+    text = TEXT.replace("[0.5, 1.0, 2.0]}", "[0.02, 1.0]}\n  net.width_conv1: {int: [8, 32]}")
+    text = text.replace("start: [baseline]", "start: []")
     planned = plan(SearchSpace.from_text(text), tiny)
     (problem,) = planned.unbuildable
-    assert problem.startswith("width = 0.02, width.conv1 = 8: width 0.02 leaves convolution 1")
+    assert problem.startswith(
+        "net.width = 0.02, net.width_conv1 = 8: width 0.02 leaves convolution 1"
+    )
     assert planned.corners == 4
 
 
@@ -100,7 +106,7 @@ def test_what_is_probably_not_meant_is_said(change, warning, tiny):
 def test_a_measured_plan_says_how_long_it_would_take(tiny):
     space = SearchSpace.from_text(
         TEXT.replace(
-            "dropout.dense: {float: [0.0, 0.5], step: 0.1}",
+            "net.dropout_dense: {float: [0.0, 0.5], step: 0.1}",
             "learning_rate: {float: [1e-4, 1e-2], log: true}",
         )
     )
@@ -112,7 +118,7 @@ def test_a_measured_plan_says_how_long_it_would_take(tiny):
 def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
     space = SearchSpace.from_text(TEXT.replace("0.5, 1.0, 2.0", "0.5, 1.0"))
 
-    def timer(configs, data):
+    def timer(configs, data, code):
         assert [config.net["width"] for config in configs] == [0.5, 1.0]
         assert len(data.train) == 1149  # so few that all are measured
         return Timing((1.0, 3.0), 9.0)

@@ -165,7 +165,7 @@ def test_a_trial_whose_checkpoint_is_damaged_begins_again(tmp_path):
 
 def test_the_same_space_and_seed_give_the_same_trials(tmp_path):
     first, second = begin(tmp_path / "a").folder, begin(tmp_path / "b").folder
-    columns = ["seed", "val_accuracy", "val_loss", "param.width"]
+    columns = ["seed", "val_accuracy", "val_loss", "param.net.width"]
     assert load_run(first).trials[columns].equals(load_run(second).trials[columns])
     other = begin(tmp_path / "c", seed=1).folder
     assert not load_run(first).trials[columns].equals(load_run(other).trials[columns])
@@ -260,7 +260,7 @@ def test_an_error_in_one_trial_is_its_own_and_the_search_goes_on(tmp_path, monke
     failed = trials[trials["state"] == "FAIL"]
     assert 1 <= len(failed) < 4
     assert failed["reason"].str.fullmatch(r"ValueError in test_search.py:\d+: no such luck").all()
-    assert set(failed["param.width"]) == {0.2}
+    assert set(failed["param.net.width"]) == {0.2}
 
 
 def test_a_search_of_which_no_trial_can_be_trained_has_failed(tmp_path, monkeypatch):
@@ -280,7 +280,7 @@ def test_paths_are_kept_so_that_a_run_can_be_resumed_from_elsewhere(
 ):
     tree = image_tree()
     monkeypatch.chdir(tree.parent)
-    text = "epochs: 1\ntrials: 2\nparameters: {validation: 0.5, width: {choice: [0.1, 0.2]}}"
+    text = "epochs: 1\ntrials: 2\nparameters: {validation: 0.5, net.width: {choice: [0.1, 0.2]}}"
     result = begin(tmp_path, text, Silent(raise_at=1), dataset=f"imagefolder:{tree.name}")
     monkeypatch.chdir("/")
     assert carry_on(result.folder).ending == "done"

@@ -24,10 +24,10 @@ def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
 
 def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
     narrow = SPACE.replace("choice: [0.5, 1.0]", "choice: [0.5, 0.7]").replace("[baseline]", "[]")
-    old = load_run(scripted_run).ranked["param.width"]
+    old = load_run(scripted_run).ranked["param.net.width"]
     warm = warm_start(space_of(narrow), scripted_run, 12)
     assert f"; {(old == 1.0).sum()} do not lie in the space" in warm.words
-    assert all(point["width"] == 0.5 for point in warm.start)
+    assert all(point["net.width"] == 0.5 for point in warm.start)
 
 
 def test_a_run_of_another_space_is_refused(scripted_run):

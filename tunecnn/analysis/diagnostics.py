@@ -14,7 +14,7 @@ from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.strategy import Halving, Hyperband
 from tunecnn.space.strategy import rungs as rungs_of
 from tunecnn.study.importances import parameter_importances
-from tunecnn.trial.config import Scalar
+from tunecnn.trial.config import NET, Scalar
 from tunecnn.words import in_short
 
 _MOST_BINS = 6
@@ -136,7 +136,7 @@ def near_bounds(run: Run) -> dict[str, str]:
         if low == high:
             continue
         at = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        if at <= share and not (name.startswith("dropout") and low == 0):
+        if at <= share and not ("dropout" in name and low == 0):
             warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"
         elif at >= 1 - share:
             warnings[name] = f"{in_short(value)} is at the high end of {low:g} to {high:g}"
@@ -208,8 +208,8 @@ def importances(run: Run) -> pd.DataFrame:
 def crossing(run: Run) -> tuple[str, list[str]] | None:
     """Return the first searched width and all searched dropouts; None if either is missing."""
     names = list(run.space.searched_settings)
-    widths = [name for name in names if name.startswith("width")]
-    dropouts = [name for name in names if name.startswith("dropout")]
+    widths = [name for name in names if name.startswith(NET) and "width" in name]
+    dropouts = [name for name in names if name.startswith(NET) and "dropout" in name]
     return (widths[0], dropouts) if widths and dropouts else None
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunecnn.cli.options import DataDir, Json
 from tunecnn.errors import InputError
+
+if TYPE_CHECKING:
+    from tunecnn.trial.messages import EpochMetrics
 
 
 class Device(StrEnum):
@@ -26,7 +31,10 @@ def train(
         Path | None, typer.Option(help="Config file, such as a run's configs/trial-00003.yaml.")
     ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="Network: model1, model2 or proposed. Default: proposed.")
+        str | None,
+        typer.Option(
+            help="Network: model1, model2, proposed, or file.py:Name. Default: proposed."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Data set; see `tunecnn data list`. Default: digits.")
@@ -36,7 +44,7 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a setting, as in dropout.block1=0.1; repeatable."),
+        typer.Option("--set", help="Change a setting, as in net.dropout_block1=0.1; repeatable."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
@@ -53,6 +61,7 @@ def train(
     from tunecnn.trial.config import TrialConfig
     from tunecnn.trial.config_file import parse_settings, read_config
     from tunecnn.trial.recipes import make_config
+    from tunecnn.workflows.networks import code_of
 
     changes: dict[str, Any] = parse_settings(set_ or [])
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
@@ -62,11 +71,16 @@ def train(
         settings = make_config(
             recipe or "fast", architecture or "proposed", absolute(dataset or "digits"), **changes
         )
-    _train(settings, data_dir, device, threads, out, json_lines=json_lines)
+    code, warning = code_of(settings, config)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    settings = settings.replace(code=code.hash if code else None)
+    _train(settings, code, data_dir, device, threads, out, json_lines=json_lines)
 
 
 def _train(
     config: Any,
+    code: Any,
     data_dir: Path | None,
     device: Device,
     threads: int | None,
@@ -78,6 +92,7 @@ def _train(
 
     from tunecnn.data.loading import load_dataset
     from tunecnn.files import check_writable
+    from tunecnn.models.building import importable
     from tunecnn.trial.training import Training
 
     if out is not None:
@@ -89,27 +104,34 @@ def _train(
     gpu = torch.cuda.is_available()
     if device is Device.CUDA and not gpu:
         raise InputError("--device cuda: torch finds no GPU on this machine")
-    training = Training(
-        config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
-    )
-    for metrics in training:
-        if json_lines:
-            print(json.dumps({"event": "epoch", **metrics.to_dict()}), flush=True)
-        else:
-            print(
-                f"epoch {metrics.epoch:3d}  loss {metrics.train_loss:.4f}  accuracy "
-                f"{metrics.train_accuracy:.2%}  validation loss {metrics.val_loss:.4f}  accuracy "
-                f"{metrics.val_accuracy:.2%}  {metrics.seconds:.1f} s",
-                flush=True,
+    aside = contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
+    with importable(code):
+        with aside:  # what the network's code prints is no result
+            training = Training(
+                config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
             )
-    kept = training.kept
-    assert kept is not None
-    if out is not None:
-        from tunecnn.files import write_atomically
-        from tunecnn.trial.trained import pack_model
+        for metrics in training:
+            _print_epoch(metrics, json_lines=json_lines)
+        kept = training.kept
+        assert kept is not None
+        if out is not None:
+            from tunecnn.files import write_atomically
+            from tunecnn.trial.trained import pack_model
 
-        write_atomically(out, pack_model(training))
+            write_atomically(out, pack_model(training))
     if json_lines:
         print(json.dumps({"event": "done", "config": config.to_dict(), **kept.to_dict()}))
     else:
         print(f"kept epoch {kept.epoch}: {kept.val_accuracy:.2%} validation accuracy")
+
+
+def _print_epoch(metrics: EpochMetrics, *, json_lines: bool) -> None:
+    if json_lines:
+        print(json.dumps({"event": "epoch", **metrics.to_dict()}), flush=True)
+        return
+    print(
+        f"epoch {metrics.epoch:3d}  loss {metrics.train_loss:.4f}  accuracy "
+        f"{metrics.train_accuracy:.2%}  validation loss {metrics.val_loss:.4f}  accuracy "
+        f"{metrics.val_accuracy:.2%}  {metrics.seconds:.1f} s",
+        flush=True,
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tunecnn.data.images import TrialData
+from tunecnn.models.code import NetworkCode
 from tunecnn.run.info import EngineRecord
 from tunecnn.run.recorder import Recorder
 
@@ -20,5 +21,7 @@ class Engine(Protocol):
     def record(self) -> EngineRecord:
         """Return the record of the hardware on which trials run."""
 
-    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+    def run(
+        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+    ) -> None:
         """Run trials until all requested trials have ended, or the user interrupts."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunecnn.data.images import TrialData
+from tunecnn.models.code import NetworkCode
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
+
+
+def _aside(code: NetworkCode | None) -> contextlib.AbstractContextManager[object]:
+    """Keep what somebody's code prints out of the results, which are printed to stdout."""
+    return contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,15 @@ class LocalEngine:
         node = NodeRecord(name=platform.node(), cpus=os.cpu_count() or 1)
         return EngineRecord(engine="local", nodes=(node,), threads=self.threads, slots=1)
 
-    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+    def run(
+        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+    ) -> None:
         """Run trials until all requested trials have ended, or the user interrupts.
 
         Args:
             recorder: recorder that hands out trials and records their updates.
             data: training and validation images.
+            code: code of the networks; what it prints goes to stderr.
             scratch: unused folder.
 
         Raises:
@@ -45,6 +56,7 @@ class LocalEngine:
         """
         import torch
 
+        from tunecnn.models.building import importable
         from tunecnn.trial.batches import to_device
         from tunecnn.trial.runner import TrialRun
 
@@ -52,13 +64,13 @@ class LocalEngine:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = to_device(data, device)
         interrupts = recorder.interrupts
-        with interrupts.deferred():
+        with interrupts.deferred(), importable(code):
             while (trial := recorder.next_trial()) is not None:
                 recorder.started(trial.number)
                 run = TrialRun(trial.config, on_device, trial.checkpoint, self.checkpoint_seconds)
                 goes_on = True
                 while goes_on and not recorder.stopped:
-                    with interrupts.deferred(False):
+                    with interrupts.deferred(False), _aside(code):
                         update = run.advance(0.0)
                     goes_on = recorder.take(trial.number, update)
                     recorder.tick()

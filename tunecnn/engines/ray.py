@@ -36,6 +36,7 @@ from tunecnn.data.images import TrialData
 from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
 from tunecnn.engines.worker import Worker
 from tunecnn.errors import RunError
+from tunecnn.models.code import NetworkCode
 from tunecnn.run.info import EngineRecord
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.timing import Timing, time_epochs
@@ -70,12 +71,15 @@ class RayEngine:
         """Return the record of the hardware on which trials run."""
         return self.cluster.record()
 
-    def run(self, recorder: Recorder, data: TrialData, scratch: Path) -> None:
+    def run(
+        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+    ) -> None:
         """Run trials until all requested trials have ended, or the user interrupts.
 
         Args:
             recorder: recorder that hands out trials and records their updates.
             data: training and validation images for the workers.
+            code: code of the networks for the workers; it travels like the images.
             scratch: folder for the files that Ray itself writes; it is deleted at the end.
 
         Raises:
@@ -85,7 +89,7 @@ class RayEngine:
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
-                self._tuner(recorder, data, scratch).fit()
+                self._tuner(recorder, data, code, scratch).fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
             last = str(error).strip().splitlines()[-1:]
             raise RunError(f"Ray cannot continue: {' '.join(last)}") from error
@@ -94,10 +98,13 @@ class RayEngine:
         if recorder.failure is not None:
             raise recorder.failure
 
-    def _tuner(self, recorder: Recorder, data: TrialData, scratch: Path) -> Tuner:
+    def _tuner(
+        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+    ) -> Tuner:
         worker = tune.with_parameters(
             Worker,
             data=data,
+            code=code,
             threads=self.cluster.threads,
             checkpoint_seconds=self.checkpoint_seconds,
         )
@@ -125,11 +132,13 @@ class RayEngine:
         )
 
 
-def time_on(cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData) -> Timing:
+def time_on(
+    cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData, code: NetworkCode | None
+) -> Timing:
     """Time epochs of some configs on a cluster, in as many tasks at once as it has slots."""
     timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
     there = ray.put(data)
-    slots = [timed.remote(configs, there, cluster.threads) for _ in range(cluster.slots)]
+    slots = [timed.remote(configs, there, code, cluster.threads) for _ in range(cluster.slots)]
     timings: list[Timing] = ray.get(slots)
     means = [statistics.mean(times) for times in zip(*(t.epochs for t in timings), strict=True)]
     return Timing(tuple(means), max(timing.spent for timing in timings))

@@ -10,6 +10,7 @@ import ray
 from ray import tune
 
 from tunecnn.data.images import TrialData
+from tunecnn.models.code import NetworkCode
 from tunecnn.process import collect_garbage_seldom
 from tunecnn.trial.config import TrialConfig
 
@@ -20,12 +21,18 @@ class Worker(tune.Trainable):
     """An actor that trains one trial after the other; a step is one or more epochs."""
 
     def setup(  # type: ignore[override]  # Tune passes the arguments of with_parameters
-        self, config: dict[str, Any], data: TrialData, threads: int, checkpoint_seconds: float
+        self,
+        config: dict[str, Any],
+        data: TrialData,
+        code: NetworkCode | None,
+        threads: int,
+        checkpoint_seconds: float,
     ) -> None:
         """Copy the images to the device, once for all trials of this actor."""
         collect_garbage_seldom()
         import torch
 
+        from tunecnn.models.building import importable
         from tunecnn.trial.batches import to_device
 
         torch.set_num_threads(threads)
@@ -39,7 +46,13 @@ class Worker(tune.Trainable):
         self._device = torch.device("cuda" if gpu else "cpu")
         self._data = to_device(data, self._device)
         self._checkpoint_seconds = checkpoint_seconds
+        self._code = importable(code)
+        self._code.__enter__()  # until the actor ends
         self._begin(config)
+
+    def cleanup(self) -> None:
+        """Remove the unpacked code."""
+        self._code.__exit__(None, None, None)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this actor."""

@@ -1,7 +1,8 @@
-"""The three networks as plain data: widths, dropouts, layer shapes, parameter counts.
+"""The published networks as plain data: widths, dropouts, layer shapes, parameter counts.
 
-Nothing here imports torch, so a search can count the parameters of a configuration, or reject it,
-before any training process exists; `tunecnn.models.networks` builds modules from the designs.
+Nothing here imports torch, so a search of these networks can count the parameters of a
+configuration, or reject it, before any training process exists; `tunecnn.models.published` builds
+modules from the designs.
 
 Source of the three designs: M. R. Roman Salgado, "Tarea 8: Propuesta y entrenamiento de red
 neuronal" (UACh) and its notebooks. All convolutions are 3x3, stride 1, same padding, ReLU; all
@@ -13,12 +14,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tunecnn.errors import InputError, nearest
 
 InputShape = tuple[int, int, int]
 """Channels, height, width."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Attributes:
+        params: number of trainable parameters.
+        macs: multiply-accumulates of one forward pass of one image.
+        activations: number of values that its layers return for one image.
+    """
+
+    params: int
+    macs: int
+    activations: int
 
 
 def _check_width(name: str, value: int | float) -> None:
@@ -63,9 +79,9 @@ class Design:
             for width in block.widths:
                 conv += 1
                 _check_width(f"width of convolution {conv}", width)
-            _check_dropout(f"dropout.block{number}", block.dropout)
+            _check_dropout(f"dropout_block{number}", block.dropout)
         _check_width("dense_units", self.dense_units)
-        _check_dropout("dropout.dense", self.dense_dropout)
+        _check_dropout("dropout_dense", self.dense_dropout)
 
 
 DESIGNS: Mapping[str, Design] = {
@@ -79,70 +95,49 @@ DESIGNS: Mapping[str, Design] = {
 """The published networks by name; `proposed` is the published Model 3."""
 
 
-def design_parameters(architecture: str) -> dict[str, int | float]:
-    """Return the free parameters of an architecture with their published values.
-
-    `width` multiplies the width of every convolution; `width.blockN` and `width.convN` set the
-    width of all convolutions of a block, or of one convolution. The others are `dropout.blockN`,
-    `dropout.dense` and `dense_units`.
-
-    Raises:
-        InputError: if there is no such architecture.
-    """
-    design = _named(architecture)
-    parameters: dict[str, int | float] = {"width": 1.0}
-    conv = 0
-    for number, block in enumerate(design.blocks, start=1):
-        parameters[f"width.block{number}"] = block.widths[0]
-        parameters[f"dropout.block{number}"] = block.dropout
-        for width in block.widths:
-            conv += 1
-            parameters[f"width.conv{conv}"] = width
-    parameters["dense_units"] = design.dense_units
-    parameters["dropout.dense"] = design.dense_dropout
-    return parameters
-
-
-def make_design(architecture: str, given: Mapping[str, int | float | bool | str]) -> Design:
-    """Make a design of an architecture; parameters that are not given keep the published values.
+def make_design(
+    architecture: str,
+    *,
+    width: float = 1.0,
+    dense_units: int | None = None,
+    dropout_dense: float | None = None,
+    **given: int | float | None,
+) -> Design:
+    """Make a design of a published network; None keeps the published value.
 
     Args:
-        architecture: name of the architecture: `model1`, `model2` or `proposed`.
-        given: values of parameters, with the names of `design_parameters`; the width of a
-            convolution has precedence over that of its block, and both are multiplied by `width`.
+        architecture: name of the network: `model1`, `model2` or `proposed`.
+        width: multiplies the width of every convolution.
+        dense_units: units of the hidden dense layer.
+        dropout_dense: dropout after the hidden dense layer.
+        **given: `width_block1`, `dropout_block1`, ... for each block, and `width_conv1`, ... for
+            each convolution, which has precedence over its block.
 
     Raises:
-        InputError: for an unknown name, a value that is not a number, a width below 1 or a dropout
-            outside [0, 1).
+        InputError: for an unknown network, a width below 1 or a dropout outside [0, 1).
     """
-    base = _named(architecture)
-    known = design_parameters(architecture)
-    parameters: dict[str, int | float] = {}
-    for name, value in given.items():
-        if name not in known:
-            raise InputError(f"{architecture} has no parameter {name!r}; {nearest(name, known)}")
-        if isinstance(value, bool | str):
-            raise InputError(f"{name} must be a number, not {value!r}")
-        parameters[name] = value
-    scale = parameters.get("width", 1.0)
-    if not (math.isfinite(scale) and scale > 0):
-        raise InputError(f"width must be above 0, not {scale!r}: it multiplies every convolution")
+    if architecture not in DESIGNS:
+        raise InputError(
+            f"unknown architecture {architecture!r}; {nearest(architecture, DESIGNS)}"
+        )
+    base = DESIGNS[architecture]
+    if not (math.isfinite(width) and width > 0):
+        raise InputError(f"width must be above 0, not {width!r}: it multiplies every convolution")
     blocks = []
     conv = 0
     for number, block in enumerate(base.blocks, start=1):
         widths = []
         for default in block.widths:
             conv += 1
-            wide = parameters.get(f"width.block{number}", default)
-            wide = parameters.get(f"width.conv{conv}", wide)
+            wide = _first(given, f"width_conv{conv}", f"width_block{number}", default=default)
             _check_width(f"width of convolution {conv}", wide)
-            widths.append(_scaled(wide, scale, conv))
-        dropout = float(parameters.get(f"dropout.block{number}", block.dropout))
-        blocks.append(Block(tuple(widths), dropout))
+            widths.append(_scaled(wide, width, conv))
+        dropout = _first(given, f"dropout_block{number}", default=block.dropout)
+        blocks.append(Block(tuple(widths), float(dropout)))
     return Design(
         blocks=tuple(blocks),
-        dense_units=_whole("dense_units", parameters.get("dense_units", base.dense_units)),
-        dense_dropout=float(parameters.get("dropout.dense", base.dense_dropout)),
+        dense_units=base.dense_units if dense_units is None else dense_units,
+        dense_dropout=base.dense_dropout if dropout_dense is None else float(dropout_dense),
     )
 
 
@@ -199,22 +194,23 @@ def layers(design: Design, input_shape: InputShape, classes: int) -> list[Layer]
     return found
 
 
-def count_params(design: Design, input_shape: InputShape, classes: int) -> int:
-    """Count the trainable parameters of a design for an input of shape (C, H, W)."""
-    return sum(layer.params for layer in layers(design, input_shape, classes))
+def count(architecture: str, input_shape: InputShape, classes: int, **given: Any) -> Cost:
+    """Count what a published network costs, without building it; arguments of `make_design`.
+
+    Raises:
+        InputError: as `make_design` and `layers`.
+    """
+    plan = layers(make_design(architecture, **given), input_shape, classes)
+    return Cost(
+        params=sum(layer.params for layer in plan),
+        macs=sum(layer.macs for layer in plan),
+        activations=sum(math.prod(layer.output) for layer in plan),
+    )
 
 
-def count_macs(design: Design, input_shape: InputShape, classes: int) -> int:
-    """Count the multiply-accumulates of one forward pass of one (C, H, W) image."""
-    return sum(layer.macs for layer in layers(design, input_shape, classes))
-
-
-def _named(architecture: str) -> Design:
-    if architecture not in DESIGNS:
-        raise InputError(
-            f"unknown architecture {architecture!r}; {nearest(architecture, DESIGNS)}"
-        )
-    return DESIGNS[architecture]
+def _first(given: Mapping[str, int | float | None], *names: str, default: float) -> int | float:
+    """Return the first value that is given."""
+    return next((value for name in names if (value := given.get(name)) is not None), default)
 
 
 def _scaled(width: int | float, scale: float, conv: int) -> int:
@@ -225,8 +221,3 @@ def _scaled(width: int | float, scale: float, conv: int) -> int:
             f"{scaled}; every convolution needs at least 1 channel"
         )
     return scaled
-
-
-def _whole(name: str, value: int | float) -> int:
-    _check_width(name, value)
-    return int(value)

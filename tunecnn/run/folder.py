@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256, write_atomically
+from tunecnn.models.code import NetworkCode
 from tunecnn.run.artifacts import validation_path, weights_path
 from tunecnn.run.frames import to_parquet
 from tunecnn.run.info import Evaluation, RunInfo
@@ -29,6 +30,7 @@ class RunFolder:
         path: path of the folder.
         space_file: file of the space, without the changes by the command line.
         info_file: file of what is not in the study: commands, data, versions, hardware, times.
+        code: folder of the networks' code, if they are in files.
         predictions: folder of the tested trials' predictions for the test images.
         ray: folder of Ray's own files, which may be deleted.
     """
@@ -37,12 +39,15 @@ class RunFolder:
         self.path = path
         self.space_file = path / "space.yaml"
         self.info_file = path / "run.json"
+        self.code = path / "code"
         self.predictions = path / "predictions"
         self.ray = path / "ray"
 
     @classmethod
-    def create(cls, path: Path, space_text: str, info: RunInfo) -> RunFolder:
-        """Create the folder of a new run atomically, with the space and `run.json` in it.
+    def create(
+        cls, path: Path, space_text: str, info: RunInfo, code: NetworkCode | None = None
+    ) -> RunFolder:
+        """Create the folder of a new run atomically, with space, code and `run.json` in it.
 
         Raises:
             InputError: if the path already exists, or the folder cannot be created.
@@ -53,6 +58,8 @@ class RunFolder:
             partial.mkdir(parents=True)
             folder = cls(partial)
             write_atomically(folder.space_file, space_text)
+            if code is not None:
+                code.write(folder.code)
             folder.write_info(info)
             partial.rename(path)  # fails if another process was faster
         except OSError as error:
@@ -126,7 +133,26 @@ class RunFolder:
                 f"{self.space_file} is not the space that the run was started with; put it back, "
                 f"or start another: tunecnn search --space {self.space_file} --from {self.path}"
             )
-        return SearchSpace.from_yaml(self.space_file).override(**info.changes)
+        return SearchSpace.from_yaml(self.space_file, self.code).override(**info.changes)
+
+    def read_code(self, info: RunInfo) -> NetworkCode | None:
+        """Read the code of the networks of the run; None if they are in no file.
+
+        Raises:
+            RunError: if it cannot be read, or is not that of the start of the run.
+        """
+        if info.code is None:
+            return None
+        try:
+            code = NetworkCode.read(self.code, map(Path, info.code.files))
+        except InputError as error:
+            raise RunError(str(error)) from error
+        if code.hash != info.code.hash:
+            raise RunError(
+                f"{self.code} is not the code that the run was started with; put it back, or "
+                f"start another: tunecnn search --space {self.space_file} --from {self.path}"
+            )
+        return code
 
     def weights_path(self, record: TrialRecord) -> Path:
         """Return the path of the weights of a trial, whether they are kept or not."""

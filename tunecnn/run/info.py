@@ -17,7 +17,7 @@ from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, sha256, stamp
 
-SCHEMA = 2
+SCHEMA = 3
 _CHECKSUM = "checksum"
 _PACKAGES = ("tunecnn", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pandas")
 
@@ -74,6 +74,20 @@ class DatasetRecord(_Model):
             classes=data.classes,
             sheet=dataset.sheet,
         )
+
+
+class CodeRecord(_Model):
+    """The code of the networks that a run trains, whose copy is in the run's folder `code`.
+
+    Attributes:
+        hash: hash of the files.
+        files: names of the files, relative to the folder.
+        source: folder from which they were copied.
+    """
+
+    hash: str
+    files: tuple[str, ...]
+    source: str
 
 
 class NodeRecord(_Model):
@@ -198,6 +212,7 @@ class RunInfo(_Model):
         changes: values of the space that the command line changed, by key.
         data_dir: folder of the data files; None for the default one.
         dataset: record of the images.
+        code: record of the networks' code; None if they are in no file.
         processor: processor of the machine that started the run.
         job: purpose of the run.
         evaluations: evaluations on the test images.
@@ -209,6 +224,7 @@ class RunInfo(_Model):
     changes: dict[str, Any]
     data_dir: str | None
     dataset: DatasetRecord
+    code: CodeRecord | None = None
     processor: str
     job: Job
     evaluations: tuple[Evaluation, ...] = ()

@@ -11,8 +11,15 @@ from tunecnn.data.options import IMAGE_OPTIONS, check_options
 from tunecnn.data.registry import dataset_info
 from tunecnn.documents import Loc, Mistake
 from tunecnn.errors import InputError, nearest
-from tunecnn.models.designs import DESIGNS
-from tunecnn.space.parameters import Constant, FloatParameter, IntParameter, Parameter, describe
+from tunecnn.models.signature import UNREADABLE
+from tunecnn.space.parameters import (
+    ChoiceParameter,
+    Constant,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    describe,
+)
 from tunecnn.space.schema import SpaceSchema
 from tunecnn.space.strategy import (
     Budget,
@@ -24,7 +31,7 @@ from tunecnn.space.strategy import (
     Nsga2,
     RandomSearch,
 )
-from tunecnn.trial.config import CHOICES, TrialConfig
+from tunecnn.trial.config import CHOICES, NET, SETTINGS, Scalar, TrialConfig, setting_problem
 from tunecnn.trial.recipes import RECIPES
 from tunecnn.words import in_words
 
@@ -36,13 +43,11 @@ _NOT_SEARCHED = frozenset(
 
 def mistakes_of(space: SpaceSchema) -> list[Mistake]:
     """Return the mistakes of a space whose values are each well formed."""
-    found = []
-    for key, value, known in (
-        ("architecture", space.architecture, tuple(DESIGNS)),
-        ("recipe", space.recipe, RECIPES),
-    ):
-        if value not in known:
-            found.append(Mistake((key,), f"unknown {key} {value!r}; {nearest(value, known)}"))
+    found = list(_network_mistakes(space))
+    usable = not found
+    if space.recipe not in RECIPES:
+        text = f"unknown recipe {space.recipe!r}; {nearest(space.recipe, RECIPES)}"
+        found.append(Mistake(("recipe",), text))
     try:
         dataset_info(space.dataset)
     except InputError as error:
@@ -51,8 +56,9 @@ def mistakes_of(space: SpaceSchema) -> list[Mistake]:
         check_options(space.image_options, space.dataset)
     except InputError as error:
         found.append(Mistake((str(error).split(" ")[0].rstrip(":"),), str(error)))
-    if space.architecture in DESIGNS:
+    if usable:
         found += _parameter_mistakes(space)
+        found += _missing_mistakes(space)
     found += _strategy_mistakes(space)
     found += _condition_mistakes(space)
     return found or list(_start_mistakes(space))
@@ -136,14 +142,103 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
             yield Mistake(loc, "must be the same for all trials: give one plain value")
         elif name in CHOICES and isinstance(parameter, FloatParameter | IntParameter):
             yield Mistake(loc, f"is one of {', '.join(CHOICES[name])}: use choice")
-        else:
+        elif name.startswith(NET):
+            yield from (Mistake(loc, text) for text in _argument_problems(space, name, parameter))
+        elif problem := _name_problem(space, name):
+            yield Mistake(loc, problem)
+        elif name != "architecture":
             for value in parameter.ends():
-                for architecture in space.architectures:
-                    try:
-                        own = {} if name == "architecture" else {"architecture": architecture}
-                        TrialConfig.from_dict({**own, name: value})
-                    except InputError as error:
-                        yield Mistake(loc, str(error))
+                try:
+                    TrialConfig.from_dict({name: value})
+                except InputError as error:
+                    yield Mistake(loc, str(error))
+
+
+def _network_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
+    """Yield the mistakes in the networks' names and files; their code is not run."""
+    is_searched = "architecture" in space.searched
+    for name in dict.fromkeys((space.architecture, *space.architectures)):
+        loc: Loc = ("architecture",)
+        if is_searched and name in space.architectures:
+            loc = ("parameters", "architecture")
+        try:
+            _ = space.network(name).signature
+        except InputError as error:
+            yield Mistake(loc, str(error))
+            return
+    try:
+        space.network_code()
+    except InputError as error:
+        yield Mistake(("code",) if space.code else ("architecture",), str(error))
+
+
+def _architectures_of(space: SpaceSchema, parameter: Parameter | Constant) -> list[str]:
+    """Return the networks that get a parameter: all, or those that its `when` names."""
+    when = {} if isinstance(parameter, Constant) else parameter.when
+    allowed = when.get("architecture")
+    return [name for name in space.architectures if allowed is None or name in allowed]
+
+
+def _argument_problems(
+    space: SpaceSchema, name: str, parameter: Parameter | Constant
+) -> Iterator[str]:
+    """Yield the problems of an argument of the network, in any of its networks."""
+    argument = name.removeprefix(NET)
+    for architecture in _architectures_of(space, parameter):
+        network = space.network(architecture)
+        known = network.signature.arguments
+        if argument not in known and argument in SETTINGS:
+            yield f"{argument} is a setting of the training: write it without {NET}"
+            continue
+        if argument in known and known[argument].values and not isinstance(
+            parameter, Constant | ChoiceParameter
+        ):  # fmt: skip
+            yield f"{network.signature.problem(argument, parameter.ends()[0])}; use choice"
+            continue
+        for value in parameter.ends():
+            if problem := _value_problem(architecture, argument, value, space):
+                if isinstance(parameter, FloatParameter) and "a whole number" in problem:
+                    problem += "; use int: in the place of float:"
+                yield problem
+                break
+
+
+def _value_problem(architecture: str, argument: str, value: Scalar, space: SpaceSchema) -> str:
+    network = space.network(architecture)
+    if problem := network.signature.problem(argument, value):
+        return problem
+    if network.is_published:  # whose values are known to have bounds
+        try:
+            TrialConfig(architecture=architecture, net={argument: value})
+        except InputError as error:
+            return str(error)
+    return ""
+
+
+def _name_problem(space: SpaceSchema, name: str) -> str:
+    """Return why a name is no setting of the training; empty if it is one."""
+    for architecture in space.architectures:
+        signature = space.network(architecture).signature
+        if name not in SETTINGS and name in signature.arguments:
+            where = signature.where(name)
+            return f"is an argument of {signature.name} ({where}): write {NET}{name}"
+    if name == "code":
+        return "is a key of the space itself, not a parameter"
+    return setting_problem(name)
+
+
+def _missing_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
+    """Yield the arguments that a network needs, and that the space neither searches nor fixes."""
+    for architecture in space.architectures:
+        signature = space.network(architecture).signature
+        for name in signature.required:
+            given = space.parameters.get(f"{NET}{name}")
+            if given is None or architecture not in _architectures_of(space, given):
+                yield Mistake(
+                    ("architecture",),
+                    f"{signature.name} needs a value of {name} ({signature.where(name)}): add "
+                    f"{NET}{name} to the parameters",
+                )
 
 
 def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
@@ -157,6 +252,7 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     for i, point in enumerate(space.start):
         loc: Loc = ("start", i)
         if point == "baseline":
+            yield from (Mistake(loc, text) for text in _unknown_baseline(space))
             for name, (baseline, fixed) in space.departures().items():
                 text = f"the baseline has {name} = {baseline}, but the space fixes it at {fixed}"
                 yield Mistake(loc, text)
@@ -178,6 +274,24 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
                     f"{what} {name} = {value!r}, which the space does not contain "
                     f"({describe(searched[name])})",
                 )
+
+
+def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
+    """Yield the searched arguments of the network whose own default cannot be told."""
+    signature = space.network().signature
+    for name in space.searched:
+        argument = name.removeprefix(NET)
+        if not name.startswith(NET) or argument in signature.required:
+            continue
+        default = signature.arguments[argument].default if argument in signature.arguments else (
+            UNREADABLE
+        )  # fmt: skip
+        if default is None or default is UNREADABLE:
+            what = "None" if default is None else "not written as a plain value"
+            yield (
+                f"the baseline has the network's own {argument}, which is {what} in "
+                f"{signature.where(argument)}; write the start point out: {{{name}: ...}}"
+            )
 
 
 def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:

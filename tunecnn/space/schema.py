@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, field_validator
+from pydantic import Field, PrivateAttr, Strict, field_validator
 
 from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, absolute_groups
 from tunecnn.data.registry import absolute
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
-from tunecnn.models.designs import design_parameters
+from tunecnn.models.architecture import Architecture, code_files
+from tunecnn.models.code import NetworkCode
 from tunecnn.space.parameters import (
     Constant,
     Count,
@@ -41,7 +43,7 @@ from tunecnn.space.strategy import (
     Tpe,
     parse_named,
 )
-from tunecnn.trial.config import Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config, recipe_settings
 
 _SPLIT_FIELDS = {
@@ -65,11 +67,14 @@ class SpaceSchema(SpaceModel):
         scale: value that becomes white in images of more than 8 bits per channel.
         groups: images that are not divided: `folder`, or a CSV file with `file` and `group`.
         skip_bad: whether to leave out files that cannot be read.
-        architecture: `model1`, `model2` or `proposed`; may be a parameter instead.
+        architecture: `model1`, `model2`, `proposed`, or a network of one's own as `file.py:Name`
+            or `package.module:Name`; may be a parameter instead.
+        code: files and folders that the network's file needs; empty for the file, or its package.
         recipe: `published` or `fast`, the source of the settings that are not given here.
         epochs: number of epochs of a trial that is trained to its end.
         trials: number of configurations to train.
-        parameters: searched parameters and constants, by dotted name.
+        parameters: searched parameters and constants by name; those of the network begin with
+            `net.`.
         start: start points of the search: `baseline`, or values of some parameters.
         objectives: quantities to optimize: `val_accuracy` or `val_balanced_accuracy`, and
             optionally a cost.
@@ -91,6 +96,7 @@ class SpaceSchema(SpaceModel):
     groups: str | None = None
     skip_bad: bool = False
     architecture: str = "proposed"
+    code: tuple[str, ...] = ()
     recipe: str = "fast"
     epochs: Count = 30
     trials: Count = 64
@@ -103,6 +109,21 @@ class SpaceSchema(SpaceModel):
     budget: Budget = Budget()
     random_baseline: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Strict(), Field(ge=0)] = 0
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _code: NetworkCode | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the networks' files are relative to: that of the space's file."""
+        return self._folder
+
+    @field_validator("code", mode="before")
+    @classmethod
+    def _check_code(cls, given: object) -> object:
+        names = [given] if isinstance(given, str) else given
+        if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
+            raise wrong(f"must be a list of files and folders, not {given!r}")
+        return names
 
     @field_validator("dataset")
     @classmethod
@@ -262,22 +283,45 @@ class SpaceSchema(SpaceModel):
         """Make the config of a trial from the values of the searched parameters.
 
         Args:
-            values: values by dotted name; the constants and the recipe supply absent ones.
+            values: values by name; the constants and the recipe supply absent ones.
             trial: number of the trial; its seed derives from this number and the space's seed,
                 unless `values` contains a seed.
         """
         settings: dict[str, Any] = {**asdict(self.image_options), **self._constants}
         settings |= {"seed": derive_seed(self.seed, trial), **values}
         architecture = settings.pop("architecture", self.architecture)
+        if self.network(architecture).is_own_file:
+            code = self.network_code()
+            settings["code"] = code.hash if code else None
         return make_config(
             self.recipe, architecture, self.dataset,
             **settings, epochs=self.epochs,
         )  # fmt: skip
 
+    def network(self, architecture: str | None = None) -> Architecture:
+        """Return a network of the space; None for the one of `architecture`."""
+        return Architecture(architecture or self.architecture, self._folder)
+
+    def network_code(self) -> NetworkCode | None:
+        """Return the code that the networks of the space need; None without files of one's own.
+
+        Raises:
+            InputError: if a file is missing or too large.
+        """
+        if self._code is None:
+            files = code_files(self.architectures, self.code, self._folder)
+            self._code = NetworkCode.read(self._folder, files) if files else None
+        return self._code
+
     def baseline_point(self) -> dict[str, Scalar]:
-        """Return the baseline's values of the searched parameters, with the space's recipe."""
-        config = make_config(self.recipe, self.architecture, self.dataset)
-        baseline = {**config.to_dict(), **design_parameters(self.architecture)}
+        """Return the baseline's values of the searched parameters, with the space's recipe.
+
+        The baseline has the network's own defaults; None is not a value of a space.
+        """
+        baseline = {
+            **make_config(self.recipe, self.architecture, self.dataset).to_dict(),
+            **self._network_defaults(),
+        }
         values = {name: baseline[name] for name in self.searched_settings if name in baseline}
         return self.only_active(values)
 
@@ -286,13 +330,21 @@ class SpaceSchema(SpaceModel):
 
         A space with departures does not contain the baseline.
         """
-        baseline = design_parameters(self.architecture)
+        baseline = self._network_defaults()
         return {
             name: (baseline[name], parameter.value)
             for name, parameter in self.parameters.items()
             if isinstance(parameter, Constant)
             and name in baseline
             and parameter.value != baseline[name]
+        }
+
+    def _network_defaults(self) -> dict[str, Scalar]:
+        defaults = self.network().signature.defaults
+        return {
+            f"{NET}{name}": value
+            for name, value in defaults.items()
+            if isinstance(value, bool | int | float | str)
         }
 
     @property

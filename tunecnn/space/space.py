@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, ValidationInfo, model_validator
 
 from tunecnn.documents import (
     Document,
@@ -29,29 +29,34 @@ class SearchSpace(SpaceSchema):
     """
 
     @model_validator(mode="after")
-    def _check_meaning(self) -> Self:
+    def _check_meaning(self, info: ValidationInfo) -> Self:
+        self._folder = (info.context or {}).get("folder") or Path.cwd()
         mistakes = mistakes_of(self)
         if mistakes:
             raise SpaceError(mistakes)
         return self
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
+    def from_yaml(cls, path: str | Path, folder: Path | None = None) -> Self:
         """Read and check a space.
+
+        Args:
+            path: the space's file.
+            folder: folder of the networks' files; None for that of the space's file.
 
         Raises:
             SpaceError: if there are mistakes; it lists all of them, each with its line and key.
             InputError: if the file cannot be read, or is not YAML.
         """
-        return cls._from_document(read_document(Path(path)))
+        return cls._from_document(read_document(Path(path)), folder or Path(path).parent)
 
     @classmethod
-    def from_text(cls, text: str, source: str = "space") -> Self:
+    def from_text(cls, text: str, source: str = "space", folder: Path | None = None) -> Self:
         """Read and check a space from YAML text; `source` names it in messages."""
-        return cls._from_document(parse_document(text, source))
+        return cls._from_document(parse_document(text, source), folder)
 
     @classmethod
-    def _from_document(cls, document: Document) -> Self:
+    def _from_document(cls, document: Document, folder: Path | None) -> Self:
         if not isinstance(document.value, dict):
             what = "a list" if isinstance(document.value, list) else "a single value"
             raise document.error(
@@ -60,11 +65,11 @@ class SearchSpace(SpaceSchema):
         mistakes = list(document.mistakes)
         # A mistake in the YAML is listed once, and not again as an invalid value.
         value = without(document.value, [mistake.loc for mistake in mistakes if mistake.loc])
-        space, found = cls._try(value)
+        space, found = cls._try(value, folder)
         whole = space
         if space is None and (bad := [mistake.loc for mistake in found]):
             # Check the rest as well, so that all mistakes are listed at once.
-            whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]))
+            whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]), folder)
             found += more
         if whole is not None:
             found += rung_mistakes(whole)
@@ -73,9 +78,12 @@ class SearchSpace(SpaceSchema):
         return space
 
     @classmethod
-    def _try(cls, values: dict[str, Any]) -> tuple[Self | None, list[Mistake]]:
+    def _try(
+        cls, values: dict[str, Any], folder: Path | None
+    ) -> tuple[Self | None, list[Mistake]]:
+        context = {"folder": folder.absolute() if folder else None}
         try:
-            return cls.model_validate(values), []
+            return cls.model_validate(values, context=context), []
         except SpaceError as error:
             return None, list(error.mistakes)
         except ValidationError as error:
@@ -84,7 +92,7 @@ class SearchSpace(SpaceSchema):
     def override(self, **changes: object) -> Self:
         """Return a checked copy with some keys changed; None leaves a key unchanged."""
         given = {key: value for key, value in changes.items() if value is not None}
-        space, mistakes = type(self)._try({**dict(self), **given})
+        space, mistakes = type(self)._try({**dict(self), **given}, self._folder)
         if space is None:
             raise SpaceError(mistakes)
         return space

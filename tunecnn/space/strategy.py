@@ -10,9 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, Strict, ValidationError
 
 from tunecnn.errors import InputError, nearest
-from tunecnn.models.designs import InputShape, count_macs, count_params
+from tunecnn.models.designs import Cost
 from tunecnn.space.parameters import Count, Number, SpaceModel, wrong
-from tunecnn.trial.config import TrialConfig
 from tunecnn.words import in_words
 
 
@@ -139,11 +138,8 @@ PRUNERS: Mapping[str, type[SpaceModel]] = {
 Sampler = Tpe | Gp | Cmaes | Nsga2 | Qmc | RandomSearch | Grid
 Pruner = Halving | Hyperband | Median | Percentile | Patient | NoPruner
 
-QUANTITIES: Mapping[str, Callable[..., int]] = {
-    "params": count_params,
-    "macs": count_macs,
-}
-"""Costs of a network, computed from its design, the input shape and the number of classes."""
+QUANTITIES = ("params", "macs")
+"""Costs of a network, as in `tunecnn.models.designs.Cost`."""
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "val_accuracy": "maximize",
     "val_balanced_accuracy": "maximize",
@@ -191,9 +187,9 @@ class Constraint(SpaceModel):
             )
         return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
 
-    def violation(self, config: TrialConfig, input_shape: InputShape, classes: int) -> float:
-        """Return the violation of the constraint by a configuration; 0 or less if it is met."""
-        value = QUANTITIES[self.quantity](config.design(), input_shape, classes)
+    def violation(self, cost: Cost) -> float:
+        """Return the violation of the constraint by a network; 0 or less if it is met."""
+        value: int = getattr(cost, self.quantity)
         return value - self.bound if self.comparison == "<=" else self.bound - value
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256
-from tunecnn.models.designs import InputShape
+from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import OBJECTIVES, QUANTITIES
 from tunecnn.study.distributions import distribution, suggest
@@ -55,16 +55,12 @@ class Study:
     Args:
         folder: folder of the run; a missing journal is created in it.
         space: search space of the run.
-        input_shape: channels, height and width of the images.
-        classes: number of classes.
+        costs: counts the cost of the networks, for the images of the run.
     """
 
-    def __init__(
-        self, folder: Path, space: SearchSpace, input_shape: InputShape, classes: int
-    ) -> None:
+    def __init__(self, folder: Path, space: SearchSpace, costs: CostCounter) -> None:
         self.space = space
-        self._input_shape = input_shape
-        self._classes = classes
+        self._costs = costs
         self._distributions = {name: distribution(p) for name, p in space.searched.items()}
         path = folder / JOURNAL
         self._journal = Journal(path, writable=True)
@@ -301,19 +297,18 @@ class Study:
         attrs = sampled.user_attrs
         if "config" in attrs:  # an interrupted trial, which was checked before
             return TrialTask(sampled.number, TrialConfig.from_dict(attrs["config"]))
-        size = (self._input_shape, self._classes)
         try:
             config = self.space.config(clean(sampled.params), sampled.number)
-            costs = {name: count(config.design(), *size) for name, count in QUANTITIES.items()}
+            cost = self._costs.cost(config.architecture, config.net)
         except InputError as error:  # values that are valid, but not together
             self._infeasible(sampled, str(error))
             return None
         sampled.set_user_attr("config", config.to_dict())
-        for name, cost in costs.items():
-            sampled.set_user_attr(name, cost)
+        for name in QUANTITIES:
+            sampled.set_user_attr(name, getattr(cost, name))
         broken = []
         for constraint in self.space.constraints:
-            excess = constraint.violation(config, *size)
+            excess = constraint.violation(cost)
             sampled.set_constraint(str(constraint), excess)
             if excess > 0:
                 broken.append(f"breaks {constraint} by {excess:,.0f}")

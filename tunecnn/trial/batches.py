@@ -6,7 +6,7 @@ The images stay uint8 and are copied to the device once; every step gathers its 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +64,11 @@ class Scaling(nn.Module):
         mean: mean of each channel over the training images, in 0..255.
         deviation: standard deviation of each channel, in 0..255.
 
-    Shapes: input (n, height, width, C) uint8; output (n, C, height, width) float32, channels_last.
+    Attributes:
+        channels_last: whether the values are in the memory layout `channels_last`, else they are
+            contiguous.
+
+    Shapes: input (n, height, width, C) uint8; output (n, C, height, width) float32.
     """
 
     _scale: Tensor
@@ -81,6 +85,7 @@ class Scaling(nn.Module):
             scale = 1 / torch.tensor(deviation)
             shift = -torch.tensor(mean) * scale
         self._is_raw = config.pixels == "raw"
+        self.channels_last = True
         self.register_buffer("_scale", scale, persistent=False)
         self.register_buffer("_shift", shift, persistent=False)
 
@@ -91,7 +96,8 @@ class Scaling(nn.Module):
             values.mul_(self._scale)
         if self._shift is not None:
             values.add_(self._shift)
-        return values.permute(0, 3, 1, 2)
+        values = values.permute(0, 3, 1, 2)
+        return values if self.channels_last else values.contiguous()
 
 
 class Batcher:
@@ -100,39 +106,53 @@ class Batcher:
     Args:
         config: config with the pixel scaling, the augmentation and the batch size.
         data: images on the device on which the batches are made.
+
+    Attributes:
+        scaling: scaling of the pixels.
+        joins_last_image: whether a last batch of one image is joined to the one before it, as
+            batch normalization needs; otherwise each batch is as large as its config says.
     """
 
     def __init__(self, config: TrialConfig, data: DeviceData) -> None:
         self._config = config
         self._data = data
         scaling = Scaling(config, data.source.mean, data.source.deviation)
-        self._scaled: Callable[[Tensor], Tensor] = scaling.to(data.device)
+        self.scaling = scaling.to(data.device)
+        self.joins_last_image = False
 
     @property
     def steps(self) -> int:
         """Number of batches per epoch, including a smaller last one."""
-        return -(-len(self._data.train) // self._config.batch_size)
+        return len(self._sizes())
+
+    def _sizes(self) -> list[int]:
+        """Return the number of images of each batch."""
+        whole, rest = divmod(len(self._data.train), self._config.batch_size)
+        sizes = [self._config.batch_size] * whole + [rest] * (rest > 0)
+        if self.joins_last_image and rest == 1 and whole:
+            sizes[-2:] = [self._config.batch_size + 1]
+        return sizes
 
     def training(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one epoch in a new random order, from torch's default generator.
 
         Yields:
-            Images (b, C, H, W) float32 in channels_last, and their labels (b,).
+            Images (b, C, H, W) float32, and their labels (b,).
         """
         images = self._data.train
         order = torch.randperm(len(images), device=self._data.device)
-        for indices in torch.split(order, self._config.batch_size):
+        for indices in torch.split(order, self._sizes()):
             if self._config.crop or self._config.flip:
                 pixels = self.augmented(indices)
             else:
                 pixels = images.pixels[indices]
-            yield self._scaled(pixels), images.labels[indices]
+            yield self.scaling(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in order, without augmentation; shapes as in `training`."""
         for start in range(0, len(images), EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)
-            yield self._scaled(images.pixels[part]), images.labels[part]
+            yield self.scaling(images.pixels[part]), images.labels[part]
 
     def augmented(self, indices: Tensor) -> Tensor:
         """Gather training images, each shifted and mirrored at random, in one indexing operation.

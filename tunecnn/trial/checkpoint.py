@@ -46,7 +46,18 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def with_metadata(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
     """Serialize contiguous tensors on the CPU as safetensors, with JSON values in the metadata."""
-    return save(dict(tensors), metadata={_METADATA: json.dumps(metadata)})
+    return save(_each_in_its_memory(tensors), metadata={_METADATA: json.dumps(metadata)})
+
+
+def _each_in_its_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors that share memory, as tied weights do, which safetensors refuses."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return apart
 
 
 def tensors_and_metadata(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
@@ -12,7 +13,8 @@ from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions, check_options
 from tunecnn.data.registry import dataset_info
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
-from tunecnn.models.designs import Design, design_parameters, make_design
+from tunecnn.models.architecture import Architecture, check_name
+from tunecnn.models.designs import make_design
 from tunecnn.words import in_words
 
 Scalar = int | float | bool | str
@@ -31,7 +33,7 @@ class TrialConfig(BaseModel):
 
     The defaults are those of the published protocol; `tunecnn.trial.recipes` has the other
     settings of each recipe. In space files, config files and data frames, a config is one flat
-    mapping with both the network's parameters and the training settings.
+    mapping of training settings and of the network's arguments, whose names begin with `net.`.
 
     Raises:
         InputError: if a value is not allowed; the message names the setting and the value.
@@ -40,10 +42,12 @@ class TrialConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     architecture: Annotated[str, Strict()] = "proposed"
-    """`model1`, `model2` or `proposed`."""
+    """The network: `model1`, `model2`, `proposed`, or a class or function as `file.py:Name` or
+    `package.module:Name`."""
+    code: Annotated[str, Strict()] | None = None
+    """Hash of the code of a network in a file; None for other networks."""
     net: dict[str, Scalar] = Field(default_factory=dict)
-    """Parameters of the network, with the names of `tunecnn.models.designs.design_parameters`;
-    parameters that are not given keep the architecture's own values."""
+    """Arguments of the network; those that are not given keep its own defaults."""
     dataset: Annotated[str, Strict()] = "digits"
     """Name of a data set; `tunecnn data list` shows them."""
     size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
@@ -126,11 +130,16 @@ class TrialConfig(BaseModel):
             raise _in_our_words(error) from error
         dataset_info(self.dataset)
         check_options(self.image_options, self.dataset)
-        self.design()
+        self._check_network()
 
-    def design(self) -> Design:
-        """Return the network's design: the architecture with this config's parameters."""
-        return make_design(self.architecture, self.net)
+    def _check_network(self) -> None:
+        """Check the arguments of a published network; the code of others may not be here."""
+        check_name(self.architecture)
+        architecture = Architecture(self.architecture, Path())
+        if architecture.is_published:
+            for _, problem in architecture.problems(self.net):
+                raise InputError(problem)
+            make_design(self.architecture, **self.net)  # type: ignore[arg-type]
 
     @property
     def data_split(self) -> Split:
@@ -149,7 +158,7 @@ class TrialConfig(BaseModel):
     def to_dict(self) -> dict[str, Scalar]:
         """Return the config as a flat mapping of scalars, without the settings that are None."""
         settings = {name: value for name, value in self if name != "net" and value is not None}
-        return {**settings, **self.net}
+        return {**settings, **{f"{NET}{name}": value for name, value in self.net.items()}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -158,16 +167,19 @@ class TrialConfig(BaseModel):
         Raises:
             InputError: for an unknown name, or a value that is not allowed.
         """
-        settings = {name: value for name, value in values.items() if name in SETTINGS}
-        net = {name: value for name, value in values.items() if name not in SETTINGS}
-        architecture = settings.get("architecture", cls.model_fields["architecture"].default)
-        for name in net:
-            _check_is_known(name, architecture)
+        net = {name.removeprefix(NET): value for name, value in values.items()
+               if name.startswith(NET)}  # fmt: skip
+        settings = {name: value for name, value in values.items() if not name.startswith(NET)}
+        for name in settings:
+            if problem := setting_problem(name):
+                raise InputError(problem)
         return cls(**settings, net=net)
 
 
+NET = "net."
+"""Prefix of the names of a network's arguments."""
 SETTINGS = frozenset(TrialConfig.model_fields) - {"net"}
-"""Names of the training settings; every other name is a parameter of the network."""
+"""Names of the training settings."""
 CHOICES: Mapping[str, tuple[str, ...]] = {
     name: get_args(field.annotation)
     for name, field in TrialConfig.model_fields.items()
@@ -185,15 +197,17 @@ def derive_seed(*parts: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def _check_is_known(name: str, architecture: str) -> None:
-    """Raise an InputError for a name that is not a parameter of any network."""
-    try:
-        parameters = design_parameters(architecture)
-    except InputError:
-        return  # an unknown architecture gets its own message later
-    if name in parameters or name in design_parameters("proposed"):
-        return
-    raise InputError(f"unknown setting {name!r}; {nearest(name, [*SETTINGS, *parameters])}")
+def setting_problem(name: str) -> str:
+    """Return why a name is not that of a setting, and how it may be meant; empty if it is."""
+    if name in SETTINGS:
+        return ""
+    argument = name.replace(".", "_")  # as these names were written in earlier versions
+    if argument in Architecture("proposed", Path()).signature.arguments:
+        return f"{name!r} is an argument of the network: write {NET}{argument}"
+    return (
+        f"unknown setting {name!r}; {nearest(name, SETTINGS)}; an argument of the network is "
+        f"written {NET}{argument}"
+    )
 
 
 def _in_our_words(error: ValidationError) -> InputError:

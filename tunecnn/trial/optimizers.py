@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -101,14 +101,16 @@ class MuonWithAdamW(_Untraced):
 
     Muon orthogonalizes each update of a weight matrix and scales it to the size of AdamW's
     updates. The weight of a convolution is treated as a matrix (out, all other dimensions), as in
-    Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The dense
-    layers use AdamW, since a Muon update of them would cost as much as a forward pass. The rule is
+    Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The weight of
+    a grouped or depthwise convolution is no such matrix. The dense layers use AdamW, since a Muon
+    update of them would cost as much as a forward pass. The rule is
     that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, except for the precision of
     the orthogonalization: torch always uses bfloat16, which is 16 times slower than float32 on a
     CPU without instructions for it.
 
     Args:
-        params: weights to train; those with four dimensions are the weights of convolutions.
+        convs: weights of convolutions without groups, for Muon.
+        others: all other weights, for AdamW.
         lr: learning rate of both rules.
         momentum: momentum of Muon.
         nesterov: whether Muon uses Nesterov momentum.
@@ -119,7 +121,8 @@ class MuonWithAdamW(_Untraced):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        convs: Sequence[nn.Parameter],
+        others: Sequence[nn.Parameter],
         lr: float,
         momentum: float = 0.95,
         nesterov: bool = True,
@@ -127,13 +130,15 @@ class MuonWithAdamW(_Untraced):
         eps: float = 1e-7,
         weight_decay: float = 0.0,
     ) -> None:
-        params = list(params)
-        convs = [weight for weight in params if weight.ndim == 4]
-        others = [weight for weight in params if weight.ndim != 4]
         self._adamw = _AdamW(
-            others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True
+            [{"params": list(others)}],
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=True,
         )
-        muon = {"params": convs, "lr": lr, "momentum": momentum, "nesterov": nesterov,
+        muon = {"params": list(convs), "lr": lr, "momentum": momentum, "nesterov": nesterov,
                 "weight_decay": weight_decay}  # fmt: skip
         super().__init__([muon, *self._adamw.param_groups], {})
 
@@ -191,8 +196,9 @@ def _as_matrix(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
-def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optimizer:
-    """Make the optimizer of a config for some weights."""
+def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
+    """Make the optimizer of a config for the weights of a network."""
+    params = list(network.parameters())
     if config.optimizer == "rmsprop":
         return KerasRMSprop(
             params,
@@ -211,8 +217,15 @@ def make_optimizer(config: TrialConfig, params: Iterable[nn.Parameter]) -> Optim
             fused=True,
         )
     if config.optimizer == "muon":
+        convs = [
+            module.weight
+            for module in network.modules()
+            if isinstance(module, nn.Conv2d) and module.groups == 1
+        ]
+        matrices = {id(weight) for weight in convs}
         return MuonWithAdamW(
-            params,
+            [weight for weight in params if id(weight) in matrices],
+            [weight for weight in params if id(weight) not in matrices],
             lr=config.learning_rate,
             momentum=config.momentum,
             nesterov=config.nesterov,

@@ -8,8 +8,10 @@ import traceback
 
 import torch
 
+from tunecnn.errors import InputError
+from tunecnn.models.building import in_own_code
 from tunecnn.trial.batches import DeviceData
-from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.config import NET, TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.trained import pack_model
 from tunecnn.trial.training import Training
@@ -60,8 +62,8 @@ class TrialRun:
                 end = self._advance(epochs)
         except CheckpointError as error:
             return self._update((), None, bad_checkpoint=str(error))
-        except Exception as error:  # any exception ends this trial, not the search
-            end = _failure(error)
+        except (Exception, SystemExit) as error:  # it ends this trial, not the search
+            end = _failure(error, self._config)
         if end is not None:
             self._training = None
             if self._data.device.type == "cuda":
@@ -113,12 +115,20 @@ class TrialRun:
         )
 
 
-def _failure(error: BaseException) -> TrialEnd:
-    by_name = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    by_text = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
-    if by_name or by_text:
-        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(error))
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+def _failure(error: BaseException, config: TrialConfig) -> TrialEnd:
+    causes = [error, *([error.__cause__] if error.__cause__ else [])]
+    for cause in causes:
+        by_name = isinstance(cause, torch.OutOfMemoryError | MemoryError)
+        by_text = isinstance(cause, RuntimeError) and any(t in str(cause) for t in _NO_MEMORY)
+        if by_name or by_text:
+            return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(cause))
+    if isinstance(error, InputError):  # what the network is, or gives
+        values = ", ".join(f"{NET}{name}={value}" for name, value in config.net.items())
+        return TrialEnd(
+            Outcome.ERROR, reason=_one_line(error) + (f" ({values})" if values else "")
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((one for one in reversed(frames) if in_own_code(one.filename)), frames[-1])
     where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
     return TrialEnd(Outcome.ERROR, reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunecnn.data.images import TrialData
+from tunecnn.models.code import NetworkCode
 from tunecnn.trial.config import TrialConfig
 
 _AT_LEAST = 1.0  # seconds
@@ -25,29 +26,36 @@ class Timing:
     spent: float
 
 
-def time_epochs(configs: Sequence[TrialConfig], data: TrialData, threads: int) -> Timing:
+def time_epochs(
+    configs: Sequence[TrialConfig], data: TrialData, code: NetworkCode | None, threads: int
+) -> Timing:
     """Time epochs of training and validation in this process.
 
     Args:
         configs: configs to measure, one after the other.
         data: training and validation images.
+        code: code of the networks; None if they are in no file.
         threads: number of CPU threads of torch.
     """
     import torch
 
-    from tunecnn.trial.training import Training
+    from tunecnn.models.building import importable
 
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     started = time.perf_counter()
-    seconds = []
-    for config in configs:
-        endless = config.replace(epochs=10**6, patience=None)
-        training = Training(endless, data, device)
-        training.run_epoch()  # warm-up, not measured
-        rounds, warm = 0, time.perf_counter()
-        while not rounds or time.perf_counter() - warm < _AT_LEAST:
-            training.run_epoch()
-            rounds += 1
-        seconds.append((time.perf_counter() - warm) / rounds)
+    with importable(code):
+        seconds = [_epoch_seconds(config, data, device) for config in configs]
     return Timing(tuple(seconds), time.perf_counter() - started)
+
+
+def _epoch_seconds(config: TrialConfig, data: TrialData, device: str) -> float:
+    from tunecnn.trial.training import Training
+
+    training = Training(config.replace(epochs=10**6, patience=None), data, device)
+    training.run_epoch()  # warm-up, not measured
+    rounds, warm = 0, time.perf_counter()
+    while not rounds or time.perf_counter() - warm < _AT_LEAST:
+        training.run_epoch()
+        rounds += 1
+    return (time.perf_counter() - warm) / rounds

@@ -6,7 +6,9 @@ and the statistics that scale the pixels. Without those, the weights give other 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,16 @@ from torch import Tensor, nn
 from tunecnn.data.images import Pixels
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_stamp, stamp
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.building import build, importable, importable_code, use_channels_last
+from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
-from tunecnn.models.networks import ConvNet
 from tunecnn.trial.batches import EVALUATION_BATCH, Scaling
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.training import Training, computes_in_bf16
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 class TrainedModel(nn.Module):
@@ -98,7 +102,7 @@ class TrainedModel(nn.Module):
 
 def pack_model(training: Training) -> bytes:
     """Serialize the network of a training as safetensors, with what it needs in the metadata."""
-    data = training.data
+    data, code = training.data, importable_code()
     metadata = {
         **stamp(_SCHEMA),
         "config": training.config.to_dict(),
@@ -106,6 +110,8 @@ def pack_model(training: Training) -> bytes:
         "classes": data.classes,
         "mean": data.mean,
         "deviation": data.deviation,
+        "code": code.to_json() if code else None,
+        "versions": {name: version(name) for name in ("tunecnn", "torch")},
     }
     return with_metadata(training.weights(), metadata)
 
@@ -113,8 +119,12 @@ def pack_model(training: Training) -> bytes:
 def unpack_model(content: bytes, where: str) -> TrainedModel:
     """Make a model from what `pack_model` serialized.
 
+    The code of a network in a file is imported, from the copy in the bytes; this is warned of,
+    since it runs somebody's code.
+
     Raises:
         RunError: if the bytes are damaged or of another version; the message names `where`.
+        InputError: if the network cannot be built here.
     """
     try:
         weights, metadata = tensors_and_metadata(content)
@@ -126,9 +136,20 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
     config = TrialConfig.from_dict(metadata["config"])
     channels, height, width = metadata["input_shape"]
     shape = (channels, height, width)
-    network = ConvNet(config.design(), shape, len(metadata["classes"]))
+    code = NetworkCode.from_json(metadata["code"]) if metadata["code"] else None
+    if code is not None:
+        warnings.warn(
+            f"{where} comes with the code of its network, which is run now: "
+            f"{', '.join(code.files)} (hash {code.hash})",
+            stacklevel=2,
+        )
+    with importable(code), torch.random.fork_rng(devices=[]):
+        architecture = Architecture(config.architecture, Path())
+        network = build(architecture, config.net, shape, len(metadata["classes"]))
+        scaling = Scaling(config, metadata["mean"], metadata["deviation"])
+        if not architecture.is_published:
+            scaling.channels_last = use_channels_last(network, shape)
     network.load_state_dict(weights)
-    scaling = Scaling(config, metadata["mean"], metadata["deviation"])
     return TrainedModel(config, network, scaling, shape, metadata["classes"])
 
 

@@ -10,15 +10,18 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunecnn.data.images import Images, TrialData
-from tunecnn.models.networks import ConvNet
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.building import build, check_output, use_channels_last
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
 from tunecnn.trial.checkpoint import (
     below,
@@ -49,7 +52,7 @@ def train(
         device: device to train on, such as `cpu` or `cuda:0`; ignored for `DeviceData`.
 
     Raises:
-        InputError: if the images are too small for the network.
+        InputError: if the network cannot be built for the images, or returns no logits.
     """
     yield from Training(config, data, device)
 
@@ -87,6 +90,11 @@ class Training:
         data: training and validation images.
         device: device to train on; ignored if `data` is already on a device.
 
+    The code of a network in a file must be importable: see `tunecnn.models.building.importable`.
+
+    Raises:
+        InputError: if the network cannot be built for the images, or returns no logits.
+
     Attributes:
         data: images of the training.
         model: network; after the last epoch, it has the weights that the trial keeps.
@@ -114,16 +122,14 @@ class Training:
         self._batcher = Batcher(config, data)
         self._class_weights = _class_weights(data) if config.class_weights == "balanced" else None
         with self._own_generator():
-            shape, classes = data.source.input_shape, len(data.source.classes)
-            model = ConvNet(config.design(), shape, classes)
-            self.model: ConvNet = model.to(self._device)
-        self._forward = cast(nn.Module, self.model)
+            self.model = self._built()
+        self._forward = self.model
         if config.compile and self._device.type == "cuda":
             torch.compiler.reset()  # dynamo stops compiling after eight networks per process
             self._forward = cast(
                 nn.Module, torch.compile(self.model, mode="max-autotune-no-cudagraphs")
             )
-        self._optimizer = make_optimizer(config, self.model.parameters())
+        self._optimizer = make_optimizer(config, self.model)
         steps = self._batcher.steps * config.epochs
         self._schedule = make_schedule(config, self._optimizer, steps)
         self._stopping = EarlyStopping(config.patience) if config.patience else None
@@ -132,6 +138,23 @@ class Training:
         self.kept: EpochMetrics | None = None
         self._predicted = self._kept_predicted = torch.zeros(0, dtype=torch.int64)
         self.finished = False
+
+    def _built(self) -> nn.Module:
+        """Build the network on the device, and check that it returns logits.
+
+        A network that is not ours gets its images in the memory layout that it can process.
+        """
+        architecture = Architecture(self.config.architecture, Path())
+        shape, classes = self.data.input_shape, len(self.data.classes)
+        model = build(architecture, self.config.net, shape, classes).to(self._device)
+        if not architecture.is_published:
+            last = use_channels_last(model, shape)
+            self._batcher.scaling.channels_last = last
+            self._batcher.joins_last_image = any(
+                isinstance(module, _BatchNorm) for module in model.modules()
+            )
+            check_output(architecture.attribute, model, shape, classes, last=last)
+        return model
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         while not self.finished:

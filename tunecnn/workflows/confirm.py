@@ -67,7 +67,9 @@ def confirm(
                 name=name,
             )
             job = job_of(run, candidates)
-            result = search(prepare_text(text, "confirmation"), inside, listening, job)
+            result = search(
+                prepare_text(text, "confirmation", folder.code), inside, listening, job
+            )
         _copy_evaluations(folder, name, load_run(inner))
     write_summary(load_run(path))
     return result

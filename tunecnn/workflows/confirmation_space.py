@@ -9,11 +9,10 @@ from typing import Any
 
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError
-from tunecnn.models.designs import design_parameters
 from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.config import Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config
 
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images")
@@ -63,7 +62,7 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
             if theirs != ours:
                 raise InputError(f"{name} has {field} = {theirs!r}, but the run has {ours!r}")
         candidates.append(Candidate(name, _plain(run, config)))
-    return _without_twins(candidates)
+    return _without_twins(run, candidates)
 
 
 def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) -> str:
@@ -93,6 +92,7 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         "goal": f"Does what the search {run.path.name} found hold with new seeds?",
         "dataset": run.space.dataset,
         "architecture": settings[0]["architecture"],
+        **({"code": list(run.info.code.files)} if run.info.code else {}),
         "recipe": run.space.recipe,
         "epochs": run.space.epochs,
         "trials": len(candidates) * seeds,
@@ -106,7 +106,8 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         "pruner": "none",
     }
     text = to_yaml(space)
-    _check(SearchSpace.from_text(text, "confirmation"), candidates, settings, varied)
+    space_made = SearchSpace.from_text(text, "confirmation", run.path / "code")
+    _check(run, space_made, candidates, settings, varied)
     return text
 
 
@@ -149,12 +150,12 @@ def _plain(run: Run, config: TrialConfig) -> TrialConfig:
     return config.replace(epochs=run.space.epochs, seed=0)
 
 
-def _without_twins(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _without_twins(run: Run, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Merge candidates with the same configuration, so that none is trained twice."""
     distinct: list[Candidate] = []
     for candidate in candidates:
         for index, other in enumerate(distinct):
-            if _same(candidate.config, other.config):
+            if _same(run, candidate.config, other.config):
                 distinct[index] = dataclasses.replace(
                     other,
                     name=f"{other.name} ({candidate.name})",
@@ -166,15 +167,20 @@ def _without_twins(candidates: Sequence[Candidate]) -> list[Candidate]:
     return distinct
 
 
-def _same(one: TrialConfig, other: TrialConfig) -> bool:
+def _same(run: Run, one: TrialConfig, other: TrialConfig) -> bool:
     """Return whether two configs train the same network in the same way."""
-    return one.design() == other.design() and _training(one) == _training(other)
+    return _training(one) == _training(other) and _net(run, one) == _net(run, other)
 
 
 def _training(config: TrialConfig) -> dict[str, Scalar]:
-    model = design_parameters(config.architecture)
     return {name: value for name, value in config.to_dict().items()
-            if name not in model and name != "seed"}  # fmt: skip
+            if not name.startswith(NET) and name != "seed"}  # fmt: skip
+
+
+def _net(run: Run, config: TrialConfig) -> dict[str, Scalar]:
+    """Return all arguments of the network of a config."""
+    filled = run.space.network(config.architecture).filled(config.net)
+    return {f"{NET}{name}": value for name, value in filled.items() if value is not None}
 
 
 def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scalar]]:
@@ -184,10 +190,10 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
     for candidate in candidates:
         given = candidate.config.to_dict()
         recipe = make_config(run.space.recipe, candidate.config.architecture, run.space.dataset)
-        base = {**design_parameters(candidate.config.architecture), **recipe.to_dict()}
+        base = {**_net(run, recipe), **recipe.to_dict()}
         names |= {name for name, value in given.items() if base.get(name) != value}
         whole.append({**base, **given})
-    names -= {"dataset", "epochs", "seed"}
+    names -= {"dataset", "epochs", "seed", "code"}
     for candidate, values in zip(candidates, whole, strict=True):
         missing = sorted(names - set(values))
         if missing:
@@ -203,6 +209,7 @@ def _varied(settings: Sequence[Mapping[str, Scalar]]) -> list[str]:
 
 
 def _check(
+    run: Run,
     space: SearchSpace,
     candidates: Sequence[Candidate],
     settings: Sequence[Mapping[str, Scalar]],
@@ -211,7 +218,7 @@ def _check(
     """Check that the space makes exactly the configurations of the candidates."""
     for candidate, values in zip(candidates, settings, strict=True):
         made = space.config({name: values[name] for name in varied})
-        if not _same(made, candidate.config):
+        if not _same(run, made, candidate.config):
             raise InputError(
                 f"{candidate.name} cannot be confirmed with the others: it has widths per block "
                 "and they per convolution, or it lacks a setting of the recipe"

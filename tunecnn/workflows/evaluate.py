@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunecnn.data.images import Dataset, Images, Labels
 from tunecnn.errors import RunError
+from tunecnn.models.code import NetworkCode
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import Evaluation, now
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from tunecnn.trial.batches import DeviceData
 
 
-def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+def evaluate_trials(
+    folder: RunFolder, records: list[TrialRecord], dataset: Dataset, code: NetworkCode | None
+) -> None:
     """Evaluate the kept weights of trials that have not been tested yet.
 
     Each evaluation is written to `run.json`, and the predicted class of each image to a file
@@ -26,13 +29,17 @@ def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Data
         folder: folder of the run, locked by the caller.
         records: records of complete trials whose weights were kept.
         dataset: data set of the run.
+        code: code of the networks; None if they are in no file.
 
     Raises:
         RunError: if the weights of a trial are missing or damaged, the evaluation fails (for lack
             of memory, for example), or the run cannot be written.
     """
+    from tunecnn.models.building import importable
+
     try:
-        _evaluate(folder, records, dataset)
+        with importable(code):
+            _evaluate(folder, records, dataset)
     except (OSError, RuntimeError) as error:
         raise RunError(f"the trials cannot be tested: {error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,14 +10,16 @@ from dataclasses import dataclass
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.errors import InputError
-from tunecnn.models.designs import InputShape, count_macs, count_params, layers
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.counting import CostCounter
+from tunecnn.models.designs import Cost
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Tpe, rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
+from tunecnn.workflows.networks import corners, in_words
 
-_MOST_CORNERS = 512
 _SAMPLE = 200
 _FLOAT = 4  # bytes
 _JOURNAL_BYTES = 3_000  # per trial of about ten epochs, measured
@@ -27,7 +28,7 @@ _STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1, "muon": 2}
 _KEPT = 3
 _MEASURED_IMAGES = 1_280
 
-Timer = Callable[[Sequence[TrialConfig], TrialData], Timing]
+Timer = Callable[[Sequence[TrialConfig], TrialData, NetworkCode | None], Timing]
 """Times one epoch per config, where the trials would run."""
 
 
@@ -107,30 +108,34 @@ class Plan:
 
 
 def make_plan(
-    space: SearchSpace, data: TrialData, *, slots: int = 1, timer: Timer | None = None
+    space: SearchSpace,
+    data: TrialData,
+    costs: CostCounter,
+    *,
+    slots: int = 1,
+    timer: Timer | None = None,
 ) -> Plan:
     """Plan a search.
 
     Args:
         space: space to search.
         data: images and labels of the trials.
+        costs: counts the costs of the networks for these images.
         slots: number of trials that would run at once.
         timer: function that measures the time of epochs; None for no measurement.
     """
-    shape, classes = data.input_shape, len(data.classes)
-    networks, unbuildable = [], []
-    corners = list(itertools.islice(_corners(space), _MOST_CORNERS))
-    for values in corners:
-        try:
-            networks.append(_network(space.config(values), values, shape, classes))
-        except InputError as error:
-            unbuildable.append(f"{_in_words(values)}: {error}")
+    found = corners(space, costs)
+    networks = [_network(one.values, one.config, one.cost) for one in found
+                if one.config and one.cost]  # fmt: skip
     named: dict[str, Network] = {}
     if networks:
         named["smallest"] = min(networks, key=lambda network: network.macs)
         if "baseline" in space.start:
             values = space.baseline_point()
-            named["baseline"] = _network(space.config(values), values, shape, classes)
+            config = space.config(values)
+            named["baseline"] = _network(
+                values, config, costs.cost(config.architecture, config.net)
+            )
         named["largest"] = max(networks, key=lambda network: network.macs)
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
@@ -142,13 +147,15 @@ def make_plan(
         full_epochs=space.trials * space.epochs,
         forecast=expected,
         networks=named,
-        unbuildable=tuple(unbuildable),
-        corners=len(corners),
+        unbuildable=tuple(
+            f"{in_words(one.values)}: {one.problem}" for one in found if one.problem
+        ),
+        corners=len(found),
         size=size,
         repeats=_repeats(space, size),
         image_memory=data.train.pixels.nbytes + data.validation.pixels.nbytes,
         disk=space.trials * _JOURNAL_BYTES + _KEPT * kept,
-        time=_time(space, data, named, timer, expected or all_epochs) if timer else None,
+        time=_time(space, data, costs, named, timer, expected or all_epochs) if timer else None,
         warnings=(*space.warnings(), *_warnings(space, size)),
     )
 
@@ -196,30 +203,10 @@ def _rungs(space: SearchSpace) -> list[int]:
     return rungs(space.pruner, space.epochs)
 
 
-def _corners(space: SearchSpace) -> Iterable[dict[str, Scalar]]:
-    """Yield the combinations of the extreme values of all parameters that change the network."""
-    ends = {
-        name: dict.fromkeys(parameter.ends())
-        for name, parameter in space.searched.items()
-        if name.startswith("width") or name in ("dense_units", "architecture")
-    }
-    for values in itertools.product(*ends.values()):
-        yield dict(zip(ends, values, strict=True))
-
-
-def _network(
-    config: TrialConfig, values: Mapping[str, Scalar], shape: InputShape, classes: int
-) -> Network:
-    design = config.design()
-    params = count_params(design, shape, classes)
-    outputs = sum(math.prod(layer.output) for layer in layers(design, shape, classes))
-    weights = params * (2 + _STATES[config.optimizer])
-    return Network(
-        values,
-        params,
-        count_macs(design, shape, classes),
-        _FLOAT * (weights + 2 * outputs * config.batch_size),
-    )
+def _network(values: Mapping[str, Scalar], config: TrialConfig, cost: Cost) -> Network:
+    weights = cost.params * (2 + _STATES[config.optimizer])
+    memory = _FLOAT * (weights + 2 * cost.activations * config.batch_size)
+    return Network(values, cost.params, cost.macs, memory)
 
 
 def _repeats(space: SearchSpace, size: int | None) -> float | None:
@@ -249,6 +236,7 @@ def _warnings(space: SearchSpace, size: int | None) -> Iterable[str]:
 def _time(
     space: SearchSpace,
     data: TrialData,
+    costs: CostCounter,
     networks: Mapping[str, Network],
     timer: Timer,
     forecast: Forecast,
@@ -261,7 +249,8 @@ def _time(
     """
     small, large = networks["smallest"], networks["largest"]
     few = _few(data)
-    timing = timer([space.config(network.values) for network in (small, large)], few)
+    configs = [space.config(network.values) for network in (small, large)]
+    timing = timer(configs, few, space.network_code())
     first, last = timing.epochs
     slope = (last - first) / (large.macs - small.macs) if large.macs > small.macs else 0.0
     numbers = random.Random(0)
@@ -269,8 +258,8 @@ def _time(
     for _ in range(_SAMPLE):
         values = {name: _draw(parameter, numbers) for name, parameter in space.searched.items()}
         try:
-            design = space.config(values).design()
-            sizes.append(count_macs(design, data.input_shape, len(data.classes)))
+            config = space.config(space.only_active(values))
+            sizes.append(costs.cost(config.architecture, config.net).macs)
         except InputError:
             continue
     if not sizes:
@@ -289,10 +278,6 @@ def _few(data: TrialData) -> TrialData:
         for count in [max(1, round(share * len(images)))]
     ]
     return TrialData.measure(data.name, data.classes, *parts)
-
-
-def _in_words(values: Mapping[str, Scalar]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "the network"
 
 
 def _draw(parameter: Parameter, numbers: random.Random) -> Scalar:

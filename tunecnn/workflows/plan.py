@@ -10,6 +10,7 @@ from functools import partial
 
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
+from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.forecast import Plan, Timer, make_plan
 from tunecnn.workflows.options import RunOptions
@@ -51,7 +52,9 @@ def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = Fals
     dataset = load_dataset(space.dataset, space.data_split, options.data_dir, space.image_options)
     data = dataset.trial_data
     with _slots(options) as (slots, placement, timer):
-        plan = make_plan(space, data, slots=slots, timer=timer if measure else None)
+        code = space.network_code()
+        with CostCounter(code, data.input_shape, len(data.classes)) as costs:
+            plan = make_plan(space, data, costs, slots=slots, timer=timer if measure else None)
         seconds = time.monotonic() - started
     # A search does all of this before its first epoch, except for the timed epochs.
     timed = plan.time.spent if plan.time else 0.0

@@ -63,7 +63,13 @@ def prepare(
     return Prepared(space, text, {**changed, "dataset": space.dataset}, tuple(notes))
 
 
-def prepare_text(text: str, source: str) -> Prepared:
-    """Prepare a space that tunecnn itself wrote; `source` names it in messages."""
-    space = SearchSpace.from_text(text, source)
+def prepare_text(text: str, source: str, folder: Path | None = None) -> Prepared:
+    """Prepare a space that tunecnn itself wrote.
+
+    Args:
+        text: text of the space.
+        source: name of the space in messages.
+        folder: folder of the networks' files; None if they are in no file.
+    """
+    space = SearchSpace.from_text(text, source, folder)
     return Prepared(space, text, {"dataset": space.dataset})

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from tunecnn.data.images import TrialData
 from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError
 from tunecnn.files import sha256
-from tunecnn.models.designs import layers
+from tunecnn.models.code import NetworkCode
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import (
+    CodeRecord,
     DatasetRecord,
     Job,
     ReproductionJob,
@@ -22,7 +22,7 @@ from tunecnn.run.info import (
     versions,
 )
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.config import TrialConfig
+from tunecnn.workflows.networks import changed_code, check_networks
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
 from tunecnn.workflows.reproduction_space import check_images
@@ -51,9 +51,10 @@ def search(
     space, job = prepared.space, job or SearchJob()
     path = new_run_path(space, options)
     data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
-    with opened(space, data_dir, options) as there:
+    code = space.network_code()
+    with opened(space, data_dir, options, code) as there:
         data = there.dataset.trial_data
-        _check_input(space, data)
+        notes = check_networks(space, data.name, there.costs)
         if isinstance(job, ReproductionJob) and job.against:
             check_images(job.against, data.input_shape, len(data.classes))
         info = RunInfo(
@@ -62,11 +63,12 @@ def search(
             changes=dict(prepared.changes),
             data_dir=str(data_dir) if data_dir else None,
             dataset=DatasetRecord.of(there.dataset),
+            code=_code_record(space, code),
             processor=processor(),
             job=job,
         )
-        folder = RunFolder.create(path, prepared.text, info)
-        return run_session(folder, space, there, listening, options)
+        folder = RunFolder.create(path, prepared.text, info, code)
+        return run_session(folder, space, there, listening, options, notes)
 
 
 def resume(
@@ -94,9 +96,10 @@ def resume(
             f"packages that the trials of {path} depend on have changed ({changed}), so new "
             "trials would not be comparable; install the old versions, or add --allow-changes"
         )
-    with opened(space, data_dir, options) as there:
+    code = folder.read_code(info)
+    with opened(space, data_dir, options, code) as there:
         _check_same_images(path, info.dataset, DatasetRecord.of(there.dataset))
-        return run_session(folder, space, there, listening, options)
+        return run_session(folder, space, there, listening, options, changed_code(space, info))
 
 
 def open_run(
@@ -140,14 +143,10 @@ def _check_same_images(path: Path, before: DatasetRecord, now: DatasetRecord) ->
             )
 
 
-def _check_input(space: SearchSpace, data: TrialData) -> None:
-    """Check that each network of a space can process the data set's images."""
-    for architecture in space.architectures:
-        design = TrialConfig(architecture=architecture).design()
-        try:
-            layers(design, data.input_shape, len(data.classes))
-        except InputError as error:
-            raise InputError(f"{architecture} on {data.name}: {error}") from error
+def _code_record(space: SearchSpace, code: NetworkCode | None) -> CodeRecord | None:
+    if code is None:
+        return None
+    return CodeRecord(hash=code.hash, files=tuple(code.files), source=str(space.folder))
 
 
 def _run_name(space: SearchSpace) -> str:

@@ -17,6 +17,8 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.loading import fetch, load_dataset
 from tunecnn.engines.base import Engine
 from tunecnn.errors import RunError
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.counting import CostCounter
 from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
@@ -61,22 +63,29 @@ Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
 
 @dataclass(frozen=True)
 class Opened:
-    """The open resources of a session: images, an engine, and signal handlers."""
+    """The open resources of a session: images, networks, an engine, and signal handlers."""
 
     dataset: Dataset
+    code: NetworkCode | None
+    costs: CostCounter
     engine: Engine
     interrupts: Interrupts
 
 
 @contextlib.contextmanager
-def opened(space: SearchSpace, data_dir: Path | None, options: RunOptions) -> Iterator[Opened]:
+def opened(
+    space: SearchSpace, data_dir: Path | None, options: RunOptions, code: NetworkCode | None
+) -> Iterator[Opened]:
     """Open the resources of a session; the images are read while Ray's processes start."""
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     loading = _in_a_thread(
         lambda: load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
     )
     with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
-        yield Opened(loading.result(), engine, interrupts)
+        dataset = loading.result()
+        data = dataset.trial_data
+        with CostCounter(code, data.input_shape, len(data.classes)) as costs:
+            yield Opened(dataset, code, costs, engine, interrupts)
 
 
 def _in_a_thread(function: Callable[[], T]) -> Future[T]:
@@ -118,6 +127,7 @@ def run_session(
     there: Opened,
     listening: Listening,
     options: RunOptions,
+    warnings: Sequence[str] = (),
 ) -> RunResult:
     """Run trials under the run's lock, record the session, and write the summary.
 
@@ -128,13 +138,13 @@ def run_session(
     with folder.lock(take_over=options.take_over) as left:
         info = _start_session(folder, space, there.engine)
         data = there.dataset.trial_data
-        study = Study(folder.path, space, data.input_shape, len(data.classes))
+        study = Study(folder.path, space, there.costs)
         used_up = ""
         try:
             with listening(study, folder.path) as listener:
                 for text in _notes(space, there.dataset):
                     listener.on_note(text)
-                for text in _warnings(left, info):
+                for text in (*warnings, *_warnings(left, info)):
                     listener.on_warning(text)
                 spending = Spending(
                     space.budget, there.engine.devices, info.wall_seconds, study.records
@@ -144,11 +154,11 @@ def run_session(
                     study, Artifacts(folder.path, listener.on_warning), listener, spending,
                     Limits(keep, options.trial_timeout, options.min_free_gb), there.interrupts,
                 )  # fmt: skip
-                there.engine.run(recorder, data, folder.ray)
+                there.engine.run(recorder, data, there.code, folder.ray)
                 used_up = recorder.used_up
             ended = study.finished or used_up
             if info.is_tested and not there.interrupts.requested and ended:
-                evaluate_trials(folder, _complete(study), there.dataset)
+                evaluate_trials(folder, _complete(study), there.dataset, there.code)
         except KeyboardInterrupt:
             if there.interrupts.forced:
                 raise  # the run can be resumed; writing its summary would take seconds

@@ -1,21 +1,14 @@
-"""The published networks as PyTorch modules: three classes with one implementation."""
+"""The published networks as PyTorch modules: three classes with one implementation.
+
+They go through the same door as anybody's network: see `tunecnn.models.architecture`.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tunecnn.errors import InputError, nearest
-from tunecnn.models.designs import (
-    DESIGNS,
-    Design,
-    InputShape,
-    design_parameters,
-    layers,
-    make_design,
-)
+from tunecnn.models.designs import Design, InputShape, layers, make_design
 
 
 class ConvNet(nn.Module):
@@ -110,59 +103,83 @@ class ConvBlock(nn.Module):
 
 
 class Model1(ConvNet):
-    """Model 1: two convolutions, no dropout. Keyword arguments are those of `build_model`."""
+    """Model 1: two convolutions, no dropout. For the arguments see `make_design`."""
 
-    def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
-        super().__init__(_design("model1", params), input_shape, classes)
+    def __init__(
+        self,
+        input_shape: InputShape,
+        classes: int = 10,
+        *,
+        width: float = 1.0,
+        width_block1: int = 32,
+        width_block2: int = 64,
+        dropout_block1: float = 0.0,
+        dropout_block2: float = 0.0,
+        dense_units: int = 512,
+        dropout_dense: float = 0.0,
+    ) -> None:
+        design = make_design(
+            "model1", width=width, width_block1=width_block1, width_block2=width_block2,
+            dropout_block1=dropout_block1, dropout_block2=dropout_block2, dense_units=dense_units,
+            dropout_dense=dropout_dense,
+        )  # fmt: skip
+        super().__init__(design, input_shape, classes)
 
 
 class Model2(ConvNet):
-    """Model 2: Model 1 with dropouts of 0.3. Keyword arguments are those of `build_model`."""
+    """Model 2: Model 1 with dropouts of 0.3. For the arguments see `make_design`."""
 
-    def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
-        super().__init__(_design("model2", params), input_shape, classes)
+    def __init__(
+        self,
+        input_shape: InputShape,
+        classes: int = 10,
+        *,
+        width: float = 1.0,
+        width_block1: int = 32,
+        width_block2: int = 64,
+        dropout_block1: float = 0.3,
+        dropout_block2: float = 0.3,
+        dense_units: int = 512,
+        dropout_dense: float = 0.3,
+    ) -> None:
+        design = make_design(
+            "model2", width=width, width_block1=width_block1, width_block2=width_block2,
+            dropout_block1=dropout_block1, dropout_block2=dropout_block2, dense_units=dense_units,
+            dropout_dense=dropout_dense,
+        )  # fmt: skip
+        super().__init__(design, input_shape, classes)
 
 
 class Proposed(ConvNet):
-    """The proposed network, Model 3. Keyword arguments are those of `build_model`."""
+    """The proposed network, Model 3. For the arguments see `make_design`.
 
-    def __init__(self, input_shape: InputShape, classes: int = 10, **params: Any) -> None:
-        super().__init__(_design("proposed", params), input_shape, classes)
-
-
-_CLASSES = {"model1": Model1, "model2": Model2, "proposed": Proposed}
-assert _CLASSES.keys() == DESIGNS.keys()
-
-
-def build_model(
-    architecture: str, input_shape: InputShape, classes: int = 10, **params: Any
-) -> nn.Module:
-    """Build one of the published networks, with any of its free parameters changed.
-
-    Args:
-        architecture: name of the architecture: `model1`, `model2` or `proposed`.
-        input_shape: channels, height and width of one image.
-        classes: number of classes.
-        **params: parameters `width` (multiplies the width of every convolution), `width_block1`,
-            `width_conv1`, `dropout_block1`, `dropout_dense`, `dense_units`, and so on for each
-            block and convolution; those that are not given keep the published values.
-
-    Returns:
-        A module that maps float images (n, C, H, W) to logits (n, classes).
-
-    Raises:
-        InputError: for an unknown architecture or parameter, a width below 1, a dropout outside
-            [0, 1), or an input that is too small for the pools.
+    The width of a convolution that is None is that of its block.
     """
-    if architecture not in _CLASSES:
-        raise InputError(
-            f"unknown architecture {architecture!r}; {nearest(architecture, _CLASSES)}"
-        )
-    return _CLASSES[architecture](input_shape, classes, **params)
 
-
-def _design(architecture: str, params: dict[str, Any]) -> Design:
-    names = {name.replace(".", "_"): name for name in design_parameters(architecture)}
-    return make_design(
-        architecture, {names.get(name, name): value for name, value in params.items()}
-    )
+    def __init__(
+        self,
+        input_shape: InputShape,
+        classes: int = 10,
+        *,
+        width: float = 1.0,
+        width_block1: int = 32,
+        width_block2: int = 64,
+        width_block3: int = 128,
+        width_conv1: int | None = None,
+        width_conv2: int | None = None,
+        width_conv3: int | None = None,
+        width_conv4: int | None = None,
+        dropout_block1: float = 0.25,
+        dropout_block2: float = 0.25,
+        dropout_block3: float = 0.5,
+        dense_units: int = 512,
+        dropout_dense: float = 0.5,
+    ) -> None:
+        design = make_design(
+            "proposed", width=width, width_block1=width_block1, width_block2=width_block2,
+            width_block3=width_block3, width_conv1=width_conv1, width_conv2=width_conv2,
+            width_conv3=width_conv3, width_conv4=width_conv4, dropout_block1=dropout_block1,
+            dropout_block2=dropout_block2, dropout_block3=dropout_block3, dense_units=dense_units,
+            dropout_dense=dropout_dense,
+        )  # fmt: skip
+        super().__init__(design, input_shape, classes)

@@ -1,0 +1,304 @@
+"""Building of networks: import of their code, a check of what they return, and their cost."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tunecnn.errors import InputError, nearest
+from tunecnn.models.architecture import PUBLISHED, Architecture
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.designs import Cost, InputShape
+from tunecnn.models.signature import CLASSES_NAMES, INPUT_NAMES
+
+_folder: Path | None = None  # of the code that can be imported now
+_code: NetworkCode | None = None
+
+
+class NetworkError(InputError):
+    """A network cannot be imported, built or used; the message says which, and why."""
+
+
+def build_model(
+    architecture: str, input_shape: InputShape, classes: int = 10, **params: Any
+) -> nn.Module:
+    """Build one of the published networks, with any of its arguments changed.
+
+    Args:
+        architecture: name of the architecture: `model1`, `model2` or `proposed`.
+        input_shape: channels, height and width of one image.
+        classes: number of classes.
+        **params: arguments of the class in `tunecnn.models.published`, such as `width`,
+            `width_block1`, `dropout_block1` and `dense_units`; those that are not given keep the
+            published values.
+
+    Returns:
+        A module that maps float images (n, C, H, W) to logits (n, classes).
+
+    Raises:
+        InputError: for an unknown architecture or argument, a width below 1, a dropout outside
+            [0, 1), or an input that is too small for the pools.
+    """
+    if architecture not in PUBLISHED:
+        raise InputError(
+            f"unknown architecture {architecture!r}; {nearest(architecture, PUBLISHED)}"
+        )
+    return build(Architecture(architecture, Path()), params, input_shape, classes)
+
+
+def build(
+    architecture: Architecture, given: Mapping[str, Any], input_shape: InputShape, classes: int
+) -> nn.Module:
+    """Build a network, on torch's default device and from its default generator.
+
+    The code of a network in a file must be importable: see `importable`.
+
+    Args:
+        architecture: network to build.
+        given: its arguments, apart from the input's shape and the number of classes.
+        input_shape: channels, height and width of one image.
+        classes: number of classes.
+
+    Raises:
+        NetworkError: if it cannot be imported or built, or is no module of torch.
+        InputError: if an argument of a published network is not allowed.
+    """
+    if architecture.is_published:
+        for _, problem in architecture.problems(given):
+            raise InputError(problem)
+    made = load(architecture)
+    takes = {"input_shape": input_shape, "in_channels": input_shape[0],
+             **dict.fromkeys(CLASSES_NAMES, classes)}  # fmt: skip
+    own = {name: takes[name] for name in _settable(made)}
+    try:
+        network = made(**own, **given)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise NetworkError(
+            f"{architecture.attribute} cannot be built with {_in_words(given)}: {describe(error)}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise NetworkError(
+            f"{architecture.attribute} returned {type(network).__name__}, not a torch.nn.Module"
+        )
+    return network
+
+
+def load(architecture: Architecture) -> Callable[..., Any]:
+    """Import the module of a network, and return its class or function.
+
+    Raises:
+        NetworkError: if the import fails, or finds no such class or function.
+    """
+    name = architecture.module
+    if architecture.is_own_file:
+        if _folder is None:
+            raise NetworkError(f"the code of {architecture.name} is not at hand")
+        name = name.removesuffix(".py").replace("/", ".")
+    try:
+        found = getattr(importlib.import_module(name), architecture.attribute, None)
+    except (Exception, SystemExit) as error:
+        raise NetworkError(
+            f"{architecture.module} cannot be imported: {describe(error)}"
+        ) from error
+    if not callable(found):
+        raise NetworkError(
+            f"{architecture.module} has no class or function {architecture.attribute!r}"
+        )
+    return found  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def importable(code: NetworkCode | None) -> Iterator[None]:
+    """Let a run's code be imported, and nothing else of the same names.
+
+    The code is unpacked into a temporary folder. Modules that were imported before and have the
+    name of one of its files are set aside, so that a run's copy is used even where a newer version
+    has been imported.
+
+    Args:
+        code: code of the networks; None if they are in no file.
+    """
+    global _folder, _code
+    if code is None:
+        yield
+        return
+    names = {Path(name).parts[0].removesuffix(".py") for name in code.files}
+
+    def ours() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in names]
+
+    with tempfile.TemporaryDirectory(prefix="tunecnn-code-") as place:
+        code.write(Path(place))
+        before, outer = {name: sys.modules.pop(name) for name in ours()}, (_folder, _code)
+        _folder, _code = Path(place), code
+        sys.path.insert(0, place)
+        importlib.invalidate_caches()
+        try:
+            yield
+        finally:
+            _folder, _code = outer
+            with contextlib.suppress(ValueError):
+                sys.path.remove(place)
+            for name in ours():
+                del sys.modules[name]
+            sys.modules.update(before)
+
+
+def importable_code() -> NetworkCode | None:
+    """Return the code that can be imported now, by `importable`."""
+    return _code
+
+
+def in_own_code(file: str) -> bool:
+    """Return whether a file is part of the code that can be imported now."""
+    return _folder is not None and str(_folder) in file
+
+
+def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
+    """Bring a network's weights into the memory layout `channels_last`, if it can process it.
+
+    In that layout, `view` raises an error where `reshape` or `flatten` would work; such a network
+    is left as it is. It is in evaluation mode afterwards.
+
+    Returns:
+        Whether images have to be in `channels_last` too.
+    """
+    images = torch.zeros(2, *input_shape, device=_device(network))
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(images.contiguous(memory_format=torch.channels_last))
+    except RuntimeError:
+        return False
+    network.to(memory_format=torch.channels_last)
+    return True
+
+
+def check_output(
+    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
+) -> None:
+    """Check that a network maps images to logits; it is in evaluation mode afterwards.
+
+    Args:
+        name: name of the network in messages.
+        network: network, on any device.
+        input_shape: channels, height and width of one image.
+        classes: number of classes.
+        last: whether the images are in `channels_last`.
+
+    Raises:
+        NetworkError: if it cannot process images, or does not return finite values of the shape
+            (n, classes).
+    """
+    channels, height, width = input_shape
+    images = torch.linspace(0, 1, 2 * channels * height * width, device=_device(network))
+    images = images.view(2, *input_shape)
+    if last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = network(images)
+    except (Exception, SystemExit) as error:
+        raise NetworkError(
+            f"{name} cannot process images of {channels}x{height}x{width}: {describe(error)}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise NetworkError(f"{name} returned {type(logits).__name__}, not a tensor of logits")
+    if tuple(logits.shape) != (2, classes):
+        raise NetworkError(
+            f"{name} returned the shape {tuple(logits.shape)} for 2 images of "
+            f"{channels}x{height}x{width}; logits of {classes} classes have the shape "
+            f"(2, {classes})"
+        )
+    if logits.device.type != "meta" and not bool(torch.isfinite(logits).all()):
+        raise NetworkError(f"{name} returns nan or infinity before any training")
+
+
+def measure(
+    architecture: Architecture, given: Mapping[str, Any], input_shape: InputShape, classes: int
+) -> Cost:
+    """Count what a network costs: by a build on the meta device, which computes nothing.
+
+    A network that cannot be built there is built on the CPU. A class with a static method
+    `count(input_shape, classes, **arguments)` that returns `params` and `macs` is not built.
+
+    Raises:
+        NetworkError: if the network cannot be built, or does not return logits.
+    """
+    own = getattr(load(architecture), "count", None)
+    if callable(own):
+        params, macs = own(input_shape, classes, **given)
+        return Cost(int(params), int(macs), 0)
+    try:
+        with torch.device("meta"):
+            network = build(architecture, given, input_shape, classes)
+        return _cost(architecture, network, input_shape, classes)
+    except (Exception, SystemExit):  # what fails there may still work on the CPU
+        network = build(architecture, given, input_shape, classes)
+        return _cost(architecture, network, input_shape, classes)
+
+
+def _cost(
+    architecture: Architecture, network: nn.Module, input_shape: InputShape, classes: int
+) -> Cost:
+    sizes: list[int] = []
+
+    def note(module: nn.Module, given: Any, returned: Any) -> None:
+        if isinstance(returned, Tensor):
+            sizes.append(returned[0].numel())
+
+    leaves = [one for one in network.modules() if not list(one.children())]
+    hooks = [one.register_forward_hook(note) for one in leaves]
+    with FlopCounterMode(display=False) as counter:
+        check_output(architecture.attribute, network, input_shape, classes)
+    for hook in hooks:
+        hook.remove()
+    params = sum(one.numel() for one in network.parameters() if one.requires_grad)
+    if not params:
+        raise NetworkError(f"{architecture.attribute} has no parameters to train")
+    return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line, with the line of the user's code that raised it."""
+    text = " ".join(str(error).split())[:300]
+    name = "a call of sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [one for one in frames if in_own_code(one.filename)]
+    where = f" ({Path(inside[-1].filename).name}:{inside[-1].lineno})" if inside else ""
+    return f"{name}{where}" + (f": {text}" if text else "")
+
+
+def _settable(made: Callable[..., Any]) -> list[str]:
+    """Return the arguments of a network that tunecnn sets."""
+    try:
+        found = inspect.signature(made).parameters
+    except (TypeError, ValueError):
+        return [CLASSES_NAMES[1]]
+    names = [name for name in (*INPUT_NAMES, *CLASSES_NAMES) if name in found]
+    is_open = any(one.kind is one.VAR_KEYWORD for one in found.values())
+    if is_open and not any(name in CLASSES_NAMES for name in names):
+        names.append(CLASSES_NAMES[1])  # as torchvision's networks take it
+    return names
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next((one.device for one in network.parameters()), torch.device("cpu"))
+
+
+def _in_words(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in given.items()) or "its defaults"

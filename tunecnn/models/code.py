@@ -1,0 +1,89 @@
+"""`NetworkCode`: the files of somebody's networks, with a hash, as they travel to the workers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tunecnn.errors import InputError, RunError
+
+_MAX_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class NetworkCode:
+    """The files of the networks that a run trains.
+
+    Attributes:
+        files: content by path, relative to a folder.
+    """
+
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, folder: Path, names: Iterable[Path]) -> NetworkCode:
+        """Read files of a folder.
+
+        Raises:
+            InputError: if one cannot be read, or they are too large.
+        """
+        try:
+            files = {name.as_posix(): (folder / name).read_bytes() for name in names}
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+        size = sum(map(len, files.values()))
+        if size > _MAX_BYTES:
+            raise InputError(
+                f"the code of the networks has {size:,} bytes, and the limit is {_MAX_BYTES:,}; "
+                "name only what they need in code:"
+            )
+        return cls(files)
+
+    @classmethod
+    def read_folder(cls, folder: Path) -> NetworkCode:
+        """Read all files of a folder that `write` has written.
+
+        Raises:
+            InputError: as `read`.
+        """
+        names = [path.relative_to(folder) for path in sorted(folder.rglob("*"))
+                 if path.is_file() and "__pycache__" not in path.parts]  # fmt: skip
+        return cls.read(folder, names)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of the names and contents of all files, 16 hexadecimal digits."""
+        found = hashlib.sha256()
+        for name, content in sorted(self.files.items()):
+            found.update(f"{name}\0{len(content)}\0".encode() + content)
+        return found.hexdigest()[:16]
+
+    def write(self, folder: Path) -> None:
+        """Write the files into a folder.
+
+        Raises:
+            RunError: if a name leads out of the folder.
+        """
+        for name, content in self.files.items():
+            path = Path(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise RunError(f"{name!r} is not a name of a file of code")
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+
+    def to_json(self) -> dict[str, str]:
+        """Return the files as text, in base64, by name."""
+        return {name: base64.b64encode(one).decode() for name, one in self.files.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, str]) -> NetworkCode:
+        """Return the files from what `to_json` returned.
+
+        Raises:
+            ValueError: if they are damaged.
+        """
+        return cls({name: base64.b64decode(text, validate=True) for name, text in values.items()})

@@ -1,0 +1,165 @@
+"""`CostCounter`: what networks cost, counted without importing their code into this process.
+
+Published networks are counted by arithmetic. Others are built by a process of its own, so code
+that raises, prints, hangs or exits does no harm to the search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import IO, Any, Self
+
+from tunecnn.errors import InputError
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.designs import Cost, InputShape, count
+
+SECONDS = 60.0
+"""Time limit for the import of a network's code, and for each build of it."""
+
+
+class CostCounter:
+    """Counts the cost of networks for images of one shape; results are cached.
+
+    Use it in a `with` statement, which ends its process.
+
+    Args:
+        code: code of the networks; None if they are in no file.
+        input_shape: channels, height and width of one image.
+        classes: number of classes.
+        seconds: time limit for the import of a network's code, and for each build of it.
+    """
+
+    def __init__(
+        self,
+        code: NetworkCode | None,
+        input_shape: InputShape,
+        classes: int,
+        seconds: float = SECONDS,
+    ) -> None:
+        self._code = code
+        self._input_shape = input_shape
+        self._classes = classes
+        self._seconds = seconds
+        self._found: dict[str, Cost | InputError] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        type_: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def cost(self, name: str, given: Mapping[str, Any]) -> Cost:
+        """Return what a network costs.
+
+        Args:
+            name: name of the network, as in a space.
+            given: its arguments.
+
+        Raises:
+            InputError: if it cannot be built with these arguments for images of this shape.
+        """
+        if ":" not in name:
+            return count(name, self._input_shape, self._classes, **given)
+        key = json.dumps([name, sorted(given.items())])
+        if key not in self._found:
+            try:
+                self._found[key] = self._ask(name, given)
+            except InputError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def _ask(self, name: str, given: Mapping[str, Any]) -> Cost:
+        module = name.partition(":")[0]
+        self._started()
+        answer = self._answer({"name": name, "given": given}, f"{module} was imported and built")
+        if "error" in answer:
+            raise InputError(answer["error"])
+        return Cost(**answer["cost"])
+
+    def _started(self) -> None:
+        if self._process is not None:
+            return
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `_end`
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tunecnn.models.counting_process",
+             *map(str, (*self._input_shape, self._classes))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+        )  # fmt: skip
+        code = {"code": self._code.to_json() if self._code else None}
+        self._answer(code, "torch was imported", max(self._seconds, SECONDS))
+
+    def _answer(
+        self, request: Mapping[str, Any], what: str, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """Send a request and wait for its answer, both one line of JSON."""
+        process, limit = self._process, seconds or self._seconds
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            line = _read_line(process.stdout, limit)
+        except TimeoutError:
+            self._end()
+            raise InputError(f"not within {limit:g} s: {what}; does its code wait?") from None
+        except OSError:
+            line = b""
+        if not line:
+            said = self._last_words()
+            self._end()
+            raise InputError(f"the process in which {what} has ended{said}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _last_words(self) -> str:
+        assert self._errors is not None
+        self._errors.seek(0)
+        lines = self._errors.read()[-4_000:].decode(errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    if stream is not None:
+                        stream.close()
+            process.wait()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+
+def _read_line(stream: IO[bytes], seconds: float) -> bytes:
+    """Read one line from a pipe; an empty one if the other side has ended."""
+    end, parts = time.monotonic() + seconds, list[bytes]()
+    with selectors.DefaultSelector() as ready:
+        ready.register(stream, selectors.EVENT_READ)
+        while not parts or not parts[-1].endswith(b"\n"):
+            if not ready.select(max(0.0, end - time.monotonic())):
+                raise TimeoutError
+            part = stream.raw.read(65536)  # type: ignore[attr-defined]
+            if not part:
+                return b""
+            parts.append(part)
+    return b"".join(parts)

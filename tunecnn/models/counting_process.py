@@ -1,0 +1,47 @@
+"""The process of a `CostCounter`: builds networks on request, and answers with their costs.
+
+It is started as `python -m tunecnn.models.counting_process CHANNELS HEIGHT WIDTH CLASSES`.
+Requests and answers are lines of JSON on stdin and stdout; the first one has the networks' code,
+and what that prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tunecnn.errors import InputError
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.building import describe, importable, measure
+from tunecnn.models.code import NetworkCode
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    warnings.simplefilter("ignore")
+    channels, height, width, classes = map(int, sys.argv[1:])
+    files = json.loads(sys.stdin.readline())["code"]
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    with importable(NetworkCode.from_json(files) if files else None):
+        for line in sys.stdin:
+            request: dict[str, Any] = json.loads(line)
+            architecture = Architecture(request["name"], Path())
+            try:
+                cost = measure(architecture, request["given"], (channels, height, width), classes)
+                answer: dict[str, Any] = {"cost": asdict(cost)}
+            except InputError as error:
+                answer = {"error": str(error)}
+            except BaseException as error:  # whatever the code raises, the search goes on
+                answer = {"error": f"{architecture.attribute}: {describe(error)}"}
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

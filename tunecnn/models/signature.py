@@ -1,0 +1,394 @@
+"""The arguments of a network, read from its source without running it.
+
+A network is a class or a function. `read_signature` parses the file's syntax tree, so a mistake in
+a space is found in a millisecond, without torch, and code that hangs or raises when it is imported
+does no harm. What the syntax tree does not tell is left to a build (`tunecnn.models.counting`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tunecnn.errors import InputError, nearest
+
+INPUT_NAMES = ("input_shape", "in_channels")
+"""Arguments that get the shape (channels, height, width) of an image, or its channels."""
+CLASSES_NAMES = ("classes", "num_classes")
+"""Arguments that get the number of classes."""
+_PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
+_IN_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a word",
+}
+_MAX_BYTES = 4 * 1024 * 1024
+
+
+class _Unknown:
+    """The default of an argument without one (`REQUIRED`), or with one that cannot be read."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+REQUIRED: Final = _Unknown("required")
+UNREADABLE: Final = _Unknown("unreadable")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a network.
+
+    Attributes:
+        name: name of the argument.
+        line: line in the file.
+        types: names of its plain types: `int`, `float`, `bool`, `str`; empty if any is allowed.
+        values: values of its `Literal`; empty if it has none.
+        takes_none: whether None is allowed.
+        other: its annotation, if none of its types is plain, so no value of a space suits it.
+        default: default value, `REQUIRED` or `UNREADABLE`.
+    """
+
+    name: str
+    line: int
+    types: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    takes_none: bool = False
+    other: str = ""
+    default: Any = REQUIRED
+
+    def problem(self, value: object) -> str:
+        """Return why a value does not suit the argument; empty if it does."""
+        if self.other:
+            return f"takes {self.other}, and a space gives numbers, words, true or false"
+        if self.values:
+            if any(value == one and type(value) is type(one) for one in self.values):
+                return ""
+            return f"is one of {', '.join(map(repr, self.values))}, not {value!r}"
+        if not self.types or any(_suits(value, type_) for type_ in self.types):
+            return ""
+        return f"takes {' or '.join(_IN_WORDS[type_] for type_ in self.types)}, not {value!r}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The arguments of a network, apart from those that tunecnn sets itself.
+
+    Attributes:
+        name: name of the class or function.
+        file: name of its file, as it is shown in messages.
+        line: line of its definition.
+        arguments: arguments by name.
+        sets: arguments that tunecnn sets: the input's shape and the number of classes.
+        open: why there may be other arguments than these; empty if there are none.
+    """
+
+    name: str
+    file: str
+    line: int
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    open: str = ""
+
+    def where(self, argument: str = "") -> str:
+        """Return the file and line of an argument, or of the definition."""
+        found = self.arguments.get(argument)
+        return f"{self.file}:{found.line if found else self.line}"
+
+    def problem(self, argument: str, value: object) -> str:
+        """Return why a value cannot be given for an argument; empty if it can, as far as known."""
+        if argument in (*INPUT_NAMES, *CLASSES_NAMES) and argument not in self.arguments:
+            return f"tunecnn sets {argument} itself, from the images"
+        found = self.arguments.get(argument)
+        if found is None:
+            if self.open:
+                return ""
+            names = nearest(argument, self.arguments) if self.arguments else "it takes none"
+            return f"{self.name} ({self.where()}) has no argument {argument!r}; {names}"
+        if problem := found.problem(value):
+            return f"{argument} of {self.name} ({self.where(argument)}) {problem}"
+        return ""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the arguments without a default."""
+        return tuple(name for name, one in self.arguments.items() if one.default is REQUIRED)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults that can be read, by argument."""
+        return {
+            name: one.default
+            for name, one in self.arguments.items()
+            if one.default is not REQUIRED and one.default is not UNREADABLE
+        }
+
+
+def read_signature(
+    path: Path, name: str, shown: str = "", *, must_exist: bool = True
+) -> Signature:
+    """Read the arguments of a class or function from a Python file.
+
+    Args:
+        path: the file.
+        name: name of the class or function.
+        shown: name of the file in messages; empty for its own name.
+        must_exist: whether a name that the file does not define is a mistake; a module of a
+            package may get it from another one.
+
+    Raises:
+        InputError: if the file cannot be read, is not Python, has no such class or function, or
+            tunecnn could not call it.
+    """
+    shown = shown or path.name
+    tree = parse_module(path, shown)
+    scope = {node.name: node for node in _definitions(tree.body)}
+    node = scope.get(name)
+    if node is None:
+        return _without_definition(tree, name, shown, list(scope), must_exist=must_exist)
+    if isinstance(node, ast.AsyncFunctionDef):
+        raise InputError(f"{name} ({shown}:{node.lineno}) is async; a network is built by a call")
+    if node.decorator_list:
+        return Signature(name, shown, node.lineno, open="it is decorated")
+    call, reason = (node, "") if isinstance(node, ast.FunctionDef) else _initializer(node, scope)
+    if call is None:
+        if reason:
+            return Signature(name, shown, node.lineno, open=reason)
+        raise InputError(
+            f"{name} ({shown}:{node.lineno}) has no __init__, so it cannot get the number of "
+            "classes; it has to take classes or num_classes"
+        )
+    aliases = _aliases(tree)
+    return _signature_of(call, name, shown, aliases, is_method=call is not node)
+
+
+def parse_module(path: Path, shown: str) -> ast.Module:
+    """Parse a Python file.
+
+    Raises:
+        InputError: if the file cannot be read, or is not Python.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{shown}: {path.stat().st_size:,} bytes is too large for code")
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except OSError as error:
+        raise InputError(f"{shown}: cannot be read: {error.strerror}") from error
+    except SyntaxError as error:
+        raise InputError(f"{shown}:{error.lineno or 1}: is not Python: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"{shown}: is not Python: {error}") from error
+
+
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _definitions(body: Sequence[ast.stmt]) -> Iterator[_Definition]:
+    """Yield what a module defines, in branches of `if` and `try` too."""
+    for node in body:
+        if isinstance(node, _Definition):
+            yield node
+        for inner in ("body", "orelse", "finalbody"):
+            if isinstance(node, ast.If | ast.Try | ast.With):
+                yield from _definitions(getattr(node, inner, []))
+
+
+def _without_definition(
+    tree: ast.Module, name: str, shown: str, known: Sequence[str], *, must_exist: bool
+) -> Signature:
+    """Handle a name that is no class or function: assigned, imported, or missing."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom | ast.Import) and any(
+            (alias.asname or alias.name.split(".")[0]) == name for alias in node.names
+        ):
+            return Signature(name, shown, node.lineno, open="it is imported from elsewhere")
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            assert isinstance(node, ast.Assign)
+            if isinstance(node.value, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.Set):
+                raise InputError(
+                    f"{name} ({shown}:{node.lineno}) is neither a class nor a function"
+                )
+            return Signature(name, shown, node.lineno, open="it is the result of an expression")
+    if not must_exist or any(
+        isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in tree.body
+    ):
+        return Signature(name, shown, 1, open="its definition is in another file")
+    what = nearest(name, known) if known else "it defines none"
+    raise InputError(f"{shown} has no class or function {name!r}; {what}")
+
+
+def _initializer(
+    node: ast.ClassDef, scope: Mapping[str, _Definition]
+) -> tuple[ast.FunctionDef | None, str]:
+    """Return the `__init__` of a class, or why it cannot be told."""
+    seen = set()
+    while node.name not in seen:
+        seen.add(node.name)
+        if node.keywords:
+            return None, "it has a metaclass"
+        for inner in node.body:
+            if isinstance(inner, ast.FunctionDef) and inner.name in ("__init__", "__new__"):
+                return (None, "its __init__ is decorated") if inner.decorator_list else (inner, "")
+        bases = [ast.unparse(base) for base in node.bases]
+        above = [scope[base] for base in bases if base in scope]
+        if above and isinstance(above[0], ast.ClassDef):
+            node = above[0]
+            continue
+        foreign = [base for base in bases if base not in ("nn.Module", "torch.nn.Module", "Module",
+                                                          "object")]  # fmt: skip
+        return None, f"its base {foreign[0]} is in another file" if foreign else ""
+    return None, ""
+
+
+def _signature_of(
+    call: ast.FunctionDef, name: str, shown: str, aliases: Mapping[str, ast.expr], *,
+    is_method: bool,
+) -> Signature:  # fmt: skip
+    spec = call.args
+    if is_method:
+        receiver = 0 if spec.posonlyargs else 1
+        positional_only, positional = spec.posonlyargs[1:], spec.args[receiver:]
+    else:
+        positional_only, positional = spec.posonlyargs, spec.args
+    if positional_only:
+        first = positional_only[0]
+        raise InputError(
+            f"{first.arg} of {name} ({shown}:{first.lineno}) cannot be given by name, since a / "
+            "follows it"
+        )
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))
+    defaults += spec.defaults[max(0, len(spec.defaults) - len(positional)) :]
+    pairs = [*zip(positional, defaults, strict=True),
+             *zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]  # fmt: skip
+    arguments = {one.arg: _argument(one, default, aliases) for one, default in pairs}
+    sets = tuple(one for one in (*INPUT_NAMES, *CLASSES_NAMES) if one in arguments)
+    is_open = f"it has **{spec.kwarg.arg}" if spec.kwarg else ""
+    if not is_open and not any(one in CLASSES_NAMES for one in sets):
+        raise InputError(
+            f"{name} ({shown}:{call.lineno}) cannot get the number of classes; it has to take "
+            "classes or num_classes"
+        )
+    rest = {key: one for key, one in arguments.items() if key not in sets}
+    return Signature(name, shown, call.lineno, rest, sets, is_open)
+
+
+def _argument(one: ast.arg, default: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Argument:
+    value: Any = REQUIRED
+    if default is not None:
+        try:
+            value = ast.literal_eval(default)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            value = UNREADABLE
+    found = _Annotation()
+    if one.annotation is not None:
+        found.read(one.annotation, aliases)
+    if value is None:
+        found.takes_none = True
+    types, other = tuple(dict.fromkeys(found.types)), found.other
+    if one.annotation is None and type(value).__name__ in _PLAIN:
+        types = (type(value).__name__,)
+    if types == ("int",) and isinstance(value, float):
+        types = ("float",)
+    if found.is_unknown or types or found.values:
+        other = ""
+    return Argument(
+        one.arg, one.lineno, () if found.is_unknown else types, tuple(found.values),
+        found.takes_none, other, value,
+    )  # fmt: skip
+
+
+class _Annotation:
+    """What an annotation tells: plain types, values of a `Literal`, or something else."""
+
+    def __init__(self) -> None:
+        self.types: list[str] = []
+        self.values: list[Any] = []
+        self.takes_none = False
+        self.other = ""
+        self.is_unknown = False
+
+    def read(self, node: ast.expr, aliases: Mapping[str, ast.expr], depth: int = 0) -> None:
+        if depth > 20:
+            self.is_unknown = True
+            return
+        if isinstance(node, ast.Constant):
+            self._read_constant(node, aliases, depth)
+            return
+        name = ast.unparse(node).rpartition(".")[2] if isinstance(node, ast.Attribute) else ""
+        name = node.id if isinstance(node, ast.Name) else name
+        if name in _PLAIN:
+            self.types.append(name)
+        elif name in aliases and isinstance(node, ast.Name):
+            self.read(aliases[name], aliases, depth + 1)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            self.read(node.left, aliases, depth + 1)
+            self.read(node.right, aliases, depth + 1)
+        elif isinstance(node, ast.Subscript):
+            self._read_subscript(node, aliases, depth)
+        elif name in ("list", "tuple", "dict", "set", "Sequence", "Callable", "Tensor", "Module"):
+            self.other = ast.unparse(node)
+        else:
+            self.is_unknown = True
+
+    def _read_constant(
+        self, node: ast.Constant, aliases: Mapping[str, ast.expr], depth: int
+    ) -> None:
+        if node.value is None:
+            self.takes_none = True
+        elif isinstance(node.value, str):  # an annotation in quotes
+            try:
+                self.read(ast.parse(node.value, mode="eval").body, aliases, depth + 1)
+            except SyntaxError:
+                self.is_unknown = True
+        else:
+            self.is_unknown = True
+
+    def _read_subscript(
+        self, node: ast.Subscript, aliases: Mapping[str, ast.expr], depth: int
+    ) -> None:
+        base = ast.unparse(node.value).rpartition(".")[2]
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if base == "Literal":
+            for one in inner:
+                try:
+                    self.values.append(ast.literal_eval(one))
+                except (ValueError, TypeError):
+                    self.is_unknown = True
+        elif base in ("Optional", "Union"):
+            self.takes_none = self.takes_none or base == "Optional"
+            for one in inner:
+                self.read(one, aliases, depth + 1)
+        elif base in ("Annotated", "Final"):
+            self.read(inner[0], aliases, depth + 1)
+        else:
+            self.other = ast.unparse(node)
+
+
+def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return the names that a module assigns an expression to, such as `Norm = Literal[...]`."""
+    found: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            found[node.target.id] = node.value
+    return found
+
+
+def _suits(value: object, type_: str) -> bool:
+    if isinstance(value, bool):
+        return type_ == "bool"
+    if type_ == "float":
+        return isinstance(value, int | float)
+    return isinstance(value, _PLAIN[type_])

@@ -1,0 +1,199 @@
+"""The networks of a space: its corners, and whether they can be built."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunecnn.errors import InputError
+from tunecnn.models.architecture import Architecture, code_files
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.counting import CostCounter
+from tunecnn.models.designs import Cost
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import RunInfo
+from tunecnn.space.space import SearchSpace
+from tunecnn.trial.config import NET, Scalar, TrialConfig
+
+_MOST_CORNERS = 512  # of published networks, which are counted by arithmetic
+_MOST_BUILDS = 24  # of other networks, each of which is built
+
+
+@dataclass(frozen=True)
+class Corner:
+    """A combination of extreme values of the parameters that change what a network costs.
+
+    Attributes:
+        values: values of these parameters.
+        architecture: name of the network.
+        config: config with these values; None if they are not allowed together.
+        cost: what the network costs; None if it cannot be built.
+        problem: why it cannot be built; empty if it can.
+    """
+
+    values: Mapping[str, Scalar]
+    architecture: str
+    config: TrialConfig | None = None
+    cost: Cost | None = None
+    problem: str = ""
+
+
+def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
+    """Build the networks at the corners of a space.
+
+    All combinations of the ends of the parameters are tried if they are few; otherwise those with
+    all at one end, and those with one parameter at its other end.
+
+    Args:
+        space: space with the networks.
+        costs: counts their costs.
+    """
+    ends = {
+        name: list(dict.fromkeys(parameter.ends()))
+        for name, parameter in space.searched.items()
+        if name.startswith(NET) or name == "architecture"
+    }
+    ends = {name: values for name, values in ends.items()
+            if name == "architecture" or _matters(space, name, ends, costs)}  # fmt: skip
+    most = _MOST_CORNERS if all(":" not in name for name in space.architectures) else _MOST_BUILDS
+    return [_corner(space, values, costs) for values in _combinations(ends, most)]
+
+
+def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:
+    """Check before a search that its networks can be built for its images.
+
+    Args:
+        space: space with the networks.
+        dataset: name of the data set in messages.
+        costs: counts the networks' costs for the images.
+
+    Returns:
+        Warnings about combinations of values that cannot be built.
+
+    Raises:
+        InputError: if no network of an architecture can be built.
+    """
+    if all(":" not in name for name in space.architectures):
+        for name in space.architectures:
+            try:
+                costs.cost(name, {})
+            except InputError as error:
+                raise InputError(f"{name} on {dataset}: {error}") from error
+        return []
+    found = corners(space, costs)
+    for name in space.architectures:
+        own = [corner for corner in found if corner.architecture == name]
+        if own and all(corner.problem for corner in own):
+            raise InputError(f"{name} on {dataset}: {own[0].problem}")
+    return [f"{in_words(corner.values)} cannot be built: {corner.problem}"
+            for corner in found if corner.problem]  # fmt: skip
+
+
+def code_of(config: TrialConfig, path: Path | None) -> tuple[NetworkCode | None, str]:
+    """Find the code of a config's network: a run's copy of it, or the files themselves.
+
+    Args:
+        config: config with the network.
+        path: file of the config, which may be one of a run's `configs`; None if there is none.
+
+    Returns:
+        The code, None for a network in no file; and a warning, empty if there is nothing to warn
+        of.
+
+    Raises:
+        InputError: if there is no such file, or it is not the code that the config was trained
+            with.
+    """
+    if not Architecture(config.architecture, Path()).is_own_file:
+        return None, ""
+    run = path.absolute().parent.parent if path is not None else None
+    if run is not None and config.code and (run / "code").is_dir():
+        folder = RunFolder.open(run)
+        info = folder.read_info()
+        code = folder.read_code(info)
+        if code is not None and code.hash == config.code:
+            return code, "".join(changed_code(folder.read_space(info), info))
+    beside = path.absolute().parent if path is not None else Path.cwd()
+    found = NetworkCode.read(beside, code_files([config.architecture], (), beside))
+    if config.code and found.hash != config.code:
+        raise InputError(
+            f"the config was made with other code of {config.architecture} (hash {config.code}) "
+            f"than that in {beside} (hash {found.hash}); remove code: from the config to use it"
+        )
+    return found, ""
+
+
+def changed_code(space: SearchSpace, info: RunInfo) -> list[str]:
+    """Return a warning if the networks' files have changed since a run has copied them."""
+    if info.code is None:
+        return []
+    source = Path(info.code.source)
+    try:
+        files = code_files(space.architectures, space.code, source)
+        same = NetworkCode.read(source, files).hash == info.code.hash
+    except InputError:  # such as files that are no longer there
+        same = True
+    if same:
+        return []
+    return [
+        f"the code in {source} has changed since the run was started; the run's own copy is used "
+        f"(hash {info.code.hash})"
+    ]
+
+
+def in_words(values: Mapping[str, Scalar]) -> str:
+    """Return values as text, such as `net.width = 32`."""
+    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "the network"
+
+
+def _matters(
+    space: SearchSpace, name: str, ends: Mapping[str, Sequence[Scalar]], costs: CostCounter
+) -> bool:
+    """Return whether a parameter changes what a network costs, or whether it can be built."""
+    others = {other: values[0] for other, values in ends.items()}
+    seen = set()
+    for value in ends[name]:
+        corner = _corner(space, {**others, name: value}, costs)
+        seen.add((corner.cost, corner.problem))
+    return len(seen) > 1
+
+
+def _corner(space: SearchSpace, values: Mapping[str, Scalar], costs: CostCounter) -> Corner:
+    name = str(values.get("architecture", space.architecture))
+    try:
+        config = space.config(space.only_active(_with_required(space, values)))
+        return Corner(values, name, config, costs.cost(name, config.net))
+    except InputError as error:
+        return Corner(values, name, problem=str(error))
+
+
+def _with_required(space: SearchSpace, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Add a value of each searched argument of the network that has no default of its own."""
+    rest = {
+        name: parameter.ends()[0]
+        for name, parameter in space.searched.items()
+        if name.startswith(NET) and name not in values
+    }
+    required = {f"{NET}{name}" for one in space.architectures
+                for name in space.network(one).signature.required}  # fmt: skip
+    return {**{name: value for name, value in rest.items() if name in required}, **values}
+
+
+def _combinations(ends: Mapping[str, Sequence[Scalar]], most: int) -> Iterator[dict[str, Scalar]]:
+    names = list(ends)
+    if math.prod(len(values) for values in ends.values()) <= most:
+        for values in itertools.product(*ends.values()):
+            yield dict(zip(names, values, strict=True))
+        return
+    seen: list[dict[str, Scalar]] = []
+    low = {name: ends[name][0] for name in names}
+    high = {name: ends[name][-1] for name in names}
+    apart = [{**base, name: value} for base in (low, high) for name in names
+             for value in ends[name]]  # fmt: skip
+    for found in (low, high, *apart):
+        if found not in seen and len(seen) < most:
+            seen.append(found)
+            yield found
