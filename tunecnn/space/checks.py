@@ -11,7 +11,7 @@ from tunecnn.data.options import IMAGE_OPTIONS, check_options
 from tunecnn.data.registry import dataset_info
 from tunecnn.documents import Loc, Mistake
 from tunecnn.errors import InputError, nearest
-from tunecnn.models.signature import UNREADABLE
+from tunecnn.models.signature import REQUIRED, UNREADABLE
 from tunecnn.space.parameters import (
     ChoiceParameter,
     Constant,
@@ -281,13 +281,14 @@ def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
     signature = space.network().signature
     for name in space.searched:
         argument = name.removeprefix(NET)
-        if not name.startswith(NET) or argument in signature.required:
+        if not name.startswith(NET):
             continue
         default = signature.arguments[argument].default if argument in signature.arguments else (
             UNREADABLE
         )  # fmt: skip
-        if default is None or default is UNREADABLE:
-            what = "None" if default is None else "not written as a plain value"
+        what = {id(None): "None", id(REQUIRED): "missing",
+                id(UNREADABLE): "not written as a plain value"}.get(id(default))  # fmt: skip
+        if what:
             yield (
                 f"the baseline has the network's own {argument}, which is {what} in "
                 f"{signature.where(argument)}; write the start point out: {{{name}: ...}}"

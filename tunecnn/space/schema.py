@@ -247,7 +247,7 @@ class SpaceSchema(SpaceModel):
     def data_split(self) -> Split:
         """The split of the images, which is the same for all trials."""
         settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
-        settings |= self._constants
+        settings |= self.constants
         return Split(
             **{field: settings[name] for name, field in _SPLIT_FIELDS.items() if name in settings}  # type: ignore[arg-type]
         )
@@ -261,7 +261,7 @@ class SpaceSchema(SpaceModel):
     def augmentation(self) -> str:
         """How training images are changed at random, in words."""
         settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
-        settings |= self._constants
+        settings |= self.constants
         words = []
         for name, of in (("flip", "mirrored"), ("crop", "shifted")):
             if name in self.searched:
@@ -272,7 +272,8 @@ class SpaceSchema(SpaceModel):
         return ", ".join(words) or "none"
 
     @property
-    def _constants(self) -> dict[str, Scalar]:
+    def constants(self) -> dict[str, Scalar]:
+        """The parameters with one value, by name."""
         return {
             name: parameter.value
             for name, parameter in self.parameters.items()
@@ -287,7 +288,7 @@ class SpaceSchema(SpaceModel):
             trial: number of the trial; its seed derives from this number and the space's seed,
                 unless `values` contains a seed.
         """
-        settings: dict[str, Any] = {**asdict(self.image_options), **self._constants}
+        settings: dict[str, Any] = {**asdict(self.image_options), **self.constants}
         settings |= {"seed": derive_seed(self.seed, trial), **values}
         architecture = settings.pop("architecture", self.architecture)
         if self.network(architecture).is_own_file:

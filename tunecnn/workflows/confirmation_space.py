@@ -141,6 +141,16 @@ def _baseline(run: Run) -> Candidate:
         accuracy = float(run.baseline_trial["val_accuracy"])
     best = run.config(int(run.ranked.iloc[0]["trial"]))
     data = {name: value for name in _DATA if (value := getattr(best, name)) is not None}
+    network = run.space.network()
+    for name in network.signature.required:
+        if f"{NET}{name}" in run.space.searched:
+            raise InputError(
+                f"{name} of {network.signature.name} has no default, so there is no baseline to "
+                "compare with; give it one"
+            )
+        data[f"{NET}{name}"] = run.space.constants[f"{NET}{name}"]
+    if network.is_own_file and run.info.code is not None:
+        data["code"] = run.info.code.hash
     config = make_config(run.space.recipe, run.space.architecture, **data)
     return Candidate("the baseline", _plain(run, config), True, accuracy)
 
