@@ -1,0 +1,165 @@
+"""Networks of other people: built, checked and counted, whatever their code does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tunecnn.errors import InputError
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.building import build, check_output, importable, use_channels_last
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.counting import CostCounter
+from tunecnn.models.designs import count
+
+HEAD = "import sys, time\nfrom torch import nn\nimport torch\n"
+NET = """
+class Net(nn.Module):
+    def __init__(self, input_shape, classes, width: int = 4):
+        super().__init__()
+        c, h, w = input_shape
+        self.conv = nn.Conv2d(c, width, 3, padding=1)
+        self.head = nn.Linear(width * h * w, classes)
+    def forward(self, x):
+        return self.head({flat})
+"""
+PLAIN = HEAD + NET.replace("{flat}", "self.conv(x).flatten(1)")
+SHAPE = (1, 8, 8)
+
+
+def code_of(text: str, **others: str) -> NetworkCode:
+    files = {"nets.py": text, **{f"{name}.py": other for name, other in others.items()}}
+    return NetworkCode({name: one.encode() for name, one in files.items()})
+
+
+def network(text: str, **given) -> nn.Module:
+    with importable(code_of(text)):
+        return build(Architecture("nets.py:Net", Path()), given, SHAPE, 10)
+
+
+def test_params_and_macs_are_those_of_the_layers():
+    with CostCounter(code_of(PLAIN), SHAPE, 10) as costs:
+        cost = costs.cost("nets.py:Net", {"width": 8})
+        assert cost.params == 9 * 8 + 8 + 8 * 64 * 10 + 10
+        assert cost.macs == 9 * 8 * 64 + 8 * 64 * 10
+        assert costs.cost("nets.py:Net", {"width": 8}) is cost  # from the cache
+        assert costs.cost("proposed", {}) == count("proposed", SHAPE, 10)
+
+
+def test_our_own_networks_are_counted_alike_by_arithmetic_and_by_a_build():
+    with CostCounter(None, (3, 32, 32), 10) as costs:
+        for name, module in (("proposed", "Proposed"), ("model2", "Model2")):
+            built = costs.cost(f"tunecnn.models.published:{module}", {"width": 0.5})
+            counted = costs.cost(name, {"width": 0.5})
+            assert (built.params, built.macs) == (counted.params, counted.macs)
+
+
+def test_a_network_may_count_itself():
+    own = PLAIN + "    @staticmethod\n    def count(input_shape, classes, width=4): return 5, 6\n"
+    with CostCounter(code_of(own), SHAPE, 10) as costs:
+        cost = costs.cost("nets.py:Net", {})
+    assert (cost.params, cost.macs) == (5, 6)
+
+
+def test_what_cannot_be_built_without_values_is_built_with_them():
+    text = PLAIN.replace("super().__init__()", "super().__init__(); torch.ones(1).item()")
+    text = text.replace("torch.ones(1).item()", "torch.zeros(()).add(1).item()")
+    with CostCounter(code_of(text), SHAPE, 10) as costs:
+        assert costs.cost("nets.py:Net", {}).params == 9 * 4 + 4 + 4 * 64 * 10 + 10
+
+
+FAULTS = [
+    ("raise ValueError('no weights here')\n", "nets.py cannot be imported: ValueError (nets.py:4): no weights here"),
+    ("sys.exit(3)\n", "nets.py cannot be imported: a call of sys.exit (nets.py:4): 3"),
+    ("import nosuchpackage\n", "nets.py cannot be imported: ModuleNotFoundError (nets.py:4): No module named"),
+    ("import os; os._exit(1)\n", "the process in which nets.py was imported and built has ended"),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n", "has ended"),
+    ("time.sleep(60)\n", "not within 1 s: nets.py was imported and built; does its code wait?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "expected"), FAULTS)
+def test_code_that_fails_hangs_or_exits_is_told_in_one_line(line, expected):
+    started = time.monotonic()
+    with CostCounter(code_of(HEAD + line + PLAIN), SHAPE, 10, seconds=1.0) as costs:
+        with pytest.raises(InputError) as caught:
+            costs.cost("nets.py:Net", {})
+        assert expected in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert costs.cost("model1", {}).params > 0  # and the others go on
+    assert time.monotonic() - started < 40
+
+
+def test_what_code_prints_is_not_taken_for_an_answer(capfd):
+    text = HEAD + "print('hello')\nsys.stdout.write('{\"cost\": 1}\\n')\n" + PLAIN
+    with CostCounter(code_of(text), SHAPE, 10) as costs:
+        assert costs.cost("nets.py:Net", {}).macs > 1
+    assert "hello" not in capfd.readouterr().out
+
+
+RETURNS = [
+    ("return x.sum()", r"Net returned the shape \(\) for 2 images of 1x8x8; .* \(2, 10\)"),
+    ("return self.conv(x)", r"Net returned the shape \(2, 4, 8, 8\)"),
+    ("return [x]", "Net returned list, not a tensor of logits"),
+    ("return self.head(x)", "Net cannot process images of 1x8x8: RuntimeError"),
+    ("return self.head(self.conv(x).flatten(1)) / 0", "returns nan or infinity before any train"),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), RETURNS)
+def test_what_is_no_logits_is_refused(line, expected):
+    text = PLAIN.replace("return self.head(self.conv(x).flatten(1))", line)
+    with pytest.raises(InputError, match=expected):
+        check_output("Net", network(text), SHAPE, 10)
+
+
+def test_what_cannot_be_built_names_values_and_line():
+    text = PLAIN.replace("super().__init__()", "super().__init__(); assert width % 2 == 0, 'odd'")
+    with pytest.raises(InputError) as caught:
+        network(text, width=3)
+    assert str(caught.value) == (
+        "Net cannot be built with width = 3: AssertionError (nets.py:7): odd"
+    )
+    with pytest.raises(InputError, match="Net returned int, not a torch.nn.Module"):
+        network(HEAD + "def Net(classes): return 3\n")
+
+
+def test_a_view_gets_contiguous_images_and_others_channels_last():
+    assert use_channels_last(network(PLAIN), (3, 8, 8)) is False  # it takes one channel
+    text = PLAIN.replace(".flatten(1)", ".view(len(x), -1)")
+    with importable(code_of(text)):
+        viewing = build(Architecture("nets.py:Net", Path()), {}, (3, 8, 8), 10)
+    assert use_channels_last(viewing, (3, 8, 8)) is False
+    assert viewing.conv.weight.is_contiguous()
+    with importable(code_of(PLAIN)):
+        flat = build(Architecture("nets.py:Net", Path()), {}, (3, 8, 8), 10)
+    assert use_channels_last(flat, (3, 8, 8)) is True
+    assert flat.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_two_versions_of_one_file_do_not_mix_and_nothing_stays_behind():
+    path = list(sys.path)
+    for width in (4, 6):
+        text = f"from part import width\n{PLAIN}".replace("= 4", "= width")
+        with importable(code_of(text, part=f"width = {width}")):
+            net = build(Architecture("nets.py:Net", Path()), {}, SHAPE, 10)
+        assert net.conv.out_channels == width
+    assert sys.path == path
+    assert not {"nets", "part"} & sys.modules.keys()
+    with pytest.raises(InputError, match=r"the code of nets.py:Net is not at hand"):
+        build(Architecture("nets.py:Net", Path()), {}, SHAPE, 10)
+
+
+def test_the_hash_of_code_depends_on_names_and_contents(tmp_path):
+    code = code_of(PLAIN, part="x = 1")
+    code.write(tmp_path)
+    assert NetworkCode.read_folder(tmp_path).hash == code.hash
+    assert NetworkCode.from_json(code.to_json()).hash == code.hash
+    assert (
+        len({code.hash, code_of(PLAIN, part="x = 2").hash, code_of(PLAIN, port="x = 1").hash}) == 3
+    )

@@ -1,0 +1,180 @@
+"""Whole searches of networks that are not ours."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.support.command import main
+from tests.support.paths import ROOT
+from tests.support.searching import Silent, carry_on, listening_to
+from tunecnn import load_dataset, load_run
+from tunecnn.errors import InputError, RunError
+from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.prepare import prepare
+from tunecnn.workflows.search import search
+from tunecnn.workflows.session import RunResult
+
+NETS = """
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, input_shape, classes, width: int = 4, norm: bool = True):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(input_shape[0], width, 3, padding=1),
+            nn.BatchNorm2d(width) if norm else nn.Identity(),
+            nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * width, classes),
+        )
+    def forward(self, images):
+        return self.net(images)
+"""
+SPACE = """
+name: own
+dataset: digits
+architecture: nets.py:Small
+recipe: fast
+epochs: 2
+trials: 3
+parameters:
+  net.width: {choice: [4, 8]}
+  net.norm: true
+  train_images: 200
+start: [baseline, {net.width: 8}]
+constraints: [params <= 100_000]
+sampler: random
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "own.yaml").write_text(SPACE)
+    return tmp_path
+
+
+def begin(
+    folder: Path,
+    text: str,
+    listener: Silent | None = None,
+    name: str = "own",
+    *,
+    local: bool = True,
+) -> RunResult:
+    """Search a space whose file is beside the network's, in one thread."""
+    (folder / "own.yaml").write_text(text)
+    options = RunOptions(runs_dir=folder / "runs", name=name, local=local, cpus_per_trial=1)
+    return search(prepare(str(folder / "own.yaml")), options, listening_to(listener or Silent()))
+
+
+def test_a_search_of_somebodys_network_from_its_start_to_the_loaded_winner(folder):
+    result = begin(folder, SPACE)
+    run = load_run(result.folder)
+    assert run.trials["outcome"].tolist() == ["complete"] * 3
+    assert run.trials["params"].iloc[0] == 9 * 4 + 4 + 8 + 64 * 10 + 10
+    assert run.trials["param.net.width"].iloc[:2].tolist() == [4, 8]
+    assert (result.folder / "code" / "nets.py").read_text() == NETS
+    assert run.info.code is not None
+    assert {record.config["code"] for record in run.records} == {run.info.code.hash}
+    with pytest.warns(UserWarning, match="comes with the code"):
+        model = run.load_model()
+    validation = load_dataset("digits", run.space.data_split).trial_data.validation
+    right = model.probabilities(validation.pixels).argmax(1) == validation.labels
+    assert right.mean() == run.best["val_accuracy"]
+
+
+def test_a_resumed_search_and_its_confirmation_use_the_runs_own_code(folder, capsys):
+    text = SPACE.replace("trials: 3", "trials: 2")  # the start points
+    whole = begin(folder, text, name="whole")
+    begun = begin(folder, text, Silent(raise_at=3), name="begun")
+    (folder / "nets.py").write_text(NETS.replace("AdaptiveAvgPool2d", "AdaptiveMaxPool2d"))
+    listener = Silent()
+    resumed = carry_on(begun.folder, listener)
+    assert any("has changed since the run was started" in text for text in listener.warnings)
+    columns = ["trial", "epoch", "train_loss", "val_loss"]
+    pd.testing.assert_frame_equal(
+        load_run(resumed.folder).epochs[columns], load_run(whole.folder).epochs[columns]
+    )
+    (folder / "nets.py").unlink()
+    options = RunOptions(local=True)
+    found = confirm(begun.folder, 1, 1, {}, options, listening_to(Silent()))
+    inner = load_run(found.folder)
+    assert inner.info.code == load_run(begun.folder).info.code.model_copy(
+        update={"source": inner.info.code.source}
+    )
+    config = begun.folder / "configs" / "trial-00000.yaml"
+    assert main("train", "--config", str(config), "--device", "cpu", "--threads", "1") == 0
+    accuracy = load_run(begun.folder).trials["val_accuracy"].iloc[0]
+    assert f"{accuracy:.2%} validation accuracy" in capsys.readouterr().out
+
+
+def test_code_of_a_run_that_was_edited_is_refused_and_reading_never_runs_it(folder):
+    result = begin(folder, SPACE, Silent(raise_at=3))
+    copy = result.folder / "code" / "nets.py"
+    copy.write_text("raise SystemExit(1)\n" + copy.read_text())
+    assert len(load_run(result.folder).trials) > 0
+    with pytest.raises(RunError, match="code is not the code that the run was started with"):
+        carry_on(result.folder, Silent())
+
+
+def test_a_network_that_does_not_suit_the_images_is_refused_before_anything_is_written(folder):
+    (folder / "nets.py").write_text(NETS.replace("16 * width", "17 * width"))
+    with pytest.raises(InputError, match=r"nets.py:Small on digits: Small cannot process images"):
+        begin(folder, SPACE)
+    assert not list(folder.glob("runs/*"))
+
+
+def test_values_that_cannot_be_built_together_are_warned_of_and_become_infeasible(folder):
+    text = NETS.replace("super().__init__()", "super().__init__(); assert width < 8, 'too wide'")
+    (folder / "nets.py").write_text(text)
+    listener = Silent()
+    result = begin(folder, SPACE, listener)
+    assert any("net.width = 8 cannot be built: Small cannot be built" in text
+               for text in listener.warnings)  # fmt: skip
+    outcomes = load_run(result.folder).trials["outcome"].value_counts()
+    assert outcomes["complete"] == 3
+    assert outcomes["infeasible"] >= 1
+
+
+def test_the_published_networks_as_somebodys_file_give_the_same_figures(tmp_path):
+    source = (ROOT / "tunecnn" / "models" / "published.py").read_text()
+    (tmp_path / "mine.py").write_text(source)
+    ours = SPACE.replace("nets.py:Small", "model2").replace("  net.norm: true\n", "")
+    ours = ours.replace("fast", "published").replace("[4, 8]", "[0.1, 0.2]").replace(
+        "{net.width: 8}", "{net.width: 0.2}").replace("[baseline, ", "[")  # fmt: skip
+    frames = []
+    for name in ("model2", "mine.py:Model2"):
+        result = begin(tmp_path, ours.replace("model2", name), name=name.partition(".")[0])
+        run = load_run(result.folder)
+        frames.append((run.epochs.drop(columns="seconds"), run.trials[["params", "macs", "seed"]]))
+    for one, other in zip(*frames, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_check_plan_and_search_say_the_same_of_code_that_cannot_be_imported(folder, capsys):
+    (folder / "nets.py").write_text("import nosuchpackage\n" + NETS)
+    assert main("spaces", "check", str(folder / "own.yaml")) == 0  # the file does not run
+    for words in (["plan", "--local"], ["search", "--local", "--runs-dir", str(folder / "runs")]):
+        capsys.readouterr()
+        assert main(words[0], "--space", str(folder / "own.yaml"), *words[1:]) == (
+            2 if words[0] == "search" else 0
+        )
+        said = capsys.readouterr()
+        assert "ModuleNotFoundError (nets.py:1)" in said.out + said.err
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.ray
+def test_workers_get_the_code_through_ray(folder, ray_cluster):
+    result = begin(folder, SPACE.replace("trials: 3", "trials: 2"), local=False)
+    run = load_run(result.folder)
+    assert run.trials["outcome"].tolist() == ["complete"] * 2
+    shutil.rmtree(folder / "runs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(run.trials) == 2
