@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tunecnn.data.splits import Split
     from tunecnn.errors import InputError, RunError, TunecnnError
     from tunecnn.models.building import build_model
-    from tunecnn.run.run import Run, load_run
+    from tunecnn.run.listener import Listener
+    from tunecnn.space.parameters import Choice, Float, Int
     from tunecnn.space.space import SearchSpace
     from tunecnn.summary import plots
     from tunecnn.summary.run_types import summarize
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from tunecnn.trial.recipes import make_config
     from tunecnn.trial.trained import TrainedModel, load_model
     from tunecnn.trial.training import train
+    from tunecnn.workflows.python import Run, load_run, reproduce, search
 
 __all__ = [
+    "Choice",
     "EpochMetrics",
+    "Float",
     "InputError",
+    "Int",
+    "Listener",
     "Run",
     "RunError",
     "SearchSpace",
@@ -43,14 +49,20 @@ __all__ = [
     "make_config",
     "pareto_front",
     "plots",
+    "reproduce",
+    "search",
     "summarize",
     "train",
 ]
 
 _MODULES = {
+    "Choice": "space.parameters",
     "EpochMetrics": "trial.messages",
+    "Float": "space.parameters",
     "InputError": "errors",
-    "Run": "run.run",
+    "Int": "space.parameters",
+    "Listener": "run.listener",
+    "Run": "workflows.python",
     "RunError": "errors",
     "SearchSpace": "space.space",
     "Split": "data.splits",
@@ -61,9 +73,11 @@ _MODULES = {
     "importances": "analysis.diagnostics",
     "load_dataset": "data.loading",
     "load_model": "trial.trained",
-    "load_run": "run.run",
+    "load_run": "workflows.python",
     "make_config": "trial.recipes",
     "pareto_front": "analysis.diagnostics",
+    "reproduce": "workflows.python",
+    "search": "workflows.python",
     "summarize": "summary.run_types",
     "train": "trial.training",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,12 +17,15 @@ from pydantic import (
     StrictInt,
     StrictStr,
     Tag,
+    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from tunecnn.errors import InputError
 from tunecnn.trial.config import Scalar
+from tunecnn.words import in_words
 
 Role = Literal["scientific", "nuisance"]
 """Scientific: the search studies the parameter. Nuisance: trials only need a fair value of it."""
@@ -237,3 +240,50 @@ def _on_grid(value: float, low: float, step: float | None) -> bool:
 
 def _steps(low: float, high: float, step: float) -> list[float]:
     return [round(low + i * step, 12) for i in range(round((high - low) / step) + 1)]
+
+
+def Float(  # noqa: N802  the name of a type of parameter
+    low: float,
+    high: float,
+    *,
+    step: float | None = None,
+    log: bool = False,
+    role: Role = "scientific",
+    when: dict[str, Scalar | list[Scalar]] | None = None,
+) -> FloatParameter:
+    """Return a searched number from `low` to `high`, for a space that Python code makes."""
+    given = {"float": (low, high), "step": step, "log": log, "role": role, "when": when}
+    return _made(FloatParameter, given)
+
+
+def Int(  # noqa: N802
+    low: int,
+    high: int,
+    *,
+    step: int = 1,
+    log: bool = False,
+    role: Role = "scientific",
+    when: dict[str, Scalar | list[Scalar]] | None = None,
+) -> IntParameter:
+    """Return a searched whole number from `low` to `high`, for a space that Python code makes."""
+    given = {"int": (low, high), "step": step, "log": log, "role": role, "when": when}
+    return _made(IntParameter, given)
+
+
+def Choice(  # noqa: N802
+    *options: Scalar,
+    role: Role = "scientific",
+    when: dict[str, Scalar | list[Scalar]] | None = None,
+) -> ChoiceParameter:
+    """Return a searched choice among values, for a space that Python code makes."""
+    return _made(ChoiceParameter, {"choice": list(options), "role": role, "when": when})
+
+
+_P = TypeVar("_P", FloatParameter, IntParameter, ChoiceParameter)
+
+
+def _made(type_: type[_P], given: dict[str, Any]) -> _P:
+    try:
+        return type_.model_validate({k: v for k, v in given.items() if v is not None})
+    except ValidationError as error:
+        raise InputError(in_words(error.errors()[0])) from error

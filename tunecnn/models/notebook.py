@@ -1,0 +1,106 @@
+"""The source of a network that is defined in a notebook, as a file of its own.
+
+A run keeps the code of its networks as files. A class of a notebook has none, but its cells have a
+source: the class, and whatever else of the notebook it uses, are written into one file.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import textwrap
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from tunecnn.errors import InputError
+
+
+def notebook_source(made: Any) -> str:
+    """Return the text of a Python file that defines a class or function, and all that it needs.
+
+    Args:
+        made: class or function whose module is the notebook itself.
+
+    Raises:
+        InputError: if the source of something that it uses is not known, such as of an object that
+            a cell has made.
+    """
+    parts: dict[str, str] = {}
+    imports: dict[str, None] = {"from __future__ import annotations": None}
+    _collect(made.__name__, made, made, parts, imports)
+    return "\n".join(imports) + "\n\n\n" + "\n\n\n".join(parts.values()) + "\n"
+
+
+def _collect(
+    name: str, value: Any, made: Any, parts: dict[str, str], imports: dict[str, None]
+) -> None:
+    """Add what defines a name, after what that needs."""
+    if name in parts:
+        return
+    if isinstance(value, ModuleType):
+        whole = value.__name__
+        imports[f"import {whole}" if whole == name else f"import {whole} as {name}"] = None
+        return
+    module = getattr(value, "__module__", None)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        if module != made.__module__:
+            imports[f"from {module} import {value.__qualname__} as {name}"] = None
+            return
+        text = _source(value)
+        parts[name] = ""  # so that a class that uses itself ends
+        scope = vars(inspect.getmodule(made)) if inspect.getmodule(made) else _scope(made)
+        for other in _names(text):
+            if other in scope and other != name:
+                _collect(other, scope[other], made, parts, imports)
+        del parts[name]  # a part comes after those that it needs
+        parts[name] = text
+    elif module == "typing":
+        imports["import typing"] = None
+        parts[name] = f"{name} = {value!r}"
+    elif callable(value) and module and module != made.__module__ and hasattr(value, "__name__"):
+        imports[f"from {module} import {value.__name__} as {name}"] = None
+    elif _is_plain(value):
+        parts[name] = f"{name} = {value!r}"
+    else:
+        raise InputError(
+            f"{made.__name__} uses {name}, a {type(value).__name__} that a cell has made; "
+            "its source is not known, so the run could not be resumed. Make it inside the class, "
+            "or write the network into a file: architecture: nets.py:Name"
+        )
+
+
+def _scope(made: Any) -> dict[str, Any]:
+    function = made if inspect.isfunction(made) else made.__init__
+    scope: dict[str, Any] = getattr(function, "__globals__", {})
+    return scope
+
+
+def _source(value: Any) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(value)).strip()
+    except (OSError, TypeError) as error:
+        raise InputError(
+            f"the source of {value.__name__} is not known ({error}); write it into a file: "
+            "architecture: nets.py:Name"
+        ) from error
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield the names that a source uses, each once."""
+    seen: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        texts = [node.id] if isinstance(node, ast.Name) else []
+        for name in texts:
+            if name not in seen and not hasattr(builtins, name):
+                seen.add(name)
+                yield name
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list | set | frozenset):
+        return all(_is_plain(one) for one in value)
+    if isinstance(value, dict):
+        return all(_is_plain(one) for pair in value.items() for one in pair)
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes)

@@ -1,0 +1,277 @@
+"""What Python code calls, as in a notebook: search, reproduce, and a run that can go on.
+
+The same workflows as those of the command line, with Python's values in the place of files: a
+class in the place of `file.py:Name`, arrays in the place of a data set's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunecnn.data.loading import default_data_dir
+from tunecnn.data.options import ImageOptions
+from tunecnn.data.sources.given import store_given
+from tunecnn.documents import parse_document, to_yaml
+from tunecnn.errors import InputError, nearest
+from tunecnn.listeners.several import Several
+from tunecnn.models.notebook import notebook_source
+from tunecnn.run.listener import Listener
+from tunecnn.run.run import Run as StoredRun
+from tunecnn.space.library import find_space
+from tunecnn.space.parameters import SpaceModel
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.study import Study
+from tunecnn.trial.config import TrialConfig
+from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.prepare import Prepared
+from tunecnn.workflows.reproduce import reproduce as start_reproduction
+from tunecnn.workflows.search import resume
+from tunecnn.workflows.search import search as start_search
+from tunecnn.workflows.session import Listening
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Network = Callable[..., "nn.Module"]
+"""A class or function that returns a network, as in `docs/own-network.md`."""
+
+
+class Run(StoredRun):
+    """A run that can go on: `tunecnn.run.run.Run`, and `resume` and `confirm`."""
+
+    def resume(
+        self, more_trials: int = 0, *, listeners: Sequence[Listener] = (), **options: Any
+    ) -> Run:
+        """Resume the run after an interruption, or add trials to it.
+
+        Args:
+            more_trials: number of trials to add.
+            listeners: listeners that are called beside the one that shows the progress.
+            **options: options of the run: `tunecnn.workflows.options.RunOptions`.
+
+        Returns:
+            The run as it is then.
+
+        Raises:
+            InputError: if its data have changed, or an argument is invalid.
+            RunError: if the run had to stop; it can be resumed.
+        """
+        found = _options(options)
+        return type(self)(resume(self.path, found, _listening(listeners), more_trials).folder)
+
+    def confirm(
+        self,
+        top: int = 3,
+        seeds: int = 5,
+        configs: Mapping[str, TrialConfig] | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
+        **options: Any,
+    ) -> Run:
+        """Train the best trials of a search and the baseline again with new seeds, and test them.
+
+        Args:
+            top: number of its best trials.
+            seeds: number of new seeds per candidate.
+            configs: other configurations, by name.
+            listeners: listeners that are called beside the one that shows the progress.
+            **options: options of the run: `tunecnn.workflows.options.RunOptions`.
+
+        Returns:
+            The confirmation, a run of its own.
+
+        Raises:
+            InputError: if there is nothing to confirm, or an argument is invalid.
+            RunError: if the run had to stop; the same call resumes it.
+        """
+        where, found = _listening(listeners), _options(options)
+        return type(self)(confirm(self.path, top, seeds, configs or {}, found, where).folder)
+
+
+def load_run(path: str | Path) -> Run:
+    """Load a run from its folder, even while it is running.
+
+    Raises:
+        InputError: if it is not the folder of a run.
+        RunError: if its journal is damaged.
+    """
+    return Run(path)
+
+
+def search(
+    space: str | Path | Mapping[str, Any],
+    network: Network | str | None = None,
+    data: Any = None,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Run:
+    """Search a space: train many configurations, prune weak ones, and summarize the run.
+
+    Args:
+        space: a space file, the name of a shipped space, or a mapping with the keys of a space,
+            whose parameters may be `tunecnn.Float`, `Int` and `Choice`.
+        network: class or function of the network, or its name; None for the space's. A class that
+            a notebook defines is kept with its source.
+        data: images: the name of a data set, two arrays (images, labels), a mapping such as
+            `{"train_images": ..., "train_labels": ..., "test_images": ..., "test_labels": ...}`,
+            or a data set that indexes to (image, label); None for the space's.
+        trials: number of trials; None for the space's.
+        epochs: epochs per full trial; None for the space's.
+        seed: seed; None for the space's.
+        listeners: listeners that are called beside the one that shows the progress.
+        **options: options of the run, such as `local`, `name` and `runs_dir`:
+            `tunecnn.workflows.options.RunOptions`.
+
+    Returns:
+        The run; if it was interrupted, `run.resume()` goes on.
+
+    Raises:
+        InputError: if an argument is invalid; nothing has been trained then.
+        RunError: if the run had to stop; it can be resumed.
+    """
+    found, listening = _options(options), _listening(listeners)
+    changes: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed}
+    with _network(network) as (architecture, folder):
+        values, source, beside = _space(space)
+        if architecture is not None:
+            values["architecture"] = architecture
+        text = to_yaml(values)
+        in_file = SearchSpace.from_text(text, source, folder or beside)
+        if data is not None:
+            place = (found.data_dir or default_data_dir()) / "given"
+            options_of_space = in_file.image_options
+            changes["dataset"] = _dataset(data, place, options_of_space)
+        changes = {key: value for key, value in changes.items() if value is not None}
+        checked = in_file.override(**changes)
+        prepared = Prepared(checked, text, {**changes, "dataset": checked.dataset})
+        return Run(start_search(prepared, found, listening).folder)
+
+
+def reproduce(
+    dataset: str,
+    against: str | None = None,
+    models: Sequence[str] | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Run:
+    """Train the published networks with the published protocol and several seeds, and test them.
+
+    For the arguments see `tunecnn.workflows.reproduce.reproduce` and `search`.
+
+    Raises:
+        InputError: if an argument is invalid; nothing has been trained then.
+        RunError: if the run had to stop; it can be resumed.
+    """
+    where, found = _listening(listeners), _options(options)
+    return Run(start_reproduction(dataset, against, models, seeds, epochs, found, where).folder)
+
+
+def _options(given: Mapping[str, Any]) -> RunOptions:
+    known = [one.name for one in fields(RunOptions)]
+    values = dict(given)
+    for name in given:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}; {nearest(name, known)}")
+    for name in ("data_dir", "runs_dir"):
+        if isinstance(values.get(name), str):
+            values[name] = Path(values[name])
+    return RunOptions(**values)
+
+
+def _listening(listeners: Sequence[Listener]) -> Listening:
+    """Return what opens the listener that shows the progress, and those that are given."""
+
+    @contextlib.contextmanager
+    def opened(study: Study, folder: Path) -> Iterator[Listener]:
+        with _progress(study, folder) as progress:
+            yield Several([progress, *listeners])
+
+    return opened
+
+
+def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
+    shell = sys.modules.get("IPython")
+    if shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None:
+        from tunecnn.listeners.notebook import Notebook
+
+        return nullcontext(Notebook(study, folder))
+    from rich.console import Console
+
+    from tunecnn.listeners.terminal import Terminal
+
+    return Terminal(study, folder, Console()).shown()
+
+
+def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, Path]:
+    """Return the keys of a space, its name in messages, and the folder of its networks."""
+    if isinstance(space, Mapping):
+        return {key: _plain(value) for key, value in space.items()}, "space", Path.cwd()
+    path = find_space(str(space))
+    document = parse_document(path.read_text(encoding="utf-8-sig"), str(path))
+    if document.mistakes or not isinstance(document.value, dict):
+        SearchSpace.from_yaml(path)  # which tells what is wrong
+    return dict(document.value), str(path), path.parent
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as YAML has it; a parameter becomes its mapping."""
+    if isinstance(value, SpaceModel):
+        return _plain(value.model_dump(by_alias=True, exclude_defaults=True))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of NumPy
+        return value.item()
+    return value
+
+
+def _dataset(data: Any, folder: Path, options: ImageOptions) -> str:
+    return data if isinstance(data, str) else store_given(data, folder, options)
+
+
+@contextlib.contextmanager
+def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path | None]]:
+    """Yield the name of a network as in a space, and the folder of its file."""
+    if network is None or isinstance(network, str):
+        yield network, None
+        return
+    if not (inspect.isclass(network) or inspect.isfunction(network)):
+        raise InputError(
+            f"network is a class or a function, not {type(network).__name__}: each trial builds "
+            "a network of its own"
+        )
+    if "<locals>" in network.__qualname__:
+        raise InputError(
+            f"{network.__qualname__} is defined inside a function; define it in the notebook "
+            "itself, or in a file"
+        )
+    module = sys.modules.get(network.__module__)
+    file = getattr(module, "__file__", None)
+    if module is not None and file and network.__module__ != "__main__":
+        if {"site-packages", "dist-packages"} & set(Path(file).parts):
+            yield f"{network.__module__}:{network.__name__}", None
+            return
+        depth = network.__module__.count(".") + (Path(file).name == "__init__.py")
+        folder = Path(file).absolute().parents[depth]
+        yield f"{Path(file).absolute().relative_to(folder)}:{network.__name__}", folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tunecnn-notebook-") as place:
+        Path(place, "from_notebook.py").write_text(notebook_source(network), encoding="utf-8")
+        yield f"from_notebook.py:{network.__name__}", Path(place)
