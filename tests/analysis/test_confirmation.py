@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.run.test_run import questions
 from tests.support.scripted import SPACE, ScriptedRun
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
@@ -88,14 +89,22 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     options = RunOptions(local=True, checkpoint_seconds=0.0)
     stopped = confirm(folder, 2, 2, {}, options, listening_to(Silent(raise_at=4)))
     assert stopped.ending == "interrupted"
-    assert "not been used yet" in stopped.summary.verdict or not load_run(folder).evaluations.size
+    assert "not been used yet" in stopped.summary.verdict or not load_run(folder).info.evaluations
     result = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
     assert result.ending == "done"
     inner = load_run(result.folder)
     count = len(inner.job.candidates)
     assert len(inner.complete) == len(inner.evaluations) == 2 * count
     search = load_run(folder)
-    assert search.evaluations["trial"].tolist() == inner.evaluations["trial"].tolist()
+    assert search.evaluations.empty  # of its own trials; those of the new seeds are counted
+    assert len(search.info.evaluations) == len(inner.evaluations)
+    assert set(inner.evaluations["candidate"]) == {one.name for one in inner.job.candidates}
+    for run in (search, inner):  # every property answers, of every kind of run
+        for name in questions(run):
+            getattr(run, name)
+        merged = run.trials.merge(run.evaluations, how="left")
+        assert merged["accuracy"].notna().sum() == len(run.evaluations)
+    assert set(inner.predictions["candidate"]) == set(inner.evaluations["candidate"])
     assert result.summary.verdict in summarize(search).verdict
     assert "Confirmed with new seeds" in (folder / "summary.md").read_text()
     assert (result.folder / "figures" / "confirmed.png").is_file()
@@ -134,4 +143,6 @@ def test_a_search_that_another_process_holds_is_refused_before_anything_is_train
     assert files_of(folder) == {**before, folder / ".holder": json.dumps(holder).encode()}
     taking_over = dataclasses.replace(options, take_over=True)
     assert confirm(folder, 1, 1, {}, taking_over, listening_to(listener)).ending == "done"
-    assert len(load_run(folder).evaluations) == len(load_run(folder).confirmations[0].complete)
+    assert len(load_run(folder).info.evaluations) == len(
+        load_run(folder).confirmations[0].complete
+    )

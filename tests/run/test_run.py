@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import subprocess
 import sys
 
@@ -46,8 +47,8 @@ def test_epochs_have_one_row_each_also_of_trials_that_failed(scripted_run):
 def test_an_empty_run_has_empty_frames_with_the_same_columns(scripted_run):
     full = load_run(scripted_run)
     for empty, other in (
-        (trials_frame([], ["net.dropout_dense", "net.width"]), full.trials),
-        (epochs_frame([]), full.epochs),
+        (trials_frame("r", [], ["net.dropout_dense", "net.width"]), full.trials),
+        (epochs_frame("r", []), full.epochs),
     ):
         assert empty.empty
         assert list(empty.columns) == list(other.columns)
@@ -115,13 +116,19 @@ def test_reading_a_run_loads_neither_torch_nor_ray(scripted_run):
     assert subprocess.run([sys.executable, "-c", code, scripted_run], check=False).returncode == 0
 
 
+def questions(run) -> list[str]:
+    """The public properties of a run."""
+    return [name for name, value in inspect.getmembers_static(type(run))
+            if isinstance(value, property | functools.cached_property)
+            and not name.startswith("_")]  # fmt: skip
+
+
 def test_no_question_to_a_run_changes_it(scripted_run):
     def files():
         return {path: path.read_bytes() for path in scripted_run.rglob("*") if path.is_file()}
 
     before, run = files(), load_run(scripted_run)
-    asked = [name for name, value in vars(type(run)).items()
-             if isinstance(value, property | functools.cached_property)]  # fmt: skip
+    asked = questions(run)
     assert {"trials", "epochs", "best", "predictions"} <= set(asked)
     for name in asked:
         getattr(run, name)

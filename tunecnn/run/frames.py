@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from tunecnn.run.info import Evaluation
 from tunecnn.study.records import TrialRecord
 
 TRIAL_DTYPES = {
+    "run": "str",
     "trial": "int64",
     "state": "str",
     "outcome": "str",
@@ -49,6 +50,7 @@ validation. `macs` is the number of multiply-accumulates of one forward pass of 
 """
 
 EPOCH_DTYPES = {
+    "run": "str",
     "trial": "int64",
     "epoch": "int64",
     "train_loss": "float64",
@@ -61,21 +63,26 @@ EPOCH_DTYPES = {
 """Columns of a frame of epochs, as in `tunecnn.trial.messages.EpochMetrics`."""
 
 EVALUATION_DTYPES = {
-    "confirmation": "str",
+    "run": "str",
     "trial": "int64",
+    "candidate": "str",
     "time": "datetime64[ns, UTC]",
     "images": "int64",
     "accuracy": "float64",
     "loss": "float64",
 }
-"""Columns of a frame of evaluations on the test images: one row per trial that was tested.
+"""Columns of a frame of evaluations on the test images: one row per tested trial of the run.
 
-`confirmation` is the name of the confirmation to which the trial belongs; it is empty for a trial
-of the run itself. A search lists the evaluations of its confirmations too.
+In all frames, `run` is the name of the run's folder, so (`run`, `trial`) is a key, also of frames
+of several runs. A confirmation is a run of its own, whose trials are those of new seeds, so its
+evaluations are not listed by its search. `candidate` is the name of the confirmation's candidate
+that the trial trains; it is empty in other runs.
 """
 
 PREDICTION_DTYPES = {
+    "run": "str",
     "trial": "int64",
+    "candidate": "str",
     "image": "int64",
     "label": "int64",
     "predicted": "int64",
@@ -83,39 +90,56 @@ PREDICTION_DTYPES = {
 """Columns of a frame of predictions: one row for each tested trial and test image."""
 
 
-def trials_frame(records: Iterable[TrialRecord], searched: Sequence[str]) -> pd.DataFrame:
+def trials_frame(
+    run: str, records: Iterable[TrialRecord], searched: Sequence[str]
+) -> pd.DataFrame:
     """Make a frame with one row per trial, whatever its outcome.
 
     Args:
+        run: name of the run.
         records: records of the trials.
         searched: names of the searched parameters, each a column `param.<name>`.
     """
-    rows = [_trial_row(record, searched) for record in records]
+    rows = [{"run": run, **_trial_row(record, searched)} for record in records]
     columns = [*TRIAL_DTYPES, *(f"param.{name}" for name in searched)]
     return pd.DataFrame(rows, columns=columns).astype(TRIAL_DTYPES)
 
 
-def epochs_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
+def epochs_frame(run: str, records: Iterable[TrialRecord]) -> pd.DataFrame:
     """Make a frame with one row for each epoch of each trial."""
     rows = [
-        {"trial": record.number, **metrics.to_dict()}
+        {"run": run, "trial": record.number, **metrics.to_dict()}
         for record in records
         for metrics in record.epochs
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_DTYPES)).astype(EPOCH_DTYPES)
 
 
-def evaluations_frame(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
-    """Make a frame with one row per evaluation on the test images."""
-    rows = [evaluation.model_dump() for evaluation in evaluations]
+def evaluations_frame(
+    run: str, evaluations: Iterable[Evaluation], candidates: Mapping[int, str]
+) -> pd.DataFrame:
+    """Make a frame with one row per evaluation on the test images.
+
+    Args:
+        run: name of the run.
+        evaluations: evaluations of its trials.
+        candidates: name of the candidate of each trial of a confirmation.
+    """
+    rows = [
+        {"run": run, "candidate": candidates.get(one.trial, ""), **one.model_dump()}
+        for one in evaluations
+    ]
     return pd.DataFrame(rows, columns=list(EVALUATION_DTYPES)).astype(EVALUATION_DTYPES)
 
 
 def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataFrame:
-    """Make a frame with one trial's prediction for each test image."""
+    """Make a frame with one trial's prediction for each test image, as a run stores it.
+
+    The run's name and the candidate are added when it is read.
+    """
     columns = {"trial": trial, "image": range(len(labels)), "label": labels,
                "predicted": predicted}  # fmt: skip
-    return pd.DataFrame(columns).astype(PREDICTION_DTYPES)
+    return pd.DataFrame(columns).astype("int64")
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from tunecnn.run.frames import (
     predictions_frame,
     trials_frame,
 )
-from tunecnn.run.info import Job
+from tunecnn.run.info import ConfirmationJob, Evaluation, Job
 from tunecnn.study.records import TrialRecord, read_records
 from tunecnn.trial.config import TrialConfig
 
@@ -49,36 +49,53 @@ class Run:
         self.space = folder.read_space(self.info)
         self._records = read_records(folder.path)
 
+    @property
+    def name(self) -> str:
+        """The name of the run's folder; a confirmation's has that of its search before it."""
+        path = self.path.absolute()
+        inside = path.parent.name == "confirmations"
+        return f"{path.parent.parent.name}/{path.name}" if inside else path.name
+
+    @property
+    def _own_evaluations(self) -> list[Evaluation]:
+        """The evaluations of the run's own trials, without those of its confirmations."""
+        return [one for one in self.info.evaluations if not one.confirmation]
+
+    @cached_property
+    def _candidates(self) -> dict[int, str]:
+        """The name of the candidate of each trial of a confirmation."""
+        if not isinstance(self.info.job, ConfirmationJob):
+            return {}
+        names = [candidate.name for candidate in self.info.job.candidates]
+        # The trials are the space's start points, in order: for each seed, all candidates.
+        return {record.number: names[record.number % len(names)] for record in self._records}
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row per trial; the columns are those of `tunecnn.run.frames.TRIAL_DTYPES`."""
-        return trials_frame(self._records, list(self.space.searched))
+        return trials_frame(self.name, self._records, list(self.space.searched))
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """One row for each epoch of each trial: `tunecnn.run.frames.EPOCH_DTYPES`."""
-        return epochs_frame(self._records)
+        return epochs_frame(self.name, self._records)
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
         """One row per evaluation on the test images: `tunecnn.run.frames.EVALUATION_DTYPES`."""
-        return evaluations_frame(self.info.evaluations)
+        return evaluations_frame(self.name, self._own_evaluations, self._candidates)
 
     @cached_property
-    def confirmations(self) -> list[Run]:
+    def confirmations(self) -> list[Self]:
         """The confirmations of a search, in the order in which they were started."""
-        inner = [load_run(info.parent) for info in self.path.glob("confirmations/*/run.json")]
+        inner = [type(self)(info.parent) for info in self.path.glob("confirmations/*/run.json")]
         return sorted(inner, key=lambda run: run.info.sessions[0].started)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row for each tested trial and test image: `tunecnn.run.frames.PREDICTION_DTYPES`."""
-        import pandas as pd
-
         folder = RunFolder(self.path)
-        parts = [folder.read_predictions(one) for one in self.info.evaluations]
-        whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
-        return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
+        return self._keyed([folder.read_predictions(one) for one in self._own_evaluations])
 
     @cached_property
     def validation(self) -> pd.DataFrame:
@@ -87,7 +104,6 @@ class Run:
         The columns are `tunecnn.run.frames.PREDICTION_DTYPES`.
         """
         import numpy as np
-        import pandas as pd
 
         folder = RunFolder(self.path)
         parts = []
@@ -95,8 +111,16 @@ class Run:
             if (content := folder.read_validation(record)) is not None:
                 labels, predicted = np.load(io.BytesIO(content), allow_pickle=False)
                 parts.append(predictions_frame(record.number, labels, predicted))
+        return self._keyed(parts)
+
+    def _keyed(self, parts: list[pd.DataFrame]) -> pd.DataFrame:
+        """Join frames of predictions, with the names of the run and of each trial's candidate."""
+        import pandas as pd
+
         whole = pd.concat(parts) if parts else pd.DataFrame(columns=list(PREDICTION_DTYPES))
-        return whole.astype(PREDICTION_DTYPES).reset_index(drop=True)
+        candidates = [self._candidates.get(int(trial), "") for trial in whole["trial"]]
+        whole = whole.assign(run=self.name, candidate=candidates)
+        return whole[list(PREDICTION_DTYPES)].astype(PREDICTION_DTYPES).reset_index(drop=True)
 
     def load_model(self, trial: int | None = None) -> TrainedModel:
         """Load the network of a trial: a module that takes uint8 images.
