@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from tunecnn.trial.recipes import make_config
     from tunecnn.trial.trained import TrainedModel, load_model
     from tunecnn.trial.training import train
+    from tunecnn.workflows.evaluate_model import evaluate
     from tunecnn.workflows.python import Run, load_run, reproduce, search
+    from tunecnn.workflows.runs import compare
 
 __all__ = [
     "Choice",
@@ -42,6 +44,8 @@ __all__ = [
     "TrialConfig",
     "TunecnnError",
     "build_model",
+    "compare",
+    "evaluate",
     "importances",
     "load_dataset",
     "load_model",
@@ -70,6 +74,8 @@ _MODULES = {
     "TrialConfig": "trial.config",
     "TunecnnError": "errors",
     "build_model": "models.building",
+    "compare": "workflows.runs",
+    "evaluate": "workflows.evaluate_model",
     "importances": "analysis.diagnostics",
     "load_dataset": "data.loading",
     "load_model": "trial.trained",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from typing import Annotated
 
 import typer
 
+from tunecnn.cli.compare import compare, runs
 from tunecnn.cli.confirm import confirm
 from tunecnn.cli.data import data_app
+from tunecnn.cli.models import evaluate, export
 from tunecnn.cli.modes import ModalCommand
 from tunecnn.cli.output import INTERRUPTED
 from tunecnn.cli.plan import plan
@@ -28,7 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (plan, search, confirm, reproduce, summarize, repair, train, predict):
+for command in (plan, search, confirm, reproduce, summarize, repair, train, predict, evaluate,
+                export, runs, compare):  # fmt: skip
     app.command(cls=ModalCommand)(command)
 app.add_typer(spaces_app, name="spaces")
 app.add_typer(data_app, name="data")
@@ -48,9 +52,14 @@ def _global(
         raise typer.Exit
 
 
+def _print_warning(message: Warning | str, *details: object, **more: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line; an error becomes one message and an exit code."""
     collect_garbage_seldom()
+    warnings.showwarning = _print_warning
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:

@@ -57,6 +57,33 @@ class Run:
         return f"{path.parent.parent.name}/{path.name}" if inside else path.name
 
     @property
+    def state(self) -> str:
+        """What has become of the run: `done`, `interrupted`, or `running or killed`."""
+        if not self.info.sessions:
+            return "not started"
+        return self.info.last_session.ending or "running or killed"
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        goal = f"<br>{escape(self.space.goal)}" if self.space.goal else ""
+        return f"<b>{escape(self.name)}</b>: {escape(self._in_words())}{goal}"
+
+    def _in_words(self) -> str:
+        ended = sum(record.outcome.has_ended for record in self._records)
+        best = ""
+        if self.best is not None:
+            accuracy = float(self.best[self.space.metric])
+            best = f", best {accuracy:.2%} (trial {int(self.best['trial'])})"
+        return (
+            f"{self.info.job.type} of {self.space.name} on {self.space.dataset}, {self.state}, "
+            f"{ended} of {self.space.trials} trials ended{best}"
+        )
+
+    @property
     def _own_evaluations(self) -> list[Evaluation]:
         """The evaluations of the run's own trials, without those of its confirmations."""
         return [one for one in self.info.evaluations if not one.confirmation]
@@ -134,21 +161,34 @@ class Run:
         """
         from tunecnn.trial.trained import unpack_model
 
-        folder = RunFolder(self.path)
-        kept = [one.number for one in self.complete if folder.weights_path(one).is_file()]
-        if trial is None:
-            ranked = [int(number) for number in self.ranked["trial"] if number in kept]
-            if not ranked:
-                raise InputError(f"{self.path} has no trial whose weights are kept")
-            trial = ranked[0]
-        if trial not in kept:
+        number = self.best_kept() if trial is None else trial
+        kept = self._kept()
+        if number not in kept:
             few = ", ".join(map(str, kept[:10])) or "none"
             raise InputError(
-                f"{self.path} keeps no weights of trial {trial}; of these it does: {few}"
+                f"{self.path} keeps no weights of trial {number}; of these it does: {few}"
             )
-        record = self.record(trial)
-        path = folder.weights_path(record)
-        return unpack_model(folder.read_weights(record), str(path))
+        content = RunFolder(self.path).read_weights(self.record(number))
+        return unpack_model(content, str(self.weights_of(number)))
+
+    def best_kept(self) -> int:
+        """Return the number of the best trial whose weights are kept.
+
+        Raises:
+            InputError: if there is none.
+        """
+        kept = self._kept()
+        ranked = [int(number) for number in self.ranked["trial"] if number in kept]
+        if not ranked:
+            raise InputError(f"{self.path} has no trial whose weights are kept")
+        return ranked[0]
+
+    def weights_of(self, trial: int) -> Path:
+        """Return the path of a trial's weights, whether they are kept or not."""
+        return RunFolder(self.path).weights_path(self.record(trial))
+
+    def _kept(self) -> list[int]:
+        return [one.number for one in self.complete if self.weights_of(one.number).is_file()]
 
     @property
     def job(self) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +55,22 @@ class SearchSpace(SpaceSchema):
     def from_text(cls, text: str, source: str = "space", folder: Path | None = None) -> Self:
         """Read and check a space from YAML text; `source` names it in messages."""
         return cls._from_document(parse_document(text, source), folder)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], folder: Path | None = None) -> Self:
+        """Check the keys of a space that Python code makes.
+
+        Args:
+            values: values by key.
+            folder: folder of the networks' files; None for the current one.
+
+        Raises:
+            SpaceError: if there are mistakes; it lists all that can be found at once.
+        """
+        space, mistakes = cls._try(dict(values), folder)
+        if space is None:
+            raise SpaceError(mistakes)
+        return space
 
     @classmethod
     def _from_document(cls, document: Document, folder: Path | None) -> Self:

@@ -14,7 +14,7 @@ from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
 from tunecnn.models.designs import InputShape
-from tunecnn.run.run import load_run
+from tunecnn.workflows.found_model import find_model
 
 if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
@@ -43,7 +43,7 @@ def predict_files(
         InputError: if files cannot be used, all of which are named, or there are none.
         RunError: if the model cannot be read.
     """
-    trained = _load(model)
+    trained = find_model(model).model
     files = list(_files(images))
     if not files:
         raise InputError("there are no image files to predict")
@@ -58,14 +58,6 @@ def _predictions(
         for file, row in zip(files[batch], trained.probabilities(pixels[batch]), strict=True):
             best = np.argsort(-row, kind="stable")[:top]
             yield shown(file), [(trained.classes[label], float(row[label])) for label in best]
-
-
-def _load(path: Path) -> TrainedModel:
-    if path.is_dir():
-        return load_run(path).load_model()
-    from tunecnn.trial.trained import load_model
-
-    return load_model(path)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -145,11 +145,11 @@ def search(
     found, listening = _options(options), _listening(listeners)
     changes: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed}
     with _network(network) as (architecture, folder):
-        values, source, beside = _space(space)
+        values, beside = _space(space)
         if architecture is not None:
             values["architecture"] = architecture
         text = to_yaml(values)
-        in_file = SearchSpace.from_text(text, source, folder or beside)
+        in_file = SearchSpace.from_values(values, folder or beside)
         if data is not None:
             place = (found.data_dir or default_data_dir()) / "given"
             options_of_space = in_file.image_options
@@ -218,15 +218,15 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
     return Terminal(study, folder, Console()).shown()
 
 
-def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, Path]:
-    """Return the keys of a space, its name in messages, and the folder of its networks."""
+def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
+    """Return the keys of a space, and the folder of its networks."""
     if isinstance(space, Mapping):
-        return {key: _plain(value) for key, value in space.items()}, "space", Path.cwd()
+        return {key: _plain(value) for key, value in space.items()}, Path.cwd()
     path = find_space(str(space))
     document = parse_document(path.read_text(encoding="utf-8-sig"), str(path))
     if document.mistakes or not isinstance(document.value, dict):
         SearchSpace.from_yaml(path)  # which tells what is wrong
-    return dict(document.value), str(path), path.parent
+    return dict(document.value), path.parent
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,130 @@
+"""A model taken home: evaluated, exported, listed and compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.support.command import main
+from tests.support.searching import TEXT, Silent, begin, listening_to
+from tunecnn import load_run
+from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.options import RunOptions
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A confirmed search."""
+    folder = begin(tmp_path_factory.mktemp("models"), TEXT).folder
+    confirm(folder, 1, 2, {}, RunOptions(local=True), listening_to(Silent()))
+    return folder
+
+
+def test_an_evaluation_gives_the_recorded_accuracy_and_is_recorded_once(run, capsys, tmp_path):
+    (inner,) = load_run(run).confirmations
+    tested = inner.evaluations.iloc[0]
+    weights = inner.path / "weights" / f"trial-{tested['trial']:05d}.safetensors"
+    assert main("evaluate", str(weights), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["accuracy"] == tested["accuracy"]
+    assert found["loss"] == pytest.approx(tested["loss"], rel=1e-5)
+    assert (found["recorded"], len(load_run(inner.path).evaluations)) == (
+        inner.name, len(inner.evaluations),
+    )  # fmt: skip
+    for _ in range(2):
+        assert main("evaluate", str(run)) == 0
+        assert "recorded in quick: its test images have been used" in capsys.readouterr().out
+    assert load_run(run).evaluations["trial"].tolist() == [load_run(run).best["trial"]]
+    alone = tmp_path / "alone.safetensors"
+    shutil.copy(weights, alone)
+    assert main("evaluate", str(alone), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["recorded"] == ""
+
+
+def test_images_of_other_classes_are_refused(run, capsys, tmp_path):
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((40, 8, 8), np.uint8),
+             train_labels=np.arange(40) % 2)  # fmt: skip
+    assert main("evaluate", str(run), "--dataset", str(tmp_path / "x.npz")) == 2
+    assert "are 0, 1, and the model knows 0, 1, 2, 3 and 6 more" in capsys.readouterr().err
+
+
+ALONE = """
+import sys, numpy as np
+pixels = np.load(sys.argv[2])
+if sys.argv[1].endswith(".onnx"):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+    logits = session.run(None, {"images": pixels})[0]
+else:
+    import torch
+    logits = torch.export.load(sys.argv[1]).module()(torch.from_numpy(pixels)).detach().numpy()
+assert "tunecnn" not in sys.modules
+np.save(sys.argv[3], logits)
+"""
+
+
+@pytest.mark.parametrize(("format_", "suffix"), [("torch-export", "pt2"), ("onnx", "onnx")])
+def test_an_exported_model_runs_without_tunecnn_and_gives_the_same(
+    format_, suffix, run, digits, capsys, tmp_path
+):
+    out = tmp_path / f"model.{suffix}"
+    assert main("export", str(run), "--format", format_, "--out", str(out)) == 0
+    pixels = digits.test.pixels[:37]
+    np.save(tmp_path / "pixels.npy", pixels)
+    words = [str(out), str(tmp_path / "pixels.npy"), str(tmp_path / "logits.npy")]
+    subprocess.run([sys.executable, "-c", ALONE, *words], check=True, timeout=200)
+    logits = np.load(tmp_path / "logits.npy")
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    expected = load_run(run).load_model().probabilities(pixels)
+    assert np.abs(powers / powers.sum(1, keepdims=True) - expected).max() < 1e-5
+    card = (tmp_path / f"model.{suffix}.md").read_text()
+    for part in ("(n, 8, 8, 1)", "classes, by index: 0, 1, 2", "digits, fingerprint", "Limits",
+                 "mean test accuracy", "net.width:", "confirmed: its configuration"):  # fmt: skip
+        assert part in card
+    assert str(tmp_path) not in card
+
+
+def test_a_wrong_file_or_format_is_refused(run, capsys, tmp_path):
+    assert main("export", str(run), "--out", str(tmp_path / "x.zip")) == 2
+    assert "a file of torch-export is named .pt2, not x.zip" in capsys.readouterr().err
+    (tmp_path / "bad.safetensors").write_bytes(b"no model")
+    assert main("export", str(tmp_path / "bad.safetensors")) == 1
+    assert "is no model of tunecnn, or damaged" in capsys.readouterr().err
+
+
+def test_runs_are_listed_newest_first_and_damaged_ones_named(run, capsys, tmp_path):
+    shutil.copytree(run, tmp_path / "whole")
+    shutil.copytree(run, tmp_path / "damaged")
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    assert main("runs", "--runs-dir", str(tmp_path), "--json") == 0
+    whole, damaged = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (whole["state"], whole["trials"], whole["type"]) == ("done", "3 of 3", "search")
+    assert "cannot be read" in damaged["problem"]
+    assert main("runs", "--runs-dir", str(tmp_path / "none")) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_searches_are_compared_and_other_runs_refused(run, capsys, tmp_path):
+    other = begin(tmp_path, TEXT.replace("epochs: 2", "epochs: 1")).folder
+    picture = tmp_path / "picture.png"
+    assert main("compare", str(run), str(other), "--figure", str(picture), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["differences"].keys() == {"epochs"}
+    assert [line["seeds"] for line in found["runs"]] == [2, 0]
+    assert "the runs train for different numbers of epochs" in found["warnings"]
+    assert picture.stat().st_size > 5_000
+    assert main("compare", str(run), str(other)) == 0
+    assert "epochs" in capsys.readouterr().out
+    (inner,) = (run / "confirmations").iterdir()
+    for words, message in (
+        ([str(run), str(inner)], "is a confirmation, but a search is needed"),
+        ([str(run)], "give at least two runs"),
+        ([str(run), str(run)], "is given twice"),
+    ):
+        assert main("compare", *words) == 2
+        assert message in capsys.readouterr().err

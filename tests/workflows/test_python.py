@@ -1,0 +1,199 @@
+"""What Python code calls: `tunecnn.search` and what follows it."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+import tunecnn
+from tunecnn.models.notebook import notebook_source
+
+CELLS = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from typing import Literal
+
+Act = Literal["relu", "gelu"]
+WIDTHS = {"narrow": 4, "wide": 8}
+
+def pool(values):
+    return F.adaptive_avg_pool2d(values, SIZE)
+
+SIZE = 2
+
+class Block(nn.Module):
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, 3, padding=1)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return pool(self.conv(values))
+
+class Mine(nn.Module):
+    def __init__(self, input_shape, classes, width: int = 4, act: Act = "relu") -> None:
+        super().__init__()
+        self.block = Block(input_shape[0], width + WIDTHS["narrow"])
+        self.head = nn.Linear((width + 4) * SIZE**2, classes)
+
+    def forward(self, images):
+        return self.head(self.block(images).flatten(1))
+
+scale = torch.ones(1)
+
+class Unknown(Mine):
+    def forward(self, images):
+        return super().forward(images) * scale
+"""
+SPACE = {
+    "name": "python",
+    "goal": "Which width?",
+    "dataset": "digits",
+    "epochs": 1,
+    "trials": 2,
+    "parameters": {
+        "net.width": tunecnn.Choice(4, 8),
+        "learning_rate": tunecnn.Float(1e-3, 1e-2, log=True, role="nuisance"),
+        "train_images": 100,
+    },
+    "start": ["baseline", {"net.width": 8}],
+    "sampler": "random",
+}
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """The classes of some cells, as a notebook's kernel has them."""
+    name = "<cell 1>"
+    linecache.cache[name] = (len(CELLS), None, CELLS.splitlines(keepends=True), name)
+    module = types.ModuleType("__main__")
+    module.__dict__["__file__"] = None
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(CELLS, name, "exec"), module.__dict__)
+    module.__file__ = name  # as inspect asks for it
+    return module
+
+
+def test_the_source_of_a_notebooks_class_has_all_that_it_uses(notebook, tmp_path):
+    text = notebook_source(notebook.Mine)
+    path = tmp_path / "alone.py"
+    path.write_text(text)
+    scope: dict[str, object] = {}
+    exec(compile(text, "alone.py", "exec"), scope)
+    net = scope["Mine"](input_shape=(1, 8, 8), classes=3)
+    assert net(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+    assert "WIDTHS = {'narrow': 4, 'wide': 8}" in text
+    assert text.index("def pool") < text.index("class Block") < text.index("class Mine")
+    assert "scale" not in text
+
+
+def test_an_object_that_a_cell_has_made_is_named(notebook):
+    with pytest.raises(tunecnn.InputError, match="Unknown uses scale, a Tensor that a cell has"):
+        notebook_source(notebook.Unknown)
+
+
+def test_a_class_of_a_notebook_is_searched_confirmed_and_loaded(notebook, tmp_path, monkeypatch):
+    class Counting(tunecnn.Listener):
+        epochs = 0
+
+        def on_epoch(self, number, metrics):
+            self.epochs += 1
+
+    seen = Counting()
+    run = tunecnn.search(
+        SPACE, notebook.Mine, local=True, runs_dir=tmp_path, name="one", listeners=[seen]
+    )
+    assert seen.epochs == 2
+    assert run.trials["param.net.width"].tolist() == [4, 8]
+    assert [path.name for path in (run.path / "code").iterdir()] == ["from_notebook.py"]
+    run = run.resume(1, local=True)
+    assert len(run.trials) == 3
+    confirmed = run.confirm(1, 1, local=True)
+    assert len(confirmed.evaluations) >= 1
+    with pytest.warns(UserWarning, match="comes with the code"):
+        model = confirmed.load_model(0)
+    assert model.probabilities(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
+    assert repr(run).startswith(f"<Run {run.path}: search of python on digits, done, 3 of 3")
+    assert "Which width?" in run._repr_html_()
+
+
+class Pairs:
+    """Indexes to (image, label), as torchvision's data sets do."""
+
+    classes = ("dark", "bright")
+
+    def __init__(self, count: int) -> None:
+        random = np.random.default_rng(count)
+        self.labels = random.integers(0, 2, count)
+        self.images = (random.integers(0, 100, (count, 8, 8, 3)) + 150 * self.labels[:, None, None, None]).astype(np.uint8)  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int):
+        return self.images[index], int(self.labels[index])
+
+
+@pytest.mark.parametrize("form", ["indexed", "parts", "arrays", "mapping"])
+def test_images_are_given_in_any_usual_form(form, tmp_path):
+    train, test = Pairs(60), Pairs(20)
+    data = {
+        "indexed": train,
+        "parts": {"train": train, "test": test},
+        "arrays": (train.images, train.labels),
+        "mapping": {"train_images": train.images, "train_labels": train.labels,
+                    "test_images": test.images, "test_labels": test.labels},
+    }[form]  # fmt: skip
+    space = {"epochs": 1, "trials": 1, "architecture": "model1",
+             "parameters": {"net.width": 0.1}}  # fmt: skip
+    run = tunecnn.search(space, data=data, local=True, runs_dir=str(tmp_path), name="r",
+                         data_dir=str(tmp_path / "data"))  # fmt: skip
+    assert run.info.dataset.input_shape == (3, 8, 8)
+    if form in ("parts", "mapping"):
+        assert (run.info.dataset.train + run.info.dataset.validation, run.info.dataset.test) == (
+            60, 20,
+        )  # fmt: skip
+    if form in ("indexed", "parts"):
+        assert run.info.dataset.classes == ("dark", "bright")
+    assert len(run.resume(1, local=True).trials) == 2  # the images are still there
+
+
+MISTAKES = [
+    ({"space": "nosuch.yaml"}, "there is no space 'nosuch.yaml'"),
+    ({"space": {"epochs": 0}}, "epochs: must be 1 or more, not 0"),
+    ({"network": torch.nn.Linear(1, 1)}, "network is a class or a function, not Linear"),
+    ({"network": type("Local", (), {"__qualname__": "f.<locals>.Local"})}, "defined inside a function"),
+    ({"network": "nets.py:Net"}, "there is no file nets.py in"),
+    ({"data": 3}, "data is a name, two arrays .* not int"),
+    ({"data": [1, 2, 3]}, r"data: train\[0\] is not a pair \(image, label\)"),
+    ({"data": (np.zeros((3, 8, 8)), np.zeros(2, int))}, "has 2 values for 3 images"),
+    ({"nodes": 3}, "unknown option 'nodes'; allowed: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "message"), MISTAKES)
+def test_what_cannot_be_searched_is_refused_before_anything_is_written(given, message, tmp_path):
+    space = {"trials": 1} if "data" in given else SPACE
+    arguments = {"space": space, "local": True, "runs_dir": tmp_path / "runs", **given}
+    with pytest.raises(tunecnn.InputError, match=message):
+        tunecnn.search(**arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tunecnn.Float(2, 1), "the low bound 2 is above the high bound 1"),
+        (lambda: tunecnn.Int(1, 9, step=0), "must be 1 or more, not 0"),
+        (lambda: tunecnn.Choice(), "must be a list of at least one value"),
+        (lambda: tunecnn.Float(0, 1, log=True), "a log scale cannot start at 0"),
+    ],
+)
+def test_a_parameter_that_is_none_is_refused_where_it_is_made(make, message):
+    with pytest.raises(tunecnn.InputError, match=message):
+        make()

@@ -1,0 +1,197 @@
+"""Searches beside each other: in what they differ, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.errors import InputError
+from tunecnn.run.info import SearchJob
+from tunecnn.run.run import Run
+from tunecnn.space.parameters import describe
+from tunecnn.words import in_short, seconds_in_words
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One search among those that are compared.
+
+    Attributes:
+        name: name of the run.
+        complete: number of trials that were trained to the end.
+        trials: number of trials that have ended.
+        best: accuracy of the best trial on the validation images; None without one.
+        interval: Wilson's 95 % interval of `best`.
+        trial: number of the best trial.
+        confirmed: mean validation accuracy of the best candidate with new seeds; None if the run
+            has not been confirmed.
+        confirmed_test: the same on the test images.
+        seeds: number of new seeds.
+        params: number of parameters of the best trial's network.
+        seconds: training time of all trials together.
+    """
+
+    name: str
+    complete: int
+    trials: int
+    best: float | None
+    interval: tuple[float, float] | None
+    trial: int | None
+    confirmed: float | None
+    confirmed_test: float | None
+    seeds: int
+    params: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Searches beside each other.
+
+    Attributes:
+        lines: the searches, in the order in which they were given.
+        differences: value of each run for each setting in which they differ.
+        warnings: why accuracies of these runs may not be compared.
+    """
+
+    lines: tuple[RunLine, ...]
+    differences: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per run: what it found."""
+        return pd.DataFrame([vars(line) for line in self.lines]).set_index("name")
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<p>{text}</p>" for text in self.warnings)
+        return f"{said}{self.frame.to_html()}{self.differences.to_html()}"
+
+
+def compare_runs(runs: Sequence[Run]) -> Comparison:
+    """Compare searches.
+
+    Args:
+        runs: two searches or more.
+
+    Raises:
+        InputError: if there are fewer, a run is given twice, or one is no search.
+    """
+    if len(runs) < 2:
+        raise InputError("give at least two runs to compare")
+    for index, run in enumerate(runs):
+        run.job_as(SearchJob)
+        if run.path.absolute() in [other.path.absolute() for other in runs[:index]]:
+            raise InputError(f"{run.path} is given twice")
+    names = _names(runs)
+    settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
+    table = pd.DataFrame(settings)
+    differ = table[table.apply(lambda row: len(set(row.fillna("-"))) > 1, axis=1)]
+    lines = tuple(_line(name, run) for name, run in zip(names, runs, strict=True))
+    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs)))
+
+
+def best_so_far_by_time(run: Run) -> pd.Series:
+    """Return the best accuracy of trials trained to the end, by training time in seconds."""
+    trials = run.trials.sort_values("ended")
+    spent = trials["seconds"].cumsum()
+    complete = trials["state"] == "COMPLETE"
+    best = trials[run.space.metric].where(complete).cummax()
+    return pd.Series(best.to_numpy(), index=spent.to_numpy()).dropna()
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of the runs, with the folder where two have the same."""
+    names = [run.name for run in runs]
+    return [str(run.path) if names.count(name) > 1 else name
+            for run, name in zip(runs, names, strict=True)]  # fmt: skip
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """Return the settings of a search in words, by name."""
+    space, info = run.space, run.info
+    single = ("goal", "dataset", "architecture", "recipe", "epochs", "trials", "seed",
+              "random_baseline")  # fmt: skip
+    found = {key: in_short(getattr(space, key)) for key in single}
+    found |= {key: ", ".join(map(str, getattr(space, key))) or "-"
+              for key in ("objectives", "constraints")}  # fmt: skip
+    for key in ("sampler", "pruner"):
+        part = getattr(space, key)
+        options = ", ".join(f"{name} {value}" for name, value in dict(part).items())
+        found[key] = type(part).__name__.lower() + (f" ({options})" if options else "")
+    found |= {name: describe(parameter) for name, parameter in space.parameters.items()}
+    found |= {key: in_short(value) for key, value in vars(space.image_options).items()
+              if value is not None}  # fmt: skip
+    found["code"] = info.code.hash if info.code else "-"
+    found["training images"] = f"{info.dataset.train:,}"
+    found["fingerprint"] = info.dataset.fingerprint
+    found["split fingerprint"] = info.dataset.split_fingerprint
+    found |= {f"version of {name}": value for name, value in info.last_session.versions.items()}
+    return found
+
+
+def _line(name: str, run: Run) -> RunLine:
+    best, confirmed = run.best, _confirmed(run)
+    accuracy = None if best is None else float(best[run.space.metric])
+    images = run.info.dataset.different("validation")
+    return RunLine(
+        name=name,
+        complete=len(run.complete),
+        trials=sum(record.outcome.has_ended for record in run.records),
+        best=accuracy,
+        interval=None if accuracy is None else wilson_interval(accuracy, images),
+        trial=None if best is None else int(best["trial"]),
+        confirmed=confirmed["validation"],
+        confirmed_test=confirmed["test"],
+        seeds=int(confirmed["seeds"] or 0),
+        params=None if best is None or pd.isna(best["params"]) else int(best["params"]),
+        seconds=float(run.trials["seconds"].sum()),
+    )
+
+
+def _confirmed(run: Run) -> dict[str, float | None]:
+    """Return the means of the best candidate of the latest confirmation."""
+    for inner in reversed(run.confirmations):
+        best = summarize_confirmation(inner).candidates[0]
+        if best.validation.values:
+            return {"validation": best.validation.mean, "test": best.test.mean,
+                    "seeds": len(best.validation.values)}  # fmt: skip
+    return {"validation": None, "test": None, "seeds": None}
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    first, found = runs[0], []
+    for what, of in (("images", "fingerprint"), ("validation images", "split_fingerprint")):
+        if any(getattr(run.info.dataset, of) != getattr(first.info.dataset, of) for run in runs):
+            found.append(f"the runs have other {what}, so their accuracies cannot be compared")
+            break
+    if any(run.space.metric != first.space.metric for run in runs):
+        found.append("the runs are ranked by different accuracies")
+    if any(run.space.epochs != first.space.epochs for run in runs):
+        found.append("the runs train for different numbers of epochs")
+    return found
+
+
+def in_words(line: RunLine) -> dict[str, Any]:
+    """Return a line of a comparison as texts, by the name of the column."""
+    best, confirmed = "-", "-"
+    if line.best is not None and line.interval is not None:
+        low, high = line.interval
+        best = f"{line.best:.2%} ({low:.2%} to {high:.2%})"
+    if line.confirmed is not None:
+        test = "" if line.confirmed_test is None else f", test {line.confirmed_test:.2%}"
+        confirmed = f"{line.confirmed:.2%}{test} ({line.seeds} seeds)"
+    return {
+        "run": line.name,
+        "trials": f"{line.complete} of {line.trials} to the end",
+        "best": best,
+        "trial": "-" if line.trial is None else str(line.trial),
+        "confirmed": confirmed,
+        "params": "-" if line.params is None else f"{line.params:,}",
+        "training": seconds_in_words(line.seconds),
+    }

@@ -1,0 +1,76 @@
+"""`tunecnn runs` and `tunecnn compare`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tunecnn.cli.options import Json
+
+
+def runs(
+    runs_dir: Annotated[Path, typer.Option(help="Parent folder of the runs.")] = Path("runs"),
+    json_lines: Json = False,
+) -> None:
+    """List the runs of a folder, newest first."""
+    from tunecnn.words import seconds_in_words
+    from tunecnn.workflows.runs import list_runs
+
+    found = list_runs(runs_dir)
+    if json_lines:
+        for run in found:
+            print(json.dumps({"event": "run", **asdict(run)}, default=str))
+        return
+    table = Table("run", "type", "state", "trials", "best", "time", "question", box=None)
+    for run in found:
+        best = "-" if run.best is None else f"{run.best:.2%}"
+        table.add_row(run.path.name, run.type, run.state, run.trials, best,
+                      seconds_in_words(run.seconds), run.problem or run.goal)  # fmt: skip
+    Console().print(table, highlight=False, markup=False)
+    if not found:
+        print(f"there are no runs in {runs_dir}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two searches or more.")],
+    figure: Annotated[
+        Path | None, typer.Option(help="File for a picture of the best accuracies by time.")
+    ] = None,
+    json_lines: Json = False,
+) -> None:
+    """Compare searches: in what they differ, and what they found."""
+    from tunecnn.analysis.comparison import in_words
+    from tunecnn.workflows.runs import compare as compare_searches
+
+    found = compare_searches(runs)
+    if json_lines:
+        print(json.dumps({"event": "comparison", "runs": [asdict(line) for line in found.lines],
+                          "differences": found.differences.T.to_dict(),
+                          "warnings": found.warnings}))  # fmt: skip
+    else:
+        console = Console()
+        rows = [in_words(line) for line in found.lines]
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            table.add_row(*row.values())
+        console.print(table, highlight=False, markup=False)
+        differences = Table("difference", *(line.name for line in found.lines), box=None)
+        for name, values in found.differences.iterrows():
+            differences.add_row(str(name), *map(str, values))
+        console.print(differences, highlight=False, markup=False)
+        for text in found.warnings:
+            print(f"warning: {text}")
+        print("Best accuracies are those of the luckiest trials; compare confirmed ones.")
+    if figure is not None:
+        from tunecnn.files import check_writable
+        from tunecnn.run.run import load_run
+        from tunecnn.summary.plots.comparison import comparison
+
+        check_writable(figure, "--figure")
+        comparison([load_run(path) for path in runs]).savefig(figure)

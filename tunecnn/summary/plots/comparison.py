@@ -1,0 +1,37 @@
+"""The plot of a comparison: what several searches found, by the time that they spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from tunecnn.analysis.comparison import best_so_far_by_time
+from tunecnn.run.run import Run
+
+_DASHES = ("-", "--", "-.", ":")
+
+
+def comparison(runs: Sequence[Run]) -> Figure:
+    """Draw the best accuracy so far of each search, by the training time of its trials."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    ends = []
+    for index, run in enumerate(runs):
+        best = best_so_far_by_time(run)
+        if best.empty:
+            continue
+        ends.append((float(best.iloc[-1]), run.name))
+        axes.step(
+            best.index, best * 100, where="post", label=f"{run.name} ({best.iloc[-1]:.2%})",
+            linestyle=_DASHES[index % len(_DASHES)], marker=".",
+        )  # fmt: skip
+    axes.set_xlabel("training time of all trials together (s)")
+    axes.set_ylabel("best validation accuracy so far (%)")
+    if ends:
+        accuracy, name = max(ends)
+        axes.set_title(f"Highest: {accuracy:.2%}, by {name}", fontsize=10)
+        axes.legend(fontsize=8)
+    else:
+        axes.set_title("No trial has been trained to the end", fontsize=10)
+    return figure

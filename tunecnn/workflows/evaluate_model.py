@@ -1,0 +1,129 @@
+"""Evaluation of a trained network on the test images of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.data.images import Dataset
+from tunecnn.data.loading import load_dataset
+from tunecnn.data.registry import absolute
+from tunecnn.errors import InputError
+from tunecnn.run.folder import RunFolder
+from tunecnn.run.frames import predictions_frame
+from tunecnn.run.info import Evaluation, now
+from tunecnn.workflows.found_model import FoundModel, find_model
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """The result of a model on test images.
+
+    Attributes:
+        dataset: name of the data set.
+        images: number of test images.
+        accuracy: share of correctly classified images, in [0, 1].
+        balanced_accuracy: mean share over the classes that have images.
+        interval: Wilson's 95 % interval of the accuracy.
+        loss: mean cross-entropy.
+        recorded: run in which this use of its test images is recorded; empty if in none.
+    """
+
+    dataset: str
+    images: int
+    accuracy: float
+    balanced_accuracy: float
+    interval: tuple[float, float]
+    loss: float
+    recorded: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return asdict(self)
+
+
+def evaluate(
+    model: str | Path, dataset: str | None = None, data_dir: str | Path | None = None
+) -> ModelEvaluation:
+    """Evaluate a model on the test images of a data set.
+
+    The use of a run's own test images is recorded in the run, once per trial: a choice among
+    models by their test accuracy is no longer a test.
+
+    Args:
+        model: file of weights, or folder of a run, whose best trial is taken.
+        dataset: name of a data set with the classes of the training; None for that of the
+            training.
+        data_dir: folder of the data files; None for that of the run, or else the default.
+
+    Raises:
+        InputError: if the model does not suit the images, or there is no such data set.
+        RunError: if the model cannot be read, or the run cannot be written.
+    """
+    found = find_model(Path(model))
+    config = found.model.config
+    name = absolute(dataset) if dataset is not None else config.dataset
+    place = data_dir
+    if place is None and found.run is not None:
+        place = found.run.info.data_dir
+    split = config.data_split if name == config.dataset else None
+    images = load_dataset(name, split, place, config.image_options)
+    classes = images.trial_data.classes
+    if classes != found.model.classes:
+        raise InputError(
+            f"the classes of {name} are {_few(classes)}, and the model knows "
+            f"{_few(found.model.classes)}"
+        )
+    probabilities = found.model.probabilities(images.test.pixels)
+    labels = images.test.labels
+    predicted = probabilities.argmax(1)
+    right = predicted == labels
+    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _TINY))
+    accuracy = float(right.mean())
+    loss = float(losses.mean())
+    return ModelEvaluation(
+        dataset=name,
+        images=len(labels),
+        accuracy=accuracy,
+        balanced_accuracy=float(
+            np.mean([right[labels == one].mean() for one in np.unique(labels)])
+        ),
+        interval=wilson_interval(accuracy, len(labels)),
+        loss=loss,
+        recorded=_record(found, images, accuracy, loss, predicted),
+    )
+
+
+def _record(
+    found: FoundModel, images: Dataset, accuracy: float, loss: float,
+    predicted: npt.NDArray[np.int64],
+) -> str:  # fmt: skip
+    """Record the use of a run's test images; return the name of the run, empty if it has none."""
+    if found.run is None or found.trial is None:
+        return ""
+    if images.fingerprint != found.run.info.dataset.fingerprint:
+        return ""
+    folder = RunFolder(found.run.path)
+    with folder.lock():
+        info = folder.read_info()
+        if not any(one.trial == found.trial and not one.confirmation for one in info.evaluations):
+            evaluation = Evaluation(
+                trial=found.trial, time=now(), images=len(images.test), accuracy=accuracy,
+                loss=loss, predictions_sha256="",
+            )  # fmt: skip
+            frame = predictions_frame(found.trial, images.test.labels, predicted)
+            folder.write_evaluation(evaluation, frame)
+    return found.run.name
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,281 @@
+"""Export of a trained network to other runtimes, with a model card."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.documents import to_yaml
+from tunecnn.errors import InputError, RunError
+from tunecnn.files import write_atomically
+from tunecnn.run.info import DatasetRecord
+from tunecnn.workflows.found_model import FoundModel, find_model
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tunecnn.trial.trained import TrainedModel
+
+Format = Literal["torch-export", "onnx"]
+SUFFIXES: dict[Format, str] = {"torch-export": ".pt2", "onnx": ".onnx"}
+TOLERANCE = 1e-5
+"""Largest allowed difference of a probability between the model and its export."""
+_IMAGES = 64
+_PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model.
+
+    Attributes:
+        path: its file.
+        card: its model card, a Markdown file.
+        difference: largest difference of a probability from the model's, over 64 images.
+    """
+
+    path: Path
+    card: Path
+    difference: float
+
+
+def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
+    """Export a model, compare its outputs with the original's, and write a model card.
+
+    The exported model takes images as bytes (n, height, width, channels), any number of them, and
+    returns logits (n, classes): the scaling of the pixels is inside.
+
+    Args:
+        model: file of weights, or folder of a run, whose best trial is taken.
+        format_: `torch-export` (loaded by `torch.export.load`) or `onnx`.
+        out: file to write; None for the name of the run and trial in the current folder.
+
+    Raises:
+        InputError: if a package is missing, or the network cannot be exported.
+        RunError: if the outputs differ, or the file cannot be written.
+    """
+    found = find_model(model)
+    path = out or Path(_name(found) + SUFFIXES[format_])
+    if path.suffix != SUFFIXES[format_]:
+        raise InputError(f"a file of {format_} is named {SUFFIXES[format_]}, not {path.name}")
+    pixels = _random_images(found.model)
+    try:
+        run = _EXPORTERS[format_](found.model, path)
+    except ImportError as error:
+        needed = " ".join(_PACKAGES.get(format_, ()))
+        raise InputError(f"{format_} needs packages: pip install {needed} ({error})") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    except Exception as error:
+        first = str(error).strip().splitlines()[:1]
+        raise InputError(
+            f"the network cannot be exported to {format_}: {type(error).__name__}: "
+            f"{' '.join(first)}"
+        ) from error
+    difference = float(np.abs(_softmax(run(pixels)) - found.model.probabilities(pixels)).max())
+    if not difference <= TOLERANCE:
+        path.unlink(missing_ok=True)
+        raise RunError(
+            f"the exported model gives other probabilities, by up to {difference:.2g}; it has not "
+            "been kept"
+        )
+    card = path.with_name(f"{path.name}.md")
+    write_atomically(card, model_card(found, path.name, format_, difference))
+    return Exported(path, card, difference)
+
+
+Run = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
+
+
+def _torch_export(model: TrainedModel, path: Path) -> Run:
+    import torch
+    from torch.export import Dim
+
+    example = torch.from_numpy(_random_images(model)[:3])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about what it does itself
+        program = torch.export.export(model, (example,), dynamic_shapes=({0: Dim("images")},))
+        torch.export.save(program, path)
+        loaded = torch.export.load(path).module()
+
+    def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            found: npt.NDArray[np.float32] = loaded(torch.from_numpy(pixels)).numpy()
+        return found
+
+    return run
+
+
+def _onnx(model: TrainedModel, path: Path) -> Run:
+    import onnxruntime
+    import onnxscript  # noqa: F401  torch's exporter needs it
+    import torch
+
+    example = torch.from_numpy(_random_images(model)[:3])
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model, (example,), dynamo=True, verbose=False, input_names=["images"],
+            output_names=["logits"], dynamic_shapes=({0: torch.export.Dim("images")},),
+        )  # fmt: skip
+    assert program is not None
+    program.save(str(path), external_data=False)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32] = session.run(None, {"images": pixels})[0]
+        return found
+
+    return run
+
+
+_EXPORTERS: dict[Format, Callable[[TrainedModel, Path], Run]] = {
+    "torch-export": _torch_export,
+    "onnx": _onnx,
+}
+
+
+def _random_images(model: TrainedModel) -> npt.NDArray[np.uint8]:
+    channels, height, width = model.input_shape
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (_IMAGES, height, width, channels), dtype=np.uint8)
+
+
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    found: npt.NDArray[np.float32] = powers / powers.sum(1, keepdims=True)
+    return found
+
+
+def _name(found: FoundModel) -> str:
+    if found.run is None:
+        return found.path.stem
+    return f"{found.run.path.absolute().name}-trial-{found.trial:05d}"
+
+
+def model_card(found: FoundModel, file: str, format_: str, difference: float) -> str:
+    """Write the card of an exported model: what it is, how good, and what is not known of it."""
+    model, run = found.model, found.run
+    config = model.config
+    channels, height, width = model.input_shape
+    classes = ", ".join(model.classes[:20]) + (", ..." if len(model.classes) > 20 else "")
+    lines = [
+        f"# {Path(file).stem}",
+        "",
+        f"An image classifier ({config.architecture}), trained by tunecnn and exported as "
+        f"{format_}.",
+        "",
+        "## Use",
+        "",
+        f"- file: `{file}`",
+        f"- input `images`: bytes 0 to 255 of the shape (n, {height}, {width}, {channels}); the "
+        "scaling of the pixels is inside the model",
+        f"- output `logits`: (n, {len(model.classes)}) floats; their softmax is the probability "
+        "of each class",
+        f"- classes, by index: {classes}",
+        f"- images of other sizes have to be made {width}x{height} as in the training"
+        + (f" (`size: {config.size}`, `fit: {config.fit}`)" if config.size else ""),
+        "",
+        "## Data",
+        "",
+        *_data(found),
+        "",
+        "## Accuracy",
+        "",
+        *_accuracy(found),
+        "",
+        "## Limits",
+        "",
+        "- The accuracy is that on images like those of the training. Nothing is known of other "
+        'images, and the model has no answer for "none of these classes".',
+        "- Its probabilities are not calibrated.",
+        *([f"- {text}" for text in _doubts(run.info.dataset)] if run is not None else []),
+        "",
+        "## Training",
+        "",
+        *_training(found),
+        f"- largest difference of a probability between this file and the trained network: "
+        f"{difference:.1g} (64 random images)",
+        "",
+        "```yaml",
+        to_yaml(config.to_dict()).rstrip(),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data(found: FoundModel) -> list[str]:
+    if found.run is None:
+        return [f"- data set: {found.model.config.dataset} (the run is not beside the model)"]
+    dataset = found.run.info.dataset
+    return [
+        f"- data set: {dataset.name}, fingerprint {dataset.fingerprint}",
+        f"- {dataset.train:,} training images, {dataset.validation:,} validation images, "
+        f"{dataset.test:,} test images",
+    ]
+
+
+def _accuracy(found: FoundModel) -> list[str]:
+    run = found.run
+    if run is None or found.trial is None:
+        return ["- not known: the run is not beside the model"]
+    record = run.record(found.trial)
+    lines = []
+    confirmed = found.confirmed()
+    if confirmed is not None and confirmed.test is not None:
+        low_high = ""
+        if confirmed.interval is not None:
+            low, high = (min(max(end, 0.0), 1.0) for end in confirmed.interval)
+            low_high = f", 95 % interval of the mean {low:.2%} to {high:.2%}"
+        lines.append(
+            f"- confirmed: its configuration, trained with {confirmed.seeds} new seeds, has "
+            f"{confirmed.test:.2%} mean test accuracy{low_high} ({confirmed.run})"
+        )
+    own = [one for one in run.info.evaluations
+           if one.trial == found.trial and not one.confirmation]  # fmt: skip
+    for one in own:
+        low, high = wilson_interval(one.accuracy, run.info.dataset.different("test"))
+        lines.append(f"- this model on the test images: {one.accuracy:.2%} (95 % interval "
+                     f"{low:.2%} to {high:.2%}, {one.images:,} images)")  # fmt: skip
+    if record.kept is not None:
+        accuracy = record.kept.val_accuracy
+        low, high = wilson_interval(accuracy, run.info.dataset.different("validation"))
+        what = "" if lines else "; it has not been confirmed with new seeds"
+        lines.append(
+            f"- in the search: {accuracy:.2%} validation accuracy ({low:.2%} to {high:.2%}); the "
+            f"winner of {len(run.complete)} trials is partly the luckiest, so expect less{what}"
+        )
+    return lines
+
+
+def _doubts(dataset: DatasetRecord) -> list[str]:
+    return list(dataset.sheet.warnings()) if dataset.sheet is not None else []
+
+
+def _training(found: FoundModel) -> list[str]:
+    if found.run is None:
+        return ["- the run is not beside the model"]
+    session = found.run.info.last_session
+    versions = ", ".join(f"{name} {one}" for name, one in session.versions.items())
+    code = found.run.info.code
+    return [
+        f"- run: {found.run.name}, trial {found.trial}",
+        f"- command: `{_plain(found.run.info.sessions[0].command)}`",
+        *([f"- code of the network: {', '.join(code.files)}, hash {code.hash}"] if code else []),
+        f"- versions: {versions}",
+    ]
+
+
+def _plain(command: str) -> str:
+    """Return a command without the path of its program."""
+    words = shlex.split(command)
+    return shlex.join([Path(words[0]).name, *words[1:]]) if words else command

@@ -1,0 +1,96 @@
+"""A trained network by its path, and what the run around it says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunecnn.analysis.confirmation import CandidateLine, summarize_confirmation
+from tunecnn.analysis.intervals import mean_interval
+from tunecnn.errors import TunecnnError
+from tunecnn.run.info import SearchJob
+from tunecnn.run.run import Run, load_run
+
+if TYPE_CHECKING:
+    from tunecnn.trial.trained import TrainedModel
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What a confirmation says of a trial's configuration.
+
+    Attributes:
+        run: name of the confirmation.
+        seeds: number of new seeds that were tested.
+        test: mean accuracy on the test images; None before they are used.
+        interval: where the mean of further seeds would lie (95 %); None for fewer than two.
+    """
+
+    run: str
+    seeds: int
+    test: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model, and the run that it is from.
+
+    Attributes:
+        model: the model.
+        path: its file.
+        run: run whose folder it is in; None if there is none around it.
+        trial: number of its trial in the run; None without a run.
+    """
+
+    model: TrainedModel
+    path: Path
+    run: Run | None = None
+    trial: int | None = None
+
+    def confirmed(self) -> Confirmed | None:
+        """Return what the latest confirmation says of the trial; None if none has trained it."""
+        if self.run is None or not isinstance(self.run.job, SearchJob):
+            return None
+        for inner in reversed(self.run.confirmations):
+            for line in summarize_confirmation(inner).candidates:
+                if _is_of(line, f"trial {self.trial}"):
+                    values = list(line.test.values.values())
+                    interval = mean_interval(values) if len(values) > 1 else None
+                    return Confirmed(inner.name, len(values), line.test.mean, interval)
+        return None
+
+
+def find_model(path: Path) -> FoundModel:
+    """Load the model of a file, or of the best trial of a run.
+
+    Args:
+        path: file of weights, or folder of a run.
+
+    Raises:
+        InputError: if the run keeps no weights.
+        RunError: if the model cannot be read.
+    """
+    from tunecnn.trial.trained import load_model
+
+    if path.is_dir():
+        run = load_run(path)
+        trial = run.best_kept()
+        return FoundModel(run.load_model(trial), run.weights_of(trial), run, trial)
+    model = load_model(path)
+    around = path.absolute().parent.parent
+    stem, _, number = path.stem.partition("-")
+    if stem == "trial" and number.isdecimal() and (around / "run.json").is_file():
+        try:
+            run = load_run(around)
+            if run.weights_of(int(number)).samefile(path):
+                run.load_model(int(number))  # which checks that it is the trial's
+                return FoundModel(model, path, run, int(number))
+        except (TunecnnError, OSError):
+            pass  # a file beside a run that it is not from
+    return FoundModel(model, path)
+
+
+def _is_of(line: CandidateLine, name: str) -> bool:
+    return line.name == name or line.name.startswith(f"{name} (")

@@ -1,0 +1,84 @@
+"""The runs of a folder, and searches beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tunecnn.analysis.comparison import Comparison, compare_runs
+from tunecnn.errors import InputError, TunecnnError
+from tunecnn.run.run import Run, load_run
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run in the list of a folder.
+
+    Attributes:
+        path: folder of the run.
+        started: start time; None if the run cannot be read.
+        type: purpose of the run: `search`, `reproduction` or `confirmation`.
+        goal: question of the run.
+        state: what has become of it: `done`, `interrupted`, or `running or killed`.
+        trials: number of trials that have ended, of those requested.
+        best: highest validation accuracy; None without a complete trial.
+        seconds: duration of its sessions.
+        problem: why it cannot be read; empty if it can.
+    """
+
+    path: Path
+    started: datetime | None = None
+    type: str = ""
+    goal: str = ""
+    state: str = ""
+    trials: str = ""
+    best: float | None = None
+    seconds: float = 0.0
+    problem: str = ""
+
+
+def list_runs(folder: Path) -> list[ListedRun]:
+    """List the runs of a folder, newest first; runs that cannot be read come last.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; give --runs-dir")
+    found = [_listed(info.parent) for info in sorted(folder.glob("*/run.json"))]
+    readable = [run for run in found if run.started is not None]
+    readable.sort(key=lambda run: run.started.timestamp() if run.started else 0.0, reverse=True)
+    return [*readable, *(run for run in found if run.started is None)]
+
+
+def compare(runs: Sequence[str | Path | Run]) -> Comparison:
+    """Compare searches: in what they differ, and what they found.
+
+    Args:
+        runs: two searches or more, or their folders.
+
+    Raises:
+        InputError: if there are fewer, a run is given twice, or one is no search.
+        RunError: if a run cannot be read.
+    """
+    return compare_runs([one if isinstance(one, Run) else load_run(one) for one in runs])
+
+
+def _listed(path: Path) -> ListedRun:
+    try:
+        run = load_run(path)
+    except TunecnnError as error:
+        return ListedRun(path, problem=str(error))
+    ended = sum(record.outcome.has_ended for record in run.records)
+    return ListedRun(
+        path=path,
+        started=run.info.sessions[0].started if run.info.sessions else None,
+        type=run.info.job.type,
+        goal=run.space.goal,
+        state=run.state,
+        trials=f"{ended} of {run.space.trials}",
+        best=None if run.best is None else float(run.best[run.space.metric]),
+        seconds=run.info.wall_seconds,
+    )
