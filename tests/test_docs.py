@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import linecache
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,36 @@ def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():
         for name, part in kinds.items():
             options = ", ".join(f"`{key}: {value}`" for key, value in dict(part()).items())
             assert f"| `{name}` | {options}" in page, name
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder outside the repository, in which a page is followed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUNECNN_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+def test_the_page_about_python_can_be_followed(elsewhere, capsys, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
+    page = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", page)
+    for number, block in enumerate(blocks):
+        name = f"<block {number}>"
+        linecache.cache[name] = (len(block), None, block.splitlines(keepends=True), name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            exec(compile(block, name, "exec"), page.__dict__)
+    lines = capsys.readouterr().out.splitlines()
+    assert {"0 complete", "1 complete"} <= set(lines)  # of the listener
+    assert len(page.second.trials) == 6
+
+
+def test_the_page_about_networks_can_be_followed(elsewhere):
+    page = (ROOT / "docs" / "own-network.md").read_text()
+    (elsewhere / "nets.py").write_text(re.findall(r"```python\n(.*?)```", page, re.S)[0])
+    (elsewhere / "tiny.yaml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.S)[0])
+    commands = re.findall(r"```\n(tunecnn .*?)```", page, re.S)[0].splitlines()
+    for command in commands:
+        assert main(*shlex.split(command)[1:]) == 0, command
+    assert (elsewhere / "tiny.pt2").is_file()

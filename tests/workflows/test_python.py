@@ -45,6 +45,7 @@ class Mine(nn.Module):
         return self.head(self.block(images).flatten(1))
 
 scale = torch.ones(1)
+images = torch.ones(1)  # the name of an argument above, too
 
 class Unknown(Mine):
     def forward(self, images):
@@ -72,10 +73,8 @@ def notebook(monkeypatch):
     name = "<cell 1>"
     linecache.cache[name] = (len(CELLS), None, CELLS.splitlines(keepends=True), name)
     module = types.ModuleType("__main__")
-    module.__dict__["__file__"] = None
     monkeypatch.setitem(sys.modules, "__main__", module)
     exec(compile(CELLS, name, "exec"), module.__dict__)
-    module.__file__ = name  # as inspect asks for it
     return module
 
 
@@ -171,7 +170,7 @@ MISTAKES = [
     ({"network": "nets.py:Net"}, "there is no file nets.py in"),
     ({"data": 3}, "data is a name, two arrays .* not int"),
     ({"data": [1, 2, 3]}, r"data: train\[0\] is not a pair \(image, label\)"),
-    ({"data": (np.zeros((3, 8, 8)), np.zeros(2, int))}, "has 2 values for 3 images"),
+    ({"data": (np.zeros((3, 8, 8), np.uint8), np.zeros(2, int))}, "has 2 values for 3 images"),
     ({"nodes": 3}, "unknown option 'nodes'; allowed: "),
 ]  # fmt: skip
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import linecache
+import symtable
+import sys
 import textwrap
+import types
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from tunecnn.errors import InputError
@@ -39,7 +42,7 @@ def _collect(
     """Add what defines a name, after what that needs."""
     if name in parts:
         return
-    if isinstance(value, ModuleType):
+    if isinstance(value, types.ModuleType):
         whole = value.__name__
         imports[f"import {whole}" if whole == name else f"import {whole} as {name}"] = None
         return
@@ -50,7 +53,7 @@ def _collect(
             return
         text = _source(value)
         parts[name] = ""  # so that a class that uses itself ends
-        scope = vars(inspect.getmodule(made)) if inspect.getmodule(made) else _scope(made)
+        scope = vars(sys.modules[made.__module__])
         for other in _names(text):
             if other in scope and other != name:
                 _collect(other, scope[other], made, parts, imports)
@@ -71,31 +74,50 @@ def _collect(
         )
 
 
-def _scope(made: Any) -> dict[str, Any]:
-    function = made if inspect.isfunction(made) else made.__init__
-    scope: dict[str, Any] = getattr(function, "__globals__", {})
-    return scope
-
-
 def _source(value: Any) -> str:
-    try:
-        return textwrap.dedent(inspect.getsource(value)).strip()
-    except (OSError, TypeError) as error:
+    """Return the source of a class or function that a cell defines.
+
+    `inspect.getsource` knows that of a function; before Python 3.13, it does not know that of a
+    class, but its methods know their cell.
+    """
+    method = value if inspect.isfunction(value) else _method(value)
+    lines = linecache.getlines(method.__code__.co_filename) if method is not None else []
+    if not lines or method is None:
         raise InputError(
-            f"the source of {value.__name__} is not known ({error}); write it into a file: "
-            "architecture: nets.py:Name"
-        ) from error
+            f"the source of {value.__name__} is not known; write it into a file: architecture: "
+            "nets.py:Name"
+        )
+    first = method.__code__.co_firstlineno
+    for node in ast.walk(ast.parse("".join(lines))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
+            start = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if start <= first <= (node.end_lineno or start):
+                return textwrap.dedent("".join(lines[start - 1 : node.end_lineno])).strip()
+    raise InputError(f"the source of {value.__name__} is not in its cell")
+
+
+def _method(value: type) -> types.FunctionType | None:
+    """Return a function that a class defines itself."""
+    for one in vars(value).values():
+        found = getattr(one, "__func__", getattr(one, "fget", one))
+        if isinstance(found, types.FunctionType) and found.__module__ == value.__module__:
+            return found
+    return None
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield the names that a source uses, each once."""
-    seen: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
-        texts = [node.id] if isinstance(node, ast.Name) else []
-        for name in texts:
-            if name not in seen and not hasattr(builtins, name):
+    """Yield the global names that a source uses, each once; those of its arguments are local."""
+    tables, seen = [symtable.symtable(text, "notebook", "exec")], set[str]()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            name = symbol.get_name()
+            is_global = symbol.is_global() or table.get_type() == "module"
+            if is_global and symbol.is_referenced() and name not in seen:
                 seen.add(name)
-                yield name
+                if not hasattr(builtins, name):
+                    yield name
 
 
 def _is_plain(value: Any) -> bool:

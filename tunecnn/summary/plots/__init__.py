@@ -1,5 +1,6 @@
-"""Pictures of a run; each function takes a run and returns a matplotlib figure."""
+"""Pictures of a run; each function takes a run (`comparison` several) and returns a figure."""
 
+from tunecnn.summary.plots.comparison import comparison
 from tunecnn.summary.plots.confirmation import confirmed
 from tunecnn.summary.plots.reproduction import accuracy, confusion, loss
 from tunecnn.summary.plots.search import (
@@ -15,6 +16,7 @@ from tunecnn.summary.plots.search import (
 
 __all__ = [
     "accuracy",
+    "comparison",
     "confirmed",
     "confusion",
     "random_baseline",
