@@ -101,6 +101,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files: one that begins last would keep one core waiting."""
-    longest = ("test_ray.py", "test_search.py", "test_cli.py", "test_confirmation.py")
+    longest = ("test_ray.py", "test_search.py", "test_own_networks.py", "test_python.py",
+               "test_models.py", "test_cli.py")  # fmt: skip
     rank = {name: place for place, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(longest)))

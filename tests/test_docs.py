@@ -113,6 +113,7 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_page_about_python_can_be_followed(elsewhere, capsys, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
     page = types.ModuleType("__main__")
@@ -128,6 +129,7 @@ def test_the_page_about_python_can_be_followed(elsewhere, capsys, monkeypatch):
     assert len(page.second.trials) == 6
 
 
+@pytest.mark.slow
 def test_the_page_about_networks_can_be_followed(elsewhere):
     page = (ROOT / "docs" / "own-network.md").read_text()
     (elsewhere / "nets.py").write_text(re.findall(r"```python\n(.*?)```", page, re.S)[0])

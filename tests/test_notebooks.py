@@ -28,7 +28,14 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     }
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+SLOW = {"own_network.ipynb"}  # it searches itself
+PATHS = [
+    pytest.param(path, marks=[pytest.mark.slow] * (path.name in SLOW), id=path.name)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_notebook_runs_on_a_run_made_here(path, small_runs, monkeypatch, tmp_path):
     if path.name in small_runs:
         monkeypatch.setenv("TUNECNN_RUN", str(small_runs[path.name]))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.searching import begin, carry_on
+from tests.support.searching import Silent, begin, carry_on, listening_to
 from tunecnn import load_run
 from tunecnn.analysis.search import summarize_search
 from tunecnn.errors import InputError, RunError
+from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.options import RunOptions
 
 SPACE = """
 name: mine
@@ -115,3 +117,16 @@ def test_a_run_is_not_resumed_on_images_that_have_changed(tmp_path):
     np.savez(tmp_path / "mine.npz", images=stripes(labels), labels=labels)
     with pytest.raises(InputError, match="its trials would not be comparable"):
         carry_on(run.path)
+
+
+def test_a_confirmation_reads_the_images_as_the_search_did(tmp_path):
+    labels = np.arange(80) % 2
+    np.savez(tmp_path / "mine.npz", images=stripes(labels), labels=labels)
+    text = SPACE.format(dataset=tmp_path / "mine.npz", epochs=1, more="")
+    text += "size: 16\nfit: pad\nbackground: black\n"
+    run = load_run(begin(tmp_path, text).folder)
+    result = confirm(run.path, 1, 1, {}, RunOptions(local=True), listening_to(Silent()))
+    inner = load_run(result.folder)
+    assert inner.space.image_options == run.space.image_options
+    assert inner.info.dataset.input_shape == (1, 16, 16)
+    assert inner.info.dataset.fingerprint == run.info.dataset.fingerprint

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -88,7 +86,7 @@ def test_a_search_of_somebodys_network_from_its_start_to_the_loaded_winner(folde
     assert right.mean() == run.best["val_accuracy"]
 
 
-def test_a_resumed_search_and_its_confirmation_use_the_runs_own_code(folder, capsys):
+def test_a_resumed_search_uses_the_runs_own_code(folder):
     text = SPACE.replace("trials: 3", "trials: 2")  # the start points
     whole = begin(folder, text, name="whole")
     begun = begin(folder, text, Silent(raise_at=3), name="begun")
@@ -100,6 +98,11 @@ def test_a_resumed_search_and_its_confirmation_use_the_runs_own_code(folder, cap
     pd.testing.assert_frame_equal(
         load_run(resumed.folder).epochs[columns], load_run(whole.folder).epochs[columns]
     )
+
+
+@pytest.mark.slow
+def test_a_confirmation_and_a_training_use_the_runs_own_code(folder, capsys):
+    begun = begin(folder, SPACE)
     (folder / "nets.py").unlink()
     options = RunOptions(local=True)
     found = confirm(begun.folder, 1, 1, {}, options, listening_to(Silent()))
@@ -129,6 +132,7 @@ def test_a_network_that_does_not_suit_the_images_is_refused_before_anything_is_w
     assert not list(folder.glob("runs/*"))
 
 
+@pytest.mark.slow
 def test_values_that_cannot_be_built_together_are_warned_of_and_become_infeasible(folder):
     text = NETS.replace("super().__init__()", "super().__init__(); assert width < 8, 'too wide'")
     (folder / "nets.py").write_text(text)
@@ -141,6 +145,7 @@ def test_values_that_cannot_be_built_together_are_warned_of_and_become_infeasibl
     assert outcomes["infeasible"] >= 1
 
 
+@pytest.mark.slow
 def test_the_published_networks_as_somebodys_file_give_the_same_figures(tmp_path):
     source = (ROOT / "tunecnn" / "models" / "published.py").read_text()
     (tmp_path / "mine.py").write_text(source)
@@ -158,6 +163,7 @@ def test_the_published_networks_as_somebodys_file_give_the_same_figures(tmp_path
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@pytest.mark.slow
 def test_check_plan_and_search_say_the_same_of_code_that_cannot_be_imported(folder, capsys):
     (folder / "nets.py").write_text("import nosuchpackage\n" + NETS)
     assert main("spaces", "check", str(folder / "own.yaml")) == 0  # the file does not run
@@ -169,14 +175,3 @@ def test_check_plan_and_search_say_the_same_of_code_that_cannot_be_imported(fold
         said = capsys.readouterr()
         assert "ModuleNotFoundError (nets.py:1)" in said.out + said.err
     assert not (folder / "runs").exists()
-
-
-@pytest.mark.ray
-def test_workers_get_the_code_through_ray(folder, ray_cluster):
-    result = begin(folder, SPACE.replace("trials: 3", "trials: 2"), local=False)
-    run = load_run(result.folder)
-    assert run.trials["outcome"].tolist() == ["complete"] * 2
-    shutil.rmtree(folder / "runs")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(run.trials) == 2

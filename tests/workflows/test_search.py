@@ -92,7 +92,11 @@ def test_the_tripwire_is_there(tmp_path, tripwire):
         begin(tmp_path, job=ReproductionJob(against=None))
 
 
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("model1.yaml", "model2.yaml")))
+     for name in shipped_spaces()],
+)  # fmt: skip
 def test_every_shipped_space_can_be_searched(name, tmp_path):
     text = shipped_spaces()[name].read_text()
     result = begin(tmp_path, text, dataset="digits", epochs=1, trials=1)

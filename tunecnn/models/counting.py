@@ -32,7 +32,7 @@ class CostCounter:
 
     Args:
         code: code of the networks; None if they are in no file.
-        input_shape: channels, height and width of one image.
+        input_shape: channels, height and width of one image; `set_images` can give it later.
         classes: number of classes.
         seconds: time limit for the import of a network's code, and for each build of it.
     """
@@ -40,14 +40,15 @@ class CostCounter:
     def __init__(
         self,
         code: NetworkCode | None,
-        input_shape: InputShape,
-        classes: int,
+        input_shape: InputShape = (0, 0, 0),
+        classes: int = 0,
         seconds: float = SECONDS,
     ) -> None:
         self._code = code
         self._input_shape = input_shape
         self._classes = classes
         self._seconds = seconds
+        self._is_ready = False
         self._found: dict[str, Cost | InputError] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
@@ -62,6 +63,19 @@ class CostCounter:
         trace: TracebackType | None,
     ) -> None:
         self._end()
+
+    def set_images(self, input_shape: InputShape, classes: int) -> None:
+        """Set the shape of the images and the number of classes."""
+        self._input_shape, self._classes = input_shape, classes
+
+    def start(self) -> None:
+        """Start the process, which imports torch while the caller does something else."""
+        if self._process is None:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `_end`
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tunecnn.models.counting_process"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            )  # fmt: skip
 
     def cost(self, name: str, given: Mapping[str, Any]) -> Cost:
         """Return what a network costs.
@@ -89,22 +103,19 @@ class CostCounter:
     def _ask(self, name: str, given: Mapping[str, Any]) -> Cost:
         module = name.partition(":")[0]
         self._started()
-        answer = self._answer({"name": name, "given": given}, f"{module} was imported and built")
+        request = {"name": name, "given": given, "input_shape": self._input_shape,
+                   "classes": self._classes}  # fmt: skip
+        answer = self._answer(request, f"{module} was imported and built")
         if "error" in answer:
             raise InputError(answer["error"])
         return Cost(**answer["cost"])
 
     def _started(self) -> None:
-        if self._process is not None:
-            return
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `_end`
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tunecnn.models.counting_process",
-             *map(str, (*self._input_shape, self._classes))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-        )  # fmt: skip
-        code = {"code": self._code.to_json() if self._code else None}
-        self._answer(code, "torch was imported", max(self._seconds, SECONDS))
+        self.start()
+        if not self._is_ready:
+            code = {"code": self._code.to_json() if self._code else None}
+            self._answer(code, "torch was imported", max(self._seconds, SECONDS))
+            self._is_ready = True
 
     def _answer(
         self, request: Mapping[str, Any], what: str, seconds: float | None = None
@@ -137,7 +148,7 @@ class CostCounter:
         return f": {lines[-1]}" if lines else ""
 
     def _end(self) -> None:
-        process, self._process = self._process, None
+        process, self._process, self._is_ready = self._process, None, False
         if process is not None:
             process.kill()
             for stream in (process.stdin, process.stdout):

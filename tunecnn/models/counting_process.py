@@ -1,6 +1,5 @@
 """The process of a `CostCounter`: builds networks on request, and answers with their costs.
 
-It is started as `python -m tunecnn.models.counting_process CHANNELS HEIGHT WIDTH CLASSES`.
 Requests and answers are lines of JSON on stdin and stdout; the first one has the networks' code,
 and what that prints goes to stderr.
 """
@@ -26,7 +25,6 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    channels, height, width, classes = map(int, sys.argv[1:])
     files = json.loads(sys.stdin.readline())["code"]
     print(json.dumps({"ready": True}), file=answers, flush=True)
     with importable(NetworkCode.from_json(files) if files else None):
@@ -34,7 +32,8 @@ def main() -> None:
             request: dict[str, Any] = json.loads(line)
             architecture = Architecture(request["name"], Path())
             try:
-                cost = measure(architecture, request["given"], (channels, height, width), classes)
+                shape = request["input_shape"], request["classes"]
+                cost = measure(architecture, request["given"], *shape)
                 answer: dict[str, Any] = {"cost": asdict(cost)}
             except InputError as error:
                 answer = {"error": str(error)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError
 from tunecnn.run.info import CandidateRecord, ConfirmationJob
@@ -15,7 +16,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config
 
-_DATA = ("dataset", "split", "split_seed", "validation", "train_images")
+_DATA = ("dataset", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS)
 _FRESH = 0xC0F1  # makes the seeds of a confirmation differ from those of the search's trials
 
 
@@ -91,6 +92,7 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         "name": "confirm",
         "goal": f"Does what the search {run.path.name} found hold with new seeds?",
         "dataset": run.space.dataset,
+        **_changed(run.space.image_options),
         "architecture": settings[0]["architecture"],
         **({"code": list(run.info.code.files)} if run.info.code else {}),
         "recipe": run.space.recipe,
@@ -203,7 +205,7 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
         base = {**_net(run, recipe), **recipe.to_dict()}
         names |= {name for name, value in given.items() if base.get(name) != value}
         whole.append({**base, **given})
-    names -= {"dataset", "epochs", "seed", "code"}
+    names -= {"dataset", "epochs", "seed", "code", *IMAGE_OPTIONS}
     for candidate, values in zip(candidates, whole, strict=True):
         missing = sorted(names - set(values))
         if missing:
@@ -212,6 +214,13 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
                 "be compared"
             )
     return [{name: values[name] for name in sorted(names)} for values in whole]
+
+
+def _changed(options: ImageOptions) -> dict[str, Scalar]:
+    """Return the image options that are not the defaults, as keys of a space."""
+    defaults = ImageOptions()
+    return {name: value for name, value in vars(options).items()
+            if value != getattr(defaults, name)}  # fmt: skip
 
 
 def _varied(settings: Sequence[Mapping[str, Scalar]]) -> list[str]:

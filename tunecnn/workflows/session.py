@@ -76,15 +76,18 @@ class Opened:
 def opened(
     space: SearchSpace, data_dir: Path | None, options: RunOptions, code: NetworkCode | None
 ) -> Iterator[Opened]:
-    """Open the resources of a session; the images are read while Ray's processes start."""
+    """Open the resources of a session; the images are read while other processes start."""
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
-    loading = _in_a_thread(
-        lambda: load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
-    )
-    with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
-        dataset = loading.result()
-        data = dataset.trial_data
-        with CostCounter(code, data.input_shape, len(data.classes)) as costs:
+    with CostCounter(code) as costs:
+        if any(":" in name for name in space.architectures):
+            costs.start()
+        loading = _in_a_thread(
+            lambda: load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
+        )
+        with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
+            dataset = loading.result()
+            data = dataset.trial_data
+            costs.set_images(data.input_shape, len(data.classes))
             yield Opened(dataset, code, costs, engine, interrupts)
 
 
