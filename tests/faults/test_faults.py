@@ -412,7 +412,7 @@ def whole(tmp_path_factory) -> Path:
 def answers(run: Path) -> list[tuple]:
     """All that a run says: trials, epochs, looks, predictions."""
     there = load_run(run)
-    return [tuple(frame.itertuples(index=False)) for frame in
+    return [tuple(frame.drop(columns="run").itertuples(index=False)) for frame in
             (there.trials.fillna(-1), there.epochs, there.evaluations, there.predictions)]  # fmt: skip
 
 

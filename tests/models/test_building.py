@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -86,8 +87,8 @@ def test_what_cannot_be_built_without_values_is_built_with_them():
 FAULTS = [
     ("raise ValueError('no weights here')\n", "nets.py cannot be imported: ValueError (nets.py:4): no weights here"),
     ("sys.exit(3)\n", "nets.py cannot be imported: a call of sys.exit (nets.py:4): 3"),
-    ("import os; os._exit(1)\n", "the process in which nets.py was imported and built has ended"),
-    ("time.sleep(60)\n", "not within 1 s: nets.py was imported and built; does its code wait?"),
+    ("import os; os._exit(1)\n", "the import of nets.py ended its process"),
+    ("time.sleep(60)\n", "the import of nets.py did not end within 1 s"),
 ]  # fmt: skip
 
 
@@ -101,6 +102,23 @@ def test_code_that_fails_hangs_or_exits_is_told_in_one_line(line, expected):
         assert "\n" not in str(caught.value)
         assert costs.cost("model1", {}).params > 0  # and the others go on
     assert time.monotonic() - started < 40
+
+
+def test_an_import_that_does_not_end_is_waited_for_once():
+    started = time.monotonic()
+    with CostCounter(code_of(HEAD + "time.sleep(60)\n" + PLAIN), SHAPE, 10, seconds=1.0) as costs:
+        for width in range(1, 40):
+            with pytest.raises(InputError, match="did not end within 1 s"):
+                costs.cost("nets.py:Net", {"width": width})
+    assert time.monotonic() - started < 40
+
+
+def test_the_process_that_counts_leaves_no_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with CostCounter(code_of(HEAD + PLAIN), SHAPE, 10) as costs:
+        costs.cost("nets.py:Net", {})
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 RETURNS = [

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from tests.support.command import main, run_cli
+from tunecnn.errors import InputError
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import count
 from tunecnn.space.space import SearchSpace
@@ -58,9 +59,8 @@ def test_a_network_too_deep_for_the_images_is_found(tiny):
     small = dataclasses.replace(
         tiny, train=Images(tiny.train.pixels[:, :4, :4], tiny.train.labels)
     )
-    planned = plan(SearchSpace.from_text(TEXT), small)
-    assert not planned.networks
-    assert "too small" in planned.unbuildable[0]
+    with pytest.raises(InputError, match="proposed on digits: .* too small"):
+        plan(SearchSpace.from_text(TEXT), small)
 
 
 def test_without_a_pruner_every_epoch_is_expected():

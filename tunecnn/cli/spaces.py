@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from tunecnn.cli.options import DataDir
 
 spaces_app = typer.Typer(help="List, show and check search spaces.", no_args_is_help=True)
 
@@ -38,8 +41,13 @@ def spaces_show(
 @spaces_app.command("check")
 def spaces_check(
     space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
+    build: Annotated[
+        bool,
+        typer.Option("--build", help="Build the networks at its corners too, for its images."),
+    ] = False,
+    data_dir: DataDir = None,
 ) -> None:
-    """Check a space file, and print its parameters and size."""
+    """Check a space file, and print its parameters and size; no code of a network is run."""
     from tunecnn.space.library import find_space
     from tunecnn.space.space import SearchSpace
 
@@ -47,6 +55,25 @@ def spaces_check(
     console = Console()
     print_space(checked, console)
     for text in checked.warnings():
+        print(f"warning: {text}", file=sys.stderr)
+    if build:
+        _print_build(checked, data_dir)
+    else:
+        for name in checked.architectures:
+            if reason := checked.network(name).signature.open:
+                print(f"{name} may have other arguments, since {reason}; --build tells")
+
+
+def _print_build(space: Any, data_dir: Path | None) -> None:
+    """Build the networks at the corners of a space, in a process of its own."""
+    from tunecnn.workflows.networks import build_corners
+
+    found, problems = build_corners(space, data_dir)
+    params = [corner.cost.params for corner in found if corner.cost]
+    if params:
+        print(f"built: {len(params)} of {len(found)} corners, with {min(params):,} to "
+              f"{max(params):,} params")  # fmt: skip
+    for text in problems:
         print(f"warning: {text}", file=sys.stderr)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -50,8 +51,12 @@ class CostCounter:
         self._seconds = seconds
         self._is_ready = False
         self._found: dict[str, Cost | InputError] = {}
+        self._unusable: dict[str, InputError] = {}  # networks whose code cannot be imported
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = (
+            None  # of a process that is killed
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -72,9 +77,11 @@ class CostCounter:
         """Start the process, which imports torch while the caller does something else."""
         if self._process is None:
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `_end`
+            self._scratch = tempfile.TemporaryDirectory(prefix="tunecnn-count-")
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tunecnn.models.counting_process"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+                env={**os.environ, "TMPDIR": self._scratch.name},
             )  # fmt: skip
 
     def cost(self, name: str, given: Mapping[str, Any]) -> Cost:
@@ -101,20 +108,26 @@ class CostCounter:
         return found
 
     def _ask(self, name: str, given: Mapping[str, Any]) -> Cost:
-        module = name.partition(":")[0]
+        if name in self._unusable:
+            raise self._unusable[name]
+        module, _, attribute = name.partition(":")
         self._started()
+        try:
+            self._answer({"name": name}, f"the import of {module}")
+        except InputError as error:
+            self._unusable[name] = error
+            raise
         request = {"name": name, "given": given, "input_shape": self._input_shape,
                    "classes": self._classes}  # fmt: skip
-        answer = self._answer(request, f"{module} was imported and built")
-        if "error" in answer:
-            raise InputError(answer["error"])
+        values = ", ".join(f"{key} = {value!r}" for key, value in given.items())
+        answer = self._answer(request, f"a build of {attribute} with {values or 'its defaults'}")
         return Cost(**answer["cost"])
 
     def _started(self) -> None:
         self.start()
         if not self._is_ready:
             code = {"code": self._code.to_json() if self._code else None}
-            self._answer(code, "torch was imported", max(self._seconds, SECONDS))
+            self._answer(code, "the import of torch", max(self._seconds, SECONDS))
             self._is_ready = True
 
     def _answer(
@@ -131,14 +144,16 @@ class CostCounter:
             line = _read_line(process.stdout, limit)
         except TimeoutError:
             self._end()
-            raise InputError(f"not within {limit:g} s: {what}; does its code wait?") from None
+            raise InputError(f"{what} did not end within {limit:g} s") from None
         except OSError:
             line = b""
         if not line:
             said = self._last_words()
             self._end()
-            raise InputError(f"the process in which {what} has ended{said}")
+            raise InputError(f"{what} ended its process{said}")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise InputError(answer["error"])
         return answer
 
     def _last_words(self) -> str:
@@ -159,6 +174,9 @@ class CostCounter:
         if self._errors is not None:
             self._errors.close()
             self._errors = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
 
 def _read_line(stream: IO[bytes], seconds: float) -> bytes:

@@ -1,7 +1,7 @@
 """The process of a `CostCounter`: builds networks on request, and answers with their costs.
 
-Requests and answers are lines of JSON on stdin and stdout; the first one has the networks' code,
-and what that prints goes to stderr.
+Requests and answers are lines of JSON on stdin and stdout. The first request has the networks'
+code, whose prints go to stderr; the others name a network to import, or to build with arguments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import describe, importable, measure
+from tunecnn.models.building import describe, importable, load, measure
 from tunecnn.models.code import NetworkCode
 
 
@@ -32,9 +32,12 @@ def main() -> None:
             request: dict[str, Any] = json.loads(line)
             architecture = Architecture(request["name"], Path())
             try:
-                shape = request["input_shape"], request["classes"]
-                cost = measure(architecture, request["given"], *shape)
-                answer: dict[str, Any] = {"cost": asdict(cost)}
+                answer: dict[str, Any] = {}
+                if "given" in request:
+                    shape = request["input_shape"], request["classes"]
+                    answer["cost"] = asdict(measure(architecture, request["given"], *shape))
+                else:
+                    load(architecture)
             except InputError as error:
                 answer = {"error": str(error)}
             except BaseException as error:  # whatever the code raises, the search goes on

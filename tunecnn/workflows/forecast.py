@@ -18,7 +18,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Tpe, rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
-from tunecnn.workflows.networks import corners, in_words
+from tunecnn.workflows.networks import check_networks, corners, in_words
 
 _SAMPLE = 200
 _FLOAT = 4  # bytes
@@ -123,7 +123,11 @@ def make_plan(
         costs: counts the costs of the networks for these images.
         slots: number of trials that would run at once.
         timer: function that measures the time of epochs; None for no measurement.
+
+    Raises:
+        InputError: if no network of an architecture can be built for these images.
     """
+    check_networks(space, data.name, costs)
     found = corners(space, costs)
     networks = [_network(one.values, one.config, one.cost) for one in found
                 if one.config and one.cost]  # fmt: skip

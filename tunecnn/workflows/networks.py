@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunecnn.data.loading import load_dataset
 from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture, code_files
 from tunecnn.models.code import NetworkCode
@@ -142,6 +143,26 @@ def changed_code(space: SearchSpace, info: RunInfo) -> list[str]:
         f"the code in {source} has changed since the run was started; the run's own copy is used "
         f"(hash {info.code.hash})"
     ]
+
+
+def build_corners(space: SearchSpace, data_dir: Path | None) -> tuple[list[Corner], list[str]]:
+    """Build the networks at the corners of a space for its images.
+
+    Args:
+        space: checked space.
+        data_dir: folder of the data files; None for the default folder.
+
+    Returns:
+        The corners, and warnings about those that cannot be built.
+
+    Raises:
+        InputError: if no network of an architecture can be built, or the images cannot be used.
+    """
+    dataset = load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
+    data = dataset.trial_data
+    with CostCounter(space.network_code(), data.input_shape, len(data.classes)) as costs:
+        problems = check_networks(space, data.name, costs)
+        return corners(space, costs), problems
 
 
 def in_words(values: Mapping[str, Scalar]) -> str:
