@@ -68,7 +68,10 @@ np.save(sys.argv[3], logits)
 """
 
 
-@pytest.mark.parametrize(("format_", "suffix"), [("torch-export", "pt2"), ("onnx", "onnx")])
+@pytest.mark.parametrize(
+    ("format_", "suffix"),
+    [pytest.param("torch-export", "pt2", marks=pytest.mark.slow), ("onnx", "onnx")],
+)
 def test_an_exported_model_runs_without_tunecnn_and_gives_the_same(
     format_, suffix, run, digits, capsys, tmp_path
 ):

@@ -86,6 +86,7 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
     assert len(list((result.folder / "weights").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
     text = TEXT.replace("trials: 3", "trials: 10")
     listener = Silent()

@@ -249,7 +249,13 @@ SAMPLED = (
 
 @pytest.mark.parametrize(
     "name",
-    ["tpe", "random", "qmc", "{gp: {startup_trials: 4}}", "{cmaes: {startup_trials: 2}}"],
+    [
+        "tpe",
+        "random",
+        "qmc",
+        pytest.param("{gp: {startup_trials: 4}}", marks=pytest.mark.slow),
+        "{cmaes: {startup_trials: 2}}",
+    ],
 )
 def test_every_sampler_proposes_in_the_space_also_across_a_resume(name, open_study, recwarn):
     values = []

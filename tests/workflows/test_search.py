@@ -94,7 +94,7 @@ def test_the_tripwire_is_there(tmp_path, tripwire):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("model1.yaml", "model2.yaml")))
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("model1.yaml", "model2.yaml", "proposed.yaml")))
      for name in shipped_spaces()],
 )  # fmt: skip
 def test_every_shipped_space_can_be_searched(name, tmp_path):
