@@ -45,13 +45,12 @@ def test_the_readmes_commands_are_understood(capsys):
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-def test_make_search_is_the_main_job_with_budget_options_only():
+def test_make_search_is_the_main_job_in_one_process():
     done = subprocess.run(["make", "-n", "search"], cwd=ROOT, capture_output=True, text=True,
                           check=True)  # fmt: skip
     (command,) = [line for line in done.stdout.splitlines() if "tunecnn search" in line]
     words = shlex.split(command)
-    assert words[1:6] == ["search", "--space", "proposed.yaml", "--dataset", "digits"]
-    assert set(words[6::2]) <= {"--trials", "--epochs"}
+    assert words[1:] == ["search", "--space", "digits.yaml", "--local"]
 
 
 def test_the_readmes_two_commands_are_targets():

@@ -185,7 +185,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
     ("words", "message"),
     [
         (["search"], "give --space, such as --space proposed.yaml, or --resume RUN"),
-        (["search", "--space", "propsed.yaml"], "did you mean 'proposed.yaml'? allowed: model1.yaml"),
+        (["search", "--space", "propsed.yaml"], "did you mean 'proposed.yaml'? allowed: digits.yaml"),
         (["search", "--space", "smoke", "--trials", "0"], "--trials must be a whole number of 1 or"),
         (["search", "--space", "smoke", "--trials", "ten"], "or +N, not 'ten'"),
         (["search", "--space", "smoke", "--trials", "+5"], "adds to a run that exists: give --resume"),

@@ -33,7 +33,7 @@ def test_elsewhere_than_in_a_terminal_a_trial_is_one_plain_line(open_study, tmp_
     assert len(trials) == 2
     assert re.match(r"  1/6  trial 0    complete    90.00%    4 epochs     6.0 s  best so far  net",
                     trials[0])  # fmt: skip
-    assert re.match(r"  2/6  trial 1    pruned      40.00%    1 epochs     1.5 s  net.dropout_dense=",
+    assert re.match(r"  2/6  trial 1    pruned      40.00%    2 epochs     3.0 s  net.dropout_dense=",
                     trials[1])  # fmt: skip
     assert "\x1b" not in stream.getvalue()
 

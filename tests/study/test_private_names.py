@@ -17,7 +17,6 @@ from tests.support.paths import ROOT
 PLACES = {
     r"\._(replay_result|thread_lock|sync_with_backend|study_id_to_trial_ids)\b": "study/storage.py",
     r"\b_get_trials\b": "study/samplers.py",
-    r"study\._storage\b|\._trial_id\b|completed_rung": "study/pruners.py",
     r"fixed_params": "study/queue.py",
     r"\btemporary_state\b": "engines/ray.py",
 }
@@ -50,23 +49,11 @@ def test_the_storage_has_what_its_replacement_uses(study):
         assert len(getattr(replay, name, ())) == 1, gone(f"replay {name}", "study/storage.py")
 
 
-def test_the_study_has_what_samplers_and_pruners_use(study):
-    trial = study.ask()
+def test_the_study_has_what_samplers_use(study):
+    study.ask()
     assert study._get_trials(deepcopy=False, use_cache=True), gone(
         "_get_trials", "study/samplers.py"
     )
-    study._storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.5)
-    (frozen,) = study.get_trials(deepcopy=False)
-    assert frozen.system_attrs["completed_rung_0"] == 0.5, gone("attribute", "study/pruners.py")
-
-
-def test_halving_still_notes_its_rungs_where_ours_does(study):
-    study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
-    trial = study.ask()
-    trial.report(0.5, 1)
-    trial.should_prune()
-    (frozen,) = study.get_trials(deepcopy=False)
-    assert "completed_rung_0" in frozen.system_attrs, gone("completed_rung_0", "study/pruners.py")
 
 
 def test_an_enqueued_trial_still_keeps_its_values_where_the_queue_reads_them(study):

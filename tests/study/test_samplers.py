@@ -1,4 +1,4 @@
-"""Our sampler passes Optuna's own conformance classes, and sees a part of a long study."""
+"""Which trials a sampler sees; and ours passes Optuna's own conformance classes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,90 @@ from collections.abc import Callable
 
 import optuna
 import pytest
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
     MultiObjectiveSamplerTestCase,
     RelativeSamplerTestCase,
 )
+from optuna.trial import FrozenTrial, TrialState
 
-from tunecnn.study.samplers import BoundedTpe
+from tunecnn.space.space import SearchSpace
+from tunecnn.study.halving import PAUSED
+from tunecnn.study.samplers import Proposer, Sees
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+def space(text: str = "") -> SearchSpace:
+    return SearchSpace.from_text(
+        "epochs: 9\nparameters:\n  net.dropout_dense: {float: [0.0, 0.5]}\n" + text
+    )
+
+
+def seen(study: optuna.Study, proposer: Proposer) -> list[FrozenTrial]:
+    """The trials that a proposer's sampler sees."""
+    sampler = proposer.sampler(study)
+    assert isinstance(sampler, Sees)
+    return sampler._view(study)._get_trials(deepcopy=False)
+
+
 def test_tpe_sees_the_best_the_latest_and_what_is_running():
-    sampler = BoundedTpe(seed=0, n_startup_trials=5)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    among = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    study = optuna.create_study(direction="maximize")
+    proposer = Proposer(space())
     values = [1.0 if number in (3, 40) else number / 1000 for number in range(400)]
-    left = study.ask(among)
+    left = study.ask()
     for value in values[1:]:
-        study.tell(study.ask(among), value)
-    seen = [trial.number for trial in sampler._part(study)._get_trials(deepcopy=False)]
-    assert seen == [0, 3, 40, *range(152, 400)]
+        study.tell(study.ask(), value)
+    assert [one.number for one in seen(study, proposer)] == [0, 3, 40, *range(152, 400)]
     study.tell(left, 0.999)
     study._thread_local.cached_all_trials = None
-    seen = [trial.number for trial in sampler._part(study)._get_trials(deepcopy=False)]
-    assert seen == [0, 3, 40, *range(153, 400)]
+    assert [one.number for one in seen(study, proposer)] == [0, 3, 40, *range(153, 400)]
 
 
-class TestBoundedTpe(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+def curves(sampler: str) -> tuple[optuna.Study, Proposer]:
+    """Two complete trials, a pruned and a paused one."""
+    study = optuna.create_study(direction="maximize")
+    for number, values in enumerate([(0.2, 0.8), (0.4, 0.9), (0.1,), (0.3,)]):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        for epoch, value in enumerate(values, 1):
+            trial.report(value, epoch)
+        if number < 2:
+            study.tell(trial, values[-1])
+        elif number == 2:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_user_attr(PAUSED, 1)
+    return study, Proposer(space(f"sampler: {sampler}\n"))
+
+
+def test_tpe_sees_a_paused_trial_as_a_pruned_one():
+    states = [one.state.name for one in seen(*curves("tpe"))]
+    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+def test_others_see_the_estimated_final_value_of_pruned_and_paused_trials(sampler):
+    """The complete ones gained 0.6 and 0.5 after the first epoch; nothing is above the best."""
+    found = seen(*curves(sampler))
+    assert [one.state.name for one in found] == ["COMPLETE"] * 4
+    assert [one.value for one in found] == pytest.approx([0.8, 0.9, 0.65, 0.85])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "before", "after"),
+    [("{tpe: {startup_trials: 4}}", "random", "model"), ("{gp: {startup_trials: 4}}", "random", "model"),
+     ("random", "random", "random"), ("qmc", "random", "random")],
+)  # fmt: skip
+def test_who_proposed_a_trial_is_known(sampler, before, after):
+    study, proposer = curves(sampler)
+    proposer.sampler(study)
+    assert proposer.used_model == (after == "model")
+    proposer.sampler(optuna.create_study(direction="maximize"))
+    assert proposer.used_model == (before == "model")
+
+
+class TestSees(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
-        return lambda: BoundedTpe(n_startup_trials=0, seed=0)
+        return lambda: Sees(TPESampler(n_startup_trials=0, seed=0), list)

@@ -326,6 +326,30 @@ def test_a_killed_search_is_resumed_with_every_trial_once(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("epochs", [3, 9, 16])
+def test_a_killed_search_with_promotion_ends_as_an_uninterrupted_one(epochs, tmp_path):
+    text = TEXT.replace("trials: 3", "trials: 12").replace("epochs: 2", "epochs: 4")
+    text = text.replace("sampler: random", "sampler: {tpe: {startup_trials: 4}}")
+    (tmp_path / "space.yaml").write_text(text + "pruner: {promotion: {factor: 2}}\n")
+    command = [sys.executable, "-m", "tunecnn", "search", "--local", "--runs-dir", str(tmp_path),
+               "--json", "--space", str(tmp_path / "space.yaml")]  # fmt: skip
+    subprocess.run([*command, "--name", "whole"], check=True, stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen([*command, "--name", "killed"], stdout=subprocess.DEVNULL)
+    journal = tmp_path / "killed" / "study.journal"
+    while not journal.exists() or journal.read_text().count('"epoch:') < epochs:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert carry_on(tmp_path / "killed").ending == "done"
+    whole, resumed = (load_run(tmp_path / name) for name in ("whole", "killed"))
+    assert (whole.trials["proposal"] == "model").any()
+    different = ["run", "seconds", "started", "ended", "attempts"]
+    assert resumed.trials.drop(columns=different).equals(whole.trials.drop(columns=different))
+
+
+@pytest.mark.slow
 def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_figures(tmp_path):
     """SIGKILL as soon as the third epoch's checkpoint is there, so in the fourth or a later one."""
     command = [sys.executable, "-m", "tunecnn", "reproduce", "--local", "--dataset", "digits",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
-from tunecnn.space.strategy import Halving, Hyperband
+from tunecnn.space.strategy import Halving, Hyperband, Promotion
 from tunecnn.space.strategy import rungs as rungs_of
 from tunecnn.study.importances import parameter_importances
 from tunecnn.trial.config import NET, Scalar
@@ -234,6 +234,6 @@ def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFra
 
 def _rung_epochs(run: Run) -> list[int]:
     pruner, epochs = run.space.pruner, run.space.epochs
-    if isinstance(pruner, Halving | Hyperband):
+    if isinstance(pruner, Promotion | Halving | Hyperband):
         return rungs_of(pruner, epochs)
     return sorted({max(1, epochs // 4), max(1, epochs // 2)} - {epochs})

@@ -27,7 +27,7 @@ from tunecnn.analysis.overview import RunOverview, images_in_words, majority_in_
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
-from tunecnn.space.strategy import Halving, Median, NoPruner
+from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
 
@@ -329,6 +329,11 @@ def _in_words(part: SpaceModel) -> str:
     if isinstance(part, Halving):
         return (
             f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} per rung"
+        )
+    if isinstance(part, Promotion):
+        return (
+            f"successive halving from epoch {part.min_epochs}; trials pause at each rung, and "
+            f"the best 1 in {part.factor} are promoted"
         )
     if isinstance(part, Median):
         return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"

@@ -67,7 +67,9 @@ class LocalEngine:
         with interrupts.deferred(), importable(code):
             while (trial := recorder.next_trial()) is not None:
                 recorder.started(trial.number)
-                run = TrialRun(trial.config, on_device, trial.checkpoint, self.checkpoint_seconds)
+                run = TrialRun(
+                    trial.config, on_device, trial.checkpoint, self.checkpoint_seconds, trial.rungs
+                )
                 goes_on = True
                 while goes_on and not recorder.stopped:
                     with interrupts.deferred(False), _aside(code):

@@ -197,6 +197,7 @@ class _StudySearcher(_NotSaved, Searcher):
                 "number": trial.number,
                 "config": trial.config.to_dict(),
                 "checkpoint": trial.checkpoint,
+                "rungs": trial.rungs,
             }
         }
 

@@ -72,5 +72,6 @@ class Worker(tune.Trainable):
             self._data,
             trial["checkpoint"],
             self._checkpoint_seconds,
+            trial["rungs"],
         )
         self.config["trial"]["checkpoint"] = None  # else Tune returns it with every result

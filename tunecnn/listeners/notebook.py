@@ -56,6 +56,11 @@ class Notebook(Listener):
         self._records[record.number] = record
         self._update()
 
+    def on_trial_pause(self, record: TrialRecord) -> None:
+        """Show a trial no longer among the running ones."""
+        self._running.pop(record.number, None)
+        self._update()
+
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Show why a trial will be retried."""
         self._running.pop(number, None)

@@ -35,6 +35,11 @@ class Several(Listener):
         for one in self._listeners:
             one.on_trial_end(record)
 
+    def on_trial_pause(self, record: TrialRecord) -> None:
+        """Call each listener."""
+        for one in self._listeners:
+            one.on_trial_pause(record)
+
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Call each listener."""
         for one in self._listeners:

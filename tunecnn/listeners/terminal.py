@@ -18,7 +18,7 @@ from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import in_short, seconds_in_words
 
-_MARKS = {"complete": "green", "pruned": "dim", "infeasible": "dim"}
+_MARKS = {"complete": "green", "pruned": "dim", "paused": "dim", "infeasible": "dim"}
 
 
 class Terminal(Listener):
@@ -65,8 +65,14 @@ class Terminal(Listener):
         self.on_tick()
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Print one line for a trial that has ended."""
+        """Print one line for a trial that has ended, unless it was paused before."""
         self._note(record)
+        if not record.was_paused:
+            self._print(self._line(record))
+        self.on_tick()
+
+    def on_trial_pause(self, record: TrialRecord) -> None:
+        """Print one line for a trial that has been paused."""
         self._print(self._line(record))
         self.on_tick()
 

@@ -19,6 +19,7 @@ TRIAL_DTYPES = {
     "outcome": "str",
     "reason": "str",
     "source": "str",
+    "proposal": "str",
     "architecture": "str",
     "dataset": "str",
     "seed": "Int64",
@@ -45,8 +46,10 @@ TRIAL_DTYPES = {
 `val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
 one of a trial trained to its end, else the last one. `best_epoch` is the epoch with the highest
 validation accuracy, a value that is biased upwards. `source` is `random_baseline` for a trial that
-was sampled at random for the random baseline, else `search`. `seconds` is the time of training and
-validation. `macs` is the number of multiply-accumulates of one forward pass of one image.
+was sampled at random for the random baseline, else `search`. `proposal` says who chose the values:
+`start`, `grid`, `random`, or `model` for the sampler's model of earlier trials. `seconds` is the
+time of training and validation. `macs` is the number of multiply-accumulates of a forward pass of
+one image.
 """
 
 EPOCH_DTYPES = {
@@ -160,6 +163,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "outcome": record.outcome,
         "reason": record.reason,
         "source": record.source,
+        "proposal": record.proposal,
         "architecture": record.config.get("architecture", ""),
         "dataset": record.config.get("dataset", ""),
         "seed": record.config.get("seed"),

@@ -22,6 +22,9 @@ class Listener:
     def on_trial_end(self, record: TrialRecord) -> None:
         """Is called when a trial has ended, whatever its outcome."""
 
+    def on_trial_pause(self, record: TrialRecord) -> None:
+        """Is called when the pruner has paused a trial, which it may promote later."""
+
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Is called when a trial goes back into the queue."""
 

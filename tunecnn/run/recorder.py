@@ -150,10 +150,20 @@ class Recorder:
         self._check_free_space()
         self.used_up = self._spending.used_up
         task = None if self.used_up else self._study.next_trial()
-        checkpoint = self._artifacts.newest_checkpoint(task.number) if task else None
-        if task and checkpoint and self._study.go_on_from(task.number, checkpoint.epoch):
+        if task is None:
+            if not self.used_up and not self._study.running:
+                self._stop_paused()
+            return None
+        checkpoint = self._artifacts.newest_checkpoint(task.number)
+        if self._study.go_on_from(task.number, checkpoint.epoch if checkpoint else 0):
             return dataclasses.replace(task, checkpoint=checkpoint)
         return task
+
+    def _stop_paused(self) -> None:
+        """Stop the paused trials for good, since no trial is left that could change their rank."""
+        for record in self._study.stop_paused():
+            self._artifacts.drop_checkpoints(record.number)
+            self._listener.on_trial_end(record)
 
     def _check_free_space(self) -> None:
         folder = self._artifacts.folder
@@ -176,9 +186,12 @@ class Recorder:
         for metrics in update.epochs:
             is_last = update.end is not None and metrics == update.epochs[-1]
             self._spending.epoch(metrics)
-            pruned = self._study.report(number, metrics, is_last=is_last)
+            stops = self._study.report(number, metrics, is_last=is_last)
             self._listener.on_epoch(number, metrics)
-            if pruned:
+            if number in self._study.paused:
+                self._pause(number, update)
+                return False
+            if stops:
                 self._artifacts.drop_checkpoints(number)
                 self._listener.on_trial_end(self._study.record(number))
                 return False
@@ -191,6 +204,15 @@ class Recorder:
             self._give_up(number)
             return False
         return True
+
+    def _pause(self, number: int, update: TrialUpdate) -> None:
+        """Store the checkpoint with which a paused trial may be promoted."""
+        if update.checkpoint is not None:
+            self._artifacts.write_checkpoint(number, update.checkpoint)
+        for other in self._study.unlikely:
+            self._artifacts.drop_checkpoints(other)
+        self._forget(number)
+        self._listener.on_trial_pause(self._study.record(number))
 
     def _is_overdue(self, number: int) -> bool:
         timeout = self._limits.trial_timeout

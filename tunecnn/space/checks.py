@@ -29,6 +29,7 @@ from tunecnn.space.strategy import (
     Hyperband,
     NoPruner,
     Nsga2,
+    Promotion,
     RandomSearch,
 )
 from tunecnn.trial.config import CHOICES, NET, SETTINGS, Scalar, TrialConfig, setting_problem
@@ -118,7 +119,7 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     only a warning, since a quick try with fewer epochs is legitimate.
     """
     pruner = space.pruner
-    if not isinstance(pruner, Halving | Hyperband) or pruner.min_epochs < space.epochs:
+    if not isinstance(pruner, Promotion | Halving | Hyperband) or pruner.min_epochs < space.epochs:
         return []
     text = (
         f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before "

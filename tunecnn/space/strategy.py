@@ -62,6 +62,17 @@ class Halving(SpaceModel):
     factor: Annotated[int, Strict(), Field(ge=2)] = 3
 
 
+class Promotion(SpaceModel):
+    """Asynchronous successive halving that pauses trials instead of stopping them.
+
+    At epochs `min_epochs`, `min_epochs * factor`, ... a trial is paused, and goes on as soon as it
+    is among the best 1/`factor` of those that have reached this epoch.
+    """
+
+    min_epochs: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+
+
 class Median(SpaceModel):
     """Stop a trial that is below the median of the earlier trials at the same epoch."""
 
@@ -128,6 +139,7 @@ SAMPLERS: Mapping[str, type[SpaceModel]] = {
     "grid": Grid,
 }
 PRUNERS: Mapping[str, type[SpaceModel]] = {
+    "promotion": Promotion,
     "halving": Halving,
     "hyperband": Hyperband,
     "median": Median,
@@ -136,7 +148,7 @@ PRUNERS: Mapping[str, type[SpaceModel]] = {
     "none": NoPruner,
 }
 Sampler = Tpe | Gp | Cmaes | Nsga2 | Qmc | RandomSearch | Grid
-Pruner = Halving | Hyperband | Median | Percentile | Patient | NoPruner
+Pruner = Promotion | Halving | Hyperband | Median | Percentile | Patient | NoPruner
 
 QUANTITIES = ("params", "macs")
 """Costs of a network, as in `tunecnn.models.designs.Cost`."""
@@ -156,7 +168,7 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-def rungs(pruner: Halving | Hyperband, epochs: int) -> list[int]:
+def rungs(pruner: Promotion | Halving | Hyperband, epochs: int) -> list[int]:
     """Return the epochs before the last one after which only the best trials continue."""
     found, rung = [], pruner.min_epochs
     while rung < epochs:

@@ -39,19 +39,19 @@ class Queue:
         self._next_point: dict[str, Scalar] | None = None
         for point in space.start_points()[: space.trials]:
             if _key(point) not in self._known:
-                self._enqueue(point)
+                self._enqueue(point, "start")
 
     @property
     def grid_is_done(self) -> bool:
         """Whether the space is searched by a grid and no point of it is left."""
-        return self._is_grid and not self._is_waiting and self._peek() is None
+        return self._is_grid and not self.is_waiting and self._peek() is None
 
     def refill(self) -> None:
         """Enqueue the next point of the grid, if there is one and the queue is empty."""
-        if self._is_waiting or (point := self._peek()) is None:
+        if self.is_waiting or (point := self._peek()) is None:
             return
         self._next_point = None
-        self._enqueue(point)
+        self._enqueue(point, "grid")
 
     def random_is_due(self, randoms: int, started: int) -> bool:
         """Return whether the next trial belongs to the random baseline.
@@ -62,12 +62,13 @@ class Queue:
             randoms: number of random-baseline trials that have ended or are running.
             started: number of all trials that have ended or are running.
         """
-        if not self._space.random_baseline or self._is_waiting:
+        if not self._space.random_baseline or self.is_waiting:
             return False
         return randoms + 1 <= self._space.random_baseline * (started + 1)
 
     @property
-    def _is_waiting(self) -> bool:
+    def is_waiting(self) -> bool:
+        """Whether a trial waits in the queue: an interrupted one, or one that was enqueued."""
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def _unknown_points(self) -> Iterator[dict[str, Scalar]]:
@@ -79,11 +80,14 @@ class Queue:
             self._next_point = next(self._grid, None)
         return self._next_point
 
-    def _enqueue(self, point: dict[str, Scalar]) -> None:
+    def _enqueue(self, point: dict[str, Scalar], proposal: str) -> None:
         is_baseline = "baseline" in self._space.start and point == self._space.baseline_point()
         self._known.add(_key(point))
+        attrs: dict[str, object] = {"proposal": proposal}
+        if is_baseline:
+            attrs["protected"] = True
         with quiet_optuna():
-            self._study.enqueue_trial(point, user_attrs={"protected": True} if is_baseline else {})
+            self._study.enqueue_trial(point, user_attrs=attrs)
 
 
 def _key(point: Mapping[str, Scalar]) -> _Key:

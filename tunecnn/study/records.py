@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import RunError
+from tunecnn.study.halving import PAUSED, is_paused
 from tunecnn.study.journal import JOURNAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
 from tunecnn.trial.config import Scalar
@@ -41,9 +42,12 @@ class TrialRecord:
         kept_epoch: epoch whose weights a complete trial keeps.
         weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
         predictions: SHA-256 of its predictions for the validation images; empty if it keeps none.
-        outcome: outcome of the trial, or `running` or `waiting`.
+        outcome: outcome of the trial, or `running`, `paused` or `waiting`.
         reason: text about every outcome except `complete`; empty for a trial that has not ended.
         source: `random_baseline` for a trial of the random baseline, else `search`.
+        proposal: who chose its values: `start` for a start point, `grid`, `random`, or `model` for
+            the sampler's model of the earlier trials; empty before sampling.
+        paused: whether the trial is, or was at its end, paused by the pruner.
         attempts: number of times the training was started.
         node: name of the machine that trained the trial last.
         device: device type, such as `cpu` or `cuda`.
@@ -64,11 +68,18 @@ class TrialRecord:
     outcome: Outcome
     reason: str
     source: str
+    proposal: str
+    paused: bool
     attempts: int
     node: str
     device: str
     started: datetime | None
     ended: datetime | None
+
+    @property
+    def was_paused(self) -> bool:
+        """Whether a pruned trial was paused before, so that its end is no news."""
+        return self.outcome is Outcome.PRUNED and self.paused
 
     def rank(self, metric: str) -> tuple[float, float, int]:
         """Return the sort key of a complete trial, best first: the metric, then loss, then number.
@@ -136,6 +147,8 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         outcome=_outcome(trial),
         reason=attrs.get("reason", ""),
         source=attrs.get("source", "search"),
+        proposal=attrs.get("proposal", ""),
+        paused=bool(attrs.get(PAUSED, 0)),
         attempts=attrs.get("attempts", 0),
         node=where.get("node", ""),
         device=where.get("device", ""),
@@ -147,7 +160,9 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
 def _outcome(trial: FrozenTrial) -> Outcome:
     if trial.state.is_finished():
         return Outcome(trial.user_attrs.get("outcome", Outcome.ERROR))
-    return Outcome.RUNNING if trial.state == TrialState.RUNNING else Outcome.WAITING
+    if trial.state == TrialState.WAITING:
+        return Outcome.WAITING
+    return Outcome.PAUSED if is_paused(trial) else Outcome.RUNNING
 
 
 def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:

@@ -1,11 +1,20 @@
-"""The sampler of a space: one of Optuna's, with TPE bounded for long studies."""
+"""Who proposes the trials of a study: one of Optuna's samplers, and which trials it sees.
+
+TPE sees only the best 50 and the latest 200 trials of a longer study: the cost of a proposal grows
+with the number of trials used, TPE models the good trials by 25 at most, and its model of the
+others hardly changes with their number. Running trials are always included, so that TPE does not
+propose them again. The other samplers see pruned trials as complete ones with an estimated value.
+"""
 
 from __future__ import annotations
 
+import copy
+import functools
 import heapq
 import itertools
+import statistics
 import warnings
-from collections.abc import Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any, assert_never
 
 from optuna.distributions import BaseDistribution
@@ -22,29 +31,85 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from tunecnn.space.parameters import SpaceModel
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Cmaes, Gp, Grid, Nsga2, Qmc, RandomSearch, Tpe
+from tunecnn.study.halving import is_paused
 from tunecnn.trial.config import derive_seed
 
+See = Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
+_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _BEST, _LATEST = 50, 200
 _RANDOM = 1  # makes its seed differ from that of the search's sampler
 
 
-def sampler(space: SearchSpace, trials: int) -> BaseSampler:
-    """Build the Optuna sampler for a space.
+class Proposer:
+    """Makes the sampler of each proposal of a study, seeded by the proposal's number.
+
+    So a resumed search proposes what an uninterrupted one would have.
 
     Args:
         space: space with the sampler's options and the seed.
-        trials: number of trials in the study. It is part of the seed, so that a resumed run does
-            not repeat the samples of its first part; for `qmc`, Optuna itself counts the points.
+        is_baseline: whether it samples the trials of the random baseline.
+
+    Attributes:
+        used_model: whether the latest proposal comes from a model of the earlier trials.
     """
+
+    def __init__(self, space: SearchSpace, *, is_baseline: bool = False) -> None:
+        self._space = space
+        self._is_baseline = is_baseline
+        self._history = _History()
+        self.used_model = False
+
+    def sampler(self, study: Study) -> BaseSampler:
+        """Build the Optuna sampler for the next proposal of a study."""
+        trials = study.get_trials(deepcopy=False)
+        number = len(trials)
+        self.used_model = False
+        if self._is_baseline:
+            return RandomSampler(seed=derive_seed(self._space.seed, number, _RANDOM))
+        part, least = self._space.sampler, _startup(self._space.sampler)
+        sampler = _sampler(self._space, number)
+        see: See | None = None
+        if least is not None and len(self._space.objectives) == 1:
+            see = self._for_tpe if isinstance(part, Tpe) else for_others
+            sampler = Sees(sampler, see)
+        seen = [trial for trial in (see(trials) if see else trials) if trial.state in _COUNTED]
+        if least is not None and not isinstance(part, Tpe):
+            seen = [trial for trial in seen if trial.state == TrialState.COMPLETE]
+        self.used_model = least is not None and len(seen) >= least
+        return sampler
+
+    def _for_tpe(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Select the trials that TPE sees; it ranks pruned ones by itself."""
+        return [_as_pruned(trial) for trial in self._history.part(trials)]
+
+
+def for_others(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Show paused and pruned trials as complete ones, as samplers other than TPE need it."""
+    return with_estimates([_as_pruned(trial) for trial in trials])
+
+
+def _startup(part: SpaceModel) -> int | None:
+    """Return the number of trials before a sampler's model; None for one without a model."""
+    match part:
+        case Tpe() | Gp() | Cmaes():
+            return part.startup_trials
+        case Nsga2():
+            return part.population
+        case _:
+            return None
+
+
+def _sampler(space: SearchSpace, number: int) -> BaseSampler:
     part = space.sampler
-    seed = derive_seed(space.seed, trials)
+    seed = derive_seed(space.seed, number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         match part:
             case Tpe():
-                return BoundedTpe(
+                return TPESampler(
                     n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
                 )
             case Gp():
@@ -61,7 +126,7 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
                 )
             case Nsga2():
                 return NSGAIISampler(population_size=part.population, seed=seed)
-            case Qmc():
+            case Qmc():  # Optuna itself counts the points
                 return QMCSampler(
                     scramble=True,
                     seed=space.seed,
@@ -74,39 +139,88 @@ def sampler(space: SearchSpace, trials: int) -> BaseSampler:
                 assert_never(part)
 
 
-def random_baseline_sampler(space: SearchSpace, trials: int) -> BaseSampler:
-    """Build the sampler of the random baseline; the arguments are those of `sampler`."""
-    return RandomSampler(seed=derive_seed(space.seed, trials, _RANDOM))
+def with_estimates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Replace pruned trials by complete ones with an estimate of their final value.
+
+    Samplers other than TPE use complete trials only. The estimate is the value at the last epoch,
+    plus what the complete trials gained after this epoch on average, and at most the best complete
+    value. Without a complete trial there is nothing to estimate from.
+    """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        return list(trials)
+    best = max(trial.values[0] for trial in complete)
+
+    @functools.cache
+    def gain(epoch: int) -> float:
+        gains = [trial.values[0] - trial.intermediate_values[epoch] for trial in complete
+                 if epoch in trial.intermediate_values]  # fmt: skip
+        return statistics.fmean(gains) if gains else 0.0
+
+    def estimated(trial: FrozenTrial) -> FrozenTrial:
+        epoch = trial.last_step
+        if trial.state != TrialState.PRUNED or epoch is None:
+            return trial
+        value = min(best, trial.intermediate_values[epoch] + gain(epoch))
+        changed = copy.copy(trial)
+        changed.state, changed.values = TrialState.COMPLETE, [value]
+        return changed
+
+    return [estimated(trial) for trial in trials]
 
 
-class BoundedTpe(TPESampler):
-    """TPE that uses only the best 50 and the latest 200 trials of a longer study.
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """Show a paused trial as a pruned one: what it has reached counts."""
+    if not is_paused(trial):
+        return trial
+    changed = copy.copy(trial)
+    changed.state = TrialState.PRUNED
+    return changed
 
-    The cost of a proposal grows with the number of trials used. TPE models the good trials by 25
-    at most, and its model of the others hardly changes with their number. Running trials are
-    always included, so that TPE does not propose them again.
+
+class Sees(BaseSampler):
+    """A sampler that sees other trials than those of the study.
+
+    Args:
+        sampler: sampler that proposes.
+        see: function that returns the trials that it sees, given those of the study.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._history = _History()
+    def __init__(self, sampler: BaseSampler, see: See) -> None:
+        self._sampler = sampler
+        self._see = see
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Infer the relative search space from a part of the study's trials."""
-        return super().infer_relative_search_space(self._part(study), trial)
+        """Infer the relative search space from the trials that the sampler sees."""
+        return self._sampler.infer_relative_search_space(self._view(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample values, using a part of the study's trials."""
-        return super().sample_relative(self._part(study), trial, search_space)
+        """Sample values, using the trials that the sampler sees."""
+        return self._sampler.sample_relative(self._view(study), trial, search_space)
 
-    def _part(self, study: Study) -> Study:
-        if len(study.directions) > 1:
-            return study
-        return _PartOfStudy(study, self._history)  # type: ignore[return-value]
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Sample one value, using the trials that the sampler sees."""
+        return self._sampler.sample_independent(
+            self._view(study), trial, param_name, param_distribution
+        )
+
+    def reseed_rng(self) -> None:
+        """Reseed the sampler."""
+        self._sampler.reseed_rng()
+
+    def _view(self, study: Study) -> Study:
+        trials = study._get_trials(deepcopy=False, use_cache=True)
+        return _View(study, self._see(trials))  # type: ignore[return-value]
 
 
 class _History:
@@ -117,32 +231,34 @@ class _History:
         self._open: list[int] = []  # earlier trials that have not ended
         self._best: list[tuple[float, int]] = []
 
-    def part(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Return the best, the latest and the unfinished ones of all trials, by number."""
-        latest, finished = len(trials), 0
-        while latest > self._passed and finished < _LATEST:
+    def part(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the best, the latest and the running ones of all trials, by number."""
+        latest, ended = len(trials), 0
+        while latest > self._passed and ended < _LATEST:
             latest -= 1
-            finished += trials[latest].state.is_finished()
-        still_open = []
+            ended += trials[latest].state.is_finished() or is_paused(trials[latest])
+        still_open, running = [], []
         for number in itertools.chain(self._open, range(self._passed, latest)):
             trial = trials[number]
             if not trial.state.is_finished():
-                still_open.append(number)
+                still_open.append(number)  # a paused one may become one of the best
+                if not is_paused(trial):
+                    running.append(number)
             elif trial.state == TrialState.COMPLETE:
                 heapq.heappush(self._best, (trial.values[0], -number))
                 if len(self._best) > _BEST:
                     heapq.heappop(self._best)
         self._open, self._passed = still_open, latest
-        early = sorted([*still_open, *(-number for _, number in self._best)])
+        early = sorted([*running, *(-number for _, number in self._best)])
         return [*(trials[number] for number in early), *trials[latest:]]
 
 
-class _PartOfStudy:
-    """A view of a study that has only a part of its trials."""
+class _View:
+    """A view of a study that has other trials."""
 
-    def __init__(self, study: Study, history: _History) -> None:
+    def __init__(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
         self._study = study
-        self._trials = history.part(study._get_trials(deepcopy=False, use_cache=True))
+        self._trials = trials
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)

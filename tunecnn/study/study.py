@@ -7,6 +7,7 @@ queue with its number, its values and its seed.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.files import sha256
 from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
-from tunecnn.space.strategy import OBJECTIVES, QUANTITIES
+from tunecnn.space.strategy import OBJECTIVES, QUANTITIES, Halving, Promotion
 from tunecnn.study.distributions import distribution, suggest
+from tunecnn.study.halving import PAUSED, RANDOM, SEARCH, Arrival, Rungs, is_paused
 from tunecnn.study.journal import JOURNAL, Journal
 from tunecnn.study.pruners import pruner
 from tunecnn.study.queue import Queue
@@ -33,7 +35,7 @@ from tunecnn.study.records import (
     start_key,
     to_record,
 )
-from tunecnn.study.samplers import random_baseline_sampler, sampler
+from tunecnn.study.samplers import Proposer
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
 
@@ -42,11 +44,21 @@ _MAX_REDRAWS = 200
 
 @dataclass(frozen=True)
 class TrialTask:
-    """A trial to train: its number in the study, its config, and the checkpoint to resume from."""
+    """A trial to train.
+
+    Attributes:
+        number: number of the trial in the study.
+        config: config of the trial.
+        checkpoint: checkpoint to resume from; None to start from the beginning.
+        after: number of epochs after which the trial was paused; 0 for one that was not.
+        rungs: epochs after which the trial may be paused.
+    """
 
     number: int
     config: TrialConfig
     checkpoint: Checkpoint | None = None
+    after: int = 0
+    rungs: tuple[int, ...] = ()
 
 
 class Study:
@@ -74,14 +86,18 @@ class Study:
                 pruner=pruner(space),
             )
         trials = self._trials()
-        sampled = len(trials)
         # Counted once and then updated, to avoid a pass over a long study for each epoch.
         self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
-        self._samplers = {
-            "search": sampler(space, sampled),
-            "random_baseline": random_baseline_sampler(space, sampled),
-        }
+        self._proposers = {SEARCH: Proposer(space), RANDOM: Proposer(space, is_baseline=True)}
+        self._rungs = (
+            Rungs(space, trials) if isinstance(space.pruner, Halving | Promotion) else None
+        )
         self._running: dict[int, optuna.Trial] = {}
+        self._paused = {
+            trial.number: optuna.Trial(self._study, self._trial_id(trial.number))
+            for trial in trials if is_paused(trial)
+        }  # fmt: skip
+        self._promoted_after: dict[int, int] = {}  # where those that start now were paused
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 
@@ -89,15 +105,18 @@ class Study:
         """Return the next trial to train, or None if no trial can start now.
 
         A proposal that breaks a constraint is recorded as infeasible, is not trained, and does not
-        count towards the number of trials. When all requested trials have started, the postponed
-        trials follow, one at a time.
+        count towards the number of trials. A paused trial that may be promoted comes before a new
+        one. When all requested trials have started, those follow that are needed for enough
+        complete ones, and then the postponed trials, one at a time.
 
         Raises:
             RunError: if 200 proposals in a row are infeasible.
         """
         for _ in range(_MAX_REDRAWS):
+            if not self._queue.is_waiting and (promoted := self._promoted()):
+                return promoted
             if self.started >= self.space.trials or self._queue.grid_is_done:
-                return self._postponed_trial()
+                return self._promoted(needed=True) or self._postponed_trial()
             with self._journal.together():
                 self._queue.refill()
                 sampled = self._draw()
@@ -109,7 +128,7 @@ class Study:
                     self._queue.postponed.append(trial.number)
                     continue
                 self._count(trial.number, "attempts")
-            return trial
+            return self._with_rungs(trial)
         last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
@@ -119,9 +138,21 @@ class Study:
     def go_on_from(self, number: int, epoch: int) -> bool:
         """Record that a trial continues after an epoch; return whether that is possible.
 
-        It is not if the study does not have all epochs up to that one.
+        It is not if the study does not have all epochs up to that one. A promoted trial that
+        continues where it was paused makes no new attempt.
+
+        Args:
+            number: number of the trial.
+            epoch: epoch of its checkpoint; 0 if it has none, and starts from the beginning.
         """
         trial = self._running[number]
+        after = self._promoted_after.pop(number, 0)
+        if after and after == epoch:
+            return True
+        if after:
+            self._count(number, "attempts")
+        if not epoch:
+            return False
         key = start_key(trial.user_attrs["attempts"])
         trial.set_user_attr(key, epoch)
         if [metrics.epoch for metrics in self.record(number).epochs] == list(range(1, epoch + 1)):
@@ -134,7 +165,7 @@ class Study:
         self._running[number].set_user_attr("where", {"node": node, "device": device})
 
     def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
-        """Record an epoch; return whether the trial has been pruned, which ends it.
+        """Record an epoch; return whether the trial has been pruned or paused.
 
         The pruner is not applied to epochs that an earlier attempt reported, to the last epoch of
         a trial, or with two objectives. A baseline that is a start point is never pruned, since
@@ -148,9 +179,21 @@ class Study:
                 return False
             if metrics.epoch in self._frozen(number).intermediate_values:
                 return False
-            trial.report(getattr(metrics, self.space.metric), metrics.epoch)
-            if not trial.should_prune() or is_last or "protected" in attrs:
-                return False
+            value = getattr(metrics, self.space.metric)
+            protected = is_last or "protected" in attrs
+            if self._rungs is None:
+                trial.report(value, metrics.epoch)
+                goes_on = protected or not trial.should_prune()
+            else:
+                arrival = Arrival.of(self._frozen(number), metrics.epoch, value)
+                goes_on = self._rungs.goes_on(arrival, protected=protected)
+                if not goes_on and self._rungs.promotes:
+                    # Before the value, without which the trial is not taken for a paused one.
+                    trial.set_user_attr(PAUSED, metrics.epoch)
+                    self._paused[number] = self._running.pop(number)
+                trial.report(value, metrics.epoch)
+            if goes_on or number in self._paused:
+                return not goes_on
             reason = f"stopped after epoch {metrics.epoch} by the pruner"
             self._end(number, TrialState.PRUNED, Outcome.PRUNED, reason)
             return True
@@ -197,6 +240,19 @@ class Study:
         self._queue.postponed.append(number)
         return True
 
+    def stop_paused(self) -> list[TrialRecord]:
+        """Stop the paused trials for good; return their records.
+
+        To be called when a search has no trial to start, and none that is running.
+        """
+        stopped = sorted(self._paused)
+        with self._journal.together():
+            for number in stopped:
+                trial = self._running[number] = self._paused.pop(number)
+                reason = f"stopped after epoch {trial.user_attrs[PAUSED]} by the pruner"
+                self._end(number, TrialState.PRUNED, Outcome.PRUNED, reason)
+        return [self.record(number) for number in stopped]
+
     def requeue(self, number: int) -> None:
         """Put an interrupted trial back into the queue."""
         self._running.pop(number, None)
@@ -218,9 +274,20 @@ class Study:
         return tuple(number for number in self._running if number not in self._queue.postponed)
 
     @property
+    def paused(self) -> tuple[int, ...]:
+        """Numbers of the paused trials."""
+        return tuple(self._paused)
+
+    @property
+    def unlikely(self) -> list[int]:
+        """Numbers of the paused trials that will hardly be promoted."""
+        return self._rungs.unlikely() if self._rungs is not None else []
+
+    @property
     def started(self) -> int:
-        """Number of trials that have ended or are running; infeasible proposals do not count."""
-        return self._counts["search"] + self._counts["random_baseline"] + len(self._running)
+        """Number of trials that have ended, run or are paused; infeasible ones do not count."""
+        ended = self._counts[SEARCH] + self._counts[RANDOM]
+        return ended + len(self._running) + len(self._paused)
 
     @property
     def sampled(self) -> int:
@@ -230,8 +297,10 @@ class Study:
     @property
     def finished(self) -> bool:
         """Whether all requested trials have ended."""
-        return not self._running and (
-            self.started >= self.space.trials or self._queue.grid_is_done
+        return (
+            not self._running
+            and not self._paused
+            and (self.started >= self.space.trials or self._queue.grid_is_done)
         )
 
     @property
@@ -245,16 +314,18 @@ class Study:
 
     def _draw(self) -> optuna.Trial:
         """Sample a trial of the search or of its random baseline."""
-        randoms = self._counts["random_baseline"] + sum(
-            trial.user_attrs.get("source") == "random_baseline" for trial in self._running.values()
+        randoms = self._counts[RANDOM] + sum(
+            trial.user_attrs.get("source") == RANDOM
+            for trial in (*self._running.values(), *self._paused.values())
         )
-        source = (
-            "random_baseline" if self._queue.random_is_due(randoms, self.started) else "search"
-        )
-        self._study.sampler = self._samplers[source]
+        source = RANDOM if self._queue.random_is_due(randoms, self.started) else SEARCH
+        proposer = self._proposers[source]
+        self._study.sampler = proposer.sampler(self._study)
         with quiet_optuna():
             sampled = self._ask()
-        if source == "random_baseline":
+        if "proposal" not in sampled.user_attrs:
+            sampled.set_user_attr("proposal", "model" if proposer.used_model else "random")
+        if source == RANDOM:
             sampled.set_user_attr("source", source)
         return sampled
 
@@ -269,6 +340,27 @@ class Study:
                 values[name] = suggest(sampled, name, self._distributions[name])
         return sampled
 
+    def _promoted(self, *, needed: bool = False) -> TrialTask | None:
+        """Promote a paused trial that is among the best of its rung, or needed at the end."""
+        if self._rungs is None:
+            return None
+        number = self._rungs.needed() if needed else self._rungs.promotable()
+        if number is None:
+            return None
+        self._rungs.promote(number)
+        trial = self._running[number] = self._paused.pop(number)
+        after = self._promoted_after[number] = int(trial.user_attrs[PAUSED])
+        trial.set_user_attr(PAUSED, 0)
+        task = TrialTask(number, TrialConfig.from_dict(trial.user_attrs["config"]), after=after)
+        return self._with_rungs(task)
+
+    def _with_rungs(self, task: TrialTask) -> TrialTask:
+        """Add the epochs after which a trial may be paused to its task."""
+        if self._rungs is None or not self._rungs.promotes:
+            return task
+        ahead = tuple(epoch for epoch in self._rungs.epochs if epoch > task.after)
+        return dataclasses.replace(task, rungs=ahead)
+
     def _postponed_trial(self) -> TrialTask | None:
         """Return a postponed trial if no other trial runs."""
         if not self._queue.postponed or self.running:
@@ -282,9 +374,11 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def _frozen(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(number))
+
+    def _trial_id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name(STUDY_NAME)
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        return self._storage.get_trial(trial_id)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def _count(self, number: int, name: str) -> int:
         trial = self._running[number]
@@ -336,16 +430,17 @@ class Study:
         with quiet_optuna():
             self._study.tell(trial, values, state)
         self._counts[_counts_as(self._frozen(number))] += 1
+        if self._rungs is not None:
+            self._rungs.end(number, is_complete=state == TrialState.COMPLETE)
         self._journal.seal()
 
     def _requeue_interrupted(self) -> None:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._set_waiting(trial.number)
+            if trial.number not in self._paused:
+                self._set_waiting(trial.number)
 
     def _set_waiting(self, number: int) -> None:
-        study_id = self._storage.get_study_id_from_name(STUDY_NAME)
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
 
 
 def _counts_as(trial: FrozenTrial) -> str:

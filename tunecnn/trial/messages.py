@@ -65,6 +65,7 @@ class Outcome(StrEnum):
     ERROR = "error"
     INFEASIBLE = "infeasible"
     RUNNING = "running"
+    PAUSED = "paused"
     WAITING = "waiting"
 
     @property
@@ -74,8 +75,8 @@ class Outcome(StrEnum):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the trial is neither running nor waiting."""
-        return self not in (Outcome.RUNNING, Outcome.WAITING)
+        """Whether the trial is neither running, paused nor waiting."""
+        return self not in (Outcome.RUNNING, Outcome.PAUSED, Outcome.WAITING)
 
     @property
     def is_failure(self) -> bool:
@@ -92,6 +93,7 @@ _WORDS = {
     Outcome.ERROR: "failed with an error",
     Outcome.INFEASIBLE: "not trained: broke a constraint",
     Outcome.RUNNING: "running",
+    Outcome.PAUSED: "paused by the pruner",
     Outcome.WAITING: "waiting",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 import traceback
+from collections.abc import Sequence
 
 import torch
 
@@ -32,6 +33,8 @@ class TrialRun:
         data: images on the device on which the trial is trained.
         checkpoint: checkpoint to continue from; None to start from the first epoch.
         checkpoint_seconds: time between the checkpoints in the updates, in seconds.
+        rungs: epochs after which the trial may be paused; such an update ends with this epoch, and
+            has a checkpoint.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class TrialRun:
         data: DeviceData,
         checkpoint: Checkpoint | None,
         checkpoint_seconds: float,
+        rungs: Sequence[int] = (),
     ) -> None:
         self._config = config
         self._data = data
         self._training: Training | None = None
         self._start_from = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
+        self._rungs = frozenset(rungs)
         self._saved = time.perf_counter()
 
     def advance(self, seconds: float) -> TrialUpdate:
@@ -59,6 +64,8 @@ class TrialRun:
         try:
             end = self._advance(epochs)
             while end is None and time.perf_counter() - started < seconds:
+                if epochs[-1].epoch in self._rungs:
+                    break
                 end = self._advance(epochs)
         except CheckpointError as error:
             return self._update((), None, bad_checkpoint=str(error))
@@ -83,7 +90,10 @@ class TrialRun:
     def _checkpoint(self) -> Checkpoint | None:
         """Return a checkpoint if one is due and the trial has not ended."""
         now = time.perf_counter()
-        if self._training is None or now - self._saved < self._checkpoint_seconds:
+        if self._training is None:
+            return None
+        is_due = now - self._saved >= self._checkpoint_seconds
+        if not is_due and self._training.epoch not in self._rungs:
             return None
         self._saved = now
         return Checkpoint(self._training.epoch, self._training.checkpoint())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunecnn.data.images import Images, TrialData
@@ -15,7 +15,8 @@ from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.space import SearchSpace
-from tunecnn.space.strategy import Grid, Halving, NoPruner, Tpe, rungs
+from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
+from tunecnn.study.halving import Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
 from tunecnn.workflows.networks import check_networks, corners, in_words
@@ -167,42 +168,61 @@ def make_plan(
 def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:
     """Estimate the number of epochs of a search, with a random quality per trial.
 
-    Successive halving is simulated, one trial after the other; without a pruner, every trial
-    trains for all epochs. Other pruners depend on the learning curves, so there is no forecast.
+    Successive halving is simulated with random accuracies that do not change from epoch to epoch,
+    one trial after the other; without a pruner, every trial trains for all epochs. Other pruners
+    depend on the learning curves, so there is no forecast.
 
     Args:
         space: space to search.
         slots: number of trials that run at once.
         repeats: number of simulations to average over.
     """
-    if not isinstance(space.pruner, Halving | NoPruner):
+    if not isinstance(space.pruner, Promotion | Halving | NoPruner):
         return None
     draw = random.Random(0)
     total = longest = 0
     for _ in range(repeats):
-        seen: dict[int, list[float]] = {rung: [] for rung in _rungs(space)}
         ends = [0] * slots
-        for _ in range(space.trials):
-            epochs = _epochs_of_one(draw.random(), seen, space)
+        for epochs in _simulated(space, draw):
             total += epochs
             heapq.heapreplace(ends, ends[0] + epochs)
         longest += max(ends)
     return Forecast(total / repeats, longest / repeats)
 
 
-def _epochs_of_one(value: float, seen: dict[int, list[float]], space: SearchSpace) -> int:
-    """Simulate one trial of a given quality; return the epoch after which it stops."""
-    for rung, values in seen.items():
-        assert isinstance(space.pruner, Halving)
-        values.append(value)
-        best = sorted(values, reverse=True)[: max(1, len(values) // space.pruner.factor)]
-        if value < best[-1]:
-            return rung
-    return space.epochs
+def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
+    """Simulate a search; return the numbers of epochs that are trained without a pause."""
+    if isinstance(space.pruner, NoPruner):
+        yield from [space.epochs] * space.trials
+        return
+    rungs = Rungs(space, ())
+    starts = space.start_points()
+    values = [draw.random() for _ in range(space.trials)]
+    after: dict[int, int] = {}
+
+    def train(number: int) -> int:
+        begin, is_start = after.pop(number, 0), number < len(starts)
+        protected = is_start and starts[number] == space.baseline_point()
+        for epoch in [one for one in rungs.epochs if one > begin]:
+            arrival = Arrival(number, epoch, values[number], is_start=is_start)
+            if not rungs.goes_on(arrival, protected=protected):
+                after[number] = epoch
+                return epoch - begin
+        rungs.end(number, is_complete=True)
+        return space.epochs - begin
+
+    for number in range(space.trials):
+        yield train(number)
+        while (promoted := rungs.promotable()) is not None:
+            rungs.promote(promoted)
+            yield train(promoted)
+    while (promoted := rungs.needed()) is not None:
+        rungs.promote(promoted)
+        yield train(promoted)
 
 
 def _rungs(space: SearchSpace) -> list[int]:
-    if not isinstance(space.pruner, Halving):
+    if not isinstance(space.pruner, Promotion | Halving):
         return []
     return rungs(space.pruner, space.epochs)
 
