@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.run.test_run import questions
@@ -78,9 +77,13 @@ def test_pairs_have_the_same_seed():
     assert same.mean == pytest.approx(0.02)
     low, high = same.interval
     assert (high - low) / 2 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-3)
-    assert np.allclose(same.bootstrap, (0.01, 0.03), atol=0.004)
+    corrected = Paired((0.01, 0.02, 0.03), candidates=3, image_error=0.01)
+    assert corrected.interval[1] > high
+    assert corrected.verdict == "no more than noise"
+    assert corrected.detectable > same.detectable > 0
     assert Paired((0.01,)).verdict == "too few seeds for a verdict"
-    assert Paired((0.0, 0.0)).verdict == "no more than noise"
+    assert Paired((0.01, 0.01, 0.01)).verdict == "too few seeds for a verdict"  # no certainty
+    assert Paired((0.01, 0.01, 0.01), image_error=0.004).verdict == "no more than noise"
     assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
 
 

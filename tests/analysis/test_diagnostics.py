@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.support.scripted import ScriptedRun
@@ -105,13 +107,29 @@ def test_a_search_with_one_objective_has_no_front(tmp_path):
         plots.front(run)
 
 
-def test_a_best_value_at_the_end_of_its_range_is_warned_of(tmp_path):
-    run = run_of(tmp_path, [(2.0, 0.0, 1.1e-4, ends(0.7)), (1.0, 0.2, 1e-3, ends(0.7, 0.1))])
-    assert run.best["trial"] == 0
-    assert near_bounds(run) == {
+def test_a_best_value_at_the_end_of_its_range_is_warned_of_with_evidence(tmp_path):
+    one = run_of(tmp_path / "one", [(2.0, 0.0, 1.1e-4, ends(0.7)), (1.0, 0.2, 1e-3, ends(0.6))])
+    assert one.best["trial"] == 0
+    assert near_bounds(one) == {}  # two trials show nothing
+    trials = [(2.0, 0.0, 1.1e-4 + i * 1e-6, ends(0.74 - i / 100)) for i in range(5)]
+    trials += [(1.0, 0.2, 1e-3 + i * 1e-6, ends(0.5 + i / 100)) for i in range(10)]
+    assert near_bounds(run_of(tmp_path / "many", trials)) == {
         "net.width": "2 is at the high end of 0.5 to 2",
         "learning_rate": "0.00011 is at the low end of 0.0001 to 0.01",
     }  # there is no dropout below 0
+
+
+def test_in_noise_alone_hardly_any_best_value_is_said_to_be_at_an_end(tmp_path):
+    numbers = random.Random(0)
+    said = 0
+    for repeat in range(40):
+        trials = [
+            (numbers.choice([0.5, 1.0, 2.0]), 0.1, 10 ** numbers.uniform(-4, -2),
+             ends(0.7 + numbers.gauss(0, 0.05)))
+            for _ in range(15)
+        ]  # fmt: skip
+        said += bool(near_bounds(run_of(tmp_path / str(repeat), trials)))
+    assert said <= 5
 
 
 def test_the_rank_correlation_tells_whether_a_rung_foretold_the_end(tmp_path):

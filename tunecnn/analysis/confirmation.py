@@ -7,10 +7,10 @@ from typing import Any
 
 from tunecnn.analysis.classes import ClassLine, class_lines
 from tunecnn.analysis.intervals import (
-    bootstrap_interval,
     mean_interval,
     mean_or_none,
     probability_above_zero,
+    standard_error,
     wilson_interval,
 )
 from tunecnn.analysis.overview import RunOverview, overview_of
@@ -40,9 +40,18 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences to the baseline, seed by seed, in the same order."""
+    """Differences to the baseline, seed by seed, in the same order.
+
+    Attributes:
+        values: the differences.
+        candidates: number of candidates that are compared with the baseline, for which the level
+            of the interval is corrected (Bonferroni).
+        image_error: standard error of the mean difference from the choice of the test images.
+    """
 
     values: tuple[float, ...]
+    candidates: int = 1
+    image_error: float = 0.0
 
     @property
     def mean(self) -> float | None:
@@ -51,13 +60,24 @@ class Paired:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Student's 95 % interval of the mean difference; None for fewer than two pairs."""
-        return mean_interval(self.values) if len(self.values) > 1 else None
+        """Student's interval of the mean difference; None for fewer than two pairs, or equal ones.
+
+        Its level is 95 % for all candidates together, and it covers other seeds and other images.
+        """
+        if not self._varies:
+            return None
+        return mean_interval(self.values, 1 - 0.05 / self.candidates, self.image_error)
 
     @property
-    def bootstrap(self) -> tuple[float, float] | None:
-        """Bootstrap 95 % interval of the mean difference; None for fewer than two pairs."""
-        return bootstrap_interval(self.values) if len(self.values) > 1 else None
+    def detectable(self) -> float | None:
+        """Smallest true difference that would have been found in 80 of 100 cases."""
+        from scipy.stats import t
+
+        if not self._varies:
+            return None
+        freedom = len(self.values) - 1
+        both = t.ppf(1 - 0.025 / self.candidates, freedom) + t.ppf(0.8, freedom)
+        return float(both) * standard_error(self.values, self.image_error)
 
     @property
     def ahead(self) -> int:
@@ -66,8 +86,13 @@ class Paired:
 
     @property
     def probability(self) -> float | None:
-        """Probability of being ahead with one more seed; None for fewer than two pairs."""
-        return probability_above_zero(self.values) if len(self.values) > 1 else None
+        """Probability of being ahead with one more seed; None without a spread of the seeds."""
+        return probability_above_zero(self.values) if len(set(self.values)) > 1 else None
+
+    @property
+    def _varies(self) -> bool:
+        """Whether there is anything to tell noise from: seeds that agree are no certainty."""
+        return len(self.values) > 1 and standard_error(self.values, self.image_error) > 0
 
     @property
     def verdict(self) -> str:
@@ -182,6 +207,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         if record.number in tested:
             test[index][seed] = tested[record.number]
     baseline = next(index for index, candidate in enumerate(job) if candidate.is_baseline)
+    image_errors = _image_errors(run, job[baseline].name)
     lines = [
         CandidateLine(
             name=candidate.name,
@@ -190,8 +216,10 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             search_accuracy=candidate.search_accuracy,
             validation=OverSeeds(validation[index]),
             test=OverSeeds(test[index]),
-            validation_gain=_paired(validation[index], validation[baseline]),
-            test_gain=_paired(test[index], test[baseline]),
+            validation_gain=_paired(validation[index], validation[baseline], count - 1),
+            test_gain=_paired(
+                test[index], test[baseline], count - 1, image_errors.get(candidate.name, 0.0)
+            ),
         )
         for index, candidate in enumerate(job)
     ]
@@ -212,8 +240,28 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
     )
 
 
-def _paired(one: dict[int, float], other: dict[int, float]) -> Paired:
-    return Paired(tuple(one[seed] - other[seed] for seed in one if seed in other))
+def _paired(
+    one: dict[int, float], other: dict[int, float], candidates: int, image_error: float = 0.0
+) -> Paired:
+    differences = tuple(one[seed] - other[seed] for seed in one if seed in other)
+    return Paired(differences, max(1, candidates), image_error)
+
+
+def _image_errors(run: Run, baseline: str) -> dict[str, float]:
+    """Return the standard error of each candidate's test gain from the choice of the images.
+
+    Seeds and images are crossed: the difference of each image, as the mean over the seeds, varies
+    from image to image. Three seeds that happen to agree are no certainty.
+    """
+    tested = run.predictions
+    if tested.empty:
+        return {}
+    right = tested.assign(right=tested["label"] == tested["predicted"])
+    by_image = right.pivot_table(index="image", columns="candidate", values="right")
+    if baseline not in by_image:
+        return {}
+    gains = by_image.sub(by_image[baseline], axis=0)
+    return {str(name): float(gains[name].std() / len(gains) ** 0.5) for name in gains}
 
 
 def _verdict(lines: list[CandidateLine]) -> str:
@@ -247,6 +295,11 @@ def _verdict(lines: list[CandidateLine]) -> str:
     if gain.interval is not None:
         low, high = gain.interval
         text += (
-            f"; Student's 95 % interval of the difference is {100 * low:+.2f} to {100 * high:+.2f}"
+            f"; the 95 % interval of the difference (Student's, over seeds and images, corrected "
+            f"for {gain.candidates} candidate{'' if gain.candidates == 1 else 's'}) is "
+            f"{100 * low:+.2f} to {100 * high:+.2f}"
         )
-    return text + f" points: {gain.verdict}."
+    text += f" points: {gain.verdict}"
+    if gain.verdict == "no more than noise" and gain.detectable is not None:
+        text += f" (a true difference of {100 * gain.detectable:.2f} points would have been found)"
+    return text + "."

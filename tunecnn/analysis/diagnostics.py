@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from tunecnn.analysis.intervals import correlation_interval
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.strategy import Halving, Hyperband, Promotion
@@ -57,11 +58,14 @@ class Rung:
         epoch: epoch at which trials are compared.
         correlation: Spearman's correlation between validation accuracy at that epoch and at the
             end; None if it is undefined, because all values are equal.
+        interval: its 95 % interval (Fisher's z, with the standard error of Bonett and Wright
+            2000); None without a correlation.
         complete: number of complete trials that are compared.
     """
 
     epoch: int
     correlation: float | None
+    interval: tuple[float, float] | None
     complete: int
 
 
@@ -112,10 +116,15 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
 def near_bounds(run: Run) -> dict[str, str]:
     """Return a warning for each parameter whose best value lies at the end of its range.
 
-    A dropout of 0 does not count as an end, since there is no lower value.
+    Only with evidence: the better third of the trials at the first rung must lie at that end more
+    often than the others do (Fisher's exact test, one-sided, 5 % for all parameters and ends
+    together). In noise alone the best value is at an end in most runs. A dropout of 0 does not
+    count as an end, since there is no lower value.
     """
     if run.best is None:
         return {}
+    level = 0.05 / (2 * max(1, len(run.space.searched_settings)))
+    early = _at_first_rung(run)
     warnings = {}
     for name, parameter in run.space.searched_settings.items():
         value = run.best[f"param.{name}"]
@@ -136,11 +145,42 @@ def near_bounds(run: Run) -> dict[str, str]:
         if low == high:
             continue
         at = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        where = (
+            early[f"param.{name}"]
+            .dropna()
+            .map(
+                lambda one, low=low, high=high, scale=scale: (
+                    (scale(one) - scale(low)) / (scale(high) - scale(low))
+                )
+            )
+        )
         if at <= share and not ("dropout" in name and low == 0):
-            warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"
-        elif at >= 1 - share:
+            if _more_often(where <= 0.2, early, run.space.metric) < level:
+                warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"
+        elif at >= 1 - share and _more_often(where >= 0.8, early, run.space.metric) < level:
             warnings[name] = f"{in_short(value)} is at the high end of {low:g} to {high:g}"
     return warnings
+
+
+def _at_first_rung(run: Run) -> pd.DataFrame:
+    """Return the trials with their accuracy at the first rung, which hardly any is stopped before.
+
+    Among the trials trained to the end, the pruner has selected already, so relations turn round.
+    """
+    epoch = next(iter(_rung_epochs(run)), run.space.epochs)
+    there = run.epochs[run.epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
+    trials = run.trials[run.trials["trial"].isin(there.index)]
+    return trials.assign(**{run.space.metric: trials["trial"].map(there)})
+
+
+def _more_often(at_end: pd.Series, trials: pd.DataFrame, metric: str) -> float:
+    """Return the probability, by luck alone, that so many of the better third lie at an end."""
+    from scipy.stats import hypergeom
+
+    accuracy = trials.loc[at_end.index, metric]
+    best = accuracy.rank(method="first", ascending=False) <= len(accuracy) // 3
+    hits = int((best & at_end).sum())
+    return float(hypergeom.sf(hits - 1, len(accuracy), int(at_end.sum()), int(best.sum())))
 
 
 def rungs(run: Run) -> tuple[Rung, ...]:
@@ -162,7 +202,7 @@ def rungs(run: Run) -> tuple[Rung, ...]:
         final = end[there.index]
         varies = there.nunique() > 1 and final.nunique() > 1  # else no ranks to compare
         rho = float(there.corr(final, method="spearman")) if varies else None
-        found.append(Rung(epoch, rho, len(there)))
+        found.append(Rung(epoch, rho, correlation_interval(rho, len(there)), len(there)))
     return tuple(found)
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from statistics import fmean, stdev
-from typing import Any
-
-import numpy as np
 
 
 def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
@@ -25,6 +22,81 @@ def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[
 
     interval = binomtest(round(accuracy * images), images).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def best_of_interval(accuracy: float, images: int, count: int) -> tuple[float, float]:
+    """Return a 95 % interval for the own accuracy of the best of several trained models.
+
+    The best of many is partly the luckiest, so the lower end is Wilson's at a level corrected for
+    their number (Sidak: 4 % for all of them together); the upper end has 2.5 %. In simulations the
+    interval covers the accuracy of the best of 1 to 64 models in at least 93 % of cases, where
+    Wilson's alone covers that of 64 equal ones in a half to three quarters.
+
+    Args:
+        accuracy: share of the images that the best one classifies correctly, in [0, 1].
+        images: number of images.
+        count: number of models among which it was chosen.
+    """
+    from scipy.stats import binomtest
+
+    below = 1 - (1 - 0.04) ** (1 / count) if count > 1 else 0.025
+    test = binomtest(round(accuracy * images), images)
+    low, high = (test.proportion_ci(1 - 2 * tail, method="wilson") for tail in (below, 0.025))
+    return float(low.low), float(high.high)
+
+
+def mcnemar_probability(only_one: int, only_other: int) -> float:
+    """Return the probability, by luck alone, of a lead as large as that of one of two classifiers.
+
+    McNemar's exact test (1947), one-sided: on the images that only one of them classifies
+    correctly, each is as likely to be right if both are equally good.
+
+    Args:
+        only_one: number of images that only the first one classifies correctly.
+        only_other: number of images that only the second one classifies correctly.
+    """
+    from scipy.stats import binomtest
+
+    if not only_one + only_other:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other, alternative="greater").pvalue)
+
+
+def typical_best(values: Sequence[float], count: int) -> tuple[float, tuple[float, float]] | None:
+    """Return the median of the best of `count` random trials, and its 95 % interval.
+
+    The median of the best of m is the quantile 0.5^(1/m) of a single trial; its interval lies
+    between two order statistics (binomial, so it assumes nothing about the distribution).
+
+    Returns:
+        None if there are too few values for an interval that has an upper end.
+    """
+    from scipy.stats import binom
+
+    ranked, quantile = sorted(values), 0.5 ** (1 / count)
+    total = len(ranked)
+    low = int(binom.ppf(0.025, total, quantile))
+    high = int(binom.ppf(0.975, total, quantile)) + 1
+    if low < 1 or high > total:
+        return None
+    middle = ranked[min(total - 1, math.ceil(quantile * total) - 1)]
+    return middle, (ranked[low - 1], ranked[high - 1])
+
+
+def correlation_interval(rho: float | None, count: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of Spearman's correlation (Bonett and Wright 2000).
+
+    Args:
+        rho: correlation; None if it is undefined.
+        count: number of pairs.
+    """
+    if rho is None or count < 4:
+        return None
+    if abs(rho) >= 1:
+        rho = math.copysign(1 - 1e-9, rho)
+    error = math.sqrt((1 + rho**2 / 2) / (count - 3))
+    center = math.atanh(rho)
+    return math.tanh(center - 1.96 * error), math.tanh(center + 1.96 * error)
 
 
 def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -45,56 +117,23 @@ def mean_or_none(values: Collection[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+def mean_interval(
+    values: Sequence[float], level: float = 0.95, other_error: float = 0.0
+) -> tuple[float, float]:
     """Return Student's interval of a mean: where the mean over very many seeds would lie.
 
     Args:
         values: values of two or more seeds.
         level: confidence level.
+        other_error: standard error from another source than the seeds, such as the choice of the
+            test images; the two are added as variances.
     """
-    return _students_interval(values, level, stdev(values) / math.sqrt(len(values)))
+    return _students_interval(values, level, standard_error(values, other_error))
 
 
-def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean (10,000 resamples, a fixed seed).
-
-    With few values it is too narrow: resampled values never lie beyond the observed extremes.
-
-    Args:
-        values: values of two or more seeds, such as paired differences.
-        level: confidence level.
-    """
-    from scipy.stats import bootstrap
-
-    if len(set(values)) == 1:
-        return values[0], values[0]
-    found = bootstrap(
-        (values,), np.mean, confidence_level=level, n_resamples=10_000, method="percentile", rng=0
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def expected_best(
-    values: Sequence[float], count: int, level: float = 0.95
-) -> tuple[float, tuple[float, float]]:
-    """Return the expected best of `count` random trials, and its bootstrap band.
-
-    The estimator is unbiased: the mean of the best over all subsets of `count` values, computed
-    from their order, as in Dodge et al., "Show Your Work" (2019), corrected in Tang et al. (2020).
-    It needs at least `count` values. The band is the percentile bootstrap interval (2,000
-    resamples, a fixed seed).
-    """
-    weights = _best_weights(len(values), count)
-    random = np.random.default_rng(0)
-    resampled = np.sort(random.choice(np.asarray(values), (2_000, len(values))), axis=1) @ weights
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(np.sort(values) @ weights), (float(low), float(high))
-
-
-def _best_weights(total: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the probability that each of `total` sorted values is the best of `count`."""
-    ways = [math.comb(rank, count - 1) for rank in range(total)]
-    return np.array(ways, dtype=float) / math.comb(total, count)
+def standard_error(values: Sequence[float], other_error: float = 0.0) -> float:
+    """Return the standard error of a mean, with one from another source added."""
+    return math.hypot(stdev(values) / math.sqrt(len(values)), other_error)
 
 
 def probability_above_zero(values: Sequence[float]) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import pandas as pd
 
-from tunecnn.analysis.intervals import expected_best, wilson_interval
+from tunecnn.analysis.intervals import typical_best
 from tunecnn.run.run import Run
 
 
@@ -39,8 +38,10 @@ class RandomBaseline:
     Attributes:
         search: trials of the search itself.
         random: trials of its random baseline.
-        verdict: source that is ahead at equal cost, and whether by more than noise, in words.
-        expected: tuples (number of random trials, expected best of that many, its 95 % band).
+        verdict: best of both at equal cost, in words. Whether a lead is more than luck is not
+            said: it would take the spread over many searches, and there is one.
+        expected: tuples (number of random trials, median of the best of that many, its 95 %
+            interval); empty if the pruner stopped any.
     """
 
     search: SourceLine
@@ -59,14 +60,19 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     search, random = (
         _line(name, trials, cost, run.space.metric) for name, trials in sources.items()
     )
-    values = list(sources["random_baseline"][run.space.metric].dropna())
-    counts = sorted({1, max(1, len(values) // 2), len(values)}) if values else []
     return RandomBaseline(
-        search,
-        random,
-        _verdict(search, random, cost, run.info.dataset.different("validation")),
-        tuple((count, *expected_best(values, count)) for count in counts),
+        search, random, _verdict(search, random, cost), _typical(sources["random_baseline"], run)
     )
+
+
+def _typical(trials: pd.DataFrame, run: Run) -> tuple[tuple[int, float, tuple[float, float]], ...]:
+    """Return the typical best of some random trials; nothing if the pruner stopped any."""
+    if not (trials["state"] == "COMPLETE").all():
+        return ()
+    values = list(trials[run.space.metric])
+    counts = sorted({1, *(count for count in (2, 4, 8, 16, 32) if count <= len(values) // 2)})
+    found = ((count, typical_best(values, count)) for count in counts)
+    return tuple((count, *one) for count, one in found if one is not None)
 
 
 def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
@@ -107,18 +113,15 @@ def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLi
     )  # fmt: skip
 
 
-def _verdict(search: SourceLine, random: SourceLine, cost: float, images: int) -> str:
-    """Return a sentence that says which source is ahead at equal cost."""
+def _verdict(search: SourceLine, random: SourceLine, cost: float) -> str:
+    """Return a sentence that gives the best of both sources at equal cost."""
     ours, theirs = search.best_at_equal_cost, random.best_at_equal_cost
     at = f"after {cost:,.0f} device-seconds each"
     if ours is None or theirs is None:
         who = [source.name for source in (search, random) if source.best_at_equal_cost is None]
         return f"Nothing can be said {at}: no complete trial of {' and '.join(who)} yet."
-    intervals = sorted(wilson_interval(value, images) for value in (ours, theirs))
-    apart = all(low[1] < high[0] for low, high in itertools.pairwise(intervals))
-    order = "level with" if ours == theirs else "ahead of" if ours > theirs else "behind"
-    noise = "" if ours == theirs else f", {'by' if apart else 'no'} more than noise"
     return (
-        f"The search is {order} random search{noise}: {ours:.2%} against {theirs:.2%} {at} "
-        f"(Wilson 95 % over {images:,} images; one search each, so another may differ)."
+        f"The best of the search is {ours:.2%}, that of random search {theirs:.2%}, {at}. This is "
+        "one search of each kind, and another draw of configurations may turn it round, so there "
+        "is no verdict."
     )

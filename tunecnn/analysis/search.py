@@ -22,7 +22,7 @@ from tunecnn.analysis.diagnostics import (
     repeats,
     rungs,
 )
-from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.analysis.intervals import best_of_interval, mcnemar_probability, wilson_interval
 from tunecnn.analysis.overview import RunOverview, images_in_words, majority_in_words, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
@@ -202,14 +202,24 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> st
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
     if best is None:
         return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
-    low, high = best.interval
     count = len(run.ranked)
+    trained = int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum())
+    different = run.info.dataset.different("validation")
+    low, high = best_of_interval(best.val_accuracy, different, max(1, trained))
     which = f"The best of {count} trials" if count > 1 else "The only trial"
     text = (
         f"{which} trained to the end is trial {best.trial}, with "
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
-        f"Wilson 95 % interval {low:.2%} to {high:.2%}."
+        f"95 % interval {low:.2%} to {high:.2%}"
+        + (f", corrected for choosing the best of {trained}." if trained > 1 else ".")
     )
+    ties = int((run.ranked[run.space.metric] == run.ranked[run.space.metric].iloc[0]).sum()) - 1
+    if ties:
+        text += f" {_count(ties)} as good, and {'has' if ties == 1 else 'have'} a higher loss."
+    if run.record(best.trial).proposal == "start" and (
+        baseline is None or baseline.trial != best.trial
+    ):
+        text += " It is a start point, which was given by hand: the search has not found it."
     sheet = run.info.dataset.sheet
     if best.val_balanced_accuracy is not None and (
         run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
@@ -224,16 +234,47 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> st
         text += f" The baseline (trial {baseline.trial}) reaches the same."
     else:
         gain = 100 * (best.val_accuracy - baseline.val_accuracy)
-        overlap = baseline.interval[1] >= best.interval[0]
         text += (
-            f" That is {gain:.2f} points above the baseline (trial {baseline.trial}, "
-            f"{baseline.val_accuracy:.2%}), one run each"
-            + ("; their intervals overlap, so it may be chance." if overlap else ".")
+            f" That is {abs(gain):.2f} points {'above' if gain > 0 else 'below'} the baseline "
+            f"(trial {baseline.trial}, {baseline.val_accuracy:.2%}), one run each"
+            + _on_the_same_images(run, best.trial, baseline.trial, max(1, trained - 1))
         )
-    return text + (
+    text += (
         " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
-        + _after(run)
     )
+    if run.confirmations:  # it replaces what one seed each can say
+        confirmed = summarize_confirmation(run.confirmations[-1])
+        return f"Confirmed with new seeds: {confirmed.verdict} In the search: {text}{_after(run)}"
+    return text + _after(run)
+
+
+def _count(ties: int) -> str:
+    return "One other trial is" if ties == 1 else f"{ties} other trials are"
+
+
+def _on_the_same_images(run: Run, best: int, baseline: int, count: int) -> str:
+    """Say whether a lead over the baseline is more than luck, image by image."""
+    found = run.validation
+    parts = {number: part for number, part in found.groupby("trial")}
+    if best not in parts or baseline not in parts:
+        return "; whether it is more than chance cannot be said without both predictions."
+    right = [
+        (parts[number]["label"] == parts[number]["predicted"]).to_numpy()
+        for number in (best, baseline)
+    ]
+    ours, theirs = (int((one & ~other).sum()) for one, other in (right, right[::-1]))
+    images = len(right[0])
+    copies = run.info.dataset.different("validation") / images  # identical images count once
+    probability = min(
+        1.0, count * mcnemar_probability(round(ours * copies), round(theirs * copies))
+    )
+    say = f": on {ours + theirs} of {images:,} images only one of the two is right"
+    if probability <= _NO_EVIDENCE:
+        return (
+            f"{say}, which is more than luck on these images (McNemar's test, corrected for the "
+            f"choice among {count}: {probability:.1%}), but not yet for other seeds."
+        )
+    return f"{say}, so it may be chance."
 
 
 def _guessing(run: Run, best: TrialLine) -> str:
@@ -254,8 +295,7 @@ def _after(run: Run) -> str:
     used_up = run.info.last_session.used_up if run.info.sessions else ""
     ended = f" No further trial was started, since {used_up}." if used_up else ""
     if run.confirmations:
-        confirmed = summarize_confirmation(run.confirmations[-1])
-        return f"{ended} Confirmed with new seeds: {confirmed.verdict}"
+        return ended
     return f"{ended} The test images have not been used."
 
 

@@ -60,10 +60,11 @@ class Artifacts:
         """Write the predictions of a complete trial for the validation images."""
         write_atomically(validation_path(self.folder, number), predictions)
 
-    def drop_weights(self, number: int) -> None:
+    def drop_weights(self, number: int, *, keep_predictions: bool = False) -> None:
         """Remove the weights of a trial, and its predictions for the validation images."""
         weights_path(self.folder, number).unlink(missing_ok=True)
-        validation_path(self.folder, number).unlink(missing_ok=True)
+        if not keep_predictions:
+            validation_path(self.folder, number).unlink(missing_ok=True)
 
     def trials_with_weights(self) -> list[int]:
         """Return the numbers of the trials whose weights are kept."""

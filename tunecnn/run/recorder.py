@@ -260,7 +260,9 @@ class Recorder:
         ranked = sorted(map(self._study.record, self._kept), key=lambda one: one.rank(metric))
         for record in ranked[self._limits.keep_weights :]:
             self._kept.discard(record.number)
-            self._artifacts.drop_weights(record.number)
+            # The best trial is compared with the baseline image by image.
+            is_baseline = self._study.is_baseline(record.number)
+            self._artifacts.drop_weights(record.number, keep_predictions=is_baseline)
 
     def _guard(self, action: Callable[[], T]) -> T | None:
         """Apply an action to the study; an error ends the session, but the run can be resumed."""

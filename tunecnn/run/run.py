@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def validation(self) -> pd.DataFrame:
-        """One row for each validation image and trial whose weights are kept: its prediction.
+        """One row for each validation image and trial whose predictions are kept, one each.
 
         The columns are `tunecnn.run.frames.PREDICTION_DTYPES`.
         """

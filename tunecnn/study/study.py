@@ -312,6 +312,10 @@ class Study:
         """Return the record of a trial."""
         return to_record(self._frozen(number))
 
+    def is_baseline(self, number: int) -> bool:
+        """Return whether a trial is the space's baseline, which is never pruned."""
+        return "protected" in self._frozen(number).user_attrs
+
     def _draw(self) -> optuna.Trial:
         """Sample a trial of the search or of its random baseline."""
         randoms = self._counts[RANDOM] + sum(
