@@ -18,6 +18,7 @@ from tunecnn.study.importances import parameter_importances
 from tunecnn.trial.config import NET, Scalar
 from tunecnn.words import in_short
 
+Scale = Callable[[float], float]
 _MOST_BINS = 6
 _FEWEST_FOR_RANKS = 4
 
@@ -144,16 +145,11 @@ def near_bounds(run: Run) -> dict[str, str]:
         scale = math.log if getattr(parameter, "log", False) else float
         if low == high:
             continue
-        at = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        where = (
-            early[f"param.{name}"]
-            .dropna()
-            .map(
-                lambda one, low=low, high=high, scale=scale: (
-                    (scale(one) - scale(low)) / (scale(high) - scale(low))
-                )
-            )
-        )
+
+        def place(one: float, low: float = low, high: float = high, scale: Scale = scale) -> float:
+            return (scale(one) - scale(low)) / (scale(high) - scale(low))
+
+        at, where = place(value), early[f"param.{name}"].dropna().map(place)
         if at <= share and not ("dropout" in name and low == 0):
             if _more_often(where <= 0.2, early, run.space.metric) < level:
                 warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"

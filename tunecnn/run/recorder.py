@@ -79,6 +79,7 @@ class Recorder:
         self._placed: set[int] = set()
         self._kept = {number for number in artifacts.trials_with_weights()
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
+        self._waiting = set(study.paused)  # paused trials that may have a checkpoint
         self._deaths = 0
         self._any_epoch_seen = False
         self.failure: TunecnnError | None = None
@@ -209,8 +210,10 @@ class Recorder:
         """Store the checkpoint with which a paused trial may be promoted."""
         if update.checkpoint is not None:
             self._artifacts.write_checkpoint(number, update.checkpoint)
-        for other in self._study.unlikely:
+        self._waiting.add(number)
+        for other in self._waiting.intersection(self._study.unlikely):
             self._artifacts.drop_checkpoints(other)
+            self._waiting.discard(other)
         self._forget(number)
         self._listener.on_trial_pause(self._study.record(number))
 

@@ -101,11 +101,6 @@ class Rungs:
             if trial.state.is_finished():
                 self.end(trial.number, is_complete=trial.state == TrialState.COMPLETE)
 
-    @property
-    def paused(self) -> tuple[int, ...]:
-        """Numbers of the paused trials."""
-        return tuple(self._paused)
-
     def goes_on(self, arrival: Arrival, *, protected: bool = False) -> bool:
         """Note the value of a trial after an epoch; return whether it goes on.
 

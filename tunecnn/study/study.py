@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -274,9 +275,9 @@ class Study:
         return tuple(number for number in self._running if number not in self._queue.postponed)
 
     @property
-    def paused(self) -> tuple[int, ...]:
+    def paused(self) -> Set[int]:
         """Numbers of the paused trials."""
-        return tuple(self._paused)
+        return self._paused.keys()
 
     @property
     def unlikely(self) -> list[int]:
