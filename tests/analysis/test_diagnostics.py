@@ -61,6 +61,7 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
             (0.5, 0.0, 1e-3, ends(0.5)),
             (0.5, 0.3, 1e-3, ends(0.6)),
             (2.0, 0.3, 1e-3, ends(0.7)),
+            *((2.0, 0.5, 1e-3 + i * 1e-5, ends(0.4)) for i in range(9)),
         ],
     )
     lines = {(line.parameter, line.value): line for line in isolation(run)}
@@ -71,7 +72,21 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
     assert lines["net.dropout_dense", "0.3 to 0.4"].complete == 2
     best, count = best_by(run, "net.width", "net.dropout_dense")
     assert best.loc["0.5", "0.3 to 0.4"] == 0.6
-    assert count.to_numpy().sum() == 3
+    assert count.to_numpy().sum() == 12
+
+
+def test_single_trials_are_no_table_of_values_and_no_picture(tmp_path):
+    trials = [(0.5, 0.0, 1e-3, ends(0.5)), (2.0, 0.3, 1e-3, ends(0.7))]
+    run = run_of(tmp_path, trials)
+    assert isolation(run) == ()
+    write_summary(run)
+    assert not (run.path / "figures" / "interaction.png").exists()
+    assert not (run.path / "figures" / "isolation.png").exists()
+    said = " ".join((run.path / "summary.md").read_text().split())
+    assert (
+        "With 2 trials trained to the end, nothing can be said about single values of a parameter "
+        "or how well early epochs predict the final ranking." in said
+    )
 
 
 def test_the_front_has_what_no_other_trial_beats_in_both_objectives(tmp_path):
@@ -135,14 +150,14 @@ def test_in_noise_alone_hardly_any_best_value_is_said_to_be_at_an_end(tmp_path):
 def test_the_rank_correlation_tells_whether_a_rung_foretold_the_end(tmp_path):
     # After two epochs the order is that of the end, after four it is reversed.
     trials = [
-        (1.0, 0.1, 1e-3, [0.1 + i / 20] * 3 + [0.9 - i / 20] + [0.5 + i / 20] * 5)
-        for i in range(5)
+        (1.0, 0.1, 1e-3, [0.1 + i / 40] * 3 + [0.9 - i / 40] + [0.5 + i / 40] * 5)
+        for i in range(10)
     ]
     found = {rung.epoch: rung for rung in rungs(run_of(tmp_path, trials))}
     assert {epoch: rung.correlation for epoch, rung in found.items()} == pytest.approx(
         {2: 1.0, 4: -1.0}
     )
-    assert found[2].complete == 5
+    assert found[2].complete == 10
 
 
 def test_of_very_few_trials_no_rank_correlation_is_given(tmp_path):
@@ -174,7 +189,8 @@ def test_every_value_has_one_place(parameter, labels):
 
 
 def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tmp_path):
-    run = run_of(tmp_path, [(0.5, 0.0, 1e-3, [0.9] * 9), (2.0, 0.5, 1e-3, [0.9] * 9)])
+    trials = [(0.5, 0.0, 1e-3, [0.9] * 9), (2.0, 0.5, 1e-3, [0.9] * 9)] * 5
+    run = run_of(tmp_path, [(w, d, r + i * 1e-5, e) for i, (w, d, r, e) in enumerate(trials)])
     *_, bar = plots.interaction(run).axes
     assert bar.get_ylim() == pytest.approx((0.895, 0.905))
     assert plots.isolation(run).axes[0].get_ylim() == pytest.approx((0.893, 0.907))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
-from tests.support.scripted import run_info
+from tests.support.scripted import ScriptedRun, run_info
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
@@ -81,7 +81,7 @@ def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
         "history": (4, 1),
         "curves": (0, 9),
         "parameters": (8, 2),
-        "isolation": (0, 2),
+        "isolation": (0, 0),
         "random_baseline": (0, 4),
         "interaction": (1, 0),  # that of the colour bar
         "importances": (0, 0),
@@ -133,3 +133,18 @@ def test_no_question_to_a_run_changes_it(scripted_run):
     for name in asked:
         getattr(run, name)
     assert files() == before
+
+
+def test_trials_with_the_same_values_are_ranked_by_their_mean(tmp_path):
+    """Of two configurations with three seeds each, one has the luckiest seed."""
+    text = (
+        "dataset: digits\nepochs: 1\ntrials: 6\nsampler: grid\nparameters: "
+        "{net.width: {choice: [0.5, 1.0]}, seed: {choice: [1, 2, 3]}}\n"
+    )
+    accuracies = {(0.5, 1): 0.90, (1.0, 1): 0.93, (1.0, 2): 0.85, (1.0, 3): 0.86}
+    run = ScriptedRun(tmp_path / "run", text).train_all(
+        lambda trial: accuracies.get((trial.config.net["width"], trial.config.seed), 0.89)
+    )
+    assert run.best["param.net.width"] == 0.5
+    assert run.best["mean"] == pytest.approx((0.90 + 0.89 + 0.89) / 3)
+    assert list(run.configurations["seeds"]) == [3, 3]

@@ -141,7 +141,7 @@ def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open
 
 def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):
     text = (
-        "dataset: digits\nepochs: 1\ntrials: 2\nsampler: grid\nconstraints: "
+        "dataset: digits\nepochs: 1\ntrials: 4\nsampler: grid\nconstraints: "
         "[params <= 100_000]\nparameters: {net.width: {choice: [2.0, 1.5, 0.5, 0.25]}}\n"
     )
     study = open_study(text)
@@ -419,3 +419,20 @@ def test_no_question_to_a_study_changes_it(open_study, tmp_path):
     study.record(0)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert [record.state for record in study.records] == ["COMPLETE"]
+
+
+def test_a_grid_larger_than_its_trials_is_drawn_from_at_random_by_seed(open_study, tmp_path):
+    """In order, the first parameter would never leave its first value."""
+    text = (
+        "dataset: digits\nepochs: 1\ntrials: 8\nsampler: grid\nseed: 3\nparameters:\n"
+        "  net.width: {choice: [0.25, 0.5, 0.75, 1.0]}\n"
+        "  net.dropout_dense: {float: [0.0, 0.6], step: 0.05}\n"
+    )
+    study = open_study(text)
+    points = []
+    while (trial := study.next_trial()) is not None:
+        points.append((trial.config.net["width"], trial.config.net["dropout_dense"]))
+        finish(study, trial, 0.5, epochs=1)
+        study = open_study(text) if trial.number == 3 else study  # as after a kill
+    assert len(set(points)) == len(points) == 8
+    assert len({width for width, _ in points}) > 2

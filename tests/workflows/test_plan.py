@@ -39,6 +39,13 @@ def test_the_smallest_and_the_largest_network_are_those_of_the_ends(tiny):
     assert planned.time is None
 
 
+def test_networks_that_break_a_constraint_are_not_planned_for(tiny):
+    text = TEXT.replace("{choice: [0.5, 1.0, 2.0]}", "{float: [0.25, 2.0]}")
+    planned = plan(SearchSpace.from_text(text + "constraints: [params <= 300_000]\n"), tiny)
+    assert 200_000 < planned.networks["largest"].params <= 300_000
+    assert 0.3 < planned.infeasible < 0.9
+
+
 def test_what_cannot_be_built_is_found_before_anything_is_trained(tiny):
     """Each value is allowed by itself; two of them together leave nothing of a convolution."""
     text = TEXT.replace("[0.5, 1.0, 2.0]}", "[0.02, 1.0]}\n  net.width_conv1: {int: [8, 32]}")

@@ -16,11 +16,14 @@ from tunecnn.space.strategy import Halving, Hyperband, Promotion
 from tunecnn.space.strategy import rungs as rungs_of
 from tunecnn.study.importances import parameter_importances
 from tunecnn.trial.config import NET, Scalar
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
 
 Scale = Callable[[float], float]
 _MOST_BINS = 6
-_FEWEST_FOR_RANKS = 4
+_FEWEST_FOR_RANKS = 10
+_FEWEST_PER_VALUE = 2
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,18 @@ def bins(parameter: Parameter) -> list[Bin]:
 
 
 def isolation(run: Run) -> tuple[IsolationLine, ...]:
-    """Return the best complete trial for each value of each scientific parameter."""
+    """Return the best complete trial for each value of each scientific parameter.
+
+    A parameter is left out if there are fewer than two trials for each of its values on average:
+    its lines would show single trials, not what the value does.
+    """
     lines = []
     for name, parameter in run.space.searched_settings.items():
-        if parameter.role != "scientific":
+        values = bins(parameter)
+        enough = len(run.ranked) >= _FEWEST_PER_VALUE * len(values)
+        if parameter.role != "scientific" or not enough:
             continue
-        for bin_ in bins(parameter):
+        for bin_ in values:
             there = run.ranked[run.ranked[f"param.{name}"].map(bin_.holds).astype(bool)]
             if len(there):
                 best = there.iloc[0]
@@ -117,15 +126,15 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
 def near_bounds(run: Run) -> dict[str, str]:
     """Return a warning for each parameter whose best value lies at the end of its range.
 
-    Only with evidence: the better third of the trials at the first rung must lie at that end more
-    often than the others do (Fisher's exact test, one-sided, 5 % for all parameters and ends
-    together). In noise alone the best value is at an end in most runs. A dropout of 0 does not
-    count as an end, since there is no lower value.
+    Only with evidence: the better third of the trials at the last epoch that nearly all have
+    reached must lie at that end more often than the others do (Fisher's exact test, one-sided, 5 %
+    for all parameters and ends together). In noise alone the best value is at an end in most runs.
+    A dropout of 0 does not count as an end, since there is no lower value.
     """
     if run.best is None:
         return {}
     level = 0.05 / (2 * max(1, len(run.space.searched_settings)))
-    early = _at_first_rung(run)
+    _, early = _before_selection(run)
     warnings = {}
     for name, parameter in run.space.searched_settings.items():
         value = run.best[f"param.{name}"]
@@ -158,15 +167,34 @@ def near_bounds(run: Run) -> dict[str, str]:
     return warnings
 
 
-def _at_first_rung(run: Run) -> pd.DataFrame:
-    """Return the trials with their accuracy at the first rung, which hardly any is stopped before.
+def crosses(run: Run) -> bool:
+    """Return whether the complete trials fill at least half of each picture of two parameters."""
+    crossed = crossing(run)
+    if crossed is None:
+        return False
+    width, dropouts = crossed
+    return all(
+        (best_by(run, width, dropout)[1].to_numpy() > 0).mean() >= 0.5 for dropout in dropouts
+    )
 
-    Among the trials trained to the end, the pruner has selected already, so relations turn round.
+
+def _before_selection(run: Run) -> tuple[int, pd.DataFrame]:
+    """Return the last epoch that nearly all trials have reached, and their accuracy after it.
+
+    Among the trials that a pruner has let through, relations turn round: a learning rate that
+    decides over all trials has hardly any effect on the best third.
     """
-    epoch = next(iter(_rung_epochs(run)), run.space.epochs)
-    there = run.epochs[run.epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
-    trials = run.trials[run.trials["trial"].isin(there.index)]
-    return trials.assign(**{run.space.metric: trials["trial"].map(there)})
+    epochs = run.epochs
+    trials = run.trials[run.trials["outcome"].isin([Outcome.COMPLETE, Outcome.PRUNED,
+                                                    Outcome.PAUSED])]  # fmt: skip
+    is_complete = trials["outcome"] == Outcome.COMPLETE
+    reached = trials["epochs"].where(~is_complete, run.space.epochs)
+    epoch = int(reached.quantile(1 - _NEARLY_ALL, interpolation="lower")) if len(trials) else 0
+    there = epochs[epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
+    # A complete trial may have ended before, by its early stopping.
+    ends = trials[run.space.metric].where(is_complete)
+    value = trials["trial"].map(there).fillna(ends)
+    return epoch, trials.assign(**{run.space.metric: value}).dropna(subset=[run.space.metric])
 
 
 def _more_often(at_end: pd.Series, trials: pd.DataFrame, metric: str) -> float:
@@ -225,20 +253,48 @@ def pareto_front(run: Run) -> pd.DataFrame:
     return cheapest_first[cheapest_first[accuracy] > best_so_far]
 
 
-@lru_cache(maxsize=1)  # takes seconds; the summary and its picture use it
-def importances(run: Run) -> pd.DataFrame:
-    """Return the share of each searched parameter in the variance of the trials' accuracy.
+@dataclass(frozen=True)
+class Importances:
+    """Which parameters matter for the accuracy after an early epoch, over all trials.
 
-    Only complete trials count. The frame is indexed by parameter, the greatest share first; its
-    columns are `share`, `low` and `high` (95 % interval over resampled trials). It is empty if
-    there are too few trials; see `tunecnn.study.importances.parameter_importances`. Parameters
-    with a `when` are left out.
+    Attributes:
+        epoch: last epoch that nearly all trials have reached; later ones are a selection.
+        trials: number of trials that have reached it.
+        shares: share of each parameter with a clear effect, the greatest first, in the columns
+            `share`, `low` and `high` (95 % interval over resampled trials), by parameter.
+    """
+
+    epoch: int
+    trials: int
+    shares: pd.DataFrame
+
+
+@lru_cache(maxsize=1)  # takes seconds; the summary and its picture use it
+def importance_analysis(run: Run) -> Importances:
+    """Return which parameters matter; see `tunecnn.study.importances.parameter_importances`.
+
+    Parameters with a `when` are left out, since not all trials have them.
     """
     searched = run.space.searched_settings
     always = {name: parameter for name, parameter in searched.items() if not parameter.when}
-    found = parameter_importances(run.complete, always, run.space.metric)
+    epoch, early = _before_selection(run)
+    values = early[[f"param.{name}" for name in always]]
+    found = parameter_importances(
+        values.set_axis(list(always), axis="columns"), early[run.space.metric], always
+    )
     rows = [(share, *interval) for share, interval in found.values()]
-    return pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
+    shares = pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
+    return Importances(epoch, len(early), shares)
+
+
+def importances(run: Run) -> pd.DataFrame:
+    """Return the share of each searched parameter in the variance of the trials' accuracy.
+
+    The accuracy is that after the last epoch that nearly all trials have reached. The frame is
+    indexed by parameter, the greatest share first; its columns are `share`, `low` and `high` (95 %
+    interval over resampled trials). Parameters without a clear effect are left out.
+    """
+    return importance_analysis(run).shares
 
 
 def crossing(run: Run) -> tuple[str, list[str]] | None:

@@ -15,7 +15,7 @@ from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
     Rung,
-    importances,
+    importance_analysis,
     isolation,
     near_bounds,
     pareto_front,
@@ -43,6 +43,8 @@ class TrialLine:
         val_accuracy: validation accuracy of the epoch that counts, in [0, 1].
         val_balanced_accuracy: mean over the classes of that epoch's accuracy; None in runs that
             did not record it.
+        mean: mean of that accuracy over the trials with the same values, by which they are ranked.
+        seeds: number of these trials.
         interval: Wilson's 95 % interval of that accuracy, over the validation images.
         val_loss: validation loss of the same epoch.
         epochs: number of epochs trained.
@@ -56,6 +58,8 @@ class TrialLine:
     trial: int
     val_accuracy: float
     val_balanced_accuracy: float | None
+    mean: float
+    seeds: int
     interval: tuple[float, float]
     val_loss: float
     epochs: int
@@ -92,10 +96,13 @@ class SearchSummary(RunOverview):
         verdict: answer in sentences, with its numbers and its limits.
         best: best complete trial; None without one.
         baseline: trial with the baseline, if it is complete; else None.
-        top: best few complete trials.
+        top: best trial of each of the best few configurations.
         parameters: searched parameters.
         fixed: constants of the space, in words.
-        importances: share of each parameter in the variance; empty for too few trials.
+        importances: share of each parameter in the variance; those without a clear effect are
+            left out.
+        importance_epoch: epoch whose accuracy the shares are about.
+        importance_trials: number of trials that have reached it.
         objectives: objectives of the search.
         front: complete trials on the Pareto front, the cheapest first; empty for one objective.
         isolation: best complete trial for each value of each scientific parameter.
@@ -117,6 +124,8 @@ class SearchSummary(RunOverview):
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
     importances: dict[str, Share]
+    importance_epoch: int
+    importance_trials: int
     objectives: tuple[str, ...]
     front: tuple[TrialLine, ...]
     isolation: tuple[IsolationLine, ...]
@@ -145,12 +154,13 @@ def summarize_search(run: Run) -> SearchSummary:
     images = run.info.dataset.different("validation")
     searched = list(run.space.searched_settings)
     top = tuple(
-        _line(row, searched, images) for _, row in run.ranked.head(TOP).iterrows()
+        _line(row, searched, images) for _, row in run.configurations.head(TOP).iterrows()
     )  # fmt: skip
     best = top[0] if top else None
     baseline = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         baseline = _line(run.baseline_trial, searched, images)
+    important = importance_analysis(run)
     return SearchSummary(
         **overview_of(run),
         verdict=_verdict(run, best, baseline),
@@ -165,8 +175,10 @@ def summarize_search(run: Run) -> SearchSummary:
         },
         importances={
             str(name): Share(float(row["share"]), (float(row["low"]), float(row["high"])))
-            for name, row in importances(run).iterrows()
+            for name, row in important.shares.iterrows()
         },
+        importance_epoch=important.epoch,
+        importance_trials=important.trials,
         objectives=run.space.objectives,
         front=tuple(_line(row, searched, images) for _, row in pareto_front(run).iterrows()),
         isolation=isolation(run),
@@ -213,7 +225,13 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> st
         f"95 % interval {low:.2%} to {high:.2%}"
         + (f", corrected for choosing the best of {trained}." if trained > 1 else ".")
     )
-    ties = int((run.ranked[run.space.metric] == run.ranked[run.space.metric].iloc[0]).sum()) - 1
+    winner = run.ranked.iloc[0]
+    if winner["seeds"] > 1:
+        text += (
+            f" Its values were tried with {winner['seeds']} seeds, with a mean of "
+            f"{winner['mean']:.2%}, by which they are ranked."
+        )
+    ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
     if ties:
         text += f" {_count(ties)} as good, and {'has' if ties == 1 else 'have'} a higher loss."
     if run.record(best.trial).proposal == "start" and (
@@ -305,6 +323,8 @@ def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
         trial=int(row["trial"]),
         val_accuracy=accuracy,
         val_balanced_accuracy=_plain(row["val_balanced_accuracy"]),
+        mean=float(row.get("mean", accuracy)),
+        seeds=int(row.get("seeds", 1)),
         interval=wilson_interval(accuracy, images),
         val_loss=float(row["val_loss"]),
         epochs=int(row["epochs"]),
@@ -352,7 +372,9 @@ def _search(run: Run) -> dict[str, str]:
         "seed": str(space.seed),
         "budget": _budget(run),
         "selection": f"highest {run.space.metric} of the kept epoch, among the trials trained to "
-        "their end; ties by validation loss",
+        "their end; the mean of trials with the same values; ties by validation loss",
+        "looks at the validation images": f"{run.trials['epochs'].sum():,}, one after each epoch "
+        "of each trial, all at the same division of the data",
     }
 
 

@@ -88,6 +88,15 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
     from tunecnn.words import bytes_in_words
 
     plan, slots = planned.plan, planned.slots
+    yield (
+        "memory per trial: weights, gradients, optimizer states and the values of a batch, by "
+        "arithmetic; torch itself and the images come on top"
+    )
+    if space.constraints:
+        yield (
+            f"constraints: about {plan.infeasible:.0%} of random proposals break one and are not "
+            "trained; the networks above meet them"
+        )
     expected = f", about {plan.forecast.epochs:,.0f} expected" if plan.forecast else ""
     yield f"epochs: {plan.full_epochs:,} if no trial is stopped early{expected}"
     if plan.rungs:

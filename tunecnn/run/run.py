@@ -209,11 +209,25 @@ class Run:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """The trials that were trained to their end, best first by the first objective."""
+        """The trials that were trained to their end, best first by the first objective.
+
+        Trials with the same values are seeds of one configuration: they are ranked by their mean,
+        which is in the column `mean`, and their number is in the column `seeds`. Else one that was
+        tried often would be ranked by its luckiest seed.
+        """
         complete = self.trials[self.trials["state"] == "COMPLETE"]
-        return complete.sort_values(
-            [self.space.metric, "val_loss", "trial"], ascending=[False, True, True]
-        )
+        metric = self.space.metric
+        names = [f"param.{name}" for name in self.space.searched_settings]
+        values = complete.groupby(names or "trial", dropna=False, sort=False)[metric]
+        return complete.assign(
+            mean=values.transform("mean"), seeds=values.transform("size")
+        ).sort_values(["mean", metric, "val_loss", "trial"], ascending=[False, False, True, True])
+
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """The best trial of each configuration that was trained to its end, best first."""
+        names = [f"param.{name}" for name in self.space.searched_settings]
+        return self.ranked.drop_duplicates(names or None)
 
     @property
     def best(self) -> pd.Series | None:

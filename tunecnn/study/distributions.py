@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+import random
+from collections.abc import Iterator, Sequence
 
+import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
 from tunecnn.space.parameters import ChoiceParameter, IntParameter, Parameter
@@ -40,14 +44,44 @@ def suggest(trial: Trial, name: str, among: BaseDistribution) -> Scalar:
 
 
 def grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
-    """Yield every combination of the searched parameters' values."""
+    """Yield every combination of the searched parameters' values.
+
+    They come in order, or in a random order by the space's seed if there are more of them than
+    trials: the first ones in order would leave some parameters at their first value.
+    """
     names = list(space.searched)
     grids = [space.searched[name].grid() or [] for name in names]
     seen: set[tuple[tuple[str, Scalar], ...]] = set()
-    for values in itertools.product(*grids):
+    combinations: Iterator[tuple[Scalar, ...]] = itertools.product(*grids)
+    if math.prod(map(len, grids)) > space.trials:
+        combinations = _shuffled(grids, space.seed)
+    for values in combinations:
         point = space.only_active(dict(zip(names, values, strict=True)))
         if not space.has_conditions:
             yield point
         elif (key := tuple(point.items())) not in seen:  # new without its inactive parameters
             seen.add(key)
             yield point
+
+
+def random_points(space: SearchSpace, count: int) -> list[dict[str, Scalar]]:
+    """Draw some points of a space at random, always the same ones."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    among = {name: distribution(parameter) for name, parameter in space.searched.items()}
+    return [space.only_active(study.ask(among).params) for _ in range(count)]
+
+
+def _shuffled(grids: Sequence[Sequence[Scalar]], seed: int) -> Iterator[tuple[Scalar, ...]]:
+    """Yield the combinations in random order, without making them all: there may be billions."""
+    draw, total = random.Random(seed), math.prod(map(len, grids))
+    taken: set[int] = set()
+    while len(taken) < total:
+        index = draw.randrange(total)
+        if index in taken:
+            continue
+        taken.add(index)
+        values = []
+        for options in reversed(grids):
+            index, place = divmod(index, len(options))
+            values.append(options[place])
+        yield tuple(reversed(values))

@@ -55,7 +55,7 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
         raise InputError(
             f"{run.path} has no trial that was trained to its end; there is none to confirm"
         )
-    candidates = [_of_trial(run, int(trial)) for trial in run.ranked["trial"].head(top)]
+    candidates = [_of_trial(run, int(trial)) for trial in run.configurations["trial"].head(top)]
     candidates.append(_baseline(run))
     for name, config in configs.items():
         for field in _DATA:

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.errors import InputError
@@ -19,7 +20,7 @@ from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rung
 from tunecnn.study.halving import Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
-from tunecnn.workflows.networks import check_networks, corners, in_words
+from tunecnn.workflows.networks import Corner, check_networks, corners, in_words, sampled_networks
 
 _SAMPLE = 200
 _FLOAT = 4  # bytes
@@ -82,7 +83,10 @@ class Plan:
         rungs: epochs after which successive halving prunes trials; empty for other pruners.
         full_epochs: number of epochs if no trial were pruned.
         forecast: expected number of epochs; None if the pruner allows no forecast.
-        networks: smallest network, baseline (if the space has it) and largest network, by name.
+        networks: smallest network, baseline (if the space has it) and largest network that meet
+            the constraints, by name.
+        infeasible: share of random points of the space that break a constraint; such a proposal
+            is not trained.
         unbuildable: descriptions of the corners of the space that cannot be built.
         corners: number of corners that were tried.
         size: number of different configurations; None for a continuum.
@@ -98,6 +102,7 @@ class Plan:
     full_epochs: int
     forecast: Forecast | None
     networks: Mapping[str, Network]
+    infeasible: float
     unbuildable: tuple[str, ...]
     corners: int
     size: int | None
@@ -130,7 +135,9 @@ def make_plan(
     """
     check_networks(space, data.name, costs)
     found = corners(space, costs)
-    networks = [_network(one.values, one.config, one.cost) for one in found
+    samples = sampled_networks(space, costs) if space.constraints else []
+    allowed = [one for one in (*found, *samples) if _is_allowed(space, one)]
+    networks = [_network(one.values, one.config, one.cost) for one in allowed
                 if one.config and one.cost]  # fmt: skip
     named: dict[str, Network] = {}
     if networks:
@@ -152,6 +159,7 @@ def make_plan(
         full_epochs=space.trials * space.epochs,
         forecast=expected,
         networks=named,
+        infeasible=1 - fmean(_is_allowed(space, one) for one in samples) if samples else 0.0,
         unbuildable=tuple(
             f"{in_words(one.values)}: {one.problem}" for one in found if one.problem
         ),
@@ -163,6 +171,13 @@ def make_plan(
         time=_time(space, data, costs, named, timer, expected or all_epochs) if timer else None,
         warnings=(*space.warnings(), *_warnings(space, size)),
     )
+
+
+def _is_allowed(space: SearchSpace, one: Corner) -> bool:
+    """Return whether a network can be built, and meets the space's constraints."""
+    if one.cost is None:
+        return False
+    return all(constraint.violation(one.cost) <= 0 for constraint in space.constraints)
 
 
 def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:
@@ -247,8 +262,8 @@ def _warnings(space: SearchSpace, size: int | None) -> Iterable[str]:
         )
     if isinstance(space.sampler, Grid) and size is not None and size > space.trials:
         yield (
-            f"the grid has {size:,} points, but only {space.trials} trials are requested: the "
-            "grid would be incomplete"
+            f"the grid has {size:,} points, but only {space.trials} trials are requested: they "
+            "are drawn from it at random"
         )
     if not isinstance(space.sampler, Grid) and size is not None and size < space.trials:
         yield (

@@ -17,10 +17,12 @@ from tunecnn.models.designs import Cost
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import RunInfo
 from tunecnn.space.space import SearchSpace
+from tunecnn.study.distributions import random_points
 from tunecnn.trial.config import NET, Scalar, TrialConfig
 
 _MOST_CORNERS = 512  # of published networks, which are counted by arithmetic
 _MOST_BUILDS = 24  # of other networks, each of which is built
+_DRAWS = 200  # random points of a space with published networks
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,18 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
             if name == "architecture" or _matters(space, name, ends, costs)}  # fmt: skip
     most = _MOST_CORNERS if all(":" not in name for name in space.architectures) else _MOST_BUILDS
     return [_corner(space, values, costs) for values in _combinations(ends, most)]
+
+
+def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[Corner]:
+    """Build the networks of some random points of a space.
+
+    Args:
+        space: space with the networks.
+        costs: counts their costs.
+    """
+    is_counted = all(":" not in name for name in space.architectures)
+    points = random_points(space, _DRAWS if is_counted else _MOST_BUILDS)
+    return [_corner(space, point, costs) for point in points]
 
 
 def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:

@@ -129,12 +129,15 @@ def parameters(run: Run) -> Figure:
 
 
 def importances(run: Run) -> Figure:
-    """Draw the share of each parameter in the variance of the complete trials' accuracy."""
-    count = len(run.ranked)
-    figure, axes = _figure(f"Parameter importances (fANOVA on {count} complete trials)")
-    shares = diagnostics.importances(run).iloc[::-1]
+    """Draw the share of each parameter in the variance of the accuracy after an early epoch."""
+    found = diagnostics.importance_analysis(run)
+    figure, axes = _figure(
+        f"Parameter importances (fANOVA, accuracy after epoch {found.epoch} of {found.trials} "
+        "trials)"
+    )
+    shares = found.shares.iloc[::-1]
     if shares.empty:
-        axes.text(0.5, 0.5, "too few complete trials", ha="center", va="center")
+        axes.text(0.5, 0.5, "no parameter has a clear effect", ha="center", va="center")
         axes.set_axis_off()
         return figure
     error = [
@@ -297,10 +300,16 @@ def applies(name: str, run: Run) -> bool:
     if name == "front":
         return len(run.space.objectives) > 1
     if name == "interaction":
-        return diagnostics.crossing(run) is not None and not run.ranked.empty
+        return diagnostics.crosses(run)
     if name == "confusion":
         return run.best is not None and not run.validation.empty
-    return name != "random_baseline" or compare_with_random(run) is not None
+    if name == "random_baseline":
+        return compare_with_random(run) is not None
+    if name == "importances":
+        return not diagnostics.importances(run).empty
+    if name == "isolation":
+        return bool(diagnostics.isolation(run))
+    return name != "parameters" or bool(run.space.searched)
 
 
 FIGURES: Mapping[str, Callable[[Run], Figure]] = {

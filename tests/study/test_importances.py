@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tunecnn.space.parameters import ChoiceParameter, FloatParameter
+from tunecnn.study.importances import clear_effects, parameter_importances
+
+SEARCHED = {
+    "learning_rate": FloatParameter(float=(0.0, 1.0)),
+    "net.dropout": FloatParameter(float=(0.0, 1.0)),
+    "net.width": ChoiceParameter(choice=(0.5, 1.0, 2.0)),
+}
+
+
+def sampled(trials: int, seed: int) -> tuple[pd.DataFrame, np.random.Generator]:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame({
+        "learning_rate": random.random(trials),
+        "net.dropout": random.random(trials),
+        "net.width": random.choice([0.5, 1.0, 2.0], trials),
+    }), random  # fmt: skip
+
+
+def test_what_decides_gets_its_share_and_what_does_nothing_gets_none():
+    values, random = sampled(64, seed=0)
+    accuracy = values["learning_rate"] + random.normal(0, 0.05, 64)
+    shares = parameter_importances(values, accuracy, SEARCHED)
+    assert list(shares) == ["learning_rate"]
+    share, (low, high) = shares["learning_rate"]
+    assert 0.8 < share < 1.0
+    assert low < share <= high
+
+
+def test_an_effect_that_rises_and_falls_is_found():
+    values, random = sampled(100, seed=1)
+    accuracy = -((values["net.dropout"] - 0.5) ** 2) + random.normal(0, 0.03, 100)
+    assert clear_effects(values, accuracy) == ["net.dropout"]
+
+
+@pytest.mark.parametrize("trials", [24, 64])
+def test_noise_shows_an_effect_of_any_parameter_in_one_case_of_twenty(trials):
+    found = 0
+    for seed in range(100):
+        values, random = sampled(trials, seed)
+        found += bool(clear_effects(values, pd.Series(random.normal(size=trials))))
+    assert found <= 11  # 99 % of the binomial distribution of 100 cases with 5 %
+
+
+def test_of_few_or_equal_trials_nothing_is_said():
+    values, _ = sampled(19, seed=0)
+    assert parameter_importances(values, values["learning_rate"], SEARCHED) == {}
+    values, random = sampled(64, seed=0)
+    assert parameter_importances(values, pd.Series(np.full(64, 0.1)), SEARCHED) == {}
