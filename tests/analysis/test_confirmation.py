@@ -87,6 +87,15 @@ def test_pairs_have_the_same_seed():
     assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
 
 
+def test_how_many_seeds_would_find_half_a_point():
+    few, many = Paired((0.01, 0.0, 0.005), image_error=0.001), Paired((0.03, -0.02, 0.0, 0.01))
+    assert 5 < few.seeds_for_half_a_point < many.seeds_for_half_a_point
+    enough = dataclasses.replace(few, values=few.values * (few.seeds_for_half_a_point // 3 + 1))
+    assert enough.detectable <= 0.005 < few.detectable
+    assert Paired((0.01, 0.0, 0.02), image_error=0.01).seeds_for_half_a_point is None
+    assert Paired((0.01,)).seeds_for_half_a_point is None
+
+
 def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     folder = begin(tmp_path, TEXT).folder
     options = RunOptions(local=True, checkpoint_seconds=0.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import stdev
 from typing import Any
 
 from tunecnn.analysis.classes import ClassLine, class_lines
@@ -10,12 +12,13 @@ from tunecnn.analysis.intervals import (
     mean_interval,
     mean_or_none,
     probability_above_zero,
-    standard_error,
     wilson_interval,
 )
 from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
+
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,14 @@ class Paired:
         candidates: number of candidates that are compared with the baseline, for which the level
             of the interval is corrected (Bonferroni).
         image_error: standard error of the mean difference from the choice of the test images.
+        least_deviation: standard deviation that the differences of the seeds have at least, as
+            each network is right or wrong on each image by chance.
     """
 
     values: tuple[float, ...]
     candidates: int = 1
     image_error: float = 0.0
+    least_deviation: float = 0.0
 
     @property
     def mean(self) -> float | None:
@@ -64,20 +70,42 @@ class Paired:
 
         Its level is 95 % for all candidates together, and it covers other seeds and other images.
         """
-        if not self._varies:
+        if self.mean is None or not self._varies:
             return None
-        return mean_interval(self.values, 1 - 0.05 / self.candidates, self.image_error)
+        half = self._quantile(len(self.values)) * self._error(len(self.values))
+        return self.mean - half, self.mean + half
 
     @property
     def detectable(self) -> float | None:
         """Smallest true difference that would have been found in 80 of 100 cases."""
-        from scipy.stats import t
+        return self._detectable_with(len(self.values)) if self._varies else None
 
+    @property
+    def seeds_for_half_a_point(self) -> int | None:
+        """Number of seeds with which half a point would be found in 80 of 100 cases.
+
+        None if no number of seeds would do, since there are too few test images, or without a
+        spread of the seeds.
+        """
         if not self._varies:
             return None
-        freedom = len(self.values) - 1
-        both = t.ppf(1 - 0.025 / self.candidates, freedom) + t.ppf(0.8, freedom)
-        return float(both) * standard_error(self.values, self.image_error)
+        counts = range(2, _MOST_SEEDS + 1)
+        return next((count for count in counts if self._detectable_with(count) <= 0.005), None)
+
+    def _detectable_with(self, seeds: int) -> float:
+        from scipy.stats import t
+
+        return (self._quantile(seeds) + float(t.ppf(0.8, seeds - 1))) * self._error(seeds)
+
+    def _quantile(self, seeds: int) -> float:
+        from scipy.stats import t
+
+        return float(t.ppf(1 - 0.025 / self.candidates, seeds - 1))
+
+    def _error(self, seeds: int) -> float:
+        """Return the standard error of the mean difference of so many seeds."""
+        deviation = max(stdev(self.values), self.least_deviation)
+        return math.hypot(deviation / math.sqrt(seeds), self.image_error)
 
     @property
     def ahead(self) -> int:
@@ -92,7 +120,7 @@ class Paired:
     @property
     def _varies(self) -> bool:
         """Whether there is anything to tell noise from: seeds that agree are no certainty."""
-        return len(self.values) > 1 and standard_error(self.values, self.image_error) > 0
+        return len(self.values) > 1 and self._error(len(self.values)) > 0
 
     @property
     def verdict(self) -> str:
@@ -207,7 +235,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         if record.number in tested:
             test[index][seed] = tested[record.number]
     baseline = next(index for index, candidate in enumerate(job) if candidate.is_baseline)
-    image_errors = _image_errors(run, job[baseline].name)
+    errors = _errors(run, job[baseline].name)
     lines = [
         CandidateLine(
             name=candidate.name,
@@ -218,7 +246,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             test=OverSeeds(test[index]),
             validation_gain=_paired(validation[index], validation[baseline], count - 1),
             test_gain=_paired(
-                test[index], test[baseline], count - 1, image_errors.get(candidate.name, 0.0)
+                test[index], test[baseline], count - 1, errors.get(candidate.name, (0.0, 0.0))
             ),
         )
         for index, candidate in enumerate(job)
@@ -241,27 +269,52 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
 
 
 def _paired(
-    one: dict[int, float], other: dict[int, float], candidates: int, image_error: float = 0.0
+    one: dict[int, float],
+    other: dict[int, float],
+    candidates: int,
+    errors: tuple[float, float] = (0.0, 0.0),
 ) -> Paired:
     differences = tuple(one[seed] - other[seed] for seed in one if seed in other)
-    return Paired(differences, max(1, candidates), image_error)
+    return Paired(differences, max(1, candidates), *errors)
 
 
-def _image_errors(run: Run, baseline: str) -> dict[str, float]:
-    """Return the standard error of each candidate's test gain from the choice of the images.
+def _errors(run: Run, baseline: str) -> dict[str, tuple[float, float]]:
+    """Return `image_error` and `least_deviation` of each candidate's test gain.
 
-    Seeds and images are crossed: the difference of each image, as the mean over the seeds, varies
-    from image to image. Three seeds that happen to agree are no certainty.
+    Seeds and images are crossed, so the variance of the mean gain has three parts (analysis of
+    variance with two random factors): the seeds, the images, and chance in each image of each
+    seed. The spread of the seeds contains the last one already, and is at least as large: three
+    seeds that happen to agree are no certainty.
     """
     tested = run.predictions
     if tested.empty:
         return {}
-    right = tested.assign(right=tested["label"] == tested["predicted"])
-    by_image = right.pivot_table(index="image", columns="candidate", values="right")
-    if baseline not in by_image:
+    count = len(run.job_as(ConfirmationJob).candidates)
+    right = tested.assign(
+        right=(tested["label"] == tested["predicted"]).astype(float), pair=tested["trial"] // count
+    ).pivot_table(index="image", columns=["candidate", "pair"], values="right")
+    if baseline not in right.columns.get_level_values("candidate"):
         return {}
-    gains = by_image.sub(by_image[baseline], axis=0)
-    return {str(name): float(gains[name].std() / len(gains) ** 0.5) for name in gains}
+    found = {}
+    for name in right.columns.get_level_values("candidate").unique():
+        gains = (right[name] - right[baseline]).dropna(axis="columns").to_numpy()
+        images, seeds = gains.shape
+        if seeds < 2 or images < 2:
+            continue
+        by_image = gains.mean(axis=1, keepdims=True)
+        rest = gains - by_image - gains.mean(axis=0) + gains.mean()
+        chance = float((rest**2).sum()) / ((images - 1) * (seeds - 1))
+        of_images = max(0.0, float(by_image.var(ddof=1)) - chance / seeds)
+        found[str(name)] = math.sqrt(of_images / images), math.sqrt(chance / images)
+    return found
+
+
+def _seeds_in_words(gain: Paired) -> str:
+    """Say how many seeds would find half a point."""
+    seeds = gain.seeds_for_half_a_point
+    if seeds is None:
+        return "half a point by no number of seeds, with so few test images"
+    return f"half a point with about {seeds} seeds"
 
 
 def _verdict(lines: list[CandidateLine]) -> str:
@@ -301,5 +354,8 @@ def _verdict(lines: list[CandidateLine]) -> str:
         )
     text += f" points: {gain.verdict}"
     if gain.verdict == "no more than noise" and gain.detectable is not None:
-        text += f" (a true difference of {100 * gain.detectable:.2f} points would have been found)"
+        text += (
+            f" (a true difference of {100 * gain.detectable:.2f} points would have been found in "
+            f"80 of 100 cases; {_seeds_in_words(gain)})"
+        )
     return text + "."

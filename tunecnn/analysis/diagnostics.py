@@ -167,14 +167,27 @@ def near_bounds(run: Run) -> dict[str, str]:
     return warnings
 
 
-def crosses(run: Run) -> bool:
-    """Return whether the complete trials fill at least half of each picture of two parameters."""
+def crossed_trials(run: Run) -> tuple[pd.DataFrame, str] | None:
+    """Return the trials for the picture of width and dropout, and what they are in words.
+
+    These are the complete trials if they fill half of each panel; else all trials, with their
+    accuracy after the last epoch that nearly all have reached. None if these are too few as well.
+    """
+    if crossing(run) is None:
+        return None
+    if _fill_half(run, run.ranked):
+        return run.ranked, "trials trained to the end"
+    epoch, early = _before_selection(run)
+    return (early, f"all trials, after epoch {epoch}") if _fill_half(run, early) else None
+
+
+def _fill_half(run: Run, trials: pd.DataFrame) -> bool:
     crossed = crossing(run)
-    if crossed is None:
-        return False
+    assert crossed is not None
     width, dropouts = crossed
     return all(
-        (best_by(run, width, dropout)[1].to_numpy() > 0).mean() >= 0.5 for dropout in dropouts
+        (best_by(run, width, dropout, trials)[1].to_numpy() > 0).mean() >= 0.5
+        for dropout in dropouts
     )
 
 
@@ -305,8 +318,18 @@ def crossing(run: Run) -> tuple[str, list[str]] | None:
     return (widths[0], dropouts) if widths and dropouts else None
 
 
-def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the best accuracy and the number of complete trials for each pair of bins."""
+def best_by(
+    run: Run, rows: str, columns: str, trials: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the best accuracy and the number of trials for each pair of bins.
+
+    Args:
+        run: search.
+        rows: parameter whose bins are the rows.
+        columns: parameter whose bins are the columns.
+        trials: trials with their accuracy; None for the complete ones.
+    """
+    of = run.ranked if trials is None else trials
     searched: Mapping[str, Parameter] = run.space.searched_settings
     down, across = bins(searched[rows]), bins(searched[columns])
     index, names = [bin_.label for bin_ in down], [bin_.label for bin_ in across]
@@ -314,9 +337,9 @@ def best_by(run: Run, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFra
     count = pd.DataFrame(0, index, names)
     for i, row in enumerate(down):
         for j, column in enumerate(across):
-            there = run.ranked[
-                run.ranked[f"param.{rows}"].map(row.holds).astype(bool)
-                & run.ranked[f"param.{columns}"].map(column.holds).astype(bool)
+            there = of[
+                of[f"param.{rows}"].map(row.holds).astype(bool)
+                & of[f"param.{columns}"].map(column.holds).astype(bool)
             ]
             count.iloc[i, j] = len(there)
             if len(there):

@@ -117,23 +117,14 @@ def mean_or_none(values: Collection[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def mean_interval(
-    values: Sequence[float], level: float = 0.95, other_error: float = 0.0
-) -> tuple[float, float]:
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
     """Return Student's interval of a mean: where the mean over very many seeds would lie.
 
     Args:
         values: values of two or more seeds.
         level: confidence level.
-        other_error: standard error from another source than the seeds, such as the choice of the
-            test images; the two are added as variances.
     """
-    return _students_interval(values, level, standard_error(values, other_error))
-
-
-def standard_error(values: Sequence[float], other_error: float = 0.0) -> float:
-    """Return the standard error of a mean, with one from another source added."""
-    return math.hypot(stdev(values) / math.sqrt(len(values)), other_error)
+    return _students_interval(values, level, stdev(values) / math.sqrt(len(values)))
 
 
 def probability_above_zero(values: Sequence[float]) -> float:

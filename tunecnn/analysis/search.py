@@ -28,6 +28,7 @@ from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
+from tunecnn.words import seconds_in_words
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
 
@@ -162,7 +163,7 @@ def summarize_search(run: Run) -> SearchSummary:
         baseline = _line(run.baseline_trial, searched, images)
     important = importance_analysis(run)
     return SearchSummary(
-        **overview_of(run),
+        **overview_of(run) | {"time": _cost(run)},
         verdict=_verdict(run, best, baseline),
         best=best,
         baseline=baseline,
@@ -192,6 +193,19 @@ def summarize_search(run: Run) -> SearchSummary:
         recalls=recalls(run, best.trial) if best else (),
         command=train_command(run, best.trial) if best else "",
     )
+
+
+def _cost(run: Run) -> dict[str, str]:
+    """Describe what the search cost and, beside it, its confirmations."""
+    cost: dict[str, str] = overview_of(run)["time"]
+    for inner in run.confirmations:
+        seconds = float(inner.trials["seconds"].sum())
+        share = seconds / max(1e-9, float(run.trials["seconds"].sum()))
+        cost[f"confirmation {inner.name}"] = (
+            f"{seconds_in_words(seconds)} of training, {inner.trials['epochs'].sum():,} epochs "
+            f"({share:.0%} of the search)"
+        )
+    return cost
 
 
 def train_command(run: Run, trial: int) -> str:

@@ -231,16 +231,21 @@ def isolation(run: Run) -> Figure:
 
 
 def interaction(run: Run) -> Figure:
-    """Draw the best complete trial, and the number of trials, by width and each dropout."""
+    """Draw the best trial, and the number of trials, by width and each dropout.
+
+    Raises:
+        InputError: if the run did not search a width and a dropout together.
+    """
     crossed = diagnostics.crossing(run)
     if crossed is None:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
+    trials, which = diagnostics.crossed_trials(run) or (run.ranked, "trials trained to the end")
     figure, panels = _panels(len(dropouts), 2, (4.6, 3.1), sharey=False)
-    low, high = _ends(run.ranked["val_accuracy"])
+    low, high = _ends(trials[run.space.metric])
     image = None
     for axes, dropout in zip(panels, dropouts, strict=True):
-        best, count = diagnostics.best_by(run, width, dropout)
+        best, count = diagnostics.best_by(run, width, dropout, trials)
         values = best.to_numpy()
         image = axes.imshow(best, vmin=low, vmax=high, cmap="viridis", aspect="auto")
         for row, column in np.ndindex(values.shape):
@@ -258,7 +263,7 @@ def interaction(run: Run) -> Figure:
         bar = figure.colorbar(image, ax=panels, label="best validation accuracy")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     figure.suptitle(
-        "Width and dropout together: best complete trial (colour) and number of trials (numbers)",
+        f"Width and dropout together, {which}: best accuracy (colour), number of trials (numbers)",
         fontsize=10,
     )
     return figure
@@ -300,7 +305,7 @@ def applies(name: str, run: Run) -> bool:
     if name == "front":
         return len(run.space.objectives) > 1
     if name == "interaction":
-        return diagnostics.crosses(run)
+        return diagnostics.crossed_trials(run) is not None
     if name == "confusion":
         return run.best is not None and not run.validation.empty
     if name == "random_baseline":
