@@ -3,6 +3,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +129,36 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     assert len(load_run(again.folder).evaluations) == 2 * count
     with pytest.raises(InputError, match="is a confirmation; only a search can be confirmed"):
         confirm(result.folder, 1, 1, {}, options, listening_to(Silent()))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("epochs", [1, 6])
+def test_a_killed_confirmation_ends_as_an_uninterrupted_one(epochs, tmp_path):
+    """SIGKILL after some epochs of its trials, then the same command again."""
+    text = TEXT.replace("trials: 3", "trials: 4").replace("epochs: 2", "epochs: 4")
+    whole = begin(tmp_path / "a", text).folder
+    killed = Path(shutil.copytree(whole, tmp_path / "b" / whole.name))
+    command = [sys.executable, "-m", "tunecnn", "confirm", "--top", "2", "--seeds", "2", "--local"]
+    subprocess.run([*command, str(whole)], check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL)
+
+    def trained() -> int:
+        journals = killed.glob("confirm*/**/study.journal")
+        return sum(path.read_text().count('"epoch:') for path in journals)
+
+    while trained() < epochs:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command, str(killed)], check=True, stdout=subprocess.DEVNULL)
+    one, other = (load_run(folder).confirmations[0] for folder in (whole, killed))
+    different = ["run", "seconds", "started", "ended", "attempts"]
+    assert other.trials.drop(columns=different).equals(one.trials.drop(columns=different))
+    figures = ["trial", "accuracy", "loss"]
+    assert other.evaluations[figures].equals(one.evaluations[figures])
+    assert summarize_confirmation(other).verdict == summarize_confirmation(one).verdict
 
 
 def test_a_confirmation_that_has_not_ended_says_what_is_missing(tmp_path):

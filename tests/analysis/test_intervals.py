@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 from tunecnn.analysis.intervals import (
     best_of_interval,
     correlation_interval,
+    dunnett_quantile,
     mcnemar_probability,
     mean_interval,
     prediction_interval,
@@ -119,3 +120,10 @@ def test_the_interval_of_a_rank_correlation_contains_it(rho):
         low, high = correlation_interval(float(spearmanr(x, y).statistic), 20)
         inside.append(low <= true <= high)
     assert 0.93 <= np.mean(inside) <= 0.99
+
+
+@pytest.mark.parametrize(("count", "freedom", "expected"), [
+    (1, 6, 2.447), (2, 6, 2.86), (3, 6, 3.10), (3, 20, 2.54), (6, 30, 2.72),
+])  # fmt: skip
+def test_the_critical_values_are_those_of_dunnetts_tables(count, freedom, expected):
+    assert dunnett_quantile(count, freedom) == pytest.approx(expected, abs=0.011)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from statistics import stdev
 from typing import Any
 
 from tunecnn.analysis.classes import ClassLine, class_lines
 from tunecnn.analysis.intervals import (
+    dunnett_quantile,
     mean_interval,
     mean_or_none,
     probability_above_zero,
@@ -48,16 +50,22 @@ class Paired:
     Attributes:
         values: the differences.
         candidates: number of candidates that are compared with the baseline, for which the level
-            of the interval is corrected (Bonferroni).
+            of the interval is corrected (Dunnett).
         image_error: standard error of the mean difference from the choice of the test images.
         least_deviation: standard deviation that the differences of the seeds have at least, as
             each network is right or wrong on each image by chance.
+        deviation: standard deviation of the differences over the seeds, pooled over the
+            candidates, as in Dunnett's comparison of several with one (1955); None for that of
+            these differences alone.
+        pooled: number of candidates over which it is pooled.
     """
 
     values: tuple[float, ...]
     candidates: int = 1
     image_error: float = 0.0
     least_deviation: float = 0.0
+    deviation: float | None = None
+    pooled: int = 1
 
     @property
     def mean(self) -> float | None:
@@ -90,21 +98,22 @@ class Paired:
         if not self._varies:
             return None
         counts = range(2, _MOST_SEEDS + 1)
-        return next((count for count in counts if self._detectable_with(count) <= 0.005), None)
+        found = bisect_left(counts, True, key=lambda count: self._detectable_with(count) <= 0.005)
+        return counts[found] if found < len(counts) else None
 
     def _detectable_with(self, seeds: int) -> float:
         from scipy.stats import t
 
-        return (self._quantile(seeds) + float(t.ppf(0.8, seeds - 1))) * self._error(seeds)
+        power = float(t.ppf(0.8, self.pooled * (seeds - 1)))
+        return (self._quantile(seeds) + power) * self._error(seeds)
 
     def _quantile(self, seeds: int) -> float:
-        from scipy.stats import t
-
-        return float(t.ppf(1 - 0.025 / self.candidates, seeds - 1))
+        return dunnett_quantile(self.candidates, self.pooled * (seeds - 1))
 
     def _error(self, seeds: int) -> float:
         """Return the standard error of the mean difference of so many seeds."""
-        deviation = max(stdev(self.values), self.least_deviation)
+        own = stdev(self.values) if self.deviation is None else self.deviation
+        deviation = max(own, self.least_deviation)
         return math.hypot(deviation / math.sqrt(seeds), self.image_error)
 
     @property
@@ -236,6 +245,15 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             test[index][seed] = tested[record.number]
     baseline = next(index for index, candidate in enumerate(job) if candidate.is_baseline)
     errors = _errors(run, job[baseline].name)
+    gains = {
+        "validation": [_paired(one, validation[baseline], count - 1) for one in validation],
+        "test": [
+            _paired(one, test[baseline], count - 1, errors.get(candidate.name, (0.0, 0.0)))
+            for one, candidate in zip(test, job, strict=True)
+        ],
+    }
+    for where, found in gains.items():
+        gains[where] = _pooled(found, baseline)
     lines = [
         CandidateLine(
             name=candidate.name,
@@ -244,10 +262,8 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             search_accuracy=candidate.search_accuracy,
             validation=OverSeeds(validation[index]),
             test=OverSeeds(test[index]),
-            validation_gain=_paired(validation[index], validation[baseline], count - 1),
-            test_gain=_paired(
-                test[index], test[baseline], count - 1, errors.get(candidate.name, (0.0, 0.0))
-            ),
+            validation_gain=gains["validation"][index],
+            test_gain=gains["test"][index],
         )
         for index, candidate in enumerate(job)
     ]
@@ -276,6 +292,18 @@ def _paired(
 ) -> Paired:
     differences = tuple(one[seed] - other[seed] for seed in one if seed in other)
     return Paired(differences, max(1, candidates), *errors)
+
+
+def _pooled(gains: list[Paired], baseline: int) -> list[Paired]:
+    """Pool the spread over the seeds of all candidates: three seeds each are too few for one."""
+    others = [gain.values for index, gain in enumerate(gains) if index != baseline]
+    several = [values for values in others if len(values) > 1]
+    if not several:
+        return gains
+    freedom = sum(len(values) - 1 for values in several)
+    squares = sum((len(values) - 1) * stdev(values) ** 2 for values in several)
+    deviation = math.sqrt(squares / freedom)
+    return [replace(gain, deviation=deviation, pooled=len(several)) for gain in gains]
 
 
 def _errors(run: Run, baseline: str) -> dict[str, tuple[float, float]]:
@@ -348,7 +376,7 @@ def _verdict(lines: list[CandidateLine]) -> str:
     if gain.interval is not None:
         low, high = gain.interval
         text += (
-            f"; the 95 % interval of the difference (Student's, over seeds and images, corrected "
+            f"; the 95 % interval of the difference (Dunnett's, over seeds and images, corrected "
             f"for {gain.candidates} candidate{'' if gain.candidates == 1 else 's'}) is "
             f"{100 * low:+.2f} to {100 * high:+.2f}"
         )

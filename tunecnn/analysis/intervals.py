@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from statistics import fmean, stdev
+
+import numpy as np
 
 
 def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
@@ -125,6 +128,36 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         level: confidence level.
     """
     return _students_interval(values, level, stdev(values) / math.sqrt(len(values)))
+
+
+@lru_cache
+def dunnett_quantile(count: int, freedom: int, level: float = 0.95) -> float:
+    """Return the critical value for comparing several with the same one (Dunnett 1955).
+
+    All two-sided intervals together hold with the given level. Their errors are correlated by a
+    half, since the baseline is in each of them; for one comparison it is Student's quantile.
+
+    Args:
+        count: number of comparisons.
+        freedom: degrees of freedom of the common standard deviation.
+        level: level of all intervals together.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import multivariate_t, t
+
+    student, bonferroni = (float(t.ppf(1 - (1 - level) / 2 / k, freedom)) for k in (1, count))
+    if count == 1:
+        return student
+    shape = 0.5 + 0.5 * np.eye(count)
+
+    def excess(value: float) -> float:
+        ends = np.full(count, value)
+        inside = multivariate_t.cdf(
+            ends, shape=shape, df=freedom, lower_limit=-ends, maxpts=4000, random_state=0
+        )
+        return float(inside) - level
+
+    return float(brentq(excess, 0.99 * student, 1.01 * bonferroni, xtol=1e-3))
 
 
 def probability_above_zero(values: Sequence[float]) -> float:
