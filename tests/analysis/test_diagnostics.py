@@ -134,6 +134,7 @@ def test_a_best_value_at_the_end_of_its_range_is_warned_of_with_evidence(tmp_pat
     }  # there is no dropout below 0
 
 
+@pytest.mark.slow
 def test_in_noise_alone_hardly_any_best_value_is_said_to_be_at_an_end(tmp_path):
     numbers = random.Random(0)
     said = 0

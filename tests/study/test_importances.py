@@ -39,7 +39,7 @@ def test_an_effect_that_rises_and_falls_is_found():
     assert clear_effects(values, accuracy) == ["net.dropout"]
 
 
-@pytest.mark.parametrize("trials", [24, 64])
+@pytest.mark.parametrize("trials", [24, pytest.param(64, marks=pytest.mark.slow)])
 def test_noise_shows_an_effect_of_any_parameter_in_one_case_of_twenty(trials):
     found = 0
     for seed in range(100):
