@@ -101,14 +101,16 @@ def bins(parameter: Parameter) -> list[Bin]:
 def isolation(run: Run) -> tuple[IsolationLine, ...]:
     """Return the best complete trial for each value of each scientific parameter.
 
-    A parameter is left out if there are fewer than two trials for each of its values on average:
-    its lines would show single trials, not what the value does.
+    A parameter is left out if there are fewer than two trials for each of its values on average,
+    or trials with one of them only: its lines would not show what the value does.
     """
     lines = []
     for name, parameter in run.space.searched_settings.items():
         values = bins(parameter)
         enough = len(run.ranked) >= _FEWEST_PER_VALUE * len(values)
         if parameter.role != "scientific" or not enough:
+            continue
+        if run.ranked[f"param.{name}"].nunique() < 2:
             continue
         for bin_ in values:
             there = run.ranked[run.ranked[f"param.{name}"].map(bin_.holds).astype(bool)]
