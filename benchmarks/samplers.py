@@ -550,6 +550,8 @@ def show(out: Path) -> None:
     """Print the table of the contenders."""
     frame = pd.read_parquet(out)
     names = [name for name in CONTENDERS if name in set(frame["contender"])]
+    is_whole = frame.groupby("seed")["contender"].nunique() == len(names)  # all have done it
+    frame = frame[frame["seed"].map(is_whole)]
     print("| contender |" + "".join(f" {cost} trainings |" for cost in COSTS)
           + "".join(f" {slots} slots: - first |" for slots in SLOTS)
           + " all slots: - first |")  # fmt: skip

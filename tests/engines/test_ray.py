@@ -95,6 +95,7 @@ def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
     assert listener.epochs == 20
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
     text = TEXT.replace("sampler: random", "sampler: random\npruner: {halving: {factor: 2}}")
     text = text.replace("epochs: 2", "epochs: 8").replace("trials: 3", "trials: 8")
@@ -213,6 +214,7 @@ class Small(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_workers_get_the_code_of_a_network_with_the_images(ray_cluster, tmp_path):
     (tmp_path / "nets.py").write_text(NETS)
     text = TEXT.replace("architecture: model1", "architecture: nets.py:Small")

@@ -86,6 +86,7 @@ def test_a_search_of_somebodys_network_from_its_start_to_the_loaded_winner(folde
     assert right.mean() == run.best["val_accuracy"]
 
 
+@pytest.mark.slow
 def test_a_resumed_search_uses_the_runs_own_code(folder):
     text = SPACE.replace("trials: 3", "trials: 2")  # the start points
     whole = begin(folder, text, name="whole")
