@@ -248,6 +248,22 @@ def test_what_runs_out_of_memory_alone_is_infeasible(one_epoch, tmp_path):
     assert recorder.next_trial().number == 1
 
 
+def test_a_worker_that_was_killed_for_memory_is_no_failure_of_the_cluster(one_epoch, tmp_path):
+    """Ray's memory monitor kills it; the same attempt again would end in the same way."""
+    study = one_epoch()
+    recorder = recorder_of(study, tmp_path)
+    first, second = recorder.next_trial(), recorder.next_trial()
+    reason = "Worker exit detail: killed due to the node running low on memory."
+    recorder.worker_died(first.number, reason, max_failures=2)
+    assert recorder.running == (second.number,)  # it waits until it can run alone
+    recorder.take(second.number, report(0.5))
+    while (trial := recorder.next_trial()).number != first.number:
+        recorder.take(trial.number, report(0.5))
+    recorder.worker_died(first.number, reason, max_failures=2)
+    assert study.record(first.number).outcome == "out_of_memory"
+    assert study.record(first.number).reason == reason
+
+
 def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path):
     now = 0.0
     study = nine_epochs()

@@ -16,6 +16,7 @@ from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.listener import Listener
 from tunecnn.study.study import Study, TrialTask
+from tunecnn.trial.memory import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 
 KEEP_WEIGHTS = 3
@@ -114,6 +115,9 @@ class Recorder:
     def worker_died(self, number: int, reason: str, max_failures: int) -> None:
         """Put a trial back into the queue, or fail it after more than `max_failures` deaths.
 
+        A worker that was killed since memory was missing is no reason for the same attempt again:
+        its trial has run out of memory, and is tried once more alone.
+
         If more than `max_failures` workers die before any has finished an epoch, the cause is the
         cluster and not the trials, so the session ends.
         """
@@ -122,7 +126,9 @@ class Recorder:
             self._deaths += 1
             if self._deaths > max_failures and not self._any_epoch_seen:
                 raise RunError(f"{self._deaths} workers died before their first epoch: {reason}")
-            if self._study.count_failure(number) <= max_failures:
+            if ran_out_of_memory(reason):
+                self._finish(number, TrialEnd(Outcome.OUT_OF_MEMORY, reason=reason))
+            elif self._study.count_failure(number) <= max_failures:
                 self._put_back(number, reason)
             else:
                 self._finish(number, TrialEnd(Outcome.ERROR, reason=reason))

@@ -13,12 +13,10 @@ from tunecnn.errors import InputError
 from tunecnn.models.building import in_own_code
 from tunecnn.trial.batches import DeviceData
 from tunecnn.trial.config import NET, TrialConfig
+from tunecnn.trial.memory import ran_out_of_memory
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.trained import pack_model
 from tunecnn.trial.training import Training
-
-# Texts of out-of-memory errors that torch raises as plain RuntimeErrors.
-_NO_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class CheckpointError(Exception):
@@ -126,12 +124,8 @@ class TrialRun:
 
 
 def _failure(error: BaseException, config: TrialConfig) -> TrialEnd:
-    causes = [error, *([error.__cause__] if error.__cause__ else [])]
-    for cause in causes:
-        by_name = isinstance(cause, torch.OutOfMemoryError | MemoryError)
-        by_text = isinstance(cause, RuntimeError) and any(t in str(cause) for t in _NO_MEMORY)
-        if by_name or by_text:
-            return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(cause))
+    if ran_out_of_memory(error):
+        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(error.__cause__ or error))
     if isinstance(error, InputError):  # what the network is, or gives
         values = ", ".join(f"{NET}{name}={value}" for name, value in config.net.items())
         return TrialEnd(

@@ -1,0 +1,48 @@
+"""Whether an error says that a trial ran out of memory, whoever raised it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_TEXTS = re.compile(
+    r"out of memory"  # torch's allocators, the CUDA driver, JAX's and the kernel's own words
+    r"|OutOfMemory"  # names of exceptions, of Ray among others
+    r"|memory limit exceeded"
+    r"|(?:can't|cannot|could not|unable to|failed to) (?:be )?allocate[ds]?(?: memory)?\b"
+    r"|DefaultCPUAllocator"
+    r"|_STATUS_ALLOC_FAILED"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE
+    r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED"
+    r"|cuda(?:ErrorMemoryAllocation|Malloc failed)"
+    r"|(?:CUDA|HIP)_ERROR_OUT_OF_MEMORY"
+    r"|oom_kill"
+    r"|running low on memory"  # Ray's memory monitor
+    r"|\bOOM\b"
+    r"|std::bad_alloc"
+    r"|Cannot allocate memory",
+    re.IGNORECASE,
+)
+
+
+def ran_out_of_memory(error: BaseException | str) -> bool:
+    """Return whether an error, or one that caused it, says that memory was missing.
+
+    Args:
+        error: exception of torch, CUDA or Ray, or the text of one that came from another process.
+    """
+    if isinstance(error, str):
+        return bool(_TEXTS.search(error))
+    return any(
+        isinstance(cause, MemoryError) or bool(_TEXTS.search(f"{type(cause).__name__}: {cause}"))
+        for cause in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an exception and what it was raised from."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
