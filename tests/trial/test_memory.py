@@ -55,6 +55,9 @@ def test_running_out_of_memory_is_recognised(error):
     KeyError("memory"),
     ray.exceptions.RayActorError(),
     "Worker exit detail: Worker unexpectedly exits with a connection error code 2.",
+    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
+    "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
+    "usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly.",
     "The node was preempted",
     "room for the trial is missing",
 ], ids=str)  # fmt: skip

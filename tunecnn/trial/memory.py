@@ -24,6 +24,10 @@ _TEXTS = re.compile(
 )
 
 
+_GUESSES = re.compile(r"(?:Some|Possible|Potential) (?:common )?causes include.*", re.DOTALL)
+"""What Ray adds where it does not know why a worker ended: the OOM killer is always among it."""
+
+
 def ran_out_of_memory(error: BaseException | str) -> bool:
     """Return whether an error, or one that caused it, says that memory was missing.
 
@@ -31,9 +35,9 @@ def ran_out_of_memory(error: BaseException | str) -> bool:
         error: exception of torch, CUDA or Ray, or the text of one that came from another process.
     """
     if isinstance(error, str):
-        return bool(_TEXTS.search(error))
+        return bool(_TEXTS.search(_GUESSES.sub("", error)))
     return any(
-        isinstance(cause, MemoryError) or bool(_TEXTS.search(f"{type(cause).__name__}: {cause}"))
+        isinstance(cause, MemoryError) or ran_out_of_memory(f"{type(cause).__name__}: {cause}")
         for cause in _chain(error)
     )
 
