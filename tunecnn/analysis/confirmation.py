@@ -245,15 +245,16 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             test[index][seed] = tested[record.number]
     baseline = next(index for index, candidate in enumerate(job) if candidate.is_baseline)
     errors = _errors(run, job[baseline].name)
-    gains = {
-        "validation": [_paired(one, validation[baseline], count - 1) for one in validation],
-        "test": [
+    validation_gains = _pooled(
+        [_paired(one, validation[baseline], count - 1) for one in validation], baseline
+    )
+    test_gains = _pooled(
+        [
             _paired(one, test[baseline], count - 1, errors.get(candidate.name, (0.0, 0.0)))
             for one, candidate in zip(test, job, strict=True)
         ],
-    }
-    for where, found in gains.items():
-        gains[where] = _pooled(found, baseline)
+        baseline,
+    )
     lines = [
         CandidateLine(
             name=candidate.name,
@@ -262,8 +263,8 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             search_accuracy=candidate.search_accuracy,
             validation=OverSeeds(validation[index]),
             test=OverSeeds(test[index]),
-            validation_gain=gains["validation"][index],
-            test_gain=gains["test"][index],
+            validation_gain=validation_gains[index],
+            test_gain=test_gains[index],
         )
         for index, candidate in enumerate(job)
     ]

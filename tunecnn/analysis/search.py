@@ -162,8 +162,10 @@ def summarize_search(run: Run) -> SearchSummary:
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         baseline = _line(run.baseline_trial, searched, images)
     important = importance_analysis(run)
+    overview = overview_of(run)
+    overview["time"] |= _confirmation_costs(run)
     return SearchSummary(
-        **overview_of(run) | {"time": _cost(run)},
+        **overview,
         verdict=_verdict(run, best, baseline),
         best=best,
         baseline=baseline,
@@ -195,9 +197,9 @@ def summarize_search(run: Run) -> SearchSummary:
     )
 
 
-def _cost(run: Run) -> dict[str, str]:
-    """Describe what the search cost and, beside it, its confirmations."""
-    cost: dict[str, str] = overview_of(run)["time"]
+def _confirmation_costs(run: Run) -> dict[str, str]:
+    """Describe what the confirmations of a search cost, to stand beside its own cost."""
+    cost = {}
     for inner in run.confirmations:
         seconds = float(inner.trials["seconds"].sum())
         share = seconds / max(1e-9, float(run.trials["seconds"].sum()))

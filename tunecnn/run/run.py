@@ -217,8 +217,8 @@ class Run:
         """
         complete = self.trials[self.trials["state"] == "COMPLETE"]
         metric = self.space.metric
-        names = [f"param.{name}" for name in self.space.searched_settings]
-        values = complete.groupby(names or "trial", dropna=False, sort=False)[metric]
+        alike = self._setting_columns or "trial"
+        values = complete.groupby(alike, dropna=False, sort=False)[metric]
         return complete.assign(
             mean=values.transform("mean"), seeds=values.transform("size")
         ).sort_values(["mean", metric, "val_loss", "trial"], ascending=[False, False, True, True])
@@ -226,8 +226,12 @@ class Run:
     @cached_property
     def configurations(self) -> pd.DataFrame:
         """The best trial of each configuration that was trained to its end, best first."""
-        names = [f"param.{name}" for name in self.space.searched_settings]
-        return self.ranked.drop_duplicates(names or None)
+        return self.ranked.drop_duplicates(self._setting_columns or None)
+
+    @property
+    def _setting_columns(self) -> list[str]:
+        """Columns of `trials` that define a configuration."""
+        return [f"param.{name}" for name in self.space.searched_settings]
 
     @property
     def best(self) -> pd.Series | None:

@@ -9,7 +9,7 @@ _TEXTS = re.compile(
     r"out of memory"  # torch's allocators, the CUDA driver, JAX's and the kernel's own words
     r"|OutOfMemory"  # names of exceptions, of Ray among others
     r"|memory limit exceeded"
-    r"|(?:can't|cannot|could not|unable to|failed to) (?:be )?allocate[ds]?(?: memory)?\b"
+    r"|(?:can't|cannot|could not|unable to|failed to) (?:be )?allocate[ds]?\b"
     r"|DefaultCPUAllocator"
     r"|_STATUS_ALLOC_FAILED"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE
     r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED"
@@ -18,8 +18,7 @@ _TEXTS = re.compile(
     r"|oom_kill"
     r"|running low on memory"  # Ray's memory monitor
     r"|\bOOM\b"
-    r"|std::bad_alloc"
-    r"|Cannot allocate memory",
+    r"|std::bad_alloc",
     re.IGNORECASE,
 )
 
@@ -36,10 +35,16 @@ def ran_out_of_memory(error: BaseException | str) -> bool:
     """
     if isinstance(error, str):
         return bool(_TEXTS.search(_GUESSES.sub("", error)))
-    return any(
-        isinstance(cause, MemoryError) or ran_out_of_memory(f"{type(cause).__name__}: {cause}")
-        for cause in _chain(error)
-    )
+    return memory_error(error) is not None
+
+
+def memory_error(error: BaseException) -> BaseException | None:
+    """Return the first of an exception and its causes that says so; None if there is none."""
+    for cause in _chain(error):
+        text = f"{type(cause).__name__}: {cause}"
+        if isinstance(cause, MemoryError) or ran_out_of_memory(text):
+            return cause
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -13,7 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.models.building import in_own_code
 from tunecnn.trial.batches import DeviceData
 from tunecnn.trial.config import NET, TrialConfig
-from tunecnn.trial.memory import ran_out_of_memory
+from tunecnn.trial.memory import memory_error
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.trained import pack_model
 from tunecnn.trial.training import Training
@@ -124,8 +124,8 @@ class TrialRun:
 
 
 def _failure(error: BaseException, config: TrialConfig) -> TrialEnd:
-    if ran_out_of_memory(error):
-        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(error.__cause__ or error))
+    if (cause := memory_error(error)) is not None:
+        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(cause))
     if isinstance(error, InputError):  # what the network is, or gives
         values = ", ".join(f"{NET}{name}={value}" for name, value in config.net.items())
         return TrialEnd(

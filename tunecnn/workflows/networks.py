@@ -61,7 +61,7 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
     }
     ends = {name: values for name, values in ends.items()
             if name == "architecture" or _matters(space, name, ends, costs)}  # fmt: skip
-    most = _MOST_CORNERS if all(":" not in name for name in space.architectures) else _MOST_BUILDS
+    most = _MOST_CORNERS if _are_counted(space) else _MOST_BUILDS
     return [_corner(space, values, costs) for values in _combinations(ends, most)]
 
 
@@ -72,9 +72,13 @@ def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[Corner]:
         space: space with the networks.
         costs: counts their costs.
     """
-    is_counted = all(":" not in name for name in space.architectures)
-    points = random_points(space, _DRAWS if is_counted else _MOST_BUILDS)
+    points = random_points(space, _DRAWS if _are_counted(space) else _MOST_BUILDS)
     return [_corner(space, point, costs) for point in points]
+
+
+def _are_counted(space: SearchSpace) -> bool:
+    """Return whether all networks are published ones, which are counted without building them."""
+    return all(":" not in name for name in space.architectures)
 
 
 def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:
@@ -91,7 +95,7 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
     Raises:
         InputError: if no network of an architecture can be built.
     """
-    if all(":" not in name for name in space.architectures):
+    if _are_counted(space):
         for name in space.architectures:
             try:
                 costs.cost(name, {})
