@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from tunecnn.run.info import processor, versions
+from tunecnn.trial.environment import processor, versions
 
 DOCS = Path(__file__).parent.parent / "docs"
 _SAMPLE_SECONDS = 1.0

@@ -33,7 +33,7 @@ def table() -> str:
         modes, options = MODES.get(command, ()), options_of(command)
         lines += ["", f"## `tunecnn {command}`", ""]
         heads = [f"{'without' if mode.is_without else 'with'} `{options[mode.opened_by]}`"
-                 for mode in modes]  # fmt: skip
+                 + (f" and `{options[mode.unless]}`" if mode.unless else "") for mode in modes]  # fmt: skip
         lines += [
             f"| option | {' | '.join(heads) or 'always'} |",
             "|---|" + "---|" * (len(modes) or 1),
@@ -82,7 +82,8 @@ def test_an_option_without_effect_is_refused_with_the_reason(command: str, mode:
     if not mode.is_without:
         given += words(command, mode.opened_by)
     given += ["nowhere"] if command == "confirm" else []
-    given += ["--resume", "x"] if mode.opened_by == "plan" else []
+    if mode.opened_by == "plan":
+        given += ["--space" if name == "resume_or_start" else "--resume", "x"]
     given += ["--space", "x"] if command == "plan" else []
     assert main(command, *given) == 2
     flags = options_of(command)

@@ -69,14 +69,14 @@ def test_a_trial_takes_a_gpu_where_there_are_any_and_what_it_is_told(ray_cluster
 
 
 def test_more_than_any_node_has_is_refused(ray_cluster, tmp_path):
-    with pytest.raises(InputError, match=r"can hold one trial of 1 core\w* and 8 GPUs .* 4 GPUs"):
-        run_on_cluster(tmp_path / "runs", TEXT, gpus_per_trial=8)
+    with pytest.raises(InputError, match=r"cannot hold one trial of 8 cores and 1 GPUs .* 4 GPUs"):
+        run_on_cluster(tmp_path / "runs", TEXT, cpus_per_trial=8)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tmp_path):
     here = load_run(begin(tmp_path / "here").folder).trials
-    result = run_on_cluster(tmp_path, TEXT, gpus_per_trial=2)
+    result = run_on_cluster(tmp_path, TEXT, cpus_per_trial=2, gpus_per_trial=1)
     assert result.ending == "done"
     run = load_run(result.folder)
     columns = ["trial", "state", "seed", "epochs", "val_accuracy", "val_loss", "param.net.width"]
@@ -90,7 +90,9 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
 def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
     text = TEXT.replace("trials: 3", "trials: 10")
     listener = Silent()
-    run = load_run(run_on_cluster(tmp_path, text, listener, gpus_per_trial=2).folder)
+    run = load_run(
+        run_on_cluster(tmp_path, text, listener, cpus_per_trial=2, gpus_per_trial=1).folder
+    )
     assert run.trials["state"].tolist() == ["COMPLETE"] * 10
     assert listener.epochs == 20
 
@@ -99,7 +101,7 @@ def test_an_actor_serves_several_trials(ray_cluster, tmp_path):
 def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
     text = TEXT.replace("sampler: random", "sampler: random\npruner: {halving: {factor: 2}}")
     text = text.replace("epochs: 2", "epochs: 8").replace("trials: 3", "trials: 8")
-    run = load_run(run_on_cluster(tmp_path, text, gpus_per_trial=2).folder)
+    run = load_run(run_on_cluster(tmp_path, text, cpus_per_trial=2, gpus_per_trial=1).folder)
     assert set(run.trials["state"]) == {"COMPLETE", "PRUNED"}
     assert len(run.trials) == 8
     pruned = run.trials[run.trials["state"] == "PRUNED"]
@@ -149,7 +151,9 @@ def test_a_worker_that_hangs_is_killed_and_its_place_used_again(ray_cluster, tmp
                 worker.suspend()
 
     text = TEXT.replace("epochs: 2", "epochs: 20").replace("trials: 3", "trials: 2")
-    result = run_on_cluster(tmp_path, text, Stopper(), trial_timeout=8.0, gpus_per_trial=4)
+    result = run_on_cluster(
+        tmp_path, text, Stopper(), trial_timeout=8.0, cpus_per_trial=4, gpus_per_trial=1
+    )
     run = load_run(result.folder)
     assert run.trials["outcome"].tolist() == ["timeout", "complete"]
     assert run.trials["reason"][0] == "not finished after 8 s (--trial-timeout)"

@@ -24,7 +24,7 @@ def report(accuracy: float, ended: bool = True) -> TrialUpdate:
     outcome = (
         TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=str(accuracy).encode()) if ended else None
     )
-    return TrialUpdate((metrics(1, accuracy),), outcome, "desk", "cpu")
+    return TrialUpdate((metrics(1, accuracy),), outcome)
 
 
 NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
@@ -68,7 +68,7 @@ def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_pat
         recorder.next_trial()
         same = EpochMetrics(1, 0.5, 0.5, 1.0 - number / 10, 0.9, 1.0)
         outcome = TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=b"w")
-        recorder.take(number, TrialUpdate((same,), outcome, "desk", "cpu"))
+        recorder.take(number, TrialUpdate((same,), outcome))
     kept = sorted(path.name for path in (tmp_path / "weights").iterdir())
     assert kept == [f"trial-0000{n}.safetensors" for n in (2, 3, 4)]
 
@@ -115,7 +115,7 @@ def test_a_run_that_cannot_be_written_ends_and_says_so(one_epoch, tmp_path, monk
 def epochs_until(last: int, *, first: int = 1, checkpoint: bool = False) -> TrialUpdate:
     epochs = tuple(metrics(epoch, epoch / 10) for epoch in range(first, last + 1))
     saved = Checkpoint(last, f"state {last}".encode()) if checkpoint else None
-    return TrialUpdate(epochs, None, "desk", "cpu", saved)
+    return TrialUpdate(epochs, None, saved)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_trial_that_ends_leaves_no_checkpoint(nine_epochs, tmp_path):
     recorder.next_trial()
     recorder.take(0, epochs_until(2, checkpoint=True))
     assert list((tmp_path / "checkpoints").iterdir())
-    recorder.take(0, TrialUpdate((), TrialEnd(Outcome.ERROR, reason="x"), "desk", "cpu"))
+    recorder.take(0, TrialUpdate((), TrialEnd(Outcome.ERROR, reason="x")))
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -209,7 +209,7 @@ def test_a_checkpoint_that_the_worker_cannot_use_costs_the_checkpoint_and_not_th
     study = nine_epochs()
     recorder = recorder_of(study, tmp_path)
     assert recorder.next_trial().checkpoint is not None
-    damaged = TrialUpdate((), None, "desk", "cpu", bad_checkpoint="a checkpoint is damaged")
+    damaged = TrialUpdate((), None, bad_checkpoint="a checkpoint is damaged")
     assert not recorder.take(0, damaged)
     assert recorder.next_trial().checkpoint is None
     recorder.take(0, epochs_until(1))
@@ -217,9 +217,7 @@ def test_a_checkpoint_that_the_worker_cannot_use_costs_the_checkpoint_and_not_th
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-NO_MEMORY = TrialUpdate(
-    (), TrialEnd(Outcome.OUT_OF_MEMORY, reason="CUDA out of memory"), "desk", "cuda"
-)
+NO_MEMORY = TrialUpdate((), TrialEnd(Outcome.OUT_OF_MEMORY, reason="CUDA out of memory"))
 
 
 def test_a_trial_that_ran_out_of_memory_beside_others_is_tried_again_alone_at_the_end(
@@ -277,7 +275,7 @@ def test_a_trial_that_takes_too_long_is_given_up(nine_epochs, tmp_path):
     assert not recorder.give_up_overdue()
     assert recorder.take(number, report(0.5, ended=False))
     now = 1061.0
-    assert not recorder.take(number, TrialUpdate((metrics(2, 0.6),), None, "desk", "cpu"))
+    assert not recorder.take(number, TrialUpdate((metrics(2, 0.6),), None))
     record = study.record(number)
     assert (record.state, record.outcome) == ("FAIL", "timeout")
     assert record.reason == "not finished after 60 s (--trial-timeout)"
@@ -308,7 +306,7 @@ def said(
         loss = math.nan if math.isnan(accuracy) else 0.5
         figures = metrics(epoch, 0.1 if math.isnan(accuracy) else accuracy, loss)
         last = outcome if epoch == len(accuracies) else None
-        if not recorder.take(number, TrialUpdate((figures,), last, "desk", "cpu")):
+        if not recorder.take(number, TrialUpdate((figures,), last)):
             return
 
 
@@ -339,9 +337,7 @@ OUTCOMES = {
                                   "FAIL", "error", 0, "failed with an error"),
     "one that hangs": (lambda r, n: hang(r, n), "FAIL", "timeout", 0, "took too long"),
 }  # fmt: skip
-FAILED = TrialUpdate(
-    (), TrialEnd(Outcome.ERROR, reason="ValueError in x.py:1: bad"), "desk", "cpu"
-)
+FAILED = TrialUpdate((), TrialEnd(Outcome.ERROR, reason="ValueError in x.py:1: bad"))
 
 
 def hang(recorder: Recorder, number: int) -> None:

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,11 @@ from tests.support.searching import TEXT, Silent, begin, carry_on
 from tunecnn import load_run
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.info import ReproductionJob, versions
+from tunecnn.run.info import ReproductionJob
+from tunecnn.run.lock import Holder
 from tunecnn.space.library import shipped_spaces
 from tunecnn.summary.render import write_summary
+from tunecnn.trial.environment import versions
 from tunecnn.trial.training import Training
 
 
@@ -198,8 +199,8 @@ def test_a_resume_with_another_torch_is_refused_unless_told_otherwise(tmp_path, 
 
 def test_the_lock_of_a_killed_session_is_taken_over_and_said(tmp_path):
     result = begin(tmp_path, listener=Silent(raise_at=1))
-    holder = {"process": 2**22 + 1, "host": socket.gethostname(), "since": "noon"}
-    (result.folder / ".holder").write_text(json.dumps(holder))
+    holder = dataclasses.replace(Holder.here(), process=2**22 + 1)
+    (result.folder / ".holder").write_text(json.dumps(dataclasses.asdict(holder)))
     listener = Silent()
     carry_on(result.folder, listener)
     assert f"the lock of process {2**22 + 1} on" in listener.warnings[0]
@@ -403,3 +404,27 @@ def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
     run = load_run(tmp_path / "stopped")
     assert run.trials["state"].eq("COMPLETE").any()
     assert not once or not run.trials["state"].eq("RUNNING").any()
+
+
+def test_a_job_that_is_started_again_goes_on_with_its_run(tmp_path):
+    started = begin(tmp_path, listener=Silent(raise_at=1), resume_or_start="job")
+    assert (started.folder.name, started.ending) == ("job", "interrupted")
+    again = begin(tmp_path, resume_or_start="job")
+    assert (again.folder, again.ending) == (started.folder, "done")
+    done = load_run(again.folder)
+    assert len(done.info.sessions) == 2
+    assert begin(tmp_path, resume_or_start="job").ending == "done"
+    more = begin(tmp_path, trials=5, resume_or_start="job")
+    trials = load_run(more.folder).trials
+    assert len(trials) == 5
+    assert trials["val_loss"][:3].tolist() == done.trials["val_loss"].tolist()
+
+
+def test_a_job_with_another_question_does_not_go_on_with_the_run_of_that_name(tmp_path):
+    begin(tmp_path, resume_or_start="job")
+    for text, changes, words in (
+        (TEXT.replace("epochs: 2", "epochs: 3"), {}, "the space file"),
+        (TEXT, {"epochs": 3}, "epochs"),
+    ):
+        with pytest.raises(InputError, match=rf"another search \({words}\); give another name"):
+            begin(tmp_path, text, resume_or_start="job", **changes)

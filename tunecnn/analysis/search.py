@@ -213,7 +213,7 @@ def _confirmation_costs(run: Run) -> dict[str, str]:
 def train_command(run: Run, trial: int) -> str:
     """Return the command that trains a trial again; on a CPU it gives the same figures."""
     words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
-    if run.record(trial).device == "cpu":
+    if run.record(trial).device.startswith("cpu"):
         threads = run.info.last_session.engine.threads
         words += ["--device", "cpu", "--threads", str(threads)]
     if run.info.data_dir:

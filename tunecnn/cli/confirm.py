@@ -12,7 +12,7 @@ from tunecnn.cli.output import end, listening_to_user
 from tunecnn.workflows.options import RunOptions
 
 
-@takes_run_options(without=("runs_dir", "name"))
+@takes_run_options(without=("runs_dir", "name", "resume_or_start"))
 def confirm(
     *,
     run: Annotated[Path, typer.Argument(help="Folder of a search.")],

@@ -24,11 +24,13 @@ class Mode:
         opened_by: name of the option that selects the mode.
         refused: reasons why options have no effect in the mode, by option name.
         is_without: whether the mode applies when the option is absent.
+        unless: name of an option beside which the mode does not apply.
     """
 
     opened_by: str
     refused: Mapping[str, str]
     is_without: bool = False
+    unless: str = ""
 
 
 def _each(names: str, reason: str) -> dict[str, str]:
@@ -36,16 +38,18 @@ def _each(names: str, reason: str) -> dict[str, str]:
 
 
 _KEPT = "a resumed run keeps what it was started with"
-_SAME_FOLDER = _each("runs_dir name", "a resumed run stays in its folder")
+_SAME_FOLDER = _each("runs_dir name resume_or_start", "a resumed run stays in its folder")
 _TRAINS_NOTHING = "a plan trains nothing"
 _IN_PROCESS = "all trials are trained in this process"
 
 _NEW = Mode(
-    "resume", _each("take_over allow_changes", "a new run has no earlier session"), is_without=True
-)
+    "resume", _each("take_over allow_changes", "a new run has no earlier session"),
+    is_without=True, unless="resume_or_start",
+)  # fmt: skip
+_BY_NAME = Mode("resume_or_start", _each("name", "it has the name already"))
 _LOCAL = Mode(
     "local",
-    _each("address gpus_per_trial max_failures wait_for_workers", _IN_PROCESS),
+    _each("address gpus_per_trial max_failures max_trials_at_once wait_for_workers", _IN_PROCESS),
 )
 _JSON = Mode("json_lines", _each("quiet", "with --json nothing else is printed anyway"))
 
@@ -57,11 +61,13 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
             | _SAME_FOLDER,
         ),
         _NEW,
+        _BY_NAME,
         _LOCAL,
         Mode(
             "plan",
             _each("confirm checkpoint_seconds max_failures trial_timeout wait_for_workers "
-                  "min_free_gb take_over allow_changes", _TRAINS_NOTHING)
+                  "max_trials_at_once resume_or_start min_free_gb take_over allow_changes",
+                  _TRAINS_NOTHING)
             | _each("quiet json_lines", "a plan is a table for people"),
         ),
         _JSON,
@@ -69,6 +75,7 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
     "reproduce": (
         Mode("resume", _each("dataset models seeds epochs against", _KEPT) | _SAME_FOLDER),
         _NEW,
+        _BY_NAME,
         _LOCAL,
         _JSON,
     ),
@@ -98,7 +105,7 @@ class ModalCommand(TyperCommand):
             name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"
         }
         for mode in MODES.get(str(self.name), ()):
-            if (mode.opened_by in given) == mode.is_without:
+            if (mode.opened_by in given) == mode.is_without or mode.unless in given:
                 continue
             beside = f"{'without' if mode.is_without else 'beside'} {flags[mode.opened_by]}"
             for name in sorted(given & mode.refused.keys()):

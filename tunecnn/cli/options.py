@@ -52,6 +52,13 @@ RUN_OPTIONS: Mapping[str, Any] = {
     "data_dir": DataDir,
     "runs_dir": Annotated[Path, typer.Option(help="Parent folder of the run's folder.")],
     "name": Annotated[str | None, typer.Option(help="Name of the run's folder.")],
+    "resume_or_start": Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the run's folder: resume that run, or start it if there is none.",
+            metavar="NAME",
+        ),
+    ],
     "local": Local,
     "address": Address,
     "cpus_per_trial": CpusPerTrial,
@@ -64,6 +71,14 @@ RUN_OPTIONS: Mapping[str, Any] = {
     ],
     "trial_timeout": Annotated[
         float | None, typer.Option(help="Mark a trial as failed after this many seconds.", min=1.0)
+    ],
+    "max_trials_at_once": Annotated[
+        int | None,
+        typer.Option(
+            help="Trials that run or wait for a node at once, for an autoscaler to see. Default: "
+            "as many as fit.",
+            min=1,
+        ),
     ],
     "wait_for_workers": Annotated[
         float,

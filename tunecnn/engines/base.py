@@ -21,6 +21,9 @@ class Engine(Protocol):
     def record(self) -> EngineRecord:
         """Return the record of the hardware on which trials run."""
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user should know about the hardware before the first trial."""
+
     def run(
         self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
     ) -> None:

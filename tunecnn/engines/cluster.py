@@ -48,11 +48,20 @@ class Resources:
     """Resources of one trial; `gpus` may be a fraction, and None stands for the default.
 
     The default is one core, since two trials with one thread each get more done than one trial
-    with two threads, and one GPU if the cluster has any.
+    with two threads, and one GPU if the cluster has any. `at_once` is the number of trials that
+    may run or wait for a node at once; None for as many as fit.
     """
 
     cpus: float | None = None
     gpus: float | None = None
+    at_once: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.gpus is not None and self.gpus > 1:
+            raise InputError(
+                f"--gpus-per-trial {self.gpus:g}: a trial uses one GPU; give 1, or a fraction "
+                "for several trials on one GPU"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,17 @@ class Cluster:
         nodes: machines of the cluster.
         cpus: number of cores per trial.
         gpus: number of GPUs per trial.
-        slots: number of trials that fit at once.
+        slots: number of trials that fit at once; 0 if no node can hold one yet.
+        at_once: number of trials that may run or wait for a node at once; None for `slots`.
+        limit: what limits the number of trials at once, if it is not what users would expect.
     """
 
     nodes: tuple[NodeRecord, ...]
     cpus: float
     gpus: float
     slots: int
+    at_once: int | None = None
+    limit: str = ""
 
     @property
     def threads(self) -> int:
@@ -98,7 +111,7 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
         resources: resources of one trial.
 
     Raises:
-        InputError: if the cluster cannot be reached, or no node of it can hold one trial.
+        InputError: if the cluster cannot be reached, or this machine alone cannot hold one trial.
         RunError: if Ray cannot be started here.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -109,7 +122,7 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     if ours:
         _start(address)
     try:
-        yield _fit(resources)
+        yield _fit(resources, can_grow=address != "local")
     finally:
         if ours:
             ray.shutdown()
@@ -163,7 +176,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
-def _fit(resources: Resources) -> Cluster:
+def _fit(resources: Resources, *, can_grow: bool) -> Cluster:
     """Decide the resources of one trial, and count how many trials fit."""
     nodes = alive_nodes()
     total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
@@ -178,13 +191,32 @@ def _fit(resources: Resources) -> Cluster:
         )
         for node in nodes
     )
-    if slots < 1:
+    if slots < 1 and not can_grow:
         there = "; ".join(f"{n.name}: {n.cpus:g} cores, {n.gpus:g} GPUs" for n in named)
         raise InputError(
-            f"no node of the cluster can hold one trial of {cpus:g} cores and {gpus:g} GPUs "
+            f"this machine cannot hold one trial of {cpus:g} cores and {gpus:g} GPUs "
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"
         )
-    return Cluster(named, cpus, gpus, slots)
+    limit = limit_in_words(nodes, cpus, gpus)
+    return Cluster(named, cpus, gpus, slots, resources.at_once, limit)
+
+
+def limit_in_words(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> str:
+    """Say that the cores keep GPUs idle, and what to do; an empty string if they do not."""
+    by_gpus, by_both = count_slots(nodes, 0, gpus), count_slots(nodes, cpus, gpus)
+    if not gpus or not cpus or by_both >= by_gpus:
+        return ""
+    lower = min(
+        (node["Resources"].get("CPU", 0) / count_slots([node], 0, gpus)
+         for node in nodes if count_slots([node], 0, gpus)), default=0.0,
+    )  # fmt: skip
+    advice = (
+        f"; --cpus-per-trial {int(lower * 100) / 100:g} would use all of them" if lower else ""
+    )
+    return (
+        f"{by_both} trials at once, since each takes {cpus:g} cores: "
+        f"the GPUs alone would hold {by_gpus}{advice}"
+    )
 
 
 def alive_nodes() -> list[dict[str, Any]]:

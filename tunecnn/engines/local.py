@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunecnn.data.images import TrialData
+from tunecnn.errors import RunError
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
@@ -18,6 +19,13 @@ from tunecnn.run.recorder import Recorder
 def _aside(code: NetworkCode | None) -> contextlib.AbstractContextManager[object]:
     """Keep what somebody's code prints out of the results, which are printed to stdout."""
     return contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
+
+
+def _gpus() -> int:
+    """Return the number of GPUs that trials in this process use."""
+    import torch
+
+    return int(torch.cuda.is_available())
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,12 @@ class LocalEngine:
 
     def record(self) -> EngineRecord:
         """Return the record of the hardware on which trials run."""
-        node = NodeRecord(name=platform.node(), cpus=os.cpu_count() or 1)
+        node = NodeRecord(name=platform.node(), cpus=os.cpu_count() or 1, gpus=_gpus())
         return EngineRecord(engine="local", nodes=(node,), threads=self.threads, slots=1)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return nothing: there is one trial at a time."""
+        return ()
 
     def run(
         self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
@@ -58,15 +70,21 @@ class LocalEngine:
 
         from tunecnn.models.building import importable
         from tunecnn.trial.batches import to_device
+        from tunecnn.trial.environment import Environment
         from tunecnn.trial.runner import TrialRun
 
         torch.set_num_threads(self.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = to_device(data, device)
+        here = Environment.of_process(device)
         interrupts = recorder.interrupts
         with interrupts.deferred(), importable(code):
             while (trial := recorder.next_trial()) is not None:
                 recorder.started(trial.number)
+                if difference := recorder.begins(trial.number, here):
+                    raise RunError(
+                        f"{difference}; resume on such a machine, or add --allow-changes"
+                    )
                 run = TrialRun(
                     trial.config, on_device, trial.checkpoint, self.checkpoint_seconds, trial.rungs
                 )
@@ -74,6 +92,8 @@ class LocalEngine:
                 while goes_on and not recorder.stopped:
                     with interrupts.deferred(False), _aside(code):
                         update = run.advance(0.0)
+                    if update.device_error:
+                        raise RunError(f"{here.device} failed: {update.device_error}; then resume")
                     goes_on = recorder.take(trial.number, update)
                     recorder.tick()
         if recorder.failure is not None:

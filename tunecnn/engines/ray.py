@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +33,24 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tunecnn.data.images import TrialData
-from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
-from tunecnn.engines.worker import Worker
+from tunecnn.engines import worker
+from tunecnn.engines.cluster import Cluster
+from tunecnn.engines.nodes import Blame, Nodes, Place
+from tunecnn.engines.room import Room
+from tunecnn.engines.worker import DEVICE_ERROR, Supplies, Worker, environment_of
 from tunecnn.errors import RunError
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.info import EngineRecord
 from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.timing import Timing, time_epochs
 
 if TYPE_CHECKING:
     # Workers import this module too, but they do not need the study.
     from tunecnn.run.recorder import Recorder
 
-_COUNT_SECONDS = 5.0
+_NODE_ID = "ray.io/node-id"  # a label that Ray gives to each node
+_NODE_LOST = re.compile(r"node has died|node was terminated|NODE_DIED|node_died", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class RayEngine:
         """Return the record of the hardware on which trials run."""
         return self.cluster.record()
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what limits the number of trials at once."""
+        return (self.cluster.limit,) if self.cluster.limit else ()
+
     def run(
         self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
     ) -> None:
@@ -86,7 +95,7 @@ class RayEngine:
             RunError: if Ray or the study cannot continue.
         """
         logging.getLogger("ray").setLevel(logging.CRITICAL)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.cluster.slots)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(10**6)  # the searcher limits them
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
                 self._tuner(recorder, data, code, scratch).fit()
@@ -101,21 +110,20 @@ class RayEngine:
     def _tuner(
         self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
     ) -> Tuner:
-        worker = tune.with_parameters(
-            Worker,
-            data=data,
-            code=code,
-            threads=self.cluster.threads,
-            checkpoint_seconds=self.checkpoint_seconds,
-        )
-        room = _Room(self.cluster)
+        by_value: Any = ray.cloudpickle.register_pickle_by_value
+        by_value(worker)  # see `tunecnn.engines.worker`
+        supplies = Supplies(
+            ray.put(data), ray.put(code), self.cluster.threads, self.cluster.gpus,
+            self.checkpoint_seconds,
+        )  # fmt: skip
+        crew = _Crew(recorder, self.cluster, self.max_failures, self.wait_for_workers)
         return Tuner(
-            tune.with_resources(worker, {"cpu": self.cluster.cpus, "gpu": self.cluster.gpus}),
+            tune.with_resources(tune.with_parameters(Worker, supplies=supplies), self._resources),
             param_space={"trial": None},
             tune_config=TuneConfig(
                 num_samples=-1,
-                search_alg=_StudySearcher(recorder, room),
-                scheduler=_StudyScheduler(recorder, self.max_failures),
+                search_alg=_StudySearcher(recorder, crew),
+                scheduler=_StudyScheduler(recorder, crew),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -127,8 +135,18 @@ class RayEngine:
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=0),  # the study orders retries
                 stop=_StopWithSession(recorder),
-                callbacks=[_Housekeeping(recorder, room, self.wait_for_workers)],
+                callbacks=[_Housekeeping(recorder, crew, self.wait_for_workers)],
             ),
+        )
+
+    def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return the request for a trial, which excludes the nodes where it must not run."""
+        bundle = {"CPU": self.cluster.cpus, "GPU": self.cluster.gpus}
+        where: dict[str, Any] = {}
+        if avoided := config["trial"]["avoided"]:
+            where["bundle_label_selector"] = [{_NODE_ID: f"!in({','.join(avoided)})"}]
+        return tune.PlacementGroupFactory(
+            [{name: amount for name, amount in bundle.items() if amount}], **where
         )
 
 
@@ -151,42 +169,118 @@ class _NotSaved:
         return {}
 
 
-class _Room:
-    """Number of trials that fit on the cluster now, which can grow and shrink."""
+class _Crew(_NotSaved):
+    """The workers of a session: where each trial runs, and what happens when one fails."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._slots = cluster.slots
-        self._counted = self._seen = time.monotonic()
+    def __init__(
+        self, recorder: Recorder, cluster: Cluster, max_failures: int, wait_seconds: float
+    ) -> None:
+        self._recorder = recorder
+        self._max_failures = max_failures
+        self._nodes = Nodes(max_failures)
+        self._places: dict[int, Place] = {}
+        self._warned: set[str] = set()
+        self.room = Room(cluster, self._nodes.shut_out, wait_seconds)
 
-    @property
-    def slots(self) -> int:
-        """Number of trials that fit at once, recounted every few seconds."""
-        now = time.monotonic()
-        if now - self._counted > _COUNT_SECONDS:
-            self._slots = count_slots(alive_nodes(), self._cluster.cpus, self._cluster.gpus)
-            self._counted = now
-        if self._slots:
-            self._seen = now
-        return self._slots
+    def avoided(self, number: int) -> tuple[str, ...]:
+        """Return the ids of the nodes on which a trial must not run."""
+        return self._nodes.avoided(number, self.room.usable)
 
-    @property
-    def missing_seconds(self) -> float:
-        """Seconds for which the cluster has had no room for any trial."""
-        return 0.0 if self.slots else time.monotonic() - self._seen
+    def takes(self, number: int, result: dict[str, Any]) -> bool:
+        """Take a worker's report, if it gave one; return whether it may train the trial."""
+        if number not in self._recorder.running:
+            return False
+        if reason := result.get("unfit"):
+            self._unfit(number, Place(result["node_id"], result["node"]), reason)
+            return False
+        report = result.get("report")
+        if report is None:
+            return "update" in result or self._incomparable(number, result, "it does not say so")
+        there = environment_of(report)
+        self._places[number] = Place(result["node_id"], there.node, there.device_id)
+        if difference := self._recorder.begins(number, there):
+            return self._incomparable(number, result, difference)
+        self._recorder.started(number)  # the time of its worker's imports is not its own
+        if there.unused and there.node not in self._warned:
+            self._warned.add(there.node)
+            self._recorder.warn(f"{there.node}: {there.unused}")
+        return True
+
+    def worked(self, number: int) -> None:
+        """Note that a trial has made progress."""
+        if place := self._places.get(number):
+            self._nodes.worked(place, number)
+
+    def failed(self, number: int, text: str) -> None:
+        """Decide what becomes of a trial whose worker has ended with an error."""
+        place = self._places.pop(number, None) or self._find_place(text)
+        if _NODE_LOST.search(text) or (place.node_id and not self.room.is_alive(place.node_id)):
+            if not self._nodes.lost(number):
+                self._recorder.put_back(number, f"node {place} was lost")
+                return
+            text = f"{text} (each time with its node)"
+        elif DEVICE_ERROR in text:
+            self._device_failed(number, place, text.partition(DEVICE_ERROR)[2].strip())
+            return
+        where = f"{text} (on {place})" if place.node else text
+        self._recorder.worker_died(number, where, self._max_failures)
+
+    def _device_failed(self, number: int, place: Place, reason: str) -> None:
+        blame = self._nodes.failed(place, number)
+        if blame is Blame.TRIAL:
+            self._recorder.fail_trial(number, f"{reason} (on {place}, and before that elsewhere)")
+            return
+        self._recorder.put_back(number, f"{place}: {reason}")
+        if blame is not None:
+            advice = (
+                f"{reason}; look at it with nvidia-smi. To use its other GPUs, leave this one out "
+                "of CUDA_VISIBLE_DEVICES when Ray is started there"
+            )
+            self._shut(place, f"{place if blame is Blame.DEVICE else 'several devices'}: {advice}")
+
+    def _unfit(self, number: int, place: Place, reason: str) -> None:
+        reason = " ".join(reason.split())[:500]
+        if ran_out_of_memory(reason):
+            self._recorder.worker_died(number, f"{reason} (on {place})", self._max_failures)
+            return
+        self._recorder.put_back(number, f"{place}: {reason}")
+        if self._nodes.unfit(place):
+            self._shut(place, f"no worker can begin there: {reason}")
+
+    def _incomparable(self, number: int, result: dict[str, Any], difference: str) -> bool:
+        place = self._places.pop(number, Place(result.get("node_id", ""), result.get("node", "")))
+        reason = f"{difference}, so its results would not be comparable"
+        self._recorder.put_back(number, f"{place}: {reason}")
+        if place.node_id not in self._nodes.shut_out:
+            self._shut(place, reason)
+        return False
+
+    def _shut(self, place: Place, reason: str) -> None:
+        self._nodes.shut(place)
+        self._recorder.node_shut_out(place.node, reason)
+        if self.room.is_shut:
+            names = ", ".join(self._recorder.shut_out)
+            self._recorder.fail(
+                RunError(f"no node is left that may train trials ({names}): {reason}; then resume")
+            )
+
+    def _find_place(self, text: str) -> Place:
+        """Find in an error of Ray where a worker ran that had not reported yet."""
+        found = re.search(r"\bip[=:] ?(\d+\.\d+\.\d+\.\d+)", text)
+        return Place(*self.room.at(found.group(1))) if found else Place("", "")
 
 
 class _StudySearcher(_NotSaved, Searcher):
     """Hands the study's next trial to Tune, as long as the cluster has room for it."""
 
-    def __init__(self, recorder: Recorder, room: _Room) -> None:
+    def __init__(self, recorder: Recorder, crew: _Crew) -> None:
         super().__init__()
         self._recorder = recorder
-        self._room = room
+        self._crew = crew
 
     def suggest(self, trial_id: str) -> Any:
         running = len(self._recorder.running)
-        if running >= self._room.slots:
+        if running >= self._crew.room.wanted:
             return None
         trial = self._recorder.next_trial()
         if trial is None:
@@ -198,6 +292,7 @@ class _StudySearcher(_NotSaved, Searcher):
                 "config": trial.config.to_dict(),
                 "checkpoint": trial.checkpoint,
                 "rungs": trial.rungs,
+                "avoided": self._crew.avoided(trial.number),
             }
         }
 
@@ -216,29 +311,38 @@ class _StudySearcher(_NotSaved, Searcher):
 class _StudyScheduler(_NotSaved, FIFOScheduler):
     """Records each update of a trial, and stops the trial when the study says so."""
 
-    def __init__(self, recorder: Recorder, max_failures: int) -> None:
+    def __init__(self, recorder: Recorder, crew: _Crew) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._recorder = recorder
-        self._max_failures = max_failures
+        self._crew = crew
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._recorder.take(trial.config["trial"]["number"], result["update"])
+        number = trial.config["trial"]["number"]
+        if not self._crew.takes(number, result):
+            _end_actor(trial)  # else Tune would use it for the next trial
+            return str(TrialScheduler.CONTINUE)
+        update = result.get("update")
+        if update is None:
+            return str(TrialScheduler.CONTINUE)
+        if update.epochs:
+            self._crew.worked(number)
+        goes_on = self._recorder.take(number, update)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
-        """Retry a trial whose worker died; exceptions in the training are not handled here."""
+        """Decide about a trial whose worker died; exceptions in the training are no such error."""
         number = trial.config["trial"]["number"]
         if number not in self._recorder.running:
             return  # the trial had ended; only its actor was left
-        self._recorder.worker_died(number, _reason(trial), self._max_failures)
+        self._crew.failed(number, _reason(trial))
 
 
 class _Housekeeping(_NotSaved, Callback):
     """Removes updates from the results that Tune stores, enforces time limits, calls `tick`."""
 
-    def __init__(self, recorder: Recorder, room: _Room, wait_seconds: float) -> None:
+    def __init__(self, recorder: Recorder, crew: _Crew, wait_seconds: float) -> None:
         self._recorder = recorder
-        self._room = room
+        self._room = crew.room
         self._wait_seconds = wait_seconds
 
     def on_trial_result(
@@ -253,17 +357,26 @@ class _Housekeeping(_NotSaved, Callback):
         if overdue := self._recorder.give_up_overdue():
             # A trial that hangs sends no update; without its actor, Tune frees its slot.
             for trial in trials:
-                actor = trial.temporary_state.ray_actor
-                is_running = trial.status == TuneTrial.RUNNING and actor is not None
-                if is_running and trial.config["trial"]["number"] in overdue:
-                    ray.kill(actor)
+                if trial.config["trial"]["number"] in overdue:
+                    _end_actor(trial)
         if self._room.missing_seconds > self._wait_seconds:
             text = (
                 f"no node of the cluster has had room for a trial for {self._wait_seconds:g} s "
                 "(--wait-for-workers); bring nodes back, then resume"
             )
             self._recorder.fail(RunError(text))
+        statuses = [trial.status for trial in trials]
+        active = statuses.count(TuneTrial.RUNNING)
+        if text := self._room.words(active, statuses.count(TuneTrial.PENDING)):
+            self._recorder.note(text)
         self._recorder.tick()
+
+
+def _end_actor(trial: Any) -> None:
+    """End the actor of a Tune trial that is running; Tune takes this for an error of the trial."""
+    actor = trial.temporary_state.ray_actor
+    if trial.status == TuneTrial.RUNNING and actor is not None:
+        ray.kill(actor)
 
 
 class _StopWithSession(_NotSaved, Stopper):

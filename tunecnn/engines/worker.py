@@ -1,77 +1,205 @@
-"""Ray actor that trains the trials of a run, one after the other."""
+"""Ray actor that trains the trials of a run, one after the other.
+
+This module travels to the nodes by value and imports nothing of tunecnn before it runs, so that it
+can report a node without tunecnn, or with another version.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
 
-from tunecnn.data.images import TrialData
-from tunecnn.models.code import NetworkCode
-from tunecnn.process import collect_garbage_seldom
-from tunecnn.trial.config import TrialConfig
+if TYPE_CHECKING:
+    from tunecnn.trial.environment import Environment
 
 _UPDATE_SECONDS = 0.5  # an update costs milliseconds, so several tiny epochs share one
 
+DEVICE_ERROR = "tunecnn device error:"
+"""Begins the text of the exception with which a worker ends after an error of its device."""
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """What a worker needs for its trials.
+
+    Attributes:
+        data: reference of the `TrialData`.
+        code: reference of the `NetworkCode`, or of None.
+        threads: number of torch threads.
+        gpus: GPUs that a trial takes.
+        checkpoint_seconds: seconds between two checkpoints of a trial.
+    """
+
+    data: ray.ObjectRef[Any]
+    code: ray.ObjectRef[Any]
+    threads: int
+    gpus: float
+    checkpoint_seconds: float
+
 
 class Worker(tune.Trainable):
-    """An actor that trains one trial after the other; a step is one or more epochs."""
+    """An actor that trains one trial after the other; a step is one or more epochs.
 
-    def setup(  # type: ignore[override]  # Tune passes the arguments of with_parameters
-        self,
-        config: dict[str, Any],
-        data: TrialData,
-        code: NetworkCode | None,
-        threads: int,
-        checkpoint_seconds: float,
-    ) -> None:
+    The first step of an actor only reports its environment, so that the driver can decide whether
+    trials may run there. A result has one or more of the keys `report` (the environment, as JSON),
+    `unfit` (the reason why the actor cannot train) and `update` (a `TrialUpdate`).
+    """
+
+    def setup(self, config: dict[str, Any], supplies: Supplies) -> None:  # type: ignore[override]
+        """Keep what is needed; an exception here would not say on which node it was raised."""
+        self._supplies = supplies
+        self._report: str | None = None
+        self._is_told = False
+        self._run: Any = None
+        self._code: Any = None
+
+    def cleanup(self) -> None:
+        """Remove the unpacked code."""
+        if self._code is not None:
+            self._code.__exit__(None, None, None)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in this actor."""
+        self._is_told, self._run = False, None
+        if self._report is not None:
+            self._free_memory()  # of a trial that was pruned
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Report the environment, or train for at least one epoch; see the class."""
+        if self._report is None:
+            try:
+                self._report = self._prepare()
+            except Exception as error:
+                return {"unfit": f"{type(error).__name__}: {error}", **_place()}
+            self._is_told = True
+            return {"report": self._report, **_place()}
+        result = {} if self._is_told else {"report": self._report, **_place()}
+        self._is_told = True
+        if self._run is None:
+            self._begin()
+        update = self._run.advance(_UPDATE_SECONDS)
+        if update.device_error:
+            # The exception ends this process: its device would fail in every further trial.
+            raise RuntimeError(f"{DEVICE_ERROR} {update.device_error}")
+        return {"update": update, **result}
+
+    def _prepare(self) -> str:
         """Copy the images to the device, once for all trials of this actor."""
+        from tunecnn.process import collect_garbage_seldom
+
         collect_garbage_seldom()
         import torch
 
         from tunecnn.models.building import importable
         from tunecnn.trial.batches import to_device
+        from tunecnn.trial.environment import Environment
 
-        torch.set_num_threads(threads)
-        assigned = bool(ray.get_gpu_ids())
-        gpu = assigned and torch.cuda.is_available()
-        if assigned and not gpu and Path("/dev/nvidia0").exists():
-            raise RuntimeError(
-                f"Error: torch {torch.__version__} on {platform.node()} cannot use the GPU that "
-                "this trial was given; install a build of torch for its driver"
-            )
-        self._device = torch.device("cuda" if gpu else "cpu")
-        self._data = to_device(data, self._device)
-        self._checkpoint_seconds = checkpoint_seconds
-        self._code = importable(code)
+        supplies = self._supplies
+        torch.set_num_threads(supplies.threads)
+        index, unused = assigned_device(
+            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), has_nvidia_device()
+        )
+        device = torch.device("cpu" if index is None else f"cuda:{index}")
+        if index is not None and supplies.gpus < 1:
+            # A trial that takes more than its share would end the others on this GPU.
+            torch.cuda.set_per_process_memory_fraction(supplies.gpus, device)
+        # The order of a network's layers decides the device of new tensors, here and in its code.
+        if index is not None:
+            torch.cuda.set_device(device)
+        self._data = to_device(ray.get(supplies.data), device)
+        self._code = importable(ray.get(supplies.code))
         self._code.__enter__()  # until the actor ends
-        self._begin(config)
+        gpu = "" if index is None else f"GPU {ray.get_gpu_ids()[0]}"
+        return json.dumps(vars(Environment.of_process(device, gpu, unused)))
 
-    def cleanup(self) -> None:
-        """Remove the unpacked code."""
-        self._code.__exit__(None, None, None)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in this actor."""
-        self._begin(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Train for at least one epoch, and return an update of the trial."""
-        return {"update": self._run.advance(_UPDATE_SECONDS)}
-
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _begin(self) -> None:
+        from tunecnn.trial.config import TrialConfig
         from tunecnn.trial.runner import TrialRun
 
-        trial = config["trial"]
+        trial = self.config["trial"]
         self._run = TrialRun(
             TrialConfig.from_dict(trial["config"]),
             self._data,
             trial["checkpoint"],
-            self._checkpoint_seconds,
+            self._supplies.checkpoint_seconds,
             trial["rungs"],
         )
-        self.config["trial"]["checkpoint"] = None  # else Tune returns it with every result
+        trial["checkpoint"] = None  # else Tune returns it with every result
+
+    def _free_memory(self) -> None:
+        import torch
+
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+
+
+def _place() -> dict[str, Any]:
+    return {"node": platform.node(), "node_id": ray.get_runtime_context().get_node_id()}
+
+
+def assigned_device(
+    assigned: Sequence[int | str],
+    environ: Mapping[str, str],
+    is_available: bool,
+    has_device: bool,
+) -> tuple[int | None, str]:
+    """Decide which of torch's GPUs a worker uses.
+
+    Args:
+        assigned: ids of the GPUs that Ray has given to the worker.
+        environ: environment variables.
+        is_available: whether torch can use a GPU.
+        has_device: whether the machine has an NVIDIA GPU.
+
+    Returns:
+        Index of the GPU for torch, or None for the CPU; and the resource that is held without
+        being used, in words, or an empty string.
+
+    Raises:
+        RuntimeError: if the machine has a GPU that torch cannot use.
+    """
+    if not assigned:
+        return None, ""
+    if not is_available:
+        if has_device:
+            raise RuntimeError(
+                "torch cannot use the GPU that the trial was given; install a build of torch for "
+                "the driver of this machine"
+            )
+        return None, (
+            "its trials hold a GPU and train on the CPU, since the machine has no GPU that torch "
+            "can use; start Ray there with --num-gpus=0"
+        )
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if not environ.get("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"):
+        return 0, ""  # Ray has made this one the only visible one
+    names = [name.strip() for name in visible.split(",")] if visible else []
+    own = str(assigned[0])
+    if own in names:
+        return names.index(own), ""
+    return (int(own) if own.isdigit() else 0), ""
+
+
+def has_nvidia_device() -> bool:
+    """Return whether this machine has an NVIDIA GPU, also below Windows."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+def environment_of(report: str) -> Environment:
+    """Return the environment in a report; unknown values of another version are left out."""
+    from dataclasses import fields
+
+    from tunecnn.trial.environment import Environment
+
+    known = {field.name for field in fields(Environment)}
+    values = json.loads(report)
+    return Environment(**{name: value for name, value in values.items() if name in known})

@@ -15,7 +15,7 @@ from tunecnn.models.code import NetworkCode
 from tunecnn.run.artifacts import validation_path, weights_path
 from tunecnn.run.frames import to_parquet
 from tunecnn.run.info import Evaluation, RunInfo
-from tunecnn.run.lock import run_lock
+from tunecnn.run.lock import Lease, run_lock
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.records import TrialRecord
 
@@ -226,9 +226,11 @@ class RunFolder:
             )
         return pd.read_parquet(io.BytesIO(content))
 
-    def lock(self, *, take_over: bool = False) -> AbstractContextManager[str]:
+    def lock(
+        self, *, take_over: bool = False, wait: bool = False
+    ) -> AbstractContextManager[Lease]:
         """Lock the run for writing; see `tunecnn.run.lock.run_lock`."""
-        return run_lock(self.path, take_over=take_over)
+        return run_lock(self.path, take_over=take_over, wait=wait)
 
 
 def _cannot_make(path: Path, reason: str | None) -> InputError:

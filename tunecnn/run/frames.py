@@ -38,6 +38,7 @@ TRIAL_DTYPES = {
     "attempts": "int64",
     "node": "str",
     "device": "str",
+    "precision": "str",
     "started": "datetime64[ns]",
     "ended": "datetime64[ns]",
 }
@@ -182,6 +183,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "attempts": record.attempts,
         "node": record.node,
         "device": record.device,
+        "precision": record.precision,
         "started": record.started,
         "ended": record.ended,
         **{f"param.{name}": record.values.get(name) for name in searched},

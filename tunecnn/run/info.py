@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +16,6 @@ from tunecnn.files import check_stamp, sha256, stamp
 
 SCHEMA = 3
 _CHECKSUM = "checksum"
-_PACKAGES = ("tunecnn", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pandas")
 
 
 class _Model(BaseModel):
@@ -129,6 +125,7 @@ class Session(_Model):
         ended: end time in UTC; None for a session that was killed or still runs.
         ending: `done` or `interrupted`; None for a session that was killed or still runs.
         used_up: limit of the budget that kept further trials from starting, in words.
+        shut_out: reason why trials no longer ran on a node, by the node's name.
     """
 
     command: str
@@ -138,6 +135,7 @@ class Session(_Model):
     ended: datetime | None = None
     ending: Literal["done", "interrupted"] | None = None
     used_up: str = ""
+    shut_out: dict[str, str] = {}
 
 
 class Evaluation(_Model):
@@ -290,36 +288,6 @@ class RunInfo(_Model):
 def now() -> datetime:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the installed packages on which results can depend.
-
-    Without Ray, trials can still run in this process.
-    """
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def processor() -> str:
-    """Return the system's description of this machine's processor.
-
-    It is the name and, if available, the family and model: some clouds use one name for several.
-    """
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        first = cpuinfo.read_text(encoding="utf-8").partition("\n\n")[0]
-        fields = {
-            key.strip(): value.strip()
-            for key, _, value in (line.partition(":") for line in first.splitlines())
-        }
-        if "model name" in fields:
-            numbers = [f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields]
-            return ", ".join([fields["model name"], *numbers])
-    return platform.processor() or platform.machine()
 
 
 def _checksum(values: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.listener import Listener
 from tunecnn.study.study import Study, TrialTask
-from tunecnn.trial.memory import ran_out_of_memory
+from tunecnn.trial.environment import Comparable, Environment
+from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 
 KEEP_WEIGHTS = 3
@@ -33,11 +34,14 @@ class Limits:
         keep_weights: number of the best trials whose weights are kept.
         trial_timeout: time limit of one trial in seconds; None for no limit.
         min_free_gb: free space on the disk, in 10^9 bytes, below which no trial starts.
+        allow_changes: whether trials may be computed in another precision than those of earlier
+            sessions.
     """
 
     keep_weights: int = KEEP_WEIGHTS
     trial_timeout: float | None = None
     min_free_gb: float = 0.0
+    allow_changes: bool = False
 
 
 class Recorder:
@@ -51,11 +55,13 @@ class Recorder:
         limits: limits on kept weights, trial time and disk space.
         interrupts: interrupts by the user, which end the session.
         clock: function that returns the time in seconds.
+        check: function that raises an error if this process must not write the run any more.
 
     Attributes:
         failure: error because of which the study cannot continue; None if there is none.
         interrupts: interrupts by the user, which end the session.
         used_up: limit of the budget that kept a further trial from starting, in words.
+        shut_out: reason why trials do not run on a node any more, by the node's name.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Recorder:
         limits: Limits | None = None,
         interrupts: Interrupts | None = None,
         clock: Callable[[], float] = time.monotonic,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._study = study
         self._artifacts = artifacts
@@ -74,16 +81,24 @@ class Recorder:
         self._spending = spending
         self._limits = limits or Limits()
         self._clock = clock
+        self._check = check
         self.used_up = ""
+        self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts or Interrupts()
         self._started: dict[int, float] = {}
-        self._placed: set[int] = set()
         self._kept = {number for number in artifacts.trials_with_weights()
                       if study.record(number).state == "COMPLETE"}  # fmt: skip
         self._waiting = set(study.paused)  # paused trials that may have a checkpoint
         self._deaths = 0
         self._any_epoch_seen = False
         self.failure: TunecnnError | None = None
+        self._comparable = Comparable()
+        for record in study.records:
+            if record.device:
+                # Where changes are allowed, another precision is no reason against a trial.
+                allowed = self._limits.allow_changes
+                setting = "" if allowed else str(record.config.get("precision", ""))
+                self._comparable.add(setting, record.precision, record.node, record.device)
 
     @property
     def stopped(self) -> bool:
@@ -106,6 +121,27 @@ class Recorder:
         """Record that a worker has started a trial; the trial's time limit counts from here."""
         self._started[number] = self._clock()
 
+    def begins(self, number: int, there: Environment) -> str:
+        """Record where a trial will be trained.
+
+        Returns:
+            Reason why its results would not be comparable with those of the other trials; then
+            nothing is recorded, and the trial must not be trained there. Empty if there is none.
+        """
+        if number not in self.running:
+            return ""
+        return self._guard(lambda: self._begins(number, there)) or ""
+
+    def _begins(self, number: int, there: Environment) -> str:
+        setting = str(self._study.record(number).config["precision"])
+        if difference := self._comparable.difference(there, setting):
+            return difference
+        precision = there.precision(setting)
+        self._study.place(number, there.node, there.device, precision)
+        if warning := self._comparable.add(setting, precision, there.node, there.device):
+            self._listener.on_warning(warning)
+        return ""
+
     def take(self, number: int, update: TrialUpdate) -> bool:
         """Record a worker's update of a trial; return whether the trial continues."""
         if number not in self.running:
@@ -119,7 +155,8 @@ class Recorder:
         its trial has run out of memory, and is tried once more alone.
 
         If more than `max_failures` workers die before any has finished an epoch, the cause is the
-        cluster and not the trials, so the session ends.
+        cluster and not the trials, so the session ends. Where a node is the reason, and not the
+        trial, call `put_back` instead.
         """
 
         def retry_or_fail() -> None:
@@ -134,6 +171,29 @@ class Recorder:
                 self._finish(number, TrialEnd(Outcome.ERROR, reason=reason))
 
         self._guard(retry_or_fail)
+
+    def put_back(self, number: int, reason: str) -> None:
+        """Put a trial back into the queue; it is not counted as a failure of the trial."""
+        if number in self.running:
+            self._guard(lambda: self._put_back(number, reason))
+
+    def fail_trial(self, number: int, reason: str) -> None:
+        """End a trial with an error."""
+        end = TrialEnd(Outcome.ERROR, reason=reason)
+        self._guard(lambda: self._finish(number, end))
+
+    def node_shut_out(self, node: str, reason: str) -> None:
+        """Record that no trial runs on a node any more, and warn the user."""
+        self.shut_out[node] = reason
+        self._listener.on_warning(f"node {node} gets no more trials: {reason}")
+
+    def warn(self, text: str) -> None:
+        """Call the listener's `on_warning`."""
+        self._listener.on_warning(text)
+
+    def note(self, text: str) -> None:
+        """Call the listener's `on_note`."""
+        self._listener.on_note(text)
 
     def give_up_overdue(self) -> list[int]:
         """End the trials that have exceeded their time limit, and return their numbers.
@@ -182,9 +242,6 @@ class Recorder:
             )
 
     def _take(self, number: int, update: TrialUpdate) -> bool:
-        if number not in self._placed:
-            self._study.place(number, update.node, update.device)
-            self._placed.add(number)
         self._any_epoch_seen = True
         if update.bad_checkpoint:
             self._artifacts.drop_checkpoints(number)
@@ -239,9 +296,8 @@ class Recorder:
         self._listener.on_trial_requeue(number, reason)
 
     def _forget(self, number: int) -> None:
-        """Forget the worker and start time of a trial, since it will run again later."""
+        """Forget the start time of a trial, since it will run again later."""
         self._started.pop(number, None)
-        self._placed.discard(number)
 
     def _finish(self, number: int, end: TrialEnd) -> None:
         if end.outcome is Outcome.OUT_OF_MEMORY and self._study.postpone(number):
@@ -278,6 +334,7 @@ class Recorder:
         if self.failure is not None:
             return None
         try:
+            self._check()
             return action()
         except TunecnnError as error:
             self.failure = error

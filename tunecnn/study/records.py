@@ -50,7 +50,8 @@ class TrialRecord:
         paused: whether the trial is, or was at its end, paused by the pruner.
         attempts: number of times the training was started.
         node: name of the machine that trained the trial last.
-        device: device type, such as `cpu` or `cuda`.
+        device: type and name of the device, such as `cuda: NVIDIA H100 80GB HBM3`.
+        precision: arithmetic, such as `fp32`, `bf16` or `fp32 with TF32`.
         started: time at which the trial was sampled.
         ended: time at which the trial ended.
     """
@@ -73,6 +74,7 @@ class TrialRecord:
     attempts: int
     node: str
     device: str
+    precision: str
     started: datetime | None
     ended: datetime | None
 
@@ -152,6 +154,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         attempts=attrs.get("attempts", 0),
         node=where.get("node", ""),
         device=where.get("device", ""),
+        precision=where.get("precision", ""),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )

@@ -161,9 +161,10 @@ class Study:
         trial.set_user_attr(key, 0)
         return False
 
-    def place(self, number: int, node: str, device: str) -> None:
-        """Record the machine and the device on which a trial is trained."""
-        self._running[number].set_user_attr("where", {"node": node, "device": device})
+    def place(self, number: int, node: str, device: str, precision: str) -> None:
+        """Record the machine, device and arithmetic with which a trial is trained."""
+        where = {"node": node, "device": device, "precision": precision}
+        self._running[number].set_user_attr("where", where)
 
     def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
         """Record an epoch; return whether the trial has been pruned or paused.

@@ -134,16 +134,16 @@ class TrialUpdate:
     Attributes:
         epochs: metrics of the epochs that ended since the last message.
         end: end of the trial; None while it is running.
-        node: name of the worker's machine.
-        device: device type, such as `cpu` or `cuda`.
         checkpoint: state from which another process can continue; None in most messages.
         bad_checkpoint: reason why the given checkpoint could not be used, so that the trial has to
             start again; empty if it could be used.
+        device_error: error of the device, which is not the trial's fault until it comes back on
+            another one; after it, the process cannot use the device any more. Empty if there was
+            none.
     """
 
     epochs: tuple[EpochMetrics, ...]
     end: TrialEnd | None
-    node: str
-    device: str
     checkpoint: Checkpoint | None = None
     bad_checkpoint: str = ""
+    device_error: str = ""

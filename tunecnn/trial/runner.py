@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 import traceback
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from tunecnn.errors import InputError
 from tunecnn.models.building import in_own_code
 from tunecnn.trial.batches import DeviceData
 from tunecnn.trial.config import NET, TrialConfig
-from tunecnn.trial.memory import memory_error
+from tunecnn.trial.faults import device_error, memory_error
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.trained import pack_model
 from tunecnn.trial.training import Training
@@ -66,24 +65,16 @@ class TrialRun:
                     break
                 end = self._advance(epochs)
         except CheckpointError as error:
-            return self._update((), None, bad_checkpoint=str(error))
+            return TrialUpdate((), None, bad_checkpoint=str(error))
         except (Exception, SystemExit) as error:  # it ends this trial, not the search
+            if (cause := device_error(error)) is not None:
+                return TrialUpdate(tuple(epochs), None, device_error=_one_line(cause))
             end = _failure(error, self._config)
         if end is not None:
             self._training = None
             if self._data.device.type == "cuda":
                 torch.cuda.empty_cache()  # other trials may share this GPU
-        return self._update(tuple(epochs), end, self._checkpoint())
-
-    def _update(
-        self,
-        epochs: tuple[EpochMetrics, ...],
-        end: TrialEnd | None,
-        checkpoint: Checkpoint | None = None,
-        bad_checkpoint: str = "",
-    ) -> TrialUpdate:
-        device = self._data.device.type
-        return TrialUpdate(epochs, end, platform.node(), device, checkpoint, bad_checkpoint)
+        return TrialUpdate(tuple(epochs), end, self._checkpoint())
 
     def _checkpoint(self) -> Checkpoint | None:
         """Return a checkpoint if one is due and the trial has not ended."""

@@ -53,7 +53,7 @@ def confirm(
     name = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
     inner = run.path / "confirmations" / name
     folder = RunFolder.open(path)
-    with folder.lock(take_over=options.take_over):
+    with folder.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
         if (inner / "run.json").is_file():
             result = resume(inner, options, listening)
         else:
@@ -65,6 +65,7 @@ def confirm(
                 data_dir=options.data_dir or (Path(data_dir) if data_dir else None),
                 runs_dir=inner.parent,
                 name=name,
+                resume_or_start=name if options.resume_or_start else None,
             )
             job = job_of(run, candidates)
             result = search(

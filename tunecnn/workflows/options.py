@@ -14,6 +14,8 @@ class RunOptions:
         data_dir: folder of the data files; None for the default folder.
         runs_dir: folder in which the run's folder is created.
         name: name of the run's folder; None for a name made of the space, data set and time.
+        resume_or_start: name of the run's folder, whose run is resumed if there is one. A process
+            on another machine that held its lock is waited for until it can be taken for dead.
         local: whether to train in this process, one trial at a time, instead of on Ray.
         address: address of a running Ray cluster; None for `RAY_ADDRESS`, or else this machine.
         cpus_per_trial: CPU cores per trial; None for one.
@@ -23,6 +25,8 @@ class RunOptions:
         max_failures: number of times that the worker of a trial may die before the trial is
             marked as failed.
         trial_timeout: seconds after which a trial is marked as failed; None for no limit.
+        max_trials_at_once: trials that may run or wait for a node at once; None for as many as
+            fit on the cluster.
         wait_for_workers: seconds to wait when a cluster has no room for a trial.
         min_free_gb: free disk space, in 10^9 bytes, below which no trial starts.
         take_over: whether to take the lock of the run from a process that seems to hold it.
@@ -33,6 +37,7 @@ class RunOptions:
     data_dir: Path | None = None
     runs_dir: Path = Path("runs")
     name: str | None = None
+    resume_or_start: str | None = None
     local: bool = False
     address: str | None = None
     cpus_per_trial: float | None = None
@@ -40,6 +45,7 @@ class RunOptions:
     checkpoint_seconds: float = 30.0
     max_failures: int = 2
     trial_timeout: float | None = None
+    max_trials_at_once: int | None = None
     wait_for_workers: float = 300.0
     min_free_gb: float = 0.5
     take_over: bool = False

@@ -18,18 +18,14 @@ from tunecnn.run.info import (
     ReproductionJob,
     RunInfo,
     SearchJob,
-    processor,
-    versions,
 )
 from tunecnn.space.space import SearchSpace
+from tunecnn.trial.environment import DECISIVE, processor, versions
 from tunecnn.workflows.networks import changed_code, check_networks
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
 from tunecnn.workflows.reproduction_space import check_images
 from tunecnn.workflows.session import Listening, RunResult, changed_versions, opened, run_session
-
-DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
-"""Packages whose versions affect the result of a trial."""
 
 
 def search(
@@ -49,6 +45,10 @@ def search(
         RunError: if the run had to stop; it can be resumed.
     """
     space, job = prepared.space, job or SearchJob()
+    if options.resume_or_start is not None:
+        path = options.runs_dir / options.resume_or_start
+        if (path / "run.json").exists():
+            return _resume_same(path, prepared, options, listening)
     path = new_run_path(space, options)
     data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
     code = space.network_code()
@@ -69,6 +69,32 @@ def search(
         )
         folder = RunFolder.create(path, prepared.text, info, code)
         return run_session(folder, space, there, listening, options, notes)
+
+
+def _resume_same(
+    path: Path, prepared: Prepared, options: RunOptions, listening: Listening
+) -> RunResult:
+    """Resume a run that was started with a space, up to the trials and budget of the space.
+
+    Raises:
+        InputError: if the run was started with another space.
+    """
+    info = RunFolder.open(path).read_info()
+    changed = [
+        key
+        for key in sorted(prepared.changes.keys() | info.changes.keys())
+        if key not in ("trials", "budget", "start")
+        and prepared.changes.get(key) != info.changes.get(key)
+    ]
+    if sha256(prepared.text) != info.space_sha256:
+        changed.append("the space file")
+    if changed:
+        raise InputError(
+            f"the run {path} was started with another search ({', '.join(changed)}); give another "
+            f"name, or go on with it as it is: --resume {path}"
+        )
+    more = prepared.space.trials - int(info.changes.get("trials", prepared.space.trials))
+    return resume(path, options, listening, max(0, more), prepared.changes.get("budget"))
 
 
 def resume(
@@ -126,7 +152,7 @@ def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
     Raises:
         InputError: if no run can be created there.
     """
-    path = options.runs_dir / (options.name or _run_name(space))
+    path = options.runs_dir / (options.resume_or_start or options.name or _run_name(space))
     RunFolder.check_free(path)
     return path
 

@@ -23,13 +23,15 @@ from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.info import RunInfo, Session, now, versions
+from tunecnn.run.info import RunInfo, Session, now
 from tunecnn.run.listener import Listener
+from tunecnn.run.lock import Lease
 from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
 from tunecnn.run.run import load_run
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study
+from tunecnn.trial.environment import versions
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.options import RunOptions
 
@@ -115,7 +117,9 @@ def _engine(options: RunOptions) -> Iterator[Engine]:
         return
     from tunecnn.engines.cluster import Resources, connected
 
-    resources = Resources(options.cpus_per_trial, options.gpus_per_trial)
+    resources = Resources(
+        options.cpus_per_trial, options.gpus_per_trial, options.max_trials_at_once
+    )
     with connected(options.address, resources) as cluster:
         from tunecnn.engines.ray import RayEngine
 
@@ -138,43 +142,70 @@ def run_session(
         InputError: if another process holds the lock of the run.
         RunError: if the run had to stop; it can be resumed.
     """
-    with folder.lock(take_over=options.take_over) as left:
-        info = _start_session(folder, space, there.engine)
-        data = there.dataset.trial_data
-        study = Study(folder.path, space, there.costs)
-        used_up = ""
-        try:
-            with listening(study, folder.path) as listener:
-                for text in _notes(space, there.dataset):
-                    listener.on_note(text)
-                for text in (*warnings, *_warnings(left, info)):
-                    listener.on_warning(text)
-                spending = Spending(
-                    space.budget, there.engine.devices, info.wall_seconds, study.records
-                )
-                keep = space.trials if info.is_tested else KEEP_WEIGHTS
-                recorder = Recorder(
-                    study, Artifacts(folder.path, listener.on_warning), listener, spending,
-                    Limits(keep, options.trial_timeout, options.min_free_gb), there.interrupts,
-                )  # fmt: skip
-                there.engine.run(recorder, data, there.code, folder.ray)
-                used_up = recorder.used_up
-            ended = study.finished or used_up
-            if info.is_tested and not there.interrupts.requested and ended:
-                evaluate_trials(folder, _complete(study), there.dataset, there.code)
-        except KeyboardInterrupt:
-            if there.interrupts.forced:
-                raise  # the run can be resumed; writing its summary would take seconds
-        except RunError:
-            # The error is raised even if this fails, as on a full disk.
-            with contextlib.suppress(OSError, RunError):
-                _end_session(folder, study, "")
-            raise
-        summary, ending = _end_session(folder, study, used_up)
+    from tunecnn.summary.render import write_summary
+
+    try:
+        with folder.lock(
+            take_over=options.take_over, wait=options.resume_or_start is not None
+        ) as lease:
+            ending = _run_locked(folder, space, there, listening, options, warnings, lease)
+    except RunError:
+        # The error is raised even if this fails, as on a full disk.
+        with contextlib.suppress(OSError, RunError):
+            write_summary(load_run(folder.path))
+        raise
+    # A scheduler may kill this process while it writes the summary; the lock is free by then.
+    summary = write_summary(load_run(folder.path))
     if ending == "done" and not summary.trained:
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     code = 0 if ending == "done" else there.interrupts.exit_code
     return RunResult(folder.path, ending, summary, code)
+
+
+def _run_locked(
+    folder: RunFolder,
+    space: SearchSpace,
+    there: Opened,
+    listening: Listening,
+    options: RunOptions,
+    warnings: Sequence[str],
+    lease: Lease,
+) -> Ending:
+    """Run trials, evaluate them if the run is tested, and record the session."""
+    info = _start_session(folder, space, there.engine)
+    study = Study(folder.path, space, there.costs)
+    recorder: Recorder | None = None
+    try:
+        with listening(study, folder.path) as listener:
+            for text in (*_notes(space, there.dataset), *there.engine.notes()):
+                listener.on_note(text)
+            for text in (*warnings, *_warnings(lease.left, info)):
+                listener.on_warning(text)
+            spending = Spending(
+                space.budget, there.engine.devices, info.wall_seconds, study.records
+            )
+            limits = Limits(
+                space.trials if info.is_tested else KEEP_WEIGHTS,
+                options.trial_timeout, options.min_free_gb, options.allow_changes,
+            )  # fmt: skip
+            recorder = Recorder(
+                study, Artifacts(folder.path, listener.on_warning), listener, spending,
+                limits, there.interrupts, check=lease.check,
+            )  # fmt: skip
+            data = there.dataset.trial_data
+            there.engine.run(recorder, data, there.code, folder.ray)
+        ended = study.finished or recorder.used_up
+        if info.is_tested and not there.interrupts.requested and ended:
+            evaluate_trials(folder, _complete(study), there.dataset, there.code)
+    except KeyboardInterrupt:
+        if there.interrupts.forced:
+            raise  # the run can be resumed; what follows would take time
+    except RunError:
+        with contextlib.suppress(OSError, RunError):
+            lease.check()
+            _end_session(folder, study, recorder, has_failed=True)
+        raise
+    return _end_session(folder, study, recorder)
 
 
 def changed_versions(
@@ -220,17 +251,20 @@ def _warnings(left: str, info: RunInfo) -> Iterator[str]:
         yield f"versions differ from the previous session: {changed}"
 
 
-def _end_session(folder: RunFolder, study: Study, used_up: str) -> tuple[RunSummary, Ending]:
-    """Requeue the running trials, record the end of the session, and write the summary."""
-    from tunecnn.summary.render import write_summary
-
+def _end_session(
+    folder: RunFolder, study: Study, recorder: Recorder | None, *, has_failed: bool = False
+) -> Ending:
+    """Requeue the running trials, and record the end of the session."""
+    used_up = recorder.used_up if recorder and not has_failed else ""
+    shut_out = recorder.shut_out if recorder else {}
     study.requeue_running()
     info = folder.read_info()
     untested = info.is_tested and len(info.evaluations) < len(_complete(study))
     ended = study.finished or bool(used_up)
     ending: Ending = "done" if ended and not untested else "interrupted"
-    folder.write_info(info.with_session(ended=now(), ending=ending, used_up=used_up))
-    return write_summary(load_run(folder.path)), ending
+    end = {"ended": now(), "ending": ending, "used_up": used_up, "shut_out": dict(shut_out)}
+    folder.write_info(info.with_session(**end))
+    return ending
 
 
 def _complete(study: Study) -> list[TrialRecord]:

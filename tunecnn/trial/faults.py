@@ -1,4 +1,4 @@
-"""Whether an error says that a trial ran out of memory, whoever raised it."""
+"""What an error is about: missing memory or a failing device, whoever raised it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ _TEXTS = re.compile(
 )
 
 
+_DEVICE = re.compile(
+    r"\b(?:CUDA|HIP|cuDNN|MIOpen|NCCL|CUBLAS|cuSOLVER|cuSPARSE|CUFFT)(?: driver)? error\b"
+    r"|CUDA kernel errors might be asynchronously reported"
+    r"|\b(?:CUDNN|CUBLAS|CUSOLVER|CUSPARSE|MIOPEN|HIPBLAS)_STATUS_"
+    r"|\b(?:CUDA|HIP)_ERROR_"
+    r"|\bcudaError[A-Z]"
+    r"|No CUDA GPUs are available"
+    r"|Found no NVIDIA driver"
+    r"|CUDA (?:unknown|initialization|initialisation) error"
+    r"|CUDA-capable device\(s\) is/are busy or unavailable"
+    r"|uncorrectable ECC error"
+    r"|GPU has fallen off the bus"
+    r"|unspecified launch failure"
+    r"|illegal (?:memory access|instruction) was encountered"
+    r"|device-side assert triggered"
+    r"|AcceleratorError",
+    re.IGNORECASE,
+)
+"""After such an error a process cannot use its GPU any more."""
+
+
 _GUESSES = re.compile(r"(?:Some|Possible|Potential) (?:common )?causes include.*", re.DOTALL)
 """What Ray adds where it does not know why a worker ended: the OOM killer is always among it."""
 
@@ -43,6 +64,19 @@ def memory_error(error: BaseException) -> BaseException | None:
     for cause in _chain(error):
         text = f"{type(cause).__name__}: {cause}"
         if isinstance(cause, MemoryError) or ran_out_of_memory(text):
+            return cause
+    return None
+
+
+def device_error(error: BaseException) -> BaseException | None:
+    """Return the first of an exception and its causes that a failing GPU raised; None if none.
+
+    Missing memory is no such error.
+    """
+    if memory_error(error) is not None:
+        return None
+    for cause in _chain(error):
+        if _DEVICE.search(f"{type(cause).__name__}: {cause}"):
             return cause
     return None
 

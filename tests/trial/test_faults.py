@@ -5,7 +5,7 @@ import ray.exceptions
 import torch
 
 from tunecnn.errors import InputError
-from tunecnn.trial.memory import ran_out_of_memory
+from tunecnn.trial.faults import ran_out_of_memory
 
 
 def raised(error: BaseException, cause: BaseException) -> BaseException:

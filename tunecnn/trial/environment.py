@@ -1,0 +1,191 @@
+"""What the results of a process's trials depend on: its code, versions, device and arithmetic."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunecnn.files import sha256
+
+if TYPE_CHECKING:
+    import torch
+
+DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
+"""Packages whose versions affect the result of a trial."""
+
+_PACKAGES = (*DECISIVE, "ray", "optuna", "pandas")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The environment of a process that trains trials.
+
+    Attributes:
+        node: name of the machine.
+        device: type and name of the device, such as `cuda: NVIDIA H100 80GB HBM3`.
+        device_id: name of the device on its machine, such as `GPU 3`; empty for a CPU.
+        has_bf16: whether the device has instructions for bfloat16.
+        has_tf32: whether matrix products of float32 values are rounded to TF32.
+        versions: versions of Python and of the installed packages.
+        source: hash of the source of tunecnn.
+        unused: resource that the trial holds and does not use, with the reason; or empty.
+    """
+
+    node: str
+    device: str
+    device_id: str = ""
+    has_bf16: bool = False
+    has_tf32: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    unused: str = ""
+
+    @classmethod
+    def of_process(
+        cls, device: torch.device, device_id: str = "", unused: str = ""
+    ) -> Environment:
+        """Return the environment of this process, which trains on a device."""
+        import torch
+
+        from tunecnn.trial.training import computes_in_bf16
+
+        on_gpu = device.type == "cuda"
+        name = torch.cuda.get_device_name(device) if on_gpu else processor()
+        return cls(
+            node=platform.node(),
+            device=f"{device.type}: {name}",
+            device_id=device_id,
+            has_bf16=computes_in_bf16(device),
+            has_tf32=on_gpu and _rounds_to_tf32(),
+            versions=versions(),
+            source=source_hash(),
+            unused=unused,
+        )
+
+    def precision(self, setting: str) -> str:
+        """Return the arithmetic in which a trial is computed.
+
+        Args:
+            setting: setting `precision` of the trial's config, `fp32` or `bf16`.
+        """
+        used = "bf16" if setting == "bf16" and self.has_bf16 else "fp32"
+        return f"{used} with TF32" if self.has_tf32 else used
+
+
+def _rounds_to_tf32() -> bool:
+    import torch
+
+    return torch.backends.cuda.matmul.allow_tf32 or os.environ.get("NVIDIA_TF32_OVERRIDE") == "1"
+
+
+class Comparable:
+    """Decides whether the results of trials from several processes can be compared.
+
+    All of them need the source of tunecnn and the versions of this process, which are those in
+    `run.json`. The arithmetic of a setting is that of the first trial that had this setting.
+
+    Args:
+        versions_here: versions of this process.
+        source: hash of the source of tunecnn in this process.
+    """
+
+    def __init__(
+        self, versions_here: Mapping[str, str] | None = None, source: str | None = None
+    ) -> None:
+        self._versions = versions() if versions_here is None else versions_here
+        self._source = source_hash() if source is None else source
+        self._precision: dict[str, tuple[str, str]] = {}
+        self._devices: dict[str, str] = {}
+
+    def add(self, setting: str, precision: str, node: str, device: str) -> str:
+        """Add where a trial was trained; return a warning about another kind of device, or ""."""
+        self._precision.setdefault(setting, (precision, node))
+        other = next(iter(self._devices), device)
+        is_new = device not in self._devices
+        self._devices.setdefault(device, node)
+        if not is_new or other == device:
+            return ""
+        return (
+            f"{node} trains on another kind of device ({device}) than {self._devices[other]} "
+            f"({other}): the last digits of its figures differ, and times are not comparable"
+        )
+
+    def difference(self, there: Environment, setting: str) -> str:
+        """Return why the results of a trial there would not be comparable, or an empty string.
+
+        Args:
+            there: environment of the worker.
+            setting: setting `precision` of the trial.
+        """
+        for name in ("python", *DECISIVE):
+            here, other = self._versions.get(name, "none"), there.versions.get(name, "none")
+            if _public(name, here) != _public(name, other):
+                return f"it has {name} {other}, and this process has {name} {here}"
+        if there.source != self._source:
+            return (
+                f"its source of tunecnn ({there.source[:12] or 'unknown'}) is not that of this "
+                f"process ({self._source[:12]}), although the version is the same"
+            )
+        precision = there.precision(setting)
+        before, node = self._precision.get(setting, (precision, ""))
+        if precision != before:
+            return (
+                f"its trials would be computed in {precision}, and those before, on {node}, in "
+                f"{before}"
+            )
+        return ""
+
+
+def _public(name: str, text: str) -> str:
+    """Return a version without its build, such as `+cu126`; of Python, major and minor."""
+    if name == "python":
+        return ".".join(text.split(".")[:2])
+    return text.partition("+")[0]
+
+
+@cache
+def source_hash() -> str:
+    """Return the hash of the source of the imported tunecnn."""
+    folder = Path(__file__).parents[1]
+    files = sorted(folder.rglob("*.py"))
+    names = (path.relative_to(folder).as_posix() for path in files)
+    hashes = (sha256(path.read_bytes()) for path in files)
+    return sha256("\n".join(map(" ".join, zip(names, hashes, strict=True))))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages on which results can depend.
+
+    Without Ray, trials can still run in this process.
+    """
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+@cache
+def processor() -> str:
+    """Return the system's description of this machine's processor.
+
+    It is the name and, if available, the family and model: some clouds use one name for several.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        first = cpuinfo.read_text(encoding="utf-8").partition("\n\n")[0]
+        fields = {
+            key.strip(): value.strip()
+            for key, _, value in (line.partition(":") for line in first.splitlines())
+        }
+        if "model name" in fields:
+            numbers = [f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields]
+            return ", ".join([fields["model name"], *numbers])
+    return platform.processor() or platform.machine()
