@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test test-slow test-lowest test-newest coverage faults fuzz bench check lint types clean
+.PHONY: search test test-slow test-lowest test-newest coverage faults cluster fuzz bench check lint types clean
 
 # The main job, on embedded data: a search around the proposed design, and its summary. In one process,
 # so that it gives the same winner each time; without --local it runs on Ray, as many trials at once
@@ -16,7 +16,8 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/faults --ignore tests/fuzz
+	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/faults --ignore tests/fuzz \
+	    --ignore tests/cluster
 
 # The default suite with the lowest allowed version of each dependency, and with the newest ones. Each
 # has an environment of its own; delete the folder to install it again.
@@ -46,6 +47,10 @@ coverage: $(INSTALLED)
 # Fault tests: kills, full disks, damaged files and so on; about a quarter of an hour.
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -m slow -n 0
+
+# Searches on several real Ray nodes, made with Linux's namespaces, as root; about ten minutes.
+cluster: $(INSTALLED)
+	$(BIN)/python -m pytest tests/cluster -m slow -n 0 --timeout 600
 
 # Fuzz tests: ten minutes of invalid space files.
 fuzz: $(INSTALLED)

@@ -152,6 +152,9 @@ def _start(address: str) -> None:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
+        # Ray would print its own warnings about nodes to stdout, among the results.
+        worker: Any = ray._private.worker.global_worker
+        worker.gcs_error_subscriber.close()
     except (OSError, RuntimeError, ValueError) as error:
         if local:
             raise RunError(f"Ray cannot be started on this machine: {error}") from error
@@ -225,6 +228,15 @@ def alive_nodes() -> list[dict[str, Any]]:
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
+
+
+def answers(address: str, port: int, seconds: float = 2.0) -> bool:
+    """Return whether something accepts connections at an address."""
+    try:
+        socket.create_connection((address, port), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def count_slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
+from ray._private.state import state
 from ray.tune import (
     Callback,
     CheckpointConfig,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     # Workers import this module too, but they do not need the study.
     from tunecnn.run.recorder import Recorder
 
-_NODE_ID = "ray.io/node-id"  # a label that Ray gives to each node
 _NODE_LOST = re.compile(r"node has died|node was terminated|NODE_DIED|node_died", re.IGNORECASE)
 
 
@@ -118,11 +118,11 @@ class RayEngine:
         )  # fmt: skip
         crew = _Crew(recorder, self.cluster, self.max_failures, self.wait_for_workers)
         return Tuner(
-            tune.with_resources(tune.with_parameters(Worker, supplies=supplies), self._resources),
+            tune.with_parameters(Worker, supplies=supplies),
             param_space={"trial": None},
             tune_config=TuneConfig(
                 num_samples=-1,
-                search_alg=_StudySearcher(recorder, crew),
+                search_alg=_StudySearcher(recorder, crew, self.cluster),
                 scheduler=_StudyScheduler(recorder, crew),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -137,16 +137,6 @@ class RayEngine:
                 stop=_StopWithSession(recorder),
                 callbacks=[_Housekeeping(recorder, crew, self.wait_for_workers)],
             ),
-        )
-
-    def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Return the request for a trial, which excludes the nodes where it must not run."""
-        bundle = {"CPU": self.cluster.cpus, "GPU": self.cluster.gpus}
-        where: dict[str, Any] = {}
-        if avoided := config["trial"]["avoided"]:
-            where["bundle_label_selector"] = [{_NODE_ID: f"!in({','.join(avoided)})"}]
-        return tune.PlacementGroupFactory(
-            [{name: amount for name, amount in bundle.items() if amount}], **where
         )
 
 
@@ -179,8 +169,28 @@ class _Crew(_NotSaved):
         self._max_failures = max_failures
         self._nodes = Nodes(max_failures)
         self._places: dict[int, Place] = {}
+        self._reported: set[int] = set()
         self._warned: set[str] = set()
+        self._ended: set[str] = set()
         self.room = Room(cluster, self._nodes.shut_out, wait_seconds)
+
+    def end(self, trial: Any) -> None:
+        """End the actor of a Tune trial that is running; Tune reports that as its error."""
+        actor = trial.temporary_state.ray_actor
+        if trial.status == TuneTrial.RUNNING and actor is not None:
+            self._ended.add(trial.trial_id)
+            ray.kill(actor)
+
+    def was_ended(self, trial: Any) -> bool:
+        """Return whether the actor of a Tune trial was ended on purpose."""
+        return trial.trial_id in self._ended
+
+    def starts(self, number: int, trial: Any) -> None:
+        """Note where the actor of a trial runs, which it may not live to report."""
+        actor = state.actor_table(trial.temporary_state.ray_actor._actor_id.hex())
+        node_id = actor.get("Address", {}).get("NodeID", "")
+        self._places[number] = Place(node_id, self.room.name_of(node_id))
+        self._reported.discard(number)
 
     def avoided(self, number: int) -> tuple[str, ...]:
         """Return the ids of the nodes on which a trial must not run."""
@@ -198,6 +208,7 @@ class _Crew(_NotSaved):
             return "update" in result or self._incomparable(number, result, "it does not say so")
         there = environment_of(report)
         self._places[number] = Place(result["node_id"], there.node, there.device_id)
+        self._reported.add(number)
         if difference := self._recorder.begins(number, there):
             return self._incomparable(number, result, difference)
         self._recorder.started(number)  # the time of its worker's imports is not its own
@@ -213,7 +224,7 @@ class _Crew(_NotSaved):
 
     def failed(self, number: int, text: str) -> None:
         """Decide what becomes of a trial whose worker has ended with an error."""
-        place = self._places.pop(number, None) or self._find_place(text)
+        place = self._places.pop(number, Place("", ""))
         if _NODE_LOST.search(text) or (place.node_id and not self.room.is_alive(place.node_id)):
             if not self._nodes.lost(number):
                 self._recorder.put_back(number, f"node {place} was lost")
@@ -223,6 +234,12 @@ class _Crew(_NotSaved):
             self._device_failed(number, place, text.partition(DEVICE_ERROR)[2].strip())
             return
         where = f"{text} (on {place})" if place.node else text
+        if number not in self._reported and self.room.usable - {place.node_id}:
+            # It died before it began with the trial, and there are other nodes.
+            self._recorder.put_back(number, where)
+            if self._nodes.unfit(place):
+                self._shut(place, f"workers die there before they begin: {text}")
+            return
         self._recorder.worker_died(number, where, self._max_failures)
 
     def _device_failed(self, number: int, place: Place, reason: str) -> None:
@@ -251,11 +268,12 @@ class _Crew(_NotSaved):
         place = self._places.pop(number, Place(result.get("node_id", ""), result.get("node", "")))
         reason = f"{difference}, so its results would not be comparable"
         self._recorder.put_back(number, f"{place}: {reason}")
-        if place.node_id not in self._nodes.shut_out:
-            self._shut(place, reason)
+        self._shut(place, reason)
         return False
 
     def _shut(self, place: Place, reason: str) -> None:
+        if place.node_id in self._nodes.shut_out:
+            return  # another worker there was faster
         self._nodes.shut(place)
         self._recorder.node_shut_out(place.node, reason)
         if self.room.is_shut:
@@ -264,18 +282,14 @@ class _Crew(_NotSaved):
                 RunError(f"no node is left that may train trials ({names}): {reason}; then resume")
             )
 
-    def _find_place(self, text: str) -> Place:
-        """Find in an error of Ray where a worker ran that had not reported yet."""
-        found = re.search(r"\bip[=:] ?(\d+\.\d+\.\d+\.\d+)", text)
-        return Place(*self.room.at(found.group(1))) if found else Place("", "")
-
 
 class _StudySearcher(_NotSaved, Searcher):
     """Hands the study's next trial to Tune, as long as the cluster has room for it."""
 
-    def __init__(self, recorder: Recorder, crew: _Crew) -> None:
+    def __init__(self, recorder: Recorder, crew: _Crew, cluster: Cluster) -> None:
         super().__init__()
         self._recorder = recorder
+        self._cluster = cluster
         self._crew = crew
 
     def suggest(self, trial_id: str) -> Any:
@@ -292,6 +306,8 @@ class _StudySearcher(_NotSaved, Searcher):
                 "config": trial.config.to_dict(),
                 "checkpoint": trial.checkpoint,
                 "rungs": trial.rungs,
+                "cpus": self._cluster.cpus,
+                "gpus": self._cluster.gpus,
                 "avoided": self._crew.avoided(trial.number),
             }
         }
@@ -319,7 +335,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = trial.config["trial"]["number"]
         if not self._crew.takes(number, result):
-            _end_actor(trial)  # else Tune would use it for the next trial
+            self._crew.end(trial)  # else Tune would use it for the next trial
             return str(TrialScheduler.CONTINUE)
         update = result.get("update")
         if update is None:
@@ -332,8 +348,8 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Decide about a trial whose worker died; exceptions in the training are no such error."""
         number = trial.config["trial"]["number"]
-        if number not in self._recorder.running:
-            return  # the trial had ended; only its actor was left
+        if number not in self._recorder.running or self._crew.was_ended(trial):
+            return  # the trial had ended or runs elsewhere; only its actor was left
         self._crew.failed(number, _reason(trial))
 
 
@@ -342,6 +358,7 @@ class _Housekeeping(_NotSaved, Callback):
 
     def __init__(self, recorder: Recorder, crew: _Crew, wait_seconds: float) -> None:
         self._recorder = recorder
+        self._crew = crew
         self._room = crew.room
         self._wait_seconds = wait_seconds
 
@@ -351,14 +368,16 @@ class _Housekeeping(_NotSaved, Callback):
         result.pop("update", None)  # it may hold weights, and Tune keeps the last result
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._recorder.started(trial.config["trial"]["number"])
+        number = trial.config["trial"]["number"]
+        self._recorder.started(number)
+        self._crew.starts(number, trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if overdue := self._recorder.give_up_overdue():
             # A trial that hangs sends no update; without its actor, Tune frees its slot.
             for trial in trials:
                 if trial.config["trial"]["number"] in overdue:
-                    _end_actor(trial)
+                    self._crew.end(trial)
         if self._room.missing_seconds > self._wait_seconds:
             text = (
                 f"no node of the cluster has had room for a trial for {self._wait_seconds:g} s "
@@ -370,13 +389,6 @@ class _Housekeeping(_NotSaved, Callback):
         if text := self._room.words(active, statuses.count(TuneTrial.PENDING)):
             self._recorder.note(text)
         self._recorder.tick()
-
-
-def _end_actor(trial: Any) -> None:
-    """End the actor of a Tune trial that is running; Tune takes this for an error of the trial."""
-    actor = trial.temporary_state.ray_actor
-    if trial.status == TuneTrial.RUNNING and actor is not None:
-        ray.kill(actor)
 
 
 class _StopWithSession(_NotSaved, Stopper):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
+from tunecnn.engines.cluster import Cluster, alive_nodes, answers, count_slots
 from tunecnn.words import seconds_in_words
 
 _COUNT_SECONDS = 5.0
@@ -79,15 +79,16 @@ class Room:
         return 0.0 if self.slots else self._clock() - self._seen
 
     def is_alive(self, node_id: str) -> bool:
-        """Return whether a node is alive now."""
-        return any(node["NodeID"] == node_id for node in self._alive())
-
-    def at(self, address: str) -> tuple[str, str]:
-        """Return the id and the name of the node at an address; empty if there is none."""
+        """Return whether a node is alive and answers; Ray itself notices a loss only later."""
         for node in self._alive():
-            if node["NodeManagerAddress"] == address:
-                return node["NodeID"], node["NodeManagerHostname"]
-        return "", ""
+            if node["NodeID"] == node_id:
+                return answers(node["NodeManagerAddress"], node["NodeManagerPort"])
+        return False
+
+    def name_of(self, node_id: str) -> str:
+        """Return the name of a node; empty if it is not alive."""
+        names = (n["NodeManagerHostname"] for n in self._alive() if n["NodeID"] == node_id)
+        return next(names, "")
 
     def words(self, running: int, ready: int) -> str:
         """Return what to tell a user who waits; empty if there is nothing new to tell.

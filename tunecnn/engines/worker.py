@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _UPDATE_SECONDS = 0.5  # an update costs milliseconds, so several tiny epochs share one
 
+_NODE_ID = "ray.io/node-id"  # a label that Ray gives to each node
+
 DEVICE_ERROR = "tunecnn device error:"
 """Begins the text of the exception with which a worker ends after an error of its device."""
 
@@ -52,6 +54,18 @@ class Worker(tune.Trainable):
     trials may run there. A result has one or more of the keys `report` (the environment, as JSON),
     `unfit` (the reason why the actor cannot train) and `update` (a `TrialUpdate`).
     """
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return the request for a trial, which excludes the nodes where it must not run."""
+        trial = config["trial"]
+        bundle = {"CPU": trial["cpus"], "GPU": trial["gpus"]}
+        where: dict[str, Any] = {}
+        if trial["avoided"]:
+            where["bundle_label_selector"] = [{_NODE_ID: f"!in({','.join(trial['avoided'])})"}]
+        return tune.PlacementGroupFactory(
+            [{name: amount for name, amount in bundle.items() if amount}], **where
+        )
 
     def setup(self, config: dict[str, Any], supplies: Supplies) -> None:  # type: ignore[override]
         """Keep what is needed; an exception here would not say on which node it was raised."""
