@@ -9,17 +9,16 @@ import contextlib
 import logging
 import os
 import secrets
-import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from tunecnn.engines.address import check_address
+from tunecnn.engines.watchdog import Part, Watchdog
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.info import EngineRecord, NodeRecord
-
-_KNOCK_SECONDS = 5.0
 
 # Defaults of environment variables: a value that the user has set is kept.
 QUIET = {
@@ -75,6 +74,7 @@ class Cluster:
         slots: number of trials that fit at once; 0 if no node can hold one yet.
         at_once: number of trials that may run or wait for a node at once; None for `slots`.
         limit: what limits the number of trials at once, if it is not what users would expect.
+        watchdog: thread that ends this process with a word if the cluster is lost.
     """
 
     nodes: tuple[NodeRecord, ...]
@@ -83,6 +83,7 @@ class Cluster:
     slots: int
     at_once: int | None = None
     limit: str = ""
+    watchdog: Watchdog = field(default_factory=lambda: Watchdog({}), compare=False)
 
     @property
     def threads(self) -> int:
@@ -122,7 +123,12 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     if ours:
         _start(address)
     try:
-        yield _fit(resources, can_grow=address != "local")
+        with _watchdog() as watchdog:
+            try:
+                yield _fit(resources, watchdog, can_grow=address != "local")
+            finally:
+                if ours and address != "local":
+                    ray.shutdown()  # it would wait for a head that is gone, so it is watched
     finally:
         if ours:
             ray.shutdown()
@@ -143,7 +149,7 @@ def _start(address: str) -> None:
     local = address == "local"
     try:
         if not local:
-            _knock(address)
+            check_address(address)
         # These imports take half a second, while Ray's processes start.
         threading.Thread(target=import_module, args=("ray.tune",), daemon=True).start()
         ray.init(
@@ -167,19 +173,21 @@ def _start(address: str) -> None:
         raise InputError(f"the Ray cluster at {address!r} cannot be reached: {message}") from error
 
 
-def _knock(address: str) -> None:
-    """Check that the port of the cluster's head is open: Ray itself would wait for minutes."""
-    if address.startswith("ray://"):
-        raise InputError(
-            f"{address}: Ray Client is not supported, since the study runs in this process; "
-            "run tunecnn on a node of the cluster, with --address auto"
-        )
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+def _watchdog() -> Watchdog:
+    """Return the watchdog of the connected cluster."""
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    parts = {"head": Part("the head of the Ray cluster", host, int(port), patience=45.0)}
+    own = ray.get_runtime_context().get_node_id()
+    for node in alive_nodes():
+        if node["NodeID"] == own:
+            where = node["NodeManagerAddress"], node["NodeManagerPort"]
+            parts["raylet"] = Part("Ray on this machine", *where, patience=5.0)
+    return Watchdog(parts)
 
 
-def _fit(resources: Resources, *, can_grow: bool) -> Cluster:
+def _fit(resources: Resources, watchdog: Watchdog, *, can_grow: bool) -> Cluster:
     """Decide the resources of one trial, and count how many trials fit."""
     nodes = alive_nodes()
     total_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
@@ -201,7 +209,7 @@ def _fit(resources: Resources, *, can_grow: bool) -> Cluster:
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"
         )
     limit = limit_in_words(nodes, cpus, gpus)
-    return Cluster(named, cpus, gpus, slots, resources.at_once, limit)
+    return Cluster(named, cpus, gpus, slots, resources.at_once, limit, watchdog)
 
 
 def limit_in_words(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> str:
@@ -228,15 +236,6 @@ def alive_nodes() -> list[dict[str, Any]]:
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
-
-
-def answers(address: str, port: int, seconds: float = 2.0) -> bool:
-    """Return whether something accepts connections at an address."""
-    try:
-        socket.create_connection((address, port), timeout=seconds).close()
-    except OSError:
-        return False
-    return True
 
 
 def count_slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:

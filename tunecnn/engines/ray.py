@@ -96,6 +96,8 @@ class RayEngine:
         """
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(10**6)  # the searcher limits them
+        self.cluster.watchdog.on_warning = recorder.warn
+        self.cluster.watchdog.on_loss = lambda reason: _abandon(recorder, scratch, reason)
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
                 self._tuner(recorder, data, code, scratch).fit()
@@ -138,6 +140,13 @@ class RayEngine:
                 callbacks=[_Housekeeping(recorder, crew, self.wait_for_workers)],
             ),
         )
+
+
+def _abandon(recorder: Recorder, scratch: Path, reason: str) -> str:
+    """Leave a run as a resumed session expects it, from another thread; return what to say."""
+    recorder.abandon()
+    shutil.rmtree(scratch, ignore_errors=True)
+    return f"{reason}; all that was recorded is kept: add --resume {recorder.folder} to go on"
 
 
 def time_on(

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunecnn.engines.cluster import Cluster, alive_nodes, answers, count_slots
+from tunecnn.engines.address import answers
+from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
 from tunecnn.words import seconds_in_words
 
 _COUNT_SECONDS = 5.0

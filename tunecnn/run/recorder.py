@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from tunecnn.errors import RunError, TunecnnError
@@ -15,6 +16,7 @@ from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.listener import Listener
+from tunecnn.run.lock import Lease
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.environment import Comparable, Environment
 from tunecnn.trial.faults import ran_out_of_memory
@@ -55,7 +57,7 @@ class Recorder:
         limits: limits on kept weights, trial time and disk space.
         interrupts: interrupts by the user, which end the session.
         clock: function that returns the time in seconds.
-        check: function that raises an error if this process must not write the run any more.
+        lease: right to write the run; None in a test without a lock.
 
     Attributes:
         failure: error because of which the study cannot continue; None if there is none.
@@ -73,7 +75,7 @@ class Recorder:
         limits: Limits | None = None,
         interrupts: Interrupts | None = None,
         clock: Callable[[], float] = time.monotonic,
-        check: Callable[[], None] = lambda: None,
+        lease: Lease | None = None,
     ) -> None:
         self._study = study
         self._artifacts = artifacts
@@ -81,7 +83,7 @@ class Recorder:
         self._spending = spending
         self._limits = limits or Limits()
         self._clock = clock
-        self._check = check
+        self._lease = lease
         self.used_up = ""
         self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts or Interrupts()
@@ -209,6 +211,17 @@ class Recorder:
         """Call the listener's `on_tick`."""
         self._listener.on_tick()
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self._artifacts.folder
+
+    def abandon(self) -> None:
+        """Give back the right to write the run, as the last act of this process."""
+        self.failure = self.failure or RunError("this process is ending")
+        if self._lease is not None:
+            self._lease.end()
+
     def fail(self, error: TunecnnError) -> None:
         """End the session with an error of the engine."""
         self.failure = self.failure or error
@@ -334,7 +347,8 @@ class Recorder:
         if self.failure is not None:
             return None
         try:
-            self._check()
+            if self._lease is not None:
+                self._lease.check()
             return action()
         except TunecnnError as error:
             self.failure = error

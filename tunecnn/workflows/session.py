@@ -190,7 +190,7 @@ def _run_locked(
             )  # fmt: skip
             recorder = Recorder(
                 study, Artifacts(folder.path, listener.on_warning), listener, spending,
-                limits, there.interrupts, check=lease.check,
+                limits, there.interrupts, lease=lease,
             )  # fmt: skip
             data = there.dataset.trial_data
             there.engine.run(recorder, data, there.code, folder.ray)
