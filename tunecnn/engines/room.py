@@ -99,7 +99,8 @@ class Room:
             ready: number of trials that wait for a node.
         """
         if running or not ready:
-            waited = self._clock() - (self._idle_since or self._clock())
+            since, self._idle_since = self._idle_since, None
+            waited = 0.0 if since is None else self._clock() - since
             announced, self._next_word = self._next_word > _FIRST_WORD_SECONDS, _FIRST_WORD_SECONDS
             self._idle_since = None
             return (
