@@ -164,3 +164,38 @@ def test_a_node_that_is_lost_is_no_failure_of_its_trials(nodes, tmp_path):
     assert "node spot was lost" in out
     assert run.trials["state"].tolist() == ["COMPLETE"] * 8
     assert run.trials["attempts"].max() == 2
+
+
+@pytest.mark.parametrize("grace", [3, 0])
+def test_a_job_that_a_scheduler_kills_goes_on_on_another_node(grace, nodes, tmp_path):
+    """SIGTERM, and SIGKILL after a time of grace; then the same command elsewhere."""
+    head = nodes.add("head", 1)
+    other = nodes.add("other", 1)
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.replace("trials: 8", "trials: 16").replace("epochs: 2", "epochs: 8"))
+    command = (
+        "tunecnn", "search", "--space", str(space), "--runs-dir", str(tmp_path), "--address",
+        "auto", "--resume-or-start", "job",
+    )  # fmt: skip
+    job = subprocess.Popen(head.command(*command), stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "job/study.seal").exists() or len(load_run(tmp_path / "job").trials) < 5:
+        time.sleep(0.5)
+        assert job.poll() is None
+    pattern = "resume-or-start job"
+    if grace:
+        head.run("pkill", "-TERM", "-f", pattern)
+        time.sleep(grace)
+    head.run("pkill", "-KILL", "-f", pattern)
+    job.wait()
+    before = load_run(tmp_path / "job").trials.set_index("trial")["outcome"]
+    done = other.run(*command)
+    assert done.returncode == 0, done.stderr
+    run = load_run(tmp_path / "job")
+    assert run.trials["trial"].tolist() == list(range(16))
+    assert run.trials["outcome"].tolist() == ["complete"] * 16
+    ended = before[before == "complete"].index
+    again = run.trials.set_index("trial").loc[ended]
+    assert (again["attempts"] == 1).all()
+    assert run.trials["attempts"].max() <= 2
+    assert len(run.info.sessions) == 2
+    print(before.value_counts().to_dict(), done.stdout[:300])

@@ -102,12 +102,8 @@ class Room:
             since, self._idle_since = self._idle_since, None
             waited = 0.0 if since is None else self._clock() - since
             announced, self._next_word = self._next_word > _FIRST_WORD_SECONDS, _FIRST_WORD_SECONDS
-            self._idle_since = None
-            return (
-                f"a trial has begun after {seconds_in_words(waited)} of waiting"
-                if announced
-                else ""
-            )
+            words = f"a trial has begun after {seconds_in_words(waited)} of waiting"
+            return words if announced else ""
         if self._idle_since is None:
             self._idle_since = self._clock()
         waited = self._clock() - self._idle_since
