@@ -20,7 +20,7 @@ def watched():
         def __init__(self) -> None:
             self.left = threading.Event()
             self.looked = threading.Semaphore(0)
-            self.dog = Watchdog({"head": HEAD}, self.left.set, self.knock, look_seconds=0.01)
+            self.dog = Watchdog({"head": HEAD}, self.left.set, self.knock, interval=0.01)
             self.dog.on_loss = lambda reason: f"{reason}; resume"
 
         def knock(self, address: str, port: int) -> bool:

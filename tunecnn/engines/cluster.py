@@ -137,8 +137,9 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
 def _set_environment(*, local: bool) -> None:
     for name, value in {**QUIET, **(QUICK if local else {})}.items():
         os.environ.setdefault(name, value)
-    if local and "RAY_AUTH_MODE" not in os.environ:
-        # Ray listens on every interface, and anyone who can reach it could run code here.
+    if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        # Ray listens on every interface, and anyone who can reach it could run code here. If a
+        # notebook has imported Ray before, it has read the environment, and would refuse itself.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 

@@ -12,8 +12,9 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,13 +150,23 @@ def _abandon(recorder: Recorder, scratch: Path, reason: str) -> str:
     return f"{reason}; all that was recorded is kept: add --resume {recorder.folder} to go on"
 
 
+def _timed(
+    time_them: Callable[..., Timing],
+    configs: Sequence[TrialConfig],
+    data: TrialData,
+    code: NetworkCode | None,
+) -> Timing:
+    return time_them(configs, data, code)
+
+
 def time_on(
     cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData, code: NetworkCode | None
 ) -> Timing:
     """Time epochs of some configs on a cluster, in as many tasks at once as it has slots."""
-    timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+    time_them = partial(time_epochs, threads=cluster.threads, gpus=cluster.gpus)
+    timed = ray.remote(_timed).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
     there = ray.put(data)
-    slots = [timed.remote(configs, there, code, cluster.threads) for _ in range(cluster.slots)]
+    slots = [timed.remote(time_them, configs, there, code) for _ in range(cluster.slots)]
     timings: list[Timing] = ray.get(slots)
     means = [statistics.mean(times) for times in zip(*(t.epochs for t in timings), strict=True)]
     return Timing(tuple(means), max(timing.spent for timing in timings))

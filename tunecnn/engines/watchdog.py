@@ -12,7 +12,7 @@ from typing import Self
 
 from tunecnn.engines.address import answers
 
-_LOOK_SECONDS = 2.0
+_INTERVAL_SECONDS = 2.0
 _WARN_SECONDS = 5.0
 
 
@@ -41,7 +41,7 @@ class Watchdog:
         parts: what has to answer.
         leave: function that ends the process.
         knock: function that says whether something answers at an address and port.
-        look_seconds: seconds between two looks.
+        interval: seconds between two rounds.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Watchdog:
         parts: Mapping[str, Part],
         leave: Callable[[], None] | None = None,
         knock: Callable[[str, int], bool] = answers,
-        look_seconds: float = _LOOK_SECONDS,
+        interval: float = _INTERVAL_SECONDS,
     ) -> None:
         self._parts = parts
         self._leave = leave or _leave_at_once
         self._knock = knock
-        self._look_seconds = look_seconds
+        self._interval = interval
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.on_warning: Callable[[str], None] = lambda text: None
@@ -72,7 +72,7 @@ class Watchdog:
     def _watch(self) -> None:
         gone: dict[str, float] = {}
         warned: set[str] = set()
-        while not self._stopped.wait(self._look_seconds):
+        while not self._stopped.wait(self._interval):
             for key, part in self._parts.items():
                 if self._knock(part.address, part.port):
                     gone.pop(key, None)

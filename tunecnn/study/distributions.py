@@ -19,6 +19,7 @@ from optuna.trial import Trial
 
 from tunecnn.space.parameters import ChoiceParameter, IntParameter, Parameter
 from tunecnn.space.space import SearchSpace
+from tunecnn.study.records import quiet_optuna
 from tunecnn.trial.config import Scalar
 
 
@@ -66,7 +67,8 @@ def grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
 
 def random_points(space: SearchSpace, count: int) -> list[dict[str, Scalar]]:
     """Draw some points of a space at random, always the same ones."""
-    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    with quiet_optuna():
+        study = optuna.create_study(sampler=RandomSampler(seed=0))
     among = {name: distribution(parameter) for name, parameter in space.searched.items()}
     return [space.only_active(study.ask(among).params) for _ in range(count)]
 

@@ -11,6 +11,7 @@ from tunecnn.models.code import NetworkCode
 from tunecnn.trial.config import TrialConfig
 
 _AT_LEAST = 1.0  # seconds
+_AT_MOST = 30.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,11 @@ class Timing:
 
 
 def time_epochs(
-    configs: Sequence[TrialConfig], data: TrialData, code: NetworkCode | None, threads: int
+    configs: Sequence[TrialConfig],
+    data: TrialData,
+    code: NetworkCode | None,
+    threads: int,
+    gpus: float = 1,
 ) -> Timing:
     """Time epochs of training and validation in this process.
 
@@ -36,13 +41,14 @@ def time_epochs(
         data: training and validation images.
         code: code of the networks; None if they are in no file.
         threads: number of CPU threads of torch.
+        gpus: GPUs that a trial takes: without any, the CPU is timed, whatever the machine has.
     """
     import torch
 
     from tunecnn.models.building import importable
 
     torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
     started = time.perf_counter()
     with importable(code):
         seconds = [_epoch_seconds(config, data, device) for config in configs]
@@ -53,8 +59,11 @@ def _epoch_seconds(config: TrialConfig, data: TrialData, device: str) -> float:
     from tunecnn.trial.training import Training
 
     training = Training(config.replace(epochs=10**6, patience=None), data, device)
+    cold = time.perf_counter()
     training.run_epoch()  # warm-up, not measured
     rounds, warm = 0, time.perf_counter()
+    if warm - cold > _AT_MOST:
+        return warm - cold  # a second epoch would say little more
     while not rounds or time.perf_counter() - warm < _AT_LEAST:
         training.run_epoch()
         rounds += 1

@@ -113,6 +113,7 @@ class Training:
         else:
             torch.backends.cudnn.deterministic = True  # for the same results per seed
             torch.backends.cudnn.allow_tf32 = False  # `fp32` means float32, as on a CPU
+            torch.backends.cuda.matmul.allow_tf32 = False
         self.config = config
         self.data = data.source
         self._data = data
@@ -126,9 +127,8 @@ class Training:
         self._forward = self.model
         if config.compile and self._device.type == "cuda":
             torch.compiler.reset()  # dynamo stops compiling after eight networks per process
-            self._forward = cast(
-                nn.Module, torch.compile(self.model, mode="max-autotune-no-cudagraphs")
-            )
+            # Autotuning would search kernels anew for each trial, for longer than it trains.
+            self._forward = cast(nn.Module, torch.compile(self.model))
         self._optimizer = make_optimizer(config, self.model)
         steps = self._batcher.steps * config.epochs
         self._schedule = make_schedule(config, self._optimizer, steps)
