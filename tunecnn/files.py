@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tunecnn.errors import InputError, RunError
+
+_WRITING_SECONDS = 60.0  # after which a file that is still partial was left by a killed process
 
 
 def sha256(content: bytes | str) -> str:
@@ -21,15 +27,78 @@ def sha256(content: bytes | str) -> str:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that readers see the old or the new content, even after a crash."""
+    """Write a file so that readers see the old or the new content, even after a crash.
+
+    A symbolic link at the path is replaced, not followed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     data = content.encode() if isinstance(content, str) else content
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        # Exclusive: neither the file of another writer nor a stranger's link is opened.
+        with partial.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """Return an unused path beside a path, for what is renamed to that once it is whole."""
+    return path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can open folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def drop_partials(folder: Path, pattern: str, now: float) -> None:
+    """Remove what killed processes left half-written, but not what is being written.
+
+    Args:
+        folder: folder to clean.
+        pattern: pattern of the paths, below the folder, that `partial_of` may have returned.
+        now: time by the clock of the file system.
+    """
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if now - status.st_mtime < _WRITING_SECONDS:
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def read_own(path: Path) -> bytes:
+    """Read a file that tunecnn wrote; a link is not followed, and a pipe or device not opened.
+
+    Raises:
+        OSError: if it cannot be read, or is not a regular file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, "it is a symbolic link", str(path)) from error
+        raise
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return stream.read()
 
 
 def check_writable(path: Path, what: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from tunecnn.files import write_atomically
+from tunecnn.files import read_own, write_atomically
 from tunecnn.trial.messages import Checkpoint
 
 _KEPT = 2
@@ -34,23 +35,26 @@ class Artifacts:
         name = f"trial-{number:05d}-epoch-{checkpoint.epoch:05d}-{crc:08x}.safetensors"
         write_atomically(self._checkpoints / name, checkpoint.data)
         for path in self._checkpoints_of(number)[:-_KEPT]:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
     def newest_checkpoint(self, number: int) -> Checkpoint | None:
         """Read the newest undamaged checkpoint of a trial; None if there is none."""
         for path in reversed(self._checkpoints_of(number)):
             _, epoch, crc = path.stem.rsplit("-", 2)
-            data = path.read_bytes()
-            if f"{zlib.crc32(data):08x}" == crc:
-                return Checkpoint(int(epoch), data)
+            try:
+                data = read_own(path)
+                if f"{zlib.crc32(data):08x}" == crc:
+                    return Checkpoint(int(epoch), data)
+            except (OSError, ValueError):
+                pass  # a stranger's file, a link or a name without a number
             self._warn(f"{path} is damaged; trial {number} goes on from before it")
         return None
 
     def drop_checkpoints(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended, including partly written ones."""
-        partial = self._checkpoints.glob(f".trial-{number:05d}-*.partial")
-        for path in [*self._checkpoints_of(number), *partial]:
-            path.unlink(missing_ok=True)
+        partly = self._checkpoints.glob(f".trial-{number:05d}-*.partial")
+        for path in [*self._checkpoints_of(number), *partly]:
+            _remove(path)
 
     def write_weights(self, number: int, weights: bytes) -> None:
         """Write the weights of a complete trial."""
@@ -62,17 +66,29 @@ class Artifacts:
 
     def drop_weights(self, number: int, *, keep_predictions: bool = False) -> None:
         """Remove the weights of a trial, and its predictions for the validation images."""
-        weights_path(self.folder, number).unlink(missing_ok=True)
+        _remove(weights_path(self.folder, number))
         if not keep_predictions:
-            validation_path(self.folder, number).unlink(missing_ok=True)
+            _remove(validation_path(self.folder, number))
 
     def trials_with_weights(self) -> list[int]:
         """Return the numbers of the trials whose weights are kept."""
-        paths = weights_path(self.folder, 0).parent.glob("trial-*")
-        return [int(path.stem.removeprefix("trial-")) for path in paths]
+        numbers = []
+        for path in weights_path(self.folder, 0).parent.glob("*"):
+            number = path.stem.removeprefix("trial-")
+            if number.isdecimal() and path == weights_path(self.folder, int(number)):
+                numbers.append(int(number))
+            elif not path.name.startswith("."):
+                self._warn(f"{path} is not the name of a trial's weights; it is left alone")
+        return sorted(numbers)
 
     def _checkpoints_of(self, number: int) -> list[Path]:
         return sorted(self._checkpoints.glob(f"trial-{number:05d}-epoch-*.safetensors"))
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that is no longer needed; one that cannot be removed only takes space."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def weights_path(folder: Path, number: int) -> Path:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import glob
 import io
-import os
 import shutil
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import sha256, write_atomically
+from tunecnn.files import (
+    drop_partials,
+    partial_of,
+    read_own,
+    sha256,
+    sync_folder,
+    write_atomically,
+)
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.artifacts import validation_path, weights_path
 from tunecnn.run.frames import to_parquet
@@ -21,6 +29,13 @@ from tunecnn.study.records import TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_NAMES = (
+    *("space.yaml", "run.json", "study.journal", "study.seal", ".holder", ".lock"),
+    *("code", "configs", "checkpoints", "weights", "validation", "predictions", "figures"),
+    *("confirmations", "ray"),
+)
+"""Names in a run's folder that are read, or below which files are written."""
 
 
 class RunFolder:
@@ -53,15 +68,17 @@ class RunFolder:
             InputError: if the path already exists, or the folder cannot be created.
         """
         cls.check_free(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial = partial_of(path)
         try:
             partial.mkdir(parents=True)
+            drop_partials(path.parent, f".{glob.escape(path.name)}.*.partial", time.time())
             folder = cls(partial)
             write_atomically(folder.space_file, space_text)
             if code is not None:
                 code.write(folder.code)
             folder.write_info(info)
             partial.rename(path)  # fails if another process was faster
+            sync_folder(path.parent)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             cls.check_free(path)
@@ -95,8 +112,15 @@ class RunFolder:
 
         Raises:
             InputError: if it is not the folder of a run.
+            RunError: if one of its files or folders is a symbolic link.
         """
         folder = cls(path)
+        for name in _NAMES:
+            if (path / name).is_symlink():
+                raise RunError(
+                    f"{path / name} is a symbolic link, and tunecnn follows none inside a run: "
+                    "put the file or folder itself there"
+                )
         if not folder.info_file.is_file():
             raise InputError(
                 f"{path} is not the folder of a run: it has no {folder.info_file.name}"
@@ -125,7 +149,7 @@ class RunFolder:
             RunError: if the file cannot be read, or has changed since the run was started.
         """
         try:
-            text = self.space_file.read_bytes()
+            text = read_own(self.space_file)
         except OSError as error:
             raise RunError(f"{self.space_file} cannot be read: {error.strerror}") from error
         if sha256(text) != info.space_sha256:
@@ -166,7 +190,7 @@ class RunFolder:
         """
         path = self.weights_path(record)
         try:
-            content = path.read_bytes()
+            content = read_own(path)
         except OSError as error:
             raise RunError(f"the weights {path} cannot be read: {error.strerror}") from error
         if sha256(content) != record.weights:
@@ -183,7 +207,7 @@ class RunFolder:
         if not record.predictions or not path.exists():
             return None
         try:
-            content = path.read_bytes()
+            content = read_own(path)
         except OSError as error:
             raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
         if sha256(content) != record.predictions:
@@ -217,7 +241,7 @@ class RunFolder:
 
         path = self.predictions_of(evaluation.trial)
         try:
-            content = path.read_bytes()
+            content = read_own(path)
         except OSError as error:
             raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
         if sha256(content) != evaluation.predictions_sha256:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tunecnn.data.images import Dataset
 from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
-from tunecnn.files import check_stamp, sha256, stamp
+from tunecnn.files import check_stamp, read_own, sha256, stamp
 
 SCHEMA = 3
 _CHECKSUM = "checksum"
@@ -269,7 +269,7 @@ class RunInfo(_Model):
             RunError: if it cannot be read, was written by another version, or is damaged.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            values: dict[str, Any] = json.loads(read_own(path))
             recorded = values.pop(_CHECKSUM, None)
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error

@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import write_atomically
+from tunecnn.files import drop_partials, write_atomically
 
 LEASE_SECONDS = 30.0
 """Time after which a holder that no longer renews its lease is taken for dead."""
@@ -167,6 +167,8 @@ def run_lock(folder: Path, *, take_over: bool = False, wait: bool = False) -> It
     lock, left = _acquire(folder, deadline, take_over=take_over)
     try:
         lease = Lease(folder / ".holder", left)
+        for pattern in (".*.partial", "*/.*.partial"):
+            drop_partials(folder, pattern, (folder / ".holder").stat().st_mtime)
         try:
             yield lease
         finally:

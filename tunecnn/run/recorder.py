@@ -88,8 +88,8 @@ class Recorder:
         self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts or Interrupts()
         self._started: dict[int, float] = {}
-        self._kept = {number for number in artifacts.trials_with_weights()
-                      if study.record(number).state == "COMPLETE"}  # fmt: skip
+        complete = {record.number for record in study.records if record.state == "COMPLETE"}
+        self._kept = complete.intersection(artifacts.trials_with_weights())
         self._waiting = set(study.paused)  # paused trials that may have a checkpoint
         self._deaths = 0
         self._any_epoch_seen = False
