@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 
+import optuna
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from tunecnn import load_run
 from tunecnn.errors import RunError
 from tunecnn.models.counting import CostCounter
 from tunecnn.run.folder import RunFolder
-from tunecnn.study.journal import JOURNAL, SEAL, from_line
-from tunecnn.study.records import read_records
+from tunecnn.study.journal import JOURNAL, SEAL, Journal, from_line, to_line
+from tunecnn.study.records import quiet_optuna, read_records
+from tunecnn.study.storage import StudyStorage
 from tunecnn.study.study import Study
 from tunecnn.workflows.repair import repair
 
@@ -100,3 +105,105 @@ def test_a_lost_seal_is_made_again(scripted_run):
         == (scripted_run / JOURNAL).stat().st_size
     )
     assert len(read_records(scripted_run)) == 6
+
+
+def foreign(**fields) -> bytes:
+    """Return a line as Optuna's own storage appends it."""
+    return json.dumps({"worker_id": "dashboard", "study_id": 0, **fields}).encode() + b"\n"
+
+
+NOTE = foreign(op_code=2, user_attr={"note": "nice"})
+
+
+def test_a_note_typed_in_the_dashboard_is_left_out_and_kept_in_the_file(scripted_run):
+    before = read_records(scripted_run)
+    with (scripted_run / JOURNAL).open("ab") as stream:
+        stream.write(NOTE + foreign(op_code=4, state=0))
+    with pytest.warns(UserWarning, match="lines that tunecnn did not write"):
+        assert read_records(scripted_run) == before
+    with pytest.warns(UserWarning, match="lines that tunecnn did not write"):
+        assert repair(scripted_run).old is None
+    with pytest.warns(UserWarning, match="lines that tunecnn did not write"):
+        carry_on(scripted_run)
+    assert NOTE in (scripted_run / JOURNAL).read_bytes()
+
+
+def test_a_note_during_a_run_is_kept(tmp_path):
+    path = tmp_path / JOURNAL
+    journal = Journal(path, writable=True)
+    storage = StudyStorage(journal)
+    with quiet_optuna():
+        study = optuna.create_study(storage=storage)
+        with path.open("ab") as stream:
+            stream.write(NOTE)
+        with pytest.warns(UserWarning, match="lines that tunecnn did not write"):
+            study.ask()
+    study.ask()
+    assert path.read_bytes().count(NOTE) == 1
+    with pytest.warns(UserWarning, match="lines that tunecnn did not write"):
+        assert len(StudyStorage(Journal(path)).get_all_trials(0)) == 2
+
+
+def test_a_journal_of_another_run_is_refused(scripted_run):
+    with pytest.raises(RunError, match=r"study.journal and run.json beside it are of different"):
+        read_records(scripted_run, "another")
+    info = RunFolder.open(scripted_run).read_info()
+    RunFolder.open(scripted_run).write_info(info.with_changes(id="another"))
+    for read in (load_run, repair):
+        with pytest.raises(RunError, match=r"are of different runs; put back the one that was"):
+            read(scripted_run)
+
+
+@st.composite
+def nonsense(draw) -> dict:
+    """Return an operation with a right checksum that tunecnn did not write."""
+    anything = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=4,
+    )
+    names = ["worker_id", "trial_id", "trial", "study_id", "state", "values", "user_attr", "step",
+             "param_name", "distribution", "datetime_start", "intermediate_value"]  # fmt: skip
+    log = {name: draw(anything | st.integers(0, 7))
+           for name in draw(st.lists(st.sampled_from(names), unique=True))}  # fmt: skip
+    attrs = ["attempts", "config", "kept_epoch", "where", "epoch:1:1", "epoch:x", "begin:1",
+             "outcome", "reason", "weights"]  # fmt: skip
+    if draw(st.booleans()):
+        log |= {"op_code": 8, "worker_id": "w", "trial_id": draw(st.integers(0, 7)),
+                "user_attr": {draw(st.sampled_from(attrs)): draw(anything | st.just(10**9))}}  # fmt: skip
+    else:
+        log["op_code"] = draw(anything | st.integers(0, 11))
+    return log
+
+
+@settings(max_examples=40, phases=[Phase.generate], deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(data=st.data())
+def test_wherever_reading_fails_repair_makes_it_readable(scripted_run, data):
+    """Any lines may be replaced by noise or by nonsense with a right checksum, anywhere."""
+    for path in scripted_run.glob(f"{JOURNAL}.damaged-*"):
+        path.unlink()
+    journal, seal = scripted_run / JOURNAL, scripted_run / SEAL
+    kept = journal.read_bytes(), seal.read_bytes()
+    try:
+        lines = kept[0].splitlines(keepends=True)
+        for _ in range(data.draw(st.integers(1, 3))):
+            at = data.draw(st.integers(0, len(lines)))
+            number = data.draw(st.sampled_from([at + 1, at, 0, 10**9]))
+            new = data.draw(
+                st.builds(to_line, st.just(number), nonsense())
+                | st.binary(max_size=20).map(lambda noise: noise.replace(b"\n", b"") + b"\n")
+            )
+            lines[at : at + data.draw(st.integers(0, 1))] = [new]
+        journal.write_bytes(b"".join(lines))
+        if data.draw(st.booleans()):
+            seal.write_bytes(to_line(data.draw(st.sampled_from([0, 5, 10**12])),
+                                     data.draw(nonsense())))  # fmt: skip
+        try:
+            load_run(scripted_run)
+        except RunError:
+            assert repair(scripted_run).old is not None
+            load_run(scripted_run)
+    finally:
+        journal.write_bytes(kept[0])
+        seal.write_bytes(kept[1])

@@ -278,7 +278,14 @@ def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> st
     )
     if run.confirmations:  # it replaces what one seed each can say
         confirmed = summarize_confirmation(run.confirmations[-1])
-        return f"Confirmed with new seeds: {confirmed.verdict} In the search: {text}{_after(run)}"
+        later = (
+            f" Trial {best.trial}, now the best, is not among the confirmed ones: "
+            "confirm the search again."
+        )
+        return (
+            f"Confirmed with new seeds: {confirmed.verdict}{'' if run.is_confirmed else later} "
+            f"In the search: {text}{_after(run)}"
+        )
     return text + _after(run)
 
 

@@ -17,21 +17,23 @@ class Artifacts:
     """Store of the checkpoints and weights of a run's trials.
 
     The newest two checkpoints of each running trial are kept. The name of each has its trial, its
-    epoch and the CRC-32 of its content.
+    epoch and the CRC-32 of the run's id and its content.
 
     Args:
         folder: folder of the run; subfolders are created when they are needed.
         warn: function that is called with a warning for each damaged checkpoint.
+        run_id: id of the run, without which its checkpoints are not accepted.
     """
 
-    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, warn: Callable[[str], None], run_id: str = "") -> None:
+        self._id = zlib.crc32(run_id.encode())
         self.folder = folder
         self._checkpoints = folder / "checkpoints"
         self._warn = warn
 
     def write_checkpoint(self, number: int, checkpoint: Checkpoint) -> None:
         """Write a checkpoint of a trial, and keep the one before it."""
-        crc = zlib.crc32(checkpoint.data)
+        crc = zlib.crc32(checkpoint.data, self._id)
         name = f"trial-{number:05d}-epoch-{checkpoint.epoch:05d}-{crc:08x}.safetensors"
         write_atomically(self._checkpoints / name, checkpoint.data)
         for path in self._checkpoints_of(number)[:-_KEPT]:
@@ -43,7 +45,7 @@ class Artifacts:
             _, epoch, crc = path.stem.rsplit("-", 2)
             try:
                 data = read_own(path)
-                if f"{zlib.crc32(data):08x}" == crc:
+                if f"{zlib.crc32(data, self._id):08x}" == crc:
                     return Checkpoint(int(epoch), data)
             except (OSError, ValueError):
                 pass  # a stranger's file, a link or a name without a number

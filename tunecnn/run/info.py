@@ -191,9 +191,15 @@ class CandidateRecord(_Model):
 
 
 class ConfirmationJob(_Model):
-    """The run trains candidates of a search again, with new seeds."""
+    """The run trains candidates of a search again, with new seeds.
+
+    Attributes:
+        candidates: the candidates, in the order of their trials.
+        search: id of the search; empty in runs without it.
+    """
 
     type: Literal["confirmation"] = "confirmation"
+    search: str = ""
     candidates: tuple[CandidateRecord, ...]
 
 
@@ -205,6 +211,7 @@ class RunInfo(_Model):
     """The content of `run.json`.
 
     Attributes:
+        id: random id, which the run's journal has as well; empty in runs without it.
         space: name of the space.
         space_sha256: hash of the space file.
         changes: values of the space that the command line changed, by key.
@@ -217,6 +224,7 @@ class RunInfo(_Model):
         sessions: processes that worked on the run, in order.
     """
 
+    id: str = ""
     space: str
     space_sha256: str
     changes: dict[str, Any]

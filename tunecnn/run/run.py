@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import BaseModel
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError, TunecnnError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import (
     PREDICTION_DTYPES,
@@ -47,7 +49,7 @@ class Run:
         self.path = folder.path
         self.info = folder.read_info()
         self.space = folder.read_space(self.info)
-        self._records = read_records(folder.path)
+        self._records = read_records(folder.path, self.info.id)
 
     @property
     def name(self) -> str:
@@ -115,8 +117,36 @@ class Run:
     @cached_property
     def confirmations(self) -> list[Self]:
         """The confirmations of a search, in the order in which they were started."""
-        inner = [type(self)(info.parent) for info in self.path.glob("confirmations/*/run.json")]
+        inner = []
+        for info in self.path.glob("confirmations/*/run.json"):
+            try:
+                if info.parent.is_symlink():
+                    raise RunError("it is a symbolic link")
+                run = type(self)(info.parent)
+                if run.job_as(ConfirmationJob).search not in ("", self.info.id):
+                    raise RunError("it is that of another search")
+            except TunecnnError as error:
+                warnings.warn(f"{info.parent} is left out: {error}", stacklevel=2)
+                continue
+            if run.info.sessions:
+                inner.append(run)
         return sorted(inner, key=lambda run: run.info.sessions[0].started)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the configuration of the best trial is in the last confirmation."""
+        if not self.confirmations or self.ranked.empty:
+            return False
+        names = [one.name for one in self.confirmations[-1].job_as(ConfirmationJob).candidates]
+        best = (
+            self.ranked
+            if not self._setting_columns
+            else self.ranked.merge(
+                self.ranked.head(1)[self._setting_columns], on=self._setting_columns
+            )
+        )
+        return any(re.search(rf"\btrial {int(number)}\b", name)
+                   for name in names for number in best["trial"])  # fmt: skip
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

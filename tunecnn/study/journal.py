@@ -2,7 +2,9 @@
 
 The lines have the format of Optuna's journal files, so that Optuna Dashboard can read them. Each
 line has two additional keys: its number, and the CRC-32 of the preceding part of the line. The
-first line also has the version of tunecnn that wrote the file. Next to the journal is its seal
+first line also has the version of tunecnn that wrote the file, and the id of the run. Lines that
+Optuna itself appended, such as a note typed in its dashboard, have neither key: they are left out
+when the journal is read, but kept in the file. Next to the journal is its seal
 file, which has the length of the journal when a trial last ended, so that a truncated journal is
 detected too. The writer holds the run's lock, so the journal needs no lock of its own.
 """
@@ -12,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +24,7 @@ from typing import Any, BinaryIO
 from optuna.storages.journal import BaseJournalBackend
 
 from tunecnn.errors import RunError
-from tunecnn.files import check_stamp, stamp, write_atomically
+from tunecnn.files import check_stamp, read_own, stamp, write_atomically
 
 JOURNAL = "study.journal"
 SEAL = "study.seal"
@@ -55,12 +58,28 @@ def to_line(number: int, log: dict[str, Any]) -> bytes:
 
 
 def from_line(raw: bytes) -> Line | None:
-    """Parse a line of the journal; return None if it is damaged."""
+    """Parse a line of the journal or its seal; return None if it is damaged."""
     body, tail = raw[:-_TAIL], raw[-_TAIL:]
     if tail != f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode():
         return None
-    log = json.loads(body + b"}")
-    return Line(log.pop("line"), log)
+    log = _from_json(body + b"}")
+    number = log.pop("line", None)
+    return Line(number, log) if isinstance(number, int) and number >= 0 else None
+
+
+def is_foreign(raw: bytes) -> bool:
+    """Return whether a line is an operation that Optuna itself appended."""
+    log = _from_json(raw)
+    return "op_code" in log and "worker_id" in log and not log.keys() & {"line", "crc"}
+
+
+def _from_json(data: bytes) -> dict[str, Any]:
+    """Parse a mapping; a checksum is no proof of one, since a stranger can write it too."""
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def read_seal(journal: Path) -> Line | None:
@@ -68,8 +87,12 @@ def read_seal(journal: Path) -> Line | None:
 
     The number of the returned line is that of the last sealed line of the journal.
     """
-    seal = journal.with_name(SEAL)
-    return from_line(seal.read_bytes()) if seal.is_file() else None
+    try:
+        sealed = from_line(read_own(journal.with_name(SEAL)))
+    except OSError:
+        return None
+    length = sealed.log.get("bytes") if sealed is not None else None
+    return sealed if isinstance(length, int) and length >= 0 else None
 
 
 class Journal(BaseJournalBackend):
@@ -78,17 +101,19 @@ class Journal(BaseJournalBackend):
     Args:
         path: path of the file.
         writable: whether to create a missing file and to remove an incomplete last line.
+        run_id: id of the run; None for that of the first line, whichever it is.
 
     Attributes:
         dropped_line: whether an incomplete last line was removed.
 
     Raises:
-        RunError: if the file has another schema or is truncated, or if its seal is missing or
-            damaged.
+        RunError: if the file has another schema, is that of another run or is truncated, or if
+            its seal is missing or damaged.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, writable: bool = False, run_id: str | None = None) -> None:
+        self._path, self._run_id = path, run_id
+        self._foreign_seen = False
         self._lines, self._end, self._trials = 0, 0, 0
         self._together = self._seal_is_due = False
         with path.open("ab+" if writable else "rb") as stream:
@@ -112,6 +137,12 @@ class Journal(BaseJournalBackend):
                 if not raw.endswith(b"\n"):
                     return  # it is being written
                 line = from_line(raw)
+                if line is None and is_foreign(raw):
+                    self._end += len(raw)
+                    self._warn_of_foreign()
+                    continue
+                if line is not None and not isinstance(line.log.get("op_code"), int):
+                    line = None
                 if line is None or line.number != self._lines + 1:
                     what = "cannot be read" if line is None else f"says that it is {line.number}"
                     raise DamagedError(self._path, f"line {self._lines + 1} {what}")
@@ -126,7 +157,7 @@ class Journal(BaseJournalBackend):
         data, trials = b"", self._trials
         for number, log in enumerate(logs, self._lines + 1):
             if number == 1:
-                log = {**log, **stamp(SCHEMA)}
+                log = {**log, **stamp(SCHEMA), "run": self._run_id or ""}
             if log["op_code"] == CREATE_TRIAL:
                 # Optuna derives the number of a trial from the order of the lines, but
                 # `tunecnn repair` cannot rely on it.
@@ -135,6 +166,12 @@ class Journal(BaseJournalBackend):
             else:
                 data += to_line(number, log)
         with self._path.open("r+b") as stream:
+            stream.seek(self._end)
+            for raw in stream:
+                if not raw.endswith(b"\n") or not is_foreign(raw):
+                    break
+                self._end += len(raw)  # kept, since whoever wrote it relies on it
+                self._warn_of_foreign()
             stream.seek(self._end)
             stream.truncate()  # remains of an earlier write that failed, e.g. on a full disk
             stream.write(data)
@@ -164,13 +201,26 @@ class Journal(BaseJournalBackend):
         self._seal_is_due = self._together  # never before the sealed lines are on disk
         if self._seal_is_due:
             return
-        write_atomically(self._path.with_name(SEAL), to_line(self._lines, {"bytes": self._end}))
+        length = {"bytes": self._end, "run": self._run_id or ""}
+        write_atomically(self._path.with_name(SEAL), to_line(self._lines, length))
+
+    def _warn_of_foreign(self) -> None:
+        if not self._foreign_seen:
+            self._foreign_seen = True
+            warnings.warn(
+                f"{self._path} has lines that tunecnn did not write, such as notes typed in "
+                "Optuna's dashboard; they are left out",
+                stacklevel=2,
+            )
 
     def _check_stamp(self, stream: BinaryIO) -> None:
         stream.seek(0)
-        first = from_line(stream.readline())
-        if first is not None:
-            check_stamp(self._path, first.log, SCHEMA)
+        first = next(first_lines(stream), None)
+        if first is None:
+            return
+        check_stamp(self._path, first.log, SCHEMA)
+        check_run(self._path, first, self._run_id)
+        self._run_id = first.log.get("run", "")
 
     def _check_seal(self, stream: BinaryIO) -> None:
         length = os.fstat(stream.fileno()).st_size
@@ -183,12 +233,42 @@ class Journal(BaseJournalBackend):
             raise DamagedError(self._path, f"its {SEAL} cannot be read")
         if not sealed.number:
             return
-        stream.seek(sealed.log["bytes"] - 1)
+        if self._run_id is not None and sealed.log.get("run", "") != self._run_id:
+            raise DamagedError(self._path, f"its {SEAL} is that of another run")
+        stream.seek(max(0, min(sealed.log["bytes"], length + 1) - 1))
         if b"\n" not in stream.read():  # an incomplete last line may still be in writing
             raise DamagedError(
                 self._path,
                 f"of the {sealed.number} lines that had been written, the last ones are missing",
             )
+
+
+def first_lines(raws: Iterable[bytes]) -> Iterator[Line]:
+    """Yield the lines of tunecnn up to the first damaged one."""
+    for raw in raws:
+        line = from_line(raw)
+        if line is not None:
+            yield line
+        elif not is_foreign(raw):
+            return
+
+
+def check_run(journal: Path, first: Line, run_id: str | None) -> None:
+    """Check that a journal is that of its run.
+
+    Args:
+        journal: path of the journal, for the message.
+        first: first line of the journal.
+        run_id: id of the run; None if it is not known.
+
+    Raises:
+        RunError: if it is that of another run.
+    """
+    if run_id is not None and first.log.get("run", "") != run_id:
+        raise RunError(
+            f"{journal} and run.json beside it are of different runs; put back the one that was "
+            "replaced"
+        )
 
 
 def _drop_torn_line(stream: BinaryIO) -> bool:

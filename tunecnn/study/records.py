@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tunecnn.errors import RunError
+from tunecnn.errors import RunError, TunecnnError
 from tunecnn.study.halving import PAUSED, is_paused
 from tunecnn.study.journal import JOURNAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
@@ -100,21 +100,22 @@ class TrialRecord:
         return self.epochs[-1] if self.epochs else None
 
 
-def read_records(folder: Path) -> list[TrialRecord]:
+def read_records(folder: Path, run_id: str | None = None) -> list[TrialRecord]:
     """Read all trials of a run's journal, by number, without writing to it.
 
+    Args:
+        folder: folder of the run.
+        run_id: id of the run, which its journal must have; None if it is not known.
+
     Raises:
-        RunError: if there is no journal, or it is damaged.
+        RunError: if there is no journal, it is damaged, or it is that of another run.
     """
-    return [to_record(trial) for trial in _read_study(folder).get_trials(deepcopy=False)]
-
-
-def _read_study(folder: Path) -> optuna.Study:
     path = folder / JOURNAL
     if not path.is_file():
         raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
-    with open_storage(Journal(path), path) as storage:
-        return optuna.load_study(study_name=STUDY_NAME, storage=storage)
+    with open_storage(Journal(path, run_id=run_id), path) as storage:
+        study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+        return [to_record(trial) for trial in study.get_trials(deepcopy=False)]
 
 
 @contextlib.contextmanager
@@ -127,15 +128,34 @@ def open_storage(journal: Journal, path: Path) -> Iterator[StudyStorage]:
     try:
         with quiet_optuna():
             yield StudyStorage(journal)
-    except (ValueError, KeyError, AssertionError) as error:
-        raise DamagedError(path, f"Optuna cannot replay it ({error})") from error
+    except TunecnnError:
+        raise
+    except NONSENSE as error:
+        raise DamagedError(path, f"it cannot be replayed ({in_one_line(error)})") from error
+
+
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
+            RuntimeError)  # fmt: skip
+"""What replaying raises if lines can be read, but are not what tunecnn writes."""
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the start of an error's text as one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
-    """Convert an Optuna trial to a record."""
+    """Convert an Optuna trial to a record.
+
+    Raises:
+        NONSENSE: if its attributes are not what tunecnn writes.
+    """
     attrs = trial.user_attrs
+    for name, kind in _KINDS.items():
+        if not isinstance(attrs.get(name, kind()), kind):
+            raise TypeError(f"trial {trial.number} has {name} = {attrs[name]!r:.40}")
     where = attrs.get("where", {})
-    return TrialRecord(
+    record = TrialRecord(
         number=trial.number,
         state=trial.state.name,
         values=clean(trial.params),
@@ -158,6 +178,19 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )
+    if record.kept_epoch is not None and not 1 <= record.kept_epoch <= len(record.epochs):
+        raise ValueError(f"trial {trial.number} has no epoch {record.kept_epoch}")
+    if record.state == "COMPLETE" and record.kept is None:
+        raise ValueError(f"trial {trial.number} is complete without an epoch")
+    return record
+
+
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("config", "where"), dict),
+    **dict.fromkeys(("attempts", "kept_epoch", "params", "macs", PAUSED), int),
+    **dict.fromkeys(("weights", "predictions", "reason", "source", "proposal"), str),
+}
+"""Types of the attributes of a trial."""
 
 
 def _outcome(trial: FrozenTrial) -> Outcome:
@@ -172,17 +205,21 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
     """Collect the epochs of a trial, from its last attempt back to its first."""
     epochs: list[EpochMetrics] = []
     before = math.inf  # epochs after an attempt's last checkpoint were repeated by the next
-    for attempt in range(attrs.get("attempts", 0), 0, -1):
+    attempts = {int(name.split(":")[1]) for name in attrs if name.startswith(_OF_ATTEMPT)}
+    for attempt in sorted(attempts, reverse=True):
+        if not 1 <= attempt <= attrs.get("attempts", 0):
+            continue
         prefix, begin = epoch_key(attempt, ""), attrs.get(start_key(attempt), 0)
         reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
                     if name.startswith(prefix)]  # fmt: skip
-        if not reported and start_key(attempt) not in attrs:
-            continue  # it was killed before its training started
         epochs += [metrics for metrics in reported if begin < metrics.epoch <= before]
         before = min(before, begin)
         if not before:
             break
     return sorted(epochs, key=lambda metrics: metrics.epoch)
+
+
+_OF_ATTEMPT = ("begin:", "epoch:")
 
 
 def start_key(attempt: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, stamp, write_atomically
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import OBJECTIVES
@@ -21,11 +22,18 @@ from tunecnn.study.journal import (
     SCHEMA,
     SEAL,
     Line,
+    check_run,
     from_line,
     read_seal,
     to_line,
 )
-from tunecnn.study.records import STUDY_NAME, quiet_optuna, to_record
+from tunecnn.study.records import (
+    NONSENSE,
+    STUDY_NAME,
+    quiet_optuna,
+    read_records,
+    to_record,
+)
 from tunecnn.trial.messages import Outcome
 
 _CREATE_STUDY, _SET_STATE = 0, 6  # Optuna's codes of the operations
@@ -50,7 +58,7 @@ class Repair:
     old: Path | None
 
 
-def repair_journal(journal: Path, space: SearchSpace) -> Repair:
+def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     """Write a new journal from the readable lines of a damaged one, and keep the old file.
 
     A trial that has lost its end, config, values or epochs is put back into the queue. All trials
@@ -59,64 +67,131 @@ def repair_journal(journal: Path, space: SearchSpace) -> Repair:
     Args:
         journal: path of the journal; the caller must hold the run's lock.
         space: space of the run.
+        run_id: id of the run.
 
     Raises:
-        RunError: if another version wrote the journal.
+        RunError: if another version wrote the journal, or it is that of another run.
     """
     data, sealed = journal.read_bytes(), read_seal(journal)
-    found, lost = _salvage(journal, data, sealed)
-    if not lost and data.endswith(b"\n") and sealed is not None:
+    found, lost = _salvage(journal, data, sealed, run_id)
+    if data.endswith(b"\n") and _can_be_read(journal, run_id):
         return Repair(len(found), (), (), None)
-    logs = list(_with_creations(found, space))
+    logs, senseless = _replayable(_with_creations(found, space))
+    lost = sorted({*lost, *senseless})
     again = _incomplete(logs, space)
     logs = [log for log in logs if log.get("trial_id") not in again]
     waiting = {"op_code": _SET_STATE, **_WORKER, "state": TrialState.WAITING, "values": None}
     logs += [{**waiting, "trial_id": number} for number in again]
     old = _keep(journal, data)
-    logs[0] |= stamp(SCHEMA)
+    logs[0] |= {**stamp(SCHEMA), "run": run_id}
     lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
     write_atomically(journal, b"".join(lines))
-    length = {"bytes": sum(map(len, lines))}
+    length = {"bytes": sum(map(len, lines)), "run": run_id}
     write_atomically(journal.with_name(SEAL), to_line(len(lines), length))
     return Repair(len(found), tuple(lost), again, old)
 
 
-def _salvage(journal: Path, data: bytes, sealed: Line | None) -> tuple[list[Log], list[int]]:
-    """Return the readable operations, in order, and the numbers of the lost lines."""
-    lines = [from_line(raw + b"\n") for raw in data.split(b"\n")]
-    found = {line.number: line.log for line in lines if line is not None}
-    if 1 in found:
+def _salvage(
+    journal: Path, data: bytes, sealed: Line | None, run_id: str
+) -> tuple[dict[int, Log], list[int]]:
+    """Return the readable operations by the numbers of their lines, and those of the lost lines.
+
+    A number beyond all that the file can hold is nonsense, whatever its checksum.
+    """
+    raws = data.split(b"\n")
+    lines = [from_line(raw + b"\n") for raw in raws]
+    most = len(raws) + (sealed.number if sealed and sealed.number <= len(data) else 0)
+    found = {
+        line.number: line.log
+        for line in lines
+        if line is not None and 1 <= line.number <= most and _is_operation(line.log, most)
+    }
+    if 1 in found and found[1].keys() >= stamp(SCHEMA).keys():
         check_stamp(journal, found[1], SCHEMA)
-    last = max([0, *found, *([sealed.number] if sealed else [])])
+        check_run(journal, Line(1, found[1]), run_id)
+    else:
+        found.pop(1, None)  # no version writes a first line without its stamp
+    last = max([0, *found, *([sealed.number] if sealed and sealed.number <= most else [])])
     lost = [number for number in range(1, last + 1) if number not in found]
-    return [found[number] for number in sorted(found)], lost
+    return {number: found[number] for number in sorted(found)}, lost
 
 
-def _with_creations(logs: list[Log], space: SearchSpace) -> Iterator[Log]:
-    """Restore lost creations of the study and of trials: Optuna numbers trials by their order."""
+def _is_operation(log: Log, most: int) -> bool:
+    """Return whether an operation names a trial, if any, that a file of `most` lines can have."""
+    number = log.get("trial" if log.get("op_code") == CREATE_TRIAL else "trial_id", 0)
+    return isinstance(log.get("op_code"), int) and isinstance(number, int) and 0 <= number < most
+
+
+def _can_be_read(journal: Path, run_id: str) -> bool:
+    try:
+        read_records(journal.parent, run_id)
+    except RunError:
+        return False
+    return True
+
+
+def _replayable(logs: Iterable[tuple[int, Log]]) -> tuple[list[Log], list[int]]:
+    """Return the operations that Optuna can replay, and the numbers of the others' lines."""
+    good: list[Log] = []
+    senseless: list[int] = []
+    replay = _Replay([])
+    for number, log in logs:
+        good.append(log)
+        if not replay.accepts(log):
+            good.pop()
+            senseless.append(number)
+            replay = _Replay(good)
+    return good, senseless
+
+
+class _Replay:
+    """Operations as Optuna replays them."""
+
+    def __init__(self, logs: list[Log]) -> None:
+        self._backend = _InMemory(list(logs))
+        with quiet_optuna():
+            self._storage = JournalStorage(self._backend)
+
+    def accepts(self, log: Log) -> bool:
+        """Replay one more operation; return whether it makes sense after the others."""
+        self._backend.logs.append(log)
+        try:
+            with quiet_optuna():
+                self._storage.get_all_studies()
+        except NONSENSE:
+            return False
+        return True
+
+
+def _with_creations(found: Mapping[int, Log], space: SearchSpace) -> Iterator[tuple[int, Log]]:
+    """Restore lost creations of the study and of trials: Optuna numbers trials by their order.
+
+    Yields:
+        The number of the line, 0 for one that was lost, and its operation.
+    """
     directions = [StudyDirection[OBJECTIVES[name].upper()] for name in space.objectives]
-    if not logs or logs[0]["op_code"] != _CREATE_STUDY:
+    if not found or next(iter(found.values()))["op_code"] != _CREATE_STUDY:
         study = {"study_name": STUDY_NAME, "directions": directions}
-        yield {"op_code": _CREATE_STUDY, **_WORKER, **study}
+        yield 0, {"op_code": _CREATE_STUDY, **_WORKER, **study}
     blank = {"study_id": 0, "datetime_start": None, "state": TrialState.WAITING}
     trials = 0
-    for log in logs:
+    for line, log in found.items():
         is_creation = log["op_code"] == CREATE_TRIAL
-        needed = log["trial"] if is_creation else log.get("trial_id", -1) + 1
+        needed = log.get("trial", trials) if is_creation else log.get("trial_id", -1) + 1
         for number in range(trials, needed):
-            yield {"op_code": CREATE_TRIAL, **_WORKER, **blank, "trial": number}
+            yield 0, {"op_code": CREATE_TRIAL, **_WORKER, **blank, "trial": number}
         trials = max(trials, needed) + is_creation
-        yield log
+        yield line, log
 
 
 class _InMemory(BaseJournalBackend):
-    """A read-only journal backend over a list of operations."""
+    """A journal backend over a list of operations, which Optuna itself does not extend."""
 
     def __init__(self, logs: list[Log]) -> None:
-        self._logs = logs
+        self.logs = logs
 
     def read_logs(self, log_number_from: int) -> list[Log]:
-        return self._logs[log_number_from:]
+        return self.logs[log_number_from:]
 
     def append_logs(self, logs: list[Log]) -> None:
         raise NotImplementedError
@@ -130,7 +205,10 @@ def _incomplete(logs: list[Log], space: SearchSpace) -> tuple[int, ...]:
 
 
 def _is_whole(trial: FrozenTrial, space: SearchSpace) -> bool:
-    record = to_record(trial)
+    try:
+        record = to_record(trial)
+    except NONSENSE:
+        return False
     if not trial.state.is_finished():
         return "outcome" not in trial.user_attrs  # with an outcome, its end is lost
     if record.outcome is Outcome.INFEASIBLE:

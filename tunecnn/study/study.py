@@ -69,14 +69,17 @@ class Study:
         folder: folder of the run; a missing journal is created in it.
         space: search space of the run.
         costs: counts the cost of the networks, for the images of the run.
+        run_id: id of the run, which its journal must have; None if it is not known.
     """
 
-    def __init__(self, folder: Path, space: SearchSpace, costs: CostCounter) -> None:
+    def __init__(
+        self, folder: Path, space: SearchSpace, costs: CostCounter, run_id: str | None = None
+    ) -> None:
         self.space = space
         self._costs = costs
         self._distributions = {name: distribution(p) for name, p in space.searched.items()}
         path = folder / JOURNAL
-        self._journal = Journal(path, writable=True)
+        self._journal = Journal(path, writable=True, run_id=run_id)
         self.dropped_line = self._journal.dropped_line
         with open_storage(self._journal, path) as self._storage:
             self._study = optuna.create_study(

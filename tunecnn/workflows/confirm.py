@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tunecnn.errors import InputError
+from tunecnn.files import sha256
 from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.run import Run, load_run
 from tunecnn.summary.render import write_summary
-from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
@@ -29,10 +31,11 @@ def confirm(
 ) -> RunResult:
     """Train the best trials of a search and the baseline again with new seeds, and test them.
 
-    The confirmation is a run inside the search's folder; an existing one of the same name is
-    resumed. When it has ended, its evaluations on the test images are copied into the search's
-    `run.json`, and the search's summary includes its result. The search's lock is held from the
-    start, because the end of the confirmation writes into the search's folder.
+    The confirmation is a run inside the search's folder. An existing one is resumed only if it has
+    the same candidates and seeds; once the best trials are others, a new one is made. When it has
+    ended, its evaluations on the test images are copied into the search's `run.json`, and the
+    search's summary includes its result. The search's lock is held from the start, because the end
+    of the confirmation writes into the search's folder.
 
     Args:
         path: folder of the search.
@@ -50,30 +53,53 @@ def confirm(
     run = load_run(path)
     if run.job.type != "search":
         raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
-    name = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
-    inner = run.path / "confirmations" / name
     folder = RunFolder.open(path)
     with folder.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
-        if (inner / "run.json").is_file():
+        candidates = candidates_of(run, top, configs)
+        text, job = confirmation_space(run, candidates, seeds), job_of(run, candidates)
+        names = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
+        inner = _folder_of(run.path / "confirmations" / names, text, job)
+        if inner.exists():
             result = resume(inner, options, listening)
         else:
-            candidates = candidates_of(run, top, configs)
-            text = confirmation_space(run, candidates, seeds)
             data_dir = run.info.data_dir
             inside = dataclasses.replace(
                 options,
                 data_dir=options.data_dir or (Path(data_dir) if data_dir else None),
                 runs_dir=inner.parent,
-                name=name,
-                resume_or_start=name if options.resume_or_start else None,
+                name=inner.name,
+                resume_or_start=inner.name if options.resume_or_start else None,
             )
-            job = job_of(run, candidates)
             result = search(
                 prepare_text(text, "confirmation", folder.code), inside, listening, job
             )
-        _copy_evaluations(folder, name, load_run(inner))
+        _copy_evaluations(folder, inner.name, load_run(inner))
     write_summary(load_run(path))
     return result
+
+
+def _folder_of(path: Path, text: str, job: ConfirmationJob) -> Path:
+    """Return the folder of the confirmation with this space and these candidates, or a new one.
+
+    Args:
+        path: folder of the first confirmation of its name; `-2`, `-3` and so on are others.
+        text: space of the confirmation.
+        job: record of the candidates.
+    """
+    number = 1
+    while (place := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+        info = RunFolder.open(place).read_info()
+        if info.space_sha256 == sha256(text) and _question(info.job) == _question(job):
+            return place
+        number += 1
+    return place
+
+
+def _question(job: Job) -> tuple[str, list[dict[str, Scalar]]] | None:
+    """Return of which search and which candidates a confirmation is."""
+    if not isinstance(job, ConfirmationJob):
+        return None
+    return job.search, [one.values for one in job.candidates]
 
 
 def _copy_evaluations(folder: RunFolder, name: str, inner: Run) -> None:

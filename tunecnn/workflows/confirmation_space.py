@@ -118,6 +118,7 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
     settings = _settings(run, candidates)
     varied = _varied(settings)
     return ConfirmationJob(
+        search=run.info.id,
         candidates=tuple(
             CandidateRecord(
                 name=candidate.name,
@@ -126,7 +127,7 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
                 values={name: values[name] for name in varied},
             )
             for candidate, values in zip(candidates, settings, strict=True)
-        )
+        ),
     )
 
 

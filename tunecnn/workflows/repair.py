@@ -21,9 +21,10 @@ def repair(path: Path) -> Repair:
         RunError: if `run.json` or the space is damaged too, or was written by another version.
     """
     folder = RunFolder.open(path)
-    space = folder.read_space(folder.read_info())
+    info = folder.read_info()
+    space = folder.read_space(info)
     journal = path / JOURNAL
     if not journal.is_file():
         raise InputError(f"{path} has no {JOURNAL}: there is nothing to repair")
     with folder.lock():
-        return repair_journal(journal, space)
+        return repair_journal(journal, space, info.id)

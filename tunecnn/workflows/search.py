@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
 from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError
@@ -58,6 +59,7 @@ def search(
         if isinstance(job, ReproductionJob) and job.against:
             check_images(job.against, data.input_shape, len(data.classes))
         info = RunInfo(
+            id=uuid4().hex,
             space=space.name,
             space_sha256=sha256(prepared.text),
             changes=dict(prepared.changes),

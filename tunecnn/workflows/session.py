@@ -173,7 +173,7 @@ def _run_locked(
 ) -> Ending:
     """Run trials, evaluate them if the run is tested, and record the session."""
     info = _start_session(folder, space, there.engine)
-    study = Study(folder.path, space, there.costs)
+    study = Study(folder.path, space, there.costs, info.id)
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
@@ -189,7 +189,7 @@ def _run_locked(
                 options.trial_timeout, options.min_free_gb, options.allow_changes,
             )  # fmt: skip
             recorder = Recorder(
-                study, Artifacts(folder.path, listener.on_warning), listener, spending,
+                study, Artifacts(folder.path, listener.on_warning, info.id), listener, spending,
                 limits, there.interrupts, lease=lease,
             )  # fmt: skip
             data = there.dataset.trial_data
