@@ -37,7 +37,7 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
                 row["val_accuracy"] + moved, 40.0,
             )  # fmt: skip
             study.report(trial.number, metrics, is_last=epoch == epochs)
-        kept = epochs - 1 if trial.config.architecture == "proposed" else epochs
+        kept = max(1, epochs - 1) if trial.config.architecture == "proposed" else epochs
         study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=kept))
         result = EXPERIMENTS["mnist"].results[trial.config.architecture]
         predicted = np.where(np.arange(100) % 50 == 3, 8, TEST_LABELS)

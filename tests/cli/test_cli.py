@@ -252,3 +252,24 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
         done = run_cli(*words, cwd=tmp_path)
         assert done.returncode == 2
         assert "Traceback" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_confirmation_of_other_candidates_is_another_one(space_file, tmp_path, capsys):
+    """Under one name there was one answer, whatever the search or a config had become since."""
+    run = tmp_path / "r"
+    assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path),
+                "--name", "r", "--quiet") == 0  # fmt: skip
+    config = tmp_path / "mine.yaml"
+    shutil.copy(next((run / "configs").glob("*.yaml")), config)
+    words = ("confirm", str(run), "--top", "1", "--seeds", "1", "--config", str(config), "--local")
+    text = config.read_text()
+    for rate in ("0.002", "0.003", "0.002"):
+        lines = [line for line in text.splitlines() if not line.startswith("learning_rate")]
+        config.write_text("\n".join([*lines, f"learning_rate: {rate}"]))
+        assert main(*words) == 0
+    folders = {path.name for path in (run / "confirmations").iterdir()}
+    assert folders == {"top1-seeds1-mine", "top1-seeds1-mine-2"}
+    assert len(load_run(run).info.evaluations) == sum(
+        len(inner.trials) for inner in load_run(run).confirmations
+    )

@@ -22,6 +22,7 @@ from tunecnn.cli.search import search
 from tunecnn.cli.spaces import spaces_app
 from tunecnn.cli.summarize import repair, summarize
 from tunecnn.cli.train import train
+from tunecnn.console import printable
 from tunecnn.errors import InputError, TunecnnError
 from tunecnn.process import collect_garbage_seldom
 
@@ -53,7 +54,7 @@ def _global(
 
 
 def _print_warning(message: Warning | str, *details: object, **more: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {printable(str(message))}", file=sys.stderr)
 
 
 def main() -> None:
@@ -67,8 +68,15 @@ def main() -> None:
     except TunecnnError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        if not isinstance(error, BrokenPipeError):  # whoever read the output has left
+            text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+            print(f"error: {printable(text or str(error))}", file=sys.stderr)
+        sys.exit(TunecnnError.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Exception as error:

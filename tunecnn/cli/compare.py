@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tunecnn.cli.options import Json
+from tunecnn.console import PlainConsole
 
 
 def runs(
@@ -32,7 +32,7 @@ def runs(
         best = "-" if run.best is None else f"{run.best:.2%}"
         table.add_row(run.path.name, run.type, run.state, run.trials, best,
                       seconds_in_words(run.seconds), run.problem or run.goal)  # fmt: skip
-    Console().print(table, highlight=False, markup=False)
+    PlainConsole().print(table, highlight=False, markup=False)
     if not found:
         print(f"there are no runs in {runs_dir}")
 
@@ -54,7 +54,7 @@ def compare(
                           "differences": found.differences.T.to_dict(),
                           "warnings": found.warnings}))  # fmt: skip
     else:
-        console = Console()
+        console = PlainConsole()
         rows = [in_words(line) for line in found.lines]
         table = Table(*rows[0], box=None)
         for row in rows:

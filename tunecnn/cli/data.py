@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tunecnn.cli.options import DataDir, Fit, Json, Size, SkipBad
+from tunecnn.console import PlainConsole
 
 if TYPE_CHECKING:
     from tunecnn.data.images import Dataset
@@ -45,7 +45,7 @@ def data_list(data_dir: DataDir = None) -> None:
         table.add_row(name, "yes" if is_here(name, folder) else "no", info.about)
     for form, info in OWN.values():
         table.add_row(form, "", f"your own images: {info.about}")
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(f"data folder: {folder}", highlight=False, soft_wrap=True)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
+
+from tunecnn.console import PlainConsole
 
 if TYPE_CHECKING:
     from tunecnn.summary.run_types import RunSummary
@@ -32,7 +33,7 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
             return nullcontext(Listener())
         from tunecnn.listeners.terminal import Terminal
 
-        return Terminal(study, folder, Console()).shown()
+        return Terminal(study, folder, PlainConsole()).shown()
 
     return open_listener
 
@@ -58,7 +59,7 @@ def print_result(
     if quiet:
         print(path)
         return
-    console = Console()
+    console = PlainConsole()
     console.print()
     console.print(summary.verdict, highlight=False)
     if isinstance(summary, SearchSummary) and summary.command:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tunecnn.cli.options import (
@@ -19,6 +18,7 @@ from tunecnn.cli.options import (
     Size,
     SkipBad,
 )
+from tunecnn.console import PlainConsole
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False
     from tunecnn.workflows.plan import plan_search
 
     planned = plan_search(space, options, measure=measure)
-    console = Console()
+    console = PlainConsole()
     print_space(space, console)
     _print_networks(planned.plan, console)
     for line in _lines(planned, space):
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _print_networks(plan: Plan, console: Console) -> None:
+def _print_networks(plan: Plan, console: PlainConsole) -> None:
     from tunecnn.words import bytes_in_words
 
     table = Table("network", "params", "MACs per image", "memory per trial", box=None)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tunecnn.cli.options import DataDir
+from tunecnn.console import PlainConsole
 
 spaces_app = typer.Typer(help="List, show and check search spaces.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def spaces_list() -> None:
     for name, path in shipped_spaces().items():
         space = SearchSpace.from_yaml(path)
         table.add_row(name, str(space.trials), str(space.epochs), space.goal)
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 @spaces_app.command("show")
@@ -52,7 +52,7 @@ def spaces_check(
     from tunecnn.space.space import SearchSpace
 
     checked = SearchSpace.from_yaml(find_space(space))
-    console = Console()
+    console = PlainConsole()
     print_space(checked, console)
     for text in checked.warnings():
         print(f"warning: {text}", file=sys.stderr)
@@ -77,7 +77,7 @@ def _print_build(space: Any, data_dir: Path | None) -> None:
         print(f"warning: {text}", file=sys.stderr)
 
 
-def print_space(space: Any, console: Console) -> None:
+def print_space(space: Any, console: PlainConsole) -> None:
     """Print the searched and fixed parameters of a space, and its size."""
     from tunecnn.space.parameters import Constant, describe
 

@@ -17,11 +17,9 @@ def summarize(
     json_lines: Json = False,
 ) -> None:
     """Write a run's summary and plots again; also possible while the run is active."""
-    from tunecnn.run.run import load_run
-    from tunecnn.summary.render import write_summary
+    from tunecnn.workflows.session import summarize as summarize_run
 
-    summary = write_summary(load_run(run))
-    print_result(run, "summarized", summary, quiet=False, json_lines=json_lines)
+    print_result(run, "summarized", summarize_run(run), quiet=False, json_lines=json_lines)
 
 
 def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:

@@ -12,13 +12,12 @@ from tunecnn.files import sha256
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.run import Run, load_run
-from tunecnn.summary.render import write_summary
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import resume, search
-from tunecnn.workflows.session import Listening, RunResult
+from tunecnn.workflows.session import Listening, RunResult, summarize
 
 
 def confirm(
@@ -74,7 +73,7 @@ def confirm(
                 prepare_text(text, "confirmation", folder.code), inside, listening, job
             )
         _copy_evaluations(folder, inner.name, load_run(inner))
-    write_summary(load_run(path))
+    summarize(path)
     return result
 
 

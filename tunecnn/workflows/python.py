@@ -211,11 +211,10 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
         from tunecnn.listeners.notebook import Notebook
 
         return nullcontext(Notebook(study, folder))
-    from rich.console import Console
-
+    from tunecnn.console import PlainConsole
     from tunecnn.listeners.terminal import Terminal
 
-    return Terminal(study, folder, Console()).shown()
+    return Terminal(study, folder, PlainConsole()).shown()
 
 
 def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shlex
 import sys
 import threading
@@ -58,6 +59,8 @@ class RunResult:
     summary: RunSummary
     exit_code: int = 0
 
+
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
 """Opens the listener of a run, given its study and folder."""
@@ -149,17 +152,44 @@ def run_session(
             take_over=options.take_over, wait=options.resume_or_start is not None
         ) as lease:
             ending = _run_locked(folder, space, there, listening, options, warnings, lease)
+    except OSError as error:
+        if error.errno not in _STORAGE:
+            raise
+        raise RunError(
+            f"{error.filename or folder.path} cannot be written ({error.strerror}); the trials in "
+            f"the journal of {folder.path} are safe; when it can be written again, carry on with: "
+            f"tunecnn search --resume {shlex.quote(str(folder.path))}"
+        ) from error
     except RunError:
         # The error is raised even if this fails, as on a full disk.
         with contextlib.suppress(OSError, RunError):
             write_summary(load_run(folder.path))
         raise
     # A scheduler may kill this process while it writes the summary; the lock is free by then.
-    summary = write_summary(load_run(folder.path))
+    summary = summarize(folder.path)
     if ending == "done" and not summary.trained:
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     code = 0 if ending == "done" else there.interrupts.exit_code
     return RunResult(folder.path, ending, summary, code)
+
+
+def summarize(path: Path) -> RunSummary:
+    """Write the summary of a run into its folder.
+
+    Raises:
+        RunError: if the run cannot be read, or its summary cannot be written.
+    """
+    from tunecnn.summary.render import write_summary
+
+    run = load_run(path)
+    try:
+        return write_summary(run)
+    except OSError as error:
+        raise RunError(
+            f"the summary of {path} cannot be written ({error.strerror or error}); all its trials "
+            "are safe in its journal; when the folder, or a copy of it, can be written: "
+            f"tunecnn summarize {shlex.quote(str(path))}"
+        ) from error
 
 
 def _run_locked(
