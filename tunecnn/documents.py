@@ -19,6 +19,8 @@ Loc = tuple[str | int, ...]
 """The location of a value: the keys and indices that lead to it."""
 
 MAX_BYTES = 256 * 1024
+MAX_VALUES = 6000  # more would take longer than two seconds to check
+MAX_MISTAKES = 20
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Document:
         """Return one error with all mistakes, in the order of their lines."""
         found = sorted(mistakes, key=lambda mistake: self.line(mistake.loc) or 0)
         texts = [_line(self.source, self.line(m.loc), m) for m in dict.fromkeys(found)]
+        if len(texts) > MAX_MISTAKES:
+            texts[MAX_MISTAKES:] = [
+                f"{self.source}: and {len(texts) - MAX_MISTAKES} more mistakes"
+            ]
         return SpaceError(found, "\n".join(texts))
 
     def line(self, loc: Loc) -> int | None:
@@ -72,6 +78,10 @@ def read_document(path: Path) -> Document:
                 f"{MAX_BYTES:,}"
             )
         text = path.read_text(encoding="utf-8-sig")
+        if (values := text.count(",") + text.count("\n")) > MAX_VALUES:
+            raise InputError(
+                f"{path}: {values:,} values and lines are too many; the limit is {MAX_VALUES:,}"
+            )
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

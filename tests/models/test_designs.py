@@ -62,12 +62,15 @@ def test_a_convolutions_width_comes_before_its_blocks_and_both_are_multiplied():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"width": 0}, "width must be above 0, not 0"),
+        ({"width": 0}, "width must be above 0 and at most 1,000,000, not 0"),
         ({"width": 0.01}, "width 0.01 leaves convolution 1 with 32 x 0.01"),
-        ({"width": float("nan")}, "width must be above 0, not nan"),
-        ({"width_conv2": 0}, "width of convolution 2 must be a whole number of 1 or more, not 0"),
-        ({"width_block1": 2.5}, "must be a whole number of 1 or more, not 2.5"),
-        ({"dense_units": 0}, "dense_units must be a whole number of 1 or more, not 0"),
+        ({"width": float("nan")}, "width must be above 0 and at most 1,000,000, not nan"),
+        (
+            {"width_conv2": 0},
+            "width of convolution 2 must be a whole number of 1 to 1,000,000, not 0",
+        ),
+        ({"width_block1": 2.5}, "must be a whole number of 1 to 1,000,000, not 2.5"),
+        ({"dense_units": 0}, "dense_units must be a whole number of 1 to 1,000,000, not 0"),
         ({"dense_units": float("inf")}, "not inf"),
         ({"dropout_block1": 1.0}, r"dropout_block1 must lie in \[0, 1\), not 1.0"),
         ({"dropout_dense": -0.1}, r"dropout_dense must lie in \[0, 1\), not -0.1"),

@@ -35,7 +35,7 @@ Address = Annotated[
     typer.Option(help="Address of a Ray cluster. Default: RAY_ADDRESS, else this machine."),
 ]
 CpusPerTrial = Annotated[
-    float | None, typer.Option(help="CPU cores per trial. Default: 1.", min=0.01)
+    float | None, typer.Option(help="CPU cores per trial. Default: 1.", min=0.01, max=4096)
 ]
 GpusPerTrial = Annotated[
     float | None,

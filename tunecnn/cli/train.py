@@ -51,7 +51,7 @@ def train(
     data_dir: DataDir = None,
     device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.AUTO,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads. Default: torch's default.", min=1)
+        int | None, typer.Option(help="CPU threads. Default: torch's default.", min=1, max=4096)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the weights (.safetensors).")] = None,
     json_lines: Json = False,

@@ -21,6 +21,8 @@ from tunecnn.errors import InputError, nearest
 InputShape = tuple[int, int, int]
 """Channels, height, width."""
 
+_WIDEST = 1_000_000
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -38,8 +40,8 @@ class Cost:
 
 
 def _check_width(name: str, value: int | float) -> None:
-    if isinstance(value, bool) or not math.isfinite(value) or value < 1 or value % 1:
-        raise InputError(f"{name} must be a whole number of 1 or more, not {value!r}")
+    if isinstance(value, bool) or not 1 <= value <= _WIDEST or value % 1:
+        raise InputError(f"{name} must be a whole number of 1 to {_WIDEST:,}, not {value!r}")
 
 
 def _check_dropout(name: str, value: float) -> None:
@@ -121,8 +123,11 @@ def make_design(
             f"unknown architecture {architecture!r}; {nearest(architecture, DESIGNS)}"
         )
     base = DESIGNS[architecture]
-    if not (math.isfinite(width) and width > 0):
-        raise InputError(f"width must be above 0, not {width!r}: it multiplies every convolution")
+    if not 0 < width <= _WIDEST:
+        raise InputError(
+            f"width must be above 0 and at most {_WIDEST:,}, not {width!r}: it multiplies "
+            "every convolution"
+        )
     blocks = []
     conv = 0
     for number, block in enumerate(base.blocks, start=1):

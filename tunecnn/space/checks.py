@@ -107,9 +107,8 @@ def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
     if isinstance(space.sampler, Grid):
         for name, parameter in space.searched.items():
             if parameter.grid() is None:
-                yield Mistake(
-                    ("parameters", name), "the grid sampler needs a step for every float"
-                )
+                text = "the grid sampler needs a step for every float, and at most 100,000 values"
+                yield Mistake(("parameters", name), text)
 
 
 def rung_mistakes(space: SpaceSchema) -> list[Mistake]:

@@ -30,9 +30,13 @@ from tunecnn.words import in_words
 Role = Literal["scientific", "nuisance"]
 """Scientific: the search studies the parameter. Nuisance: trials only need a fair value of it."""
 
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Whole = Annotated[int, Strict()]
-Count = Annotated[int, Strict(), Field(ge=1)]
+_LARGEST = 2**53  # beyond it not every whole number is a float
+_MOST_VALUES = 100_000
+_MOST_OPTIONS = 1000
+
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
+Whole = Annotated[int, Strict(), Field(ge=-_LARGEST, le=_LARGEST)]
+Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 Plain = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
@@ -115,9 +119,10 @@ class IntParameter(SpaceModel):
             return False
         return low <= value <= high and (value - low) % self.step == 0
 
-    def grid(self) -> list[Scalar]:
-        """Return all values."""
-        return list(range(self.bounds[0], self.bounds[1] + 1, self.step))
+    def grid(self) -> list[Scalar] | None:
+        """Return all values, or None if there are too many to list."""
+        values = range(self.bounds[0], self.bounds[1] + 1, self.step)
+        return list(values) if len(values) <= _MOST_VALUES else None
 
 
 class ChoiceParameter(SpaceModel):
@@ -132,6 +137,8 @@ class ChoiceParameter(SpaceModel):
     def _check(cls, options: object) -> object:
         if not isinstance(options, list | tuple) or not options:
             raise wrong(f"must be a list of at least one value, not {options!r}")
+        if len(options) > _MOST_OPTIONS:
+            raise wrong(f"{len(options):,} values are too many: the limit is {_MOST_OPTIONS:,}")
         for option in options:
             if not isinstance(option, bool | int | float | str):
                 raise wrong(f"a choice must be a number, a word, true or false, not {option!r}")
@@ -223,6 +230,11 @@ def _check_range(low: float, high: float, step: float | None, log: bool) -> None
     if step is not None:
         if step <= 0:
             raise wrong(f"the step must be above 0, not {step:g}")
+        if not (high - low) / step <= _MOST_VALUES:
+            raise wrong(
+                f"steps of {step:g} make more than {_MOST_VALUES:,} values; take larger steps, or "
+                "leave step out"
+            )
         if not _on_grid(high, low, step):
             below = low + step * math.floor((high - low) / step)
             raise wrong(

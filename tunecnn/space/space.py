@@ -19,6 +19,8 @@ from tunecnn.documents import (
 from tunecnn.space.checks import explain, mistakes_of, rung_mistakes
 from tunecnn.space.schema import SpaceSchema
 
+_MOST_EXPLAINED = 100  # an explanation looks for the nearest of many names
+
 
 class SearchSpace(SpaceSchema):
     """A search space and its search strategy; `from_yaml` reads one from a file.
@@ -83,6 +85,8 @@ class SearchSpace(SpaceSchema):
         # A mistake in the YAML is listed once, and not again as an invalid value.
         value = without(document.value, [mistake.loc for mistake in mistakes if mistake.loc])
         space, found = cls._try(value, folder)
+        if len(found) > _MOST_EXPLAINED:
+            raise document.error([*mistakes, *found])
         whole = space
         if space is None and (bad := [mistake.loc for mistake in found]):
             # Check the rest as well, so that all mistakes are listed at once.
@@ -104,7 +108,10 @@ class SearchSpace(SpaceSchema):
         except SpaceError as error:
             return None, list(error.mistakes)
         except ValidationError as error:
-            return None, [explain(details, cls.model_fields) for details in error.errors()]
+            details = error.errors(include_url=False)
+            found = [explain(one, cls.model_fields) for one in details[:_MOST_EXPLAINED]]
+            rest = (Mistake(tuple(one["loc"]), one["msg"]) for one in details[_MOST_EXPLAINED:])
+            return None, [*found, *rest]
 
     def override(self, **changes: object) -> Self:
         """Return a checked copy with some keys changed; None leaves a key unchanged."""
