@@ -32,7 +32,7 @@ def runs(
         best = "-" if run.best is None else f"{run.best:.2%}"
         table.add_row(run.path.name, run.type, run.state, run.trials, best,
                       seconds_in_words(run.seconds), run.problem or run.goal)  # fmt: skip
-    PlainConsole().print(table, highlight=False, markup=False)
+    PlainConsole().print(table)
     if not found:
         print(f"there are no runs in {runs_dir}")
 
@@ -59,11 +59,11 @@ def compare(
         table = Table(*rows[0], box=None)
         for row in rows:
             table.add_row(*row.values())
-        console.print(table, highlight=False, markup=False)
+        console.print(table)
         differences = Table("difference", *(line.name for line in found.lines), box=None)
         for name, values in found.differences.iterrows():
             differences.add_row(str(name), *map(str, values))
-        console.print(differences, highlight=False, markup=False)
+        console.print(differences)
         for text in found.warnings:
             print(f"warning: {text}")
         print("Best accuracies are those of the luckiest trials; compare confirmed ones.")

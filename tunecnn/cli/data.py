@@ -47,7 +47,7 @@ def data_list(data_dir: DataDir = None) -> None:
         table.add_row(form, "", f"your own images: {info.about}")
     console = PlainConsole()
     console.print(table)
-    console.print(f"data folder: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"data folder: {folder}", soft_wrap=True)
 
 
 @data_app.command("prepare")

@@ -61,10 +61,10 @@ def print_result(
         return
     console = PlainConsole()
     console.print()
-    console.print(summary.verdict, highlight=False)
+    console.print(summary.verdict)
     if isinstance(summary, SearchSummary) and summary.command:
-        console.print(f"\ntrain it again: {summary.command}", highlight=False, soft_wrap=True)
+        console.print(f"\ntrain it again: {summary.command}", soft_wrap=True)
     if ending == "interrupted":
         text = f"interrupted; carry on with: tunecnn search --resume {shlex.quote(str(folder))}"
-        console.print(text, highlight=False, soft_wrap=True)
-    console.print(f"summary: {path}", highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
+    console.print(f"summary: {path}", soft_wrap=True)

@@ -70,7 +70,7 @@ def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False
     print_space(space, console)
     _print_networks(planned.plan, console)
     for line in _lines(planned, space):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _print_networks(plan: Plan, console: PlainConsole) -> None:

@@ -215,7 +215,7 @@ class Journal(BaseJournalBackend):
 
     def _check_stamp(self, stream: BinaryIO) -> None:
         stream.seek(0)
-        first = next(first_lines(stream), None)
+        first = _first_line(stream)
         if first is None:
             return
         check_stamp(self._path, first.log, SCHEMA)
@@ -243,14 +243,9 @@ class Journal(BaseJournalBackend):
             )
 
 
-def first_lines(raws: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the lines of tunecnn up to the first damaged one."""
-    for raw in raws:
-        line = from_line(raw)
-        if line is not None:
-            yield line
-        elif not is_foreign(raw):
-            return
+def _first_line(raws: Iterable[bytes]) -> Line | None:
+    """Return the first line of tunecnn; None if there is none, or it is damaged."""
+    return next((from_line(raw) for raw in raws if not is_foreign(raw)), None)
 
 
 def check_run(journal: Path, first: Line, run_id: str | None) -> None:

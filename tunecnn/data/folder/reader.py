@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress as ProgressBar
 
+from tunecnn.console import PlainConsole
 from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
 from tunecnn.data.folder.layout import Layout, Part, file_by_name, find_layout
@@ -213,7 +213,7 @@ def _check_memory(tree: Tree, names: Sequence[str], options: ImageOptions) -> No
 @contextlib.contextmanager
 def _progress(tree: Tree, total: int) -> Iterator[Progress]:
     """Show a bar on a terminal while images are decoded."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"decoding {shown(tree.root.name)}", total=total)
         yield lambda count: bar.advance(task, count)
