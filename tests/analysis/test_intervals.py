@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tunecnn.analysis.intervals import (
+    best_gain_interval,
     best_of_interval,
     correlation_interval,
     dunnett_quantile,
@@ -127,3 +128,20 @@ def test_the_interval_of_a_rank_correlation_contains_it(rho):
 ])  # fmt: skip
 def test_the_critical_values_are_those_of_dunnetts_tables(count, freedom, expected):
     assert dunnett_quantile(count, freedom) == pytest.approx(expected, abs=0.011)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize("count", [1, 16, 64])
+def test_the_interval_of_a_winners_lead_contains_its_own_lead(spread, count):
+    images, repeats, covered = 500, 300, 0
+    random = np.random.default_rng(0)
+    for _ in range(repeats):
+        own = np.clip(random.normal(0.9, spread, count + 1), 0, 1)
+        right = random.random((images, count + 1)) < own
+        best = 1 + int(right[:, 1:].sum(0).argmax())
+        ours, theirs = right[:, best], right[:, 0]
+        low, high = best_gain_interval(
+            int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), images, count
+        )
+        covered += low <= own[best] - own[0] <= high
+    assert covered / repeats >= 0.93

@@ -179,7 +179,6 @@ class ConfirmationSummary(RunOverview):
     """Summary of a confirmation.
 
     Attributes:
-        verdict: answer in sentences.
         seeds: number of new seeds.
         candidates: all candidates, by mean validation accuracy with the new seeds, best first.
         wilson: Wilson's interval, over the test images, of the test accuracy of one trained
@@ -190,7 +189,6 @@ class ConfirmationSummary(RunOverview):
         classes: test results by class of the best candidate, over its new seeds.
     """
 
-    verdict: str
     seeds: int
     candidates: tuple[CandidateLine, ...]
     wilson: tuple[float, float] | None
@@ -271,8 +269,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
     best_test = list(lines[0].test.values.values())
     return ConfirmationSummary(
-        **overview_of(run),
-        verdict=_verdict(lines),
+        **overview_of(run, _answer(lines)),
         seeds=run.space.trials // count,
         candidates=tuple(lines),
         wilson=wilson_interval(best_test[0], run.info.dataset.different("test"))
@@ -346,10 +343,11 @@ def _seeds_in_words(gain: Paired) -> str:
     return f"half a point with about {seeds} seeds"
 
 
-def _verdict(lines: list[CandidateLine]) -> str:
+def _answer(lines: list[CandidateLine]) -> list[str]:
+    """Return the sentences of the answer."""
     pick = lines[0]
     if pick.validation.mean is None:
-        return "No candidate has been trained to its end with a new seed yet."
+        return ["No candidate has been trained to its end with a new seed yet."]
     count = len(pick.validation.values)
     text = (
         f"With {count} new seed{'' if count == 1 else 's'} the best mean validation accuracy is "
@@ -362,13 +360,14 @@ def _verdict(lines: list[CandidateLine]) -> str:
             f"({pick.search_accuracy:.2%})"
         )
     if pick.test.mean is None:
-        return text + ". The test images have not been used yet."
-    text += f". Its mean test accuracy is {pick.test.mean:.2%}"
+        return [text + ".", "The test images have not been used yet."]
+    said = text + "."
+    text = f"Its mean test accuracy is {pick.test.mean:.2%}"
     gain = pick.test_gain
     if pick.is_baseline:
-        return text + ". It is the baseline itself: the search found nothing better."
+        return [said, text + ".", "It is the baseline itself: the search found nothing better."]
     if gain.mean is None:
-        return text + "."
+        return [said, text + "."]
     side = "above" if gain.mean >= 0 else "below"
     text += (
         f", {100 * abs(gain.mean):.2f} points {side} that of the "
@@ -387,4 +386,4 @@ def _verdict(lines: list[CandidateLine]) -> str:
             f" (a true difference of {100 * gain.detectable:.2f} points would have been found in "
             f"80 of 100 cases; {_seeds_in_words(gain)})"
         )
-    return text + "."
+    return [said, text + "."]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pydantic import computed_field
 
 from tunecnn.run.run import Run
 from tunecnn.trial.messages import Outcome
@@ -29,6 +31,8 @@ class RunOverview:
         time: statements about the duration, by name.
         doubts: what makes accuracies on these images doubtful, such as images that are in two
             parts.
+        headline: answer to the question, in a sentence with its main number.
+        caveats: further sentences: what else was found, and what limits the answer.
     """
 
     type: str
@@ -41,10 +45,23 @@ class RunOverview:
     hardware: dict[str, str]
     time: dict[str, str]
     doubts: tuple[str, ...]
+    headline: str
+    caveats: tuple[str, ...]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> str:
+        """The whole answer: the headline and its caveats."""
+        return " ".join((self.headline, *self.caveats))
 
 
-def overview_of(run: Run) -> dict[str, Any]:
-    """Return the fields of `RunOverview` for a run, by name."""
+def overview_of(run: Run, answer: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of `RunOverview` for a run, by name.
+
+    Args:
+        run: run of any type.
+        answer: sentences of the answer to its question, the main one first.
+    """
     return {
         "type": run.job.type,
         "name": run.path.name,
@@ -56,6 +73,8 @@ def overview_of(run: Run) -> dict[str, Any]:
         "hardware": _hardware(run),
         "time": _time(run),
         "doubts": _doubts(run),
+        "headline": answer[0],
+        "caveats": tuple(answer[1:]),
     }
 
 
@@ -128,7 +147,7 @@ def majority_in_words(run: Run) -> str:
         return ""
     label, share = dataset.sheet.majority("validation")
     return (
-        f" Always answering {dataset.classes[label]!r}, the largest class, would reach {share:.2%}"
+        f"Always answering {dataset.classes[label]!r}, the largest class, would reach {share:.2%}"
         f" (balanced: {1 / len(dataset.classes):.2%})."
     )
 

@@ -117,7 +117,6 @@ class ReproductionSummary(RunOverview):
     """Summary of a reproduction.
 
     Attributes:
-        verdict: answer in sentences.
         published_title: name of the data set of the published results; empty without them.
         full_length: whether it took as many epochs as the published runs; only then are test
             results compared.
@@ -129,7 +128,6 @@ class ReproductionSummary(RunOverview):
         exported: trials whose configs are written to files: all complete ones.
     """
 
-    verdict: str
     published_title: str
     full_length: bool
     published_epochs: int | None
@@ -188,8 +186,7 @@ def summarize_reproduction(run: Run) -> ReproductionSummary:
     full = experiment is not None and run.space.epochs == experiment.epochs
     models = tuple(_model(run, name, experiment, full=full) for name in run.space.architectures)
     return ReproductionSummary(
-        **overview_of(run),
-        verdict=" ".join(_sentence(model, experiment, full=full) for model in models),
+        **overview_of(run, [_sentence(model, experiment, full=full) for model in models]),
         published_title=experiment.title if experiment else "",
         full_length=full,
         published_epochs=experiment.epochs if experiment else None,

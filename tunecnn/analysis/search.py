@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,12 @@ from tunecnn.analysis.diagnostics import (
     repeats,
     rungs,
 )
-from tunecnn.analysis.intervals import best_of_interval, mcnemar_probability, wilson_interval
+from tunecnn.analysis.intervals import (
+    best_gain_interval,
+    best_of_interval,
+    mcnemar_probability,
+    wilson_interval,
+)
 from tunecnn.analysis.overview import RunOverview, images_in_words, majority_in_words, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
@@ -71,6 +77,29 @@ class TrialLine:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """Lead of the best trial of a search over its baseline, one run each.
+
+    Attributes:
+        difference: difference of their validation accuracies.
+        interval: 95 % interval of the difference on other images of the same population,
+            corrected for the choice of the best; None without the predictions of both.
+        only_best: number of validation images that only the best trial classifies correctly.
+        only_baseline: number of images that only the baseline classifies correctly.
+        images: number of validation images.
+        probability: probability that luck on these images gives the best of as many trials such a
+            lead (McNemar); None without the predictions of both.
+    """
+
+    difference: float
+    interval: tuple[float, float] | None = None
+    only_best: int = 0
+    only_baseline: int = 0
+    images: int = 0
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
 class ParameterLine:
     """One searched parameter: its role, its range in words, and its baseline and best values."""
 
@@ -94,9 +123,9 @@ class SearchSummary(RunOverview):
     """Summary of a search.
 
     Attributes:
-        verdict: answer in sentences, with its numbers and its limits.
         best: best complete trial; None without one.
         baseline: trial with the baseline, if it is complete; else None.
+        gain: lead of the best trial over the baseline; None without two different trials.
         top: best trial of each of the best few configurations.
         parameters: searched parameters.
         fixed: constants of the space, in words.
@@ -118,9 +147,9 @@ class SearchSummary(RunOverview):
         command: command that trains the best trial again; empty without one.
     """
 
-    verdict: str
     best: TrialLine | None
     baseline: TrialLine | None
+    gain: Gain | None
     top: tuple[TrialLine, ...]
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
@@ -161,14 +190,15 @@ def summarize_search(run: Run) -> SearchSummary:
     baseline = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         baseline = _line(run.baseline_trial, searched, images)
+    gain = _gain(run, best, baseline)
     important = importance_analysis(run)
-    overview = overview_of(run)
+    overview = overview_of(run, _answer(run, best, baseline, gain))
     overview["time"] |= _confirmation_costs(run)
     return SearchSummary(
         **overview,
-        verdict=_verdict(run, best, baseline),
         best=best,
         baseline=baseline,
+        gain=gain,
         top=top,
         parameters=_parameters(run, best),
         fixed={
@@ -226,118 +256,151 @@ def config_path(run: Run, trial: int) -> Any:
     return run.path / "configs" / f"trial-{trial:05d}.yaml"
 
 
-def _verdict(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> str:
+def _answer(
+    run: Run, best: TrialLine | None, baseline: TrialLine | None, gain: Gain | None
+) -> list[str]:
+    """Return the sentences of the answer, the main one first."""
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
     if best is None:
-        return f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
-    count = len(run.ranked)
-    trained = int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum())
-    different = run.info.dataset.different("validation")
-    low, high = best_of_interval(best.val_accuracy, different, max(1, trained))
+        return [f"No trial has been trained to its end yet ({done} have ended), so none is ranked."]
+    found = [_winner(run, best)]
+    if run.record(best.trial).proposal == "start" and (
+        baseline is None or baseline.trial != best.trial
+    ):
+        found.append("It is a start point, which was given by hand: the search has not found it.")
+    found += _against_the_baseline(best, baseline, gain, _trained(run))
+    found += _more_about(run, best)
+    found.append(
+        "The winner of a search is partly the luckiest trial: expect less of it from a new seed."
+    )
+    if used_up := run.info.last_session.used_up if run.info.sessions else "":
+        found.append(f"No further trial was started, since {used_up}.")
+    if not run.confirmations:
+        return [*found, "The test images have not been used."]
+    confirmed = summarize_confirmation(run.confirmations[-1])  # replaces what one seed can say
+    later = (
+        f"Trial {best.trial}, now the best, is not among the confirmed ones: "
+        "confirm the search again."
+    )
+    return [
+        f"Confirmed with new seeds: {confirmed.headline}",
+        *confirmed.caveats,
+        *([] if run.is_confirmed else [later]),
+        f"In the search: {found[0]}",
+        *found[1:],
+    ]
+
+
+def _winner(run: Run, best: TrialLine) -> str:
+    """Say which trial is the best, and how sure its accuracy is."""
+    count, trained = len(run.ranked), _trained(run)
+    low, high = best_of_interval(
+        best.val_accuracy, run.info.dataset.different("validation"), trained
+    )
     which = f"The best of {count} trials" if count > 1 else "The only trial"
-    text = (
+    return (
         f"{which} trained to the end is trial {best.trial}, with "
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
         f"95 % interval {low:.2%} to {high:.2%}"
         + (f", corrected for choosing the best of {trained}." if trained > 1 else ".")
     )
+
+
+def _trained(run: Run) -> int:
+    """Return among how many trials the best was chosen."""
+    return max(1, int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()))
+
+
+def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
+    """Yield what else a reader should know about the best trial."""
     winner = run.ranked.iloc[0]
     if winner["seeds"] > 1:
-        text += (
-            f" Its values were tried with {winner['seeds']} seeds, with a mean of "
+        yield (
+            f"Its values were tried with {winner['seeds']} seeds, with a mean of "
             f"{winner['mean']:.2%}, by which they are ranked."
         )
     ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
     if ties:
-        text += f" {_count(ties)} as good, and {'has' if ties == 1 else 'have'} a higher loss."
-    if run.record(best.trial).proposal == "start" and (
-        baseline is None or baseline.trial != best.trial
-    ):
-        text += " It is a start point, which was given by hand: the search has not found it."
+        which = "One other trial is" if ties == 1 else f"{ties} other trials are"
+        yield f"{which} as good, and {'has' if ties == 1 else 'have'} a higher loss."
     sheet = run.info.dataset.sheet
     if best.val_balanced_accuracy is not None and (
         run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
     ):
-        text += f" Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
-    text += majority_in_words(run) + _guessing(run, best)
-    if baseline is None:
-        text += " The baseline was not trained to the end in this run."
-    elif baseline.trial == best.trial:
-        text += " It is the baseline itself."
-    elif baseline.val_accuracy == best.val_accuracy:
-        text += f" The baseline (trial {baseline.trial}) reaches the same."
-    else:
-        gain = 100 * (best.val_accuracy - baseline.val_accuracy)
-        text += (
-            f" That is {abs(gain):.2f} points {'above' if gain > 0 else 'below'} the baseline "
-            f"(trial {baseline.trial}, {baseline.val_accuracy:.2%}), one run each"
-            + _on_the_same_images(run, best.trial, baseline.trial, max(1, trained - 1))
+        yield f"Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
+    if text := majority_in_words(run):
+        yield text
+    probability = guessing_probability(run, best.trial)
+    if probability is not None and probability >= _NO_EVIDENCE:
+        count = len(run.ranked)
+        tries = f"the best of {count} trials" if count > 1 else "a trial"
+        yield (
+            f"Nothing shows that it has learned anything: {tries} that only guess "
+            f"would be as good with a probability of {probability:.0%}."
         )
-    text += (
-        " The winner of a search is partly the luckiest trial: expect less of it from a new seed."
-    )
-    if run.confirmations:  # it replaces what one seed each can say
-        confirmed = summarize_confirmation(run.confirmations[-1])
-        later = (
-            f" Trial {best.trial}, now the best, is not among the confirmed ones: "
-            "confirm the search again."
-        )
-        return (
-            f"Confirmed with new seeds: {confirmed.verdict}{'' if run.is_confirmed else later} "
-            f"In the search: {text}{_after(run)}"
-        )
-    return text + _after(run)
 
 
-def _count(ties: int) -> str:
-    return "One other trial is" if ties == 1 else f"{ties} other trials are"
-
-
-def _on_the_same_images(run: Run, best: int, baseline: int, count: int) -> str:
-    """Say whether a lead over the baseline is more than luck, image by image."""
-    found = run.validation
-    parts = {number: part for number, part in found.groupby("trial")}
-    if best not in parts or baseline not in parts:
-        return "; whether it is more than chance cannot be said without both predictions."
+def _gain(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> Gain | None:
+    """Compare the best trial with the baseline, image by image if both predictions are kept."""
+    if best is None or baseline is None or best.trial == baseline.trial:
+        return None
+    difference = best.val_accuracy - baseline.val_accuracy
+    parts = {number: part for number, part in run.validation.groupby("trial")}
+    if best.trial not in parts or baseline.trial not in parts:
+        return Gain(difference)
     right = [
         (parts[number]["label"] == parts[number]["predicted"]).to_numpy()
-        for number in (best, baseline)
+        for number in (best.trial, baseline.trial)
     ]
     ours, theirs = (int((one & ~other).sum()) for one, other in (right, right[::-1]))
     images = len(right[0])
-    copies = run.info.dataset.different("validation") / images  # identical images count once
-    probability = min(
-        1.0, count * mcnemar_probability(round(ours * copies), round(theirs * copies))
+    different = run.info.dataset.different("validation")
+    copies = different / images  # identical images count once
+    few = round(ours * copies), round(theirs * copies)
+    count = max(1, _trained(run) - 1)
+    return Gain(
+        difference,
+        best_gain_interval(*few, different, count),
+        ours,
+        theirs,
+        images,
+        min(1.0, count * mcnemar_probability(*few)),
     )
-    say = f": on {ours + theirs} of {images:,} images only one of the two is right"
-    if probability <= _NO_EVIDENCE:
-        return (
-            f"{say}, which is more than luck on these images (McNemar's test, corrected for the "
-            f"choice among {count}: {probability:.1%}), but not yet for other seeds."
+
+
+def _against_the_baseline(
+    best: TrialLine, baseline: TrialLine | None, gain: Gain | None, trained: int
+) -> Iterator[str]:
+    """Yield what the best trial is worth beside the baseline, and how sure that is."""
+    if baseline is None:
+        yield "The baseline was not trained to the end in this run."
+        return
+    if gain is None:
+        yield "It is the baseline itself."
+        return
+    if not gain.difference:
+        yield f"The baseline (trial {baseline.trial}) reaches the same."
+        return
+    side = "above" if gain.difference > 0 else "below"
+    text = (
+        f"That is {100 * abs(gain.difference):.2f} points {side} the baseline "
+        f"(trial {baseline.trial}, {baseline.val_accuracy:.2%}), one run each"
+    )
+    if gain.probability is None:
+        yield f"{text}; whether it is more than chance cannot be said without both predictions."
+        return
+    text += (
+        f": on {gain.only_best + gain.only_baseline} of {gain.images:,} images only one of the "
+        "two is right"
+    )
+    if gain.probability <= _NO_EVIDENCE:
+        yield (
+            f"{text}, which is more than luck on these images (McNemar's test, corrected for the "
+            f"choice among {max(1, trained - 1)}: {gain.probability:.1%}), but not yet for other "
+            "seeds."
         )
-    return f"{say}, so it may be chance."
-
-
-def _guessing(run: Run, best: TrialLine) -> str:
-    """Say if the best of as many trials would be as good without any knowledge."""
-    probability = guessing_probability(run, best.trial)
-    if probability is None or probability < _NO_EVIDENCE:
-        return ""
-    count = len(run.ranked)
-    tries = f"the best of {count} trials" if count > 1 else "a trial"
-    return (
-        f" Nothing shows that it has learned anything: {tries} that only guess "
-        f"would be as good with a probability of {probability:.0%}."
-    )
-
-
-def _after(run: Run) -> str:
-    """Say why the search ended early, if it did, and whether its result was confirmed."""
-    used_up = run.info.last_session.used_up if run.info.sessions else ""
-    ended = f" No further trial was started, since {used_up}." if used_up else ""
-    if run.confirmations:
-        return ended
-    return f"{ended} The test images have not been used."
+    else:
+        yield f"{text}, so it may be chance."
 
 
 def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
