@@ -43,6 +43,11 @@ def in_short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def count_in_words(number: float, what: str) -> str:
+    """Format a number of things: `1 trial`, `2 trials`."""
+    return f"{number:g} {what}" + ("" if number == 1 else "s")
+
+
 def list_in_words(numbers: Sequence[int], of: str) -> str:
     """Format the numbers 3, 4, 5, 9 as `lines 3 to 5, 9`; return "" if there are none."""
     parts: list[list[int]] = []

@@ -122,9 +122,12 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
         merged = run.trials.merge(run.evaluations, how="left")
         assert merged["accuracy"].notna().sum() == len(run.evaluations)
     assert set(inner.predictions["candidate"]) == set(inner.evaluations["candidate"])
-    assert result.summary.verdict in summarize(search).verdict
-    assert "Confirmed with new seeds" in (folder / "summary.md").read_text()
-    assert (result.folder / "figures" / "confirmed.png").is_file()
+    first, *others = result.summary.headline, *result.summary.caveats
+    said = summarize(search)
+    assert said.headline == f"Confirmed: {first[0].lower()}{first[1:]}"
+    assert list(said.caveats[: len(others)]) == others
+    assert "**Answer.** Confirmed: with 2 new seeds" in (folder / "summary.md").read_text()
+    assert (result.folder / "figures" / "confirmed.svg").is_file()
     again = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
     assert len(load_run(again.folder).evaluations) == 2 * count
     with pytest.raises(InputError, match="is a confirmation; only a search can be confirmed"):

@@ -17,7 +17,7 @@ from tests.support.scripted import ScriptedRun
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.run import Run
-from tunecnn.summary.render import render_markdown
+from tunecnn.summary.markdown import render_markdown
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of

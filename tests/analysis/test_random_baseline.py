@@ -8,7 +8,7 @@ from tests.support.scripted import ScriptedRun, finish
 from tunecnn import load_run
 from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.run.run import Run
-from tunecnn.summary.render import render_markdown
+from tunecnn.summary.markdown import render_markdown
 from tunecnn.summary.run_types import summarize
 
 SPACE = """

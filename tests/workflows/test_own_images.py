@@ -75,7 +75,7 @@ def test_what_is_learned_is_not_called_luck_and_has_its_classes_and_picture(tmp_
     assert summary.best.val_accuracy > 0.95
     assert "Nothing shows" not in summary.verdict
     assert [line.images for line in summary.recalls] == [16, 16]
-    assert (run.path / "figures" / "confusion.png").is_file()
+    assert (run.path / "figures" / "confusion.svg").is_file()
 
 
 def test_own_images_are_not_augmented_unless_the_space_asks(tmp_path):

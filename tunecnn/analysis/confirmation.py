@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import stdev
 from typing import Any
@@ -16,7 +17,7 @@ from tunecnn.analysis.intervals import (
     probability_above_zero,
     wilson_interval,
 )
-from tunecnn.analysis.overview import RunOverview, overview_of
+from tunecnn.analysis.overview import Lead, RunOverview, overview_of
 from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
 
@@ -269,7 +270,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
     lines.sort(key=lambda line: -(line.validation.mean or 0.0))
     best_test = list(lines[0].test.values.values())
     return ConfirmationSummary(
-        **overview_of(run, _answer(lines)),
+        **overview_of(run, _answer(lines), list(_leads(lines))),
         seeds=run.space.trials // count,
         candidates=tuple(lines),
         wilson=wilson_interval(best_test[0], run.info.dataset.different("test"))
@@ -341,6 +342,22 @@ def _seeds_in_words(gain: Paired) -> str:
     if seeds is None:
         return "half a point by no number of seeds, with so few test images"
     return f"half a point with about {seeds} seeds"
+
+
+def _leads(lines: list[CandidateLine]) -> Iterator[Lead]:
+    """Yield the best candidate beside the baseline, on the test images first."""
+    pick = lines[0]
+    baseline = next((line for line in lines if line.is_baseline), None)
+    if baseline is None or pick.is_baseline:
+        return
+    for where, ours, theirs, gain in (
+        ("test", pick.test, baseline.test, pick.test_gain),
+        ("validation", pick.validation, baseline.validation, pick.validation_gain),
+    ):
+        if ours.mean is not None and theirs.mean is not None and gain.mean is not None:
+            count = len(gain.values)
+            on = f"{where} images, mean of {count} new seed{'s' * (count > 1)}"
+            yield Lead(on, pick.name, ours.mean, theirs.mean, gain.mean, gain.interval)
 
 
 def _answer(lines: list[CandidateLine]) -> list[str]:

@@ -11,7 +11,28 @@ from pydantic import computed_field
 
 from tunecnn.run.run import Run
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import seconds_in_words
+from tunecnn.words import count_in_words, seconds_in_words
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Winner of a run beside its baseline.
+
+    Attributes:
+        on: images and seeds on which both are compared.
+        winner: name of the winner.
+        accuracy: its accuracy, in [0, 1].
+        baseline: accuracy of the baseline.
+        difference: accuracy of the winner less that of the baseline.
+        interval: 95 % interval of the difference; None if it cannot be computed.
+    """
+
+    on: str
+    winner: str
+    accuracy: float
+    baseline: float
+    difference: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,8 @@ class RunOverview:
             parts.
         headline: answer to the question, in a sentence with its main number.
         caveats: further sentences: what else was found, and what limits the answer.
+        leads: winner beside the baseline, the comparison that counts most first; empty if there is
+            no winner, or it is the baseline.
     """
 
     type: str
@@ -47,6 +70,7 @@ class RunOverview:
     doubts: tuple[str, ...]
     headline: str
     caveats: tuple[str, ...]
+    leads: tuple[Lead, ...]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -55,12 +79,13 @@ class RunOverview:
         return " ".join((self.headline, *self.caveats))
 
 
-def overview_of(run: Run, answer: Sequence[str]) -> dict[str, Any]:
+def overview_of(run: Run, answer: Sequence[str], leads: Sequence[Lead] = ()) -> dict[str, Any]:
     """Return the fields of `RunOverview` for a run, by name.
 
     Args:
         run: run of any type.
         answer: sentences of the answer to its question, the main one first.
+        leads: winner beside the baseline.
     """
     return {
         "type": run.job.type,
@@ -75,6 +100,7 @@ def overview_of(run: Run, answer: Sequence[str]) -> dict[str, Any]:
         "doubts": _doubts(run),
         "headline": answer[0],
         "caveats": tuple(answer[1:]),
+        "leads": tuple(leads),
     }
 
 
@@ -96,7 +122,7 @@ def _data(run: Run) -> dict[str, str]:
     evaluations = len(run.info.evaluations)
     tested = "not used yet" if run.info.is_tested else "not used"
     if evaluations:
-        tested = f"used for {_count(evaluations, 'evaluation')}"
+        tested = f"used for {count_in_words(evaluations, 'evaluation')}"
     channels, height, width = dataset.input_shape
     return {
         "data set": f"{dataset.name}, {len(dataset.classes)} classes, images of "
@@ -157,13 +183,14 @@ def _hardware(run: Run) -> dict[str, str]:
     session = run.info.last_session
     engine = session.engine
     nodes = [
-        f"{node.name} ({_count(node.cpus, 'core')}, {_count(node.gpus, 'GPU')})"
+        f"{node.name} ({count_in_words(node.cpus, 'core')}, {count_in_words(node.gpus, 'GPU')})"
         for node in engine.nodes
     ]
     takes = "the process itself, one at a time"
     if engine.cpus_per_trial is not None and engine.gpus_per_trial is not None:
         takes = (
-            f"{_count(engine.cpus_per_trial, 'core')}, {_count(engine.gpus_per_trial, 'GPU')}; "
+            f"{count_in_words(engine.cpus_per_trial, 'core')}, "
+            f"{count_in_words(engine.gpus_per_trial, 'GPU')}; "
             f"{engine.slots} at once"
         )
     return {
@@ -188,7 +215,3 @@ def _time(run: Run) -> dict[str, str]:
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
         f"{trials['epochs'].sum():,} epochs, on {devices}",
     }
-
-
-def _count(number: float, what: str) -> str:
-    return f"{number:g} {what}" + ("" if number == 1 else "s")

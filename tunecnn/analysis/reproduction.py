@@ -15,6 +15,7 @@ from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.published import EXPERIMENTS, Experiment, published_curves
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.run import Run
+from tunecnn.words import count_in_words
 
 _MOST_EPOCHS = 10
 
@@ -264,7 +265,7 @@ def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) ->
     figure, what = model.test_accuracy, "test accuracy"
     if not figure.values or (experiment and not full):
         figure = model.val_accuracy
-        what = f"validation accuracy after {model.compared_epoch} epochs"
+        what = f"validation accuracy after {count_in_words(model.compared_epoch, 'epoch')}"
     text = f"{name}: {figure.mean:.2%} {what}"
     if figure.deviation is not None:
         text += f" (standard deviation {100 * figure.deviation:.2f} points, {seeds})"

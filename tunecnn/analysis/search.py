@@ -29,7 +29,13 @@ from tunecnn.analysis.intervals import (
     mcnemar_probability,
     wilson_interval,
 )
-from tunecnn.analysis.overview import RunOverview, images_in_words, majority_in_words, overview_of
+from tunecnn.analysis.overview import (
+    Lead,
+    RunOverview,
+    images_in_words,
+    majority_in_words,
+    overview_of,
+)
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
@@ -174,6 +180,13 @@ class SearchSummary(RunOverview):
         """Trials whose configs are written to files."""
         return tuple(dict.fromkeys(line.trial for line in (*self.top, *self.front)))
 
+    @property
+    def ranked(self) -> tuple[TrialLine, ...]:
+        """The best trials, and the baseline after them if it is none of these."""
+        if self.baseline is None or self.baseline.trial in {line.trial for line in self.top}:
+            return self.top
+        return (*self.top, self.baseline)
+
     def to_json(self) -> dict[str, Any]:
         """Return the results that a program needs; `summary.json` has the whole summary."""
         return {"best": dataclasses.asdict(self.best) if self.best else None}
@@ -192,7 +205,9 @@ def summarize_search(run: Run) -> SearchSummary:
         baseline = _line(run.baseline_trial, searched, images)
     gain = _gain(run, best, baseline)
     important = importance_analysis(run)
-    overview = overview_of(run, _answer(run, best, baseline, gain))
+    overview = overview_of(
+        run, _answer(run, best, baseline, gain), _leads(run, best, baseline, gain)
+    )
     overview["time"] |= _confirmation_costs(run)
     return SearchSummary(
         **overview,
@@ -262,7 +277,9 @@ def _answer(
     """Return the sentences of the answer, the main one first."""
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
     if best is None:
-        return [f"No trial has been trained to its end yet ({done} have ended), so none is ranked."]
+        return [
+            f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
+        ]
     found = [_winner(run, best)]
     if run.record(best.trial).proposal == "start" and (
         baseline is None or baseline.trial != best.trial
@@ -283,12 +300,25 @@ def _answer(
         "confirm the search again."
     )
     return [
-        f"Confirmed with new seeds: {confirmed.headline}",
+        f"Confirmed: {confirmed.headline[0].lower()}{confirmed.headline[1:]}",
         *confirmed.caveats,
         *([] if run.is_confirmed else [later]),
         f"In the search: {found[0]}",
         *found[1:],
     ]
+
+
+def _leads(
+    run: Run, best: TrialLine | None, baseline: TrialLine | None, gain: Gain | None
+) -> list[Lead]:
+    """Return the best trial beside the baseline, with the new seeds of a confirmation first."""
+    leads = list(summarize_confirmation(run.confirmations[-1]).leads) if run.confirmations else []
+    if best and baseline and gain:
+        leads.append(
+            Lead("validation images, one seed each", f"trial {best.trial}", best.val_accuracy,
+                 baseline.val_accuracy, gain.difference, gain.interval)
+        )  # fmt: skip
+    return leads
 
 
 def _winner(run: Run, best: TrialLine) -> str:

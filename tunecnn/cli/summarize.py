@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,31 @@ from tunecnn.cli.options import Json
 from tunecnn.cli.output import print_result
 
 
+class PictureFormat(StrEnum):
+    """Formats of the pictures besides SVG, which the pages use."""
+
+    png = "png"
+    pdf = "pdf"
+
+
 def summarize(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    figures: Annotated[
+        list[PictureFormat] | None,
+        typer.Option(help="Write the pictures in this format too: png or pdf; may be repeated."),
+    ] = None,
     json_lines: Json = False,
 ) -> None:
-    """Write a run's summary and plots again; also possible while the run is active."""
+    """Write a run's summary and pictures again; also possible while the run is active."""
     from tunecnn.workflows.session import summarize as summarize_run
 
-    print_result(run, "summarized", summarize_run(run), quiet=False, json_lines=json_lines)
+    print_result(
+        run,
+        "summarized",
+        summarize_run(run, [form.value for form in figures or ()]),
+        quiet=False,
+        json_lines=json_lines,
+    )
 
 
 def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:

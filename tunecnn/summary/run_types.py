@@ -30,7 +30,7 @@ class RunType:
     summarize: Callable[[Run], RunSummary]
     figures: Mapping[str, Callable[[Run], Figure]]
     template: str
-    applies: Callable[[str, Run], bool] = lambda name, run: True
+    applies: Callable[[str, Run], bool]
 
     def figures_of(self, run: Run) -> dict[str, Callable[[Run], Figure]]:
         """Return the functions that draw the pictures of a run, by file name."""
@@ -39,7 +39,9 @@ class RunType:
 
 RUN_TYPES: Mapping[str, RunType] = {
     "search": RunType(summarize_search, search.FIGURES, "search.md.j2", search.applies),
-    "reproduction": RunType(summarize_reproduction, reproduction.FIGURES, "reproduction.md.j2"),
+    "reproduction": RunType(
+        summarize_reproduction, reproduction.FIGURES, "reproduction.md.j2", reproduction.applies
+    ),
     "confirmation": RunType(
         summarize_confirmation, confirmation.FIGURES, "confirmation.md.j2", confirmation.applies
     ),

@@ -7,7 +7,7 @@ import errno
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
+    from tunecnn.summary.render import Format
     from tunecnn.summary.run_types import RunSummary
 
 T = TypeVar("T")
@@ -173,8 +174,12 @@ def run_session(
     return RunResult(folder.path, ending, summary, code)
 
 
-def summarize(path: Path) -> RunSummary:
+def summarize(path: Path, formats: Collection[Format] = ()) -> RunSummary:
     """Write the summary of a run into its folder.
+
+    Args:
+        path: folder of the run.
+        formats: formats of the pictures besides SVG.
 
     Raises:
         RunError: if the run cannot be read, or its summary cannot be written.
@@ -183,7 +188,7 @@ def summarize(path: Path) -> RunSummary:
 
     run = load_run(path)
     try:
-        return write_summary(run)
+        return write_summary(run, formats)
     except OSError as error:
         raise RunError(
             f"the summary of {path} cannot be written ({error.strerror or error}); all its trials "

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 
 from tunecnn.analysis.comparison import best_so_far_by_time
 from tunecnn.run.run import Run
+from tunecnn.summary.plots.style import picture, state_finding
 
 _DASHES = ("-", "--", "-.", ":")
 
 
+@picture
 def comparison(runs: Sequence[Run]) -> Figure:
     """Draw the best accuracy so far of each search, by the training time of its trials."""
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -28,10 +30,10 @@ def comparison(runs: Sequence[Run]) -> Figure:
         )  # fmt: skip
     axes.set_xlabel("training time of all trials together (s)")
     axes.set_ylabel("best validation accuracy so far (%)")
+    finding = "No trial has been trained to the end"
     if ends:
         accuracy, name = max(ends)
-        axes.set_title(f"Highest: {accuracy:.2%}, by {name}", fontsize=10)
+        finding = f"Highest: {accuracy:.2%}, by {name}"
         axes.legend(fontsize=8)
-    else:
-        axes.set_title("No trial has been trained to the end", fontsize=10)
+    state_finding(figure, finding)
     return figure

@@ -8,24 +8,37 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tunecnn.analysis.classes import confusion_on_test
-from tunecnn.analysis.confirmation import summarize_confirmation, trials_of
+from tunecnn.analysis.confirmation import (
+    ConfirmationSummary,
+    summarize_confirmation,
+    trials_of,
+)
 from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import confusion_figure
+from tunecnn.summary.plots.style import (
+    BASELINE,
+    legend_below,
+    picture,
+    state_finding,
+)
+from tunecnn.summary.plots.style import BEST as SEARCH
+from tunecnn.summary.plots.style import COMPLETE as NEW
 
-NEW, SEARCH, BASELINE = "#2f6fab", "#c8502d", "#1c1c1c"
 
-
+@picture
 def confirmed(run: Run) -> Figure:
     """Draw each candidate's accuracy with each new seed, their mean, and that of the search."""
-    lines = summarize_confirmation(run).candidates[::-1]
-    figure = Figure(figsize=(8, 1.4 + 0.45 * len(lines)), layout="constrained")
+    summary = summarize_confirmation(run)
+    lines = summary.candidates[::-1]
+    figure = Figure(figsize=(8, 2.1 + 0.45 * len(lines)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title in zip(panels, ("validation", "test"), strict=True):
         for row, line in enumerate(lines):
             over_seeds = line.validation if title == "validation" else line.test
             values = list(over_seeds.values.values())
             color = BASELINE if line.is_baseline else NEW
-            axes.plot(values, [row] * len(values), "o", color=color, alpha=0.5, markersize=5)
+            marker = "s" if line.is_baseline else "o"
+            axes.plot(values, [row] * len(values), marker, color=color, alpha=0.6, markersize=5)
             if over_seeds.mean is not None:
                 axes.plot(over_seeds.mean, row, "|", color=color, markersize=18, mew=2.5)
             if title == "validation" and line.search_accuracy is not None:
@@ -33,17 +46,33 @@ def confirmed(run: Run) -> Figure:
         axes.set_title(f"{title} accuracy", fontsize=10)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yticks(range(len(lines)), [line.name for line in lines], fontsize=9)
+    names = [one.name if len(one.name) < 28 else f"{one.name[:26]}..." for one in lines]
+    panels[0].set_yticks(range(len(lines)), names, fontsize=9)
     panels[0].set_ylim(-0.6, len(lines) - 0.4)
     panels[0].plot([], [], "o", color=NEW, alpha=0.5, label="one new seed")
     panels[0].plot([], [], "|", color=NEW, markersize=14, mew=2.5, label="their mean")
     panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="one seed, in the search")
-    panels[0].plot([], [], "o", color=BASELINE, label="the baseline")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    panels[0].plot([], [], "s", color=BASELINE, label="the baseline")
+    legend_below(figure, panels[0])
+    state_finding(figure, _finding(summary))
     return figure
+
+
+def _finding(summary: ConfirmationSummary) -> str:
+    pick = summary.candidates[0]
+    gain, where = pick.test_gain, "on the test images"
+    if gain.mean is None:
+        gain, where = pick.validation_gain, "on the validation images"
+    if pick.validation.mean is None:
+        return "No candidate has been trained to its end with a new seed yet"
+    if pick.is_baseline:
+        return f"Nothing is above the baseline ({pick.validation.mean:.2%} in validation)"
+    if gain.mean is None:
+        return f"{pick.name} has the best mean validation accuracy, {pick.validation.mean:.2%}"
+    text = f"{pick.name} is {100 * gain.mean:+.2f} points from the baseline {where}"
+    if gain.interval is not None:
+        text += f" ({100 * gain.interval[0]:+.2f} to {100 * gain.interval[1]:+.2f})"
+    return f"{text}: {gain.verdict}"
 
 
 def confusion(run: Run) -> Figure:
@@ -53,7 +82,7 @@ def confusion(run: Run) -> Figure:
     return confusion_figure(
         counts,
         run.info.dataset.classes,
-        f"{best.name}, on the test images with each new seed, in % of the true class",
+        f"{best.name}, on the test images with each new seed",
     )
 
 

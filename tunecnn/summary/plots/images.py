@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tunecnn.analysis.classes import Counts
 from tunecnn.data.images import Labels, Pixels, TrialData
+from tunecnn.summary.plots.style import picture, state_finding
 
 _PER_CLASS = 6
 _AUGMENTED = 3
@@ -17,6 +18,7 @@ _MOST_CLASSES = 30
 _MOST_NAMED = 40  # classes of a confusion matrix with names and numbers
 
 
+@picture
 def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> Figure:
     """Draw a few training images of each class, plain and with augmentation.
 
@@ -50,15 +52,29 @@ def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> F
     return figure
 
 
-def confusion_figure(counts: Counts, classes: Sequence[str], title: str) -> Figure:
-    """Draw one confusion matrix."""
-    size = min(9.0, 3.0 + 0.3 * len(classes))
+@picture
+def confusion_figure(counts: Counts, classes: Sequence[str], of: str) -> Figure:
+    """Draw one confusion matrix; `of` says whose predictions it counts, and of what."""
+    size = min(9.0, 3.6 + 0.3 * len(classes))
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     draw_confusion(axes, counts, classes)
     axes.set_ylabel("true class")
-    axes.set_title(title, fontsize=9)
+    state_finding(figure, most_confused(counts, classes), f"{of}; in % of the true class")
     return figure
+
+
+def most_confused(counts: Counts, classes: Sequence[str]) -> str:
+    """Say which mistake is the most frequent one."""
+    wrong = counts - np.diag(np.diag(counts))
+    if not wrong.any():
+        return "Every image is classified correctly"
+    true, predicted = map(int, np.unravel_index(int(wrong.argmax()), wrong.shape))
+    number, total = wrong[true, predicted], counts[true].sum()
+    return (
+        f"Most frequent mistake: {classes[true]} taken for {classes[predicted]}, "
+        f"{number:,} of {total:,} times"
+    )
 
 
 def draw_confusion(axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
@@ -66,6 +82,7 @@ def draw_confusion(axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class")
+    axes.grid(visible=False)
     if len(classes) > _MOST_NAMED:
         return
     for (row, column), share in np.ndenumerate(shares):

@@ -12,27 +12,33 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tunecnn.analysis.classes import confusion_on_test
 from tunecnn.analysis.published import EXPERIMENTS, published_curves
+from tunecnn.analysis.reproduction import summarize_reproduction
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.run import Run
-from tunecnn.summary.plots.images import draw_confusion
+from tunecnn.summary.plots.images import draw_confusion, most_confused
+from tunecnn.summary.plots.style import BEST as VALIDATION
+from tunecnn.summary.plots.style import COMPLETE as TRAINING
+from tunecnn.summary.plots.style import legend_below, picture, state_finding
 
-TRAINING, VALIDATION = "#2f6fab", "#c8502d"
 
-
+@picture
 def accuracy(run: Run) -> Figure:
     """Draw accuracy by epoch, one panel per network, with the published curves over ours."""
     return _curves(run, "accuracy")
 
 
+@picture
 def loss(run: Run) -> Figure:
     """Draw loss by epoch, one panel per network, with the published curves over ours."""
     return _curves(run, "loss")
 
 
+@picture
 def confusion(run: Run) -> Figure:
     """Draw the confusion matrix of the test images, one panel per network."""
     names = run.info.dataset.classes
-    panels = _panels(run, height=4.2)
+    panels = _panels(run, height=4.4)
+    findings = []
     for axes, architecture in panels:
         tested = run.trials.loc[run.trials["architecture"] == architecture, "trial"]
         counts = confusion_on_test(run, set(tested))
@@ -40,10 +46,16 @@ def confusion(run: Run) -> Figure:
             _nothing_yet(axes, "not tested yet")
             continue
         draw_confusion(axes, counts, names)
+        mistake = most_confused(counts, names)
+        findings.append(f"{architecture}: {mistake[0].lower()}{mistake[1:]}")
     panels[0][0].set_ylabel("true class")
     figure = panels[0][0].figure
     assert isinstance(figure, Figure)
-    figure.suptitle("Predicted classes of the test images, in % of the true class", fontsize=11)
+    state_finding(
+        figure,
+        "; ".join(findings) or "No network has been tested yet",
+        "Test images with each seed, in % of the true class",
+    )
     return figure
 
 
@@ -67,12 +79,12 @@ def _curves(run: Run, what: str) -> Figure:
                 theirs = published[published["architecture"] == architecture]
                 axes.plot(
                     theirs["epoch"], theirs[column], color=color, linestyle="--", linewidth=1.1,
-                    alpha=0.9, label=f"{words}, published",
+                    alpha=0.9, label=f"{words}, published", marker="x" if len(theirs) < 3 else "",
                 )  # fmt: skip
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        if run.space.epochs == 1:
+            axes.set_xlim(0.5, 1.5)
         if what == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
@@ -80,16 +92,32 @@ def _curves(run: Run, what: str) -> Figure:
     panels[0][0].set_ylabel(what)
     figure = panels[0][0].figure
     assert isinstance(figure, Figure)
-    title = f"{what.capitalize()} by epoch"
-    if against:
-        title += f", beside the published run on {EXPERIMENTS[against].title}"
-    figure.suptitle(title, fontsize=11)
-    handles, labels = panels[-1][0].get_legend_handles_labels()
-    columns = 4 if len(panels) > 1 else 2  # one panel is too narrow for four
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
-    )
+    beside = f"; dashed: published, {EXPERIMENTS[against].title}" if against else ""
+    note = f"Thin: each seed, thick: mean of {_seeds(run)}{beside}"
+    legend_below(figure, panels[-1][0], 4 if len(panels) > 1 else 2, note)  # one panel is narrow
+    state_finding(figure, _finding(run, what))
     return figure
+
+
+def _finding(run: Run, what: str) -> str:
+    """Say where each network ends in validation, and where its published run does."""
+    found = []
+    for model in summarize_reproduction(run).models:
+        figure = model.val_accuracy if what == "accuracy" else model.val_loss
+        form = ".2%" if what == "accuracy" else ".3f"
+        if figure.mean is None:
+            found.append(f"{model.architecture} not yet")
+            continue
+        text = f"{model.architecture} {figure.mean:{form}} after epoch {model.compared_epoch}"
+        if figure.published is not None:
+            text += f" (published {figure.published:{form}})"
+        found.append(text)
+    return f"Validation {what}: {'; '.join(found)}"
+
+
+def _seeds(run: Run) -> str:
+    count = run.space.trials // len(run.space.architectures)
+    return f"{count} seed{'s' * (count > 1)}"
 
 
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:
@@ -136,6 +164,11 @@ def _panels(run: Run, height: float = 3.4) -> list[tuple[Axes, str]]:
 
 def _nothing_yet(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
+
+
+def applies(name: str, run: Run) -> bool:
+    """Return whether there is something to draw in the picture of some name."""
+    return not run.predictions.empty if name == "confusion" else not run.epochs.empty
 
 
 FIGURES: Mapping[str, Callable[[Run], Figure]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,13 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-)
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tunecnn.analysis import diagnostics
 from tunecnn.analysis.classes import confusion_matrix
@@ -26,29 +19,69 @@ from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, IntParameter
 from tunecnn.summary.plots.images import confusion_figure
+from tunecnn.summary.plots.style import (
+    BASELINE,
+    BEST,
+    COMPLETE,
+    MANY,
+    STOPPED,
+    ends_of,
+    in_percent,
+    legend_below,
+    log_scale,
+    panels,
+    picture,
+    state_finding,
+    where_decided,
+)
+from tunecnn.words import in_short
 
-COMPLETE, STOPPED, BEST, BASELINE = "#2f6fab", "#a8b3bd", "#c8502d", "#1c1c1c"
+_MOST_LABELS = 12
 
 
+@picture
 def history(run: Run) -> Figure:
     """Draw each trial's validation accuracy, and the best so far, by trial number."""
-    figure, axes = _figure("Search history")
+    figure, axes = _figure()
     complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
     _scatter(axes, complete["trial"], stopped["trial"], complete, stopped)
+    finding = "No trial has been trained to the end yet"
     if len(complete):
+        best = complete.sort_values("trial")["val_accuracy"].cummax()
         axes.step(
-            complete["trial"], complete["val_accuracy"].cummax(), where="post", color=BEST,
+            complete.sort_values("trial")["trial"], best, where="post", color=BEST,
             label="best so far",
         )  # fmt: skip
+        top = complete.sort_values("val_accuracy", kind="stable").iloc[-1]
+        number = int(top["trial"])
+        finding = f"Best {top['val_accuracy']:.2%}, from trial {number}"
+        later = int((run.trials["trial"] > number).sum())
+        if later:
+            finding += f"; nothing gained in the {later} trial{'s' * (later > 1)} after it"
+    marks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
+        (run.trials["proposal"] == "start", "start point", {"marker": "s", "facecolors": "none"}),
+        (run.trials["source"] == "random_baseline", "random baseline", {"marker": "x"}),
+    )
+    for which, words, mark in marks:
+        there = complete[which.reindex(complete.index)]
+        if len(there):
+            edge = axes.get_ylim()[0]
+            axes.scatter(
+                there["trial"], there["val_accuracy"].clip(lower=edge), s=60, zorder=4,
+                color=BASELINE, linewidths=1.1, label=f"{words} ({len(there)})", **mark,
+            )  # fmt: skip
     axes.set_xlabel("trial")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(axes)
+    in_percent(axes)
+    legend_below(figure, axes, 3)
+    state_finding(figure, finding)
     return figure
 
 
+@picture
 def curves(run: Run) -> Figure:
     """Draw each trial's validation accuracy by epoch; the best and the baseline stand out."""
-    figure, axes = _figure("Learning curves")
+    figure, axes = _figure()
     best = None if run.best is None else int(run.best["trial"])
     baseline = None if run.baseline_trial is None else int(run.baseline_trial["trial"])
     ends = dict(zip(run.trials["trial"], run.trials["state"], strict=True))
@@ -56,101 +89,154 @@ def curves(run: Run) -> Figure:
     for number, epochs in run.epochs.groupby("trial")[["epoch", "val_accuracy"]]:
         lines[ends[number] == "COMPLETE"].append(epochs.to_numpy())
     for is_complete, some in lines.items():
-        line_style: dict[str, Any] = {
-            "color": COMPLETE if is_complete else STOPPED,
-            "alpha": 0.45 if is_complete else 0.7,
-        }
+        color = COMPLETE if is_complete else STOPPED
         # One collection for all of them: thousands of separate lines would take seconds.
         longer = [points for points in some if len(points) > 1]
-        axes.add_collection(LineCollection(longer, linewidths=1, **line_style))
+        axes.add_collection(
+            LineCollection(
+                longer, linewidths=0.9, colors=color, rasterized=len(longer) > MANY,
+                linestyles="solid" if is_complete else "dashed",
+            )
+        )  # fmt: skip
         single = [points[0] for points in some if len(points) == 1]
         if single:
-            axes.plot(*zip(*single, strict=True), ".", **line_style)
+            axes.plot(*zip(*single, strict=True), "." if is_complete else "x", color=color)
     axes.autoscale_view()
     for trial, color, style, name in (
         (baseline, BASELINE, "--", "the baseline"),
         (best, BEST, "-", "best"),
     ):
-        if trial is not None:
+        if trial is not None and not (name == "best" and trial == baseline):
             epochs = run.epochs[run.epochs["trial"] == trial]
             axes.plot(
                 epochs["epoch"], epochs["val_accuracy"], color=color, linestyle=style,
-                linewidth=2.2, label=f"{name} (trial {trial})",
+                linewidth=2.6, label=f"{name} (trial {trial})",
+                marker="o" if len(epochs) == 1 else "",
             )  # fmt: skip
-    axes.plot([], [], color=COMPLETE, alpha=0.6, label="trained to the end")
-    axes.plot([], [], color=STOPPED, label="not trained to the end")
+    count, total = len(lines[True]), len(lines[True]) + len(lines[False])
+    axes.plot([], [], color=COMPLETE, label=f"trained to the end ({count})")
+    axes.plot([], [], color=STOPPED, linestyle="--", label=f"not to the end ({total - count})")
+    _leave_out_the_start(axes, run)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(axes)
+    in_percent(axes)
+    legend_below(figure, axes)
+    finding = f"{count} of {total} trials were trained to the end"
+    if run.best is not None:
+        finding += f"; the best of them, trial {best}, reaches {run.best['val_accuracy']:.2%}"
+        if baseline == best:
+            finding += " and is the baseline"
+        elif run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
+            finding += f", the baseline {run.baseline_trial['val_accuracy']:.2%}"
+    state_finding(figure, finding)
     return figure
 
 
+def _leave_out_the_start(axes: Axes, run: Run) -> None:
+    """Scale the curves to where trials are told apart: the first epochs are far below."""
+    if len(run.ranked):
+        low, high = where_decided(run.ranked["val_accuracy"])
+        highest = float(run.epochs["val_accuracy"].max())
+        axes.set_ylim(low, max(high, highest + 0.05 * (highest - low)))
+
+
+@picture
 def parameters(run: Run) -> Figure:
-    """Draw validation accuracy against the searched parameters, one panel per parameter."""
+    """Draw validation accuracy against the searched parameters, one panel per parameter.
+
+    Raises:
+        InputError: if no parameter was searched.
+    """
     searched = run.space.searched
     if not searched:
-        figure, axes = _figure("No parameter was searched")
-        axes.set_axis_off()
-        return figure
-    figure, panels = _panels(len(searched), 3, (3.5, 2.9), sharey=True)
+        raise InputError(f"{run.path} searched no parameter")
+    figure, grid = panels(len(searched), 3, (3.5, 2.6), sharey=True)
     baseline = run.space.baseline_point()
     complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
-    for i, (axes, name) in enumerate(zip(panels, searched, strict=True)):
+    for i, (axes, name) in enumerate(zip(grid, searched, strict=True)):
         parameter = searched[name]
         column = f"param.{name}"
         # A parameter with a condition does not exist in every trial.
         done, ended = complete.dropna(subset=[column]), stopped.dropna(subset=[column])
-        bins, stopped_places = done[column], ended[column]
+        places, stopped_places = done[column], ended[column]
         if isinstance(parameter, ChoiceParameter):
             position = list(parameter.options).index
-            bins, stopped_places = bins.map(position), stopped_places.map(position)
-            axes.set_xticks(range(len(parameter.options)), list(map(str, parameter.options)))
-            axes.set_xlim(-0.5, len(parameter.options) - 0.5)
+            places, stopped_places = places.map(position), stopped_places.map(position)
+            labels = [_shortened(option) for option in parameter.options]
+            step = -(-len(labels) // _MOST_LABELS)
+            axes.set_xticks(
+                range(0, len(labels), step), labels[::step],
+                rotation=30 if sum(map(len, labels[::step])) > 28 else 0,
+            )  # fmt: skip
+            axes.set_xlim(-0.5, len(labels) - 0.5)
         elif parameter.log:
-            _log_scale(axes)
+            log_scale(axes)
         elif isinstance(parameter, IntParameter):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _scatter(axes, bins, stopped_places, done, ended)
+        _scatter(axes, places, stopped_places, done, ended)
         if name in baseline and parameter.contains(baseline[name]):
             value: Any = baseline[name]
             at = (
                 parameter.options.index(value) if isinstance(parameter, ChoiceParameter) else value
             )
-            axes.axvline(float(at), color=BASELINE, linestyle=":", linewidth=1)
+            axes.axvline(float(at), color=BASELINE, linestyle=":", linewidth=1.2)
         axes.set_xlabel(name)
-        _finish(axes, legend=False, label=i % 3 == 0)
-    figure.suptitle(
-        "Accuracy against each searched parameter\n"
-        "filled: trained to the end; hollow: stopped early (triangle: below the edge); "
-        "dotted: value of the baseline",
-        fontsize=10,
+        in_percent(axes, "validation accuracy" if i % 3 == 0 else "")
+    state_finding(
+        figure,
+        _what_matters(run),
+        f"Dots: {len(complete)} trials trained to the end; hollow: {len(stopped)} stopped early "
+        "(triangle: below the edge); dotted: value of the baseline",
     )
     return figure
 
 
-def importances(run: Run) -> Figure:
-    """Draw the share of each parameter in the variance of the accuracy after an early epoch."""
+def _what_matters(run: Run) -> str:
+    """Say which parameters have an effect, and the values of the best trial in those."""
     found = diagnostics.importance_analysis(run)
-    figure, axes = _figure(
-        f"Parameter importances (fANOVA, accuracy after epoch {found.epoch} of {found.trials} "
-        "trials)"
+    if found.shares.empty:
+        return (
+            f"No parameter has a clear effect on the accuracy after epoch {found.epoch} of "
+            f"{found.trials} trials"
+        )
+    shares = "; ".join(
+        f"{name} {row['share']:.0%}" for name, row in found.shares.head(3).iterrows()
     )
+    return f"Of the variance after epoch {found.epoch} ({found.trials} trials): {shares}"
+
+
+@picture
+def importances(run: Run) -> Figure:
+    """Draw the share of each parameter in the variance of the accuracy after an early epoch.
+
+    Raises:
+        InputError: if no parameter has a clear effect.
+    """
+    found = diagnostics.importance_analysis(run)
     shares = found.shares.iloc[::-1]
     if shares.empty:
-        axes.text(0.5, 0.5, "no parameter has a clear effect", ha="center", va="center")
-        axes.set_axis_off()
-        return figure
+        raise InputError(f"{run.path} shows no clear effect of any parameter")
+    figure = Figure(figsize=(7, 1.5 + 0.35 * len(shares)), layout="constrained")
+    axes = figure.subplots()
     error = [
         (shares["share"] - shares["low"]).clip(lower=0),
         (shares["high"] - shares["share"]).clip(lower=0),
     ]
     axes.barh(list(shares.index), shares["share"], color=COMPLETE, xerr=error, ecolor=BASELINE)
-    axes.set_xlabel("share of the variance of validation accuracy; 95 % over resampled trials")
+    axes.set_xlabel("share of the variance")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.spines[["top", "right"]].set_visible(False)
+    first = shares.iloc[-1]
+    state_finding(
+        figure,
+        f"{shares.index[-1]} matters most: {first['share']:.0%} of the variance "
+        f"({first['low']:.0%} to {first['high']:.0%})",
+        f"fANOVA on the accuracy of {found.trials} trials after epoch {found.epoch}; lines: 95 % "
+        "over resampled trials; parameters without a clear effect are left out",
+    )
     return figure
 
 
+@picture
 def front(run: Run) -> Figure:
     """Draw the complete trials of a search with two objectives, and their Pareto front.
 
@@ -160,15 +246,15 @@ def front(run: Run) -> Figure:
     if len(run.space.objectives) == 1:
         raise InputError(f"{run.path} had one objective, so there is no front")
     cost = run.space.objectives[1]
-    figure, axes = _figure("Accuracy against cost, and the Pareto front")
+    figure, axes = _figure()
     best = diagnostics.pareto_front(run)
     axes.scatter(
-        run.ranked[cost], run.ranked["val_accuracy"], s=26, color=COMPLETE, alpha=0.6,
-        label=f"trained to the end ({len(run.ranked)})",
+        run.ranked[cost], run.ranked["val_accuracy"], s=26, color=COMPLETE,
+        rasterized=len(run.ranked) > MANY, label=f"trained to the end ({len(run.ranked)})",
     )  # fmt: skip
     axes.step(best[cost], best["val_accuracy"], where="post", color=BEST, linewidth=1)
     axes.scatter(
-        best[cost], best["val_accuracy"], s=40, color=BEST, zorder=3,
+        best[cost], best["val_accuracy"], s=44, color=BEST, marker="D", zorder=3,
         label=f"Pareto front ({len(best)})",
     )  # fmt: skip
     for _, row in best.iterrows():
@@ -182,54 +268,70 @@ def front(run: Run) -> Figure:
             baseline[cost], baseline["val_accuracy"], s=110, facecolors="none",
             edgecolors=BASELINE, zorder=4, label="the baseline",
         )  # fmt: skip
-    _log_scale(axes)
-    axes.set_xlabel({"macs": "multiply-accumulates per image"}.get(cost, cost))
-    _finish(axes)
+    log_scale(axes)
+    words = {"macs": "multiply-accumulates per image", "params": "parameters"}.get(cost, cost)
+    axes.set_xlabel(words)
+    in_percent(axes)
+    legend_below(figure, axes)
+    finding = "No trial has been trained to the end yet"
+    if len(best):
+        least, most = best.iloc[0], best.iloc[-1]
+        finding = (
+            f"The front has {len(best)} trial{'s' * (len(best) > 1)}: from "
+            f"{least['val_accuracy']:.2%} with {least[cost]:,} {words} to "
+            f"{most['val_accuracy']:.2%} with {most[cost]:,}"
+        )
+    state_finding(figure, finding, "Numbers: the trials on the front")
     return figure
 
 
-def _ends(accuracies: pd.Series) -> tuple[float, float]:
-    """Return the limits of a scale for accuracies, at least one point apart."""
-    if accuracies.empty:
-        return 0.0, 1.0
-    low, high = accuracies.min(), accuracies.max()
-    middle, half = (low + high) / 2, max(high - low, 0.01) / 2
-    return middle - half, middle + half
-
-
+@picture
 def isolation(run: Run) -> Figure:
-    """Draw the best complete trial for each value of each scientific parameter."""
+    """Draw the best complete trial for each value of each scientific parameter.
+
+    Raises:
+        InputError: if there are too few complete trials for any parameter.
+    """
     lines = diagnostics.isolation(run)
     names = list(dict.fromkeys(line.parameter for line in lines))
     if not names:
-        figure, axes = _figure("No scientific parameter has a complete trial")
-        axes.set_axis_off()
-        return figure
-    figure, panels = _panels(len(names), 3, (3.5, 2.9), sharey=True)
-    low, high = _ends(pd.Series([line.val_accuracy for line in lines]))
-    panels[0].set_ylim(low - 0.2 * (high - low), high + 0.2 * (high - low))
-    for i, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        raise InputError(f"{run.path} has too few complete trials for single parameters")
+    figure, grid = panels(len(names), 3, (3.5, 2.7), sharey=True)
+    low, high = ends_of(pd.Series([line.val_accuracy for line in lines]))
+    grid[0].set_ylim(low - 0.2 * (high - low), high + 0.25 * (high - low))
+    tops = []
+    for i, (axes, name) in enumerate(zip(grid, names, strict=True)):
         there = [line for line in lines if line.parameter == name]
+        parameter = run.space.searched[name]
+        has_order = not isinstance(parameter, ChoiceParameter) or not any(
+            isinstance(option, str | bool) for option in parameter.options
+        )
         axes.plot(
             [line.value for line in there], [line.val_accuracy for line in there],
-            marker="o", color=COMPLETE, linewidth=1,
+            marker="o", color=COMPLETE, linewidth=1, linestyle="-" if has_order else "",
         )  # fmt: skip
         for line in there:
             axes.annotate(
                 str(line.complete), (line.value, line.val_accuracy), xytext=(0, 5),
                 textcoords="offset points", ha="center", fontsize=8,
             )  # fmt: skip
+        best = max(there, key=lambda line: line.val_accuracy)
+        tops.append(f"{name} {best.value}")
+        axes.plot(best.value, best.val_accuracy, "o", color=BEST, markersize=8)
         axes.tick_params(axis="x", labelrotation=30)
         axes.set_xlabel(name)
-        _finish(axes, legend=False, label=i % 3 == 0)
-    figure.suptitle(
-        "Best complete trial for each value, whatever the other parameters were\n"
-        "numbers: complete trials with that value (the best of more is better by luck)",
-        fontsize=10,
+        in_percent(axes, "validation accuracy" if i % 3 == 0 else "")
+    more = f" and {len(tops) - 3} more" if len(tops) > 3 else ""
+    state_finding(
+        figure,
+        f"Highest for {', '.join(tops[:3])}{more}",
+        "Best complete trial for each value, whatever the other parameters were; numbers: "
+        "complete trials with that value (the best of more is better by luck)",
     )
     return figure
 
 
+@picture
 def interaction(run: Run) -> Figure:
     """Draw the best trial, and the number of trials, by width and each dropout.
 
@@ -241,10 +343,10 @@ def interaction(run: Run) -> Figure:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
     trials, which = diagnostics.crossed_trials(run) or (run.ranked, "trials trained to the end")
-    figure, panels = _panels(len(dropouts), 2, (4.6, 3.1), sharey=False)
-    low, high = _ends(trials[run.space.metric])
+    figure, grid = panels(len(dropouts), 2, (4.6, 2.9), sharey=False)
+    low, high = ends_of(trials[run.space.metric])
     image = None
-    for axes, dropout in zip(panels, dropouts, strict=True):
+    for axes, dropout in zip(grid, dropouts, strict=True):
         best, count = diagnostics.best_by(run, width, dropout, trials)
         values = best.to_numpy()
         image = axes.imshow(best, vmin=low, vmax=high, cmap="viridis", aspect="auto")
@@ -253,57 +355,92 @@ def interaction(run: Run) -> Figure:
             dark = number and values[row, column] < (low + high) / 2
             axes.text(
                 column, row, str(number), ha="center", va="center", fontsize=8,
-                color="white" if dark else BASELINE if number else STOPPED,
+                color="white" if dark else BASELINE,
             )  # fmt: skip
         axes.set_xticks(range(best.shape[1]), best.columns, rotation=30, fontsize=8)
         axes.set_yticks(range(best.shape[0]), best.index, fontsize=8)
         axes.set_xlabel(dropout)
         axes.set_ylabel(width)
+        axes.grid(visible=False)
     if image is not None:
-        bar = figure.colorbar(image, ax=panels, label="best validation accuracy")
+        bar = figure.colorbar(image, ax=grid, label="best validation accuracy")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    figure.suptitle(
-        f"Width and dropout together, {which}: best accuracy (colour), number of trials (numbers)",
-        fontsize=10,
+    finding = "No trial has been trained to the end yet"
+    if len(trials):
+        top = trials.sort_values(run.space.metric, kind="stable").iloc[-1]
+        values_there = ", ".join(
+            f"{name} {in_short(top[f'param.{name}'])}"
+            for name in (width, *dropouts[:2])
+            if not pd.isna(top[f"param.{name}"])
+        )
+        finding = f"Best {top[run.space.metric]:.2%} at {values_there}"
+    state_finding(
+        figure, finding, f"{len(trials)} {which}; colour: best accuracy, numbers: trials"
     )
     return figure
 
 
+@picture
 def random_baseline(run: Run) -> Figure:
-    """Draw the best complete trial so far of the search and of its random baseline."""
+    """Draw the best complete trial so far of the search and of its random baseline.
+
+    Raises:
+        InputError: if the search had no random baseline.
+    """
+    found = compare_with_random(run)
+    if found is None:
+        raise InputError(f"{run.path} had no random baseline")
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    grid = figure.subplots(1, 2, sharey=True)
     for name, curve in best_so_far(run).items():
-        color = BEST if name == "search" else BASELINE
-        for axes, column in zip(panels, ("trial_count", "device_seconds"), strict=True):
-            axes.step(curve[column], curve["best"], where="post", color=color, label=name)
+        is_search = name == "search"
+        for axes, column in zip(grid, ("trial_count", "device_seconds"), strict=True):
+            axes.step(
+                curve[column], curve["best"], where="post", label=name,
+                color=BEST if is_search else BASELINE, linestyle="-" if is_search else "--",
+            )  # fmt: skip
     for axes, words in zip(
-        panels, ("trials of the source", "device-seconds of the source"), strict=True
+        grid, ("trials of the source", "device-seconds of the source"), strict=True
     ):
         axes.set_xlabel(words)
-        _finish(axes, legend=False, label=axes is panels[0])
-    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0].legend(frameon=False, fontsize=8, loc="lower right")
-    figure.suptitle("Best complete trial so far: the search and random search", fontsize=11)
+    in_percent(grid[0], "best complete trial so far")
+    grid[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[0].legend(frameon=False, fontsize=8, loc="lower right")
+    at = [
+        f"{words} {source.best_at_equal_cost:.2%}"
+        if source.best_at_equal_cost is not None
+        else f"{words} none"
+        for words, source in (("the search", found.search), ("random search", found.random))
+    ]
+    state_finding(
+        figure,
+        f"Best at equal cost: {at[0]}, {at[1]}",
+        f"{found.search.trials} trials of the search and {found.random.trials} random ones; one "
+        "search of each kind, so a lead may be luck",
+    )
     return figure
 
 
+@picture
 def confusion(run: Run) -> Figure:
-    """Draw the confusion matrix of the best trial on the validation images."""
-    assert run.best is not None
+    """Draw the confusion matrix of the best trial on the validation images.
+
+    Raises:
+        InputError: if there are no predictions of a complete trial.
+    """
+    if run.best is None or run.validation.empty:
+        raise InputError(f"{run.path} has no complete trial whose predictions are kept")
     trial = int(run.best["trial"])
     counts = confusion_matrix(run, trial)
     return confusion_figure(
-        counts,
-        run.info.dataset.classes,
-        f"Trial {trial} on {counts.sum():,} validation images, in % of the true class",
+        counts, run.info.dataset.classes, f"trial {trial}, {counts.sum():,} validation images"
     )
 
 
 def applies(name: str, run: Run) -> bool:
     """Return whether there is something to draw in the picture of some name."""
     if name == "front":
-        return len(run.space.objectives) > 1
+        return len(run.space.objectives) > 1 and not run.ranked.empty
     if name == "interaction":
         return diagnostics.crossed_trials(run) is not None
     if name == "confusion":
@@ -314,6 +451,8 @@ def applies(name: str, run: Run) -> bool:
         return not diagnostics.importances(run).empty
     if name == "isolation":
         return bool(diagnostics.isolation(run))
+    if run.epochs.empty:
+        return False
     return name != "parameters" or bool(run.space.searched)
 
 
@@ -331,31 +470,14 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
 """Functions that draw the pictures of a search, by file name."""
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=11)
-    return figure, axes
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    return figure, figure.subplots()
 
 
-def _panels(
-    count: int, most: int, size: tuple[float, float], *, sharey: bool
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure with at most `most` panels per row; `size` is that of a panel, in inches."""
-    columns = min(most, count)
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    grid = list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).flat)
-    for axes in grid[count:]:
-        axes.set_axis_off()
-    return figure, grid[:count]
-
-
-def _log_scale(axes: Axes) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def _shortened(option: object) -> str:
+    text = in_short(option)
+    return text if len(text) <= 16 else f"{text[:14]}..."
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -365,37 +487,30 @@ def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _scatter(
     axes: Axes, at: pd.Series, stopped_at: pd.Series, complete: pd.DataFrame, stopped: pd.DataFrame
 ) -> None:
-    """Draw complete and stopped trials, on the scale of the complete ones.
+    """Draw complete and stopped trials, on the scale of the better ones.
 
-    The accuracy of stopped trials is often far lower, and would compress the scale.
+    The accuracy of others is often far lower, and would compress the scale.
     """
     edge = 0.0
     if len(complete):
-        low, high = complete["val_accuracy"].min(), complete["val_accuracy"].max()
-        margin = max(0.15 * (high - low), 0.002)
-        edge = max(0.0, low - 3 * margin)
-        axes.set_ylim(edge, min(1.0, high + margin))
-    below = stopped["val_accuracy"] < edge
-    for part, marker, words in ((~below, "o", ""), (below, "v", ", below the edge")):
-        if not part.any():
-            continue
-        axes.scatter(
-            stopped_at[part], stopped["val_accuracy"][part].clip(lower=edge), s=22, marker=marker,
-            facecolors="none", edgecolors=STOPPED, clip_on=False, zorder=2,
-            label=f"stopped early{words} ({part.sum()})",
-        )  # fmt: skip
-    axes.scatter(
-        at, complete["val_accuracy"], s=26, color=COMPLETE, zorder=3, clip_on=False,
-        label=f"trained to the end ({len(complete)})",
-    )  # fmt: skip
-
-
-def _finish(axes: Axes, *, legend: bool = True, label: bool = True) -> None:
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    if label:
-        axes.set_ylabel("validation accuracy")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure = axes.get_figure()
-    if legend and isinstance(figure, Figure) and axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+        edge, top = where_decided(complete["val_accuracy"])
+        axes.set_ylim(edge, top)
+    for trials, places, color, fill, name in (
+        (stopped, stopped_at, STOPPED, "none", "stopped early"),
+        (complete, at, COMPLETE, COMPLETE, "trained to the end"),
+    ):
+        below = trials["val_accuracy"] < edge
+        for part, marker, words in ((~below, "o", ""), (below, "v", ", below the edge")):
+            if part.any():
+                axes.scatter(
+                    places[part],
+                    trials["val_accuracy"][part].clip(lower=edge),
+                    s=24,
+                    marker=marker,
+                    facecolors=fill,
+                    edgecolors=color,
+                    clip_on=False,
+                    zorder=2 if trials is stopped else 3,
+                    rasterized=len(trials) > MANY,
+                    label=f"{name}{words} ({part.sum()})",
+                )
