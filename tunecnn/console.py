@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+_UNBROKEN = 10_000  # columns: a file or a pipe gets lines that are not broken
+
 
 class PlainConsole(Console):
     """A console that takes no markup, and shows control characters instead of obeying them.
@@ -18,6 +20,8 @@ class PlainConsole(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
+        if not self.is_terminal and "width" not in settings:
+            self.width = _UNBROKEN
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Render a string, with its control characters as escapes."""

@@ -28,13 +28,14 @@ def follow(study, folder, console):
 def test_elsewhere_than_in_a_terminal_a_trial_is_one_plain_line(open_study, tmp_path):
     stream = io.StringIO()
     follow(open_study(), tmp_path, Console(file=stream, width=60))
-    first, *trials = stream.getvalue().splitlines()
+    first, heading, *trials = stream.getvalue().splitlines()
     assert first == f"run: {tmp_path}"
+    assert heading.split() == ["ended", "trial", "outcome", "accuracy", "epochs", "time",
+                               "dropout_dense", "width"]  # fmt: skip
+    assert len({len(line) for line in (heading, *trials)}) == 1  # the columns stand below it
     assert len(trials) == 2
-    assert re.match(r"  1/6  trial 0    complete    90.00%    4 epochs     6.0 s  best so far  net",
-                    trials[0])  # fmt: skip
-    assert re.match(r"  2/6  trial 1    pruned      40.00%    2 epochs     3.0 s  net.dropout_dense=",
-                    trials[1])  # fmt: skip
+    assert re.match(r" +1/6 +0  complete +90\.00% +4 +6\.0 s  best +0\.\d", trials[0])
+    assert re.match(r" +2/6 +1  pruned +40\.00% +2 +3\.0 s +0(\.\d)?", trials[1])
     assert "\x1b" not in stream.getvalue()
 
 

@@ -22,6 +22,7 @@ from tunecnn.cli.search import search
 from tunecnn.cli.spaces import spaces_app
 from tunecnn.cli.summarize import repair, summarize
 from tunecnn.cli.train import train
+from tunecnn.cli.watch import dashboard, watch
 from tunecnn.console import printable
 from tunecnn.errors import InputError, TunecnnError
 from tunecnn.process import collect_garbage_seldom
@@ -32,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (plan, search, confirm, reproduce, summarize, repair, train, predict, evaluate,
-                export, runs, compare):  # fmt: skip
+for command in (plan, search, confirm, reproduce, watch, dashboard, summarize, repair, train,
+                predict, evaluate, export, runs, compare):  # fmt: skip
     app.command(cls=ModalCommand)(command)
 app.add_typer(spaces_app, name="spaces")
 app.add_typer(data_app, name="data")

@@ -33,7 +33,10 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
             return nullcontext(Listener())
         from tunecnn.listeners.terminal import Terminal
 
-        return Terminal(study, folder, PlainConsole()).shown()
+        from tunecnn.run.folder import RunFolder
+
+        candidates = RunFolder(folder).read_info().candidates
+        return Terminal(study, folder, PlainConsole(), candidates).shown()
 
     return open_listener
 
@@ -61,7 +64,9 @@ def print_result(
         return
     console = PlainConsole()
     console.print()
-    console.print(summary.verdict)
+    console.print(summary.headline, style="bold")
+    for caveat in summary.caveats:
+        console.print(f"- {caveat}")
     if isinstance(summary, SearchSummary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", soft_wrap=True)
     if ending == "interrupted":

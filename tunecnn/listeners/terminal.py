@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -18,6 +19,10 @@ from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import in_short, seconds_in_words
 
+_COLUMNS = {"ended": 7, "trial": 5, "outcome": 13, "accuracy": 8, "epochs": 6, "time": 10, "": 4}
+"""Width of each column of a line, by its heading."""
+_LINES_PER_HEADING = 40
+_NARROWEST = 8
 _MARKS = {"complete": "green", "pruned": "dim", "paused": "dim", "infeasible": "dim"}
 
 
@@ -28,9 +33,12 @@ class Terminal(Listener):
         study: study whose trials are shown.
         folder: folder of the run.
         console: console to print to.
+        candidates: names of the candidates of a confirmation, in the order of its trials.
     """
 
-    def __init__(self, study: Study, folder: Path, console: Console) -> None:
+    def __init__(
+        self, study: Study, folder: Path, console: Console, candidates: Sequence[str] = ()
+    ) -> None:
         self._study = study
         self._console = console
         self._is_closed = False
@@ -40,6 +48,9 @@ class Terminal(Listener):
         for record in study.records:
             self._note(record)
         self._live: Live | None = None
+        self._candidates = tuple(candidates)
+        self._columns = self._fitting_columns()
+        self._printed = 0
         self._print(f"run: {folder}")
         if study.dropped_line:
             self._print("the journal's last line was incomplete and has been dropped")
@@ -68,12 +79,12 @@ class Terminal(Listener):
         """Print one line for a trial that has ended, unless it was paused before."""
         self._note(record)
         if not record.was_paused:
-            self._print(self._line(record))
+            self._print_trial(record)
         self.on_tick()
 
     def on_trial_pause(self, record: TrialRecord) -> None:
         """Print one line for a trial that has been paused."""
-        self._print(self._line(record))
+        self._print_trial(record)
         self.on_tick()
 
     def on_trial_requeue(self, number: int, reason: str) -> None:
@@ -113,20 +124,58 @@ class Terminal(Listener):
 
     def _line(self, record: TrialRecord) -> Text:
         ended = self._study.started - len(self._study.running)
-        accuracy = f"{record.kept.val_accuracy:7.2%}" if record.kept else "      -"
-        seconds = sum(metrics.seconds for metrics in record.epochs)
-        line = Text(f"{ended:3d}/{self._study.space.trials}  trial {record.number:<4d} ")
-        line.append(f"{record.outcome:10s}", _MARKS.get(record.outcome, "red"))
-        line.append(
-            f" {accuracy}  {len(record.epochs):3d} epochs  {seconds_in_words(seconds):>8s}"
-        )
-        if self._best is not None and self._best[1] == -record.number:
-            line.append("  best so far", "bold")
-        for name, value in record.values.items():
-            line.append(f"  {name}={in_short(value)}")
-        if record.outcome not in _MARKS:
+        outcome = record.outcome
+        is_best = self._best is not None and self._best[1] == -record.number
+        line = Text()
+        for words, (heading, width), style in zip(
+            (f"{ended}/{self._study.space.trials}", str(record.number), str(outcome),
+             f"{record.kept.val_accuracy:.2%}" if record.kept else "-", str(len(record.epochs)),
+             seconds_in_words(sum(one.seconds for one in record.epochs)), "best" * is_best),
+            _COLUMNS.items(),
+            ("", "", _MARKS.get(outcome, "red"), "", "", "", "bold"),
+            strict=True,
+        ):  # fmt: skip
+            line.append(_cell(words, heading, width), style)
+        if self._candidates:
+            line.append(f"  {self._candidates[record.number % len(self._candidates)]}")
+        for name, width in self._columns.items():
+            value = record.values.get(name)
+            line.append(f"  {'-' if value is None else in_short(value):>{width}s}")
+        line.rstrip()
+        if outcome not in _MARKS:
             line.append(f"  {record.reason}", "red")
         return line
+
+    def _print_trial(self, record: TrialRecord) -> None:
+        """Print the line of a trial, below a heading now and then."""
+        if self._printed % _LINES_PER_HEADING == 0:
+            heading = "".join(_cell(name, name, width) for name, width in _COLUMNS.items())
+            heading += "  candidate" if self._candidates else ""
+            heading += "".join(
+                f"  {_short(name):>{width}s}" for name, width in self._columns.items()
+            )
+            self._print(Text(heading.rstrip(), "dim"))
+        self._printed += 1
+        self._print(self._line(record))
+
+    def _fitting_columns(self) -> dict[str, int]:
+        """Return the searched parameters for which there is room, with the width of each."""
+        if self._candidates:
+            return {}  # what they differ in is in the summary
+        names = [name for name in self._study.space.searched if name != "seed"]
+        room = (
+            self._console.width - sum(2 + width for width in _COLUMNS.values())
+            if self._console.is_terminal
+            else math.inf
+        )
+        columns: dict[str, int] = {}
+        for name in names:
+            width = max(len(_short(name)), _NARROWEST)
+            room -= width + 2
+            if room < 0:
+                break
+            columns[name] = width
+        return columns
 
     def _status(self) -> str:
         running = len(self._study.running)
@@ -142,3 +191,13 @@ class Terminal(Listener):
             left = elapsed / done_here * (requested - ended)
             parts.append(f"about {seconds_in_words(left)} left")
         return ", ".join(parts)
+
+
+def _cell(words: str, heading: str, width: int) -> str:
+    """Return words with the width of their column; what is no number stands on the left."""
+    side = "<" if heading in ("outcome", "") else ">"
+    return f"  {words:{side}{width}s}"
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("net.")

@@ -242,6 +242,14 @@ class RunInfo(_Model):
         return self.job.type != "search"
 
     @property
+    def candidates(self) -> tuple[str, ...]:
+        """Names of the candidates of a confirmation, in the order of its trials; else empty."""
+        job = self.job
+        return (
+            tuple(one.name for one in job.candidates) if isinstance(job, ConfirmationJob) else ()
+        )
+
+    @property
     def last_session(self) -> Session:
         """The session that started last."""
         return self.sessions[-1]

@@ -93,9 +93,9 @@ class Run:
     @cached_property
     def _candidates(self) -> dict[int, str]:
         """The name of the candidate of each trial of a confirmation."""
-        if not isinstance(self.info.job, ConfirmationJob):
+        names = self.info.candidates
+        if not names:
             return {}
-        names = [candidate.name for candidate in self.info.job.candidates]
         # The trials are the space's start points, in order: for each seed, all candidates.
         return {record.number: names[record.number % len(names)] for record in self._records}
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.support.command import main
+from tests.support.scripted import ScriptedRun, metrics
+
+
+def test_watch_shows_what_runs_what_is_best_and_what_failed(tmp_path, capsys):
+    run = ScriptedRun(tmp_path / "live")
+    run.train([0.5, 0.6, 0.7, 0.8])
+    task = run.study.next_trial()
+    run.study.place(task.number, "desk", "cpu", "fp32")
+    run.study.report(task.number, metrics(1, 0.75))
+    assert main("watch", str(run.path)) == 0
+    said = capsys.readouterr().out
+    assert "1 of 6 trials have ended" in said
+    assert re.search(r"trial 0 +80\.00% +4 ", said)
+    assert "\x1b" not in said
+
+
+def test_watch_names_the_last_failures(scripted_run, capsys):
+    assert main("watch", "--once", str(scripted_run)) == 0
+    said = capsys.readouterr().out
+    assert "done: 6 of 6 trials have ended" in said
+    assert "trial 5 error: ValueError in x.py:1: bad | worse" in said
+
+
+def test_watch_of_no_run_is_one_line(tmp_path, capsys):
+    assert main("watch", str(tmp_path)) == 2
+    assert "is not the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_note_typed_in_the_dashboard_does_not_reach_the_run(scripted_run):
+    """The dashboard as a process, and a note by the request that its page sends."""
+    pytest.importorskip("optuna_dashboard")
+    before = (scripted_run / "study.journal").read_bytes()
+    command = [sys.executable, "-m", "tunecnn", "dashboard", str(scripted_run), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert "not kept" in process.stdout.readline()
+            address = process.stdout.readline().strip().removesuffix("/dashboard/")
+            request = urllib.request.Request(
+                f"{address}/api/studies/0/note",
+                json.dumps({"body": "typed", "version": 1}).encode(),
+                {"Content-Type": "application/json"},
+                method="PUT",
+            )
+            with urllib.request.urlopen(request) as answer:
+                assert answer.status in (200, 204)
+            with urllib.request.urlopen(f"{address}/api/studies") as answer:
+                (study,) = json.load(answer)["study_summaries"]
+                assert study["study_name"] == "scripted"
+        finally:
+            process.terminate()
+    assert process.returncode == -signal.SIGTERM
+    assert (scripted_run / "study.journal").read_bytes() == before

@@ -1,0 +1,65 @@
+"""Serve Optuna's dashboard on a copy of a run that follows it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+
+from tunecnn.errors import InputError, RunError
+from tunecnn.run.run import load_run
+from tunecnn.study.mirror import Mirror
+
+_SECONDS = 2.0
+
+
+def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve the dashboard of a run until the user interrupts.
+
+    What is typed into it stays in the copy, and ends with it.
+
+    Args:
+        path: folder of the run.
+        host: address to listen on; only this machine reaches 127.0.0.1.
+        port: port to listen on; 0 for a free one.
+        say: function that is called with the address, and with any problem.
+
+    Raises:
+        InputError: if optuna-dashboard is not installed, or the port is taken.
+        RunError: if the run cannot be read.
+    """
+    try:
+        import optuna_dashboard
+    except ImportError as error:
+        raise InputError(
+            "the dashboard needs optuna-dashboard: pip install 'tunecnn[dashboard]'"
+        ) from error
+    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Print no line for each request."""
+
+    class Threaded(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+
+    run = load_run(path)
+    mirror = Mirror(run.path, run.name, run.space.objectives, run.info.id)
+    try:
+        server = make_server(host, port, optuna_dashboard.wsgi(mirror.storage), Threaded, Quiet)
+    except OSError as error:
+        raise InputError(f"cannot listen on {host}:{port} ({error.strerror or error})") from error
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    say(f"http://{host}:{server.server_port}/dashboard/")
+    problem = ""
+    with server:
+        while True:  # until the user interrupts
+            time.sleep(_SECONDS)
+            try:
+                mirror.follow()
+            except (RunError, OSError) as error:
+                if str(error) != problem:
+                    problem = str(error)
+                    say(f"it does not follow the run at the moment: {problem}")
