@@ -13,6 +13,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from tunecnn.cli.groups import arrange
 from tunecnn.errors import InputError
 
 
@@ -66,7 +67,8 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         Mode(
             "plan",
             _each("confirm checkpoint_seconds max_failures trial_timeout wait_for_workers "
-                  "max_trials_at_once resume_or_start min_free_gb take_over allow_changes",
+                  "max_trials_at_once resume_or_start min_free_gb take_over allow_changes track "
+                  "on_end",
                   _TRAINS_NOTHING)
             | _each("quiet json_lines", "a plan is a table for people"),
         ),
@@ -93,6 +95,10 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
 
 class ModalCommand(TyperCommand):
     """A command that refuses options without effect in combination with the other options."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        arrange(self)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.

@@ -99,6 +99,23 @@ RUN_OPTIONS: Mapping[str, Any] = {
             "--allow-changes", help="Resume with other versions of torch, numpy or tunecnn."
         ),
     ],
+    "track": Annotated[
+        list[str],
+        typer.Option(
+            help="Send the run to a tracker: tensorboard, mlflow, mlflow:URI or wandb; may be "
+            "repeated.",
+            metavar="TRACKER",
+            show_default=False,
+        ),
+    ],
+    "on_end": Annotated[
+        str | None,
+        typer.Option(
+            help="Run this command at the end, with the run's folder and its ending (done, "
+            "interrupted or failed) as further arguments.",
+            metavar="COMMAND",
+        ),
+    ],
 }
 """The fields of `RunOptions` as command-line options."""
 
@@ -116,7 +133,10 @@ def takes_run_options(
         names = [name for name in RUN_OPTIONS if name not in without]
 
         def with_options(**given: Any) -> None:
-            options = RunOptions(**{name: given.pop(name) for name in names})
+            values = {name: given.pop(name) for name in names}
+            if "track" in values:
+                values["track"] = tuple(values["track"])
+            options = RunOptions(**values)
             command(options=options, **given)
 
         parameters: list[inspect.Parameter] = []

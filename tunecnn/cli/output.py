@@ -32,7 +32,6 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
 
             return nullcontext(Listener())
         from tunecnn.listeners.terminal import Terminal
-
         from tunecnn.run.folder import RunFolder
 
         candidates = RunFolder(folder).read_info().candidates

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NAMES = (
     *("space.yaml", "run.json", "study.journal", "study.seal", ".holder", ".lock"),
     *("code", "configs", "checkpoints", "weights", "validation", "predictions", "figures"),
-    *("confirmations", "ray"),
+    *("confirmations", "ray", "trackers", "tensorboard"),
 )
 """Names in a run's folder that are read, or below which files are written."""
 

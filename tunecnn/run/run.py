@@ -54,9 +54,7 @@ class Run:
     @property
     def name(self) -> str:
         """The name of the run's folder; a confirmation's has that of its search before it."""
-        path = self.path.absolute()
-        inside = path.parent.name == "confirmations"
-        return f"{path.parent.parent.name}/{path.name}" if inside else path.name
+        return name_of(self.path)
 
     @property
     def state(self) -> str:
@@ -306,6 +304,13 @@ class Run:
     def config(self, trial: int) -> TrialConfig:
         """Return the config of a trial."""
         return TrialConfig.from_dict(self.record(trial).config)
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the run in a folder; that of a confirmation begins with its search's."""
+    path = path.absolute()
+    inside = path.parent.name == "confirmations"
+    return f"{path.parent.parent.name}/{path.name}" if inside else path.name
 
 
 def load_run(path: str | Path) -> Run:

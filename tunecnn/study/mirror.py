@@ -76,7 +76,7 @@ class Mirror:
 
     def _copy(self, trial: FrozenTrial) -> None:
         if trial.number == len(self._ids):
-            copy = _ended(trial) if trial.state.is_finished() else _begun(trial)
+            copy = _ended(trial) if trial.state.is_finished() else _running(trial)
             self._ids.append(self.storage.create_new_trial(self._study_id, copy))
         self._update(self._ids[trial.number], trial)
 
@@ -116,7 +116,7 @@ def _ended(trial: FrozenTrial) -> FrozenTrial:
     )  # fmt: skip
 
 
-def _begun(trial: FrozenTrial) -> FrozenTrial:
+def _running(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial as it was when it began; the rest follows."""
     state = trial.state if trial.state is TrialState.WAITING else TrialState.RUNNING
     start = None if state is TrialState.WAITING else trial.datetime_start

@@ -32,6 +32,9 @@ class RunOptions:
         take_over: whether to take the lock of the run from a process that seems to hold it.
         allow_changes: whether to resume with other versions of the packages that trials depend
             on.
+        track: trackers that get the run: `tensorboard`, `mlflow`, `mlflow:URI` or `wandb`.
+        on_end: command that is run at the end of the session, with the path of the run's folder
+            and the ending (`done`, `interrupted` or `failed`) as further arguments.
     """
 
     data_dir: Path | None = None
@@ -50,6 +53,8 @@ class RunOptions:
     min_free_gb: float = 0.5
     take_over: bool = False
     allow_changes: bool = False
+    track: tuple[str, ...] = ()
+    on_end: str | None = None
 
     @property
     def threads(self) -> int:

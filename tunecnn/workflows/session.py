@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import shlex
+import subprocess
 import sys
 import threading
+import warnings as py_warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -18,6 +20,8 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.loading import fetch, load_dataset
 from tunecnn.engines.base import Engine
 from tunecnn.errors import RunError
+from tunecnn.listeners.trackers.base import TrackedRun
+from tunecnn.listeners.trackers.registry import Tracked, check_trackers
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.process import Interrupts
@@ -28,10 +32,11 @@ from tunecnn.run.info import RunInfo, Session, now
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
 from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
-from tunecnn.run.run import load_run
+from tunecnn.run.run import load_run, name_of
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study
+from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import versions
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.options import RunOptions
@@ -83,6 +88,7 @@ def opened(
     space: SearchSpace, data_dir: Path | None, options: RunOptions, code: NetworkCode | None
 ) -> Iterator[Opened]:
     """Open the resources of a session; the images are read while other processes start."""
+    check_trackers(options.track)
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     with CostCounter(code) as costs:
         if any(":" in name for name in space.architectures):
@@ -148,11 +154,14 @@ def run_session(
     """
     from tunecnn.summary.render import write_summary
 
+    tracked: list[Tracked] = []
     try:
         with folder.lock(
             take_over=options.take_over, wait=options.resume_or_start is not None
         ) as lease:
-            ending = _run_locked(folder, space, there, listening, options, warnings, lease)
+            ending = _run_locked(
+                folder, space, there, listening, options, warnings, lease, tracked
+            )
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
@@ -165,13 +174,33 @@ def run_session(
         # The error is raised even if this fails, as on a full disk.
         with contextlib.suppress(OSError, RunError):
             write_summary(load_run(folder.path))
+        _tell_others(folder.path, "failed", options, tracked)
         raise
     # A scheduler may kill this process while it writes the summary; the lock is free by then.
     summary = summarize(folder.path)
+    _tell_others(folder.path, ending, options, tracked)
     if ending == "done" and not summary.trained:
         raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     code = 0 if ending == "done" else there.interrupts.exit_code
     return RunResult(folder.path, ending, summary, code)
+
+
+def _tell_others(path: Path, ending: str, options: RunOptions, tracked: Sequence[Tracked]) -> None:
+    """Send trackers what is missing and the summary, and run the command of `--on-end`."""
+    for one in tracked:
+        for text in one.finish(ending):
+            py_warnings.warn(text, stacklevel=1)
+    if options.on_end is None:
+        return
+    try:
+        done = subprocess.run([*shlex.split(options.on_end), str(path), ending], check=False)
+    except (OSError, ValueError) as error:
+        py_warnings.warn(f"--on-end {options.on_end}: {error}", stacklevel=1)
+        return
+    if done.returncode:
+        py_warnings.warn(
+            f"--on-end {options.on_end}: it ended with {done.returncode}", stacklevel=1
+        )
 
 
 def summarize(path: Path, formats: Collection[Format] = ()) -> RunSummary:
@@ -205,6 +234,7 @@ def _run_locked(
     options: RunOptions,
     warnings: Sequence[str],
     lease: Lease,
+    tracked: list[Tracked],
 ) -> Ending:
     """Run trials, evaluate them if the run is tested, and record the session."""
     info = _start_session(folder, space, there.engine)
@@ -212,6 +242,9 @@ def _run_locked(
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
+            if options.track:
+                listener = Tracked(listener, options.track, _tracked_run(folder, space), study)
+                tracked.append(listener)
             for text in (*_notes(space, there.dataset), *there.engine.notes()):
                 listener.on_note(text)
             for text in (*warnings, *_warnings(lease.left, info)):
@@ -241,6 +274,17 @@ def _run_locked(
             _end_session(folder, study, recorder, has_failed=True)
         raise
     return _end_session(folder, study, recorder)
+
+
+def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
+    info = folder.read_info()
+    settings: dict[str, Scalar] = {
+        "space": space.name, "dataset": space.dataset, "architecture": space.architecture,
+        "recipe": space.recipe, "epochs": space.epochs, "trials": space.trials,
+        "sampler": type(space.sampler).__name__, "pruner": type(space.pruner).__name__,
+        "seed": space.seed, "job": info.job.type,
+    }  # fmt: skip
+    return TrackedRun(info.id or "", name_of(folder.path), space.goal, folder.path, settings)
 
 
 def changed_versions(

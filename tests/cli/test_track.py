@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.command import main
+
+SPACE = """
+dataset: digits
+epochs: 1
+trials: 2
+parameters: {net.width: {choice: [0.25]}, learning_rate: {float: [0.001, 0.01]}}
+pruner: none
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "s.yaml").write_text(SPACE)
+    return ["search", "--space", str(tmp_path / "s.yaml"), "--runs-dir", str(tmp_path),
+            "--name", "run", "--local", "-q"]  # fmt: skip
+
+
+def test_a_search_is_tracked_and_tells_of_its_end(command, tmp_path):
+    told = tmp_path / "told"
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$@" > {told}\n')
+    (tmp_path / "tell.sh").chmod(0o755)
+    on_end = f"{tmp_path / 'tell.sh'} 'a word'"
+    assert main(*command, "--track", "tensorboard", "--on-end", on_end) == 0
+    assert told.read_text() == f"a word {tmp_path / 'run'} done\n"
+    assert len(list((tmp_path / "run" / "tensorboard").glob("trial-*/events.*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("/no/such/command", "No such file"), ("false", "it ended with 1")]
+)
+def test_a_command_that_fails_at_the_end_is_one_warning(words, said, command, capsys):
+    assert main(*command, "--on-end", words) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "--on-end" in line]
+    assert said in line
+
+
+def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):
+    assert main(*command, "--track", "comet") == 2
+    assert "tensorboard, mlflow, mlflow:URI or wandb" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

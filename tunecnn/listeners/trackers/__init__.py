@@ -1,0 +1,1 @@
+"""Trackers: TensorBoard, MLflow and Weights & Biases get what a run records."""

@@ -1,0 +1,95 @@
+"""The trackers by the names that `--track` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+from tunecnn.errors import InputError
+from tunecnn.listeners.several import Several
+from tunecnn.listeners.trackers.base import TrackedRun, Tracker
+from tunecnn.listeners.trackers.tracking import Tracking, files_of
+from tunecnn.run.listener import Listener
+from tunecnn.study.study import Study
+
+TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""Names of the trackers, and the package that each needs."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Check trackers before anything runs.
+
+    Args:
+        names: `tensorboard`, `mlflow`, `mlflow:URI` or `wandb`.
+
+    Raises:
+        InputError: if a tracker is unknown, given twice, or not installed.
+    """
+    names_only = [name.partition(":")[0] for name in names]
+    for name, kind in zip(names, names_only, strict=True):
+        if kind not in TRACKERS or (":" in name and kind != "mlflow"):
+            raise InputError(
+                f"--track {name} is not known; it is tensorboard, mlflow, mlflow:URI or wandb"
+            )
+        if names_only.count(kind) > 1:
+            raise InputError(f"--track {kind} is given twice")
+        if find_spec(TRACKERS[kind]) is None:
+            raise InputError(
+                f"--track {kind} needs the package {TRACKERS[kind]}: pip install 'tunecnn[{kind}]'"
+            )
+
+
+def make_tracker(name: str) -> Tracker:
+    """Make a tracker; its package is imported here."""
+    kind, _, uri = name.partition(":")
+    if kind == "tensorboard":
+        from tunecnn.listeners.trackers.tensorboard import TensorBoard
+
+        return TensorBoard()
+    if kind == "mlflow":
+        from tunecnn.listeners.trackers.mlflow import MLflow
+
+        return MLflow(uri or None)
+    from tunecnn.listeners.trackers.wandb import WeightsAndBiases
+
+    return WeightsAndBiases()
+
+
+class Tracked(Several):
+    """A listener, and all trackers of the run beside it.
+
+    Args:
+        listener: listener that also gets the warnings about the trackers.
+        names: names of the trackers, as in `check_trackers`.
+        run: run to track.
+        study: study of the run.
+        make: function that makes a tracker of a name.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        names: Sequence[str],
+        run: TrackedRun,
+        study: Study,
+        make: Callable[[str], Tracker] = make_tracker,
+    ) -> None:
+        self._listener = listener
+        self._folder = run.folder
+        self._trackings = [
+            Tracking(name, lambda name=name: make(name), run, study)  # type: ignore[misc]
+            for name in names
+        ]
+        super().__init__((listener, *self._trackings))
+
+    def on_tick(self) -> None:
+        """Warn of trackers that fail, besides calling each listener."""
+        super().on_tick()
+        for one in self._trackings:
+            for text in one.problems():
+                self._listener.on_warning(text)
+
+    def finish(self, ending: str) -> list[str]:
+        """Send what is missing, and the summary; return what should be said to the user."""
+        files = files_of(self._folder)
+        return [text for one in self._trackings for text in one.finish(ending, files)]
