@@ -28,6 +28,19 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     }
 
 
+def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypatch, image_tree):
+    images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=4)}"
+    text = reproduction_space(images, None, ["model1"], seeds=1, epochs=1)
+    run = begin(tmp_path, text, job=ReproductionJob(against=None)).folder
+    monkeypatch.setenv("TUNECNN_RUN", str(run))
+    notebook = nbformat.read(NOTEBOOKS / "reproduction.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=280, kernel_name="python3",
+                   resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()  # fmt: skip
+    said = "".join(output.get("text", "") for cell in notebook.cells
+                   for output in cell.get("outputs", []))  # fmt: skip
+    assert "nothing is published for these images" in said
+
+
 SLOW = {"own_network.ipynb"}  # it searches itself
 PATHS = [
     pytest.param(path, marks=[pytest.mark.slow] * (path.name in SLOW), id=path.name)
@@ -46,6 +59,8 @@ def test_a_notebook_runs_on_a_run_made_here(path, small_runs, monkeypatch, tmp_p
     kinds = {kind for cell in notebook.cells for output in cell.get("outputs", [])
              for kind in output.get("data", {})}  # fmt: skip
     assert {"image/png", "text/html"} <= kinds
+    assert not [output for cell in notebook.cells for output in cell.get("outputs", [])
+                if output.get("name") == "stderr"]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)

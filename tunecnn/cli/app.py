@@ -12,6 +12,7 @@ import typer
 from tunecnn.cli.compare import compare, runs
 from tunecnn.cli.confirm import confirm
 from tunecnn.cli.data import data_app
+from tunecnn.cli.doctor import doctor, notebooks
 from tunecnn.cli.models import evaluate, export
 from tunecnn.cli.modes import ModalCommand
 from tunecnn.cli.output import INTERRUPTED
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (plan, search, confirm, reproduce, watch, dashboard, summarize, repair, train,
-                predict, evaluate, export, runs, compare):  # fmt: skip
+                predict, evaluate, export, runs, compare, doctor, notebooks):  # fmt: skip
     app.command(cls=ModalCommand)(command)
 app.add_typer(spaces_app, name="spaces")
 app.add_typer(data_app, name="data")

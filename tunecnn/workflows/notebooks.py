@@ -1,0 +1,36 @@
+"""The notebooks shipped with tunecnn."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tunecnn.errors import InputError
+
+
+def shipped_notebooks() -> list[Path]:
+    """Return the shipped notebooks."""
+    package = Path(__file__).parent.parent
+    # Inside the package if installed; beside it in a checkout.
+    for folder in (package / "notebooks", package.parent / "notebooks"):
+        if folder.is_dir():
+            return sorted(folder.glob("*.ipynb"))
+    return []
+
+
+def copy_notebooks(folder: Path) -> list[Path]:
+    """Copy the shipped notebooks into a folder, and return their paths there.
+
+    Raises:
+        InputError: if one of them is there already, or the folder cannot be written.
+    """
+    there = [folder / path.name for path in shipped_notebooks()]
+    if taken := [path for path in there if path.exists()]:
+        raise InputError(f"{taken[0]} exists already; nothing was copied: give another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, target in zip(shipped_notebooks(), there, strict=True):
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return there
