@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test test-slow test-lowest test-newest coverage faults cluster fuzz bench check lint types clean
+.PHONY: search test test-slow test-lowest test-newest coverage faults cluster fuzz bench check lint types docs clean
 
 # The main job, on embedded data: a search around the proposed design, and its summary. In one process,
 # so that it gives the same winner each time; without --local it runs on Ray, as many trials at once
@@ -66,7 +66,11 @@ bench: $(INSTALLED)
 	done
 	$(BIN)/python -m benchmarks.results
 
-check: lint types test
+# The documentation as a site, in site/; every warning is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+check: lint types docs test
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -83,4 +87,4 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-newest .mypy_cache .pytest_cache .ruff_cache
+	rm -rf site $(VENV) .venv-lowest .venv-newest .mypy_cache .pytest_cache .ruff_cache

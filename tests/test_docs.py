@@ -137,3 +137,113 @@ def test_the_page_about_networks_can_be_followed(elsewhere):
     for command in commands:
         assert main(*shlex.split(command)[1:]) == 0, command
     assert (elsewhere / "tiny.pt2").is_file()
+
+
+@pytest.mark.parametrize("name", ["columns.md", "commands.md"])
+def test_a_page_of_the_reference_is_what_the_code_says(name, request):
+    from tests.reference import PAGES
+
+    page = ROOT / "docs" / name
+    if request.config.getoption("--update-golden"):
+        page.write_text(PAGES[name]())
+    assert page.read_text() == PAGES[name]()
+
+
+def test_each_public_name_has_its_place_and_an_example():
+    import tunecnn
+
+    page = (ROOT / "docs" / "api.md").read_text()
+    for name in tunecnn.__all__:
+        if name == "plots":
+            assert "tunecnn.plots." in page
+            continue
+        assert re.search(rf"^::: tunecnn\.[\w.]*\b{name}$", page, re.M), name
+        examples = re.findall(r"^>>> .*|^\.\.\. .*", page, re.M)
+        assert any(re.search(rf"\b{name}\b", line) for line in examples) or name in (
+            "EpochMetrics", "TrainedModel", "Run", "TrialConfig",  # what other names return
+        ), name  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_public_names_are_right(elsewhere):
+    import doctest
+
+    page = (ROOT / "docs" / "api.md").read_text()
+    test = doctest.DocTestParser().get_doctest(page, {}, "api.md", "api.md", 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        runner.run(test, out=said.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(said)
+
+
+def blocks(name: str) -> list[str]:
+    """The commands of a page, one by one."""
+    page = (ROOT / "docs" / name).read_text()
+    return [line for block in re.findall(r"```bash\n(.*?)```", page, re.S)
+            for line in block.splitlines()]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_page_of_the_first_result_can_be_followed(elsewhere, capsys):
+    commands = blocks("first-result.md")
+    assert len(commands) >= 6
+    for command in commands:
+        assert main(*shlex.split(command)[1:]) == 0, command
+    assert (elsewhere / "runs" / "first" / "summary.html").is_file()
+    assert "16 of 16 trials have ended" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_page_about_designing_a_search_has_a_space_that_is_right(elsewhere):
+    page = (ROOT / "docs" / "designing.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (elsewhere / "space.yaml").write_text(text)
+    assert main("spaces", "check", "space.yaml") == 0
+
+
+def test_the_commands_of_the_page_about_following_are_understood(capsys):
+    for command in blocks("following.md"):
+        assert main(*shlex.split(command)[1:], "--help") == 0, command
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "s")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "WARNING " not in done.stderr
+    for page in (tmp_path / "s").rglob("*.html"):
+        assert "::: tunecnn" not in page.read_text(), page
+
+
+@pytest.mark.slow
+def test_nothing_serious_stands_in_the_way_of_a_screen_reader_on_the_site(tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    from axe_playwright_python.sync_playwright import Axe
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found = {}
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for path in sorted(tmp_path.glob("*/index.html")):
+            page = browser.new_page()
+            page.goto(path.as_uri())
+            page.wait_for_timeout(300)
+            found[path.parent.name] = [
+                (one["id"], one["nodes"][0]["html"][:150])
+                for one in Axe().run(page).response["violations"]
+                if one["impact"] in ("serious", "critical")
+            ]
+            page.close()
+        browser.close()
+    assert {name: what for name, what in found.items() if what} == {}
+    assert len(found) > 10

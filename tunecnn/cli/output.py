@@ -32,10 +32,8 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
 
             return nullcontext(Listener())
         from tunecnn.listeners.terminal import Terminal
-        from tunecnn.run.folder import RunFolder
 
-        candidates = RunFolder(folder).read_info().candidates
-        return Terminal(study, folder, PlainConsole(), candidates).shown()
+        return Terminal.of_run(study, folder, PlainConsole()).shown()
 
     return open_listener
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from tunecnn.run.folder import RunFolder
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
@@ -56,6 +57,11 @@ class Terminal(Listener):
             self._print("the journal's last line was incomplete and has been dropped")
         if self._before:
             self._print(f"resumed: {self._before} of {study.space.trials} trials had ended")
+
+    @classmethod
+    def of_run(cls, study: Study, folder: Path, console: Console) -> Self:
+        """Make the listener of a run, which knows the candidates if it is a confirmation."""
+        return cls(study, folder, console, RunFolder(folder).read_info().candidates)
 
     @contextmanager
     def shown(self) -> Iterator[Self]:

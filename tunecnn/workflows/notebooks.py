@@ -8,7 +8,7 @@ from pathlib import Path
 from tunecnn.errors import InputError
 
 
-def shipped_notebooks() -> list[Path]:
+def own_notebooks() -> list[Path]:
     """Return the shipped notebooks."""
     package = Path(__file__).parent.parent
     # Inside the package if installed; beside it in a checkout.
@@ -24,12 +24,12 @@ def copy_notebooks(folder: Path) -> list[Path]:
     Raises:
         InputError: if one of them is there already, or the folder cannot be written.
     """
-    there = [folder / path.name for path in shipped_notebooks()]
+    there = [folder / path.name for path in own_notebooks()]
     if taken := [path for path in there if path.exists()]:
         raise InputError(f"{taken[0]} exists already; nothing was copied: give another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for source, target in zip(shipped_notebooks(), there, strict=True):
+        for source, target in zip(own_notebooks(), there, strict=True):
             shutil.copyfile(source, target)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error

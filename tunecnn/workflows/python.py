@@ -214,7 +214,7 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
     from tunecnn.console import PlainConsole
     from tunecnn.listeners.terminal import Terminal
 
-    return Terminal(study, folder, PlainConsole()).shown()
+    return Terminal.of_run(study, folder, PlainConsole()).shown()
 
 
 def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:

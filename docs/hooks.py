@@ -1,0 +1,14 @@
+"""Hooks of the site: what lies outside of docs/ is named, not linked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_PLACES = r"\.\./[^)]*|(?:results|performance|clusters)/[^)]*|[^)]*\.json"
+_OUTSIDE = re.compile(rf"\[([^\]]+)\]\((?:{_PLACES})\)")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace links to files of the repository by their names: the site does not contain them."""
+    return _OUTSIDE.sub(lambda found: f"{found[1]}", markdown)

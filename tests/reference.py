@@ -1,0 +1,81 @@
+"""Make the pages of the reference that are made from the code: `python -m tests.reference`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tests.support.paths import ROOT
+from tunecnn.run import frames
+
+_FRAMES = {
+    "run.trials": "TRIAL_DTYPES",
+    "run.epochs": "EPOCH_DTYPES",
+    "run.evaluations": "EVALUATION_DTYPES",
+    "run.predictions and run.validation": "PREDICTION_DTYPES",
+}
+
+
+def columns() -> str:
+    """The page about the columns of the data frames."""
+    source = Path(frames.__file__).read_text(encoding="utf-8")
+    parts = ["# Columns\n", "Made from `tunecnn/run/frames.py`. In all frames, (`run`, `trial`) is "
+             "the key; `trials.parquet` and `epochs.parquet` in a run's folder have the same.\n"]  # fmt: skip
+    for name, constant in _FRAMES.items():
+        dtypes: Mapping[str, str] = getattr(frames, constant)
+        found = re.search(rf'^{constant} = {{.*?^}}\n"""(.*?)"""', source, re.S | re.M)
+        parts.append(f"## {name}\n")
+        if found:
+            parts.append(found[1].strip() + "\n")
+        parts.append("| column | type |\n|---|---|")
+        parts += [f"| `{column}` | {dtype} |" for column, dtype in dtypes.items()]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def commands() -> str:
+    """The page about the commands."""
+    from tunecnn.cli.app import app
+
+    root = typer.main.get_command(app)
+    parts = ["# Commands\n", "Made from the code; `tunecnn COMMAND --help` says the same. Which "
+             "options have no effect beside others: [options by mode](options.md).\n"]  # fmt: skip
+    parts += _commands(root, "tunecnn")
+    return "\n".join(parts) + "\n"
+
+
+def _commands(group: Any, prefix: str) -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix} {name}")
+            continue
+        yield f"## {prefix} {name}\n"
+        yield f"{command.help}\n"
+        if command.epilog:
+            yield f"    {command.epilog.removeprefix('Example: ')}\n"
+        yield "| argument or option | meaning | default |\n|---|---|---|"
+        for one in command.params:
+            if one.name == "help":
+                continue
+            flags = ", ".join(f"`{flag}`" for flag in one.opts) if one.opts else ""
+            if one.param_type_name == "argument":
+                flags = f"`{one.name.upper()}`"
+            default = (
+                "" if one.default in (None, False, (), []) or one.required else f"`{one.default}`"
+            )
+            if one.required:
+                default = "required"
+            text = (one.help or "").replace("|", "\\|")
+            yield f"| {flags} | {text} | {default} |"
+        yield ""
+
+
+PAGES = {"columns.md": columns, "commands.md": commands}
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (ROOT / "docs" / name).write_text(make(), encoding="utf-8")
