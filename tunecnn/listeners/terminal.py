@@ -20,7 +20,7 @@ from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import in_short, seconds_in_words
 
-_COLUMNS = {"ended": 7, "trial": 5, "outcome": 13, "accuracy": 8, "epochs": 6, "time": 10, "": 4}
+_COLUMNS = {"ended": 7, "trial": 5, "outcome": 10, "accuracy": 8, "epochs": 6, "time": 10, "": 4}
 """Width of each column of a line, by its heading."""
 _LINES_PER_HEADING = 40
 _NARROWEST = 8

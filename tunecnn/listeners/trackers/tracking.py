@@ -20,6 +20,7 @@ from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import count_in_words
 
 PATIENCE = 10.0  # seconds without progress after which a tracker is given up at the end
+_MOMENT = 2.0  # seconds
 _TRIES = 3  # at the end, a second apart, of a tracker that fails
 _RETRY_SECONDS = 10.0
 
@@ -87,7 +88,10 @@ class Tracking(Listener):
         """
         with self._changed:
             self._closing = ending, files
-            self._progress = time.monotonic()
+            now = time.monotonic()
+            # One that has hung during the search already gets only a moment more.
+            stalled = now - self._progress if self._newest else 0.0
+            self._progress = now - min(stalled, PATIENCE - min(_MOMENT, PATIENCE))
             self._changed.notify_all()
             while not self._is_done:
                 left = self._progress + PATIENCE - time.monotonic()
