@@ -46,8 +46,8 @@ def test_a_note_typed_in_the_dashboard_does_not_reach_the_run(scripted_run):
     command = [sys.executable, "-m", "tunecnn", "dashboard", str(scripted_run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert "not kept" in process.stdout.readline()
             address = process.stdout.readline().strip().removesuffix("/dashboard/")
+            assert "not kept" in process.stdout.readline()
             request = urllib.request.Request(
                 f"{address}/api/studies/0/note",
                 json.dumps({"body": "typed", "version": 1}).encode(),

@@ -125,5 +125,4 @@ def dashboard(
     def say(text: str) -> None:
         print(text, flush=True)
 
-    print("What is typed into the dashboard is not kept; end it with Ctrl-C.")
     serve(run, host, port, say)

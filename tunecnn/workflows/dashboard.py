@@ -53,6 +53,7 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
         raise InputError(f"cannot listen on {host}:{port} ({error.strerror or error})") from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
     say(f"http://{host}:{server.server_port}/dashboard/")
+    say("what is typed into it is not kept; end it with Ctrl-C")
     problem = ""
     with server:
         while True:  # until the user interrupts
