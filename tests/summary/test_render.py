@@ -6,9 +6,11 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from tests.support.command import main
 from tests.support.paths import GOLDEN, ROOT
 from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
+from tunecnn.summary.formats import Format
 from tunecnn.summary.markdown import render_markdown
 from tunecnn.summary.render import json_schema, render_json, write_summary
 from tunecnn.summary.run_types import summarize
@@ -72,13 +74,25 @@ def test_a_summary_writes_every_file_that_it_names(scripted_run):
     assert not list(scripted_run.rglob("*.partial"))
 
 
+def test_a_summary_of_a_run_that_cannot_be_written_goes_elsewhere(scripted_run, tmp_path, capsys):
+    before = sorted(scripted_run.rglob("*"))
+    assert main("summarize", str(scripted_run), "--out", str(tmp_path / "a b")) == 0
+    assert sorted(scripted_run.rglob("*")) == before
+    config = tmp_path / "a b" / "configs" / "trial-00003.yaml"
+    assert f"tunecnn train --config '{config}'" in capsys.readouterr().out
+    assert read_config(config) == load_run(scripted_run).config(3)
+    for name in ("summary.html", "summary.md", "summary.json", "figures/curves.svg"):
+        assert (tmp_path / "a b" / name).is_file()
+    assert str(config) in (tmp_path / "a b" / "summary.html").read_text().replace("&#39;", "'")
+
+
 def test_pictures_come_in_other_formats_on_request_and_always_the_same(scripted_run):
-    write_summary(load_run(scripted_run), ["png", "pdf"])
+    write_summary(load_run(scripted_run), [Format.png, Format.pdf])
     folder = scripted_run / "figures"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert before["curves.png"].startswith(b"\x89PNG")
     assert before["curves.pdf"].startswith(b"%PDF")
-    write_summary(load_run(scripted_run), ["png", "pdf"])
+    write_summary(load_run(scripted_run), [Format.png, Format.pdf])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

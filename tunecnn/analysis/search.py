@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -255,9 +256,15 @@ def _confirmation_costs(run: Run) -> dict[str, str]:
     return cost
 
 
-def train_command(run: Run, trial: int) -> str:
-    """Return the command that trains a trial again; on a CPU it gives the same figures."""
-    words = ["tunecnn", "train", "--config", str(config_path(run, trial))]
+def train_command(run: Run, trial: int, folder: Path | None = None) -> str:
+    """Return the command that trains a trial again; on a CPU it gives the same figures.
+
+    Args:
+        run: run of the trial.
+        trial: number of the trial.
+        folder: folder with the summary; None for that of the run.
+    """
+    words = ["tunecnn", "train", "--config", str(config_path(folder or run.path, trial))]
     if run.record(trial).device.startswith("cpu"):
         threads = run.info.last_session.engine.threads
         words += ["--device", "cpu", "--threads", str(threads)]
@@ -266,9 +273,9 @@ def train_command(run: Run, trial: int) -> str:
     return shlex.join(words)
 
 
-def config_path(run: Run, trial: int) -> Any:
-    """Return the path to which the summary writes the config of a trial."""
-    return run.path / "configs" / f"trial-{trial:05d}.yaml"
+def config_path(folder: Path, trial: int) -> Path:
+    """Return the path to which a summary in a folder writes the config of a trial."""
+    return folder / "configs" / f"trial-{trial:05d}.yaml"
 
 
 def _answer(

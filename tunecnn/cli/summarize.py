@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,33 +10,26 @@ import typer
 
 from tunecnn.cli.options import Json
 from tunecnn.cli.output import print_result
-
-
-class PictureFormat(StrEnum):
-    """Formats of the pictures besides SVG, which the pages use."""
-
-    png = "png"
-    pdf = "pdf"
+from tunecnn.summary.formats import Format
 
 
 def summarize(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     figures: Annotated[
-        list[PictureFormat] | None,
+        list[Format] | None,
         typer.Option(help="Write the pictures in this format too: png or pdf; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write to, instead of the run's, such as one that is full."),
     ] = None,
     json_lines: Json = False,
 ) -> None:
     """Write a run's summary and pictures again; also possible while the run is active."""
     from tunecnn.workflows.session import summarize as summarize_run
 
-    print_result(
-        run,
-        "summarized",
-        summarize_run(run, [form.value for form in figures or ()]),
-        quiet=False,
-        json_lines=json_lines,
-    )
+    found = summarize_run(run, figures or (), out)
+    print_result(out or run, "summarized", found, quiet=False, json_lines=json_lines)
 
 
 def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:

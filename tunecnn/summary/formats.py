@@ -1,11 +1,20 @@
-"""Filters of the templates: accuracies, losses, differences and intervals as text."""
+"""Formats of pictures, and of accuracies, losses, differences and intervals as text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 from tunecnn.words import in_short, seconds_in_words
+
+
+class Format(StrEnum):
+    """Format of a picture."""
+
+    svg = "svg"
+    png = "png"
+    pdf = "pdf"
 
 
 def value(given: Any) -> str:

@@ -42,7 +42,7 @@ from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
-    from tunecnn.summary.render import Format
+    from tunecnn.summary.formats import Format
     from tunecnn.summary.run_types import RunSummary
 
 T = TypeVar("T")
@@ -203,12 +203,13 @@ def _tell_others(path: Path, ending: str, options: RunOptions, tracked: Sequence
         )
 
 
-def summarize(path: Path, formats: Collection[Format] = ()) -> RunSummary:
-    """Write the summary of a run into its folder.
+def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = None) -> RunSummary:
+    """Write the summary of a run into its folder, or into another.
 
     Args:
         path: folder of the run.
         formats: formats of the pictures besides SVG.
+        out: folder to write to; None for that of the run.
 
     Raises:
         RunError: if the run cannot be read, or its summary cannot be written.
@@ -217,12 +218,12 @@ def summarize(path: Path, formats: Collection[Format] = ()) -> RunSummary:
 
     run = load_run(path)
     try:
-        return write_summary(run, formats)
+        return write_summary(run, formats, out)
     except OSError as error:
         raise RunError(
             f"the summary of {path} cannot be written ({error.strerror or error}); all its trials "
-            "are safe in its journal; when the folder, or a copy of it, can be written: "
-            f"tunecnn summarize {shlex.quote(str(path))}"
+            "are safe in its journal; write it elsewhere: "
+            f"tunecnn summarize {shlex.quote(str(path))} --out FOLDER"
         ) from error
 
 
