@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import re
+import zipfile
+from collections import namedtuple
+
 import numpy as np
+import psutil
 import pytest
 
 from tunecnn.data.loading import load_dataset, read_arrays
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.sources.arrays import read_npz
 from tunecnn.errors import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -187,3 +193,34 @@ def test_a_function_that_gives_no_images_is_refused(function, message, file):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_arrays(f"{tmp_path}/none.py:load")
+
+
+def claimed(path, shape: str, values: bytes = b"\0" * 64) -> None:
+    """Write a `.npz` file whose array claims a shape in its header."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + values
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train_images.npy", npy)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [("(16777216, 16777216)", "claims 281,474,976,710,656 bytes of values and holds 64"),
+     ("(2, 2)", "claims 4 bytes of values and holds 64"),
+     ("(-1, 64)", "claims -64 bytes of values"), ("'x'", "cannot be read as .npz")],
+)  # fmt: skip
+def test_an_array_that_claims_another_size_is_refused_before_memory_is_taken(
+    shape, words, tmp_path
+):
+    claimed(tmp_path / "a.npz", shape)
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_npz(tmp_path / "a.npz", ImageOptions())
+
+
+def test_arrays_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", train_images=np.zeros((1000, 64, 64, 3), np.uint8),
+                        train_labels=np.arange(1000) % 2)  # fmt: skip
+    free = namedtuple("Free", "available")(5_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(InputError, match="only 5 MB of memory are free"):
+        read_npz(tmp_path / "a.npz", ImageOptions())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import runpy
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tunecnn.data.images import Arrays, Images, Pixels, Reading
+from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
 
@@ -37,11 +39,40 @@ def read_npz(path: Path, options: ImageOptions) -> Arrays:
         InputError: if the file or an array cannot be used.
     """
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as .npz: {error}") from error
     return from_mapping(values, str(path), options)
+
+
+def _check_sizes(path: Path) -> None:
+    """Check the claimed sizes of the arrays of a `.npz` file before any is read.
+
+    Raises:
+        InputError: if together they do not fit into memory.
+        ValueError: if an array claims more or less than its file holds.
+    """
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                if version == (1, 0):
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                else:
+                    shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+                claimed = math.prod(shape) * dtype.itemsize
+                there = member.file_size - stream.tell()
+            if claimed != there and not dtype.hasobject:
+                raise ValueError(
+                    f"{member.filename} claims {claimed:,} bytes of values and holds {there:,}"
+                )
+            total += claimed
+    check_fits(total, str(path))
 
 
 def read_function(path: str, options: ImageOptions) -> Arrays:

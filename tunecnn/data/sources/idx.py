@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,13 @@ import numpy as np
 
 from tunecnn.data.folder.layout import PART_NAMES, Part
 from tunecnn.data.images import Arrays, Pixels
+from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError
 
 _GZIP = b"\x1f\x8b"
+_LONGEST_HEAD = 4 + 4 * 4  # bytes, of a file with four axes
 _PARTS: Mapping[Part, tuple[str, ...]] = {**PART_NAMES, "test": (*PART_NAMES["test"], "t10k")}
 
 
@@ -38,23 +41,31 @@ def read_idx(path: Path) -> tuple[Pixels, bytes]:
         BadIdxError: if the file is incomplete or something else.
     """
     try:
-        content = path.read_bytes()
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
+        with path.open("rb") as stream:
+            is_packed = stream.read(len(_GZIP)) == _GZIP
+        with gzip.open(path) if is_packed else path.open("rb") as stream:
+            head = stream.read(_LONGEST_HEAD)
+            if len(head) < 8 or head[:3] != b"\0\0\x08" or not 1 <= head[3] <= 4:
+                begins = f"begins with {head[:12]!r}" if head else "is empty"
+                raise BadIdxError(f"is no IDX file of bytes: it {begins}")
+            axes = head[3]
+            shape = tuple(map(int, np.frombuffer(head, ">u4", count=axes, offset=4)))
+            expected = math.prod(shape)
+            check_fits(expected, path.name)
+            whole = 4 + 4 * axes + expected
+            content = head + stream.read(max(0, whole - len(head)))
+            further = b"" if len(content) < whole else stream.read(1)
     except EOFError as error:
         raise BadIdxError("is incomplete: its compressed data ends early") from error
     except (OSError, zlib.error) as error:
         raise BadIdxError(f"cannot be unpacked: {error}") from error
-    if len(content) < 8 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 4:
-        begins = f"begins with {content[:12]!r}" if content else "is empty"
-        raise BadIdxError(f"is no IDX file of bytes: it {begins}")
-    axes = content[3]
-    shape = tuple(map(int, np.frombuffer(content, ">u4", count=axes, offset=4)))
-    expected, found = int(np.prod(shape)), len(content) - 4 - 4 * axes
+    except ValueError as error:  # fewer bytes than its axes need
+        raise BadIdxError(f"is incomplete: {error}") from error
+    found = len(content) - 4 - 4 * axes
     if found < expected:
         raise BadIdxError(f"is incomplete: it has {found:,} of the {expected:,} values")
-    if found > expected:
-        raise BadIdxError(f"is no IDX file: {found - expected:,} bytes follow its last value")
+    if found > expected or further:
+        raise BadIdxError(f"is no IDX file: bytes follow its last value, number {expected:,}")
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape), content
 
 
