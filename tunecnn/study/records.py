@@ -53,7 +53,7 @@ class TrialRecord:
         device: type and name of the device, such as `cuda: NVIDIA H100 80GB HBM3`.
         precision: arithmetic, such as `fp32`, `bf16` or `fp32 with TF32`.
         started: time at which the trial was sampled.
-        ended: time at which the trial ended.
+        ended: local time at which the trial ended, without its zone.
     """
 
     number: int

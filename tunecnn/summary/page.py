@@ -140,12 +140,16 @@ def _columns(run: Run) -> list[tuple[str, bool]]:
     fixed = [("trial", True), ("outcome", False), ("accuracy", True), ("loss", True),
              ("epochs", True), ("params", True), ("seconds", True)]  # fmt: skip
     searched = [
-        (name, pd.api.types.is_numeric_dtype(run.trials[f"param.{name}"]))
+        (name, _is_number(run.trials[f"param.{name}"]))
         for name in run.space.searched
         if name != "architecture"
     ]
     several = run.trials["architecture"].nunique() > 1
     return [*fixed, *([("architecture", False)] if several else []), *searched]
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def _rows(run: Run) -> list[list[tuple[str, str]]]:

@@ -187,6 +187,40 @@ def test_a_resumed_run_continues_the_same_keys_and_repeats_no_ended_trial(tmp_pa
     assert second.ended == {"t1": "complete"}
 
 
+def test_a_tracker_that_fails_is_left_alone_for_a_while(tmp_path):
+    calls = []
+
+    def fail():
+        calls.append(None)
+        raise ConnectionError("no route")
+
+    run = unpruned(tmp_path / "run")
+    listener = tracked(run, Memory(fail))
+    for accuracy in (0.5, 0.6, 0.7):
+        train(run, listener, accuracy)
+    time.sleep(0.2)
+    assert len(calls) == 1  # whatever happens in the run meanwhile
+
+
+def test_a_tracker_that_begins_anew_gets_the_earlier_trials_too(tmp_path):
+    run, first = unpruned(tmp_path / "run"), Memory()
+    listener = tracked(run, first)
+    train(run, listener, 0.5)
+    assert listener.finish("interrupted") == []
+    run.reopen()
+
+    class Other(Memory):
+        def open(self, run, key):
+            return "another server's"
+
+    other = Other()
+    listener = tracked(run, other)
+    train(run, listener, 0.6)
+    assert listener.finish("done") == []
+    assert other.epochs == {"t0": [1, 2, 3, 4], "t1": [1, 2, 3, 4]}
+    assert other.ended == {"t0": "complete", "t1": "complete"}
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"trials": 3}', "\x00", '{"key": 1, "trials": {"0": 1}}']
 )
@@ -286,6 +320,38 @@ def test_mlflow_holds_what_the_frames_hold(tmp_path, monkeypatch):
         assert one.data.tags["outcome"] == trial["outcome"]
         assert one.data.params["net.width"] == str(trial["param.net.width"])
         assert one.info.status == ("FINISHED" if trial["state"] == "COMPLETE" else "FAILED")
+
+
+def test_mlflow_gets_one_run_however_often_it_fails_and_another_server_gets_all(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("mlflow")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+    monkeypatch.setattr(tracking, "_RETRY_SECONDS", 0.01)
+    monkeypatch.chdir(tmp_path)
+    log_batch, failures = MlflowClient.log_batch, iter(range(2))
+
+    def sometimes(*args, **kwargs):
+        if next(failures, None) is not None:
+            raise MlflowException("busy")
+        return log_batch(*args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", sometimes)
+    run = unpruned(tmp_path / "run")
+    about = TrackedRun("0123456789abcdef" * 2, "scripted", "Why?", run.path, {"space": "s"})
+    for store in ("first", "second"):
+        uri = f"sqlite:///{tmp_path / store}.db"
+        listener = Tracked(Listener(), [f"mlflow:{uri}"], about, run.study)
+        train(run, listener, 0.5)
+        assert not [text for text in listener.finish("interrupted") if "has not taken" in text]
+        client = MlflowClient(uri)
+        found = client.search_runs([client.get_experiment_by_name("tunecnn").experiment_id])
+        names = sorted(one.info.run_name for one in found)
+        expected = ["scripted", "trial-00000", "trial-00001"]
+        assert names == (expected[:2] if store == "first" else expected)
 
 
 @pytest.mark.slow

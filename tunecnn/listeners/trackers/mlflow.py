@@ -8,7 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -34,17 +36,19 @@ class MLflow:
     def __init__(self, uri: str | None) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word for each table it makes
         self._client = MlflowClient(tracking_uri=uri)
+        self._created: dict[str, str] = {}  # ids by name: what fails half-way is tried again
 
     def open(self, run: TrackedRun, key: str | None) -> str:
-        """Begin or continue the run of the search, in the experiment `tunecnn`."""
+        """Begin or continue the run of the search, in the experiment `tunecnn`.
+
+        A run that this server does not have is begun anew.
+        """
         found = self._client.get_experiment_by_name(_EXPERIMENT)
         self._experiment = (
             found.experiment_id if found else self._client.create_experiment(_EXPERIMENT)
         )
-        if key is None:
-            tags = {"mlflow.note.content": run.goal, "tunecnn.run": run.id}
-            created = self._client.create_run(self._experiment, tags=tags, run_name=run.name)
-            key = str(created.info.run_id)
+        if key is None or not self._has(key):
+            key = self._create(run.name, {"mlflow.note.content": run.goal, "tunecnn.run": run.id})
             self._params(key, run.settings)
         else:
             self._client.update_run(key, status="RUNNING")
@@ -55,9 +59,7 @@ class MLflow:
         """Begin the run of a trial, with its config as parameters."""
         if key is None:
             tags = {MLFLOW_PARENT_RUN_ID: self._search, "trial": str(record.number)}
-            name = f"trial-{record.number:05d}"
-            created = self._client.create_run(self._experiment, tags=tags, run_name=name)
-            key = str(created.info.run_id)
+            key = self._create(f"trial-{record.number:05d}", tags)
         self._params(key, record.config)
         return key
 
@@ -89,6 +91,20 @@ class MLflow:
             )
         self._client.set_tag(key, "ending", ending)
         self._client.set_terminated(key, "FINISHED" if ending == "done" else "KILLED")
+
+    def _has(self, key: str) -> bool:
+        try:
+            return bool(self._client.get_run(key).info.lifecycle_stage == LifecycleStage.ACTIVE)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            return False
+
+    def _create(self, name: str, tags: dict[str, str]) -> str:
+        if name not in self._created:
+            created = self._client.create_run(self._experiment, tags=tags, run_name=name)
+            self._created[name] = str(created.info.run_id)
+        return self._created[name]
 
     def _params(self, key: str, values: Mapping[str, Scalar]) -> None:
         params = [Param(name, str(value)[:_LONGEST]) for name, value in values.items()]

@@ -54,7 +54,8 @@ class Tracking(Listener):
         self._problems: list[str] = []
         self._is_done = False
         self._has_warned = False
-        for record in study.records:
+        self._earlier = study.records
+        for record in self._earlier:
             self._take(record)
         threading.Thread(target=self._send_all, name=f"tracker {name}", daemon=True).start()
 
@@ -122,15 +123,15 @@ class Tracking(Listener):
             with self._changed:
                 while not self._newest and self._closing is None:
                     self._changed.wait()
+                    self._progress = time.monotonic()  # it was idle, and does not hang
                 record = next(iter(self._newest.values()), None)
                 closing = self._closing
             try:
                 if self._tracker is None:
-                    tracker = self._make()
-                    self._key = tracker.open(self._run, self._sent.key)
-                    self._sent.open(self._key)
-                    self._tracker = tracker
-                if record is not None:
+                    self._tracker = self._make()
+                if not self._key:
+                    self._open(self._tracker)
+                elif record is not None:
                     self._send(self._tracker, record)
                     with self._changed:
                         if self._newest.get(record.number) is record:
@@ -150,10 +151,23 @@ class Tracking(Listener):
                         self._changed.notify_all()
                     return
                 with self._changed:
-                    self._changed.wait(1.0 if self._closing else _RETRY_SECONDS)
+                    if closing is not None:
+                        self._changed.wait(1.0)
+                    else:
+                        self._changed.wait_for(lambda: self._closing is not None, _RETRY_SECONDS)
             else:
                 with self._changed:
                     self._progress = time.monotonic()
+
+    def _open(self, tracker: Tracker) -> None:
+        """Begin or continue the tracker's run; one that is new gets the earlier trials too."""
+        key = tracker.open(self._run, self._sent.key)
+        self._sent.open(key)
+        with self._changed:
+            for record in self._earlier:
+                if record.number not in self._newest:
+                    self._take(record)
+        self._key = key
 
     def _send(self, tracker: Tracker, record: TrialRecord) -> None:
         """Send what a trial has and the tracker has not."""
