@@ -39,6 +39,16 @@ def test_a_command_that_fails_at_the_end_is_one_warning(words, said, command, ca
     assert said in line
 
 
+def test_the_command_at_the_end_also_learns_of_a_failure(command, tmp_path, capsys):
+    text = SPACE.replace("float: [0.001, 0.01]", "choice: [1.0e+30]")
+    (tmp_path / "s.yaml").write_text(text)
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "heard"}\n')
+    (tmp_path / "tell.sh").chmod(0o755)
+    assert main(*command, "--on-end", str(tmp_path / "tell.sh")) == 1
+    assert "not one of the trials could be trained" in capsys.readouterr().err
+    assert (tmp_path / "heard").read_text() == f"{tmp_path / 'run'} failed\n"
+
+
 def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):
     assert main(*command, "--track", "comet") == 2
     assert "tensorboard, mlflow, mlflow:URI or wandb" in capsys.readouterr().err

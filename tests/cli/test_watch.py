@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import main
 from tests.support.scripted import ScriptedRun, metrics
+from tunecnn.run.folder import RunFolder
 
 
 def test_watch_shows_what_runs_what_is_best_and_what_failed(tmp_path, capsys):
@@ -31,6 +32,25 @@ def test_watch_names_the_last_failures(scripted_run, capsys):
     said = capsys.readouterr().out
     assert "done: 6 of 6 trials have ended" in said
     assert "trial 5 error: ValueError in x.py:1: bad | worse" in said
+
+
+@pytest.mark.parametrize("lines", [None, 0, 1, 2])
+def test_a_run_in_its_first_moments_is_not_damaged(lines, tmp_path, capsys):
+    run = ScriptedRun(tmp_path / "live")
+    RunFolder(run.path).write_info(run.load().info.with_changes(sessions=()))
+    journal = run.path / "study.journal"
+    written = journal.read_bytes().splitlines(keepends=True)
+    (run.path / "study.seal").unlink()
+    journal.unlink()
+    if lines is not None:
+        journal.write_bytes(b"".join(written[:lines]))
+    assert main("watch", "--once", str(run.path)) == 0
+    assert "not started: 0 of 6 trials have ended" in capsys.readouterr().out
+    for command in ("summarize", "dashboard"):
+        assert main(command, str(run.path)) == 1
+        said = capsys.readouterr().err
+        assert "live has not begun: if nothing begins it now, do it with: " in said
+        assert "repair" not in said
 
 
 def test_watch_of_no_run_is_one_line(tmp_path, capsys):

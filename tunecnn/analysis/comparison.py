@@ -131,7 +131,9 @@ def _settings(run: Run) -> dict[str, str]:
     found["training images"] = f"{info.dataset.train:,}"
     found["fingerprint"] = info.dataset.fingerprint
     found["split fingerprint"] = info.dataset.split_fingerprint
-    found |= {f"version of {name}": value for name, value in info.last_session.versions.items()}
+    if info.sessions:
+        versions = info.last_session.versions
+        found |= {f"version of {name}": value for name, value in versions.items()}
     return found
 
 

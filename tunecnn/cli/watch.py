@@ -98,6 +98,8 @@ def _time(run: Run, ended: int) -> str:
     """Say how long the session has taken, and how long it may still take."""
     from tunecnn.run.info import now
 
+    if not run.info.sessions:
+        return "no session yet"
     session = run.info.last_session
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"

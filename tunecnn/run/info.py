@@ -251,7 +251,13 @@ class RunInfo(_Model):
 
     @property
     def last_session(self) -> Session:
-        """The session that started last."""
+        """The session that started last.
+
+        Raises:
+            RunError: if there is none yet.
+        """
+        if not self.sessions:
+            raise RunError("the run has not begun: it has no session yet")
         return self.sessions[-1]
 
     @property

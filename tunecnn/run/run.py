@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +50,8 @@ class Run:
         self.path = folder.path
         self.info = folder.read_info()
         self.space = folder.read_space(self.info)
-        self._records = read_records(folder.path, self.info.id)
+        # The journal is made before the first session is recorded.
+        self._records = read_records(folder.path, self.info.id) if self.info.sessions else []
 
     @property
     def name(self) -> str:
@@ -217,6 +219,18 @@ class Run:
 
     def _kept(self) -> list[int]:
         return [one.number for one in self.complete if self.weights_of(one.number).is_file()]
+
+    def check_begun(self) -> None:
+        """Check that the run has begun, in readers that need more than its trials.
+
+        Raises:
+            RunError: if it has not.
+        """
+        if not self.info.sessions:
+            raise RunError(
+                f"{self.path} has not begun: if nothing begins it now, do it with: "
+                f"tunecnn search --resume {shlex.quote(str(self.path))}"
+            )
 
     @property
     def job(self) -> Job:

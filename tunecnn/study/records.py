@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.study.halving import PAUSED, is_paused
-from tunecnn.study.journal import JOURNAL, DamagedError, Journal
+from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
@@ -111,11 +111,25 @@ def read_records(folder: Path, run_id: str | None = None) -> list[TrialRecord]:
         RunError: if there is no journal, it is damaged, or it is that of another run.
     """
     path = folder / JOURNAL
-    if not path.is_file():
-        raise RunError(f"{folder} is not the folder of a run: it has no {JOURNAL}")
+    check_journal(path)
     with open_storage(Journal(path, run_id=run_id), path) as storage:
         study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
         return [to_record(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def check_journal(path: Path) -> None:
+    """Check that the journal of a run which has begun is there.
+
+    Raises:
+        RunError: if it is missing, or empty and without its seal.
+    """
+    if path.is_file() and (path.stat().st_size or path.with_name(SEAL).is_file()):
+        return
+    raise RunError(
+        f"{path} has been {'emptied' if path.is_file() else 'removed'}, and with it all trials "
+        f"of the run; put it back from a copy, or begin them anew after `tunecnn repair "
+        f"{path.parent}`"
+    )
 
 
 @contextlib.contextmanager

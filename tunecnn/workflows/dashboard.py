@@ -46,6 +46,7 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
         daemon_threads = True
 
     run = load_run(path)
+    run.check_begun()
     mirror = Mirror(run.path, run.name, run.space.objectives, run.info.id)
     try:
         server = make_server(host, port, optuna_dashboard.wsgi(mirror.storage), Threaded, Quiet)

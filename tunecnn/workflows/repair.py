@@ -17,14 +17,15 @@ def repair(path: Path) -> Repair:
         path: folder of the run.
 
     Raises:
-        InputError: if there is no such run, it has no journal, or another process holds its lock.
+        InputError: if there is no such run, it has not begun, or another process holds its lock.
         RunError: if `run.json` or the space is damaged too, or was written by another version.
     """
     folder = RunFolder.open(path)
     info = folder.read_info()
     space = folder.read_space(info)
     journal = path / JOURNAL
-    if not journal.is_file():
-        raise InputError(f"{path} has no {JOURNAL}: there is nothing to repair")
+    if not journal.is_file() and not info.sessions:
+        raise InputError(f"{path} has no {JOURNAL} yet: there is nothing to repair")
     with folder.lock():
+        journal.touch()  # of a run that has lost it
         return repair_journal(journal, space, info.id)

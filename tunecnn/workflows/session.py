@@ -34,7 +34,8 @@ from tunecnn.run.lock import Lease
 from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
 from tunecnn.run.run import load_run, name_of
 from tunecnn.space.space import SearchSpace
-from tunecnn.study.records import TrialRecord
+from tunecnn.study.journal import JOURNAL
+from tunecnn.study.records import TrialRecord, check_journal
 from tunecnn.study.study import Study
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import versions
@@ -152,16 +153,38 @@ def run_session(
         InputError: if another process holds the lock of the run.
         RunError: if the run had to stop; it can be resumed.
     """
+    tracked: list[Tracked] = []
+    try:
+        ending = _run(folder, space, there, listening, options, warnings, tracked)
+        # A scheduler may kill this process while it writes the summary; the lock is free by then.
+        summary = summarize(folder.path)
+        if ending == "done" and not summary.trained:
+            raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
+    except RunError:
+        _tell_others(folder.path, "failed", options, tracked)
+        raise
+    _tell_others(folder.path, ending, options, tracked)
+    code = 0 if ending == "done" else there.interrupts.exit_code
+    return RunResult(folder.path, ending, summary, code)
+
+
+def _run(
+    folder: RunFolder,
+    space: SearchSpace,
+    there: Opened,
+    listening: Listening,
+    options: RunOptions,
+    warnings: Sequence[str],
+    tracked: list[Tracked],
+) -> Ending:
+    """Take the lock and run trials; say what to do where the run cannot be written to."""
     from tunecnn.summary.render import write_summary
 
-    tracked: list[Tracked] = []
     try:
         with folder.lock(
             take_over=options.take_over, wait=options.resume_or_start is not None
         ) as lease:
-            ending = _run_locked(
-                folder, space, there, listening, options, warnings, lease, tracked
-            )
+            return _run_locked(folder, space, there, listening, options, warnings, lease, tracked)
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
@@ -174,15 +197,7 @@ def run_session(
         # The error is raised even if this fails, as on a full disk.
         with contextlib.suppress(OSError, RunError):
             write_summary(load_run(folder.path))
-        _tell_others(folder.path, "failed", options, tracked)
         raise
-    # A scheduler may kill this process while it writes the summary; the lock is free by then.
-    summary = summarize(folder.path)
-    _tell_others(folder.path, ending, options, tracked)
-    if ending == "done" and not summary.trained:
-        raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
-    code = 0 if ending == "done" else there.interrupts.exit_code
-    return RunResult(folder.path, ending, summary, code)
 
 
 def _tell_others(path: Path, ending: str, options: RunOptions, tracked: Sequence[Tracked]) -> None:
@@ -217,6 +232,7 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
     from tunecnn.summary.render import write_summary
 
     run = load_run(path)
+    run.check_begun()
     try:
         return write_summary(run, formats, out)
     except OSError as error:
@@ -238,8 +254,10 @@ def _run_locked(
     tracked: list[Tracked],
 ) -> Ending:
     """Run trials, evaluate them if the run is tested, and record the session."""
-    info = _start_session(folder, space, there.engine)
+    if (info := folder.read_info()).sessions:
+        check_journal(folder.path / JOURNAL)  # else all trials would be trained again
     study = Study(folder.path, space, there.costs, info.id)
+    info = _start_session(folder, space, there.engine)  # once the journal is there, for readers
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
