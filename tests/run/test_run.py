@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from tests.support.scripted import ScriptedRun, run_info
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, trials_frame
+from tunecnn.run.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, to_parquet, trials_frame
 from tunecnn.summary.plots.search import FIGURES
 
 
@@ -52,6 +53,14 @@ def test_an_empty_run_has_empty_frames_with_the_same_columns(scripted_run):
     ):
         assert empty.empty
         assert list(empty.columns) == list(other.columns)
+
+
+def test_truths_with_gaps_stay_truths_in_parquet():
+    frame = pd.DataFrame({"flag": [True, None, False], "mixed": [True, None, "a"]}, dtype=object)
+    read = pd.read_parquet(io.BytesIO(to_parquet(frame)))
+    assert read["flag"].isna().tolist() == [False, True, False]
+    assert read["flag"].dropna().tolist() == [True, False]
+    assert pd.api.types.is_string_dtype(read["mixed"])
 
 
 def test_only_complete_trials_are_ranked(scripted_run):

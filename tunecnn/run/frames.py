@@ -147,10 +147,17 @@ def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataF
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Write a frame as Parquet; columns of mixed types become text, as Parquet requires."""
-    mixed = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
+    """Write a frame as Parquet; columns of mixed types become text, as Parquet requires.
+
+    True and false with gaps, as of a parameter that only some trials have, stay what they are.
+    """
+    mixed = {}
+    for name, dtype in frame.dtypes.items():
+        if pd.api.types.is_object_dtype(dtype):
+            types = set(frame[name].dropna().map(type))
+            mixed[name] = "boolean" if types == {bool} else "str"
     stream = io.BytesIO()
-    frame.astype(dict.fromkeys(mixed, "str")).to_parquet(stream, index=False)
+    frame.astype(mixed).to_parquet(stream, index=False)
     return stream.getvalue()
 
 

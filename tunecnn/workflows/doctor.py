@@ -133,9 +133,7 @@ def _cluster(address: str | None) -> Iterator[Finding]:
 
 def _storage(runs_dir: Path) -> Iterator[Finding]:
     """Check that the place of the runs keeps what is written, and knows locks."""
-    parent = runs_dir.absolute()
-    while not parent.exists():
-        parent = parent.parent
+    parent = _nearest(runs_dir.absolute())
     try:
         with TemporaryDirectory(prefix=".tunecnn-doctor-", dir=parent) as place:
             _exercise(Path(place))
@@ -153,6 +151,11 @@ def _storage(runs_dir: Path) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("storage", "good", f"{parent}: {bytes_in_words(free)} free")
+
+
+def _nearest(path: Path) -> Path:
+    """Return the deepest folder on a path that exists, as far as this user can see."""
+    return next(one for one in (path, *path.parents) if os.path.exists(one))  # noqa: PTH110
 
 
 def _exercise(place: Path) -> None:
@@ -183,9 +186,7 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
 
     folder = (data_dir or default_data_dir()).expanduser().absolute()
     missing = [name for name in ("mnist", "cifar10") if not is_here(name, folder)]
-    parent = folder
-    while not parent.exists():
-        parent = parent.parent
+    parent = _nearest(folder)
     if not os.access(parent, os.W_OK):
         yield Finding(
             "data", "problem", f"{folder} cannot be written",

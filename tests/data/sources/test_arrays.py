@@ -73,6 +73,21 @@ def test_names_groups_and_validation_images_are_used(tmp_path):
     assert "not used: extra" in arrays.notes
 
 
+@pytest.mark.parametrize("with_classes", [True, False])
+def test_names_in_bytes_are_the_same_names(with_classes, tmp_path):
+    names = np.array(["Käse", "cat"] * 20)
+    encoded = np.char.encode(names, "utf-8")
+    classes = {"classes": np.unique(encoded)} if with_classes else {}
+    path = npz(tmp_path / "a.npz", images=images(40, 8, 8), labels=encoded, **classes)
+    assert set(read_arrays(path).classes) == {"Käse", "cat"}
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    path = npz(tmp_path / "a.npz", images=images(40, 8, 8), labels=np.array([b"a", b"\xff"] * 20))
+    with pytest.raises(InputError, match="labels has a name that is not UTF-8"):
+        read_arrays(path)
+
+
 def test_channels_before_rows_are_turned_and_said(tmp_path):
     pixels = images(10, 3, 8, 6)
     arrays = read_arrays(npz(tmp_path / "a.npz", x=pixels, y=np.arange(10) % 2))

@@ -217,9 +217,21 @@ def _labels(given: Any, count: int, where: str) -> Any:
             f"{where} has the shape {labels.shape} of {labels.dtype}; one whole number or name "
             "per image is needed"
         )
+    labels = _text(labels, where)
     if len(labels) != count:
         raise InputError(f"{where} has {len(labels):,} values for {count:,} images")
     return labels
+
+
+def _text(names: Any, where: str) -> Any:
+    """Return names as text, as which `str` would not read bytes; numbers as they are."""
+    names = np.asarray(names)
+    if names.dtype.kind != "S":
+        return names
+    try:
+        return np.char.decode(names, "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} has a name that is not UTF-8") from error
 
 
 def _classes(
@@ -235,7 +247,7 @@ def _classes(
             raise InputError(f"{where}: no training image has the label {missing[0]}")
         numbers = {part: np.searchsorted(known, one) for part, one in labels.items()}
         return tuple(map(str, known)), {k: v.astype(np.int64) for k, v in numbers.items()}
-    classes = tuple(map(str, np.asarray(names).tolist()))
+    classes = tuple(map(str, _text(names, where).tolist()))
     if known.dtype.kind in "US":
         index = {name: i for i, name in enumerate(classes)}
         if unknown := set(known.tolist()) - index.keys():
