@@ -157,7 +157,12 @@ class RunFolder:
                 f"{self.space_file} is not the space that the run was started with; put it back, "
                 f"or start another: tunecnn search --space {self.space_file} --from {self.path}"
             )
-        return SearchSpace.from_yaml(self.space_file, self.code).override(**info.changes)
+        space = SearchSpace.from_yaml(self.space_file, self.code)
+        try:
+            return space.override(**info.changes)
+        except InputError as error:
+            first = str(error).splitlines()[0]
+            raise RunError(f"{self.info_file} is damaged: its changes: {first}") from error
 
     def read_code(self, info: RunInfo) -> NetworkCode | None:
         """Read the code of the networks of the run; None if they are in no file.

@@ -22,6 +22,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""A number of things, which arithmetic with floats keeps exactly."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share in [0, 1]."""
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A number of cores or GPUs, which may be a fraction."""
+
+
 class DatasetRecord(_Model):
     """The images of a run.
 
@@ -40,10 +48,10 @@ class DatasetRecord(_Model):
     name: str
     fingerprint: str
     split_fingerprint: str
-    train: int
-    validation: int
-    test: int
-    input_shape: tuple[int, int, int]
+    train: Count
+    validation: Count
+    test: Count
+    input_shape: tuple[Count, Count, Count]
     classes: tuple[str, ...]
     sheet: DataSheet | None = None
 
@@ -90,8 +98,8 @@ class NodeRecord(_Model):
     """A machine on which trials ran: its name, cores and GPUs."""
 
     name: str
-    cpus: float
-    gpus: float = 0
+    cpus: Amount
+    gpus: Amount = 0
 
 
 class EngineRecord(_Model):
@@ -108,10 +116,10 @@ class EngineRecord(_Model):
 
     engine: Literal["ray", "local"]
     nodes: tuple[NodeRecord, ...]
-    threads: int
-    slots: int
-    cpus_per_trial: float | None = None
-    gpus_per_trial: float | None = None
+    threads: Count
+    slots: Count
+    cpus_per_trial: Amount | None = None
+    gpus_per_trial: Amount | None = None
 
 
 class Session(_Model):
@@ -152,10 +160,10 @@ class Evaluation(_Model):
             run itself.
     """
 
-    trial: int
+    trial: Count
     time: datetime
-    images: int
-    accuracy: float
+    images: Count
+    accuracy: Share
     loss: float
     predictions_sha256: str
     confirmation: str = ""
@@ -186,7 +194,7 @@ class CandidateRecord(_Model):
 
     name: str
     is_baseline: bool
-    search_accuracy: float | None
+    search_accuracy: Share | None
     values: dict[str, int | float | bool | str]
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import BaseModel, ConfigDict, Field
 
 from tunecnn.errors import RunError, TunecnnError
-from tunecnn.study.halving import PAUSED, is_paused
+from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
 from tunecnn.trial.config import Scalar
@@ -164,31 +165,29 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     Raises:
         NONSENSE: if its attributes are not what tunecnn writes.
     """
-    attrs = trial.user_attrs
-    for name, kind in _KINDS.items():
-        if not isinstance(attrs.get(name, kind()), kind):
-            raise TypeError(f"trial {trial.number} has {name} = {attrs[name]!r:.40}")
-    where = attrs.get("where", {})
+    fixed = _Attributes.model_validate(trial.user_attrs)
+    if not all(isinstance(name, str) for name in trial.params):
+        raise TypeError(f"trial {trial.number} has a parameter that is no name")
     record = TrialRecord(
         number=trial.number,
         state=trial.state.name,
         values=clean(trial.params),
-        config=attrs.get("config", {}),
-        params=attrs.get("params"),
-        macs=attrs.get("macs"),
-        epochs=_epochs(attrs),
-        kept_epoch=attrs.get("kept_epoch"),
-        weights=attrs.get("weights", ""),
-        predictions=attrs.get("predictions", ""),
+        config=fixed.config,
+        params=fixed.params,
+        macs=fixed.macs,
+        epochs=_epochs(trial.user_attrs),
+        kept_epoch=fixed.kept_epoch,
+        weights=fixed.weights,
+        predictions=fixed.predictions,
         outcome=_outcome(trial),
-        reason=attrs.get("reason", ""),
-        source=attrs.get("source", "search"),
-        proposal=attrs.get("proposal", ""),
-        paused=bool(attrs.get(PAUSED, 0)),
-        attempts=attrs.get("attempts", 0),
-        node=where.get("node", ""),
-        device=where.get("device", ""),
-        precision=where.get("precision", ""),
+        reason=fixed.reason,
+        source=fixed.source,
+        proposal=fixed.proposal,
+        paused=bool(fixed.paused_after),
+        attempts=fixed.attempts,
+        node=fixed.where.get("node", ""),
+        device=fixed.where.get("device", ""),
+        precision=fixed.where.get("precision", ""),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )
@@ -199,12 +198,25 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     return record
 
 
-_KINDS: Mapping[str, type] = {
-    **dict.fromkeys(("config", "where"), dict),
-    **dict.fromkeys(("attempts", "kept_epoch", "params", "macs", PAUSED), int),
-    **dict.fromkeys(("weights", "predictions", "reason", "source", "proposal"), str),
-}
-"""Types of the attributes of a trial."""
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class _Attributes(BaseModel):
+    """The attributes of a trial that have fixed names; those of its epochs have not."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    config: dict[str, Scalar] = {}
+    where: dict[str, str] = {}
+    attempts: _Count = 0
+    kept_epoch: _Count | None = None
+    params: _Count | None = None
+    macs: _Count | None = None
+    paused_after: _Count = 0
+    weights: str = ""
+    predictions: str = ""
+    reason: str = ""
+    source: str = "search"
+    proposal: str = ""
 
 
 def _outcome(trial: FrozenTrial) -> Outcome:

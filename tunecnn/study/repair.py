@@ -36,7 +36,8 @@ from tunecnn.study.records import (
 )
 from tunecnn.trial.messages import Outcome
 
-_CREATE_STUDY, _SET_STATE = 0, 6  # Optuna's codes of the operations
+_CREATE_STUDY, _DELETE_STUDY, _SET_STATE = 0, 1, 6  # Optuna's codes of the operations
+_OF_STUDY = ("op_code", "study_name", "directions")
 _WORKER = {"worker_id": "tunecnn-repair"}
 Log = dict[str, Any]
 
@@ -73,10 +74,11 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
         RunError: if another version wrote the journal, or it is that of another run.
     """
     data, sealed = journal.read_bytes(), read_seal(journal)
-    found, lost = _salvage(journal, data, sealed, run_id)
+    creation = _creation(space)
+    found, lost = _salvage(journal, data, sealed, run_id, creation)
     if data.endswith(b"\n") and _can_be_read(journal, run_id):
         return Repair(len(found), (), (), None)
-    logs, senseless = _replayable(_with_creations(found, space))
+    logs, senseless = _replayable(_with_creations(found, creation))
     lost = sorted({*lost, *senseless})
     again = _incomplete(logs, space)
     logs = [log for log in logs if log.get("trial_id") not in again]
@@ -92,7 +94,7 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
 
 
 def _salvage(
-    journal: Path, data: bytes, sealed: Line | None, run_id: str
+    journal: Path, data: bytes, sealed: Line | None, run_id: str, creation: Log
 ) -> tuple[dict[int, Log], list[int]]:
     """Return the readable operations by the numbers of their lines, and those of the lost lines.
 
@@ -111,6 +113,14 @@ def _salvage(
         check_run(journal, Line(1, found[1]), run_id)
     else:
         found.pop(1, None)  # no version writes a first line without its stamp
+    if any(found.get(1, creation).get(key) != creation[key] for key in _OF_STUDY):
+        del found[1]
+    # There is one study, which nothing creates again or deletes.
+    found = {
+        number: log
+        for number, log in found.items()
+        if number == 1 or log["op_code"] not in (_CREATE_STUDY, _DELETE_STUDY)
+    }
     last = max([0, *found, *([sealed.number] if sealed and sealed.number <= most else [])])
     lost = [number for number in range(1, last + 1) if number not in found]
     return {number: found[number] for number in sorted(found)}, lost
@@ -163,16 +173,21 @@ class _Replay:
         return True
 
 
-def _with_creations(found: Mapping[int, Log], space: SearchSpace) -> Iterator[tuple[int, Log]]:
+def _creation(space: SearchSpace) -> Log:
+    """Return the operation that creates the study."""
+    directions = [StudyDirection[OBJECTIVES[name].upper()] for name in space.objectives]
+    study = {"study_name": STUDY_NAME, "directions": directions}
+    return {"op_code": _CREATE_STUDY, **_WORKER, **study}
+
+
+def _with_creations(found: Mapping[int, Log], creation: Log) -> Iterator[tuple[int, Log]]:
     """Restore lost creations of the study and of trials: Optuna numbers trials by their order.
 
     Yields:
         The number of the line, 0 for one that was lost, and its operation.
     """
-    directions = [StudyDirection[OBJECTIVES[name].upper()] for name in space.objectives]
-    if not found or next(iter(found.values()))["op_code"] != _CREATE_STUDY:
-        study = {"study_name": STUDY_NAME, "directions": directions}
-        yield 0, {"op_code": _CREATE_STUDY, **_WORKER, **study}
+    if 1 not in found:
+        yield 0, creation
     blank = {"study_id": 0, "datetime_start": None, "state": TrialState.WAITING}
     trials = 0
     for line, log in found.items():

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class EpochMetrics:
             are classified correctly, in [0, 1]; NaN if it was not recorded.
     """
 
-    epoch: int
+    epoch: Annotated[int, Field(ge=1, lt=2**31)]
     train_loss: float
     train_accuracy: float
     val_loss: float
@@ -48,10 +50,17 @@ class EpochMetrics:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make metrics from the mapping returned by `to_dict`; None becomes NaN."""
+    def from_dict(cls, values: Mapping[str, Any]) -> EpochMetrics:
+        """Make metrics from the mapping returned by `to_dict`; None becomes NaN.
+
+        Raises:
+            ValueError: if the mapping is another.
+        """
         figures: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
-        return cls(**figures)
+        return _METRICS.validate_python(figures)
+
+
+_METRICS = TypeAdapter(EpochMetrics)
 
 
 class Outcome(StrEnum):
