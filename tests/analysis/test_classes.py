@@ -23,10 +23,12 @@ def run_of(labels: Any, predicted: Any, classes: int = 3, trials: int = 8, diffe
     """A run with the predictions of trial 4 for the validation and the test images."""
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     count = len(labels)
+    counts = tuple(np.bincount(labels, minlength=classes).tolist())
     dataset = DatasetRecord(
-        name="mine", fingerprint="c0ffee", split_fingerprint="d1v1de", train=9, validation=count,
+        name="mine", fingerprint="c0ffee", split_fingerprint="d1v1de", train=count, validation=count,
         test=count, input_shape=(1, 8, 8), classes=tuple("abcdefghij"[:classes]),
-        sheet=DataSheet(counts={}, different={"validation": different or count}),
+        sheet=DataSheet(counts=dict.fromkeys(("train", "validation", "test"), counts),
+                        different={"validation": different or count}),
     )  # fmt: skip
     frame = predictions_frame(4, labels, predicted)
     return SimpleNamespace(

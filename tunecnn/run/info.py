@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tunecnn.data.images import Dataset
 from tunecnn.data.sheet import DataSheet
@@ -48,12 +48,24 @@ class DatasetRecord(_Model):
     name: str
     fingerprint: str
     split_fingerprint: str
-    train: Count
-    validation: Count
+    train: Annotated[Count, Field(ge=1)]
+    validation: Annotated[Count, Field(ge=1)]
     test: Count
     input_shape: tuple[Count, Count, Count]
     classes: tuple[str, ...]
     sheet: DataSheet | None = None
+
+    @model_validator(mode="after")
+    def _check_sheet(self) -> Self:
+        if self.sheet is None:
+            return self
+        for part in ("train", "validation", "test"):
+            size, counts = getattr(self, part), self.sheet.counts.get(part, ())
+            if len(counts) != len(self.classes) or min(counts) < 0 or sum(counts) != size:
+                raise ValueError(f"its sheet does not count the {part} images")
+            if not min(1, size) <= self.different(part) <= size:
+                raise ValueError(f"its sheet does not count the different {part} images")
+        return self
 
     def different(self, part: str) -> int:
         """Return the number of different images of `train`, `validation` or `test`.

@@ -51,7 +51,9 @@ class Run:
         self.info = folder.read_info()
         self.space = folder.read_space(self.info)
         # The journal is made before the first session is recorded.
-        self._records = read_records(folder.path, self.info.id) if self.info.sessions else []
+        self._records: list[TrialRecord] = []
+        if self.info.sessions:
+            self._records = read_records(folder.path, self.info.id, self.space)
 
     @property
     def name(self) -> str:

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tunecnn.errors import RunError, TunecnnError
+from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
@@ -101,12 +102,15 @@ class TrialRecord:
         return self.epochs[-1] if self.epochs else None
 
 
-def read_records(folder: Path, run_id: str | None = None) -> list[TrialRecord]:
+def read_records(
+    folder: Path, run_id: str | None = None, space: SearchSpace | None = None
+) -> list[TrialRecord]:
     """Read all trials of a run's journal, by number, without writing to it.
 
     Args:
         folder: folder of the run.
         run_id: id of the run, which its journal must have; None if it is not known.
+        space: space of the run, whose values the trials must have; None if it is not known.
 
     Raises:
         RunError: if there is no journal, it is damaged, or it is that of another run.
@@ -115,7 +119,40 @@ def read_records(folder: Path, run_id: str | None = None) -> list[TrialRecord]:
     check_journal(path)
     with open_storage(Journal(path, run_id=run_id), path) as storage:
         study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
-        return [to_record(trial) for trial in study.get_trials(deepcopy=False)]
+        records = [to_record(trial) for trial in study.get_trials(deepcopy=False)]
+        if space is not None:
+            types = types_of(space)
+            for record in records:
+                check_values(record, types)
+        return records
+
+
+Types = Mapping[str, set[type]]
+"""Types of the values of each searched parameter."""
+
+
+def types_of(space: SearchSpace) -> Types:
+    """Return the types of the values of a space."""
+    return {
+        name: {_type_of(value) for value in parameter.ends()}
+        for name, parameter in space.searched.items()
+    }
+
+
+def check_values(record: TrialRecord, types: Types) -> None:
+    """Check that the values of a trial are of the types that its space has.
+
+    Raises:
+        TypeError: if one is not.
+    """
+    for name, value in record.values.items():
+        if name in types and _type_of(value) not in types[name]:
+            raise TypeError(f"trial {record.number} has {name} = {value!r:.40}")
+
+
+def _type_of(value: Scalar) -> type:
+    """Return the type of a value; whole numbers and floats are one."""
+    return type(value) if isinstance(value, bool | str) else float
 
 
 def check_journal(path: Path) -> None:
@@ -166,8 +203,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         NONSENSE: if its attributes are not what tunecnn writes.
     """
     fixed = _Attributes.model_validate(trial.user_attrs)
-    if not all(isinstance(name, str) for name in trial.params):
-        raise TypeError(f"trial {trial.number} has a parameter that is no name")
+    _PARAMS.validate_python(trial.params, strict=True)
     record = TrialRecord(
         number=trial.number,
         state=trial.state.name,
@@ -193,19 +229,20 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     )
     if record.kept_epoch is not None and not 1 <= record.kept_epoch <= len(record.epochs):
         raise ValueError(f"trial {trial.number} has no epoch {record.kept_epoch}")
-    if record.state == "COMPLETE" and record.kept is None:
-        raise ValueError(f"trial {trial.number} is complete without an epoch")
+    if record.state == "COMPLETE" and None in (record.kept, record.params):
+        raise ValueError(f"trial {trial.number} is complete without an epoch or its parameters")
     return record
 
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Values = dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | bool | str]
 
 
 class _Attributes(BaseModel):
     """The attributes of a trial that have fixed names; those of its epochs have not."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
-    config: dict[str, Scalar] = {}
+    config: _Values = {}
     where: dict[str, str] = {}
     attempts: _Count = 0
     kept_epoch: _Count | None = None
@@ -217,6 +254,9 @@ class _Attributes(BaseModel):
     reason: str = ""
     source: str = "search"
     proposal: str = ""
+
+
+_PARAMS = TypeAdapter(_Values)
 
 
 def _outcome(trial: FrozenTrial) -> Outcome:

@@ -30,9 +30,12 @@ from tunecnn.study.journal import (
 from tunecnn.study.records import (
     NONSENSE,
     STUDY_NAME,
+    Types,
+    check_values,
     quiet_optuna,
     read_records,
     to_record,
+    types_of,
 )
 from tunecnn.trial.messages import Outcome
 
@@ -76,7 +79,7 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     data, sealed = journal.read_bytes(), read_seal(journal)
     creation = _creation(space)
     found, lost = _salvage(journal, data, sealed, run_id, creation)
-    if data.endswith(b"\n") and _can_be_read(journal, run_id):
+    if data.endswith(b"\n") and _can_be_read(journal, run_id, space):
         return Repair(len(found), (), (), None)
     logs, senseless = _replayable(_with_creations(found, creation))
     lost = sorted({*lost, *senseless})
@@ -132,9 +135,9 @@ def _is_operation(log: Log, most: int) -> bool:
     return isinstance(log.get("op_code"), int) and isinstance(number, int) and 0 <= number < most
 
 
-def _can_be_read(journal: Path, run_id: str) -> bool:
+def _can_be_read(journal: Path, run_id: str, space: SearchSpace) -> bool:
     try:
-        read_records(journal.parent, run_id)
+        read_records(journal.parent, run_id, space)
     except RunError:
         return False
     return True
@@ -216,12 +219,14 @@ def _incomplete(logs: list[Log], space: SearchSpace) -> tuple[int, ...]:
     """Return the numbers of the trials whose stored data are incomplete."""
     with quiet_optuna():
         trials = JournalStorage(_InMemory(logs)).get_all_trials(0)
-    return tuple(trial.number for trial in trials if not _is_whole(trial, space))
+    types = types_of(space)
+    return tuple(trial.number for trial in trials if not _is_whole(trial, space, types))
 
 
-def _is_whole(trial: FrozenTrial, space: SearchSpace) -> bool:
+def _is_whole(trial: FrozenTrial, space: SearchSpace, types: Types) -> bool:
     try:
         record = to_record(trial)
+        check_values(record, types)
     except NONSENSE:
         return False
     if not trial.state.is_finished():
