@@ -52,7 +52,7 @@ faults: $(INSTALLED)
 cluster: $(INSTALLED)
 	$(BIN)/python -m pytest tests/cluster -m slow -n 0 --timeout 600
 
-# Fuzz tests: ten minutes of invalid space files.
+# Fuzz tests: ten minutes each of invalid space files and of runs with nonsense in them.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest tests/fuzz -m slow -n 0 -s
 

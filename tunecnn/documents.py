@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tunecnn.errors import InputError
+from tunecnn.words import in_utf8
 
 Loc = tuple[str | int, ...]
 """The location of a value: the keys and indices that lead to it."""
@@ -145,10 +147,15 @@ class _Reader:
 
     def _scalar(self, node: Node, loc: Loc) -> Any:
         try:
-            return self._yaml.constructor.construct_object(node, deep=True)
+            value = self._yaml.constructor.construct_object(node, deep=True)
         except (ConstructorError, ValueError):
             self._wrong(loc, f"the tag {node.tag} is not supported: give a plain value")
             return None
+        try:
+            os.fsencode(str(value))  # the bytes of a file's name need not be UTF-8
+        except UnicodeEncodeError:
+            self._wrong(loc, f"has half of a character: {in_utf8(str(value))}")
+        return value
 
     def _wrong(self, loc: Loc, text: str) -> None:
         self._document.mistakes.append(Mistake(loc, text))

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from tunecnn.errors import InputError, RunError
+from tunecnn.words import in_utf8
 
 _WRITING_SECONDS = 60.0  # after which a file that is still partial was left by a killed process
 
@@ -33,7 +34,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = in_utf8(content).encode() if isinstance(content, str) else content
     try:
         # Exclusive: neither the file of another writer nor a stranger's link is opened.
         with partial.open("xb") as stream:

@@ -38,6 +38,11 @@ def in_words(details: ErrorDetails) -> str:
     return f"{text}, not {given!r}"
 
 
+def in_utf8(text: str) -> str:
+    """Escape what UTF-8 cannot hold: the other bytes of a file's name, as Python reads them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def in_short(value: object) -> str:
     """Format a value with at most four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

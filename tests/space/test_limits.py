@@ -35,6 +35,13 @@ def test_numbers_without_bounds_are_refused_at_once(parameter, message, tmp_path
     assert time.monotonic() - start < 10  # two seconds on a machine that is not busy
 
 
+def test_half_of_a_character_is_refused_before_anything_is_trained(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(BASE.format(parameter="net.width: 0.5", epochs=4) + 'goal: "a \\ud800 b"\n')
+    with pytest.raises(InputError, match=r"space.yaml:7: goal: has half of a character: a .ud800"):
+        SearchSpace.from_yaml(path)
+
+
 def test_a_grid_of_too_many_whole_numbers_is_refused_and_not_listed(tmp_path):
     path = tmp_path / "space.yaml"
     parameter = "batch_size: {int: [1, 1000000000000]}"

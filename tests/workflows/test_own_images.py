@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.support.searching import Silent, begin, carry_on, listening_to
@@ -29,7 +34,9 @@ RANDOM = np.random.default_rng(0)
 def searched(tmp_path, arrays, epochs=3, more=""):
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays)
-    folder = begin(tmp_path, SPACE.format(dataset=path, epochs=epochs, more=more)).folder
+    folder = begin(
+        tmp_path, SPACE.format(dataset=json.dumps(str(path)), epochs=epochs, more=more)
+    ).folder
     return load_run(folder)
 
 
@@ -39,6 +46,19 @@ def stripes(labels: np.ndarray) -> np.ndarray:
     for image, label in zip(pixels, labels, strict=True):
         image[:, slice(0, 6) if label == 0 else slice(6, 12)] += 150
     return pixels
+
+
+def test_paths_that_are_not_utf8_are_trained_confirmed_and_shown_escaped(tmp_path):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    labels = np.arange(80) % 2
+    run = searched(place, {"images": stripes(labels), "labels": labels}, epochs=1)
+    assert "udce9" in (run.path / "summary.md").read_text(encoding="utf-8")
+    assert run.trials["dataset"].str.contains(r"caf\udce9", regex=False).all()
+    frame = pd.read_parquet(io.BytesIO((run.path / "trials.parquet").read_bytes()))
+    assert frame["dataset"].tolist() == run.trials["dataset"].tolist()
+    confirmed = confirm(run.path, 1, 2, {}, RunOptions(local=True), listening_to(Silent()))
+    assert "udce9" in (confirmed.folder / "summary.html").read_text(encoding="utf-8")
 
 
 def test_noise_with_copies_is_no_result(tmp_path):

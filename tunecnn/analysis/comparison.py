@@ -14,7 +14,7 @@ from tunecnn.errors import InputError
 from tunecnn.run.info import SearchJob
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
-from tunecnn.words import in_short, seconds_in_words
+from tunecnn.words import in_short, in_utf8, seconds_in_words
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def best_so_far_by_time(run: Run) -> pd.Series:
 def _names(runs: Sequence[Run]) -> list[str]:
     """Return the names of the runs, with the folder where two have the same."""
     names = [run.name for run in runs]
-    return [str(run.path) if names.count(name) > 1 else name
+    return [in_utf8(str(run.path)) if names.count(name) > 1 else name
             for run, name in zip(runs, names, strict=True)]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pydantic import computed_field
 
 from tunecnn.run.run import Run
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import count_in_words, seconds_in_words
+from tunecnn.words import count_in_words, in_utf8, seconds_in_words
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def overview_of(run: Run, answer: Sequence[str], leads: Sequence[Lead] = ()) -> 
     """
     return {
         "type": run.job.type,
-        "name": run.path.name,
+        "name": in_utf8(run.path.name),
         "goal": run.space.goal,
         "requested": run.space.trials,
         "outcomes": _outcomes(run.trials),

@@ -41,7 +41,7 @@ from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
-from tunecnn.words import seconds_in_words
+from tunecnn.words import in_utf8, seconds_in_words
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
 
@@ -270,7 +270,7 @@ def train_command(run: Run, trial: int, folder: Path | None = None) -> str:
         words += ["--device", "cpu", "--threads", str(threads)]
     if run.info.data_dir:
         words += ["--data-dir", run.info.data_dir]
-    return shlex.join(words)
+    return in_utf8(shlex.join(words))
 
 
 def config_path(folder: Path, trial: int) -> Path:

@@ -13,6 +13,7 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, read_own, sha256, stamp
+from tunecnn.words import in_utf8
 
 SCHEMA = 3
 _CHECKSUM = "checksum"
@@ -318,18 +319,33 @@ class RunInfo(_Model):
         check_stamp(path, values, SCHEMA)
         if recorded != _checksum(values):
             raise RunError(f"{path} is damaged: its checksum does not match")
-        content = {key: value for key, value in values.items() if key not in stamp(SCHEMA)}
+        # Paths keep the bytes that name them; all else is only shown.
+        content = {
+            key: value if key in ("changes", "data_dir") else _shown(value)
+            for key, value in values.items()
+            if key not in stamp(SCHEMA)
+        }
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise RunError(f"{path} is damaged: {where}: {first['msg']}") from error
+            what = " ".join(first["msg"].split())
+            raise RunError(f"{path} is damaged: {where}: {what}") from error
 
 
 def now() -> datetime:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value of JSON whose texts can be written as UTF-8."""
+    if isinstance(value, dict):
+        return {in_utf8(key): _shown(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return in_utf8(value) if isinstance(value, str) else value
 
 
 def _checksum(values: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from tunecnn.run.frames import (
 from tunecnn.run.info import ConfirmationJob, Evaluation, Job
 from tunecnn.study.records import TrialRecord, read_records
 from tunecnn.trial.config import TrialConfig
+from tunecnn.words import in_utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -326,7 +327,7 @@ def name_of(path: Path) -> str:
     """Return the name of the run in a folder; that of a confirmation begins with its search's."""
     path = path.absolute()
     inside = path.parent.name == "confirmations"
-    return f"{path.parent.parent.name}/{path.name}" if inside else path.name
+    return in_utf8(f"{path.parent.parent.name}/{path.name}" if inside else path.name)
 
 
 def load_run(path: str | Path) -> Run:

@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, Strict, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, Strict, field_validator
 
 from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, absolute_groups
 from tunecnn.data.registry import absolute
@@ -45,6 +45,7 @@ from tunecnn.space.strategy import (
 )
 from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config, recipe_settings
+from tunecnn.words import in_utf8
 
 _SPLIT_FIELDS = {
     "split": "method",
@@ -86,8 +87,8 @@ class SpaceSchema(SpaceModel):
         seed: seed of the sampler, from which the seeds of the trials derive too.
     """
 
-    name: str = "search"
-    goal: str = ""
+    name: Annotated[str, AfterValidator(in_utf8)] = "search"
+    goal: Annotated[str, AfterValidator(in_utf8)] = ""
     dataset: str = "cifar10"
     size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
     fit: Fit = "crop"

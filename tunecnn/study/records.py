@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.space.space import SearchSpace
@@ -21,6 +21,7 @@ from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
+from tunecnn.words import in_utf8
 
 STUDY_NAME = "tunecnn"
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -235,6 +236,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
 
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Text = Annotated[str, AfterValidator(in_utf8)]  # an error can name a file that is not in it
 _Values = dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | bool | str]
 
 
@@ -243,17 +245,27 @@ class _Attributes(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
     config: _Values = {}
-    where: dict[str, str] = {}
+    where: dict[_Text, _Text] = {}
     attempts: _Count = 0
     kept_epoch: _Count | None = None
     params: _Count | None = None
     macs: _Count | None = None
     paused_after: _Count = 0
-    weights: str = ""
-    predictions: str = ""
-    reason: str = ""
-    source: str = "search"
-    proposal: str = ""
+    weights: _Text = ""
+    predictions: _Text = ""
+    reason: _Text = ""
+    source: _Text = "search"
+    proposal: _Text = ""
+
+    @field_validator("config")
+    @classmethod
+    def _check(cls, config: dict[str, Any]) -> dict[str, Any]:
+        types = {"seed": int, "architecture": str, "dataset": str}
+        if wrong := [
+            n for n, kind in types.items() if not isinstance(config.get(n, kind()), kind)
+        ]:
+            raise ValueError(f"its config has {wrong[0]} = {config[wrong[0]]!r:.40}")
+        return config
 
 
 _PARAMS = TypeAdapter(_Values)

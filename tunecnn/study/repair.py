@@ -243,7 +243,7 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace, types: Types) -> bool:
     if record.state != "COMPLETE":
         return True
     kept = record.kept if record.kept_epoch in epochs else None
-    return kept is not None and trial.values[0] == getattr(kept, space.metric)
+    return kept is not None and trial.values[:1] == [getattr(kept, space.metric)]
 
 
 def _keep(journal: Path, data: bytes) -> Path:

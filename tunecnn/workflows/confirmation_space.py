@@ -90,7 +90,7 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         parameters[name] = {"choice": list(dict.fromkeys(values[name] for values in settings))}
     space = {
         "name": "confirm",
-        "goal": f"Does what the search {run.path.name} found hold with new seeds?",
+        "goal": f"Does what the search {run.name} found hold with new seeds?",
         "dataset": run.space.dataset,
         **_changed(run.space.image_options),
         "architecture": settings[0]["architecture"],

@@ -39,6 +39,7 @@ from tunecnn.study.records import TrialRecord, check_journal
 from tunecnn.study.study import Study
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import versions
+from tunecnn.words import in_utf8
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.options import RunOptions
 
@@ -322,7 +323,10 @@ def _start_session(folder: RunFolder, space: SearchSpace, engine: Engine) -> Run
     """Record the start of a session, with any additional trials and budget."""
     info = folder.read_info()
     session = Session(
-        command=shlex.join(sys.argv), started=now(), engine=engine.record(), versions=versions()
+        command=in_utf8(shlex.join(sys.argv)),
+        started=now(),
+        engine=engine.record(),
+        versions=versions(),
     )
     more = {"trials": space.trials, "budget": dict(space.budget)}
     info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})
