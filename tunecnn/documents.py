@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tunecnn.errors import InputError
+from tunecnn.files import check_regular
 from tunecnn.words import in_utf8
 
 Loc = tuple[str | int, ...]
@@ -74,6 +75,7 @@ def read_document(path: Path) -> Document:
         InputError: if the file cannot be read, is too large, or is not YAML.
     """
     try:
+        check_regular(path)
         if path.stat().st_size > MAX_BYTES:
             raise InputError(
                 f"{path}: {path.stat().st_size:,} bytes is too large for a space; the limit is "

@@ -102,6 +102,17 @@ def read_own(path: Path) -> bytes:
         return stream.read()
 
 
+def check_regular(path: Path) -> None:
+    """Check that what a user named is no pipe or device, which would hang or never end.
+
+    Raises:
+        OSError: if it is, or is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        what = os.strerror(errno.EISDIR) if path.is_dir() else "it is not a regular file"
+        raise OSError(errno.EINVAL, what, str(path))
+
+
 def check_writable(path: Path, what: str) -> None:
     """Check that a file can be written at a path, before any work is done for it.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -228,6 +229,27 @@ def test_bad_input_is_one_message_exit_2_and_nothing_written(words, message, tmp
     assert message in err
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["train", "--config", "FILE.yaml"], 2),
+        (["train", "--dataset", "FILE.npz"], 2),
+        (["train", "--dataset", "FILE.py:images"], 2),
+        (["predict", "FILE.safetensors", "image.png"], 1),
+        (["evaluate", "FILE.safetensors"], 1),
+    ],
+)
+def test_a_pipe_or_device_is_refused_and_not_waited_for(what, words, code, tmp_path, capsys,
+                                                        monkeypatch):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for suffix in ("yaml", "npz", "py", "safetensors"):
+        path = tmp_path / f"FILE.{suffix}"
+        os.mkfifo(path) if what == "pipe" or suffix == "py" else path.symlink_to("/dev/zero")
+    assert main(*words) == code
+    assert "it is not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

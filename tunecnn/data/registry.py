@@ -139,5 +139,5 @@ def absolute(name: str) -> str:
     if kind == FUNCTION:
         file, _, function = path.rpartition(":")
         return f"{Path(file).expanduser().resolve()}:{function}"
-    place = str(Path(path).expanduser().resolve())
+    place = str(Path(path).expanduser().absolute())  # a link keeps its name, and suffix
     return place if kind == NPZ else f"{kind}:{place}"

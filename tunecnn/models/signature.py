@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tunecnn.errors import InputError, nearest
+from tunecnn.files import check_regular
 
 INPUT_NAMES = ("input_shape", "in_channels")
 """Arguments that get the shape (channels, height, width) of an image, or its channels."""
@@ -177,6 +178,7 @@ def parse_module(path: Path, shown: str) -> ast.Module:
         InputError: if the file cannot be read, or is not Python.
     """
     try:
+        check_regular(path)
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f"{shown}: {path.stat().st_size:,} bytes is too large for code")
         return ast.parse(path.read_bytes(), filename=str(path))

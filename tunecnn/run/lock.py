@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import drop_partials, write_atomically
+from tunecnn.files import drop_partials, read_own, write_atomically
 
 LEASE_SECONDS = 30.0
 """Time after which a holder that no longer renews its lease is taken for dead."""
@@ -65,7 +65,7 @@ class Holder:
     def read(cls, file: Path) -> Self | None:
         """Read the recorded holder; None if it cannot be read."""
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = json.loads(read_own(file))
             return cls(**{**values, "process": int(values["process"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -10,6 +10,7 @@ import pytest
 
 from tunecnn.data.loading import load_dataset, read_arrays
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.registry import absolute
 from tunecnn.data.sources.arrays import read_npz
 from tunecnn.errors import InputError
 
@@ -86,6 +87,14 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
     path = npz(tmp_path / "a.npz", images=images(40, 8, 8), labels=np.array([b"a", b"\xff"] * 20))
     with pytest.raises(InputError, match="labels has a name that is not UTF-8"):
         read_arrays(path)
+
+
+def test_a_link_to_a_file_of_another_name_is_read(tmp_path):
+    npz(tmp_path / "a.npz", images=images(40, 8, 8), labels=np.arange(40) % 2)
+    (tmp_path / "a.npz").rename(tmp_path / "blob")  # as the caches of DVC and Hugging Face are
+    (tmp_path / "link.npz").symlink_to(tmp_path / "blob")
+    assert absolute(str(tmp_path / "link.npz")) == str(tmp_path / "link.npz")
+    assert len(read_arrays(absolute(str(tmp_path / "link.npz"))).train) == 40
 
 
 def test_channels_before_rows_are_turned_and_said(tmp_path):

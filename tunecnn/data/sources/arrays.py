@@ -18,6 +18,7 @@ from tunecnn.data.images import Arrays, Images, Pixels, Reading
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
+from tunecnn.files import check_regular
 
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
@@ -39,11 +40,13 @@ def read_npz(path: Path, options: ImageOptions) -> Arrays:
         InputError: if the file or an array cannot be used.
     """
     try:
+        check_regular(path)
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as .npz: {error}") from error
+        what = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read as .npz: {what}") from error
     return from_mapping(values, str(path), options)
 
 
@@ -89,6 +92,7 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
     """
     file, _, name = path.rpartition(":")
     try:
+        check_regular(Path(file))
         code = Path(file).read_bytes()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error

@@ -18,6 +18,7 @@ from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError
+from tunecnn.files import check_regular
 
 _GZIP = b"\x1f\x8b"
 _LONGEST_HEAD = 4 + 4 * 4  # bytes, of a file with four axes
@@ -41,6 +42,7 @@ def read_idx(path: Path) -> tuple[Pixels, bytes]:
         BadIdxError: if the file is incomplete or something else.
     """
     try:
+        check_regular(path)
         with path.open("rb") as stream:
             is_packed = stream.read(len(_GZIP)) == _GZIP
         with gzip.open(path) if is_packed else path.open("rb") as stream:
