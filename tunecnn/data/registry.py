@@ -5,6 +5,7 @@ Nothing here reads a file or imports torch; `tunecnn.data.loading` loads the dat
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,5 +140,5 @@ def absolute(name: str) -> str:
     if kind == FUNCTION:
         file, _, function = path.rpartition(":")
         return f"{Path(file).expanduser().resolve()}:{function}"
-    place = str(Path(path).expanduser().absolute())  # a link keeps its name, and suffix
+    place = os.path.abspath(Path(path).expanduser())  # noqa: PTH100  a link keeps its suffix
     return place if kind == NPZ else f"{kind}:{place}"
