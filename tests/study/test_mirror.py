@@ -63,6 +63,18 @@ def test_nothing_done_to_the_copy_reaches_the_run(scripted_run):
     } == before
 
 
+def test_a_trial_that_a_reader_adds_hides_no_number_of_the_run(tmp_path):
+    run = ScriptedRun(tmp_path / "live")
+    run.study.next_trial()
+    mirror = Mirror(run.path, "live", ["val_accuracy"])
+    study = copied(mirror)
+    study.enqueue_trial({"net.width": 0.5})
+    run.study.next_trial()
+    mirror.follow()
+    assert [t.user_attrs.get("number in the run") for t in study.trials] == [None, None, 1]
+    assert study.trials[2].user_attrs["outcome"] == "running"
+
+
 def test_a_copy_that_a_reader_has_deleted_says_so(scripted_run):
     mirror = Mirror(scripted_run, "scripted", ["val_accuracy"])
     optuna.delete_study(study_name="scripted", storage=mirror.storage)

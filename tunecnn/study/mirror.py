@@ -77,6 +77,8 @@ class Mirror:
     def _copy(self, trial: FrozenTrial) -> None:
         if trial.number == len(self._ids):
             copy = _ended(trial) if trial.state.is_finished() else _running(trial)
+            if self.storage.get_n_trials(self._study_id) != trial.number:  # a reader has added one
+                copy.set_user_attr("number in the run", trial.number)
             self._ids.append(self.storage.create_new_trial(self._study_id, copy))
         self._update(self._ids[trial.number], trial)
 
