@@ -82,7 +82,7 @@ def _curves(run: Run, what: str) -> Figure:
                     alpha=0.9, label=f"{words}, published", marker="x" if len(theirs) < 3 else "",
                 )  # fmt: skip
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if run.space.epochs == 1:
             axes.set_xlim(0.5, 1.5)
         if what == "accuracy":
