@@ -203,6 +203,58 @@ def test_the_page_about_designing_a_search_has_a_space_that_is_right(elsewhere):
     assert main("spaces", "check", "space.yaml") == 0
 
 
+SMALLER = {
+    "plan": [],
+    "search": ["--trials", "3", "--epochs", "2", "--local"],
+    "resume": ["--trials", "+1", "--local"],
+    "confirm": ["--local"],
+    "reproduce": ["--against", "none", "--models", "model1", "--epochs", "1", "--local"],
+    "watch": ["--once"],
+}
+"""Options by command with which a page is followed in a minute, on images that come with it."""
+
+
+def follow(commands: list[str], names: dict[str, str]) -> None:
+    """Run the commands of a page, with other names of spaces, data and runs, and smaller."""
+    for command in commands:
+        for name, other in names.items():
+            command = command.replace(name, other)
+        words = shlex.split(command, comments=True)[1:]
+        more = SMALLER["resume" if "--resume" in words else words[0]]
+        assert main(*words, *more) == 0, command
+
+
+@pytest.mark.slow
+def test_the_readme_can_be_followed(elsewhere, image_tree):
+    found = [one for one in commands(ROOT / "README.md") if "--address" not in one]
+    names = {
+        "proposed.yaml --dataset": "proposed.yaml --name own --dataset",
+        "imagefolder:PATH": f"imagefolder:{image_tree(size=8, count=20)}",
+        "search --space proposed.yaml  ": "search --space digits.yaml --name first  ",
+        "proposed.yaml": "digits.yaml",
+        "proposed-cifar10-20261124-093000": "first",
+        "--top 3 --seeds 5": "--top 2 --seeds 2",
+        "mnist --seeds 5": "digits --seeds 2",
+    }
+    follow(found, names)
+    first = elsewhere / "runs" / "first"
+    assert (first / "summary.html").is_file()
+    assert (first / "confirmations" / "top2-seeds2" / "summary.md").is_file()
+
+
+@pytest.mark.slow
+def test_the_page_about_following_a_run_can_be_followed(elsewhere, scripted_run, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (elsewhere / "notify.py").write_text("import sys; open('said', 'w').write(sys.argv[2])")
+    found = [one for one in blocks("following.md") if "dashboard" not in one]
+    follow(found, {"RUN": str(scripted_run), "python notify": f"{sys.executable} notify"})
+    assert (elsewhere / "said").read_text() == "done"
+    assert (elsewhere / "mlflow.db").is_file()
+    assert list(elsewhere.glob("runs/*/tensorboard/trial-00000/events*"))
+    assert list(elsewhere.glob("runs/*/trackers/wandb/offline-run-*"))
+
+
 def test_the_commands_of_the_page_about_following_are_understood(capsys):
     for command in blocks("following.md"):
         assert main(*shlex.split(command)[1:], "--help") == 0, command
