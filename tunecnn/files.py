@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -154,8 +155,10 @@ def check_stamp(path: Path | str, values: Mapping[str, Any], schema: int) -> Non
     found, writer = values.get("schema"), values.get("tunecnn")
     if found is None or writer is None:
         who, way = "a tunecnn older than 0.2.0", "read it with the version that wrote it"
-    else:
+    elif isinstance(found, int) and re.fullmatch(r"[\w.+!-]{1,40}", str(writer)):
         who, way = f"tunecnn {writer}", f"read it with that version: pip install tunecnn=={writer}"
+    else:
+        raise RunError(f"{path} is damaged: its schema or version is none")
     raise RunError(
         f"{path} was written by {who} with schema {found}, and tunecnn {_version()} reads schema "
         f"{schema} only; {way}"

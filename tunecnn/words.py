@@ -34,6 +34,7 @@ def in_words(details: ErrorDetails) -> str:
         numbers = {name: f"{value:g}" for name, value in limits.items()}
         return f"must be {words.format(**numbers)}, not {given!r}"
     text = details["msg"].removeprefix("Input ").replace("should be", "must be")
+    text = text.partition(", unable to parse")[0]
     text = text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
     return f"{text}, not {given!r}"
 

@@ -30,13 +30,22 @@ def test_a_search_is_tracked_and_tells_of_its_end(command, tmp_path):
     assert len(list((tmp_path / "run" / "tensorboard").glob("trial-*/events.*"))) == 2
 
 
-@pytest.mark.parametrize(
-    ("words", "said"), [("/no/such/command", "No such file"), ("false", "it ended with 1")]
-)
-def test_a_command_that_fails_at_the_end_is_one_warning(words, said, command, capsys):
-    assert main(*command, "--on-end", words) == 0
+def test_a_command_that_fails_at_the_end_is_one_warning(command, capsys):
+    assert main(*command, "--on-end", "false") == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "--on-end" in line]
-    assert said in line
+    assert "it ended with 1" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("/no/such/command", "there is no such program"), ("", "there is no such program"),
+     ("echo 'a", "no closing quotation")],
+)  # fmt: skip
+def test_a_command_that_cannot_be_run_is_refused_before_anything_is(words, said, command, tmp_path,
+                                                                    capsys):  # fmt: skip
+    assert main(*command, "--on-end", words) == 2
+    assert f"error: --on-end {words}: {said}\n" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_at_the_end_also_learns_of_a_failure(command, tmp_path, capsys):

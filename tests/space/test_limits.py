@@ -35,6 +35,14 @@ def test_numbers_without_bounds_are_refused_at_once(parameter, message, tmp_path
     assert time.monotonic() - start < 10  # two seconds on a machine that is not busy
 
 
+@pytest.mark.parametrize("key", ["<<", "<lambda>", "<"])
+def test_a_key_that_looks_like_one_of_pydantics_is_named(key, tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(BASE.format(parameter="net.width: 0.5", epochs=4) + f'"{key}":\n')
+    with pytest.raises(InputError, match=rf"space.yaml:7: {key}: unknown key; allowed: "):
+        SearchSpace.from_yaml(path)
+
+
 def test_half_of_a_character_is_refused_before_anything_is_trained(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text(BASE.format(parameter="net.width: 0.5", epochs=4) + 'goal: "a \\ud800 b"\n')

@@ -297,7 +297,9 @@ def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
 
 def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
     """Convert a pydantic error into a mistake with tunecnn's wording."""
-    loc = tuple(key for key in details["loc"] if not str(key).startswith("<"))
+    # Pydantic names its own steps in angle brackets; so may a user a key.
+    steps = tuple(key for key in details["loc"] if not str(key).startswith("<"))
+    loc = steps or details["loc"]
     error_type = details["type"]
     if error_type == "extra_forbidden":
         known: Iterable[str] = ("step", "log", "role", "when")

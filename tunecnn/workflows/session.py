@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import fetch, load_dataset
 from tunecnn.engines.base import Engine
-from tunecnn.errors import RunError
+from tunecnn.errors import InputError, RunError
 from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers
 from tunecnn.models.code import NetworkCode
@@ -91,6 +92,7 @@ def opened(
 ) -> Iterator[Opened]:
     """Open the resources of a session; the images are read while other processes start."""
     check_trackers(options.track)
+    _check_command(options.on_end)
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     with CostCounter(code) as costs:
         if any(":" in name for name in space.architectures):
@@ -103,6 +105,22 @@ def opened(
             data = dataset.trial_data
             costs.set_images(data.input_shape, len(data.classes))
             yield Opened(dataset, code, costs, engine, interrupts)
+
+
+def _check_command(command: str | None) -> None:
+    """Check the command of `--on-end` before anything runs: its run may be days away.
+
+    Raises:
+        InputError: if it cannot be run.
+    """
+    if command is None:
+        return
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"--on-end {command}: {str(error).lower()}") from error
+    if not words or shutil.which(words[0]) is None:
+        raise InputError(f"--on-end {command}: there is no such program")
 
 
 def _in_a_thread(function: Callable[[], T]) -> Future[T]:
