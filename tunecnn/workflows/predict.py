@@ -43,10 +43,14 @@ def predict_files(
         InputError: if files cannot be used, all of which are named, or there are none.
         RunError: if the model cannot be read.
     """
-    trained = find_model(model).model
     files = list(_files(images))
     if not files:
         raise InputError("there are no image files to predict")
+    # Before torch and the model are loaded, which takes seconds.
+    _refuse(
+        [f"  {shown(one)}: there is no such file" for one in files if not one.is_file()], files
+    )
+    trained = find_model(model).model
     return _predictions(trained, files, _read(files, trained), top)
 
 
@@ -80,19 +84,22 @@ def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:
             bad.append(f"  {shown(file)}: {error}")
         except NotAnImageError:
             bad.append(f"  {shown(file)}: not an image")
+    _refuse(bad, files)
+    return pixels
+
+
+def _refuse(bad: Sequence[str], files: Sequence[Path]) -> None:
+    """Refuse files that cannot be used, if there are any."""
     if bad:
         more = [f"  and {len(bad) - _MOST_SHOWN:,} more"] if len(bad) > _MOST_SHOWN else []
         raise InputError(
             f"{len(bad):,} of {len(files):,} files cannot be used:\n"
-            + "\n".join(bad[:_MOST_SHOWN] + more)
+            + "\n".join([*bad[:_MOST_SHOWN], *more])
         )
-    return pixels
 
 
 def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
     channels, height, width = shape
-    if not file.is_file():
-        raise BadImageError("there is no such file")
     pixels, _ = read_pixels(file, file.name, options)
     if pixels.shape[:2] != (height, width):
         raise BadImageError(
