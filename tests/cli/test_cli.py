@@ -248,6 +248,7 @@ def test_a_pipe_or_device_is_refused_and_not_waited_for(what, words, code, tmp_p
     for suffix in ("yaml", "npz", "py", "safetensors"):
         path = tmp_path / f"FILE.{suffix}"
         os.mkfifo(path) if what == "pipe" or suffix == "py" else path.symlink_to("/dev/zero")
+    (tmp_path / "image.png").write_bytes(b"")
     assert main(*words) == code
     assert "it is not a regular file" in capsys.readouterr().err
 
