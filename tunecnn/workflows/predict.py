@@ -44,13 +44,13 @@ def predict_files(
         RunError: if the model cannot be read.
     """
     files = list(_files(images))
-    if not files:
-        raise InputError("there are no image files to predict")
     # Before torch and the model are loaded, which takes seconds.
     _refuse(
         [f"  {shown(one)}: there is no such file" for one in files if not one.is_file()], files
     )
     trained = find_model(model).model
+    if not files:
+        raise InputError("there are no image files to predict")
     return _predictions(trained, files, _read(files, trained), top)
 
 
