@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import optuna
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.support.scripted import SPACE, ScriptedRun, run_out
 from tunecnn import load_run
 from tunecnn.errors import RunError
 from tunecnn.models.counting import CostCounter
@@ -75,6 +77,37 @@ def test_what_can_be_read_is_saved_and_the_rest_trained_again(wanted, again, scr
         else:
             assert (new.state, new.values, new.epochs) == (old.state, old.values, old.epochs)
     carry_on(scripted_run)
+
+
+def rewrite(run, *, wanted, values) -> None:
+    """Give the lines of which something is wanted other values, with right checksums."""
+    journal = run / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for i, raw in enumerate(lines):
+        line = from_line(raw)
+        if wanted(line.log):
+            lines[i] = to_line(line.number, {**line.log, **values})
+    journal.write_bytes(b"".join(lines))
+
+
+def test_nonsense_in_the_creation_of_a_trial_does_not_survive(scripted_run):
+    rewrite(scripted_run, wanted=lambda log: log.get("trial") == 0,
+            values={"user_attrs": {"proposal": True}})  # fmt: skip
+    with pytest.raises(RunError, match="study.journal is damaged"):
+        read_records(scripted_run)
+    assert repair(scripted_run).again == (0,)
+    assert read_records(scripted_run)[0].state == "WAITING"
+    carry_on(scripted_run)
+
+
+def test_many_senseless_lines_take_no_longer_than_one(tmp_path):
+    run = ScriptedRun(tmp_path / "long", SPACE.replace("trials: 6", "trials: 100"))
+    run_out(run.study)
+    rewrite(run.path, wanted=lambda log: log.get("step") in (1, 2), values={"step": "first"})
+    start = time.monotonic()
+    assert len(repair(run.path).lost) > 100
+    assert time.monotonic() - start < 5  # a second; one pass for each took twenty
+    assert len(read_records(run.path)) == 100
 
 
 def test_a_journal_that_lost_its_end_goes_on_with_the_rest(scripted_run):

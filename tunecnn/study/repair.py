@@ -87,6 +87,11 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     logs = [log for log in logs if log.get("trial_id") not in again]
     waiting = {"op_code": _SET_STATE, **_WORKER, "state": TrialState.WAITING, "values": None}
     logs += [{**waiting, "trial_id": number} for number in again]
+    if still := _incomplete(logs, space):  # what they were created with is nonsense
+        created = (index for index, log in enumerate(logs) if log["op_code"] == CREATE_TRIAL)
+        for number, index in enumerate(list(created)):
+            if number in still:
+                logs[index] = _blank(number)
     old = _keep(journal, data)
     logs[0] |= {**stamp(SCHEMA), "run": run_id}
     lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
@@ -145,23 +150,26 @@ def _can_be_read(journal: Path, run_id: str, space: SearchSpace) -> bool:
 
 def _replayable(logs: Iterable[tuple[int, Log]]) -> tuple[list[Log], list[int]]:
     """Return the operations that Optuna can replay, and the numbers of the others' lines."""
-    good: list[Log] = []
-    senseless: list[int] = []
-    replay = _Replay([])
-    for number, log in logs:
-        good.append(log)
-        if not replay.accepts(log):
-            good.pop()
-            senseless.append(number)
-            replay = _Replay(good)
-    return good, senseless
+    rest, senseless = list(logs), list[int]()
+    while True:
+        replay = _Replay()
+        good, bad = list[tuple[int, Log]](), list[int]()
+        for number, log in rest:
+            if replay.accepts(log):
+                good.append((number, log))
+            else:
+                bad.append(number)
+        if not bad:
+            return [log for _, log in good], senseless
+        # Once more without them: one that failed half-way may have let a later one pass.
+        rest, senseless = good, [*senseless, *bad]
 
 
 class _Replay:
     """Operations as Optuna replays them."""
 
-    def __init__(self, logs: list[Log]) -> None:
-        self._backend = _InMemory(list(logs))
+    def __init__(self) -> None:
+        self._backend = _InMemory([])
         with quiet_optuna():
             self._storage = JournalStorage(self._backend)
 
@@ -172,7 +180,7 @@ class _Replay:
             with quiet_optuna():
                 self._storage.get_all_studies()
         except NONSENSE:
-            return False
+            return False  # Optuna has passed it, and goes on behind it
         return True
 
 
@@ -183,6 +191,12 @@ def _creation(space: SearchSpace) -> Log:
     return {"op_code": _CREATE_STUDY, **_WORKER, **study}
 
 
+def _blank(number: int) -> Log:
+    """Return the operation that creates a trial which waits, and of which nothing is known."""
+    state = {"datetime_start": None, "state": TrialState.WAITING}
+    return {"op_code": CREATE_TRIAL, **_WORKER, "study_id": 0, **state, "trial": number}
+
+
 def _with_creations(found: Mapping[int, Log], creation: Log) -> Iterator[tuple[int, Log]]:
     """Restore lost creations of the study and of trials: Optuna numbers trials by their order.
 
@@ -191,13 +205,12 @@ def _with_creations(found: Mapping[int, Log], creation: Log) -> Iterator[tuple[i
     """
     if 1 not in found:
         yield 0, creation
-    blank = {"study_id": 0, "datetime_start": None, "state": TrialState.WAITING}
     trials = 0
     for line, log in found.items():
         is_creation = log["op_code"] == CREATE_TRIAL
         needed = log.get("trial", trials) if is_creation else log.get("trial_id", -1) + 1
         for number in range(trials, needed):
-            yield 0, {"op_code": CREATE_TRIAL, **_WORKER, **blank, "trial": number}
+            yield 0, _blank(number)
         trials = max(trials, needed) + is_creation
         yield line, log
 
