@@ -33,8 +33,8 @@ class EpochMetrics:
     train_loss: float
     train_accuracy: float
     val_loss: float
-    val_accuracy: float
-    seconds: float
+    val_accuracy: Annotated[float, Field(ge=0, le=1)]
+    seconds: Annotated[float, Field(ge=0, le=1e9)]
     val_balanced_accuracy: float = math.nan
 
     @property
