@@ -33,7 +33,7 @@ def run_of(tmp_path, accuracy: Callable[[float], float]) -> Run:
 
 
 def test_a_share_of_the_trials_is_drawn_at_random(tmp_path):
-    run = run_of(tmp_path, lambda width: 1 - abs(width - 1.3))
+    run = run_of(tmp_path, lambda width: 1 - abs(width - 1.3) / 2)
     control = run.trials[run.trials["source"] == "random_baseline"]
     assert len(control) == 6
     assert list(control["trial"].diff().dropna().unique()) == [4]

@@ -221,7 +221,7 @@ def test_tpe_finds_the_better_side_of_a_range(open_study, tmp_path):
     )
     study = open_study(space)
     while (trial := study.next_trial()) is not None:
-        finish(study, trial, 1 - abs(trial.config.net["width"] - 1.7), epochs=1)
+        finish(study, trial, 1 - abs(trial.config.net["width"] - 1.7) / 2, epochs=1)
     late = [record.values["net.width"] for record in read_records(tmp_path)[20:]]
     assert sum(abs(width - 1.7) < 0.25 for width in late) > len(late) / 2
 

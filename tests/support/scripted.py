@@ -93,7 +93,7 @@ def finish(study: Study, trial: TrialTask, accuracy: float, epochs: int = 4) -> 
 def run_out(study: Study, epochs: int = 4) -> None:
     """Train all trials that are left."""
     while (trial := study.next_trial()) is not None:
-        finish(study, trial, 0.5 + trial.number / 100, epochs)
+        finish(study, trial, min(1.0, 0.5 + trial.number / 100), epochs)
 
 
 class ScriptedRun:
