@@ -44,7 +44,8 @@ test-newest: .venv-newest/.installed
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-# Fault tests: kills, full disks, damaged files and so on; about a quarter of an hour.
+# Fault tests: kills, full disks, damaged files, a death at each operation and so on; more than an hour, and
+# with DEATHS=10 (operations of each job) half of one.
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -m slow -n 0
 
