@@ -36,7 +36,8 @@ class MLflow:
     def __init__(self, uri: str | None) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word for each table it makes
         self._client = MlflowClient(tracking_uri=uri)
-        self._created: dict[str, str] = {}  # ids by name: what fails half-way is tried again
+        # Ids by trial, None for the search: what fails half-way is tried again.
+        self._created: dict[int | None, str] = {}
 
     def open(self, run: TrackedRun, key: str | None) -> str:
         """Begin or continue the run of the search, in the experiment `tunecnn`.
@@ -48,7 +49,8 @@ class MLflow:
             found.experiment_id if found else self._client.create_experiment(_EXPERIMENT)
         )
         if key is None or not self._has(key):
-            key = self._create(run.name, {"mlflow.note.content": run.goal, "tunecnn.run": run.id})
+            tags = {"mlflow.note.content": run.goal, "tunecnn.run": run.id}
+            key = self._create(None, run.name, tags)
             self._params(key, run.settings)
         else:
             self._client.update_run(key, status="RUNNING")
@@ -59,7 +61,7 @@ class MLflow:
         """Begin the run of a trial, with its config as parameters."""
         if key is None:
             tags = {MLFLOW_PARENT_RUN_ID: self._search, "trial": str(record.number)}
-            key = self._create(f"trial-{record.number:05d}", tags)
+            key = self._create(record.number, f"trial-{record.number:05d}", tags)
         self._params(key, record.config)
         return key
 
@@ -100,11 +102,11 @@ class MLflow:
                 raise
             return False
 
-    def _create(self, name: str, tags: dict[str, str]) -> str:
-        if name not in self._created:
+    def _create(self, trial: int | None, name: str, tags: dict[str, str]) -> str:
+        if trial not in self._created:
             created = self._client.create_run(self._experiment, tags=tags, run_name=name)
-            self._created[name] = str(created.info.run_id)
-        return self._created[name]
+            self._created[trial] = str(created.info.run_id)
+        return self._created[trial]
 
     def _params(self, key: str, values: Mapping[str, Scalar]) -> None:
         params = [Param(name, str(value)[:_LONGEST]) for name, value in values.items()]
