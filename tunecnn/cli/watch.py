@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,17 +103,13 @@ def _time(run: Run, ended: int) -> str:
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"
     here = [r for r in run.records if r.outcome.has_ended and r.ended is not None]
-    done = sum(_utc(record.ended) >= session.started for record in here if record.ended)
+    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
+    done = sum(one.ended.astimezone() >= session.started for one in here if one.ended)
     left = run.space.trials - ended
     if session.ended is None and done and left > 0:
         rest = seconds_in_words(spent / done * left)
         text += f", about {rest} left for {count_in_words(left, 'trial')}"
     return text
-
-
-def _utc(ended: datetime) -> datetime:
-    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
-    return ended.astimezone(UTC)
 
 
 def _percent(share: float) -> str:

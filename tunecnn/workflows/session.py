@@ -174,7 +174,15 @@ def run_session(
     """
     tracked: list[Tracked] = []
     try:
-        ending = _run(folder, space, there, listening, options, warnings, tracked)
+        with (
+            _stopping(folder.path),
+            folder.lock(
+                take_over=options.take_over, wait=options.resume_or_start is not None
+            ) as lease,
+        ):
+            ending = _run_locked(
+                folder, space, there, listening, options, warnings, lease, tracked
+            )
         # A scheduler may kill this process while it writes the summary; the lock is free by then.
         summary = summarize(folder.path)
         if ending == "done" and not summary.trained:
@@ -187,35 +195,25 @@ def run_session(
     return RunResult(folder.path, ending, summary, code)
 
 
-def _run(
-    folder: RunFolder,
-    space: SearchSpace,
-    there: Opened,
-    listening: Listening,
-    options: RunOptions,
-    warnings: Sequence[str],
-    tracked: list[Tracked],
-) -> Ending:
-    """Take the lock and run trials; say what to do where the run cannot be written to."""
+@contextlib.contextmanager
+def _stopping(path: Path) -> Iterator[None]:
+    """Summarize a run that had to stop, and say what to do where it cannot be written to."""
     from tunecnn.summary.render import write_summary
 
     try:
-        with folder.lock(
-            take_over=options.take_over, wait=options.resume_or_start is not None
-        ) as lease:
-            return _run_locked(folder, space, there, listening, options, warnings, lease, tracked)
+        yield
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
         raise RunError(
-            f"{error.filename or folder.path} cannot be written ({error.strerror}); the trials in "
-            f"the journal of {folder.path} are safe; when it can be written again, carry on with: "
-            f"tunecnn search --resume {shlex.quote(str(folder.path))}"
+            f"{error.filename or path} cannot be written ({error.strerror}); the trials in "
+            f"the journal of {path} are safe; when it can be written again, carry on with: "
+            f"tunecnn search --resume {shlex.quote(str(path))}"
         ) from error
     except RunError:
         # The error is raised even if this fails, as on a full disk.
         with contextlib.suppress(OSError, RunError):
-            write_summary(load_run(folder.path))
+            write_summary(load_run(path))
         raise
 
 
@@ -276,7 +274,9 @@ def _run_locked(
     if (info := folder.read_info()).sessions:
         check_journal(folder.path / JOURNAL)  # else all trials would be trained again
     study = Study(folder.path, space, there.costs, info.id)
-    info = _start_session(folder, space, there.engine)  # once the journal is there, for readers
+    info = _start_session(
+        folder, info, space, there.engine
+    )  # once the journal is there, for readers
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
@@ -337,9 +337,10 @@ def changed_versions(
     )
 
 
-def _start_session(folder: RunFolder, space: SearchSpace, engine: Engine) -> RunInfo:
+def _start_session(
+    folder: RunFolder, info: RunInfo, space: SearchSpace, engine: Engine
+) -> RunInfo:
     """Record the start of a session, with any additional trials and budget."""
-    info = folder.read_info()
     session = Session(
         command=in_utf8(shlex.join(sys.argv)),
         started=now(),
