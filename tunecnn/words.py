@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic_core import ErrorDetails
 
@@ -42,6 +43,15 @@ def in_words(details: ErrorDetails) -> str:
 def in_utf8(text: str) -> str:
     """Escape what UTF-8 cannot hold: the other bytes of a file's name, as Python reads them."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def all_in_utf8(value: Any) -> Any:
+    """Return a mapping, sequence or other value with its texts as in `in_utf8`."""
+    if isinstance(value, dict):
+        return {in_utf8(key): all_in_utf8(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [all_in_utf8(one) for one in value]
+    return in_utf8(value) if isinstance(value, str) else value
 
 
 def in_short(value: object) -> str:

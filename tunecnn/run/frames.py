@@ -11,7 +11,7 @@ import pandas as pd
 from tunecnn.data.images import Labels
 from tunecnn.run.info import Evaluation
 from tunecnn.study.records import TrialRecord
-from tunecnn.words import in_utf8
+from tunecnn.words import all_in_utf8
 
 TRIAL_DTYPES = {
     "run": "str",
@@ -105,7 +105,8 @@ def trials_frame(
         records: records of the trials.
         searched: names of the searched parameters, each a column `param.<name>`.
     """
-    rows = [{"run": run, **_in_utf8(_trial_row(record, searched))} for record in records]
+    # A column of text holds no other bytes, as a path may have them.
+    rows = [{"run": run, **all_in_utf8(_trial_row(record, searched))} for record in records]
     columns = [*TRIAL_DTYPES, *(f"param.{name}" for name in searched)]
     return pd.DataFrame(rows, columns=columns).astype(TRIAL_DTYPES)
 
@@ -160,11 +161,6 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     stream = io.BytesIO()
     frame.astype(mixed).to_parquet(stream, index=False)
     return stream.getvalue()
-
-
-def _in_utf8(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row whose texts a column of text can hold: a path has any bytes."""
-    return {key: in_utf8(one) if isinstance(one, str) else one for key, one in row.items()}
 
 
 def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, read_own, sha256, stamp
-from tunecnn.words import in_utf8
+from tunecnn.trial.config import Count
+from tunecnn.words import all_in_utf8
 
 SCHEMA = 3
 _CHECKSUM = "checksum"
@@ -23,8 +24,6 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-"""A number of things, which arithmetic with floats keeps exactly."""
 Share = Annotated[float, Field(ge=0, le=1)]
 """A share in [0, 1]."""
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -321,7 +320,7 @@ class RunInfo(_Model):
             raise RunError(f"{path} is damaged: its checksum does not match")
         # Paths keep the bytes that name them; all else is only shown.
         content = {
-            key: value if key in ("changes", "data_dir") else _shown(value)
+            key: value if key in ("changes", "data_dir") else all_in_utf8(value)
             for key, value in values.items()
             if key not in stamp(SCHEMA)
         }
@@ -337,15 +336,6 @@ class RunInfo(_Model):
 def now() -> datetime:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
-
-
-def _shown(value: Any) -> Any:
-    """Return a value of JSON whose texts can be written as UTF-8."""
-    if isinstance(value, dict):
-        return {in_utf8(key): _shown(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_shown(one) for one in value]
-    return in_utf8(value) if isinstance(value, str) else value
 
 
 def _checksum(values: dict[str, Any]) -> str:

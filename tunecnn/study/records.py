@@ -19,7 +19,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
-from tunecnn.trial.config import Scalar
+from tunecnn.trial.config import Count, Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
 from tunecnn.words import in_utf8
 
@@ -235,7 +235,6 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     return record
 
 
-_Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Text = Annotated[str, AfterValidator(in_utf8)]  # an error can name a file that is not in it
 _Values = dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | bool | str]
 
@@ -246,11 +245,11 @@ class _Attributes(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
     config: _Values = {}
     where: dict[_Text, _Text] = {}
-    attempts: _Count = 0
-    kept_epoch: _Count | None = None
-    params: _Count | None = None
-    macs: _Count | None = None
-    paused_after: _Count = 0
+    attempts: Count = 0
+    kept_epoch: Count | None = None
+    params: Count | None = None
+    macs: Count | None = None
+    paused_after: Count = 0
     weights: _Text = ""
     predictions: _Text = ""
     reason: _Text = ""

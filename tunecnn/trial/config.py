@@ -18,6 +18,8 @@ from tunecnn.models.designs import make_design
 from tunecnn.words import in_words
 
 Scalar = int | float | bool | str
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""A number of things, which arithmetic with floats keeps exactly."""
 
 _Count = Annotated[int, Strict(), Field(ge=1)]
 _Whole = Annotated[int, Strict(), Field(ge=0)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from tunecnn.analysis.classes import confusion_on_test
 from tunecnn.analysis.published import EXPERIMENTS, published_curves
@@ -18,7 +18,7 @@ from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import draw_confusion, most_confused
 from tunecnn.summary.plots.style import BEST as VALIDATION
 from tunecnn.summary.plots.style import COMPLETE as TRAINING
-from tunecnn.summary.plots.style import legend_below, picture, state_finding
+from tunecnn.summary.plots.style import count_along, legend_below, picture, state_finding
 
 
 @picture
@@ -82,7 +82,7 @@ def _curves(run: Run, what: str) -> Figure:
                     alpha=0.9, label=f"{words}, published", marker="x" if len(theirs) < 3 else "",
                 )  # fmt: skip
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        count_along(axes.xaxis)
         if run.space.epochs == 1:
             axes.set_xlim(0.5, 1.5)
         if what == "accuracy":

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from tunecnn.analysis import diagnostics
 from tunecnn.analysis.classes import confusion_matrix
@@ -25,6 +25,7 @@ from tunecnn.summary.plots.style import (
     COMPLETE,
     MANY,
     STOPPED,
+    count_along,
     ends_of,
     in_percent,
     legend_below,
@@ -71,7 +72,7 @@ def history(run: Run) -> Figure:
                 color=BASELINE, linewidths=1.1, label=f"{words} ({len(there)})", **mark,
             )  # fmt: skip
     axes.set_xlabel("trial")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    count_along(axes.xaxis)
     in_percent(axes)
     legend_below(figure, axes, 3)
     state_finding(figure, finding)
@@ -118,7 +119,7 @@ def curves(run: Run) -> Figure:
     axes.plot([], [], color=STOPPED, linestyle="--", label=f"not to the end ({total - count})")
     _leave_out_the_start(axes, run)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    count_along(axes.xaxis)
     in_percent(axes)
     legend_below(figure, axes)
     finding = f"{count} of {total} trials were trained to the end"
@@ -172,7 +173,7 @@ def parameters(run: Run) -> Figure:
         elif parameter.log:
             log_scale(axes)
         elif isinstance(parameter, IntParameter):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            count_along(axes.xaxis)
         _scatter(axes, places, stopped_places, done, ended)
         if name in baseline and parameter.contains(baseline[name]):
             value: Any = baseline[name]
@@ -404,7 +405,7 @@ def random_baseline(run: Run) -> Figure:
     ):
         axes.set_xlabel(words)
     in_percent(grid[0], "best complete trial so far")
-    grid[0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    count_along(grid[0].xaxis)
     grid[0].legend(frameon=False, fontsize=8, loc="lower right")
     at = [
         f"{words} {source.best_at_equal_cost:.2%}"

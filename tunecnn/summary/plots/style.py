@@ -11,8 +11,15 @@ from typing import Any, ParamSpec
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 P = ParamSpec("P")
 
@@ -40,6 +47,11 @@ def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return draw(*args, **kwargs)
 
     return styled
+
+
+def count_along(axis: Axis) -> None:
+    """Give an axis of trials, epochs or other counts whole numbers only, at least one."""
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def state_finding(figure: Figure, finding: str, note: str = "") -> None:
