@@ -87,7 +87,7 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     logs = [log for log in logs if log.get("trial_id") not in again]
     waiting = {"op_code": _SET_STATE, **_WORKER, "state": TrialState.WAITING, "values": None}
     logs += [{**waiting, "trial_id": number} for number in again]
-    if still := _incomplete(logs, space):  # what they were created with is nonsense
+    if again and (still := _incomplete(logs, space)):  # what they were created with is nonsense
         created = (index for index, log in enumerate(logs) if log["op_code"] == CREATE_TRIAL)
         for number, index in enumerate(list(created)):
             if number in still:
