@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -128,14 +129,35 @@ def test_the_page_about_python_can_be_followed(elsewhere, capsys, monkeypatch):
     assert len(page.second.trials) == 6
 
 
+SMALLER = {
+    "search": ["--trials", "3", "--epochs", "2", "--local"],
+    "resume": ["--trials", "+1", "--local"],
+    "confirm": ["--local"],
+    "reproduce": ["--against", "none", "--models", "model1", "--epochs", "1", "--local"],
+    "watch": ["--once"],
+}
+"""Options by command with which a page is followed in a minute, on images that come with it."""
+
+
+def follow(
+    commands: Iterable[str], names: Mapping[str, str], more: Mapping[str, list[str]]
+) -> None:
+    """Run the commands of a page, with other names and, by command, more options."""
+    for command in commands:
+        for name, other in names.items():
+            command = command.replace(name, other)
+        words = shlex.split(command, comments=True)[1:]
+        added = more.get("resume" if "--resume" in words else words[0], [])
+        assert main(*words, *added) == 0, command
+
+
 @pytest.mark.slow
 def test_the_page_about_networks_can_be_followed(elsewhere):
     page = (ROOT / "docs" / "own-network.md").read_text()
     (elsewhere / "nets.py").write_text(re.findall(r"```python\n(.*?)```", page, re.S)[0])
     (elsewhere / "tiny.yaml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.S)[0])
     commands = re.findall(r"```\n(tunecnn .*?)```", page, re.S)[0].splitlines()
-    for command in commands:
-        assert main(*shlex.split(command)[1:]) == 0, command
+    follow(commands, {}, {})
     assert (elsewhere / "tiny.pt2").is_file()
 
 
@@ -189,8 +211,7 @@ def blocks(name: str) -> list[str]:
 def test_the_page_of_the_first_result_can_be_followed(elsewhere, capsys):
     commands = blocks("first-result.md")
     assert len(commands) >= 6
-    for command in commands:
-        assert main(*shlex.split(command)[1:]) == 0, command
+    follow(commands, {}, {})
     assert (elsewhere / "runs" / "first" / "summary.html").is_file()
     assert "16 of 16 trials have ended" in capsys.readouterr().out
 
@@ -201,27 +222,6 @@ def test_the_page_about_designing_a_search_has_a_space_that_is_right(elsewhere):
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
     (elsewhere / "space.yaml").write_text(text)
     assert main("spaces", "check", "space.yaml") == 0
-
-
-SMALLER = {
-    "plan": [],
-    "search": ["--trials", "3", "--epochs", "2", "--local"],
-    "resume": ["--trials", "+1", "--local"],
-    "confirm": ["--local"],
-    "reproduce": ["--against", "none", "--models", "model1", "--epochs", "1", "--local"],
-    "watch": ["--once"],
-}
-"""Options by command with which a page is followed in a minute, on images that come with it."""
-
-
-def follow(commands: list[str], names: dict[str, str]) -> None:
-    """Run the commands of a page, with other names of spaces, data and runs, and smaller."""
-    for command in commands:
-        for name, other in names.items():
-            command = command.replace(name, other)
-        words = shlex.split(command, comments=True)[1:]
-        more = SMALLER["resume" if "--resume" in words else words[0]]
-        assert main(*words, *more) == 0, command
 
 
 @pytest.mark.slow
@@ -236,7 +236,7 @@ def test_the_readme_can_be_followed(elsewhere, image_tree):
         "--top 3 --seeds 5": "--top 2 --seeds 2",
         "mnist --seeds 5": "digits --seeds 2",
     }
-    follow(found, names)
+    follow(found, names, SMALLER)
     first = elsewhere / "runs" / "first"
     assert (first / "summary.html").is_file()
     assert (first / "confirmations" / "top2-seeds2" / "summary.md").is_file()
@@ -248,7 +248,8 @@ def test_the_page_about_following_a_run_can_be_followed(elsewhere, scripted_run,
     monkeypatch.setenv("WANDB_MODE", "offline")
     (elsewhere / "notify.py").write_text("import sys; open('said', 'w').write(sys.argv[2])")
     found = [one for one in blocks("following.md") if "dashboard" not in one]
-    follow(found, {"RUN": str(scripted_run), "python notify": f"{sys.executable} notify"})
+    names = {"RUN": str(scripted_run), "python notify": f"{sys.executable} notify"}
+    follow(found, names, SMALLER)
     assert (elsewhere / "said").read_text() == "done"
     assert (elsewhere / "mlflow.db").is_file()
     assert list(elsewhere.glob("runs/*/tensorboard/trial-00000/events*"))

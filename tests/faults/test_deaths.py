@@ -19,28 +19,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import main
+from tests.support.searching import TEXT
 from tunecnn import load_run
 from tunecnn.study.records import TrialRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 _DEAD = 77
-SPACE = """
-name: mortal
-dataset: digits
-architecture: model1
-epochs: 2
-trials: 3
-parameters:
-  net.width: {choice: [0.1, 0.2]}
-  learning_rate: {float: [1e-3, 1e-2], log: true}
-  train_images: 64
-sampler: random
-pruner: none
-"""
 SEARCH = ["search", "--space", "space.yaml", "--resume-or-start", "run", "--local", "--json",
           "--checkpoint-seconds", "0"]  # fmt: skip
-CONFIRM = ["confirm", "run", "--top", "1", "--seeds", "2", "--local", "--json"]
+EXTEND = ["search", "--resume", "runs/run", "--local", "--json"]
+MORE = ["--trials", "+2"]
+CONFIRM = ["confirm", "runs/run", "--top", "1", "--seeds", "2", "--local", "--json"]
 REPRODUCE = ["reproduce", "--dataset", "digits", "--against", "none", "--models", "model1", "--seeds",
              "2", "--epochs", "2", "--resume-or-start", "run", "--local", "--json"]  # fmt: skip
 
@@ -73,15 +63,14 @@ def cut(folder: Path) -> None:
 def extend_again(folder: Path) -> list[str]:
     """Add the trials unless they have been added, and carry on."""
     added = load_run(folder / "runs" / "run").space.trials > 3
-    return [*EXTEND[:3], *([] if added else EXTEND[3:5]), *EXTEND[5:]]
+    return EXTEND if added else [*EXTEND, *MORE]
 
 
-EXTEND = ["search", "--resume", "runs/run", "--trials", "+2", "--local", "--json"]
 INSIDE = ("runs/run", "runs/run/confirmations/top1-seeds2")
 JOBS = {
     "search": Job(SEARCH),
-    "extend": Job(EXTEND, [SEARCH], again=extend_again),
-    "confirm": Job([CONFIRM[0], "runs/run", *CONFIRM[2:]], [SEARCH], runs=INSIDE),
+    "extend": Job([*EXTEND, *MORE], [SEARCH], again=extend_again),
+    "confirm": Job(CONFIRM, [SEARCH], runs=INSIDE),
     "reproduce": Job(REPRODUCE),
     "repair": Job(["repair", "runs/run"], [SEARCH], cut),
     "summarize": Job(["summarize", "runs/run", "--figures", "png"], [SEARCH]),
@@ -164,7 +153,7 @@ def test_a_death_at_any_operation_loses_no_trial_and_trains_none_twice(name, tmp
     job, said = JOBS[name], tmp_path / "said"
     before = tmp_path / "before"
     before.mkdir()
-    (before / "space.yaml").write_text(SPACE)
+    (before / "space.yaml").write_text(TEXT)
     for words in job.before:
         done(before, words, said)
     job.damage(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -19,6 +18,7 @@ import pytest
 from tests.support.scripted import six_endings
 from tunecnn import load_run
 from tunecnn.errors import TunecnnError
+from tunecnn.files import sha256
 from tunecnn.study.journal import from_line, to_line
 from tunecnn.summary.run_types import RUN_TYPES
 from tunecnn.workflows.repair import repair
@@ -70,7 +70,7 @@ def spoil_info(folder: Path, numbers: random.Random) -> None:
 
 
 def write_info(folder: Path, values: dict[str, Any]) -> None:
-    right = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    right = sha256(json.dumps(values, sort_keys=True))
     (folder / "run.json").write_text(json.dumps({"checksum": right, **values}))
 
 
@@ -106,7 +106,7 @@ def spoil_space(folder: Path, numbers: random.Random) -> None:
     (folder / "space.yaml").write_text("".join(text))
     values = json.loads((folder / "run.json").read_text())
     del values["checksum"]
-    values["space_sha256"] = hashlib.sha256("".join(text).encode()).hexdigest()
+    values["space_sha256"] = sha256("".join(text))
     write_info(folder, values)
 
 
