@@ -15,6 +15,8 @@ from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 
+BLANK = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
@@ -22,6 +24,17 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures of a summary blank, except in the tests of the summary itself.
+
+    A small search spends most of its time on them.
+    """
+    if request.path.parent.name != "summary":
+        monkeypatch.setattr("tunecnn.summary.render._picture", lambda figure, form: BLANK)
+        monkeypatch.setattr("tunecnn.summary.page.charts_of", lambda run: [])
 
 
 @pytest.fixture(scope="session")
