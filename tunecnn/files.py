@@ -153,7 +153,11 @@ def check_stamp(path: Path | str, values: Mapping[str, Any], schema: int) -> Non
     if not isinstance(values, Mapping) or values.get("schema") == schema:
         return
     found, writer = values.get("schema"), values.get("tunecnn")
-    if found is None or writer is None:
+    if found is None:
+        raise RunError(
+            f"{path} has no number of a schema: it is damaged, or not of tunecnn {_version()}"
+        )
+    if writer is None:
         who, way = "a tunecnn older than 0.2.0", "read it with the version that wrote it"
     elif isinstance(found, int) and re.fullmatch(r"[\w.+!-]{1,40}", str(writer)):
         who, way = f"tunecnn {writer}", f"read it with that version: pip install tunecnn=={writer}"

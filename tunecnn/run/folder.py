@@ -121,10 +121,12 @@ class RunFolder:
                     f"{path / name} is a symbolic link, and tunecnn follows none inside a run: "
                     "put the file or folder itself there"
                 )
-        if not folder.info_file.is_file():
+        if not folder.info_file.exists():
             raise InputError(
                 f"{path} is not the folder of a run: it has no {folder.info_file.name}"
             )
+        if not folder.info_file.is_file():
+            raise RunError(f"{folder.info_file} is not a regular file")
         return folder
 
     def read_info(self) -> RunInfo:
@@ -146,8 +148,10 @@ class RunFolder:
             info: the content of `run.json`.
 
         Raises:
-            RunError: if the file cannot be read, or has changed since the run was started.
+            RunError: if the file cannot be read, or has changed since the run was started, or the
+                code that has the networks' arguments and their defaults has.
         """
+        self.read_code(info)
         try:
             text = read_own(self.space_file)
         except OSError as error:

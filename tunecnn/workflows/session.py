@@ -253,9 +253,10 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
     try:
         return write_summary(run, formats, out)
     except OSError as error:
+        file = error.filename2 or error.filename  # the second one is that of a rename
         raise RunError(
-            f"the summary of {path} cannot be written ({error.strerror or error}); all its trials "
-            "are safe in its journal; write it elsewhere: "
+            f"the summary of {path} cannot be written ({f'{file}: ' * bool(file)}"
+            f"{error.strerror or error}); all its trials are safe in its journal; write it elsewhere: "
             f"tunecnn summarize {shlex.quote(str(path))} --out FOLDER"
         ) from error
 
