@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.command import main
@@ -159,6 +160,30 @@ def test_the_page_about_networks_can_be_followed(elsewhere):
     commands = re.findall(r"```\n(tunecnn .*?)```", page, re.S)[0].splitlines()
     follow(commands, {}, {})
     assert (elsewhere / "tiny.pt2").is_file()
+
+
+@pytest.mark.slow
+def test_the_page_about_images_can_be_followed(elsewhere, image_tree, monkeypatch):
+    page = (ROOT / "docs" / "images.md").read_text()
+    image_tree(size=40, count=20).rename(elsewhere / "photos")
+    (command,) = re.findall(r"```\n(tunecnn .*?)```", page, re.S)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    np.savez("arrays.npz", images=images, labels=np.arange(60) % 2)
+    before = 'import numpy\narrays = numpy.load("arrays.npz")\n'
+    names = "images, labels = arrays['images'], arrays['labels']\n"
+    (elsewhere / "mine.py").write_text(before + names + block)
+    follow(command.splitlines(), {}, {})
+    inside = [
+        one for one in re.findall(r"`(tunecnn .*?)`", page) if " " in one.removeprefix("tunecnn ")
+    ]
+    assert len(inside) == 3
+    follow(inside, {"PATH": "photos", "prepare": "prepare imagefolder:photos --size 32"}, {})
+    for name in ("arrays.npz", "mine.py:load"):
+        assert main("data", "report", name) == 0
+        search = ["search", "--space", "digits.yaml", "--dataset", name, "--name", name[:4]]
+        assert main(*search, *SMALLER["search"]) == 0
 
 
 @pytest.mark.parametrize("name", ["columns.md", "commands.md"])

@@ -177,10 +177,14 @@ def _holders() -> str:
 
     own = ray.get_runtime_context().get_job_id()
     alive = state.actor_table(None, actor_state_name="ALIVE").values()
-    actors = Counter(actor["JobID"] for actor in alive)
+    # The supervisor of a submitted job takes no resources.
+    actors = Counter(a["JobID"] for a in alive if a["ActorClassName"] != "JobSupervisor")
     actors.pop(own, None)
     if not actors:
-        return ", held by tasks, placement groups or a driver of another job"
+        return (
+            ", held by workers of this search that are starting, or by tasks, placement groups or "
+            "a driver of another job"
+        )
     jobs = {job["JobID"]: job for job in state.job_table()}  # type: ignore[no-untyped-call]
     return ", held by " + ", ".join(_job(jobs.get(name), name, n) for name, n in actors.items())
 
