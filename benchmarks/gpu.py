@@ -1,12 +1,17 @@
-"""What waits for a GPU: step, packing, CUDA graphs or compile, memory; within five minutes.
+"""What waits for a GPU: step, CUDA graphs or compile, packing, stacking, memory; in five minutes.
 
     python -m benchmarks.gpu [--dry-run]
 
-- *step*: images a second of the three networks, in float32, bfloat16, and bfloat16 compiled;
+- *step*: images a second of the three networks, in float32, bfloat16, bfloat16 with each step
+  replayed as a CUDA graph, and bfloat16 compiled;
+- *parts*: microseconds of Muon's orthogonalization of all convolutions of the proposed network,
+  one by one and together, and of a batch from bytes to bfloat16, in several passes and in one;
 - *transfers*: how often a training waits for the device in an epoch (it should be once each for
   training and validation, whatever the number of steps);
 - *packing*: 1 to 16 trials on the device at once, each in its own process as Ray would start
   them, against one alone;
+- *stacking*: 1 to 16 trials in one process, their weights stacked and trained as one network by
+  `torch.func.vmap`, against one alone; a textbook loop with SGD, since it is not part of tunecnn;
 - *memory*: what a trial leaves behind when its worker turns to the next.
 
 `--dry-run` does all of it on the CPU with a few images, to show that it runs; it keeps nothing.
@@ -21,22 +26,28 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from benchmarks.results import keep, table
+from benchmarks.step import BATCH, textbook_model
 from tunecnn import make_config
 from tunecnn.data.images import Images, TrialData
-from tunecnn.trial.batches import DeviceData, to_device
+from tunecnn.trial.batches import DeviceData, Scaling, to_device
+from tunecnn.trial.optimizers import newton_schulz, newton_schulz_together
 from tunecnn.trial.training import Training
 
 NETWORKS = ("model1", "model2", "proposed")
 MODES: dict[str, dict[str, Any]] = {
     "float32": {"precision": "fp32"},
     "bfloat16": {"precision": "bf16"},
+    "bfloat16, CUDA graph": {"precision": "bf16", "cuda_graph": True},
     "bfloat16, compiled": {"precision": "bf16", "compile": True},
 }
 
@@ -70,7 +81,7 @@ def device_data(size: Size) -> DeviceData:
 
 
 def training(network: str, data: DeviceData, **settings: Any) -> Training:
-    config = make_config("fast", network, "cifar10", epochs=10_000, batch_size=128, **settings)
+    config = make_config("fast", network, "cifar10", epochs=10_000, batch_size=BATCH, **settings)
     return Training(config, data)
 
 
@@ -93,6 +104,92 @@ def steps(size: Size) -> list[dict[str, Any]]:
             rows.append({"network": network, "mode": mode, "images/s": round(speed),
                          "times float32": round(speed / found["float32"], 2)})  # fmt: skip
     return rows
+
+
+def parts(size: Size) -> list[dict[str, Any]]:
+    """Time what a step does beside the network, in the form before and in the present one."""
+    data = device_data(size)
+    network = training("proposed", data).model
+    matrices = [
+        module.weight.detach().flatten(1).bfloat16()
+        for module in network.modules() if isinstance(module, torch.nn.Conv2d)
+    ]  # fmt: skip
+    config = make_config("fast", "proposed", "cifar10")
+    scaling = Scaling(config, data.source.mean, data.source.deviation).to(data.device)
+    pixels = data.train.pixels[:BATCH]
+
+    def scaled(in_bf16: bool) -> Tensor:
+        scaling.in_bf16 = in_bf16
+        values: Tensor = scaling(pixels)
+        return values.bfloat16()
+
+    ways: dict[tuple[str, str], Callable[[], object]] = {
+        ("orthogonalization", "one by one"): lambda: [
+            newton_schulz(one[None]) for one in matrices
+        ],
+        ("orthogonalization", "together"): lambda: newton_schulz_together(matrices),
+        ("bytes to bfloat16", "several passes"): lambda: scaled(False),
+        ("bytes to bfloat16", "one pass"): lambda: scaled(True),
+    }
+    return [
+        {"part": part, "way": way, "microseconds": round(1e6 * seconds_of(do, data.device))}
+        for (part, way), do in ways.items()
+    ]
+
+
+def seconds_of(do: Callable[[], object], device: torch.device, count: int = 20) -> float:
+    """Return the median seconds of a call, with what it launched."""
+    spent = []
+    for _ in range(count):
+        began = time.perf_counter()
+        do()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent)
+
+
+def stacked(size: Size) -> list[dict[str, Any]]:
+    """Train trials of one shape as one network, whose weights have one more dimension."""
+    data = device_data(size)
+    rows: list[dict[str, Any]] = []
+    for count in size.packed:
+        epoch = stacked_epoch(data, count)
+        epoch()
+        images = count * (size.images // BATCH) * BATCH
+        total = images / seconds_of(epoch, data.device, size.rounds)
+        alone = rows[0]["images/s together"] if rows else total
+        rows.append({"trials in one network": count, "images/s together": round(total),
+                     "times one": round(total / alone, 2)})  # fmt: skip
+    return rows
+
+
+def stacked_epoch(data: DeviceData, count: int) -> Callable[[], None]:
+    """Return what trains so many textbook networks for an epoch, by SGD in bfloat16."""
+    network = textbook_model("proposed").to(data.device)
+    weights = {
+        name: weight.detach().repeat(count, *[1] * weight.dim())
+        for name, weight in network.named_parameters()
+    }
+
+    def loss_of(weights: dict[str, Tensor], values: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(data.device.type, dtype=torch.bfloat16):
+            logits = torch.func.functional_call(network, weights, (values,))
+        return cross_entropy(logits.float(), labels)
+
+    gradients_of = torch.func.vmap(torch.func.grad(loss_of), randomness="different")
+
+    def epoch() -> None:
+        images = len(data.train)
+        for _ in range(images // BATCH):
+            indices = torch.randint(images, (count, BATCH), device=data.device)
+            pixels = data.train.pixels[indices].permute(0, 1, 4, 2, 3)
+            gradients = gradients_of(weights, pixels.float() / 255, data.train.labels[indices])
+            with torch.no_grad():
+                for name, weight in weights.items():
+                    weight.sub_(gradients[name], alpha=0.01)
+
+    return epoch
 
 
 def waits(size: Size) -> list[dict[str, Any]]:
@@ -175,7 +272,9 @@ def main() -> None:
         one_of_many(size, asked.one)
         return
     began = time.perf_counter()
-    for name, part in (("step", steps), ("waits", waits), ("packing", packed), ("memory", memory)):
+    measured = {"step": steps, "parts": parts, "waits": waits, "packing": packed,
+                "stacking": stacked, "memory": memory}  # fmt: skip
+    for name, part in measured.items():
         rows = part(size)
         if size == DRY:
             print(f"\n{name}\n{table(rows)}", flush=True)

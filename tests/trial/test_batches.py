@@ -58,6 +58,18 @@ def test_pixels_are_scaled_as_the_config_says(pixels, low, high, ramp):
         assert (images.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("pixels", ["raw", "unit", "standardized"])
+def test_bfloat16_values_are_the_others_rounded(pixels, ramp):
+    made = batcher(ramp, pixels=pixels)
+    expected = in_order(made, ramp)
+    made.scaling.in_bf16 = True
+    values = in_order(made, ramp)
+    assert values.dtype == torch.bfloat16
+    assert values.is_contiguous(memory_format=torch.channels_last)
+    # Both round once; the sum before it may be fused with its product or not.
+    torch.testing.assert_close(values, expected.bfloat16(), rtol=2**-7, atol=1e-6)
+
+
 def test_batches_are_channels_last(ramp):
     images, _ = next(batcher(ramp).training())
     assert images.shape == (4, 2, 5, 6)

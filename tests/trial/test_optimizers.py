@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from tunecnn.trial.config import TrialConfig
-from tunecnn.trial.optimizers import KerasRMSprop, make_optimizer, make_schedule
+from tunecnn.trial.optimizers import (
+    KerasRMSprop,
+    make_optimizer,
+    make_schedule,
+    newton_schulz,
+    newton_schulz_together,
+)
 
 
 def test_rmsprop_follows_keras_rule_step_by_step():
@@ -139,3 +145,17 @@ def test_one_cycle_runs_however_few_steps_it_rises(steps, warmup):
         assert 0 < optimizer.param_groups[0]["lr"] <= 1.0
         optimizer.step()
         scheduler.step()
+
+
+SHAPES = [(27, 32), (8, 288), (64, 288), (64, 576), (16, 16)]
+
+
+@pytest.mark.parametrize("limit", [1, 50_000, 2**22])
+def test_matrices_are_made_orthogonal_together_as_one_by_one(limit, monkeypatch):
+    monkeypatch.setattr("tunecnn.trial.optimizers._STACK", limit)
+    torch.manual_seed(0)
+    matrices = [torch.randn(shape) for shape in SHAPES]
+    together = newton_schulz_together(matrices)
+    for matrix, result in zip(matrices, together, strict=True):
+        torch.testing.assert_close(result, newton_schulz(matrix[None])[0])
+    assert newton_schulz_together([]) == []

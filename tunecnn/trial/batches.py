@@ -67,8 +67,10 @@ class Scaling(nn.Module):
     Attributes:
         channels_last: whether the values are in the memory layout `channels_last`, else they are
             contiguous.
+        in_bf16: whether the values are bfloat16, made in one pass, else float32. They are what
+            autocast makes of the float32 values for a convolution.
 
-    Shapes: input (n, height, width, C) uint8; output (n, C, height, width) float32.
+    Shapes: input (n, height, width, C) uint8; output (n, C, height, width).
     """
 
     _scale: Tensor
@@ -86,18 +88,32 @@ class Scaling(nn.Module):
             shift = -torch.tensor(mean) * scale
         self._is_raw = config.pixels == "raw"
         self.channels_last = True
+        self.in_bf16 = False
         self.register_buffer("_scale", scale, persistent=False)
         self.register_buffer("_shift", shift, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Scale the pixels of some images."""
+        values = self._bf16_of(pixels) if self.in_bf16 else self._float32_of(pixels)
+        values = values.permute(0, 3, 1, 2)
+        return values if self.channels_last else values.contiguous()
+
+    def _float32_of(self, pixels: Tensor) -> Tensor:
         values = pixels.to(torch.float32)
         if not self._is_raw:
             values.mul_(self._scale)
         if self._shift is not None:
             values.add_(self._shift)
-        values = values.permute(0, 3, 1, 2)
-        return values if self.channels_last else values.contiguous()
+        return values
+
+    def _bf16_of(self, pixels: Tensor) -> Tensor:
+        if self._is_raw:
+            return pixels.to(torch.bfloat16)
+        # Computed in float32 and rounded as it is written: nothing in float32 is stored.
+        values = torch.empty(pixels.shape, dtype=torch.bfloat16, device=pixels.device)
+        if self._shift is None:
+            return torch.mul(pixels, self._scale, out=values)
+        return torch.addcmul(self._shift, pixels, self._scale, out=values)
 
 
 class Batcher:
@@ -121,6 +137,11 @@ class Batcher:
         self.joins_last_image = False
 
     @property
+    def device(self) -> torch.device:
+        """Device on which the batches are made."""
+        return self._data.device
+
+    @property
     def steps(self) -> int:
         """Number of batches per epoch, including a smaller last one."""
         return len(self._sizes())
@@ -137,16 +158,23 @@ class Batcher:
         """Yield the batches of one epoch in a new random order, from torch's default generator.
 
         Yields:
-            Images (b, C, H, W) float32, and their labels (b,).
+            Images (b, C, H, W), and their labels (b,).
         """
+        return map(self.batch, self.order())
+
+    def order(self) -> tuple[Tensor, ...]:
+        """Return the indices of the training images of each batch of an epoch, shape (b,)."""
+        order = torch.randperm(len(self._data.train), device=self._data.device)
+        return torch.split(order, self._sizes())
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return training images, augmented and scaled, and their labels."""
         images = self._data.train
-        order = torch.randperm(len(images), device=self._data.device)
-        for indices in torch.split(order, self._sizes()):
-            if self._config.crop or self._config.flip:
-                pixels = self.augmented(indices)
-            else:
-                pixels = images.pixels[indices]
-            yield self.scaling(pixels), images.labels[indices]
+        if self._config.crop or self._config.flip:
+            pixels = self.augmented(indices)
+        else:
+            pixels = images.pixels[indices]
+        return self.scaling(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in order, without augmentation; shapes as in `training`."""

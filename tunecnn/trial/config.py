@@ -124,6 +124,9 @@ class TrialConfig(BaseModel):
     CPUs with AVX512-BF16 or AMX); otherwise, and with `fp32`, all is computed in fp32."""
     compile: _Flag = False
     """Whether to use torch.compile if the device is a GPU."""
+    cuda_graph: _Flag = False
+    """Whether to replay each training step as a CUDA graph if the device is a GPU. A network whose
+    forward pass waits for the device, or depends on values, cannot be replayed."""
 
     def __init__(self, **settings: Any) -> None:
         try:

@@ -19,6 +19,8 @@ from torch.optim.lr_scheduler import (
 
 from tunecnn.trial.config import TrialConfig
 
+_STACK = 2**22  # numbers in a stack of padded matrices: 8 MB in bfloat16
+
 
 class _Untraced(Optimizer):
     """An optimizer without the wrappers that torch puts around its methods for `torch.compile`.
@@ -85,7 +87,12 @@ class KerasRMSprop(_Untraced):
             torch._foreach_addcmul_(means, gradients, gradients, value=1 - group["rho"])
             roots = torch._foreach_add(means, group["epsilon"])
             torch._foreach_sqrt_(roots)
-            torch._foreach_addcdiv_(weights, gradients, roots, value=-group["lr"])
+            if isinstance(group["lr"], Tensor):  # of a CUDA graph
+                updates = torch._foreach_div(gradients, roots)
+                torch._foreach_mul_(updates, group["lr"])
+                torch._foreach_sub_(weights, updates)
+            else:
+                torch._foreach_addcdiv_(weights, gradients, roots, value=-group["lr"])
         return loss
 
     def _mean(self, weight: Tensor) -> Tensor:
@@ -147,40 +154,81 @@ class MuonWithAdamW(_Untraced):
         """Change the weights once, by their gradients."""
         loss = _loss_of(closure)
         muon, *adamw = self.param_groups
-        for weight in muon["params"]:
-            if weight.grad is not None:
-                self._step_muon(weight, weight.grad, muon)
+        weights = [weight for weight in muon["params"] if weight.grad is not None]
+        updates = _orthogonal([self._update(weight, muon) for weight in weights])
+        for weight, update in zip(weights, updates, strict=True):
+            matrix = _as_matrix(weight)
+            size = 0.2 * math.sqrt(max(matrix.shape))
+            matrix.mul_(1 - muon["lr"] * muon["weight_decay"])
+            update = update.to(matrix.dtype)
+            if isinstance(muon["lr"], Tensor):  # of a CUDA graph
+                matrix.sub_(update * (muon["lr"] * size))
+            else:
+                matrix.add_(update, alpha=-muon["lr"] * size)
         # The state and the learning rates are shared, so that a schedule and a checkpoint can
         # treat this as one optimizer.
         self._adamw.param_groups, self._adamw.state = adamw, self.state
         self._adamw.step()
         return loss
 
-    def _step_muon(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
+    def _update(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
+        """Return the mean of a weight's gradients, as a matrix."""
+        state, gradient = self.state[weight], weight.grad
+        assert gradient is not None
         if not state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         mean, momentum = state["momentum_buffer"], group["momentum"]
         mean.lerp_(gradient, 1 - momentum)
-        update = gradient.lerp(mean, momentum) if group["nesterov"] else mean
-        matrix = _as_matrix(weight)
-        size = 0.2 * math.sqrt(max(matrix.shape))
-        matrix.mul_(1 - group["lr"] * group["weight_decay"])
-        matrix.add_(_orthogonal(_as_matrix(update)).to(matrix.dtype), alpha=-group["lr"] * size)
+        return _as_matrix(gradient.lerp(mean, momentum) if group["nesterov"] else mean)
 
 
-def _orthogonal(matrix: Tensor) -> Tensor:
-    """Bring the singular values of a matrix near 1 by five Newton-Schulz steps."""
-    result = matrix.bfloat16() if matrix.is_cuda else matrix
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    result = result.T if is_tall else result
-    result = result / result.norm().clamp(min=1e-7)
+def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Bring the singular values of matrices near 1 by five Newton-Schulz steps.
+
+    On a GPU they are done together in bfloat16, since there the launches take longer than the
+    products; on a CPU one by one, in their own precision.
+    """
+    wide = [matrix.T if _is_tall(matrix) else matrix for matrix in matrices]
+    if matrices and matrices[0].is_cuda:
+        wide = newton_schulz_together([matrix.bfloat16() for matrix in wide])
+    else:
+        wide = [newton_schulz(matrix[None])[0] for matrix in wide]
+    return [one.T if _is_tall(of) else one for one, of in zip(wide, matrices, strict=True)]
+
+
+def newton_schulz(stack: Tensor) -> Tensor:
+    """Bring the singular values of a stack of matrices near 1: shape (n, rows, columns)."""
+    result: Tensor = stack / stack.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(5):
-        gram = result @ result.T
-        result = torch.addmm(
-            result, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), result, beta=3.4445
-        )
-    return result.T if is_tall else result
+        gram = result @ result.mT
+        products = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        result = torch.baddbmm(result, products, result, beta=3.4445)
+    return result
+
+
+def newton_schulz_together(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Return `newton_schulz` of matrices of several shapes, in few large steps.
+
+    Each is padded with zeros to the largest of its stack, which changes no product. A stack takes
+    at most `_STACK` numbers, so that a large network does not multiply zeros for long.
+    """
+    order = sorted(range(len(matrices)), key=lambda i: -matrices[i].numel())
+    results = list(matrices)
+    while order:
+        rows = max(matrices[i].shape[0] for i in order)
+        columns = max(matrices[i].shape[1] for i in order)
+        count = max(1, _STACK // (rows * columns))
+        together, order = order[:count], order[count:]
+        stack = matrices[0].new_zeros(len(together), rows, columns)
+        for place, i in enumerate(together):
+            stack[place, : matrices[i].shape[0], : matrices[i].shape[1]] = matrices[i]
+        for i, result in zip(together, newton_schulz(stack), strict=True):
+            results[i] = result[: matrices[i].shape[0], : matrices[i].shape[1]]
+    return results
+
+
+def _is_tall(matrix: Tensor) -> bool:
+    return matrix.shape[0] > matrix.shape[1]
 
 
 def _loss_of(closure: Callable[[], float] | None) -> float | None:

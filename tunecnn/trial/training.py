@@ -35,6 +35,7 @@ from tunecnn.trial.checkpoint import (
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
+from tunecnn.trial.step import GraphedStep, TrainingStep
 
 
 def train(
@@ -121,7 +122,6 @@ class Training:
         self._in_bf16 = config.precision == "bf16" and computes_in_bf16(data.device)
         self._random: dict[str, Tensor] = {}
         self._batcher = Batcher(config, data)
-        self._class_weights = _class_weights(data) if config.class_weights == "balanced" else None
         with self._own_generator():
             self.model = self._built()
         self._forward = self.model
@@ -130,6 +130,11 @@ class Training:
             # Autotuning would search kernels anew for each trial, for longer than it trains.
             self._forward = cast(nn.Module, torch.compile(self.model))
         self._optimizer = make_optimizer(config, self.model)
+        self._step = self._made_step()
+        self._run_step: Callable[[Tensor], None] = self._step
+        if config.cuda_graph and self._device.type == "cuda":
+            size = min(config.batch_size, len(data.train))
+            self._run_step = GraphedStep(self._step, self._optimizer, size, self._device)
         steps = self._batcher.steps * config.epochs
         self._schedule = make_schedule(config, self._optimizer, steps)
         self._stopping = EarlyStopping(config.patience) if config.patience else None
@@ -154,7 +159,16 @@ class Training:
                 isinstance(module, _BatchNorm) for module in model.modules()
             )
             check_output(architecture.attribute, model, shape, classes, last=last)
+        else:
+            self._batcher.scaling.in_bf16 = self._in_bf16  # they begin with a convolution
         return model
+
+    def _made_step(self) -> TrainingStep:
+        weights = _class_weights(self._data) if self.config.class_weights == "balanced" else None
+        return TrainingStep(
+            self._forward, self._optimizer, self._batcher, weights, self.config.label_smoothing,
+            in_bf16=self._in_bf16,
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         while not self.finished:
@@ -276,22 +290,12 @@ class Training:
 
         The sums stay on the device until the end of the epoch, so that no step waits for them.
         """
-        loss_sum, hits = self._zeros()
         self._forward.train()
-        for values, labels in self._batcher.training():
-            with self._autocast():
-                logits = self._forward(values)
-            loss = cross_entropy(
-                logits.float(), labels, self._class_weights,
-                label_smoothing=self.config.label_smoothing,
-            )  # fmt: skip
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+        self._step.reset()
+        for indices in self._batcher.order():
+            self._run_step(indices)
             self._schedule.step()
-            loss_sum += loss.detach() * len(labels)
-            hits += (logits.detach().argmax(1) == labels).sum()
-        return _means(loss_sum, hits, len(self._data.train))
+        return _means(self._step.loss, self._step.hits, len(self._data.train))
 
     def _keep_or_stop(self, metrics: EpochMetrics) -> None:
         stop = False

@@ -256,8 +256,8 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
         file = error.filename2 or error.filename  # the second one is that of a rename
         raise RunError(
             f"the summary of {path} cannot be written ({f'{file}: ' * bool(file)}"
-            f"{error.strerror or error}); all its trials are safe in its journal; write it elsewhere: "
-            f"tunecnn summarize {shlex.quote(str(path))} --out FOLDER"
+            f"{error.strerror or error}); all its trials are safe in its journal; write it "
+            f"elsewhere: tunecnn summarize {shlex.quote(str(path))} --out FOLDER"
         ) from error
 
 

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tunecnn.data.images import TrialData
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.step import GraphedStep
+from tunecnn.trial.training import Training
+
+SETTINGS = {"architecture": "model1", "dataset": "digits", "batch_size": 16, "epochs": 4,
+            "schedule": "one_cycle", "weight_decay": 0.01, "crop": 0.1}  # fmt: skip
+
+
+class Recorder:
+    """Stands for CUDA's graphs: keeps the step that was recorded, and counts its replays."""
+
+    def __init__(self) -> None:
+        self.records = self.replays = 0
+
+    def __call__(self, step):
+        self.records += 1
+
+        def replay() -> None:
+            self.replays += 1
+            step()
+
+        return replay
+
+
+def graphed(config: TrialConfig, data: TrialData) -> tuple[Training, Recorder]:
+    training, recorder = Training(config, data), Recorder()
+    training._run_step = GraphedStep(
+        training._step, training._optimizer, config.batch_size, torch.device("cpu"), recorder
+    )
+    return training, recorder
+
+
+def weights(training: Training) -> list[torch.Tensor]:
+    return list(training.weights().values())
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw", "sgd", "muon"])
+def test_a_replayed_step_trains_as_one_that_is_not(optimizer, tiny):
+    config = TrialConfig(**SETTINGS, optimizer=optimizer, learning_rate=0.003)
+    plain = Training(config, tiny)
+    replayed, recorder = graphed(config, tiny)
+    for _ in range(2):
+        expected, found = plain.run_epoch(), replayed.run_epoch()
+        assert found.train_loss == pytest.approx(expected.train_loss, rel=1e-5)
+        assert found.val_loss == pytest.approx(expected.val_loss, rel=1e-5)
+    torch.testing.assert_close(weights(replayed), weights(plain), rtol=1e-3, atol=1e-4)
+    assert recorder.records == 1
+    assert recorder.replays == 2 * 6 - 3  # 96 images; the first three steps only warm up
+
+
+def test_a_smaller_last_batch_is_not_replayed(tiny):
+    config = TrialConfig(**{**SETTINGS, "batch_size": 20})
+    training, recorder = graphed(config, tiny)
+    training.run_epoch()
+    training.run_epoch()
+    assert recorder.replays == 2 * 4 - 3
+
+
+def test_a_checkpoint_of_a_replayed_training_has_numbers_and_can_be_continued(tiny):
+    config = TrialConfig(**SETTINGS, optimizer="adamw")
+    whole = graphed(config, tiny)[0]
+    for _ in range(3):
+        whole.run_epoch()
+    first = graphed(config, tiny)[0]
+    first.run_epoch()
+    second = graphed(config, tiny)[0]
+    second.restore(first.checkpoint())
+    second.run_epoch()
+    assert second.run_epoch().val_loss == pytest.approx(whole.kept.val_loss, rel=1e-6)
+    assert all(isinstance(group["lr"], float) for group in second._optimizer.param_groups)
+
+
+def test_a_processor_ignores_the_setting(tiny):
+    config = TrialConfig(**SETTINGS, cuda_graph=True)
+    with_it = [one.val_loss for one in Training(config, tiny)]
+    without = [one.val_loss for one in Training(TrialConfig(**SETTINGS), tiny)]
+    assert with_it == without

@@ -1,0 +1,168 @@
+"""One training step: as it is, or replayed as a CUDA graph."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from tunecnn.trial.batches import Batcher
+
+_WARM_UP_STEPS = 3  # after which optimizer and libraries have all the memory that they keep
+
+
+class TrainingStep:
+    """Forward pass, backward pass and optimizer step over one batch.
+
+    Args:
+        forward: network, perhaps compiled.
+        optimizer: optimizer of its weights.
+        batcher: maker of the batches.
+        class_weights: weight of each class in the loss; None for equal weights.
+        label_smoothing: share of the target spread over all classes.
+        in_bf16: whether the forward pass uses autocast to bfloat16.
+
+    Attributes:
+        loss: sum of the losses of the images since `reset`, on the device.
+        hits: number of images classified correctly since then, on the device.
+    """
+
+    def __init__(
+        self,
+        forward: nn.Module,
+        optimizer: Optimizer,
+        batcher: Batcher,
+        class_weights: Tensor | None,
+        label_smoothing: float,
+        *,
+        in_bf16: bool,
+    ) -> None:
+        self._forward = forward
+        self._optimizer = optimizer
+        self._batcher = batcher
+        self._class_weights = class_weights
+        self._label_smoothing = label_smoothing
+        self._in_bf16 = in_bf16
+        self.loss = torch.zeros((), device=batcher.device)
+        self.hits = torch.zeros((), device=batcher.device)
+
+    def reset(self) -> None:
+        """Set the sums to zero, in place: a graph keeps adding to the same memory."""
+        self.loss.zero_()
+        self.hits.zero_()
+
+    def __call__(self, indices: Tensor) -> None:
+        """Train on some training images.
+
+        Args:
+            indices: their indices, shape (b,).
+        """
+        values, labels = self._batcher.batch(indices)
+        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self._in_bf16):
+            logits = self._forward(values)
+        loss = cross_entropy(
+            logits.float(), labels, self._class_weights, label_smoothing=self._label_smoothing
+        )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self.loss += loss.detach() * len(labels)
+        self.hits += (logits.detach().argmax(1) == labels).sum()
+
+
+class GraphedStep:
+    """A step that is recorded once, and then replayed: a launch instead of some hundred.
+
+    The batches must be made on the device. A batch of another size, such as the last one of an
+    epoch, and the first few steps are not replayed.
+
+    Args:
+        step: step to replay.
+        optimizer: its optimizer.
+        size: number of images of a whole batch.
+        device: device of the training.
+        record: function that records a step without doing it, and returns what replays it.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Tensor], None],
+        optimizer: Optimizer,
+        size: int,
+        device: torch.device,
+        record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
+    ) -> None:
+        self._step = step
+        self._optimizer = optimizer
+        self._indices = torch.zeros(size, dtype=torch.int64, device=device)
+        self._rates = [torch.zeros((), device=device) for _ in optimizer.param_groups]
+        self._record = record or _record
+        self._done = 0
+        self._replay: Callable[[], None] | None = None
+
+    def __call__(self, indices: Tensor) -> None:
+        """Train on some training images; see `TrainingStep`."""
+        with self._rates_on_device():
+            if self._done < _WARM_UP_STEPS:
+                with _beside(indices.device):
+                    self._step(indices)
+            elif len(indices) != len(self._indices):
+                self._step(indices)
+            else:
+                self._indices.copy_(indices)
+                if self._replay is None:
+                    self._replay = self._recorded()
+                self._replay()
+        self._done += 1
+
+    def _recorded(self) -> Callable[[], None]:
+        groups = [group for group in self._optimizer.param_groups if "capturable" in group]
+        for group in groups:  # torch refuses to record AdamW without it, and warns of it elsewhere
+            group["capturable"] = True
+        try:
+            return self._record(lambda: self._step(self._indices))
+        finally:
+            for group in groups:
+                group["capturable"] = False
+
+    @contextlib.contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        """Give the optimizer the learning rates of this step in memory that a graph reads.
+
+        The schedule and the checkpoints keep numbers, so that no step waits for the device.
+        """
+        groups = self._optimizer.param_groups
+        numbers = [group["lr"] for group in groups]
+        for group, rate, number in zip(groups, self._rates, numbers, strict=True):
+            group["lr"] = rate.fill_(number)
+        try:
+            yield
+        finally:
+            for group, number in zip(groups, numbers, strict=True):
+                group["lr"] = number
+
+
+@contextlib.contextmanager
+def _beside(device: torch.device) -> Iterator[None]:
+    """Use another stream than the default one, as torch wants it of the steps before a record."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    usual = torch.cuda.current_stream(device)
+    stream.wait_stream(usual)
+    with torch.cuda.stream(stream):
+        yield
+    usual.wait_stream(stream)
+
+
+def _record(step: Callable[[], None]) -> Callable[[], None]:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    replay: Callable[[], None] = graph.replay
+    return replay
