@@ -49,7 +49,8 @@ coverage: $(INSTALLED)
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -m slow -n 0
 
-# Searches on several real Ray nodes, made with Linux's namespaces, as root; about ten minutes.
+# Searches on several real Ray nodes, made with Linux's namespaces, as root; about a quarter of an hour.
+# It ends every Ray process of this machine.
 cluster: $(INSTALLED)
 	$(BIN)/python -m pytest tests/cluster -m slow -n 0 --timeout 600
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -199,3 +200,59 @@ def test_a_job_that_a_scheduler_kills_goes_on_on_another_node(grace, nodes, tmp_
     assert run.trials["attempts"].max() <= 2
     assert len(run.info.sessions) == 2
     print(before.value_counts().to_dict(), done.stdout[:300])
+
+
+HOLDER = """
+import time, ray
+
+ray.init("auto", log_to_driver=False)
+
+@ray.remote(num_gpus=2)
+class Holder:
+    def ready(self):
+        return True
+
+holder = Holder.remote()
+ray.get(holder.ready.remote())
+print("holding", flush=True)
+time.sleep(25)
+"""
+
+
+def test_a_search_says_who_holds_the_gpus_and_begins_when_they_are_free(nodes, tmp_path):
+    (tmp_path / "holder.py").write_text(HOLDER)
+    head = nodes.add("head", 0)
+    nodes.add("gpus", 2, 2)
+    command = head.command("python", str(tmp_path / "holder.py"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "holding\n"
+        done = search_on(head, tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    print(said)
+    words = (
+        r"waiting for 1\d\.\d s: a trial takes 1 core and 1 GPU; gpus: 1 of 2 cores and 0 of 2 GPUs "
+        r"free, held by job \d+ \(1 actor, python .*process \d+ on "
+    )
+    assert re.search(words, said)
+    assert "a trial has begun after " in said
+    run = load_run(tmp_path / "run")
+    assert run.trials["outcome"].tolist() == ["complete"] * 8
+    assert set(run.trials["node"]) == {"gpus"}
+
+
+def test_three_nodes_share_a_search_and_the_frame_says_where_each_trial_was(
+    nodes, alone, tmp_path
+):
+    head = nodes.add("head", 0)
+    for name in ("first", "second", "third"):
+        nodes.add(name, 1)
+    done = search_on(head, tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = load_run(tmp_path / "run")
+    assert set(run.trials["node"]) == {"first", "second", "third"}
+    assert figures(run) == alone
+    assert (run.trials["precision"] != "").all()
+    columns = ["trial", "node", "device", "precision", "attempts", "seconds", "val_accuracy"]
+    print(run.trials[[name for name in columns if name in run.trials]].to_string())
