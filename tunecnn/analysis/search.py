@@ -356,6 +356,14 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
             f"Its values were tried with {winner['seeds']} seeds, with a mean of "
             f"{winner['mean']:.2%}, by which they are ranked."
         )
+    metric = run.space.metric
+    highest = run.ranked.sort_values(metric).iloc[-1]
+    if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
+        yield (
+            f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "
+            f"with {highest['seeds']} seeds, with a mean of {highest['mean']:.2%}, by which they are "
+            "ranked."
+        )
     ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
     if ties:
         which = "One other trial is" if ties == 1 else f"{ties} other trials are"
