@@ -361,8 +361,8 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
         yield (
             f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "
-            f"with {highest['seeds']} seeds, with a mean of {highest['mean']:.2%}, by which they are "
-            "ranked."
+            f"with {highest['seeds']} seeds, with a mean of {highest['mean']:.2%}, by which they "
+            "are ranked."
         )
     ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
     if ties:
