@@ -20,8 +20,8 @@ LIBRARIES = {
 MODULES = sorted(path.relative_to(ROOT / "tunecnn") for path in ROOT.glob("tunecnn/**/*.py"))
 
 
-def imported(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse((ROOT / "tunecnn" / module).read_text())):
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -37,7 +37,7 @@ def floor(room: str) -> int:
 @pytest.mark.parametrize("module", [one for one in MODULES if one.name[:2] != "__"], ids=str)
 def test_imports_point_down_only_and_each_library_has_its_rooms(module):
     room = module.parts[0]
-    for name in imported(module):
+    for name in imported(ROOT / "tunecnn" / module):
         top, *below = name.split(".")
         if top == "tunecnn" and below and below[0] != room:
             assert floor(below[0]) > floor(room) or floor(room) == len(FLOORS), name
@@ -45,8 +45,7 @@ def test_imports_point_down_only_and_each_library_has_its_rooms(module):
 
 
 def test_no_module_imports_itself_through_others():
-    graph = {".".join(("tunecnn", *module.with_suffix("").parts)): set(imported(module))
-             for module in MODULES}  # fmt: skip
+    graph = {".".join(("tunecnn", *module.with_suffix("").parts)): set(imported(ROOT / "tunecnn" / module)) for module in MODULES}  # fmt: skip
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> None:
@@ -58,6 +57,12 @@ def test_no_module_imports_itself_through_others():
 
     for name in graph:
         visit(name, [])
+
+
+def test_no_test_imports_another_test_module():
+    for path in ROOT.glob("tests/**/*.py"):
+        modules = [name for name in imported(path) if name.rpartition(".")[2].startswith("test_")]
+        assert not modules, path
 
 
 def test_the_floors_are_those_of_the_documentation():

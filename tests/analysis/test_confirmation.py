@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.test_run import questions
-from tests.support.scripted import SPACE, ScriptedRun
+from tests.support.scripted import SPACE, ScriptedRun, properties_of
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.analysis.confirmation import Paired, summarize_confirmation
@@ -38,6 +37,20 @@ def searched(folder: Path, accuracy: Callable[[int], float], trials: int = 12) -
     text = SPACE.replace("trials: 6", f"trials: {trials}").replace("epochs: 4", "epochs: 1")
     text = text.replace("pruner: {halving: {min_epochs: 1, factor: 2}}", "pruner: none")
     return ScriptedRun(folder, text).train_all(lambda trial: accuracy(trial.number))
+
+
+def test_a_config_file_called_as_a_trial_is_not_that_trial(tmp_path):
+    search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
+    best = int(search.best["trial"])
+    candidates = candidates_of(search, 3, {})
+    named = [candidates[-1], dataclasses.replace(candidates[1], name=f"trial {best} of mine",
+                                                 search_accuracy=None)]  # fmt: skip
+    for names, expected in ((named, False), (candidates, True)):
+        folder = search.path / "confirmations" / str(expected)
+        text = confirmation_space(search, names, 2)
+        ScriptedRun(folder, text, job_of(search, names)).train_all(lambda trial: 0.8)
+        assert load_run(search.path).is_confirmed is expected
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
@@ -117,7 +130,7 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     assert len(search.info.evaluations) == len(inner.evaluations)
     assert set(inner.evaluations["candidate"]) == {one.name for one in inner.job.candidates}
     for run in (search, inner):  # every property answers, of every kind of run
-        for name in questions(run):
+        for name in properties_of(run):
             getattr(run, name)
         merged = run.trials.merge(run.evaluations, how="left")
         assert merged["accuracy"].notna().sum() == len(run.evaluations)

@@ -13,14 +13,10 @@ import numpy as np
 import pytest
 from torchvision import datasets as tv
 
+from tests.support.idx import idx
 from tunecnn.data.downloads import DOWNLOADS, RemoteFile, missing_files, read_published
 from tunecnn.data.sources.cifar10 import MEMBERS
 from tunecnn.errors import InputError
-
-
-def idx(array: np.ndarray) -> bytes:
-    header = bytes([0, 0, 8, array.ndim])
-    return header + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 def instead_of(monkeypatch: pytest.MonkeyPatch, name: str, *files: RemoteFile) -> None:
@@ -110,7 +106,7 @@ def test_missing_files_are_fetched_once_and_whole(small_mnist, tmp_path):
     assert len(missing_files("mnist", target)) == 4
     fetched = read_published("mnist", target)
     assert not missing_files("mnist", target)
-    assert not list(target.rglob("*.partial"))
+    assert not list(target.rglob(".partial-*"))
     assert fetched.fingerprint() == read_published("mnist", small_mnist).fingerprint()
 
 
@@ -121,6 +117,7 @@ def test_a_download_with_another_checksum_is_not_kept(small_mnist, tmp_path):
     with pytest.raises(InputError, match="could not be fetched"):
         read_published("mnist", target)
     assert [path.name for path in missing_files("mnist", target)] == [served.name]
+    assert not list(target.rglob(".partial-*"))
 
 
 @pytest.mark.parametrize("damage", ["half", "flipped", "empty"])

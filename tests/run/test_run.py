@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import functools
-import inspect
 import io
 import subprocess
 import sys
@@ -10,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
-from tests.support.scripted import ScriptedRun, run_info
+from tests.support.scripted import ScriptedRun, properties_of, run_info
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
@@ -137,19 +135,12 @@ def test_reading_a_run_loads_neither_torch_nor_ray(scripted_run):
     assert subprocess.run([sys.executable, "-c", code, scripted_run], check=False).returncode == 0
 
 
-def questions(run) -> list[str]:
-    """The public properties of a run."""
-    return [name for name, value in inspect.getmembers_static(type(run))
-            if isinstance(value, property | functools.cached_property)
-            and not name.startswith("_")]  # fmt: skip
-
-
 def test_no_question_to_a_run_changes_it(scripted_run):
     def files():
         return {path: path.read_bytes() for path in scripted_run.rglob("*") if path.is_file()}
 
     before, run = files(), load_run(scripted_run)
-    asked = questions(run)
+    asked = properties_of(run)
     assert {"trials", "epochs", "best", "predictions"} <= set(asked)
     for name in asked:
         getattr(run, name)

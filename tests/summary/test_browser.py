@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.summary.test_page import long_run, page_of
+from tests.support.pages import long_run, page_of
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 

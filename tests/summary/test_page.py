@@ -3,14 +3,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 import re
 from html.parser import HTMLParser
 
-from tests.support.scripted import SPACE, ScriptedRun, metrics
+from tests.support.pages import long_run, page_of
 from tunecnn import load_run
 from tunecnn.summary.render import write_summary
-from tunecnn.trial.messages import Outcome, TrialEnd
 
 HOSTILE = (
     "</script><script>alert(1)</script> <img src=x onerror=alert(2)> [a](javascript:b) `c` |d|"
@@ -30,25 +28,6 @@ class Elements(HTMLParser):
 
     def of(self, name: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.found if tag == name]
-
-
-def page_of(path) -> str:
-    write_summary(load_run(path))
-    return (path / "summary.html").read_text()
-
-
-def long_run(path, trials: int, epochs: int = 12, goal: str = "Which width?") -> ScriptedRun:
-    text = SPACE.replace("trials: 6", f"trials: {trials}").replace(
-        "epochs: 4", f"epochs: {epochs}"
-    )
-    text = text.replace("Does the summary say what happened?", json.dumps(goal)[1:-1])
-    run = ScriptedRun(path, text.replace("{halving: {min_epochs: 1, factor: 2}}", "none"))
-    for number in range(trials):
-        task = run.study.next_trial()
-        for epoch in range(1, epochs + 1):
-            run.study.report(task.number, metrics(epoch, 0.5 + (number * 7 % 31 + epoch) / 100))
-        run.study.finish(task.number, TrialEnd(Outcome.COMPLETE, kept_epoch=epochs))
-    return run
 
 
 def test_the_page_says_what_the_markdown_says(scripted_run):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,3 +190,10 @@ def six_endings(path: Path) -> Path:
             reason = "ValueError in x.py:1: bad | worse"
             run.study.finish(number, TrialEnd(Outcome.ERROR, reason=reason))
     return run.path
+
+
+def properties_of(run: Run) -> list[str]:
+    """Return the names of the public properties of a run."""
+    return [name for name, value in inspect.getmembers_static(type(run))
+            if isinstance(value, property | functools.cached_property)
+            and not name.startswith("_")]  # fmt: skip

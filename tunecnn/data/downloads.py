@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,21 +114,22 @@ def fetch_published(name: str, data_dir: Path) -> None:
 
 
 def _fetch(file: RemoteFile, target: Path) -> None:
-    """Download a file under a temporary name, and rename it only if its MD5 is right."""
+    """Download a file into a new folder beside it, and move it only if its MD5 is right."""
     from torchvision.datasets.utils import download_url
 
-    partial = target.with_name(target.name + ".partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
     failures = []
-    for url in file.urls:
-        try:
-            download_url(url, str(target.parent), filename=partial.name, md5=file.md5)
-        except (OSError, RuntimeError) as error:  # URLError is an OSError
-            failures.append(f"{url}: {error}")
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-        else:
-            partial.replace(target)
-            return
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
+        for url in file.urls:
+            try:
+                download_url(url, folder, filename=target.name, md5=file.md5)
+            except (OSError, RuntimeError) as error:  # URLError is an OSError
+                failures.append(f"{url}: {error}")
+                with contextlib.suppress(OSError):
+                    Path(folder, target.name).unlink(missing_ok=True)
+            else:
+                Path(folder, target.name).replace(target)
+                return
     raise OSError("; ".join(failures))
 
 

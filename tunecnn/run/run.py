@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shlex
 import warnings
 from functools import cached_property
@@ -140,7 +139,10 @@ class Run:
         """Whether the configuration of the best trial is in the last confirmation."""
         if not self.confirmations or self.ranked.empty:
             return False
-        names = [one.name for one in self.confirmations[-1].job_as(ConfirmationJob).candidates]
+        # A twin's name follows in brackets; a config file of a user may be called `trial 3` too.
+        candidates = self.confirmations[-1].job_as(ConfirmationJob).candidates
+        trained = [one for one in candidates if one.search_accuracy is not None]
+        names = {one.name.partition(" (")[0] for one in trained}
         best = (
             self.ranked
             if not self._setting_columns
@@ -148,8 +150,7 @@ class Run:
                 self.ranked.head(1)[self._setting_columns], on=self._setting_columns
             )
         )
-        return any(re.search(rf"\btrial {int(number)}\b", name)
-                   for name in names for number in best["trial"])  # fmt: skip
+        return any(f"trial {number}" in names for number in best["trial"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

@@ -163,6 +163,29 @@ def test_without_a_place_for_the_cache_it_goes_on_with_one_warning(
     assert not (tmp_path / "t.tunecnn-cache").exists()
 
 
+def test_a_cache_that_fails_leaves_the_one_beside_it(root, tmp_path, monkeypatch):
+    place = tmp_path / "t.tunecnn-cache"
+
+    def fails(*_):
+        (place / "of another process").mkdir()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", fails)
+    read_imagefolder(root)
+    assert [path.name for path in place.iterdir()] == ["of another process"]
+
+
+def test_what_a_killed_process_left_in_a_cache_is_removed(root, tmp_path):
+    left = tmp_path / "t.tunecnn-cache" / ".partial-abc"
+    left.mkdir(parents=True)
+    fresh = left.with_name(".partial-def")
+    fresh.mkdir()
+    os.utime(left, (1, 1))
+    read_imagefolder(root)
+    assert not left.exists()
+    assert fresh.exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
 def test_a_read_only_place_sends_the_cache_elsewhere(root, tmp_path):
     root.parent.chmod(0o500)

@@ -8,19 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.support.idx import idx, write
 from tunecnn.data.loading import read_arrays
 from tunecnn.data.sources.idx import BadIdxError, read_idx
 from tunecnn.errors import InputError
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
-
-
-def write(folder, name: str, array: np.ndarray, packed: bool = False) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(gzip.compress(idx(array)) if packed else idx(array))
-
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
 LABELS = (np.arange(20) % 4).astype(np.uint8)

@@ -5,7 +5,7 @@ import bz2
 import numpy as np
 import pytest
 
-from tests.data.sources.test_idx import write
+from tests.support.idx import write
 from tunecnn.data.loading import is_here, read_arrays
 from tunecnn.data.sources.torchvision_sets import SETS
 from tunecnn.errors import InputError

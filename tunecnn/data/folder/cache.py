@@ -8,6 +8,7 @@ their times as they are.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -29,7 +30,7 @@ from tunecnn.data.folder.tree import Tree, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import check_stamp, sha256, stamp
+from tunecnn.files import check_stamp, drop_partials, sha256, stamp
 
 _SCHEMA = 2
 _FRESH_SECONDS = 3.0  # file systems round times by up to two seconds
@@ -135,8 +136,9 @@ class Cache:
         return entry
 
     def _save(self, place: Path, key: Key, entry: Entry) -> Entry:
-        is_new = not place.exists()
         place.mkdir(parents=True, exist_ok=True)
+        # Those of killed processes; large ones are written for minutes.
+        drop_partials(place, ".partial-*", time.time() - 3600)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place))
         try:
             np.save(partial / "pixels.npy", entry.pixels)
@@ -151,7 +153,9 @@ class Cache:
             target = place / key.options
             _replace_folder(partial, target)
         except BaseException:
-            shutil.rmtree(place if is_new else partial, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                place.rmdir()  # if nothing else is in it
             raise
         return Entry(np.load(target / "pixels.npy", mmap_mode="r"), entry.record)
 
