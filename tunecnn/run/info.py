@@ -209,6 +209,14 @@ class CandidateRecord(_Model):
     search_accuracy: Share | None
     values: dict[str, int | float | bool | str]
 
+    def is_trial(self, number: int) -> bool:
+        """Return whether it is a trial of the search.
+
+        The names of its twins follow in brackets, and a config file may be called `trial 3` too.
+        """
+        name = self.name.partition(" (")[0]
+        return self.search_accuracy is not None and name == f"trial {number}"
+
 
 class ConfirmationJob(_Model):
     """The run trains candidates of a search again, with new seeds.

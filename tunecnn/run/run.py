@@ -139,10 +139,7 @@ class Run:
         """Whether the configuration of the best trial is in the last confirmation."""
         if not self.confirmations or self.ranked.empty:
             return False
-        # A twin's name follows in brackets; a config file of a user may be called `trial 3` too.
         candidates = self.confirmations[-1].job_as(ConfirmationJob).candidates
-        trained = [one for one in candidates if one.search_accuracy is not None]
-        names = {one.name.partition(" (")[0] for one in trained}
         best = (
             self.ranked
             if not self._setting_columns
@@ -150,7 +147,7 @@ class Run:
                 self.ranked.head(1)[self._setting_columns], on=self._setting_columns
             )
         )
-        return any(f"trial {number}" in names for number in best["trial"])
+        return any(one.is_trial(number) for one in candidates for number in best["trial"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunecnn.analysis.confirmation import CandidateLine, summarize_confirmation
+from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.analysis.intervals import mean_interval
 from tunecnn.errors import TunecnnError
-from tunecnn.run.info import SearchJob
+from tunecnn.run.info import ConfirmationJob, SearchJob
 from tunecnn.run.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ class FoundModel:
         if self.run is None or not isinstance(self.run.job, SearchJob):
             return None
         for inner in reversed(self.run.confirmations):
+            candidates = inner.job_as(ConfirmationJob).candidates
+            names = {one.name for one in candidates if one.is_trial(self.trial or 0)}
             for line in summarize_confirmation(inner).candidates:
-                if _is_of(line, f"trial {self.trial}"):
+                if line.name in names:
                     values = list(line.test.values.values())
                     interval = mean_interval(values) if len(values) > 1 else None
                     return Confirmed(inner.name, len(values), line.test.mean, interval)
@@ -90,7 +92,3 @@ def find_model(path: Path) -> FoundModel:
         except (TunecnnError, OSError):
             pass  # a file beside a run that it is not from
     return FoundModel(model, path)
-
-
-def _is_of(line: CandidateLine, name: str) -> bool:
-    return line.name == name or line.name.startswith(f"{name} (")
