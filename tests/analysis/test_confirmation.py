@@ -43,6 +43,8 @@ def test_a_config_file_called_as_a_trial_is_not_that_trial(tmp_path):
     search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
     best = int(search.best["trial"])
     candidates = candidates_of(search, 3, {})
+    with pytest.raises(InputError, match=f"another candidate is called 'trial {best}'; give the"):
+        candidates_of(search, 3, {f"trial {best}": candidates[-1].config})
     named = [candidates[-1], dataclasses.replace(candidates[1], name=f"trial {best} of mine",
                                                  search_accuracy=None)]  # fmt: skip
     for names, expected in ((named, False), (candidates, True)):

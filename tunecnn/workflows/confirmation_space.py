@@ -47,7 +47,8 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
         configs: other configurations, by name.
 
     Raises:
-        InputError: if there is nothing to confirm, or a config has other data than the run.
+        InputError: if there is nothing to confirm, or a config has other data than the run, or the
+            name of another candidate.
     """
     if top < 1:
         raise InputError(f"--top must be 1 or more, not {top}")
@@ -58,6 +59,8 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
     candidates = [_of_trial(run, int(trial)) for trial in run.configurations["trial"].head(top)]
     candidates.append(_baseline(run))
     for name, config in configs.items():
+        if name in {candidate.name for candidate in candidates}:
+            raise InputError(f"another candidate is called {name!r}; give the config another name")
         for field in _DATA:
             theirs, ours = getattr(config, field), getattr(candidates[0].config, field)
             if theirs != ours:
