@@ -23,21 +23,20 @@ SERVER = "http://127.0.0.1:8299"
 
 
 @pytest.fixture
-def ray_job(tmp_path) -> Iterator[Callable[..., str]]:
-    """A head that takes jobs; the fixture is `ray job`, and returns what it says."""
-    pytest.importorskip("aiohttp_cors", reason="the job server needs ray[default]")
+def head(request) -> Iterator[Callable[..., str]]:
+    """A head that takes jobs, with the resources of the test; the fixture runs commands on it."""
     env = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}:{os.environ['PATH']}",
            "RAY_worker_niceness": "0"}  # fmt: skip
 
-    def ray(*words: str) -> str:
-        done = subprocess.run(["ray", *words], env=env, capture_output=True, text=True,
-                              check=False, timeout=300)  # fmt: skip
+    def run(*words: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False,
+                              timeout=300, cwd=cwd)  # fmt: skip
         return done.stdout + done.stderr
 
-    ray("start", "--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299",
-        "--disable-usage-stats")  # fmt: skip
-    yield lambda word, *more: ray("job", word, "--address", SERVER, *more)
-    ray("stop", "--force")
+    run("ray", "start", "--head", "--port=6399", "--dashboard-port=8299",
+        "--disable-usage-stats", *request.param)  # fmt: skip
+    yield run
+    run("ray", "stop", "--force")
 
 
 def await_until(holds: Callable[[], object], seconds: float) -> None:
@@ -56,7 +55,11 @@ def command(folder: Path) -> list[str]:
     return [names.get(word, word) for word in words]
 
 
-def test_a_job_that_is_stopped_and_submitted_again_has_each_trial_once(ray_job, tmp_path):
+@pytest.mark.parametrize("head", [["--num-cpus=2"]], indirect=True)
+def test_a_job_that_is_stopped_and_submitted_again_has_each_trial_once(head, tmp_path):
+    def ray_job(word: str, *more: str) -> str:
+        return head("ray", "job", word, "--address", SERVER, *more)
+
     text = TEXT.replace("trials: 3", "trials: 16").replace("epochs: 2", "epochs: 40")
     (tmp_path / "space.yaml").write_text(text)
     run = tmp_path / "runs" / "proposed"
@@ -84,3 +87,18 @@ def test_a_job_that_is_stopped_and_submitted_again_has_each_trial_once(ray_job, 
     said = ray_job("logs", "second")
     assert "summary: " in said
     print(f"{len(before)} of 16 trials before the stop", said)
+
+
+@pytest.mark.parametrize("head", [["--num-cpus=2", "--num-gpus=1"]], indirect=True)
+def test_the_commands_of_the_pages_join_a_cluster(head, tmp_path):
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/clusters.md"))
+    (first,) = re.findall(r"^    (tunecnn search .*--address auto.*)", readme, re.M)
+    (second,) = re.findall(r"`(tunecnn search [^`]*--address auto)`", page)
+    (tmp_path / "proposed.yaml").write_text(TEXT)
+    for number, line in enumerate((first, second)):
+        said = head(*line.split(), "--name", str(number), cwd=tmp_path)
+        run = load_run(tmp_path / "runs" / str(number))
+        assert run.trials["outcome"].tolist() == ["complete"] * 3, said
+        slots = run.info.sessions[0].engine.slots
+        assert slots == (2, 1)[number]  # a quarter of a GPU each, and two cores; a whole one
+    assert (tmp_path / "mlflow.db").exists()
