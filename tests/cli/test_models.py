@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,12 +39,29 @@ def test_an_evaluation_gives_the_recorded_accuracy_and_is_recorded_once(run, cap
     )  # fmt: skip
     for _ in range(2):
         assert main("evaluate", str(run)) == 0
-        assert "recorded in quick: its test images have been used" in capsys.readouterr().out
-    assert load_run(run).evaluations["trial"].tolist() == [load_run(run).best["trial"]]
+        best = load_run(run).best["trial"]
+        words = f"recorded in quick: its test images have been used for trial {best}\n"
+        assert words in capsys.readouterr().out
+    assert load_run(run).evaluations["trial"].tolist() == [best]
     alone = tmp_path / "alone.safetensors"
     shutil.copy(weights, alone)
     assert main("evaluate", str(alone), "--json") == 0
     assert json.loads(capsys.readouterr().out)["recorded"] == ""
+
+
+def test_other_weights_are_not_taken_for_those_of_the_best_without_a_word(run, tmp_path, capsys):
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    best, second = load_run(copy).ranked["trial"].head(2)
+    weights = copy / "weights" / f"trial-{best:05d}.safetensors"
+    weights.unlink()
+    assert main("evaluate", str(copy)) == 0
+    shown = capsys.readouterr()
+    assert f"does not have the weights of trial {best}, its best one; those of trial {second} are " \
+        in shown.err  # fmt: skip
+    assert f"have been used for trial {second}" in shown.out
+    weights.symlink_to(tmp_path / "nowhere")
+    assert main("evaluate", str(copy)) == 1
+    assert f"{weights.name} cannot be read: it is a symbolic link" in capsys.readouterr().err
 
 
 def test_images_of_other_classes_are_refused(run, capsys, tmp_path):

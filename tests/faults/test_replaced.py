@@ -188,7 +188,9 @@ def test_a_replaced_file_is_refused_by_name_or_harms_nothing(
             assert code in (0, 1, 2), where
             assert "Traceback" not in said, where
             assert code == 0 or file.name in said or file.parent.name in said, where
-            assert code or out == answers.get(name, out), where
+            # Without the best trial's weights another model may be taken, with a warning.
+            is_other = "does not have the weights of trial" in said
+            assert code or is_other or out == answers.get(name, out), where
             after = ended(run)
             assert after is None or all(one in after for one in before), where
             assert {one.name: one.read_bytes() for one in outside.iterdir()} == there, where

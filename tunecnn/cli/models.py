@@ -45,7 +45,8 @@ def evaluate(
         f"cross-entropy {found.loss:.4f}"
     )
     if found.recorded:
-        print(f"recorded in {found.recorded}: its test images have been used for this trial")
+        used = f"its test images have been used for trial {found.trial}"
+        print(f"recorded in {found.recorded}: {used}")
 
 
 def export(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import warnings
 from functools import cached_property
@@ -205,21 +206,33 @@ class Run:
     def best_kept(self) -> int:
         """Return the number of the best trial whose weights are kept.
 
+        It warns if that is not the best trial, whose weights are usually kept.
+
         Raises:
             InputError: if there is none.
         """
         kept = self._kept()
-        ranked = [int(number) for number in self.ranked["trial"] if number in kept]
-        if not ranked:
+        ranked = [int(number) for number in self.ranked["trial"]]
+        found = next((number for number in ranked if number in kept), None)
+        if found is None:
             raise InputError(f"{self.path} has no trial whose weights are kept")
-        return ranked[0]
+        if found != ranked[0]:
+            warnings.warn(
+                f"{self.path} does not have the weights of trial {ranked[0]}, its best one; those "
+                f"of trial {found} are taken",
+                stacklevel=2,
+            )
+        return found
 
     def weights_of(self, trial: int) -> Path:
         """Return the path of a trial's weights, whether they are kept or not."""
         return RunFolder(self.path).weights_path(self.record(trial))
 
     def _kept(self) -> list[int]:
-        return [one.number for one in self.complete if self.weights_of(one.number).is_file()]
+        # A broken link is there, and is refused where it is read.
+        return [
+            one.number for one in self.complete if os.path.lexists(self.weights_of(one.number))
+        ]
 
     def check_begun(self) -> None:
         """Check that the run has begun, in readers that need more than its trials.

@@ -36,6 +36,7 @@ class ModelEvaluation:
         interval: Wilson's 95 % interval of the accuracy.
         loss: mean cross-entropy.
         recorded: run in which this use of its test images is recorded; empty if in none.
+        trial: number of the model's trial in its run; None for a file in no run.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class ModelEvaluation:
     interval: tuple[float, float]
     loss: float
     recorded: str
+    trial: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -100,6 +102,7 @@ def evaluate(
         interval=wilson_interval(accuracy, len(labels)),
         loss=loss,
         recorded=_record(found, images, accuracy, loss, predicted),
+        trial=found.trial,
     )
 
 
