@@ -65,7 +65,7 @@ def package(folder: Path, name: str, change: tuple[str, str, str]) -> Path:
 
 
 def test_a_node_with_other_code_gets_no_trial_and_is_named(nodes, alone, tmp_path):
-    edit = ("trial/training.py", "self._optimizer.step()", "self._optimizer.zero_grad()")
+    edit = ("trial/step.py", "self._optimizer.step()", "self._optimizer.zero_grad()")
     head = nodes.add("head", 1)
     nodes.add("edited", 2, mounts={PACKAGE: package(tmp_path, "edited", edit)})
     nodes.add("other", 1)
