@@ -100,6 +100,22 @@ def test_nonsense_in_the_creation_of_a_trial_does_not_survive(scripted_run):
     carry_on(scripted_run)
 
 
+def test_an_epoch_under_the_key_of_another_is_damage_that_can_be_repaired(scripted_run):
+    lines = [from_line(raw) for raw in (scripted_run / JOURNAL).read_bytes().splitlines(True)]
+    metrics = next(line.log["user_attr"]["epoch:1:1"] for line in lines
+                   if "epoch:1:1" in line.log.get("user_attr", {}))  # fmt: skip
+    rewrite(
+        scripted_run,
+        wanted=lambda log: "epoch:1:2" in log.get("user_attr", {}),
+        values={"user_attr": {"epoch:1:2": {**metrics, "seconds": 1.0625 + 2**-20}}},
+    )
+    with pytest.raises(RunError, match="an epoch was reported twice"):
+        read_records(scripted_run)
+    assert repair(scripted_run).again
+    assert not load_run(scripted_run).epochs.duplicated(["trial", "epoch"]).any()
+    carry_on(scripted_run)
+
+
 def test_many_senseless_lines_take_no_longer_than_one(tmp_path):
     run = ScriptedRun(tmp_path / "long", SPACE.replace("trials: 6", "trials: 100"))
     run_out(run.study)

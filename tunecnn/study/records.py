@@ -289,6 +289,11 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
         prefix, begin = epoch_key(attempt, ""), attrs.get(start_key(attempt), 0)
         reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
                     if name.startswith(prefix)]  # fmt: skip
+        for metrics in reported:
+            if epoch_key(attempt, metrics.epoch) not in attrs:
+                raise ValueError(f"epoch {metrics.epoch} is that of another key")
+        if len({metrics.epoch for metrics in reported}) < len(reported):
+            raise ValueError("an epoch was reported twice")
         epochs += [metrics for metrics in reported if begin < metrics.epoch <= before]
         before = min(before, begin)
         if not before:
