@@ -192,17 +192,21 @@ def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     if matrices and matrices[0].is_cuda:
         wide = newton_schulz_together([matrix.bfloat16() for matrix in wide])
     else:
-        wide = [newton_schulz(matrix[None])[0] for matrix in wide]
+        wide = [newton_schulz(matrix) for matrix in wide]
     return [one.T if _is_tall(of) else one for one, of in zip(wide, matrices, strict=True)]
 
 
-def newton_schulz(stack: Tensor) -> Tensor:
-    """Bring the singular values of a stack of matrices near 1: shape (n, rows, columns)."""
-    result: Tensor = stack / stack.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+def newton_schulz(matrices: Tensor) -> Tensor:
+    """Bring the singular values of matrices near 1: shape (rows, columns) or (n, rows, columns).
+
+    A single matrix gives the same bits with any number of threads; a stack does not.
+    """
+    result: Tensor = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    add_product = torch.addmm if matrices.dim() == 2 else torch.baddbmm
     for _ in range(5):
         gram = result @ result.mT
-        products = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-        result = torch.baddbmm(result, products, result, beta=3.4445)
+        products = add_product(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        result = add_product(result, products, result, beta=3.4445)
     return result
 
 
