@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.networks import NETS
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.engines.cluster import Resources, connected, count_slots
@@ -203,19 +204,6 @@ def test_an_address_that_cannot_be_reached_is_an_input_error():
     assert done.returncode == 2
     assert "127.0.0.1:1' cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-NETS = """
-from torch import nn
-
-class Small(nn.Module):
-    def __init__(self, input_shape, classes, width: int = 4):
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(input_shape[0], width, 8), nn.Flatten(),
-                                 nn.Linear(width, classes))
-    def forward(self, images):
-        return self.net(images)
-"""
 
 
 @pytest.mark.slow

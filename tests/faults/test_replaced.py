@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.support.command import main
+from tests.support.networks import NETS
 from tests.support.searching import Silent, listening_to
 from tunecnn import load_run
 from tunecnn.errors import TunecnnError
@@ -28,21 +29,6 @@ from tunecnn.workflows.search import search
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-NETS = """
-from torch import nn
-
-class Small(nn.Module):
-    def __init__(self, input_shape, classes, width: int = 4, bias: bool = {bias}):
-        super().__init__()
-        channels, height, length = input_shape
-        self.net = nn.Sequential(
-            nn.Conv2d(channels, width, 3, bias=bias), nn.ReLU(), nn.Flatten(),
-            nn.Linear(width * (height - 2) * (length - 2), classes),
-        )
-
-    def forward(self, images):
-        return self.net(images)
-"""
 SPACE = """
 name: small
 dataset: digits
@@ -65,7 +51,9 @@ def originals(tmp_path_factory) -> dict[str, Path]:
     folders = {}
     for name, seed in (("run", 0), ("other", 1)):
         folder = folders[name] = tmp_path_factory.mktemp(name)
-        (folder / "nets.py").write_text(NETS.format(bias=seed == 0))
+        (folder / "nets.py").write_text(
+            NETS.replace("norm: bool = True", f"norm: bool = {not seed}")
+        )
         prepared = prepare_text(SPACE.format(seed=seed), "space", folder)
         for state, listener in (("done", Silent()), ("half", Silent(raise_at=5))):
             options = RunOptions(runs_dir=folder, name=state, local=True, checkpoint_seconds=0.0)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.support.command import main
+from tests.support.networks import NETS
 from tests.support.paths import ROOT
 from tests.support.searching import Silent, carry_on, listening_to
 from tunecnn import load_dataset, load_run
@@ -18,20 +19,6 @@ from tunecnn.workflows.prepare import prepare
 from tunecnn.workflows.search import search
 from tunecnn.workflows.session import RunResult
 
-NETS = """
-from torch import nn
-
-class Small(nn.Module):
-    def __init__(self, input_shape, classes, width: int = 4, norm: bool = True):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(input_shape[0], width, 3, padding=1),
-            nn.BatchNorm2d(width) if norm else nn.Identity(),
-            nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * width, classes),
-        )
-    def forward(self, images):
-        return self.net(images)
-"""
 SPACE = """
 name: own
 dataset: digits
