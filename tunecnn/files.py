@@ -65,18 +65,21 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def drop_partials(folder: Path, pattern: str, now: float) -> None:
+def drop_partials(
+    folder: Path, pattern: str, now: float, writing_seconds: float = _WRITING_SECONDS
+) -> None:
     """Remove what killed processes left half-written, but not what is being written.
 
     Args:
         folder: folder to clean.
         pattern: pattern of the paths, below the folder, that `partial_of` may have returned.
         now: time by the clock of the file system.
+        writing_seconds: how long one may be written.
     """
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):
             status = path.lstat()
-            if now - status.st_mtime < _WRITING_SECONDS:
+            if now - status.st_mtime < writing_seconds:
                 continue
             if stat.S_ISDIR(status.st_mode):
                 shutil.rmtree(path)

@@ -33,6 +33,7 @@ from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_stamp, drop_partials, sha256, stamp
 
 _SCHEMA = 2
+_WRITING_SECONDS = 3600.0  # for many or large images
 _FRESH_SECONDS = 3.0  # file systems round times by up to two seconds
 
 _log = logging.getLogger(__name__)
@@ -137,8 +138,7 @@ class Cache:
 
     def _save(self, place: Path, key: Key, entry: Entry) -> Entry:
         place.mkdir(parents=True, exist_ok=True)
-        # Those of killed processes; large ones are written for minutes.
-        drop_partials(place, ".partial-*", time.time() - 3600)
+        drop_partials(place, ".partial-*", time.time(), _WRITING_SECONDS)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place))
         try:
             np.save(partial / "pixels.npy", entry.pixels)
