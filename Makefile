@@ -44,8 +44,8 @@ test-newest: .venv-newest/.installed
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-# Fault tests: kills, full disks, damaged files, a death at each operation and so on; more than an hour, and
-# with DEATHS=10 (operations of each job) half of one.
+# Fault tests: kills, full disks, damaged and replaced files, a death at each operation and so on; some hours.
+# DEATHS=10 tries ten operations of each job, REPLACED=10 ten files of each run.
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -m slow -n 0
 
