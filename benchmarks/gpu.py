@@ -1,4 +1,4 @@
-"""What waits for a GPU: step, CUDA graphs or compile, packing, stacking, memory; in five minutes.
+"""What waits for a GPU: step, CUDA graphs or compile, packing, stacking, memory.
 
     python -m benchmarks.gpu [--dry-run]
 
@@ -124,9 +124,7 @@ def parts(size: Size) -> list[dict[str, Any]]:
         return values.bfloat16()
 
     ways: dict[tuple[str, str], Callable[[], object]] = {
-        ("orthogonalization", "one by one"): lambda: [
-            newton_schulz(one[None]) for one in matrices
-        ],
+        ("orthogonalization", "one by one"): lambda: [newton_schulz(one) for one in matrices],
         ("orthogonalization", "together"): lambda: newton_schulz_together(matrices),
         ("bytes to bfloat16", "several passes"): lambda: scaled(False),
         ("bytes to bfloat16", "one pass"): lambda: scaled(True),

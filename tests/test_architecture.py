@@ -45,7 +45,12 @@ def test_imports_point_down_only_and_each_library_has_its_rooms(module):
 
 
 def test_no_module_imports_itself_through_others():
-    graph = {".".join(("tunecnn", *module.with_suffix("").parts)): set(imported(ROOT / "tunecnn" / module)) for module in MODULES}  # fmt: skip
+    graph = {
+        ".".join(("tunecnn", *module.with_suffix("").parts)): set(
+            imported(ROOT / "tunecnn" / module)
+        )
+        for module in MODULES
+    }
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> None:

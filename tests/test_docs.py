@@ -163,7 +163,7 @@ def test_the_page_about_networks_can_be_followed(elsewhere):
 
 
 @pytest.mark.slow
-def test_the_page_about_images_can_be_followed(elsewhere, image_tree, monkeypatch):
+def test_the_page_about_images_can_be_followed(elsewhere, image_tree):
     page = (ROOT / "docs" / "images.md").read_text()
     image_tree(size=40, count=20).rename(elsewhere / "photos")
     (command,) = re.findall(r"```\n(tunecnn .*?)```", page, re.S)
@@ -175,9 +175,7 @@ def test_the_page_about_images_can_be_followed(elsewhere, image_tree, monkeypatc
     names = "images, labels = arrays['images'], arrays['labels']\n"
     (elsewhere / "mine.py").write_text(before + names + block)
     follow(command.splitlines(), {}, {})
-    inside = [
-        one for one in re.findall(r"`(tunecnn .*?)`", page) if " " in one.removeprefix("tunecnn ")
-    ]
+    inside = re.findall(r"`(tunecnn data .*?)`", page)
     assert len(inside) == 3
     follow(inside, {"PATH": "photos", "prepare": "prepare imagefolder:photos --size 32"}, {})
     for name in ("arrays.npz", "mine.py:load"):

@@ -255,4 +255,4 @@ def test_three_nodes_share_a_search_and_the_frame_says_where_each_trial_was(
     assert figures(run) == alone
     assert (run.trials["precision"] != "").all()
     columns = ["trial", "node", "device", "precision", "attempts", "seconds", "val_accuracy"]
-    print(run.trials[[name for name in columns if name in run.trials]].to_string())
+    print(run.trials[columns].to_string())

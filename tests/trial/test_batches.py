@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -21,6 +23,10 @@ def batcher(data: TrialData, **settings) -> Batcher:
     return Batcher(TrialConfig(batch_size=4, **settings), to_device(data, torch.device("cpu")))
 
 
+def epoch(made: Batcher) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    return map(made.batch, made.order())
+
+
 def in_order(made: Batcher, data: TrialData) -> torch.Tensor:
     images = images_to_device(data.validation, torch.device("cpu"))
     return torch.cat([values for values, _ in made.evaluation(images)])
@@ -29,7 +35,7 @@ def in_order(made: Batcher, data: TrialData) -> torch.Tensor:
 def test_an_epoch_has_every_image_once_and_keeps_the_last_batch(ramp):
     made = batcher(ramp, pixels="raw")
     sizes, seen = [], []
-    for images, labels in made.training():
+    for images, labels in epoch(made):
         sizes.append(len(labels))
         seen += labels.tolist()
         assert torch.equal(images.to(torch.uint8).permute(0, 2, 3, 1),
@@ -41,9 +47,7 @@ def test_an_epoch_has_every_image_once_and_keeps_the_last_batch(ramp):
 
 def test_each_epoch_has_its_own_order(ramp):
     made = batcher(ramp)
-    orders = {
-        tuple(torch.cat([labels for _, labels in made.training()]).tolist()) for _ in "12345"
-    }
+    orders = {tuple(torch.cat([labels for _, labels in epoch(made)]).tolist()) for _ in "12345"}
     assert len(orders) == 5
 
 
@@ -71,14 +75,14 @@ def test_bfloat16_values_are_the_others_rounded(pixels, ramp):
 
 
 def test_batches_are_channels_last(ramp):
-    images, _ = next(batcher(ramp).training())
+    images, _ = next(epoch(batcher(ramp)))
     assert images.shape == (4, 2, 5, 6)
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_mirrored_image_is_the_image_or_its_mirror(ramp):
     kinds = set()
-    for images, labels in batcher(ramp, pixels="raw", flip=True).training():
+    for images, labels in epoch(batcher(ramp, pixels="raw", flip=True)):
         for image, label in zip(images, labels, strict=True):
             original = torch.from_numpy(ramp.train.pixels[label]).permute(2, 0, 1).float()
             plain, mirrored = torch.equal(image, original), torch.equal(image, original.flip(2))
@@ -95,7 +99,7 @@ def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
     shifts = set()
     made = batcher(ramp, pixels="raw", crop=0.4)
     for _ in range(40):
-        for images, labels in made.training():
+        for images, labels in epoch(made):
             for image, label in zip(images, labels, strict=True):
                 windows = padded[label].unfold(1, 5, 1).unfold(2, 6, 1)
                 matches = (windows == image[:, None, None]).all(dim=(0, 3, 4)).nonzero()
@@ -117,5 +121,5 @@ def test_a_constant_channel_is_not_divided_by_zero():
 
     images = Images(np.full((4, 3, 3, 1), 7, np.uint8), np.arange(4))
     data = TrialData.measure("flat", ("a", "b", "c", "d"), images, images)
-    values, _ = next(batcher(data, pixels="standardized").training())
+    values, _ = next(epoch(batcher(data, pixels="standardized")))
     assert torch.isfinite(values).all()

@@ -91,7 +91,7 @@ def test_a_last_batch_of_one_image_joins_the_one_before_it(data):
         training.run_epoch()
         assert int(training.model.norm.num_batches_tracked) == 4
         other = Training(config("Tied"), data)  # which normalizes nothing
-        assert len(list(other._batcher.training())) == 5
+        assert len(other._batcher.order()) == 5
 
 
 def test_a_checkpoint_holds_buffers_and_tied_weights(data):

@@ -154,21 +154,16 @@ class Batcher:
             sizes[-2:] = [self._config.batch_size + 1]
         return sizes
 
-    def training(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of one epoch in a new random order, from torch's default generator.
-
-        Yields:
-            Images (b, C, H, W), and their labels (b,).
-        """
-        return map(self.batch, self.order())
-
     def order(self) -> tuple[Tensor, ...]:
-        """Return the indices of the training images of each batch of an epoch, shape (b,)."""
+        """Return the indices of the training images of each batch of an epoch, shape (b,).
+
+        The order is new each time, from torch's default generator.
+        """
         order = torch.randperm(len(self._data.train), device=self._data.device)
         return torch.split(order, self._sizes())
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return training images, augmented and scaled, and their labels."""
+        """Return training images (b, C, H, W), augmented and scaled, and their labels (b,)."""
         images = self._data.train
         if self._config.crop or self._config.flip:
             pixels = self.augmented(indices)
@@ -177,7 +172,7 @@ class Batcher:
         return self.scaling(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in order, without augmentation; shapes as in `training`."""
+        """Yield images in order, without augmentation; shapes as in `batch`."""
         for start in range(0, len(images), EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)
             yield self.scaling(images.pixels[part]), images.labels[part]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -223,12 +224,16 @@ def newton_schulz_together(matrices: Sequence[Tensor]) -> list[Tensor]:
         columns = max(matrices[i].shape[1] for i in order)
         count = max(1, _STACK // (rows * columns))
         together, order = order[:count], order[count:]
-        stack = matrices[0].new_zeros(len(together), rows, columns)
-        for place, i in enumerate(together):
-            stack[place, : matrices[i].shape[0], : matrices[i].shape[1]] = matrices[i]
+        stack = torch.stack([_padded(matrices[i], rows, columns) for i in together])
         for i, result in zip(together, newton_schulz(stack), strict=True):
-            results[i] = result[: matrices[i].shape[0], : matrices[i].shape[1]]
+            height, width = matrices[i].shape
+            results[i] = result[:height, :width]
     return results
+
+
+def _padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
+    height, width = matrix.shape
+    return pad(matrix, (0, columns - width, 0, rows - height))
 
 
 def _is_tall(matrix: Tensor) -> bool:

@@ -15,6 +15,11 @@ from tunecnn.trial.batches import Batcher
 _WARM_UP_STEPS = 3  # after which optimizer and libraries have all the memory that they keep
 
 
+def autocast(device: torch.device, *, in_bf16: bool) -> contextlib.AbstractContextManager[None]:
+    """Return what a forward pass runs in: autocast to bfloat16, or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bf16)
+
+
 class TrainingStep:
     """Forward pass, backward pass and optimizer step over one batch.
 
@@ -62,7 +67,7 @@ class TrainingStep:
             indices: their indices, shape (b,).
         """
         values, labels = self._batcher.batch(indices)
-        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self._in_bf16):
+        with autocast(values.device, in_bf16=self._in_bf16):
             logits = self._forward(values)
         loss = cross_entropy(
             logits.float(), labels, self._class_weights, label_smoothing=self._label_smoothing

@@ -26,6 +26,7 @@ from tunecnn.models.designs import InputShape
 from tunecnn.trial.batches import EVALUATION_BATCH, Scaling
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.step import autocast
 from tunecnn.trial.training import Training, computes_in_bf16
 
 _SCHEMA = 2
@@ -63,7 +64,7 @@ class TrainedModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images."""
         in_bf16 = self.config.precision == "bf16" and computes_in_bf16(images.device)
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=in_bf16):
+        with autocast(images.device, in_bf16=in_bf16):
             logits: Tensor = self.network(self.scaling(images))
         return logits.float()
 

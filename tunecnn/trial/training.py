@@ -35,7 +35,7 @@ from tunecnn.trial.checkpoint import (
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
-from tunecnn.trial.step import GraphedStep, TrainingStep
+from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
 
 
 def train(
@@ -327,7 +327,7 @@ class Training:
                 self._random["cuda"] = torch.cuda.get_rng_state(self._device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._in_bf16)
+        return autocast(self._device, in_bf16=self._in_bf16)
 
     def _zeros(self) -> tuple[Tensor, Tensor]:
         return torch.zeros((), device=self._device), torch.zeros((), device=self._device)

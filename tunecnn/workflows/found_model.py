@@ -51,11 +51,11 @@ class FoundModel:
 
     def confirmed(self) -> Confirmed | None:
         """Return what the latest confirmation says of the trial; None if none has trained it."""
-        if self.run is None or not isinstance(self.run.job, SearchJob):
+        if self.run is None or self.trial is None or not isinstance(self.run.job, SearchJob):
             return None
         for inner in reversed(self.run.confirmations):
             candidates = inner.job_as(ConfirmationJob).candidates
-            names = {one.name for one in candidates if one.is_trial(self.trial or 0)}
+            names = {one.name for one in candidates if one.is_trial(self.trial)}
             for line in summarize_confirmation(inner).candidates:
                 if line.name in names:
                     values = list(line.test.values.values())

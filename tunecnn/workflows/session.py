@@ -275,9 +275,8 @@ def _run_locked(
     if (info := folder.read_info()).sessions:
         check_journal(folder.path / JOURNAL)  # else all trials would be trained again
     study = Study(folder.path, space, there.costs, info.id)
-    info = _start_session(
-        folder, info, space, there.engine
-    )  # once the journal is there, for readers
+    # Once the journal is there, for readers.
+    info = _start_session(folder, info, space, there.engine)
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
