@@ -16,6 +16,8 @@ from tunecnn.analysis.search import summarize_search
 from tunecnn.errors import InputError, RunError
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.prepare import prepare
+from tunecnn.workflows.search import search
 
 SPACE = """
 name: mine
@@ -120,6 +122,14 @@ def test_the_balanced_accuracy_can_be_the_objective_and_classes_be_weighted(tmp_
     assert best is not None
     assert best["val_balanced_accuracy"] == run.trials["val_balanced_accuracy"].max()
     assert best["val_balanced_accuracy"] > 0.9
+
+
+def test_images_that_cannot_be_read_are_refused_without_a_start_of_ray(tmp_path, monkeypatch):
+    monkeypatch.setattr("tunecnn.engines.cluster.connected", lambda *_: pytest.fail("Ray started"))
+    for name in (f"imagefolder:{tmp_path}/none", f"idx:{tmp_path}/none", f"{tmp_path}/none.npz"):
+        prepared = prepare("smoke", {"dataset": name})
+        with pytest.raises(InputError, match="none"):
+            search(prepared, RunOptions(runs_dir=tmp_path), listening_to(Silent()))
 
 
 def test_damaged_predictions_are_named(tmp_path):

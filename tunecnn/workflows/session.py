@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Ending = Literal["done", "interrupted"]
 
+_QUICK_SECONDS = 0.5
+"""How long the start waits for the images before it starts Ray beside their reading."""
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -100,6 +103,8 @@ def opened(
         loading = _in_a_thread(
             lambda: load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
         )
+        with contextlib.suppress(TimeoutError):
+            loading.result(_QUICK_SECONDS)  # a wrong path is refused without a start of Ray
         with _engine(options) as engine, Interrupts() as interrupts:  # Ray sets handlers too
             dataset = loading.result()
             data = dataset.trial_data
