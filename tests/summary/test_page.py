@@ -6,7 +6,10 @@ import html
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from tests.support.pages import long_run, page_of
+from tests.support.scripted import six_endings
 from tunecnn import load_run
 from tunecnn.summary.render import write_summary
 
@@ -30,6 +33,12 @@ class Elements(HTMLParser):
         return [attributes for tag, attributes in self.found if tag == name]
 
 
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    """The page of the scripted run."""
+    return page_of(six_endings(tmp_path_factory.mktemp("runs") / "scripted"))
+
+
 def test_the_page_says_what_the_markdown_says(scripted_run):
     page = page_of(scripted_run)
     summary = write_summary(load_run(scripted_run))
@@ -38,8 +47,7 @@ def test_the_page_says_what_the_markdown_says(scripted_run):
     assert html.escape(summary.command) in page
 
 
-def test_the_page_needs_no_network_and_allows_no_script_but_its_own(scripted_run):
-    page = page_of(scripted_run)
+def test_the_page_needs_no_network_and_allows_no_script_but_its_own(page):
     found = Elements(page)
     for _, attributes in found.found:
         for name in ("src", "href"):
@@ -66,16 +74,15 @@ def test_names_of_a_user_are_text(tmp_path):
     assert not re.search(r"(?<!\\)<", markdown[0])
 
 
-def test_every_picture_states_its_finding_to_those_who_cannot_see_it(scripted_run):
-    images = Elements(page_of(scripted_run)).of("img")
+def test_every_picture_states_its_finding_to_those_who_cannot_see_it(page):
+    images = Elements(page).of("img")
     words = [one["alt"] for one in images]
     assert "Best 93.50%, from trial 3; nothing gained in the 2 trials after it" in words
     assert all(len(one) > 20 for one in words)
     assert len(set(words)) == len(words)
 
 
-def test_the_table_of_all_trials_can_be_sorted_and_read_without_a_script(scripted_run):
-    page = page_of(scripted_run)
+def test_the_table_of_all_trials_can_be_sorted_and_read_without_a_script(page):
     rows = re.findall(
         r"<tr>(.*?)</tr>", page.split('<table id="trials">')[1].split("</table>")[0], re.DOTALL
     )
