@@ -33,7 +33,8 @@ def server(tmp_path: Path) -> Iterator[str]:
 
     handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
+        quick = {"poll_interval": 0.02}  # by default it takes half a second to stop
+        threading.Thread(target=httpd.serve_forever, kwargs=quick, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_address[1]}"
         httpd.shutdown()
 
