@@ -28,6 +28,7 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str
     }
 
 
+@pytest.mark.slow  # the same notebook runs by default with published figures
 def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypatch, image_tree):
     images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=4)}"
     text = reproduction_space(images, None, ["model1"], seeds=1, epochs=1)

@@ -3,20 +3,27 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+import importlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
-from torchvision import datasets as tv
 
 from tests.support.idx import idx
 from tunecnn.data.downloads import DOWNLOADS, RemoteFile, missing_files, read_published
 from tunecnn.data.sources.cifar10 import MEMBERS
 from tunecnn.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def torchvision_sets() -> ModuleType:
+    """torchvision's data sets; imported by its tests alone, since the import takes two seconds."""
+    return importlib.import_module("torchvision.datasets")
 
 
 def instead_of(monkeypatch: pytest.MonkeyPatch, name: str, *files: RemoteFile) -> None:
@@ -63,9 +70,10 @@ def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) ->
 
 @pytest.mark.parametrize(
     ("name", "theirs"),
-    [("mnist", tv.MNIST), ("fashion-mnist", tv.FashionMNIST), ("kmnist", tv.KMNIST)],
+    [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST"), ("kmnist", "KMNIST")],
 )
-def test_what_is_published_is_what_torchvision_knows(name, theirs):
+def test_what_is_published_is_what_torchvision_knows(name, theirs, torchvision_sets):
+    theirs = getattr(torchvision_sets, theirs)
     folder = f"{theirs.__name__}/raw"
     assert [(file.path, file.md5, file.urls) for file in DOWNLOADS[name].files] == [
         (f"{folder}/{file}", md5, tuple(mirror + file for mirror in theirs.mirrors))
@@ -74,25 +82,28 @@ def test_what_is_published_is_what_torchvision_knows(name, theirs):
 
 
 @pytest.mark.parametrize(
-    ("name", "theirs"), [("fashion-mnist", tv.FashionMNIST), ("kmnist", tv.KMNIST)]
+    ("name", "theirs"), [("fashion-mnist", "FashionMNIST"), ("kmnist", "KMNIST")]
 )
-def test_the_classes_are_torchvisions(name, theirs, small_mnist, monkeypatch):
+def test_the_classes_are_torchvisions(name, theirs, small_mnist, monkeypatch, torchvision_sets):
     instead_of(monkeypatch, name, *DOWNLOADS["mnist"].files)
-    assert read_published(name, small_mnist).classes == tuple(theirs.classes)
+    assert read_published(name, small_mnist).classes == tuple(
+        getattr(torchvision_sets, theirs).classes
+    )
 
 
-def test_cifar10_is_the_archive_that_torchvision_knows():
+def test_cifar10_is_the_archive_that_torchvision_knows(torchvision_sets):
     (archive,) = DOWNLOADS["cifar10"].files
-    theirs = tv.CIFAR10
+    theirs = torchvision_sets.CIFAR10
     assert (archive.path, archive.md5, archive.urls) == (
         theirs.filename, theirs.tgz_md5, (theirs.url,)
     )  # fmt: skip
 
 
-def test_cifar10s_files_are_those_that_torchvision_knows():
-    meta = tv.CIFAR10.meta
-    theirs = [*tv.CIFAR10.train_list, *tv.CIFAR10.test_list, (meta["filename"], meta["md5"])]
-    assert dict(MEMBERS) == dict(map(tuple, theirs))
+def test_cifar10s_files_are_those_that_torchvision_knows(torchvision_sets):
+    theirs = torchvision_sets.CIFAR10
+    meta = theirs.meta
+    files = [*theirs.train_list, *theirs.test_list, (meta["filename"], meta["md5"])]
+    assert dict(MEMBERS) == dict(map(tuple, files))
 
 
 def test_files_in_torchvisions_layout_are_read_in_order(small_mnist):
