@@ -74,6 +74,15 @@ def read_document(path: Path) -> Document:
     Raises:
         InputError: if the file cannot be read, is too large, or is not YAML.
     """
+    return parse_document(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read the text of a YAML file.
+
+    Raises:
+        InputError: if the file cannot be read, is too large, or is not UTF-8.
+    """
     try:
         check_regular(path)
         if path.stat().st_size > MAX_BYTES:
@@ -90,7 +99,7 @@ def read_document(path: Path) -> Document:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    return parse_document(text, str(path))
+    return text
 
 
 def parse_document(text: str, source: str) -> Document:

@@ -117,6 +117,12 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, what, str(path))
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return a path itself, or the nearest folder above it that exists."""
+    whole = path.absolute()
+    return next(one for one in (whole, *whole.parents) if one.exists())
+
+
 def check_writable(path: Path, what: str) -> None:
     """Check that a file can be written at a path, before any work is done for it.
 

@@ -187,10 +187,16 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
     [
         (["search"], "give --space, such as --space proposed.yaml, or --resume RUN"),
         (["search", "--space", "propsed.yaml"], "did you mean 'proposed.yaml'? allowed: digits.yaml"),
-        (["search", "--space", "smoke", "--trials", "0"], "--trials must be a whole number of 1 or"),
+        (["search", "--space", "smoke", "--trials", "0"], "--trials must be a whole number from 1 "),
         (["search", "--space", "smoke", "--trials", "ten"], "or +N, not 'ten'"),
         (["search", "--space", "smoke", "--trials", "+5"], "adds to a run that exists: give --resume"),
         (["search", "--space", "smoke", "--confirm", "3"], "must be TOPxSEEDS, such as 3x5, not '3'"),
+        (["search", "--space", "smoke", "--confirm", "3x9999"], "--seeds must be from 1 to 1,000, not 9999"),
+        (["search", "--space", "smoke", "--confirm", "999x5"], "--top must be from 1 to 100, not 999"),
+        (["search", "--space", "smoke", "--confirm", "9" * 5000 + "x1"], "must be TOPxSEEDS, such as 3x5, not '999"),
+        (["search", "--space", "smoke", "--trials", "9" * 5000], "or +N, not '999"),
+        (["search", "--space", "smoke", "--name", "../up"], "--name must be the name of a folder, not '../up'"),
+        (["search", "--space", "smoke", "--resume-or-start", "a/b"], "--resume-or-start must be the name of a folder"),
         (["search", "--space", "smoke", "--random-baseline", "0.5"], "random_baseline: random trials are a base"),
         (["search", "--space", "smoke", "--from", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--space", "smoke", "--dataset", "cifar"], "did you mean 'cifar10'"),
@@ -204,7 +210,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["reproduce"], "give --dataset, such as --dataset mnist, or --resume RUN"),
         (["reproduce", "--dataset", "digits"], "no results were published on digits, so there is n"),
         (["reproduce", "--dataset", "mnist", "--models", "model9"], "unknown model 'model9'"),
-        (["reproduce", "--dataset", "mnist", "--seeds", "0"], "--seeds must be 1 or more, not 0"),
+        (["reproduce", "--dataset", "mnist", "--seeds", "0"], "--seeds must be from 1 to 1,000, not 0"),
         (["reproduce", "--dataset", "mnist", "--epochs", "0"], "--epochs must be 1 or more, not 0"),
         (["reproduce", "--resume", "nowhere", "--seeds", "2"], "--seeds has no effect beside --resume"),
         (["train", "--set", "epochs"], "--set epochs: write it as name=value"),
@@ -231,6 +237,29 @@ def test_bad_input_is_one_message_exit_2_and_nothing_written(words, message, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words", ["search --space", "plan --space", "spaces show", "spaces check"]
+)
+def test_a_space_that_is_no_text_is_refused_by_every_command(words, tmp_path, capsys):
+    path = tmp_path / "space.yaml"
+    path.write_bytes("name: größe".encode("utf-16"))
+    assert main(*words.split(), str(path)) == 2
+    assert capsys.readouterr().err == f"error: {path}: is not UTF-8 text (byte 0)\n"
+
+
+def test_what_is_there_but_something_else_is_named(scripted_run, tmp_path, capsys):
+    assert main("reproduce", "--resume", str(scripted_run)) == 2
+    message = (
+        f"{scripted_run} is a search; go on with it by tunecnn search --resume {scripted_run}"
+    )
+    assert capsys.readouterr().err == f"error: {message}\n"
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main("summarize", str(scripted_run), "--out", str(out)) == 2
+        said = f"error: --out {out}: {tmp_path / 'file'} is not a folder\n"
+        assert capsys.readouterr().err == said
+
+
 @pytest.mark.parametrize("what", ["pipe", "device"])
 @pytest.mark.parametrize(
     ("words", "code"),
@@ -238,8 +267,8 @@ def test_bad_input_is_one_message_exit_2_and_nothing_written(words, message, tmp
         (["train", "--config", "FILE.yaml"], 2),
         (["train", "--dataset", "FILE.npz"], 2),
         (["train", "--dataset", "FILE.py:images"], 2),
-        (["predict", "FILE.safetensors", "image.png"], 1),
-        (["evaluate", "FILE.safetensors"], 1),
+        (["predict", "FILE.safetensors", "image.png"], 2),
+        (["evaluate", "FILE.safetensors"], 2),
     ],
 )
 def test_a_pipe_or_device_is_refused_and_not_waited_for(what, words, code, tmp_path, capsys,

@@ -113,9 +113,18 @@ def test_an_exported_model_runs_without_tunecnn_and_gives_the_same(
 def test_a_wrong_file_or_format_is_refused(run, capsys, tmp_path):
     assert main("export", str(run), "--out", str(tmp_path / "x.zip")) == 2
     assert "a file of torch-export is named .pt2, not x.zip" in capsys.readouterr().err
-    (tmp_path / "bad.safetensors").write_bytes(b"no model")
-    assert main("export", str(tmp_path / "bad.safetensors")) == 1
-    assert "is no model of tunecnn, or damaged" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main("export", str(run), "--out", str(tmp_path / "file" / "x.pt2")) == 2
+    assert "x.pt2: cannot be written: File exists" in capsys.readouterr().err
+    content = next((run / "weights").glob("*.safetensors")).read_bytes()
+    for wrong, code, message in (
+        (b"no model", 2, "is neither weights that tunecnn wrote nor the folder of a run"),
+        (b"", 2, "is neither weights that tunecnn wrote nor the folder of a run"),
+        (content[:-1], 1, "is no model of tunecnn, or damaged"),
+    ):
+        (tmp_path / "bad.safetensors").write_bytes(wrong)
+        assert main("export", str(tmp_path / "bad.safetensors")) == code
+        assert message in capsys.readouterr().err
 
 
 def test_runs_are_listed_newest_first_and_damaged_ones_named(run, capsys, tmp_path):

@@ -81,10 +81,6 @@ def test_a_config_that_cannot_be_compared_is_refused(change, message, run):
 
 
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
-    with pytest.raises(InputError, match="--top must be 1 or more, not 0"):
-        candidates_of(run, 0, {})
-    with pytest.raises(InputError, match="--seeds must be 1 or more, not 0"):
-        confirmation_space(run, candidates_of(run, 1, {}), 0)
     from tests.support.searching import Silent
 
     begun = begin(tmp_path, TEXT, Silent(raise_at=1))

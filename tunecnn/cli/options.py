@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.options import LARGEST, RunOptions
 
 DataDir = Annotated[
     Path | None,
@@ -35,11 +35,16 @@ Address = Annotated[
     typer.Option(help="Address of a Ray cluster. Default: RAY_ADDRESS, else this machine."),
 ]
 CpusPerTrial = Annotated[
-    float | None, typer.Option(help="CPU cores per trial. Default: 1.", min=0.01, max=4096)
+    float | None,
+    typer.Option(help="CPU cores per trial. Default: 1.", min=0.01, max=LARGEST["cpus_per_trial"]),
 ]
 GpusPerTrial = Annotated[
     float | None,
-    typer.Option(help="GPUs per trial, such as 0.25. Default: 1 if there is a GPU.", min=0.0),
+    typer.Option(
+        help="GPUs per trial, such as 0.25. Default: 1 if there is a GPU.",
+        min=0.0,
+        max=LARGEST["gpus_per_trial"],
+    ),
 ]
 Local = Annotated[
     bool, typer.Option("--local", help="Train one trial at a time in this process, without Ray.")
@@ -64,13 +69,26 @@ RUN_OPTIONS: Mapping[str, Any] = {
     "cpus_per_trial": CpusPerTrial,
     "gpus_per_trial": GpusPerTrial,
     "checkpoint_seconds": Annotated[
-        float, typer.Option(help="Seconds between two checkpoints of a trial.", min=0.0)
+        float,
+        typer.Option(
+            help="Seconds between two checkpoints of a trial.",
+            min=0.0,
+            max=LARGEST["checkpoint_seconds"],
+        ),
     ],
     "max_failures": Annotated[
-        int, typer.Option(help="Allowed crashes of a trial's worker.", min=0)
+        int,
+        typer.Option(
+            help="Allowed crashes of a trial's worker.", min=0, max=LARGEST["max_failures"]
+        ),
     ],
     "trial_timeout": Annotated[
-        float | None, typer.Option(help="Mark a trial as failed after this many seconds.", min=1.0)
+        float | None,
+        typer.Option(
+            help="Mark a trial as failed after this many seconds.",
+            min=1.0,
+            max=LARGEST["trial_timeout"],
+        ),
     ],
     "max_trials_at_once": Annotated[
         int | None,
@@ -78,14 +96,24 @@ RUN_OPTIONS: Mapping[str, Any] = {
             help="Trials that run or wait for a node at once, for an autoscaler to see. Default: "
             "as many as fit.",
             min=1,
+            max=LARGEST["max_trials_at_once"],
         ),
     ],
     "wait_for_workers": Annotated[
         float,
-        typer.Option(help="Seconds to wait when the cluster has no room for a trial.", min=1.0),
+        typer.Option(
+            help="Seconds to wait when the cluster has no room for a trial.",
+            min=1.0,
+            max=LARGEST["wait_for_workers"],
+        ),
     ],
     "min_free_gb": Annotated[
-        float, typer.Option(help="Start no trial below this much free disk space.", min=0.0)
+        float,
+        typer.Option(
+            help="Start no trial below this much free disk space.",
+            min=0.0,
+            max=LARGEST["min_free_gb"],
+        ),
     ],
     "take_over": Annotated[
         bool,

@@ -19,7 +19,9 @@ def predict(
         typer.Argument(help="File of weights, or folder of a run, whose best trial is taken."),
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    top: Annotated[int, typer.Option(help="Number of classes for each image.", min=1)] = 1,
+    top: Annotated[
+        int, typer.Option(help="Number of classes for each image.", min=1, max=10**9)
+    ] = 1,
     json_lines: Json = False,
 ) -> None:
     """Predict the classes of images: CSV with the columns file, rank, class and probability."""

@@ -41,11 +41,13 @@ def reproduce(
     json_lines: Json = False,
 ) -> None:
     """Train the published networks with the published protocol, and compare the results."""
+    from tunecnn.workflows.reproduce import check_reproduction
     from tunecnn.workflows.reproduce import reproduce as start
     from tunecnn.workflows.search import resume as resume_run
 
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
+        check_reproduction(resume)
         result = resume_run(resume, options, listening)
     elif dataset is None:
         raise InputError("give --dataset, such as --dataset mnist, or --resume RUN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from tunecnn.cli.options import Fit, Json, Quiet, Resume, Size, SkipBad, takes_run_options
 from tunecnn.cli.output import end, listening_to_user
 from tunecnn.errors import InputError
-from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.options import RunOptions, check_top_and_seeds
 
 
 @takes_run_options()
@@ -140,18 +141,19 @@ def _trial_count(text: str | None) -> tuple[int | None, bool]:
     """Parse `64` or `+20`; return the number, and whether it adds to the trials of a run."""
     if text is None:
         return None, False
-    is_more = text.startswith("+")
-    digits = text.removeprefix("+")
-    if not digits.isdecimal() or int(digits) < 1:
-        raise InputError(f"--trials must be a whole number of 1 or more, or +N, not {text!r}")
-    return int(digits), is_more
+    if not (match := re.fullmatch(r"(\+?)0*([1-9]\d{0,8})", text)):
+        raise InputError(
+            f"--trials must be a whole number from 1 to 999,999,999, or +N, not {text[:40]!r}"
+        )
+    return int(match[2]), bool(match[1])
 
 
 def _top_and_seeds(text: str | None) -> tuple[int, int] | None:
     """Parse `3x5`; return the number of best trials, and the number of seeds per candidate."""
     if text is None:
         return None
-    top, times, seeds = text.partition("x")
-    if not (times and top.isdecimal() and seeds.isdecimal() and int(top) and int(seeds)):
-        raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text!r}")
-    return int(top), int(seeds)
+    if not (match := re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)):
+        raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text[:40]!r}")
+    top, seeds = int(match[1]), int(match[2])
+    check_top_and_seeds(top, seeds)  # now, and not after the search
+    return top, seeds

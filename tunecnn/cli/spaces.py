@@ -33,9 +33,10 @@ def spaces_show(
     space: Annotated[str, typer.Argument(help="A space file, or a shipped space.")],
 ) -> None:
     """Print the text of a space file."""
+    from tunecnn.documents import read_text
     from tunecnn.space.library import find_space
 
-    print(find_space(space).read_text(encoding="utf-8-sig"), end="")
+    print(read_text(find_space(space)), end="")
 
 
 @spaces_app.command("check")

@@ -88,22 +88,24 @@ def _train(
     *,
     json_lines: bool,
 ) -> None:
-    import torch
-
-    from tunecnn.data.loading import load_dataset
     from tunecnn.files import check_writable
-    from tunecnn.models.building import importable
-    from tunecnn.trial.training import Training
 
     if out is not None:
         check_writable(out, "--out")
 
-    dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    import torch
+
     gpu = torch.cuda.is_available()
     if device is Device.CUDA and not gpu:
         raise InputError("--device cuda: torch finds no GPU on this machine")
+
+    from tunecnn.data.loading import load_dataset
+    from tunecnn.models.building import importable
+    from tunecnn.trial.training import Training
+
+    dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
+    if threads is not None:
+        torch.set_num_threads(threads)
     aside = contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
     with importable(code):
         with aside:  # what the network's code prints is no result

@@ -25,7 +25,7 @@ _MOST_RUNNING = 16
 def watch(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     every: Annotated[
-        float, typer.Option(help="Seconds between two looks at the run.", min=0.2)
+        float, typer.Option(help="Seconds between two looks at the run.", min=0.2, max=86_400)
     ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print its state once.")] = False,
 ) -> None:

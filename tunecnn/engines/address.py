@@ -67,7 +67,7 @@ def _knock(address: str) -> None:
             "--address auto, or HOST:6379"
         )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
         raise InputError(f"--address must be HOST:PORT, such as 10.0.0.1:6379, not {address!r}")
     start = f"the Ray cluster at {address!r} cannot be reached:"
     try:

@@ -118,9 +118,11 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _set_environment(local=address == "local")
+    ours = "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+    if ours and address != "local":
+        check_address(address)  # before Ray is imported, which takes a second
     import ray
 
-    ours = not ray.is_initialized()
     if ours:
         _start(address)
     try:
@@ -150,8 +152,6 @@ def _start(address: str) -> None:
 
     local = address == "local"
     try:
-        if not local:
-            check_address(address)
         # These imports take half a second, while Ray's processes start.
         threading.Thread(target=import_module, args=("ray.tune",), daemon=True).start()
         ray.init(

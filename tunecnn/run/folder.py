@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import (
     drop_partials,
+    nearest_existing,
     partial_of,
     read_own,
     sha256,
@@ -94,7 +95,7 @@ class RunFolder:
         """
         try:
             is_taken, is_run = path.exists(), (path / "run.json").exists()
-            above = next(folder for folder in path.absolute().parents if folder.exists())
+            above = nearest_existing(path.absolute().parent)
         except OSError as error:
             raise _cannot_make(path, error.strerror) from error
         if is_taken:

@@ -93,7 +93,7 @@ class SpaceSchema(SpaceModel):
     size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
     fit: Fit = "crop"
     background: str = "white"
-    scale: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] | None = None
+    scale: Annotated[float, Strict(), Field(gt=0, le=2**32)] | None = None
     groups: str | None = None
     skip_bad: bool = False
     architecture: str = "proposed"
@@ -109,7 +109,7 @@ class SpaceSchema(SpaceModel):
     pruner: Pruner = NoPruner()
     budget: Budget = Budget()
     random_baseline: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: Annotated[int, Strict(), Field(ge=0)] = 0
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**63)] = 0
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _code: NetworkCode | None = PrivateAttr(default=None)
 

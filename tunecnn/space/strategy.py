@@ -36,7 +36,7 @@ class Cmaes(SpaceModel):
 class Nsga2(SpaceModel):
     """NSGA-II, an evolutionary search for the Pareto front of two objectives."""
 
-    population: Annotated[int, Strict(), Field(ge=2)] = 16
+    population: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 16
 
 
 class Qmc(SpaceModel):
@@ -59,7 +59,7 @@ class Halving(SpaceModel):
     """
 
     min_epochs: Count = 1
-    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
 
 
 class Promotion(SpaceModel):
@@ -70,21 +70,21 @@ class Promotion(SpaceModel):
     """
 
     min_epochs: Count = 1
-    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
 
 
 class Median(SpaceModel):
     """Stop a trial that is below the median of the earlier trials at the same epoch."""
 
     startup_trials: Count = 5
-    warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
+    warmup_epochs: Annotated[int, Strict(), Field(ge=0, le=10**9)] = 0
 
 
 class Hyperband(SpaceModel):
     """Several successive halvings in parallel, each with a different first rung."""
 
     min_epochs: Count = 1
-    factor: Annotated[int, Strict(), Field(ge=2)] = 3
+    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
 
 
 class Percentile(SpaceModel):
@@ -92,14 +92,14 @@ class Percentile(SpaceModel):
 
     percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
     startup_trials: Count = 5
-    warmup_epochs: Annotated[int, Strict(), Field(ge=0)] = 0
+    warmup_epochs: Annotated[int, Strict(), Field(ge=0, le=10**9)] = 0
 
 
 class Patient(SpaceModel):
     """Stop a trial without improvement for `patience` epochs, regardless of other trials."""
 
     patience: Count = 5
-    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    min_delta: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class NoPruner(SpaceModel):
@@ -114,8 +114,8 @@ class Budget(SpaceModel):
     to its end, in [0, 1].
     """
 
-    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    device_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    hours: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    device_hours: Annotated[float, Field(gt=0, le=10**6)] | None = None
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @property

@@ -14,7 +14,7 @@ from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.run import Run, load_run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
-from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.options import RunOptions, check_top_and_seeds
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import resume, search
 from tunecnn.workflows.session import Listening, RunResult, summarize
@@ -49,6 +49,7 @@ def confirm(
             holds the lock of the search.
         RunError: if the run had to stop; it can be resumed.
     """
+    check_top_and_seeds(top, seeds)
     run = load_run(path)
     if run.job.type != "search":
         raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")

@@ -50,8 +50,6 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
         InputError: if there is nothing to confirm, or a config has other data than the run, or the
             name of another candidate.
     """
-    if top < 1:
-        raise InputError(f"--top must be 1 or more, not {top}")
     if run.ranked.empty:
         raise InputError(
             f"{run.path} has no trial that was trained to its end; there is none to confirm"
@@ -76,10 +74,8 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
     paired.
 
     Raises:
-        InputError: if seeds is below 1, or the run's recipe cannot express a candidate.
+        InputError: if the run's recipe cannot express a candidate.
     """
-    if seeds < 1:
-        raise InputError(f"--seeds must be 1 or more, not {seeds}")
     fresh = [derive_seed(run.space.seed, _FRESH, number) for number in range(seeds)]
     settings = _settings(run, candidates)
     varied = _varied(settings)

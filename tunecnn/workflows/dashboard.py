@@ -30,6 +30,8 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
         InputError: if optuna-dashboard is not installed, or the port is taken.
         RunError: if the run cannot be read.
     """
+    run = load_run(path)
+    run.check_begun()
     try:
         import optuna_dashboard
     except ImportError as error:
@@ -45,8 +47,6 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
     class Threaded(ThreadingMixIn, WSGIServer):
         daemon_threads = True
 
-    run = load_run(path)
-    run.check_begun()
     mirror = Mirror(run.path, run.name, run.space.objectives, run.info.id)
     try:
         server = make_server(host, port, optuna_dashboard.wsgi(mirror.storage), Threaded, Quiet)

@@ -15,7 +15,7 @@ import numpy as np
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import write_atomically
+from tunecnn.files import check_writable, write_atomically
 from tunecnn.run.info import DatasetRecord
 from tunecnn.workflows.found_model import FoundModel, find_model
 
@@ -59,13 +59,16 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
         out: file to write; None for the name of the run and trial in the current folder.
 
     Raises:
-        InputError: if a package is missing, or the network cannot be exported.
+        InputError: if a package is missing, the network cannot be exported, or `out` cannot be
+            written.
         RunError: if the outputs differ, or the file cannot be written.
     """
+    if out is not None:
+        if out.suffix != SUFFIXES[format_]:
+            raise InputError(f"a file of {format_} is named {SUFFIXES[format_]}, not {out.name}")
+        check_writable(out, "--out")
     found = find_model(model)
     path = out or Path(_name(found) + SUFFIXES[format_])
-    if path.suffix != SUFFIXES[format_]:
-        raise InputError(f"a file of {format_} is named {SUFFIXES[format_]}, not {path.name}")
     pixels = _random_images(found.model)
     try:
         run = _EXPORTERS[format_](found.model, path)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.analysis.intervals import mean_interval
-from tunecnn.errors import TunecnnError
+from tunecnn.errors import InputError, TunecnnError
+from tunecnn.files import check_regular
 from tunecnn.run.info import ConfirmationJob, SearchJob
 from tunecnn.run.run import Run, load_run
 
@@ -71,15 +72,16 @@ def find_model(path: Path) -> FoundModel:
         path: file of weights, or folder of a run.
 
     Raises:
-        InputError: if the run keeps no weights.
+        InputError: if it is neither, or the run keeps no weights.
         RunError: if the model cannot be read.
     """
-    from tunecnn.trial.trained import load_model
-
     if path.is_dir():
         run = load_run(path)
         trial = run.best_kept()
         return FoundModel(run.load_model(trial), run.weights_of(trial), run, trial)
+    _check_weights(path)  # before torch is imported, which takes seconds
+    from tunecnn.trial.trained import load_model
+
     model = load_model(path)
     around = path.absolute().parent.parent
     stem, _, number = path.stem.partition("-")
@@ -92,3 +94,19 @@ def find_model(path: Path) -> FoundModel:
         except (TunecnnError, OSError):
             pass  # a file beside a run that it is not from
     return FoundModel(model, path)
+
+
+def _check_weights(path: Path) -> None:
+    """Check that a file begins as safetensors do: the length of a JSON object, and its brace.
+
+    Raises:
+        InputError: if it does not, or cannot be read.
+    """
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if start[8:] != b"{" or int.from_bytes(start[:8], "little") > path.stat().st_size:
+        raise InputError(f"{path} is neither weights that tunecnn wrote nor the folder of a run")

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tunecnn.errors import InputError
+
+_SECONDS = 1e9  # thirty years; the clocks of threads overflow above it tenfold
+LARGEST: Mapping[str, float] = {
+    "cpus_per_trial": 4096,
+    "gpus_per_trial": 4096,
+    "checkpoint_seconds": _SECONDS,
+    "max_failures": 10**6,
+    "trial_timeout": _SECONDS,
+    "max_trials_at_once": 10**6,
+    "wait_for_workers": _SECONDS,
+    "min_free_gb": 10**9,
+}
+"""Largest value of each option that is a number."""
+_MOST_CANDIDATES = 100
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,9 @@ class RunOptions:
         track: trackers that get the run: `tensorboard`, `mlflow`, `mlflow:URI` or `wandb`.
         on_end: command that is run at the end of the session, with the path of the run's folder
             and the ending (`done`, `interrupted` or `failed`) as further arguments.
+
+    Raises:
+        InputError: if a number is out of its range, or a name is no name of a folder.
     """
 
     data_dir: Path | None = None
@@ -56,7 +77,59 @@ class RunOptions:
     track: tuple[str, ...] = ()
     on_end: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check what the command line checks too, for Python code."""
+        for field, largest in LARGEST.items():
+            value = getattr(self, field)
+            if value is None:
+                continue
+            if not (isinstance(value, int | float) and 0 <= value <= largest):
+                raise InputError(f"{field} must be from 0 to {largest:,g}, not {value!r}")
+        _check_name("--name", self.name)
+        _check_name("--resume-or-start", self.resume_or_start)
+
     @property
     def threads(self) -> int:
         """Number of torch threads for a trial that runs in this process."""
         return max(1, int(self.cpus_per_trial or 1))
+
+
+def check_seeds(seeds: int) -> None:
+    """Check the number of seeds of a configuration.
+
+    Raises:
+        InputError: if it is out of its range.
+    """
+    if not 1 <= seeds <= _MOST_SEEDS:
+        raise InputError(f"--seeds must be from 1 to {_MOST_SEEDS:,}, not {seeds}")
+
+
+def check_top_and_seeds(top: int, seeds: int) -> None:
+    """Check the numbers of a confirmation.
+
+    Args:
+        top: number of the best trials to confirm.
+        seeds: number of new seeds for each.
+
+    Raises:
+        InputError: if one is out of its range.
+    """
+    if not 1 <= top <= _MOST_CANDIDATES:
+        raise InputError(f"--top must be from 1 to {_MOST_CANDIDATES}, not {top}")
+    check_seeds(seeds)
+
+
+def _check_name(option: str, name: str | None) -> None:
+    """Check that a name is one of a folder inside another, and prints in one line."""
+    if name is None:
+        return
+    if Path(name).name != name or name in ("", ".", "..") or not _prints(name):
+        raise InputError(
+            f"{option} must be the name of a folder, not {name!r}; the folder above it is "
+            "--runs-dir"
+        )
+
+
+def _prints(name: str) -> bool:
+    """Return whether a name has no control characters; bytes that are not UTF-8 are allowed."""
+    return all(one.isprintable() or "\udc80" <= one <= "\udcff" for one in name)

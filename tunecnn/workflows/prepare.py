@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunecnn.documents import read_text
 from tunecnn.space.library import find_space
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.warm_start import warm_start
@@ -47,7 +48,7 @@ def prepare(
         InputError: if there is no such space or run, or one of them has mistakes.
     """
     path = find_space(name)
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     in_file = SearchSpace.from_yaml(path)
     changed = {key: value for key, value in (changes or {}).items() if value is not None}
     if budget:

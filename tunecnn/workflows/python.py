@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tunecnn.data.loading import default_data_dir
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.given import store_given
-from tunecnn.documents import parse_document, to_yaml
+from tunecnn.documents import read_document, to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import notebook_source
@@ -222,7 +222,7 @@ def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]
     if isinstance(space, Mapping):
         return {key: _plain(value) for key, value in space.items()}, Path.cwd()
     path = find_space(str(space))
-    document = parse_document(path.read_text(encoding="utf-8-sig"), str(path))
+    document = read_document(path)
     if document.mistakes or not isinstance(document.value, dict):
         SearchSpace.from_yaml(path)  # which tells what is wrong
     return dict(document.value), path.parent

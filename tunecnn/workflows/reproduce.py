@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
+from tunecnn.errors import InputError
+from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ReproductionJob
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.reproduction_space import published_for, reproduction_space
 from tunecnn.workflows.search import search
 from tunecnn.workflows.session import Listening, RunResult
+
+
+def check_reproduction(path: Path) -> None:
+    """Check that a run is a reproduction, before it is resumed as one.
+
+    Raises:
+        InputError: if it is something else, or no run.
+    """
+    job = RunFolder.open(path).read_info().job
+    if not isinstance(job, ReproductionJob):
+        raise InputError(
+            f"{path} is a {job.type}; go on with it by tunecnn search --resume "
+            f"{shlex.quote(str(path))}"
+        )
 
 
 def reproduce(

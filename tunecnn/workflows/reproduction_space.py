@@ -10,6 +10,7 @@ from tunecnn.data.registry import IMAGEFOLDER, dataset_info, is_own
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import DESIGNS, InputShape
+from tunecnn.workflows.options import check_seeds
 
 _SEEDS = 3
 NOTHING = "none"
@@ -83,7 +84,7 @@ def reproduction_space(
         epochs: epochs per trial; None for the published number.
 
     Raises:
-        InputError: if a model is unknown or given twice, or a number is below 1.
+        InputError: if a model is unknown or given twice, or a number is out of its range.
     """
     names = []
     for given in models if models is not None else DESIGNS:
@@ -94,8 +95,7 @@ def reproduction_space(
             raise InputError(f"the model {given} is given twice")
         names.append(name)
     seeds = _SEEDS if seeds is None else seeds
-    if seeds < 1:
-        raise InputError(f"--seeds must be 1 or more, not {seeds}")
+    check_seeds(seeds)
     if epochs is None:
         if against is None:
             raise InputError("without published results to compare with, give --epochs")

@@ -21,6 +21,7 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.loading import fetch, load_dataset
 from tunecnn.engines.base import Engine
 from tunecnn.errors import InputError, RunError
+from tunecnn.files import nearest_existing
 from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers
 from tunecnn.models.code import NetworkCode
@@ -249,12 +250,16 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
         out: folder to write to; None for that of the run.
 
     Raises:
+        InputError: if `out` cannot be a folder.
         RunError: if the run cannot be read, or its summary cannot be written.
     """
-    from tunecnn.summary.render import write_summary
-
     run = load_run(path)
     run.check_begun()
+    if out is not None and not (above := nearest_existing(out)).is_dir():
+        raise InputError(f"--out {out}: {above} is not a folder")
+
+    from tunecnn.summary.render import write_summary
+
     try:
         return write_summary(run, formats, out)
     except OSError as error:

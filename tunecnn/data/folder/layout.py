@@ -385,10 +385,15 @@ def _check_names(root: Path, part: str, names: Iterable[str]) -> None:
             )
 
 
-def _order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
+def _order(names: Iterable[str]) -> Callable[[str], tuple[int, str, str]]:
     """Return the sort key of class names: by number if all of them are numbers, else as text."""
     are_numbers = all(name.isascii() and name.isdigit() for name in names)
-    return lambda name: (int(name) if are_numbers else 0, unicodedata.normalize("NFC", name))
+
+    def key(name: str) -> tuple[int, str, str]:
+        digits = name.lstrip("0") if are_numbers else ""  # of any length, unlike those of int()
+        return len(digits), digits, unicodedata.normalize("NFC", name)
+
+    return key
 
 
 def _not_understood(root: Path, node: _Node, what: str) -> InputError:
