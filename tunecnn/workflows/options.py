@@ -55,7 +55,7 @@ class RunOptions:
             and the ending (`done`, `interrupted` or `failed`) as further arguments.
 
     Raises:
-        InputError: if a number is out of its range, or a name is no name of a folder.
+        InputError: if a number is out of its range, or a name is none of a folder below another.
     """
 
     data_dir: Path | None = None
@@ -120,14 +120,12 @@ def check_top_and_seeds(top: int, seeds: int) -> None:
 
 
 def _check_name(option: str, name: str | None) -> None:
-    """Check that a name is one of a folder inside another, and prints in one line."""
+    """Check that a name is one of a folder below another, and prints in one line."""
     if name is None:
         return
-    if Path(name).name != name or name in ("", ".", "..") or not _prints(name):
-        raise InputError(
-            f"{option} must be the name of a folder, not {name!r}; the folder above it is "
-            "--runs-dir"
-        )
+    path = Path(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or not _prints(name):
+        raise InputError(f"{option} must name a folder below that of --runs-dir, not {name!r}")
 
 
 def _prints(name: str) -> bool:
