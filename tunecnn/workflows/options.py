@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,5 +130,5 @@ def _check_name(option: str, name: str | None) -> None:
 
 
 def _prints(name: str) -> bool:
-    """Return whether a name has no control characters; bytes that are not UTF-8 are allowed."""
-    return all(one.isprintable() or "\udc80" <= one <= "\udcff" for one in name)
+    """Return whether a name prints in one line, with no control characters."""
+    return not any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in name)
