@@ -13,6 +13,7 @@ from tunecnn import InputError
 from tunecnn.cli.app import app
 from tunecnn.workflows.options import LARGEST, RunOptions
 
+WHOLE: Any = typer.main.get_command(app)
 COMMANDS = {
     ("search",): ["--space", "smoke"],
     ("plan",): ["--space", "smoke"],
@@ -30,7 +31,7 @@ NAMED = {"until": "accuracy"}
 
 
 def command_of(words: tuple[str, ...]) -> Any:
-    found: Any = typer.main.get_command(app)
+    found = WHOLE
     for word in words:
         found = found.commands[word]
     return found
@@ -54,7 +55,7 @@ ONCE = [(words, name) for words, name in NUMBERS if words == ("search",) or name
 
 
 def test_every_command_with_a_number_is_tried():
-    whole = typer.main.get_command(app).commands
+    whole = WHOLE.commands
     paths = [(name,) for name in whole if name not in ("data", "spaces")]
     paths += [(group, name) for group in ("data", "spaces") for name in whole[group].commands]
     assert {path for path in paths if numbers_of(command_of(path))} == {

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
+
+import typer.main
+
+_built = functools.cache(typer.main.get_command)
+"""All commands from their signatures, once: it takes 50 ms, and hundreds of tests call `main`."""
 
 
 def run_cli(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +30,8 @@ def main(*words: str) -> int:
     before = sys.argv
     sys.argv = ["tunecnn", *words]
     try:
-        run()
+        with patch.object(typer.main, "get_command", _built):
+            run()
     except SystemExit as ended:
         return int(ended.code or 0)
     finally:
