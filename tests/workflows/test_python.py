@@ -157,6 +157,8 @@ def test_images_are_given_in_any_usual_form(form, tmp_path):
         assert run.info.dataset.classes == ("dark", "bright")
     if form == "arrays":
         assert len(run.resume(1, local=True).trials) == 2  # the images are still there
+        with pytest.raises(tunecnn.InputError, match="more_trials must be 0 or more, not -1"):
+            run.resume(-1, local=True)
 
 
 MISTAKES = [
@@ -168,6 +170,8 @@ MISTAKES = [
     ({"data": 3}, "data is a name, two arrays .* not int"),
     ({"data": [1, 2, 3]}, r"data: train\[0\] is not a pair \(image, label\)"),
     ({"data": (np.zeros((3, 8, 8), np.uint8), np.zeros(2, int))}, "has 2 values for 3 images"),
+    ({"trial_timeout": float("nan")}, "trial_timeout must be from 0 to 1e\\+09, not nan"),
+    ({"name": "../up"}, "--name must name a folder below that of --runs-dir, not '../up'"),
     ({"nodes": 3}, "unknown option 'nodes'; allowed: "),
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from tunecnn.errors import InputError
@@ -84,7 +85,7 @@ class RunOptions:
             value = getattr(self, field)
             if value is None:
                 continue
-            if not (isinstance(value, int | float) and 0 <= value <= largest):
+            if not (isinstance(value, Real) and 0 <= value <= largest):  # type: ignore[operator]
                 raise InputError(f"{field} must be from 0 to {largest:,g}, not {value!r}")
         _check_name("--name", self.name)
         _check_name("--resume-or-start", self.resume_or_start)

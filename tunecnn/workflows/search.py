@@ -136,9 +136,11 @@ def open_run(
     """Open a run to resume it; return its folder, its info, and its space with the changes.
 
     Raises:
-        InputError: if there is no such run.
+        InputError: if there is no such run, or fewer trials are asked for.
         RunError: if its files are damaged.
     """
+    if more_trials < 0:
+        raise InputError(f"more_trials must be 0 or more, not {more_trials}")
     folder = RunFolder.open(path)
     info = folder.read_info()
     space = folder.read_space(info)
