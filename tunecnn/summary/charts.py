@@ -252,7 +252,7 @@ def _crossing(trials: pd.DataFrame, names: list[str], width: str, dropout: str) 
         alt.Chart(trials)
         .mark_point(filled=True, size=70, opacity=0.85)
         .encode(
-            x=alt.X(f"p{names.index(dropout)}:Q", title=dropout),
+            x=alt.X(f"p{names.index(dropout)}:Q", title=dropout, axis=alt.Axis(tickCount=8)),
             y=alt.Y(f"p{names.index(width)}:Q", title=width, scale=alt.Scale(zero=False)),
             color=_BY_ACCURACY,
             shape=alt.Shape("o:N", title=None, scale=_SHAPES),
