@@ -117,6 +117,12 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, what, str(path))
 
 
+def read_regular(path: Path) -> bytes:
+    """Read a file that a user named; see `check_regular`."""
+    check_regular(path)
+    return path.read_bytes()
+
+
 def nearest_existing(path: Path) -> Path:
     """Return a path itself, or the nearest folder above it that exists."""
     whole = path.absolute()

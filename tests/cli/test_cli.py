@@ -283,6 +283,21 @@ def test_a_pipe_or_device_is_refused_and_not_waited_for(what, words, code, tmp_p
 
 
 @pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("here/cifar-10-python.tar.gz", "cifar10"),
+        ("here/train.parquet", "huggingface:here"),
+    ],
+)
+def test_a_pipe_among_the_files_of_a_data_set_is_named(file, name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(file).parent.mkdir(parents=True)
+    os.mkfifo(file)
+    assert main("data", "prepare", name, "--data-dir", "here") == 2
+    assert f"{file} cannot be read: it is not a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "named"),
     [(["search", "--trials", "ten"], "--trials"), (["serch"], "serch"), (["train", "--x"], "--x")],
 )

@@ -24,6 +24,7 @@ from tunecnn.data.images import Arrays, Images, Pixels
 from tunecnn.data.sources.cifar10 import BadCifarError, read_cifar10
 from tunecnn.data.sources.idx import BadIdxError, read_idx
 from tunecnn.errors import InputError
+from tunecnn.files import check_regular
 
 _OTHER_FORM = (
     "{} was unpacked or packed again, and only the checksums of its published files are known; so "
@@ -134,6 +135,7 @@ def _fetch(file: RemoteFile, target: Path) -> None:
 
 
 def _md5(path: Path) -> str:
+    check_regular(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 

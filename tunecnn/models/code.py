@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tunecnn.errors import InputError, RunError
+from tunecnn.files import read_regular
 
 _MAX_BYTES = 8 * 1024 * 1024
 
@@ -32,7 +33,7 @@ class NetworkCode:
             InputError: if one cannot be read, or they are too large.
         """
         try:
-            files = {name.as_posix(): (folder / name).read_bytes() for name in names}
+            files = {name.as_posix(): read_regular(folder / name) for name in names}
         except OSError as error:
             raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
         size = sum(map(len, files.values()))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tunecnn.data.images import Pixels
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import check_regular, check_stamp, stamp
+from tunecnn.files import check_stamp, read_regular, stamp
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import build, importable, importable_code, use_channels_last
 from tunecnn.models.code import NetworkCode
@@ -161,8 +161,7 @@ def load_model(path: str | Path) -> TrainedModel:
         RunError: if the file cannot be read, is damaged, or was written by another version.
     """
     try:
-        check_regular(Path(path))
-        content = Path(path).read_bytes()
+        content = read_regular(Path(path))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     return unpack_model(content, str(path))

@@ -30,7 +30,7 @@ from tunecnn.data.folder.tree import Tree, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import check_stamp, drop_partials, sha256, stamp
+from tunecnn.files import check_regular, check_stamp, drop_partials, read_own, sha256, stamp
 
 _SCHEMA = 2
 _WRITING_SECONDS = 3600.0  # for many or large images
@@ -113,10 +113,11 @@ class Cache:
         return None
 
     def _load(self, folder: Path, key: Key) -> Entry | None:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = json.loads(read_own(folder / "index.json"))
         check_stamp(folder, index, _SCHEMA)
         if index["state"] != key.state or index["fresh"] != _contents(self._tree, index["fresh"]):
             return None
+        check_regular(folder / "pixels.npy")
         pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels_hash(pixels) != index["pixels"]:
             return None

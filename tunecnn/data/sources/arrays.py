@@ -18,7 +18,7 @@ from tunecnn.data.images import Arrays, Images, Pixels, Reading
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
-from tunecnn.files import check_regular
+from tunecnn.files import check_regular, read_regular
 
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
@@ -92,8 +92,7 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
     """
     file, _, name = path.rpartition(":")
     try:
-        check_regular(Path(file))
-        code = Path(file).read_bytes()
+        code = read_regular(Path(file))
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tunecnn.data.images import Arrays, Images
+from tunecnn.files import check_regular
 
 MEMBERS: Mapping[str, str] = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -55,7 +56,8 @@ def read_cifar10(path: Path) -> tuple[Arrays, str | None]:
     except EOFError as error:
         raise BadCifarError("is incomplete: its compressed data ends early") from error
     except (OSError, tarfile.TarError, zlib.error) as error:
-        raise BadCifarError(f"cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise BadCifarError(f"cannot be read: {why}") from error
     if any(name.endswith(".bin") for name in contents):
         return _binary(contents), BINARY_NOTE
     return _python(contents), None
@@ -68,6 +70,7 @@ def _in_folder(path: Path) -> dict[str, bytes]:
 
 def _in_archive(path: Path) -> dict[str, bytes]:
     contents = {}
+    check_regular(path)
     with tarfile.open(path) as tar:  # whatever its compression
         for member in tar:
             name = Path(member.name).name

@@ -20,6 +20,7 @@ from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError
+from tunecnn.files import check_regular
 
 _IMAGES = ("image", "img", "images", "pixels")
 _LABELS = ("label", "labels", "fine_label", "class", "target")
@@ -69,6 +70,7 @@ def _part_of(file: Path, root: Path) -> Part | None:
 
 def _read(file: Path) -> pa.Table:
     try:
+        check_regular(file)
         if file.suffix == ".parquet":
             return pq.read_table(file)
         with pa.memory_map(str(file)) as stream:
@@ -77,7 +79,8 @@ def _read(file: Path) -> pa.Table:
             except pa.ArrowInvalid:
                 return pa.ipc.open_file(stream).read_all()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"huggingface: {file} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"huggingface: {file} cannot be read: {why}") from error
 
 
 @dataclass

@@ -59,8 +59,10 @@ def read_idx(path: Path) -> tuple[Pixels, bytes]:
             further = b"" if len(content) < whole else stream.read(1)
     except EOFError as error:
         raise BadIdxError("is incomplete: its compressed data ends early") from error
-    except (OSError, zlib.error) as error:
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise BadIdxError(f"cannot be unpacked: {error}") from error
+    except OSError as error:
+        raise BadIdxError(f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # fewer bytes than its axes need
         raise BadIdxError(f"is incomplete: {error}") from error
     found = len(content) - 4 - 4 * axes
