@@ -180,12 +180,12 @@ def test_the_hash_of_code_depends_on_names_and_contents(tmp_path):
     code.write(tmp_path)
     assert NetworkCode.read_folder(tmp_path).hash == code.hash
     assert NetworkCode.from_json(code.to_json()).hash == code.hash
+    assert (
+        len({code.hash, code_of(PLAIN, part="x = 2").hash, code_of(PLAIN, port="x = 1").hash}) == 3
+    )
 
 
 def test_code_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "nets.py")
     with pytest.raises(InputError, match=r"nets\.py cannot be read: it is not a regular file"):
         NetworkCode.read(tmp_path, [Path("nets.py")])
-    assert (
-        len({code.hash, code_of(PLAIN, part="x = 2").hash, code_of(PLAIN, port="x = 1").hash}) == 3
-    )
