@@ -109,6 +109,11 @@ def test_floats_are_scaled_as_the_user_says(tmp_path):
     path = npz(tmp_path / "a.npz", x=pixels, y=np.arange(10) % 2)
     with pytest.raises(InputError, match=r"say which value is white: scale: 1.0"):
         read_arrays(path)
+    with pytest.raises(InputError, match="and black is 0: add 0.5 to all"):
+        read_arrays(
+            npz(tmp_path / "b.npz", x=pixels * 0 - 0.5, y=np.arange(10) % 2),
+            options=ImageOptions(scale=1.0),
+        )
     arrays = read_arrays(path, options=ImageOptions(scale=1.0))
     assert np.array_equal(arrays.train.pixels[..., 0], np.rint(pixels * 255))
 
@@ -152,7 +157,15 @@ def test_a_set_without_test_images_takes_a_size_too(tmp_path):
             {"x": images(4, 8, 8), "y": np.arange(4), "classes": np.array(["a", "b"])},
             "labels from 0 to 3 and 2 classes",
         ),
-        ({"x": np.full((4, 8, 8), np.nan), "y": np.arange(4) % 2}, "say which value is white"),
+        ({"x": np.full((4, 8, 8), np.nan), "y": np.arange(4) % 2}, "that are not numbers"),
+        (
+            {"x": np.linspace(-1, 1, 256).reshape(4, 8, 8), "y": np.arange(4) % 2},
+            r"x has values from -1 to 1, and black is 0: add 1 to all, .* scale: 2$",
+        ),
+        (
+            {"x": images(4, 8, 8), "y": np.arange(4), "classes": np.array(list("abba"))},
+            "classes has 'a' twice",
+        ),
         ({"x": images(4, 8, 8).astype(object), "y": np.arange(4)}, "cannot be read as .npz"),
     ],
 )  # fmt: skip

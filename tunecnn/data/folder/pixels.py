@@ -20,7 +20,7 @@ from tunecnn.data.folder.tree import suffix_of
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
-VERSION = 1
+VERSION = 2
 _ORIENTATION = 0x0112  # EXIF tag
 _FORMATS = (
     "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO",
@@ -207,6 +207,8 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> Image.Image
             f"it has {deep} pixels, here from {values.min():.6g} to {values.max():.6g}; say which "
             f"value is white: scale: {_likely_white(deep, float(values.max()))}"
         )
+    if values.min() < 0:
+        raise BadImageError(f"it has {deep} pixels down to {values.min():.6g}, and black is 0")
     bytes_ = np.rint(np.clip(values / options.scale, 0, 1) * 255).astype(np.uint8)
     scaled = Image.fromarray(bytes_)
     scaled.info["exif"] = image.info.get("exif", b"")

@@ -199,10 +199,17 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         raise InputError(f"{where} has {array.shape[3]} channels; images have 1 (grey) or 3 (RGB)")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
+    if not np.isfinite(array).all():
+        raise InputError(f"{where} has values that are not numbers (NaN or infinite)")
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    if array.dtype.kind in "iub" and low >= 0 and high <= 255 and options.scale is None:
+    if low < 0:
+        raise InputError(
+            f"{where} has values from {low:.6g} to {high:.6g}, and black is 0: add {-low:.6g} to "
+            f"all, and say which value is white: scale: {high - low:.6g}"
+        )
+    if array.dtype.kind in "iub" and high <= 255 and options.scale is None:
         return np.ascontiguousarray(array.astype(np.uint8))
-    if options.scale is None or not np.isfinite(array).all():
+    if options.scale is None:
         raise InputError(
             f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "
             f"is white: scale: {'1.0' if high <= 1 else f'{high:.6g}'} (black is 0)"
@@ -251,6 +258,8 @@ def _classes(
         numbers = {part: np.searchsorted(known, one) for part, one in labels.items()}
         return tuple(map(str, known)), {k: v.astype(np.int64) for k, v in numbers.items()}
     classes = tuple(map(str, _text(names, where).tolist()))
+    if twice := [name for name in dict.fromkeys(classes) if classes.count(name) > 1]:
+        raise InputError(f"{where}: classes has {twice[0]!r} twice")
     if known.dtype.kind in "US":
         index = {name: i for i, name in enumerate(classes)}
         if unknown := set(known.tolist()) - index.keys():
