@@ -128,6 +128,12 @@ RETURNS = [
     ("return [x]", "Net returned list, not a tensor of logits"),
     ("return self.head(x)", "Net cannot process images of 1x8x8: RuntimeError"),
     ("return self.head(self.conv(x).flatten(1)) / 0", "returns nan or infinity before any train"),
+    (
+        "return self.head(self.conv(x).flatten(1)).detach()",
+        "Net returns logits without a gradient",
+    ),
+    ("with torch.no_grad(): return self.head(self.conv(x).flatten(1))", "without a gradient"),
+    ("return x.mean((1, 2, 3))[:, None].repeat(1, 10)", "Net returns logits without a gradient"),
 ]
 
 
@@ -136,6 +142,13 @@ def test_what_is_no_logits_is_refused(line, expected):
     text = PLAIN.replace("return self.head(self.conv(x).flatten(1))", line)
     with pytest.raises(InputError, match=expected):
         check_output("Net", network(text), SHAPE, 10)
+
+
+def test_a_network_without_parameters_to_train_is_refused():
+    frozen = network(PLAIN).requires_grad_(False)
+    for one in (frozen, nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(10))):
+        with pytest.raises(InputError, match="Net has no parameters to train"):
+            check_output("Net", one, SHAPE, 10)
 
 
 def test_what_cannot_be_built_names_values_and_line():

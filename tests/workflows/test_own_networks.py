@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -85,6 +86,16 @@ def test_a_resumed_search_uses_the_runs_own_code(folder):
     columns = ["trial", "epoch", "train_loss", "val_loss"]
     pd.testing.assert_frame_equal(
         load_run(resumed.folder).epochs[columns], load_run(whole.folder).epochs[columns]
+    )
+
+
+def test_a_network_that_fails_in_a_training_is_one_line(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    failing = "if self.training: raise KeyError('no')\n        return self.net"
+    Path("bad.py").write_text(NETS.replace("return self.net", failing))
+    assert main("train", "--architecture", "bad.py:Small", "--set", "train_images=100") == 2
+    assert re.fullmatch(
+        r"error: bad\.py:Small failed: KeyError \(bad\.py:\d+\): 'no'\n", capsys.readouterr().err
     )
 
 

@@ -100,7 +100,7 @@ def _train(
         raise InputError("--device cuda: torch finds no GPU on this machine")
 
     from tunecnn.data.loading import load_dataset
-    from tunecnn.models.building import importable
+    from tunecnn.models.building import describe, has_own_frame, importable
     from tunecnn.trial.training import Training
 
     dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
@@ -112,8 +112,13 @@ def _train(
             training = Training(
                 config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
             )
-        for metrics in training:
-            _print_epoch(metrics, json_lines=json_lines)
+        try:
+            for metrics in training:
+                _print_epoch(metrics, json_lines=json_lines)
+        except Exception as error:
+            if not has_own_frame(error):
+                raise
+            raise InputError(f"{config.architecture} failed: {describe(error)}") from error
         kept = training.kept
         assert kept is not None
         if out is not None:

@@ -200,8 +200,8 @@ def check_output(
         last: whether the images are in `channels_last`.
 
     Raises:
-        NetworkError: if it cannot process images, or does not return finite values of the shape
-            (n, classes).
+        NetworkError: if it cannot process images, does not return finite values of the shape
+            (n, classes), or has nothing that could be trained.
     """
     channels, height, width = input_shape
     images = torch.linspace(0, 1, 2 * channels * height * width, device=_device(network))
@@ -210,7 +210,7 @@ def check_output(
         images = images.contiguous(memory_format=torch.channels_last)
     network.eval()
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             logits = network(images)
     except (Exception, SystemExit) as error:
         raise NetworkError(
@@ -226,6 +226,13 @@ def check_output(
         )
     if logits.device.type != "meta" and not bool(torch.isfinite(logits).all()):
         raise NetworkError(f"{name} returns nan or infinity before any training")
+    if not any(one.requires_grad for one in network.parameters()):
+        raise NetworkError(f"{name} has no parameters to train")
+    if not logits.requires_grad:
+        raise NetworkError(
+            f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
+            "nothing in it would be trained"
+        )
 
 
 def measure(
@@ -268,9 +275,12 @@ def _cost(
     for hook in hooks:
         hook.remove()
     params = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    if not params:
-        raise NetworkError(f"{architecture.attribute} has no parameters to train")
     return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
+
+
+def has_own_frame(error: BaseException) -> bool:
+    """Return whether an exception was raised below the user's code."""
+    return any(in_own_code(one.filename) for one in traceback.extract_tb(error.__traceback__))
 
 
 def describe(error: BaseException) -> str:
