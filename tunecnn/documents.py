@@ -91,10 +91,6 @@ def read_text(path: Path) -> str:
                 f"{MAX_BYTES:,}"
             )
         text = path.read_text(encoding="utf-8-sig")
-        if (values := text.count(",") + text.count("\n")) > MAX_VALUES:
-            raise InputError(
-                f"{path}: {values:,} values and lines are too many; the limit is {MAX_VALUES:,}"
-            )
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -104,6 +100,10 @@ def read_text(path: Path) -> str:
 
 def parse_document(text: str, source: str) -> Document:
     """Parse YAML 1.2 text; see `read_document`. `source` names the text in messages."""
+    if (values := text.count(",") + text.count("\n")) > MAX_VALUES:
+        raise InputError(
+            f"{source}: {values:,} values and lines are too many; the limit is {MAX_VALUES:,}"
+        )
     yaml = YAML(typ="safe", pure=True)
     document = Document(source)
     try:

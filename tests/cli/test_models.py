@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,27 @@ def test_runs_are_listed_newest_first_and_damaged_ones_named(run, capsys, tmp_pa
     assert "cannot be read" in damaged["problem"]
     assert main("runs", "--runs-dir", str(tmp_path / "none")) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_a_run_below_a_folder_is_listed_and_none_is_made_in_another(run, capsys, tmp_path):
+    shutil.copytree(run, tmp_path / "mine" / "first")
+    assert main("runs", "--runs-dir", str(tmp_path), "--json") == 0
+    listed = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [str(tmp_path / "mine" / "first")]
+    where = ["--runs-dir", str(tmp_path), "--name", "mine/first/second"]
+    assert main("search", "--space", "smoke", *where) == 2
+    assert "first is a run; a run cannot be made inside another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("file", "message"), [
+    ("a.xyz", "give a file that ends in .png, .svg, .pdf"), ("pipe.svg", "it is not a regular file"),
+])  # fmt: skip
+def test_a_picture_that_cannot_be_written_is_refused_first(file, message, run, capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe.svg")
+    assert main("compare", str(run), str(run), "--figure", str(tmp_path / file)) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert not out
 
 
 def test_searches_are_compared_and_other_runs_refused(run, capsys, tmp_path):

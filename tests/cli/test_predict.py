@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -46,6 +47,16 @@ def test_json_has_an_object_for_each_file(model, images, capsys):
     assert sum(one["probability"] for one in first["classes"]) == pytest.approx(1, abs=1e-4)
 
 
+def test_a_link_to_nothing_and_a_pipe_are_not_left_out(model, images, capsys):
+    (images / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(images / "pipe.png")
+    for given in ([str(images)], [str(images / "gone.png"), str(images / "pipe.png")]):
+        assert main("predict", str(model), *given) == 2
+        err = capsys.readouterr().err
+        assert "gone.png: " in err
+        assert "pipe.png: " in err
+
+
 def test_all_files_that_cannot_be_used_are_named_before_any_prediction(model, images, capsys):
     (images / "bad.png").write_bytes(b"no image")
     (images / "notes").write_text("text")
@@ -63,7 +74,7 @@ def test_a_model_or_image_that_is_not_there_is_named(model, tmp_path, capsys):
     assert main("predict", str(tmp_path / "none"), str(tmp_path)) != 0
     assert "none cannot be read" in capsys.readouterr().err
     assert main("predict", str(model), str(tmp_path / "none.png")) == 2
-    assert "none.png: there is no such file" in capsys.readouterr().err
+    assert "none.png: No such file or directory" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main("predict", str(model), str(tmp_path / "empty")) == 2
     assert "there are no image files" in capsys.readouterr().err

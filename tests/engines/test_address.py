@@ -27,6 +27,7 @@ from tunecnn.errors import InputError
         ("head:port", "must be HOST:PORT"),
         ("127.0.0.1:65536", "must be HOST:PORT"),
         ("127.0.0.1:1", r"cannot be reached: Connection refused; `ray start --head` prints"),
+        ("a..b:6379", r"the host 'a\.\.b' is not known"),
         ("no-such-host.invalid:6379", r"the host 'no-such-host\.invalid' is not known"),
     ],
 )

@@ -151,6 +151,31 @@ def test_a_network_without_parameters_to_train_is_refused():
             check_output("Net", one, SHAPE, 10)
 
 
+def test_a_gradient_in_training_alone_is_enough():
+    line = "return self.head(self.conv(x).flatten(1))"
+    text = PLAIN.replace(line, f"with torch.set_grad_enabled(self.training): {line}")
+    one = network(text)
+    before = {name: weight.clone() for name, weight in one.state_dict().items()}
+    state = torch.get_rng_state()
+    check_output("Net", one, SHAPE, 10)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one.state_dict()[name], weight) for name, weight in before.items())
+    assert not one.training
+
+
+@pytest.mark.parametrize("change", ["self.conv = [self.conv]; self.first = self.conv[0].forward",
+                                    "self.first = nn.Conv2d(c, width, 3, padding=1).forward"])  # fmt: skip
+def test_layers_that_are_not_registered_are_refused(change):
+    """They would be trained by nobody, and be others in the saved model."""
+    text = PLAIN.replace("self.head = ", f"{change}; self.head = ")
+    text = text.replace("self.conv = nn.Conv2d", "conv = nn.Conv2d").replace(
+        "[self.conv]", "[conv]"
+    )
+    text = text.replace("self.conv(x)", "self.first(x)")
+    with pytest.raises(InputError, match=r"weights of the shape .* nn\.ModuleList"):
+        check_output("Net", network(text), SHAPE, 10)
+
+
 def test_what_cannot_be_built_names_values_and_line():
     text = PLAIN.replace("super().__init__()", "super().__init__(); assert width % 2 == 0, 'odd'")
     with pytest.raises(InputError) as caught:

@@ -80,6 +80,11 @@ def test_a_config_that_cannot_be_compared_is_refused(change, message, run):
         confirmation_space(run, candidates_of(run, 1, {"mine.yaml": own}), 2)
 
 
+def test_a_confirmation_that_could_not_be_read_again_is_refused(run):
+    with pytest.raises(InputError, match=r"confirmation: .* values and lines are too many"):
+        confirmation_space(run, candidates_of(run, 3, {}), 1000)
+
+
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
     from tests.support.searching import Silent
 

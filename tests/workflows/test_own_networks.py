@@ -93,9 +93,10 @@ def test_a_network_that_fails_in_a_training_is_one_line(folder, capsys, monkeypa
     monkeypatch.chdir(folder)
     failing = "if self.training: raise KeyError('no')\n        return self.net"
     Path("bad.py").write_text(NETS.replace("return self.net", failing))
-    assert main("train", "--architecture", "bad.py:Small", "--set", "train_images=100") == 2
+    assert main("train", "--architecture", "bad.py:Small", "--set", "train_images=100") == 1
     assert re.fullmatch(
-        r"error: bad\.py:Small failed: KeyError \(bad\.py:\d+\): 'no'\n", capsys.readouterr().err
+        r"error: bad\.py:Small failed in epoch 1: KeyError \(bad\.py:\d+\): 'no'\n",
+        capsys.readouterr().err,
     )
 
 

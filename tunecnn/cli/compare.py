@@ -12,6 +12,9 @@ from rich.table import Table
 
 from tunecnn.cli.options import Json
 from tunecnn.console import PlainConsole
+from tunecnn.errors import InputError
+
+FIGURES = (".png", ".svg", ".pdf")
 
 
 def runs(
@@ -30,7 +33,7 @@ def runs(
     table = Table("run", "type", "state", "trials", "best", "time", "question", box=None)
     for run in found:
         best = "-" if run.best is None else f"{run.best:.2%}"
-        table.add_row(run.path.name, run.type, run.state, run.trials, best,
+        table.add_row(str(run.path.relative_to(runs_dir)), run.type, run.state, run.trials, best,
                       seconds_in_words(run.seconds), run.problem or run.goal)  # fmt: skip
     PlainConsole().print(table)
     if not found:
@@ -46,8 +49,13 @@ def compare(
 ) -> None:
     """Compare searches: in what they differ, and what they found."""
     from tunecnn.analysis.comparison import in_words
+    from tunecnn.files import check_writable
     from tunecnn.workflows.runs import compare as compare_searches
 
+    if figure is not None:
+        if figure.suffix.lower() not in FIGURES:
+            raise InputError(f"--figure {figure}: give a file that ends in {', '.join(FIGURES)}")
+        check_writable(figure, "--figure")
     found = compare_searches(runs)
     if json_lines:
         print(json.dumps({"event": "comparison", "runs": [asdict(line) for line in found.lines],
@@ -68,9 +76,7 @@ def compare(
             print(f"warning: {text}")
         print("Best accuracies are those of the luckiest trials; compare confirmed ones.")
     if figure is not None:
-        from tunecnn.files import check_writable
         from tunecnn.run.run import load_run
         from tunecnn.summary.plots.comparison import comparison
 
-        check_writable(figure, "--figure")
         comparison([load_run(path) for path in runs]).savefig(figure)

@@ -84,8 +84,11 @@ def data_report(
     data_dir: DataDir = None,
 ) -> None:
     """Describe a data set, and draw a sheet of its images as a network gets them."""
+    from tunecnn.files import check_writable
     from tunecnn.workflows.data_sheet import write_sheet
 
+    if out is not None:
+        check_writable(out, "--out")
     loaded = _load(dataset, size, fit, background, scale, groups, skip_bad, data_dir)
     path = out or Path(f"{dataset.rstrip('/').rpartition('/')[2].replace(':', '-')}-sheet.png")
     write_sheet(loaded.trial_data, path)

@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tunecnn.workflows.options import LARGEST, RunOptions
+from tunecnn.workflows.options import RANGES, RunOptions
+
+
+def _range(option: str) -> dict[str, Any]:
+    low, high = RANGES[option]
+    return {"min": low, "max": high}
+
 
 DataDir = Annotated[
     Path | None,
@@ -36,14 +42,13 @@ Address = Annotated[
 ]
 CpusPerTrial = Annotated[
     float | None,
-    typer.Option(help="CPU cores per trial. Default: 1.", min=0.01, max=LARGEST["cpus_per_trial"]),
+    typer.Option(help="CPU cores per trial. Default: 1.", **_range("cpus_per_trial")),
 ]
 GpusPerTrial = Annotated[
     float | None,
     typer.Option(
         help="GPUs per trial, such as 0.25. Default: 1 if there is a GPU.",
-        min=0.0,
-        max=LARGEST["gpus_per_trial"],
+        **_range("gpus_per_trial"),
     ),
 ]
 Local = Annotated[
@@ -72,22 +77,18 @@ RUN_OPTIONS: Mapping[str, Any] = {
         float,
         typer.Option(
             help="Seconds between two checkpoints of a trial.",
-            min=0.0,
-            max=LARGEST["checkpoint_seconds"],
+            **_range("checkpoint_seconds"),
         ),
     ],
     "max_failures": Annotated[
         int,
-        typer.Option(
-            help="Allowed crashes of a trial's worker.", min=0, max=LARGEST["max_failures"]
-        ),
+        typer.Option(help="Allowed crashes of a trial's worker.", **_range("max_failures")),
     ],
     "trial_timeout": Annotated[
         float | None,
         typer.Option(
             help="Mark a trial as failed after this many seconds.",
-            min=1.0,
-            max=LARGEST["trial_timeout"],
+            **_range("trial_timeout"),
         ),
     ],
     "max_trials_at_once": Annotated[
@@ -95,24 +96,21 @@ RUN_OPTIONS: Mapping[str, Any] = {
         typer.Option(
             help="Trials that run or wait for a node at once, for an autoscaler to see. Default: "
             "as many as fit.",
-            min=1,
-            max=LARGEST["max_trials_at_once"],
+            **_range("max_trials_at_once"),
         ),
     ],
     "wait_for_workers": Annotated[
         float,
         typer.Option(
             help="Seconds to wait when the cluster has no room for a trial.",
-            min=1.0,
-            max=LARGEST["wait_for_workers"],
+            **_range("wait_for_workers"),
         ),
     ],
     "min_free_gb": Annotated[
         float,
         typer.Option(
             help="Start no trial below this much free disk space.",
-            min=0.0,
-            max=LARGEST["min_free_gb"],
+            **_range("min_free_gb"),
         ),
     ],
     "take_over": Annotated[

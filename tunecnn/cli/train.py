@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunecnn.cli.options import DataDir, Json
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from tunecnn.trial.messages import EpochMetrics
@@ -100,7 +100,8 @@ def _train(
         raise InputError("--device cuda: torch finds no GPU on this machine")
 
     from tunecnn.data.loading import load_dataset
-    from tunecnn.models.building import describe, has_own_frame, importable
+    from tunecnn.models.building import describe, importable
+    from tunecnn.models.designs import DESIGNS
     from tunecnn.trial.training import Training
 
     dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
@@ -115,10 +116,11 @@ def _train(
         try:
             for metrics in training:
                 _print_epoch(metrics, json_lines=json_lines)
-        except Exception as error:
-            if not has_own_frame(error):
+        except (Exception, SystemExit) as error:
+            if config.architecture in DESIGNS:
                 raise
-            raise InputError(f"{config.architecture} failed: {describe(error)}") from error
+            what = f"{config.architecture} failed in epoch {training.epoch + 1}"
+            raise RunError(f"{what}: {describe(error)}") from error
         kept = training.kept
         assert kept is not None
         if out is not None:

@@ -72,7 +72,7 @@ def _knock(address: str) -> None:
     start = f"the Ray cluster at {address!r} cannot be reached:"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise InputError(f"{start} the host {host!r} is not known") from error
     except TimeoutError as error:
         raise InputError(

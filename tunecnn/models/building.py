@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import inspect
 import sys
@@ -228,11 +229,38 @@ def check_output(
         raise NetworkError(f"{name} returns nan or infinity before any training")
     if not any(one.requires_grad for one in network.parameters()):
         raise NetworkError(f"{name} has no parameters to train")
+    if not logits.requires_grad:  # as it may be in evaluation mode
+        network = copy.deepcopy(network).train()
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            logits = network(images)
     if not logits.requires_grad:
         raise NetworkError(
             f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
             "nothing in it would be trained"
         )
+    known = {id(one) for one in network.parameters()}
+    if lost := [one for one in _trained_by(logits) if id(one) not in known]:
+        raise NetworkError(
+            f"{name} has weights of the shape {tuple(lost[0].shape)} that are not among its "
+            "parameters, so they would be neither trained nor saved; layers in a list belong into "
+            "nn.ModuleList"
+        )
+
+
+def _trained_by(logits: Tensor) -> list[Tensor]:
+    """Return the weights that the gradient of logits reaches."""
+    found, seen = [], set()
+    waiting = [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        weight = getattr(node, "variable", None)  # of the node that accumulates a leaf's gradient
+        if isinstance(weight, Tensor):
+            found.append(weight)
+        waiting += [before for before, _ in node.next_functions]
+    return found
 
 
 def measure(
@@ -276,11 +304,6 @@ def _cost(
         hook.remove()
     params = sum(one.numel() for one in network.parameters() if one.requires_grad)
     return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
-
-
-def has_own_frame(error: BaseException) -> bool:
-    """Return whether an exception was raised below the user's code."""
-    return any(in_own_code(one.filename) for one in traceback.extract_tb(error.__traceback__))
 
 
 def describe(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import RunError
-from tunecnn.files import check_stamp, stamp, write_atomically
+from tunecnn.files import check_stamp, read_own, stamp, write_atomically
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import OBJECTIVES
 from tunecnn.study.journal import (
@@ -76,7 +76,7 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     Raises:
         RunError: if another version wrote the journal, or it is that of another run.
     """
-    data, sealed = journal.read_bytes(), read_seal(journal)
+    data, sealed = read_own(journal), read_seal(journal)
     creation = _creation(space)
     found, lost = _salvage(journal, data, sealed, run_id, creation)
     if data.endswith(b"\n") and _can_be_read(journal, run_id, space):

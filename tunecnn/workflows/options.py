@@ -5,23 +5,25 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 from tunecnn.errors import InputError
 
 _SECONDS = 1e9  # thirty years; the clocks of threads overflow above it tenfold
-LARGEST: Mapping[str, float] = {
-    "cpus_per_trial": 4096,
-    "gpus_per_trial": 4096,
-    "checkpoint_seconds": _SECONDS,
-    "max_failures": 10**6,
-    "trial_timeout": _SECONDS,
-    "max_trials_at_once": 10**6,
-    "wait_for_workers": _SECONDS,
-    "min_free_gb": 10**9,
+RANGES: Mapping[str, tuple[float, float]] = {
+    "cpus_per_trial": (0.01, 4096),
+    "gpus_per_trial": (0, 4096),
+    "checkpoint_seconds": (0, _SECONDS),
+    "max_failures": (0, 10**6),
+    "trial_timeout": (1, _SECONDS),
+    "max_trials_at_once": (1, 10**6),
+    "wait_for_workers": (1, _SECONDS),
+    "min_free_gb": (0, 10**9),
 }
-"""Largest value of each option that is a number."""
+"""Smallest and largest value of each option that is a number."""
+_LEAST_SHARE = 0.001
+_WHOLE = ("max_failures", "max_trials_at_once")
 _MOST_CANDIDATES = 100
 _MOST_SEEDS = 1000
 
@@ -81,12 +83,19 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Check what the command line checks too, for Python code."""
-        for field, largest in LARGEST.items():
+        for field, (low, high) in RANGES.items():
             value = getattr(self, field)
             if value is None:
                 continue
-            if not (isinstance(value, Real) and 0 <= value <= largest):  # type: ignore[operator]
-                raise InputError(f"{field} must be from 0 to {largest:,g}, not {value!r}")
+            kind = Integral if field in _WHOLE else Real
+            is_number = isinstance(value, kind) and not isinstance(value, bool)
+            if not (is_number and low <= value <= high):
+                what = "a whole number" if field in _WHOLE else "a number"
+                raise InputError(
+                    f"{field} must be {what} from {low:g} to {high:,.0f}, not {value!r}"
+                )
+        if 0 < (share := self.gpus_per_trial or 0) < _LEAST_SHARE:
+            raise InputError(f"gpus_per_trial must be 0 or at least {_LEAST_SHARE}, not {share}")
         _check_name("--name", self.name)
         _check_name("--resume-or-start", self.resume_or_start)
 
@@ -125,7 +134,7 @@ def _check_name(option: str, name: str | None) -> None:
     """Check that a name is one of a folder below another, and prints in one line."""
     if name is None:
         return
-    path = Path(name)
+    path = Path(name) if isinstance(name, str) else Path()
     if not path.parts or path.is_absolute() or ".." in path.parts or not _prints(name):
         raise InputError(f"{option} must name a folder below that of --runs-dir, not {name!r}")
 

@@ -13,6 +13,7 @@ from tunecnn.data.folder.tree import open_tree, shown
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
+from tunecnn.files import check_regular
 from tunecnn.models.designs import InputShape
 from tunecnn.workflows.found_model import find_model
 
@@ -43,11 +44,9 @@ def predict_files(
         InputError: if files cannot be used, all of which are named, or there are none.
         RunError: if the model cannot be read.
     """
-    files = list(_files(images))
+    files, broken = _files(images)
     # Before torch and the model are loaded, which takes seconds.
-    _refuse(
-        [f"  {shown(one)}: there is no such file" for one in files if not one.is_file()], files
-    )
+    _refuse([f"  {shown(one)}: {why}" for one, why in broken.items()], [*files, *broken])
     trained = find_model(model).model
     if not files:
         raise InputError("there are no image files to predict")
@@ -64,12 +63,22 @@ def _predictions(
             yield shown(file), [(trained.classes[label], float(row[label])) for label in best]
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """Return the files of paths and of folders, and why others cannot be read."""
+    files: list[Path] = []
+    broken: dict[Path, str] = {}
     for path in paths:
         if path.is_dir():
-            yield from (path / file.name for file in open_tree(path).list().files)
-        else:
-            yield path
+            listing = open_tree(path).list()
+            files += [path / file.name for file in listing.files]
+            broken |= {path / name: why for name, why in listing.broken.items()}
+            continue
+        try:
+            check_regular(path)
+            files.append(path)
+        except OSError as error:
+            broken[path] = error.strerror or str(error)
+    return files, broken
 
 
 def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:

@@ -191,6 +191,8 @@ def _options(given: Mapping[str, Any]) -> RunOptions:
     for name in ("data_dir", "runs_dir"):
         if isinstance(values.get(name), str):
             values[name] = Path(values[name])
+    if isinstance(values.get("name"), Path):
+        values["name"] = str(values["name"])
     return RunOptions(**values)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.info import ReproductionJob
+from tunecnn.run.info import ConfirmationJob, ReproductionJob
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.reproduction_space import published_for, reproduction_space
@@ -23,6 +23,8 @@ def check_reproduction(path: Path) -> None:
         InputError: if it is something else, or no run.
     """
     job = RunFolder.open(path).read_info().job
+    if isinstance(job, ConfirmationJob):
+        raise InputError(f"{path} is a confirmation; tunecnn confirm goes on with it")
     if not isinstance(job, ReproductionJob):
         raise InputError(
             f"{path} is a {job.type}; go on with it by tunecnn search --resume "

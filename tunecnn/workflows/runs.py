@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,10 +48,23 @@ def list_runs(folder: Path) -> list[ListedRun]:
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give --runs-dir")
-    found = [_listed(info.parent) for info in sorted(folder.glob("*/run.json"))]
+    found = [_listed(info) for info in _runs_below(folder)]
     readable = [run for run in found if run.started is not None]
     readable.sort(key=lambda run: run.started.timestamp() if run.started else 0.0, reverse=True)
     return [*readable, *(run for run in found if run.started is None)]
+
+
+def _runs_below(folder: Path, depth: int = 3) -> Iterator[Path]:
+    """Yield the folders of the runs below a folder, but not those inside another run.
+
+    A name may have folders in it, but a folder of runs may also be one full of images.
+    """
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if (inner / "run.json").exists():
+            yield inner
+        elif depth > 1 and not inner.is_symlink():
+            with contextlib.suppress(OSError):
+                yield from _runs_below(inner, depth - 1)
 
 
 def compare(runs: Sequence[str | Path | Run]) -> Comparison:

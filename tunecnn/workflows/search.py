@@ -156,7 +156,11 @@ def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
     Raises:
         InputError: if no run can be created there.
     """
-    path = options.runs_dir / (options.resume_or_start or options.name or _run_name(space))
+    name = options.resume_or_start or options.name or _run_name(space)
+    path = options.runs_dir / name
+    for parent in list(path.parents)[: len(Path(name).parts) - 1]:
+        if (parent / "run.json").exists():
+            raise InputError(f"{parent} is a run; a run cannot be made inside another")
     RunFolder.check_free(path)
     return path
 

@@ -216,5 +216,5 @@ def test_sizes_fit_by_cropping_padding_or_stretching():
 
 def test_values_below_black_are_not_made_black():
     values = np.linspace(-1, 1, 64, dtype=np.float32).reshape(8, 8)
-    with pytest.raises(BadImageError, match="it has float pixels down to -1, and black is 0"):
+    with pytest.raises(BadImageError, match="it has float pixels from -1 to 1, and black is 0"):
         read_pixels(encoded(Image.fromarray(values), "TIFF"), "x.tif", ImageOptions(scale=1.0))

@@ -109,11 +109,21 @@ def test_floats_are_scaled_as_the_user_says(tmp_path):
     path = npz(tmp_path / "a.npz", x=pixels, y=np.arange(10) % 2)
     with pytest.raises(InputError, match=r"say which value is white: scale: 1.0"):
         read_arrays(path)
-    with pytest.raises(InputError, match="and black is 0: add 0.5 to all"):
+    with pytest.raises(InputError, match="and black is 0: add the same"):
         read_arrays(
             npz(tmp_path / "b.npz", x=pixels * 0 - 0.5, y=np.arange(10) % 2),
             options=ImageOptions(scale=1.0),
         )
+    with pytest.raises(InputError, match=r"so with scale: 65535 all images would be black"):
+        read_arrays(path, options=ImageOptions(scale=65535))
+    arrays = read_arrays(path, options=ImageOptions(scale=0.5))
+    assert any(re.search(r"\d\d\.\d\d% of the values of x are above scale", note)
+               for note in arrays.notes)  # fmt: skip
+    masks = npz(tmp_path / "c.npz", x=(pixels > 0.5).astype(np.uint8), y=np.arange(10) % 2)
+    assert set(np.unique(read_arrays(masks, options=ImageOptions(scale=1.0)).train.pixels)) == {
+        0,
+        255,
+    }
     arrays = read_arrays(path, options=ImageOptions(scale=1.0))
     assert np.array_equal(arrays.train.pixels[..., 0], np.rint(pixels * 255))
 
@@ -160,7 +170,7 @@ def test_a_set_without_test_images_takes_a_size_too(tmp_path):
         ({"x": np.full((4, 8, 8), np.nan), "y": np.arange(4) % 2}, "that are not numbers"),
         (
             {"x": np.linspace(-1, 1, 256).reshape(4, 8, 8), "y": np.arange(4) % 2},
-            r"x has values from -1 to 1, and black is 0: add 1 to all, .* scale: 2$",
+            r"x has values from -1 to 1, and black is 0: add the same number to",
         ),
         (
             {"x": images(4, 8, 8), "y": np.arange(4), "classes": np.array(list("abba"))},

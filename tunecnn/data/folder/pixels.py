@@ -202,13 +202,16 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> Image.Image
     values = _colours_of_16_bits(image) if deep == "16-bit colour" else np.asarray(image)
     if not np.isfinite(values).all():
         raise BadImageError("it has pixels that are not numbers (NaN or infinite)")
+    if values.min() < 0:
+        raise BadImageError(
+            f"it has {deep} pixels from {values.min():.6g} to {values.max():.6g}, and black is 0: "
+            "add the same number to all images"
+        )
     if options.scale is None:
         raise BadImageError(
             f"it has {deep} pixels, here from {values.min():.6g} to {values.max():.6g}; say which "
             f"value is white: scale: {_likely_white(deep, float(values.max()))}"
         )
-    if values.min() < 0:
-        raise BadImageError(f"it has {deep} pixels down to {values.min():.6g}, and black is 0")
     bytes_ = np.rint(np.clip(values / options.scale, 0, 1) * 255).astype(np.uint8)
     scaled = Image.fromarray(bytes_)
     scaled.info["exif"] = image.info.get("exif", b"")

@@ -197,15 +197,15 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         notes.append(f"{where.rpartition(': ')[2]} had its channels before its rows")
     if array.shape[3] not in (1, 3):
         raise InputError(f"{where} has {array.shape[3]} channels; images have 1 (grey) or 3 (RGB)")
-    if array.dtype == np.uint8:
+    if array.dtype == np.uint8 and options.scale is None:
         return np.ascontiguousarray(array)
     if not np.isfinite(array).all():
         raise InputError(f"{where} has values that are not numbers (NaN or infinite)")
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if low < 0:
         raise InputError(
-            f"{where} has values from {low:.6g} to {high:.6g}, and black is 0: add {-low:.6g} to "
-            f"all, and say which value is white: scale: {high - low:.6g}"
+            f"{where} has values from {low:.6g} to {high:.6g}, and black is 0: add the same "
+            "number to the images of all parts, and say which value is white with scale:"
         )
     if array.dtype.kind in "iub" and high <= 255 and options.scale is None:
         return np.ascontiguousarray(array.astype(np.uint8))
@@ -213,6 +213,15 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         raise InputError(
             f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "
             f"is white: scale: {'1.0' if high <= 1 else f'{high:.6g}'} (black is 0)"
+        )
+    if array.size and high < options.scale / 255:
+        raise InputError(
+            f"{where} has values up to {high:.6g}, so with scale: {options.scale:.6g} all images "
+            "would be black"
+        )
+    if share := float((array > options.scale).mean()):
+        notes.append(
+            f"{share:.2%} of the values of {where.rpartition(': ')[2]} are above scale, and white"
         )
     pixels: Pixels = np.rint(np.clip(array / options.scale, 0, 1) * 255).astype(np.uint8)
     return pixels
