@@ -93,7 +93,7 @@ class SpaceSchema(SpaceModel):
     size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
     fit: Fit = "crop"
     background: str = "white"
-    scale: Annotated[float, Strict(), Field(gt=0, le=2**32)] | None = None
+    scale: Annotated[float, Strict(), Field(gt=0, le=2**32, allow_inf_nan=False)] | None = None
     groups: str | None = None
     skip_bad: bool = False
     architecture: str = "proposed"

@@ -114,8 +114,8 @@ class Budget(SpaceModel):
     to its end, in [0, 1].
     """
 
-    hours: Annotated[float, Field(gt=0, le=10**6)] | None = None
-    device_hours: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    hours: Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)] | None = None
+    device_hours: Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)] | None = None
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @property

@@ -23,8 +23,8 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 _Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 _Whole = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
-_Positive = Annotated[float, Strict(), Field(gt=0, le=1e30)]
-_Unsigned = Annotated[float, Strict(), Field(ge=0, le=1e30)]
+_Positive = Annotated[float, Strict(), Field(gt=0, le=1e30, allow_inf_nan=False)]
+_Unsigned = Annotated[float, Strict(), Field(ge=0, le=1e30, allow_inf_nan=False)]
 _Decay = Annotated[float, Strict(), Field(ge=0, lt=1)]
 _Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
 _Flag = Annotated[bool, Strict()]
@@ -59,7 +59,7 @@ class TrialConfig(BaseModel):
     background to the shorter one, `stretch` changes the proportions."""
     background: Annotated[str, Strict()] = "white"
     """Colour behind transparent pixels and of padding: a name or `#rrggbb`."""
-    scale: Annotated[float, Strict(), Field(gt=0, le=2**32)] | None = None
+    scale: Annotated[float, Strict(), Field(gt=0, le=2**32, allow_inf_nan=False)] | None = None
     """Value that becomes white in images of more than 8 bits per channel; None to refuse them."""
     groups: Annotated[str, Strict()] | None = None
     """Images that are not divided between training, validation and test: `folder` for those of one
