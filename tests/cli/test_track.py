@@ -61,4 +61,7 @@ def test_the_command_at_the_end_also_learns_of_a_failure(command, tmp_path, caps
 def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):
     assert main(*command, "--track", "comet") == 2
     assert "tensorboard, mlflow, mlflow:URI or wandb" in capsys.readouterr().err
+    assert main(*command, "--track", "mlflow:sqllite:///a.db") == 2
+    said = capsys.readouterr().err
+    assert "MLflow knows no URI of this form; did you mean 'sqlite'? allowed: databricks" in said
     assert not (tmp_path / "run").exists()

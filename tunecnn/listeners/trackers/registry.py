@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
 from tunecnn.listeners.trackers.base import TrackedRun, Tracker
 from tunecnn.listeners.trackers.tracking import Tracking, files_of
@@ -14,6 +16,9 @@ from tunecnn.study.study import Study
 
 TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Names of the trackers, and the package that each needs."""
+_STORES = {"file", "http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks",
+           "databricks-uc", "uc"}  # fmt: skip
+"""Schemes of the URIs that MLflow itself knows (`mlflow.tracking._tracking_service.utils`)."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -23,7 +28,8 @@ def check_trackers(names: Sequence[str]) -> None:
         names: `tensorboard`, `mlflow`, `mlflow:URI` or `wandb`.
 
     Raises:
-        InputError: if a tracker is unknown, given twice, or not installed.
+        InputError: if a tracker or the form of its URI is unknown, it is given twice, or not
+            installed.
     """
     names_only = [name.partition(":")[0] for name in names]
     for name, kind in zip(names, names_only, strict=True):
@@ -31,12 +37,22 @@ def check_trackers(names: Sequence[str]) -> None:
             raise InputError(
                 f"--track {name} is not known; it is tensorboard, mlflow, mlflow:URI or wandb"
             )
+        _check_store(name)
         if names_only.count(kind) > 1:
             raise InputError(f"--track {kind} is given twice")
         if find_spec(TRACKERS[kind]) is None:
             raise InputError(
                 f"--track {kind} needs the package {TRACKERS[kind]}: pip install 'tunecnn[{kind}]'"
             )
+
+
+def _check_store(name: str) -> None:
+    """Check that MLflow has a store for the form of a URI; an import of MLflow takes seconds."""
+    scheme = urlsplit(name.partition(":")[2]).scheme.partition("+")[0]
+    plugins = {store.name for store in entry_points(group="mlflow.tracking_store")}
+    if scheme and scheme not in _STORES | plugins:
+        raise InputError(f"--track {name}: MLflow knows no URI of this form; "
+                         f"{nearest(scheme, sorted(_STORES | plugins))}")  # fmt: skip
 
 
 def make_tracker(name: str) -> Tracker:
