@@ -225,10 +225,12 @@ def test_a_resume_of_a_search_that_is_alive_is_refused_with_who_holds_it(tmp_pat
 
 
 def test_a_killed_worker_costs_no_other_trial_anything(tmp_path):
-    search = Search(tmp_path, space=SPACE.replace("epochs: 12", "epochs: 60"))
+    unpruned = SPACE.partition("pruner:")[0].replace("epochs: 12", "epochs: 60") + "pruner: none\n"
+    search = Search(tmp_path, space=unpruned)  # a pruned trial might end before it is seen
     process = search.begin()
     search.until(process, 1)
     while not (workers := training_workers()):
+        assert process.poll() is None, "the search ended before a worker was seen"
         time.sleep(0.01)
     workers[0].kill()
     search.finish(process)
