@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -259,7 +260,8 @@ def test_a_trial_whose_workers_always_die_is_given_up_and_the_search_goes_on(tmp
 
 
 def training_workers() -> list[psutil.Process]:
-    return [p for p in ray_processes() if "Trainable.train" in " ".join(p.cmdline())]
+    """Return the workers that train; Ray names a process by the class that it wrapped last."""
+    return [p for p in ray_processes() if re.match(r"ray::\w+\.train", " ".join(p.cmdline()))]
 
 
 @pytest.fixture
