@@ -90,12 +90,11 @@ def read_text(path: Path) -> str:
                 f"{path}: {path.stat().st_size:,} bytes is too large for a space; the limit is "
                 f"{MAX_BYTES:,}"
             )
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    return text
 
 
 def parse_document(text: str, source: str) -> Document:

@@ -22,6 +22,11 @@ class RunError(TunecnnError):
     """A run had to stop; its records are kept, and it can be resumed."""
 
 
+def reason(error: Exception) -> str:
+    """Return why something failed: of an `OSError` without its number and path."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 def nearest(given: object, allowed: Iterable[str]) -> str:
     """Return the end of an error message: the nearest spelling, and all allowed names."""
     names = sorted(allowed)

@@ -7,6 +7,7 @@ from tunecnn import load_run, make_config
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space
+from tunecnn.workflows.options import check_top_and_seeds
 
 
 @pytest.fixture
@@ -86,6 +87,10 @@ def test_a_confirmation_that_could_not_be_read_again_is_refused(run):
 
 
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
+    for top, seeds, message in ((0, 1, "--top must be from 1 to 100, not 0"),
+                                (1, 0, "--seeds must be from 1 to 1,000, not 0")):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            check_top_and_seeds(top, seeds)
     from tests.support.searching import Silent
 
     begun = begin(tmp_path, TEXT, Silent(raise_at=1))

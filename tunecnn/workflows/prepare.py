@@ -49,7 +49,7 @@ def prepare(
     """
     path = find_space(name)
     text = read_text(path)
-    in_file = SearchSpace.from_yaml(path)
+    in_file = SearchSpace.from_text(text, str(path), path.parent)
     changed = {key: value for key, value in (changes or {}).items() if value is not None}
     if budget:
         changed["budget"] = {**dict(in_file.budget), **budget}

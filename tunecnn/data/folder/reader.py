@@ -23,7 +23,7 @@ from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
 from tunecnn.data.images import Arrays, Images, Labels, Reading
 from tunecnn.data.options import ImageOptions
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import read_regular
 from tunecnn.words import bytes_in_words
 
@@ -244,8 +244,7 @@ def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
     try:
         rows = rows_of(read_regular(path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"groups: {path} cannot be read: {why}") from error
+        raise InputError(f"groups: {path} cannot be read: {reason(error)}") from error
     if not rows or not {"file", "group"} <= rows[0].keys():
         raise InputError(f"groups: {path} needs the columns file and group")
     by_name = file_by_name(names)

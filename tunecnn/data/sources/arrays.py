@@ -17,7 +17,7 @@ import numpy as np
 from tunecnn.data.images import Arrays, Images, Pixels, Reading
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, read_regular
 
 _IMAGES = ("images", "x", "pixels")
@@ -45,8 +45,7 @@ def read_npz(path: Path, options: ImageOptions) -> Arrays:
         with np.load(path, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        what = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read as .npz: {what}") from error
+        raise InputError(f"{path} cannot be read as .npz: {reason(error)}") from error
     return from_mapping(values, str(path), options)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tunecnn.data.images import Arrays, Images
+from tunecnn.errors import reason
 from tunecnn.files import check_regular
 
 MEMBERS: Mapping[str, str] = {
@@ -56,8 +57,7 @@ def read_cifar10(path: Path) -> tuple[Arrays, str | None]:
     except EOFError as error:
         raise BadCifarError("is incomplete: its compressed data ends early") from error
     except (OSError, tarfile.TarError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise BadCifarError(f"cannot be read: {why}") from error
+        raise BadCifarError(f"cannot be read: {reason(error)}") from error
     if any(name.endswith(".bin") for name in contents):
         return _binary(contents), BINARY_NOTE
     return _python(contents), None

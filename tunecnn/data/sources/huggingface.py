@@ -19,7 +19,7 @@ from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixe
 from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 
 _IMAGES = ("image", "img", "images", "pixels")
@@ -79,8 +79,7 @@ def _read(file: Path) -> pa.Table:
             except pa.ArrowInvalid:
                 return pa.ipc.open_file(stream).read_all()
     except (OSError, pa.ArrowException) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"huggingface: {file} cannot be read: {why}") from error
+        raise InputError(f"huggingface: {file} cannot be read: {reason(error)}") from error
 
 
 @dataclass

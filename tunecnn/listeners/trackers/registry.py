@@ -49,8 +49,10 @@ def check_trackers(names: Sequence[str]) -> None:
 def _check_store(name: str) -> None:
     """Check that MLflow has a store for the form of a URI; an import of MLflow takes seconds."""
     scheme = urlsplit(name.partition(":")[2]).scheme.partition("+")[0]
+    if not scheme or scheme in _STORES:
+        return
     plugins = {store.name for store in entry_points(group="mlflow.tracking_store")}
-    if scheme and scheme not in _STORES | plugins:
+    if scheme not in plugins:
         raise InputError(f"--track {name}: MLflow knows no URI of this form; "
                          f"{nearest(scheme, sorted(_STORES | plugins))}")  # fmt: skip
 
