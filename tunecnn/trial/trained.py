@@ -68,6 +68,11 @@ class TrainedModel(nn.Module):
             logits: Tensor = self.network(self.scaling(images))
         return logits.float()
 
+    def in_float32(self) -> TrainedModel:
+        """Return the same network, which computes in float32 also if its training was in bf16."""
+        config = self.config.replace(precision="fp32")
+        return TrainedModel(config, self.network, self.scaling, self.input_shape, self.classes)
+
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Return the probability of each class for each image.
 

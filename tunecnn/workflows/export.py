@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Format = Literal["torch-export", "onnx"]
 SUFFIXES: dict[Format, str] = {"torch-export": ".pt2", "onnx": ".onnx"}
 TOLERANCE = 1e-5
-"""Largest allowed difference of a probability between the model and its export."""
+"""Largest allowed difference of a probability between the model in float32 and its export."""
 _IMAGES = 64
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
@@ -39,7 +39,8 @@ class Exported:
     Attributes:
         path: its file.
         card: its model card, a Markdown file.
-        difference: largest difference of a probability from the model's, over 64 images.
+        difference: largest difference of a probability from the model's in float32, over 64
+            images.
     """
 
     path: Path
@@ -51,7 +52,8 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
     """Export a model, compare its outputs with the original's, and write a model card.
 
     The exported model takes images as bytes (n, height, width, channels), any number of them, and
-    returns logits (n, classes): the scaling of the pixels is inside.
+    returns logits (n, classes): the scaling of the pixels is inside. It computes in float32, which
+    every runtime has, also if the training was in bfloat16.
 
     Args:
         model: file of weights, or folder of a run, whose best trial is taken.
@@ -69,9 +71,10 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
         check_writable(out, "--out")
     found = find_model(model)
     path = out or Path(_name(found) + SUFFIXES[format_])
-    pixels = _random_images(found.model)
+    model_in_float32 = found.model.in_float32()
+    pixels = _random_images(model_in_float32)
     try:
-        run = _EXPORTERS[format_](found.model, path)
+        run = _EXPORTERS[format_](model_in_float32, path)
     except ImportError as error:
         needed = " ".join(_PACKAGES.get(format_, ()))
         raise InputError(f"{format_} needs packages: pip install {needed} ({error})") from error
@@ -83,7 +86,8 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
             f"the network cannot be exported to {format_}: {type(error).__name__}: "
             f"{' '.join(first)}"
         ) from error
-    difference = float(np.abs(_softmax(run(pixels)) - found.model.probabilities(pixels)).max())
+    expected = model_in_float32.probabilities(pixels)
+    difference = float(np.abs(_softmax(run(pixels)) - expected).max())
     if not difference <= TOLERANCE:
         path.unlink(missing_ok=True)
         raise RunError(
@@ -206,8 +210,8 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
         "## Training",
         "",
         *_training(found),
-        f"- largest difference of a probability between this file and the trained network: "
-        f"{difference:.1g} (64 random images)",
+        f"- largest difference of a probability between this file and the trained network, "
+        f"both in float32: {difference:.1g} (64 random images)",
         "",
         "```yaml",
         to_yaml(config.to_dict()).rstrip(),
