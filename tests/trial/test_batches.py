@@ -91,6 +91,58 @@ def test_a_mirrored_image_is_the_image_or_its_mirror(ramp):
     assert kinds == {True, False}
 
 
+def mirrored(made: Batcher, data: TrialData, number: int) -> dict[int, bool]:
+    """Return of each image whether it is mirrored in an epoch."""
+    found = {}
+    for images, labels in map(made.batch, made.order(number)):
+        for image, label in zip(images, labels, strict=True):
+            original = torch.from_numpy(data.train.pixels[label]).permute(2, 0, 1).float()
+            found[int(label)] = not torch.equal(image, original)
+            assert torch.equal(image, original.flip(2) if found[int(label)] else original)
+    return found
+
+
+def test_an_alternate_flip_mirrors_each_image_in_every_other_epoch(ramp):
+    made = batcher(ramp, pixels="raw", flip=True, alternate_flip=True)
+    first, second, third = (mirrored(made, ramp, number) for number in range(3))
+    assert set(first.values()) == {True, False}
+    assert first == third == {image: not is_mirrored for image, is_mirrored in second.items()}
+    again = batcher(ramp, pixels="raw", flip=True, alternate_flip=True)
+    assert mirrored(again, ramp, 1) == second  # as a training does that goes on there
+    others = [batcher(ramp, pixels="raw", flip=True, alternate_flip=True, seed=s) for s in (1, 2)]
+    assert any(mirrored(other, ramp, 0) != first for other in others)
+
+
+@pytest.mark.parametrize(("share", "side"), [(0.1, 1), (0.4, 2), (0.6, 3), (0.99, 5)])
+def test_a_cutout_is_a_square_of_the_mean_colour_anywhere_in_the_image(share, side, ramp):
+    made = batcher(ramp, pixels="raw", cutout=share)
+    mean = torch.tensor(ramp.mean).round()
+    sizes, places = set(), set()
+    for _ in range(60):
+        for images, labels in epoch(made):
+            for image, label in zip(images, labels, strict=True):
+                original = torch.from_numpy(ramp.train.pixels[label]).permute(2, 0, 1).float()
+                cut = (image == mean[:, None, None]).all(dim=0)
+                assert torch.equal(image[:, ~cut], original[:, ~cut])
+                changed = (image != original).any(dim=0).nonzero()
+                if len(changed):
+                    low, high = changed.min(dim=0).values, changed.max(dim=0).values
+                    sizes.update((high - low + 1).tolist())
+                    places.update(map(tuple, changed.tolist()))
+    assert max(sizes) == side
+    assert places == {(row, column) for row in range(5) for column in range(6)}
+
+
+def test_a_cutout_is_zero_for_the_network_once_pixels_are_standardized():
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    images = Images(pixels, np.arange(40))
+    data = TrialData.measure("noise", tuple(map(str, range(40))), images, images)
+    values, _ = next(epoch(batcher(data, pixels="standardized", cutout=0.99)))
+    assert (values.abs() < 0.01).all(dim=1).float().mean() > 0.3
+
+
 def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
     padded = torch.nn.functional.pad(
         torch.from_numpy(ramp.train.pixels).permute(0, 3, 1, 2).float(), (2, 2, 2, 2), "reflect"

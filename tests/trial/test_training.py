@@ -73,6 +73,33 @@ def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(
         assert torch.equal(second.weights()[name], weight), name
 
 
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_training_with_each_kind_of_extra_goes_on_from_its_checkpoint(patience, tiny):
+    settings = config(
+        epochs=6, flip=True, alternate_flip=True, cutout=0.3, initialization="dirac",
+        averaging=0.9, patience=patience,
+    )  # fmt: skip
+    whole = Training(settings, tiny)
+    expected = figures(whole)
+    first = Training(settings, tiny)
+    begun = figures(first.run_epoch() for _ in range(3))
+    second = Training(settings, tiny)
+    second.restore(first.checkpoint())
+    assert begun + figures(second) == expected
+    for name, weight in whole.weights().items():
+        assert torch.equal(second.weights()[name], weight), name
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+def test_with_averaging_the_mean_is_what_is_validated_and_kept(patience, tiny):
+    plain = Training(config(epochs=3), tiny)
+    averaged = Training(config(epochs=3, averaging=0.9, patience=patience), tiny)
+    for one, other in zip(plain, averaged, strict=True):
+        assert one.train_loss == other.train_loss  # the mean does not change the training
+        assert one.val_loss != other.val_loss
+    assert averaged.evaluate(tiny.validation)[0] == pytest.approx(averaged.kept.val_loss)
+
+
 def test_an_optimizer_that_goes_on_keeps_the_memory_order_of_its_weights(tiny):
     training = Training(config(optimizer="adamw"), tiny)
     training.run_epoch()

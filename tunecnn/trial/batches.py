@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tunecnn.data.images import Images, TrialData
-from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.config import TrialConfig, derive_seed
 
 EVALUATION_BATCH = 500
 
@@ -132,6 +132,9 @@ class Batcher:
     def __init__(self, config: TrialConfig, data: DeviceData) -> None:
         self._config = config
         self._data = data
+        # In memory that a CUDA graph reads: whether each image is mirrored in this epoch.
+        self._mirrored = self._first_mirrored() if config.alternate_flip else None
+        self._mean = torch.tensor(data.source.mean).round().to(data.device, torch.uint8)
         scaling = Scaling(config, data.source.mean, data.source.deviation)
         self.scaling = scaling.to(data.device)
         self.joins_last_image = False
@@ -154,11 +157,16 @@ class Batcher:
             sizes[-2:] = [self._config.batch_size + 1]
         return sizes
 
-    def order(self) -> tuple[Tensor, ...]:
+    def order(self, epoch: int = 0) -> tuple[Tensor, ...]:
         """Return the indices of the training images of each batch of an epoch, shape (b,).
 
         The order is new each time, from torch's default generator.
+
+        Args:
+            epoch: number of epochs before this one; only `alternate_flip` needs it.
         """
+        if self._mirrored is not None:
+            self._mirrored.copy_(self._first_mirrored() ^ bool(epoch % 2))
         order = torch.randperm(len(self._data.train), device=self._data.device)
         return torch.split(order, self._sizes())
 
@@ -169,6 +177,8 @@ class Batcher:
             pixels = self.augmented(indices)
         else:
             pixels = images.pixels[indices]
+        if self._config.cutout:
+            pixels = torch.where(self._cut(len(indices)), self._mean, pixels)
         return self.scaling(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
@@ -191,9 +201,35 @@ class Batcher:
         rows = self._shifted(height, len(indices))
         columns = self._shifted(width, len(indices))
         if self._config.flip:
-            mirror = torch.rand(len(indices), 1, device=pixels.device) < 0.5
+            if self._mirrored is None:
+                mirror = torch.rand(len(indices), 1, device=pixels.device) < 0.5
+            else:
+                mirror = self._mirrored[indices, None]
             columns = torch.where(mirror, width - 1 - columns, columns)
         return pixels[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def _first_mirrored(self) -> Tensor:
+        """Return which training images are mirrored in the first epoch: half of them, by seed."""
+        generator = torch.Generator().manual_seed(derive_seed(self._config.seed, 1))
+        mirrored = torch.rand(len(self._data.train), generator=generator) < 0.5
+        return mirrored.to(self._data.device)
+
+    def _cut(self, count: int) -> Tensor:
+        """Return which pixels of `count` images are cut out, shape (count, height, width, 1).
+
+        The centre of the square is anywhere in the image, so a part of it may be outside.
+        """
+        _, height, width, _ = self._data.train.pixels.shape
+        side = max(1, round(self._config.cutout * min(height, width)))
+        rows = self._in_square(height, side, count)
+        columns = self._in_square(width, side, count)
+        return (rows[:, :, None] & columns[:, None, :])[..., None]
+
+    def _in_square(self, size: int, side: int, count: int) -> Tensor:
+        device = self._data.device
+        first = torch.randint(size, (count, 1), device=device) - side // 2
+        index = torch.arange(size, device=device)
+        return (index >= first) & (index < first + side)
 
     def _shifted(self, size: int, count: int) -> Tensor:
         """Return `count` rows of indices 0..size-1, each shifted at random and reflected at edges.

@@ -113,6 +113,19 @@ class TrialConfig(BaseModel):
     crop: Annotated[float, Strict(), Field(ge=0, lt=0.5)] = 0.0
     """Maximum random shift of each training image, as a share of its height and of its width
     (0.0625 is 2 pixels of 32), with reflected edges."""
+    alternate_flip: _Flag = False
+    """Whether `flip` mirrors each image in every other epoch, instead of at random: a network then
+    sees both sides equally often (Jordan 2024, arXiv:2404.00498). Without `flip`, nothing."""
+    cutout: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.0
+    """Size of the square of each training image that is replaced by the mean colour, at a random
+    place, as a share of the shorter side (DeVries and Taylor 2017, arXiv:1708.04552)."""
+    initialization: Literal["own", "he", "orthogonal", "dirac"] = "own"
+    """Initial weights of the convolutions: the network's `own` (Glorot's in the published ones),
+    `he` (He et al. 2015), `orthogonal` (Saxe et al. 2014), or `dirac`: as many outputs as possible
+    repeat an input (Zagoruyko and Komodakis 2017), the others keep the network's own."""
+    averaging: _Decay = 0.0
+    """Decay by step of the mean of the weights that is validated and kept instead of the last
+    weights; 0 for no mean. In the first steps, the mean is shorter."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weights of the classes in the training loss: `none`, or `balanced` for weights in inverse
     proportion to the number of training images of a class, with a mean of 1 over the images."""

@@ -36,6 +36,7 @@ from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
 from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
+from tunecnn.trial.weights import MeanWeights, initialize
 
 
 def train(
@@ -135,6 +136,7 @@ class Training:
         if config.cuda_graph and self._device.type == "cuda":
             size = min(config.batch_size, len(data.train))
             self._run_step = GraphedStep(self._step, self._optimizer, size, self._device)
+        self._mean = MeanWeights(self.model, config.averaging) if config.averaging else None
         steps = self._batcher.steps * config.epochs
         self._schedule = make_schedule(config, self._optimizer, steps)
         self._stopping = EarlyStopping(config.patience) if config.patience else None
@@ -151,7 +153,9 @@ class Training:
         """
         architecture = Architecture(self.config.architecture, Path())
         shape, classes = self.data.input_shape, len(self.data.classes)
-        model = build(architecture, self.config.net, shape, classes).to(self._device)
+        model = build(architecture, self.config.net, shape, classes)
+        initialize(model, self.config.initialization)
+        model.to(self._device)
         if not architecture.is_published:
             last = use_channels_last(model, shape)
             self._batcher.scaling.channels_last = last
@@ -179,7 +183,10 @@ class Training:
         started = time.perf_counter()
         with self._own_generator():
             train_loss, train_accuracy = self._train_epoch()
-        val_loss, val_accuracy, balanced, self._predicted = self._evaluate(self._data.validation)
+        with self._mean_weights():
+            val_loss, val_accuracy, balanced, self._predicted = self._evaluate(
+                self._data.validation
+            )
         self.epoch += 1
         metrics = EpochMetrics(
             epoch=self.epoch,
@@ -246,6 +253,7 @@ class Training:
         tensors = {
             **named("model", self.model.state_dict()),
             **named("best", self._best_weights),
+            **named("mean", self._mean.state_dict() if self._mean else {}),
             **named("optimizer", optimizer_tensors(self._optimizer)),
             **named("random", self._random),
             **named("validation", {"predicted": self._kept_predicted}),
@@ -276,6 +284,8 @@ class Training:
             name: torch.empty_like(weight).copy_(best[name])
             for name, weight in (self.model.state_dict().items() if best else ())
         }
+        if self._mean:
+            self._mean.load_state_dict(below("mean", tensors))
         restore_optimizer(self._optimizer, below("optimizer", tensors), metadata["optimizer"])
         self._schedule.load_state_dict(metadata["schedule"])
         self._random = below("random", tensors)
@@ -292,9 +302,11 @@ class Training:
         """
         self._forward.train()
         self._step.reset()
-        for indices in self._batcher.order():
+        for indices in self._batcher.order(self.epoch):
             self._run_step(indices)
             self._schedule.step()
+            if self._mean:
+                self._mean.update()
         return _means(self._step.loss, self._step.hits, len(self._data.train))
 
     def _keep_or_stop(self, metrics: EpochMetrics) -> None:
@@ -305,11 +317,14 @@ class Training:
             is_best, stop = self._stopping.update(metrics.val_loss)
             if is_best:
                 self.kept, self._kept_predicted = metrics, self._predicted
-                self._best_weights = copy.deepcopy(self.model.state_dict())
+                with self._mean_weights():
+                    self._best_weights = copy.deepcopy(self.model.state_dict())
         if stop or metrics.diverged or metrics.epoch == self.config.epochs:
             self.finished = True
             if self._best_weights:
                 self.model.load_state_dict(self._best_weights)
+            elif self._mean:
+                self._mean.swap()
 
     @contextlib.contextmanager
     def _own_generator(self) -> Iterator[None]:
@@ -325,6 +340,10 @@ class Training:
             self._random = {"cpu": torch.get_rng_state()}
             if devices:
                 self._random["cuda"] = torch.cuda.get_rng_state(self._device)
+
+    def _mean_weights(self) -> contextlib.AbstractContextManager[None]:
+        """Return what gives the network its mean weights for a while, if the config has a mean."""
+        return self._mean.in_use() if self._mean else contextlib.nullcontext()
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         return autocast(self._device, in_bf16=self._in_bf16)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tunecnn.errors import InputError
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.weights import MeanWeights, initialize
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, and a count that is no floating-point number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+        self.norm = nn.BatchNorm1d(2)
+
+
+def copies(network: nn.Module) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in network.state_dict().values()]
+
+
+def test_the_mean_is_exponential_and_forgets_the_first_weights():
+    network = nn.Linear(1, 1, bias=False)
+    mean = MeanWeights(network, 0.5)
+    expected, values = network.weight.item(), [3.0, -1.0, 4.0, 1.0]
+    for step, value in enumerate(values, start=1):
+        network.weight.data.fill_(value)
+        mean.update()
+        decay = min(0.5, step / (step + 10))
+        expected = decay * expected + (1 - decay) * value
+    with mean.in_use():
+        assert network.weight.item() == pytest.approx(expected)
+    assert network.weight.item() == values[-1]
+
+
+def test_weights_that_layers_share_and_counts_come_back_after_use():
+    network = Tied()
+    mean = MeanWeights(network, 0.9)
+    for _ in range(3):
+        network.norm(torch.rand(4, 2))
+        network.first.weight.data.add_(1)
+        mean.update()
+    before = copies(network)
+    with mean.in_use():
+        assert not torch.equal(network.first.weight, before[0])
+        assert network.second.weight is network.first.weight
+        assert network.norm.num_batches_tracked == 3
+    for one, other in zip(copies(network), before, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_mean_goes_on_from_its_state():
+    torch.manual_seed(0)
+    steps = torch.rand(6, 2, 2)
+    network = nn.Linear(2, 2, bias=False)
+    whole, first, second = (MeanWeights(network, 0.8) for _ in range(3))
+    for number, step in enumerate(steps):
+        network.weight.data.copy_(step)
+        whole.update()
+        (first if number < 3 else second).update()
+        if number == 2:
+            second.load_state_dict(first.state_dict())
+    with whole.in_use():
+        expected = network.weight.clone()
+    with second.in_use():
+        assert torch.equal(network.weight, expected)
+
+
+def convolution(*sizes: int, **options: int) -> nn.Conv2d:
+    torch.manual_seed(1)
+    return nn.Conv2d(*sizes, 3, padding=1, **options)
+
+
+def test_he_has_the_variance_that_keeps_the_size_of_activations():
+    layer = convolution(64, 128)
+    initialize(layer, "he")
+    assert layer.weight.var().item() == pytest.approx(2 / (9 * 64), rel=0.05)
+
+
+def test_orthogonal_rows_have_one_length_and_no_angle_in_common():
+    layer = convolution(16, 32)
+    initialize(layer, "orthogonal")
+    matrix = layer.weight.detach().flatten(1)
+    torch.testing.assert_close(matrix @ matrix.T, 2 * torch.eye(32), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 8), (8, 8), (8, 3)])
+def test_dirac_repeats_inputs_and_leaves_the_other_outputs(inputs, outputs):
+    layer = convolution(inputs, outputs)
+    before = layer.weight.detach().clone()
+    initialize(layer, "dirac")
+    repeated = min(inputs, outputs)
+    images = torch.rand(1, inputs, 5, 5)
+    found = layer(images) - layer.bias[:, None, None]
+    torch.testing.assert_close(found[:, :repeated], images[:, :repeated])
+    assert torch.equal(layer.weight[repeated:], before[repeated:])
+
+
+@pytest.mark.parametrize("how", ["own", "dirac"])
+def test_what_does_not_fit_stays(how):
+    layer = convolution(4, 4, groups=4)
+    before = layer.weight.detach().clone()
+    initialize(layer, how)
+    assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("initialization", "hee", "unknown initialization 'hee'; did you mean 'he'"),
+        ("averaging", 1, "averaging must be below 1, not 1"),
+        ("cutout", -0.1, "cutout must be"),
+        ("alternate_flip", "yes", "alternate_flip must be true or false, not 'yes'"),
+    ],
+)
+def test_a_wrong_value_is_named(setting, value, message):
+    with pytest.raises(InputError) as raised:
+        TrialConfig(**{setting: value})
+    assert message in str(raised.value)

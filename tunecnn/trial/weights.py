@@ -1,0 +1,98 @@
+"""Initial weights of convolutions, and the mean of the weights over the steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def initialize(network: nn.Module, how: str) -> None:
+    """Give the convolutions of a network other initial weights; with `own`, nothing is done.
+
+    Args:
+        network: newly built network.
+        how: `initialization` of a config, which explains the values.
+    """
+    if how == "own":
+        return
+    for module in network.modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        if how == "he":
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif how == "orthogonal":
+            nn.init.orthogonal_(module.weight, nn.init.calculate_gain("relu"))
+        elif module.groups == 1:
+            nn.init.dirac_(module.weight[: module.in_channels])
+
+
+class MeanWeights:
+    """The exponential moving average of a network's weights over the steps of its training.
+
+    The decay of step t is at most t / (t + 10), so that the first weights are soon forgotten.
+    Buffers, such as the statistics of batch normalization, are averaged too; those that are not
+    floating-point numbers are copied.
+
+    Args:
+        network: network whose weights are averaged.
+        decay: share of the mean that a step keeps.
+
+    Attributes:
+        steps: number of steps in the mean.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._decay = decay
+        # Unlike `state_dict`, these name a tensor that two layers share only once.
+        tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        self._tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        self._means = {name: tensor.clone() for name, tensor in self._tensors.items()}
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Add the weights of one more step to the mean, without a wait for the device."""
+        self.steps += 1
+        decay = min(self._decay, self.steps / (self.steps + 10))
+        averaged = [name for name, mean in self._means.items() if mean.is_floating_point()]
+        torch._foreach_lerp_(
+            [self._means[name] for name in averaged],
+            [self._tensors[name] for name in averaged],
+            1 - decay,
+        )
+        for name in self._means.keys() - set(averaged):
+            self._means[name].copy_(self._tensors[name])
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the weights and their mean, in place: a CUDA graph keeps reading the same."""
+        for name, mean in self._means.items():
+            weights = self._tensors[name].clone()
+            self._tensors[name].copy_(mean)
+            mean.copy_(weights)
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Give the network the mean of its weights for a while."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the means by name, and the number of steps."""
+        return {**self._means, _STEPS: torch.tensor(self.steps)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.steps = int(state[_STEPS])
+        for name, mean in self._means.items():
+            mean.copy_(state[name])
+
+
+_STEPS = "steps of the mean"
