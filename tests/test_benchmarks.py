@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from benchmarks import experiment
 from benchmarks.results import DOCS, keep, table, watch, with_tables
 
 ROOT = DOCS.parent
@@ -48,6 +49,13 @@ def test_the_page_shows_what_was_measured():
     assert page == with_tables(page)
     named = set(re.findall(r"<!-- (\w+) -->", page)) - {"end"}
     assert named == {path.stem for path in (DOCS / "performance").glob("*.json")}
+
+
+def test_the_page_of_the_experiment_shows_what_the_results_hold():
+    page = (DOCS / "experiment.md").read_text()
+    assert page == experiment.with_tables(page)
+    assert set(re.findall(r"<!-- (\w+) -->", page)) - {"end"} == set(experiment.TABLES)
+    assert set(re.findall(r"images/([\w-]+)\.svg", page)) >= set(experiment.FIGURES)
 
 
 @pytest.mark.slow

@@ -1,0 +1,242 @@
+"""Draw the figures and fill in the tables of docs/experiment.md from what docs/results/ keeps.
+
+    python -m benchmarks.experiment
+
+The tables and pictures of that page come from here, so no figure in them is typed by hand: test
+results from the summaries that tunecnn wrote, epochs from the frames in docs/results/experiment/.
+Seeds of a GPU and of a CPU are independent trainings, since their random numbers differ, and are
+taken together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from benchmarks.results import DOCS, table
+from tunecnn.analysis.intervals import prediction_interval
+from tunecnn.analysis.published import EXPERIMENTS, published_curves
+from tunecnn.summary.plots.style import (
+    BASELINE,
+    BEST,
+    COMPLETE,
+    STOPPED,
+    count_along,
+    legend_below,
+    picture,
+    state_finding,
+)
+
+RESULTS = DOCS / "results"
+NAMES = {"model1": "Model 1", "model2": "Model 2", "proposed": "proposed"}
+DATA = {"mnist": "MNIST", "cifar10": "`cifar10-jpeg`"}
+RUNS = {
+    ("mnist", "model1"): ("h200-mnist-model1", "mnist"),
+    ("mnist", "model2"): ("h200-mnist-model2", "mnist"),
+    ("mnist", "proposed"): ("h200-mnist-model3", "mnist-model3"),
+    ("cifar10", "model1"): ("h200-cifar10-jpeg-model1", "cifar10-jpeg-model1"),
+    ("cifar10", "model2"): ("h200-cifar10-jpeg-model2", "cifar10-jpeg-model2"),
+    ("cifar10", "proposed"): ("cifar10-jpeg-model3",),
+}
+"""Folders of the reproductions at full length, each `reproduce-...`, by data set and network."""
+CHANCE = 0.2  # below it, a training has learned nothing, and its distance says nothing
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Test results of the trainings of a network, one for each."""
+
+    accuracies: list[float]
+    losses: list[float]
+
+
+def tested(dataset: str, architecture: str) -> Tested:
+    """Read the test results of all trainings of a network from their summaries."""
+    accuracies: list[float] = []
+    losses: list[float] = []
+    for folder in RUNS[dataset, architecture]:
+        page = (RESULTS / f"reproduce-{folder}" / "summary.md").read_text()
+        section = page.split("\n## Test\n")[1].split("\n## ")[0]
+        rows = re.findall(rf"^\| {architecture} \|.*$", section, flags=re.M)
+        accuracy, loss = (row.split(" | ")[3] for row in rows)
+        accuracies += [round(float(value.strip("%")) / 100, 4) for value in accuracy.split(", ")]
+        losses += [float(value) for value in loss.split(", ")]
+    return Tested(accuracies, losses)
+
+
+def epochs(dataset: str) -> pd.DataFrame:
+    """Return each epoch of our trainings at full length, `proposed` by its name of today."""
+    name = {"mnist": "mnist", "cifar10": "cifar10-jpeg"}[dataset]
+    frame = pd.read_parquet(RESULTS / "experiment" / f"epochs-{name}.parquet")
+    return frame.assign(architecture=frame["architecture"].replace("model3", "proposed"))
+
+
+def keras() -> pd.DataFrame:
+    """Return the epochs of Keras's trainings on the same images, and a row for each test."""
+    frame = pd.read_parquet(RESULTS / "experiment" / "keras-cifar10-jpeg.parquet")
+    return frame.rename(columns={"model": "architecture"})
+
+
+def twice() -> pd.DataFrame:
+    """Return the epochs of our trainings on images that were saved as JPEG a second time."""
+    frame = pd.read_parquet(RESULTS / "experiment" / "epochs-cifar10-jpeg-twice.parquet")
+    return frame.assign(architecture=frame["architecture"].replace("model3", "proposed"))
+
+
+def test_rows(values: Callable[[Tested], list[float]], metric: str) -> list[dict[str, str]]:
+    """Return a row for each of the six results: published, ours, and where one more would lie."""
+    form = ".2%" if metric == "accuracy" else ".4f"
+    rows = []
+    for dataset, architecture in RUNS:
+        ours = values(tested(dataset, architecture))
+        published = getattr(EXPERIMENTS[dataset].results[architecture], f"test_{metric}")
+        row = {
+            "images": DATA[dataset],
+            "network": NAMES[architecture],
+            "published": f"{published:{form}}",
+            "ours": ", ".join(f"{value:{form}}" for value in ours),
+            "mean": f"{fmean(ours):{form}}",
+            "n": str(len(ours)),
+            "one more run (95 %)": "-",
+            "published is": "not judged: n is 1",
+        }
+        if len(ours) > 1:
+            low, high = prediction_interval(ours)
+            row["one more run (95 %)"] = f"{low:{form}} to {high:{form}}"
+            row["published is"] = "inside" if low <= published <= high else "outside"
+        rows.append(row)
+    return rows
+
+
+def cost_rows() -> list[dict[str, str]]:
+    """Return the time of the trainings, by hardware."""
+    rows = []
+    for dataset in DATA:
+        frame = epochs(dataset)
+        for (architecture, hardware), part in frame.groupby(["architecture", "hardware"]):
+            seconds = part.groupby("trial")["seconds"].sum()
+            rows.append({
+                "images": DATA[dataset], "network": NAMES[architecture], "hardware": hardware,
+                "trainings": str(len(seconds)), "hours of each": f"{seconds.mean() / 3600:.2f}",
+            })  # fmt: skip
+    return rows
+
+
+def control_rows() -> list[dict[str, str]]:
+    """Return the final results of CIFAR-10's networks on the three kinds of images."""
+    by_keras = keras().dropna(subset=["test_accuracy"])
+    rows = []
+    for architecture, name in NAMES.items():
+        published = EXPERIMENTS["cifar10"].results[architecture].test_accuracy
+        ours = tested("cifar10", architecture).accuracies
+        theirs = by_keras.loc[by_keras["architecture"] == architecture, "test_accuracy"]
+        rows.append({
+            "network": name,
+            "published, CIFAR-10": f"{published:.2%}",
+            "ours, `cifar10-jpeg`": f"{fmean(ours):.2%} (n = {len(ours)})",
+            "Keras on JAX, `cifar10-jpeg`":
+                ", ".join(f"{value:.2%}" for value in theirs) + f" (n = {len(theirs)})",
+        })  # fmt: skip
+    return rows
+
+
+@picture
+def accuracy_curves() -> Figure:
+    """Draw validation accuracy by epoch: each of our trainings, the published one, Keras."""
+    figure = Figure(figsize=(9.6, 6.2), layout="constrained")
+    grid = figure.subplots(2, 3, sharey="row")
+    for row, dataset in zip(grid, DATA, strict=True):
+        ours, published = epochs(dataset), published_curves(dataset)
+        for axes, architecture in zip(row, NAMES, strict=True):
+            _curves(axes, ours[ours["architecture"] == architecture], COMPLETE, "-", "ours")
+            if dataset == "cifar10":
+                theirs = keras().dropna(subset=["epoch"])
+                theirs = theirs[theirs["architecture"] == architecture]
+                _curves(axes, theirs.assign(trial=theirs["seed"]), STOPPED, "-",
+                        "Keras, same images")  # fmt: skip
+            once = published[published["architecture"] == architecture]
+            _curves(axes, once.assign(trial=0), BEST, "--", "published")
+            axes.set_title(f"{NAMES[architecture]}, {DATA[dataset].strip('`')}", fontsize=10)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            count_along(axes.xaxis)
+        row[0].set_ylim((0.97, 0.998) if dataset == "mnist" else (0.35, 0.82))
+        row[0].set_ylabel("validation accuracy")
+    for axes in grid[1]:
+        axes.set_xlabel("epoch")
+    state_finding(
+        figure,
+        "On MNIST our trainings follow the published curves; on cifar10-jpeg ours and Keras's "
+        "end below them",
+    )
+    legend_below(figure, grid[1][2], 3, "Each line is one training. Published: CIFAR-10 itself.")
+    return figure
+
+
+@picture
+def distances() -> Figure:
+    """Draw how far test accuracy lies from the published one, for each training."""
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    axes = figure.subplots()
+    by_keras = keras().dropna(subset=["test_accuracy"])
+    for place, (dataset, architecture) in enumerate(RUNS):
+        published = EXPERIMENTS[dataset].results[architecture].test_accuracy
+        ours = [100 * (value - published) for value in tested(dataset, architecture).accuracies]
+        axes.plot(ours, [place - 0.12] * len(ours), "o", color=COMPLETE, alpha=0.7,
+                  label="ours" if place == 0 else None)  # fmt: skip
+        if dataset == "cifar10":
+            theirs = by_keras.loc[by_keras["architecture"] == architecture, "test_accuracy"]
+            gaps = [100 * (value - published) for value in theirs if value > CHANCE]
+            label = "Keras, same images" if architecture == "model2" else None
+            axes.plot(gaps, [place + 0.12] * len(gaps), "^", color=BEST, label=label)
+    axes.axvline(0, color=BASELINE, linewidth=1)
+    axes.set_yticks(range(len(RUNS)), [f"{NAMES[a]}, {DATA[d].strip('`')}" for d, a in RUNS])
+    axes.invert_yaxis()
+    axes.set_xlabel("test accuracy, points from the published one")
+    state_finding(figure, "MNIST comes out within 0.2 points; cifar10-jpeg 1 to 6 points below")
+    legend_below(figure, axes, 2, "Each mark is one training.")
+    return figure
+
+
+def _curves(axes: Axes, frame: pd.DataFrame, color: str, style: str, label: str) -> None:
+    for count, (_, part) in enumerate(frame.groupby("trial")):
+        axes.plot(part["epoch"], part["val_accuracy"], style, color=color, linewidth=1.0,
+                  alpha=0.8, label=label if count == 0 else None)  # fmt: skip
+
+
+TABLES: Mapping[str, Callable[[], list[dict[str, str]]]] = {
+    "accuracy": lambda: test_rows(lambda one: one.accuracies, "accuracy"),
+    "loss": lambda: test_rows(lambda one: one.losses, "loss"),
+    "cost": cost_rows,
+    "controls": control_rows,
+}
+FIGURES: Mapping[str, Callable[[], Figure]] = {
+    "experiment-curves": accuracy_curves,
+    "experiment-distances": distances,
+}
+
+
+def with_tables(page: str) -> str:
+    """Return the page with each table that it names as the results have it."""
+
+    def filled(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{table(TABLES[match[1]]())}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", filled, page, flags=re.S)
+
+
+def main() -> None:
+    page = DOCS / "experiment.md"
+    page.write_text(with_tables(page.read_text()))
+    for name, draw in FIGURES.items():
+        draw().savefig(DOCS / "images" / f"{name}.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
