@@ -291,6 +291,11 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
     found = ["The published runs used Keras 3, on hardware that the class report does not name."]
     if experiment is None:
         return found
+    found.append(
+        "The published training curves are those of Keras's progress bar, which counted the first "
+        "batches of an epoch several times: in the first epoch, training loss is too high there "
+        "and training accuracy too low."
+    )
     dataset = run.info.dataset.name
     if dataset != run.job_as(ReproductionJob).against:
         found.append(
