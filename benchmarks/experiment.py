@@ -38,7 +38,7 @@ from tunecnn.summary.plots.style import (
 
 RESULTS = DOCS / "results"
 NAMES = {"model1": "Model 1", "model2": "Model 2", "proposed": "proposed"}
-DATA = {"mnist": "MNIST", "cifar10": "`cifar10-jpeg`"}
+DATA = {"mnist": "MNIST", "cifar10": "cifar10-jpeg"}
 RUNS = {
     ("mnist", "model1"): ("h200-mnist-model1", "mnist"),
     ("mnist", "model2"): ("h200-mnist-model2", "mnist"),
@@ -57,6 +57,11 @@ class Tested:
 
     accuracies: list[float]
     losses: list[float]
+
+
+def place(dataset: str, architecture: str) -> str:
+    """Write which network was trained on which images."""
+    return f"{NAMES[architecture]}, {DATA[dataset]}"
 
 
 def tested(dataset: str, architecture: str) -> Tested:
@@ -99,21 +104,17 @@ def test_rows(values: Callable[[Tested], list[float]], metric: str) -> list[dict
     for dataset, architecture in RUNS:
         ours = values(tested(dataset, architecture))
         published = getattr(EXPERIMENTS[dataset].results[architecture], f"test_{metric}")
-        row = {
-            "images": DATA[dataset],
-            "network": NAMES[architecture],
-            "published": f"{published:{form}}",
-            "ours": ", ".join(f"{value:{form}}" for value in ours),
-            "mean": f"{fmean(ours):{form}}",
-            "n": str(len(ours)),
-            "one more run (95 %)": "-",
-            "published is": "not judged: n is 1",
-        }
+        interval, verdict = "-", "not judged, n = 1"
         if len(ours) > 1:
             low, high = prediction_interval(ours)
-            row["one more run (95 %)"] = f"{low:{form}} to {high:{form}}"
-            row["published is"] = "inside" if low <= published <= high else "outside"
-        rows.append(row)
+            interval = f"{low:{form}} to {high:{form}}"
+            verdict = "inside" if low <= published <= high else "outside"
+        rows.append({
+            "network": place(dataset, architecture), "published": f"{published:{form}}",
+            "our mean": f"{fmean(ours):{form}}", "one more run (95 %)": interval,
+            "published is": verdict, "n": str(len(ours)),
+            "each of ours": ", ".join(f"{value:{form}}" for value in ours),
+        })  # fmt: skip
     return rows
 
 
@@ -125,7 +126,7 @@ def cost_rows() -> list[dict[str, str]]:
         for (architecture, hardware), part in frame.groupby(["architecture", "hardware"]):
             seconds = part.groupby("trial")["seconds"].sum()
             rows.append({
-                "images": DATA[dataset], "network": NAMES[architecture], "hardware": hardware,
+                "network": place(dataset, str(architecture)), "hardware": hardware,
                 "trainings": str(len(seconds)), "hours of each": f"{seconds.mean() / 3600:.2f}",
             })  # fmt: skip
     return rows
@@ -160,7 +161,7 @@ def first_epoch_rows() -> list[dict[str, str]]:
         first = curves[(curves["architecture"] == architecture) & (curves["epoch"] == 1)]
         low, high = prediction_interval(part["loss_as_printed"].tolist())
         rows.append({
-            "images": DATA[dataset], "network": NAMES[architecture],
+            "network": place(dataset, architecture),
             "published": f"{first['train_loss'].item():.2f}",
             "ours, mean of the epoch": f"{part['loss'].mean():.2f}",
             "ours, as Keras printed it": f"{part['loss_as_printed'].mean():.2f}",
@@ -185,7 +186,7 @@ def accuracy_curves() -> Figure:
                         "Keras, same images")  # fmt: skip
             once = published[published["architecture"] == architecture]
             _curves(axes, once.assign(trial=0), BEST, "--", "published")
-            axes.set_title(f"{NAMES[architecture]}, {DATA[dataset].strip('`')}", fontsize=10)
+            axes.set_title(place(dataset, architecture), fontsize=10)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             count_along(axes.xaxis)
         row[0].set_ylim((0.97, 0.998) if dataset == "mnist" else (0.35, 0.82))
@@ -207,18 +208,18 @@ def distances() -> Figure:
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes = figure.subplots()
     by_keras = keras().dropna(subset=["test_accuracy"])
-    for place, (dataset, architecture) in enumerate(RUNS):
+    for row, (dataset, architecture) in enumerate(RUNS):
         published = EXPERIMENTS[dataset].results[architecture].test_accuracy
         ours = [100 * (value - published) for value in tested(dataset, architecture).accuracies]
-        axes.plot(ours, [place - 0.12] * len(ours), "o", color=COMPLETE, alpha=0.7,
-                  label="ours" if place == 0 else None)  # fmt: skip
+        axes.plot(ours, [row - 0.12] * len(ours), "o", color=COMPLETE, alpha=0.7,
+                  label="ours" if row == 0 else None)  # fmt: skip
         if dataset == "cifar10":
             theirs = by_keras.loc[by_keras["architecture"] == architecture, "test_accuracy"]
             gaps = [100 * (value - published) for value in theirs if value > CHANCE]
             label = "Keras, same images" if architecture == "model2" else None
-            axes.plot(gaps, [place + 0.12] * len(gaps), "^", color=BEST, label=label)
+            axes.plot(gaps, [row + 0.12] * len(gaps), "^", color=BEST, label=label)
     axes.axvline(0, color=BASELINE, linewidth=1)
-    axes.set_yticks(range(len(RUNS)), [f"{NAMES[a]}, {DATA[d].strip('`')}" for d, a in RUNS])
+    axes.set_yticks(range(len(RUNS)), [place(*one) for one in RUNS])
     axes.invert_yaxis()
     axes.set_xlabel("test accuracy, points from the published one")
     state_finding(figure, "MNIST comes out within 0.2 points; cifar10-jpeg 1 to 6 points below")
