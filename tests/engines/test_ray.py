@@ -183,6 +183,26 @@ except InputError as error:
 """
 
 
+IDLE = """
+import sys, time
+from tunecnn.engines.cluster import Resources, connected
+with connected(sys.argv[1], Resources()):
+    time.sleep(1)  # the imports of a thread of its own end
+    start = time.process_time()
+    time.sleep(2)
+    print(time.process_time() - start)
+"""
+
+
+def test_a_driver_that_waits_leaves_the_cores_to_the_trials(ray_cluster):
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    done = subprocess.run([sys.executable, "-c", IDLE, address],
+                          capture_output=True, text=True, timeout=280, check=True)  # fmt: skip
+    assert float(done.stdout) < 0.5  # seconds of computing in two
+
+
 def test_a_cluster_with_another_version_of_ray_is_not_joined(ray_cluster):
     import ray
 

@@ -160,8 +160,10 @@ def _start(address: str) -> None:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-        # Ray would print its own warnings about nodes to stdout, among the results.
+        # Ray would print its own warnings about nodes to stdout, among the results. The thread that
+        # waits for them is ended first: a closed subscription answers at once, again and again.
         worker: Any = ray._private.worker.global_worker
+        worker.threads_stopped.set()
         worker.gcs_error_subscriber.close()
     except (OSError, RuntimeError, ValueError) as error:
         if local:
