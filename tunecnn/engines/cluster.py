@@ -160,8 +160,8 @@ def _start(address: str) -> None:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-        # Ray would print its own warnings about nodes to stdout, among the results. The thread that
-        # waits for them is ended first: a closed subscription answers at once, again and again.
+        # Ray would print its own warnings about nodes to stdout, among the results. The thread
+        # that waits for them is ended first: a closed subscription answers at once, for ever.
         worker: Any = ray._private.worker.global_worker
         worker.threads_stopped.set()
         worker.gcs_error_subscriber.close()
