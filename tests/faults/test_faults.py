@@ -380,13 +380,13 @@ def test_a_folder_that_is_read_only_is_refused_before_anything_is_trained(small_
 
 
 def test_a_trial_without_enough_memory_costs_no_other_anything(tmp_path):
-    """A network 20,000 times as wide asks for more memory than any machine has."""
-    space = SPACE.replace("choice: [0.25, 0.5]", "choice: [0.25, 20000.0]")
+    """A network 10,000 times as wide asks for more memory than any machine has."""
+    space = SPACE.replace("choice: [0.25, 0.5]", "choice: [0.25, 10000.0]")
     search = Search(tmp_path, "--local", space=space.replace("sampler: tpe", "sampler: random"))
     search.finish(search.begin())
     judge(search, {})
     endings = {r.values["net.width"]: r.outcome for r in read_records(search.run)}
-    assert endings[20000.0] == "out_of_memory"
+    assert endings[10000.0] == "out_of_memory"
     assert endings[0.25] != "out_of_memory"
 
 
