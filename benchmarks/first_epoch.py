@@ -3,10 +3,11 @@
     python -m benchmarks.first_epoch mnist --model proposed --seeds 5
     python -m benchmarks.first_epoch imagefolder:cifar10-jpeg --model proposed --seeds 5
 
-The published curves were read off a notebook's progress bar. Until June 2026, that of Keras 3
-showed the mean over the batches of metrics that are means themselves, from the first batch to
-each one (keras-team/keras, pull request 23030), so the first batches counted several times. Here
-tunecnn trains for one epoch by the `published` recipe, and gives both: a line of JSON per seed.
+The published curves were read off a notebook's progress bar. That of earlier versions of Keras
+3 showed the mean over the batches of metrics that are means themselves, from the first batch to
+each one (keras-team/keras, pull requests 21331 and 23030), so the first batches counted several
+times. Here tunecnn trains for one epoch by the `published` recipe, and gives both: a line of JSON
+per seed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def first_epoch(architecture: str, published: str, data: TrialData, seed: int) -
     metrics = training.run_epoch()
     after = np.array([*sums[1:], (step.loss.item(), step.hits.item())])
     images = np.minimum(np.arange(1, len(after) + 1) * batch_size, len(data.train))
-    loss, accuracy = (after / images[:, None]).mean(axis=0)  # of means up to each batch
+    means = after / images[:, None]  # from the first batch to each one
+    loss, accuracy = np.vstack([means, means[-1:]]).mean(axis=0)  # the end of the epoch adds one
     figures = {
         "loss": metrics.train_loss, "accuracy": metrics.train_accuracy,
         "loss_as_printed": loss, "accuracy_as_printed": accuracy,
