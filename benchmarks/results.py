@@ -67,13 +67,23 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def with_tables(page: str) -> str:
-    """Return a page with the table of each benchmark that it names as it was measured last."""
+def measured(name: str) -> Sequence[Row]:
+    """Return the rows of a benchmark as they were measured last."""
+    path = DOCS / "performance" / f"{name}.json"
+    rows: Sequence[Row] = json.loads(path.read_text())["rows"]
+    return rows
+
+
+def with_tables(page: str, rows: Callable[[str], Sequence[Row]] = measured) -> str:
+    """Return a page with each table that it names filled in anew.
+
+    Args:
+        page: Markdown with `<!-- name -->` before and `<!-- end -->` after each table.
+        rows: function that gives the rows of a table by its name.
+    """
 
     def filled(match: re.Match[str]) -> str:
-        path = DOCS / "performance" / f"{match[1]}.json"
-        rows = json.loads(path.read_text())["rows"]
-        return f"<!-- {match[1]} -->\n{table(rows)}\n<!-- end -->"
+        return f"<!-- {match[1]} -->\n{table(rows(match[1]))}\n<!-- end -->"
 
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", filled, page, flags=re.S)
 

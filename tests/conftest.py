@@ -33,7 +33,7 @@ def blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     A small search spends most of its time on them.
     """
     if request.path.parent.name != "summary":
-        monkeypatch.setattr("tunecnn.summary.render._picture", lambda figure, form: BLANK)
+        monkeypatch.setattr("tunecnn.summary.render.encode", lambda figure, form: BLANK)
         monkeypatch.setattr("tunecnn.summary.page.charts_of", lambda run: [])
 
 

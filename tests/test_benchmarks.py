@@ -53,7 +53,7 @@ def test_the_page_shows_what_was_measured():
 
 def test_the_page_of_the_experiment_shows_what_the_results_hold():
     page = (DOCS / "experiment.md").read_text()
-    assert page == experiment.with_tables(page)
+    assert page == with_tables(page, experiment.rows_of)
     assert set(re.findall(r"<!-- (\w+) -->", page)) - {"end"} == set(experiment.TABLES)
     assert set(re.findall(r"images/([\w-]+)\.svg", page)) >= set(experiment.FIGURES)
 

@@ -44,11 +44,11 @@ def write_summary(
         command = train_command(run, summary.best.trial, folder)
         summary = dataclasses.replace(summary, command=command)
     figures = {name: draw(run) for name, draw in run_type.figures_of(run).items()}
-    pictures = {name: _picture(figure, Format.svg) for name, figure in figures.items()}
+    pictures = {name: encode(figure, Format.svg) for name, figure in figures.items()}
     for name, figure in figures.items():
         write_atomically(folder / "figures" / f"{name}.svg", pictures[name])
         for form in formats:
-            write_atomically(folder / "figures" / f"{name}.{form}", _picture(figure, form))
+            write_atomically(folder / "figures" / f"{name}.{form}", encode(figure, form))
     write_atomically(folder / "trials.parquet", to_parquet(run.trials))
     write_atomically(folder / "epochs.parquet", to_parquet(run.epochs))
     for trial in summary.exported:
@@ -73,7 +73,8 @@ def json_schema() -> dict[str, Any]:
     return TypeAdapter(RunSummary).json_schema(mode="serialization")
 
 
-def _picture(figure: Figure, form: Format) -> bytes:
+def encode(figure: Figure, form: Format) -> bytes:
+    """Return a picture as a file's content."""
     stream = io.BytesIO()
     # The same run gives the same file: no date, and no random names inside.
     date = {Format.svg: "Date", Format.pdf: "CreationDate"}.get(form)
