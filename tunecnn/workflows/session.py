@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import fetch, load_dataset
 from tunecnn.engines.base import Engine
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, TunecnnError
 from tunecnn.files import nearest_existing
 from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers
@@ -217,8 +217,8 @@ def _stopping(path: Path) -> Iterator[None]:
             f"tunecnn search --resume {shlex.quote(str(path))}"
         ) from error
     except RunError:
-        # The error is raised even if this fails, as on a full disk.
-        with contextlib.suppress(OSError, RunError):
+        # The error is raised even if this fails, as on a full disk or in a folder that is gone.
+        with contextlib.suppress(OSError, TunecnnError):
             write_summary(load_run(path))
         raise
 
@@ -317,7 +317,7 @@ def _run_locked(
         if there.interrupts.forced:
             raise  # the run can be resumed; what follows would take time
     except RunError:
-        with contextlib.suppress(OSError, RunError):
+        with contextlib.suppress(OSError, TunecnnError):
             lease.check()
             _end_session(folder, study, recorder, has_failed=True)
         raise
