@@ -108,6 +108,30 @@ def test_what_does_not_fit_stays(how):
     assert torch.equal(layer.weight, before)
 
 
+def test_orthogonal_is_so_within_each_group():
+    layer = convolution(8, 12, groups=4)
+    initialize(layer, "orthogonal")
+    for matrix in layer.weight.detach().flatten(1).chunk(4):
+        torch.testing.assert_close(matrix @ matrix.T, 2 * torch.eye(3), rtol=0, atol=1e-5)
+
+
+def test_frozen_weights_stay():
+    layer = convolution(4, 4).requires_grad_(False)
+    before = layer.weight.clone()
+    initialize(layer, "he")
+    assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.LazyConv2d(4, 3), nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))],
+    ids=["lazy", "parametrized"],
+)
+def test_a_convolution_without_weights_of_its_own_is_named(layer):
+    with pytest.raises(InputError, match="the convolution 1 has no weights of its own"):
+        initialize(nn.Sequential(nn.ReLU(), layer), "he")
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [

@@ -132,8 +132,9 @@ class Batcher:
     def __init__(self, config: TrialConfig, data: DeviceData) -> None:
         self._config = config
         self._data = data
-        # In memory that a CUDA graph reads: whether each image is mirrored in this epoch.
-        self._mirrored = self._first_mirrored() if config.alternate_flip else None
+        # Which images are mirrored in the first epoch, and in this one: a CUDA graph reads it.
+        self._mirrored_first = self._first_mirrored() if config.alternate_flip else None
+        self._mirrored = None if self._mirrored_first is None else self._mirrored_first.clone()
         self._mean = torch.tensor(data.source.mean).round().to(data.device, torch.uint8)
         scaling = Scaling(config, data.source.mean, data.source.deviation)
         self.scaling = scaling.to(data.device)
@@ -165,8 +166,8 @@ class Batcher:
         Args:
             epoch: number of epochs before this one; only `alternate_flip` needs it.
         """
-        if self._mirrored is not None:
-            self._mirrored.copy_(self._first_mirrored() ^ bool(epoch % 2))
+        if self._mirrored is not None and self._mirrored_first is not None:
+            self._mirrored.copy_(self._mirrored_first ^ bool(epoch % 2))
         order = torch.randperm(len(self._data.train), device=self._data.device)
         return torch.split(order, self._sizes())
 

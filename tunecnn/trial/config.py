@@ -122,10 +122,12 @@ class TrialConfig(BaseModel):
     initialization: Literal["own", "he", "orthogonal", "dirac"] = "own"
     """Initial weights of the convolutions: the network's `own` (Glorot's in the published ones),
     `he` (He et al. 2015), `orthogonal` (Saxe et al. 2014), or `dirac`: as many outputs as possible
-    repeat an input (Zagoruyko and Komodakis 2017), the others keep the network's own."""
+    repeat an input (Zagoruyko and Komodakis 2017), the others keep the network's own. Frozen
+    weights stay as they are."""
     averaging: _Decay = 0.0
     """Decay by step of the mean of the weights that is validated and kept instead of the last
-    weights; 0 for no mean. In the first steps, the mean is shorter."""
+    weights; 0 for no mean. The decay of step t is at most t / (t + 10): 0.99 is in use from step
+    990 on, 0.999 from step 9,990, and shorter trainings do not tell the two apart."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weights of the classes in the training loss: `none`, or `balanced` for weights in inverse
     proportion to the number of training images of a class, with a mean of 1 over the images."""

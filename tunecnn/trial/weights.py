@@ -8,32 +8,51 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from tunecnn.errors import InputError
+
 
 @torch.no_grad()
 def initialize(network: nn.Module, how: str) -> None:
     """Give the convolutions of a network other initial weights; with `own`, nothing is done.
 
+    Frozen weights (`requires_grad` is false) stay as they are.
+
     Args:
         network: newly built network.
         how: `initialization` of a config, which explains the values.
+
+    Raises:
+        InputError: if a convolution has no weights yet (`LazyConv2d`), or computes them from
+            others (a parametrization).
     """
     if how == "own":
         return
-    for module in network.modules():
+    for name, module in network.named_modules():
         if not isinstance(module, nn.Conv2d):
             continue
+        weight = module.weight
+        if not isinstance(weight, nn.Parameter) or nn.parameter.is_lazy(weight):
+            raise InputError(
+                f"initialization: {how}: the convolution {name or type(module).__name__} has no "
+                "weights of its own before its first images; build it with them, or leave "
+                "initialization at own"
+            )
+        if not weight.requires_grad:
+            continue
         if how == "he":
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
         elif how == "orthogonal":
-            nn.init.orthogonal_(module.weight, nn.init.calculate_gain("relu"))
+            for group in weight.chunk(module.groups):  # no output sees the inputs of others
+                nn.init.orthogonal_(group, nn.init.calculate_gain("relu"))
         elif module.groups == 1:
-            nn.init.dirac_(module.weight[: module.in_channels])
+            nn.init.dirac_(weight[: module.in_channels])
 
 
 class MeanWeights:
     """The exponential moving average of a network's weights over the steps of its training.
 
-    The decay of step t is at most t / (t + 10), so that the first weights are soon forgotten.
+    The decay of step t is at most t / (t + 10), so that the first weights are soon forgotten; a
+    decay d is in use from step 10 d / (1 - d) on: 0.99 from 990, 0.999 from 9,990.
     Buffers, such as the statistics of batch normalization, are averaged too; those that are not
     floating-point numbers are copied.
 
