@@ -92,19 +92,23 @@ def _train(
 
     if out is not None:
         check_writable(out, "--out")
+    if device is Device.CUDA and not _may_have_gpu():
+        raise InputError("--device cuda: this machine has no GPU")
+
+    from tunecnn.data.loading import load_dataset
+
+    # Images are refused before torch is imported, which takes seconds.
+    dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
 
     import torch
 
-    gpu = torch.cuda.is_available()
-    if device is Device.CUDA and not gpu:
-        raise InputError("--device cuda: torch finds no GPU on this machine")
-
-    from tunecnn.data.loading import load_dataset
     from tunecnn.models.building import describe, importable
     from tunecnn.models.designs import DESIGNS
     from tunecnn.trial.training import Training
 
-    dataset = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
+    gpu = torch.cuda.is_available()
+    if device is Device.CUDA and not gpu:
+        raise InputError("--device cuda: torch finds no GPU on this machine")
     if threads is not None:
         torch.set_num_threads(threads)
     aside = contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
@@ -132,6 +136,12 @@ def _train(
         print(json.dumps({"event": "done", "config": config.to_dict(), **kept.to_dict()}))
     else:
         print(f"kept epoch {kept.epoch}: {kept.val_accuracy:.2%} validation accuracy")
+
+
+def _may_have_gpu() -> bool:
+    """Return false if there is surely no GPU, without the import of torch, which takes seconds."""
+    nodes = ("nvidiactl", "nvmap", "kfd", "dxg")  # NVIDIA, its boards with a GPU inside, AMD, WSL
+    return sys.platform != "linux" or any(Path("/dev", node).exists() for node in nodes)
 
 
 def _print_epoch(metrics: EpochMetrics, *, json_lines: bool) -> None:

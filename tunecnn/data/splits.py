@@ -120,21 +120,24 @@ def stratified(
 def _stratified(
     labels: Labels, size: float, seed: int, name: str, classes: Sequence[str] | None
 ) -> tuple[Labels, Labels]:
-    from sklearn.model_selection import train_test_split
-
     counts = np.bincount(labels)[np.unique(labels)]
     if size < 1 and counts.min() > 1 and _is_too_small(len(labels), size, len(counts)):
         return _one_of_each_at_least(labels, size, seed)
+    failed = (
+        f"{name} = {size} cannot be split off {len(labels)} images of {len(counts)} classes with "
+        "every class on both sides"
+    )
+    if alone := _alone(labels, classes):
+        raise InputError(f"{failed}: there is only one image of {alone}")
+
+    from sklearn.model_selection import train_test_split  # takes more than a second
+
     try:
         rest, part = train_test_split(
             np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
         )
     except ValueError as error:
-        why = _smallest(labels, classes) or str(error)
-        raise InputError(
-            f"{name} = {size} cannot be split off {len(labels)} images of {len(counts)} classes "
-            f"with every class on both sides: {why}"
-        ) from error
+        raise InputError(f"{failed}: {error}") from error
     if len(np.unique(labels[part])) < len(counts) and size < 1:
         return _one_of_each_at_least(labels, size, seed)
     return np.sort(rest), np.sort(part)
@@ -145,11 +148,10 @@ def _is_too_small(count: int, share: float, classes: int) -> bool:
     return min(math.ceil(count * share), math.floor(count * (1 - share))) < classes
 
 
-def _smallest(labels: Labels, classes: Sequence[str] | None) -> str:
-    """Return which classes have too few images, for a message."""
+def _alone(labels: Labels, classes: Sequence[str] | None) -> str:
+    """Return which classes have a single image, for a message."""
     alone = [_named(label, classes) for label in np.flatnonzero(np.bincount(labels) == 1)]
-    few = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
-    return f"there is only one image of {few}" if alone else ""
+    return ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
 
 
 def _named(label: Any, classes: Sequence[str] | None) -> str:

@@ -7,10 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.run import load_run
 from tunecnn.study.mirror import Mirror
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 _SECONDS = 2.0
 
@@ -33,30 +38,16 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
     run = load_run(path)
     run.check_begun()
     try:
-        import optuna_dashboard
-    except ImportError as error:
-        raise InputError(
-            "the dashboard needs optuna-dashboard: pip install 'tunecnn[dashboard]'"
-        ) from error
-    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-    class Quiet(WSGIRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """Print no line for each request."""
-
-    class Threaded(ThreadingMixIn, WSGIServer):
-        daemon_threads = True
-
-    mirror = Mirror(run.path, run.name, run.space.objectives, run.info.id)
-    try:
-        server = make_server(host, port, optuna_dashboard.wsgi(mirror.storage), Threaded, Quiet)
+        server = _Server((host, port), _Quiet)
     except OSError as error:
         raise InputError(f"cannot listen on {host}:{port} ({error.strerror or error})") from error
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    say(f"http://{host}:{server.server_port}/dashboard/")
-    say("what is typed into it is not kept; end it with Ctrl-C")
-    problem = ""
     with server:
+        mirror = Mirror(run.path, run.name, run.space.objectives, run.info.id)
+        server.set_app(_application(mirror))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        say(f"http://{host}:{server.server_port}/dashboard/")
+        say("what is typed into it is not kept; end it with Ctrl-C")
+        problem = ""
         while True:  # until the user interrupts
             time.sleep(_SECONDS)
             try:
@@ -65,3 +56,24 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
                 if str(error) != problem:
                     problem = str(error)
                     say(f"it does not follow the run at the moment: {problem}")
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Print no line for each request."""
+
+
+def _application(mirror: Mirror) -> WSGIApplication:
+    """Return Optuna's dashboard of a copy; its import takes longer than all else here."""
+    try:
+        import optuna_dashboard
+    except ImportError as error:
+        raise InputError(
+            "the dashboard needs optuna-dashboard: pip install 'tunecnn[dashboard]'"
+        ) from error
+    application: WSGIApplication = optuna_dashboard.wsgi(mirror.storage)
+    return application

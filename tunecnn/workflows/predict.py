@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, check_image, read_pixels
 from tunecnn.data.folder.tree import open_tree, shown
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
@@ -75,9 +75,10 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
             continue
         try:
             check_regular(path)
+            check_image(path)
             files.append(path)
-        except OSError as error:
-            broken[path] = error.strerror or str(error)
+        except (OSError, BadImageError, NotAnImageError) as error:
+            broken[path] = _why(error)
     return files, broken
 
 
@@ -89,12 +90,17 @@ def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:
     for index, file in enumerate(files):
         try:
             pixels[index] = _one(file, options, model.input_shape)
-        except (BadImageError, OSError) as error:
-            bad.append(f"  {shown(file)}: {error}")
-        except NotAnImageError:
-            bad.append(f"  {shown(file)}: not an image")
+        except (OSError, BadImageError, NotAnImageError) as error:
+            bad.append(f"  {shown(file)}: {_why(error)}")
     _refuse(bad, files)
     return pixels
+
+
+def _why(error: Exception) -> str:
+    """Return why a file cannot be read, for a message."""
+    if isinstance(error, NotAnImageError):
+        return "not an image"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _refuse(bad: Sequence[str], files: Sequence[Path]) -> None:

@@ -85,6 +85,17 @@ def read_pixels(
         raise BadImageError(text) from error
 
 
+def check_image(file: Path) -> None:
+    """Check by its first bytes that a file is an image; its pixels may still be damaged.
+
+    Raises:
+        NotAnImageError, BadImageError: as for `read_pixels`.
+        OSError: if it cannot be read.
+    """
+    if (suffix := suffix_of(file.name)) not in _RAW:
+        _opened(file, suffix).close()
+
+
 def _opened(source: Path | bytes, suffix: str) -> Image.Image:
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     if suffix in _HEIF and not _can_read_heif():
