@@ -548,19 +548,18 @@ def difference(
 
 
 def show(out: Path) -> None:
-    """Print the table of the contenders."""
+    """Print the table of the contenders, each with its seeds, which it shares with the first."""
     frame = pd.read_parquet(out)
     names = [name for name in CONTENDERS if name in set(frame["contender"])]
-    is_whole = frame.groupby("seed")["contender"].nunique() == len(names)  # all have done it
-    frame = frame[frame["seed"].map(is_whole)]
-    print("| contender |" + "".join(f" {cost} trainings |" for cost in COSTS)
+    print("| contender | seeds |" + "".join(f" {cost} trainings |" for cost in COSTS)
           + "".join(f" {slots} slots: - first |" for slots in SLOTS)
           + " all slots: - first |")  # fmt: skip
-    print("|---|" + "---:|" * (len(COSTS) + len(SLOTS) + 1))
+    print("|---|" + "---:|" * (len(COSTS) + len(SLOTS) + 2))
     last = f"score_{COSTS[-1]}"
     for name in names:
         part = frame[frame["contender"] == name]
-        cells = [f"{part[f'score_{cost}'].mean():.1f}" for cost in COSTS]
+        cells = [str(part["seed"].nunique())]
+        cells += [f"{part[f'score_{cost}'].mean():.1f}" for cost in COSTS]
         for some in (*([slots] for slots in SLOTS), SLOTS):
             if name == FIRST:
                 cells.append("-")
@@ -572,8 +571,8 @@ def show(out: Path) -> None:
             cells.append("{:+.1f} ({:+.1f} to {:+.1f})".format(
                 *difference(of, name, last, count=len(names) - 1)))  # fmt: skip
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(f"\n{frame['task'].nunique()} tasks, {frame['seed'].nunique()} seeds; intervals at "
-          f"{COSTS[-1]} full trainings, corrected for {len(names) - 1} comparisons")  # fmt: skip
+    print(f"\n{frame['task'].nunique()} tasks; intervals at {COSTS[-1]} full trainings, corrected "
+          f"for {len(names) - 1} comparisons")  # fmt: skip
 
 
 def _form(index: int, trials: int, sampler: str, slots: int, seed: int) -> dict[str, Any]:

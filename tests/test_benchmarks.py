@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks import experiment
+from benchmarks import experiment, samplers
 from benchmarks.results import DOCS, keep, table, watch, with_tables
 
 ROOT = DOCS.parent
@@ -59,6 +59,15 @@ def test_the_page_of_the_experiment_shows_what_the_results_hold():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["tpe, promotion", "random, halving"])
+def test_the_samplers_are_compared_where_values_are_negative(name):
+    task = samplers.Task(
+        "hill", 3, lambda at, epochs: [-9 * sum(at) - 1 / one for one in epochs], 0.1, -13.5, 0
+    )
+    found = samplers.simulate(task, samplers.CONTENDERS[name](task, 0), slots=2, seed=0, cost=5)
+    assert 0 < found[5] <= 100
+
+
 def test_the_gpu_benchmark_runs_dry():
     done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", "--dry-run"], cwd=ROOT,
                           capture_output=True, text=True, check=True, timeout=300)  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.scripted import SPACE, ScriptedRun, properties_of
@@ -105,6 +107,20 @@ def test_pairs_have_the_same_seed():
     assert Paired((0.01, 0.01, 0.01)).verdict == "too few seeds for a verdict"  # no certainty
     assert Paired((0.01, 0.01, 0.01), image_error=0.004).verdict == "no more than noise"
     assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("spread", [0, 1, 2, 4])
+def test_an_interval_holds_in_95_of_100_cases(seeds, spread):
+    """Whether the seeds differ by chance in the images only, or by up to four times of that."""
+    random, repeats, held = np.random.default_rng(seeds), 3000, 0
+    chance, of_images = 0.004, 0.002
+    for _ in range(repeats):
+        values = random.normal(0, math.hypot(chance, spread * chance), seeds)
+        values += random.normal(0, of_images)
+        gain = Paired(tuple(values), image_error=of_images, least_deviation=chance)
+        held += gain.interval[0] <= 0 <= gain.interval[1]
+    assert 0.92 <= held / repeats <= 0.98, held / repeats
 
 
 def test_how_many_seeds_would_find_half_a_point():

@@ -109,7 +109,7 @@ def confirmed(folder: Path, seed: int, seeds: int) -> Run:
     space = space.replace("pruner: promotion\nrandom_baseline: 0.25", "pruner: none")
     draw = np.random.default_rng(seed)
     search = ScriptedRun(folder / "search", space).train_all(
-        lambda trial: 0.9 * (trial.number > 0) + draw.normal(0, 1e-3)
+        lambda trial: 0.1 + 0.8 * (trial.number > 0) + draw.normal(0, 1e-3)
     )
     candidates = candidates_of(search, 3, {})
     run = ScriptedRun(

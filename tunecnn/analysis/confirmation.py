@@ -22,6 +22,7 @@ from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
 
 _MOST_SEEDS = 1000
+_MOST_FREEDOM = 1000  # more change no quantile
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,36 @@ class Paired:
     def _detectable_with(self, seeds: int) -> float:
         from scipy.stats import t
 
-        power = float(t.ppf(0.8, self.pooled * (seeds - 1)))
+        power = float(t.ppf(0.8, self._freedom(seeds)))
         return (self._quantile(seeds) + power) * self._error(seeds)
 
     def _quantile(self, seeds: int) -> float:
-        return dunnett_quantile(self.candidates, self.pooled * (seeds - 1))
+        return dunnett_quantile(self.candidates, self._freedom(seeds))
+
+    @property
+    def _spread(self) -> float:
+        """Standard deviation over the seeds, as it was measured."""
+        return stdev(self.values) if self.deviation is None else self.deviation
 
     def _error(self, seeds: int) -> float:
         """Return the standard error of the mean difference of so many seeds."""
-        own = stdev(self.values) if self.deviation is None else self.deviation
-        deviation = max(own, self.least_deviation)
+        deviation = max(self._spread, self.least_deviation)
         return math.hypot(deviation / math.sqrt(seeds), self.image_error)
+
+    def _freedom(self, seeds: int) -> int:
+        """Return the degrees of freedom of the standard error (Satterthwaite 1946).
+
+        Few seeds measure the spread over seeds badly; many images measure the other parts, of
+        which the least deviation is one, well. With a single degree of freedom, a spread below
+        the least deviation is too often luck to rely on that.
+        """
+        measured = self.pooled * (seeds - 1)
+        if measured < 2 or not self._spread + self.least_deviation:
+            return measured
+        if self._spread <= self.least_deviation:
+            return _MOST_FREEDOM
+        by_seeds = self._spread**2 / seeds
+        return min(_MOST_FREEDOM, int(measured * (self._error(seeds) ** 2 / by_seeds) ** 2))
 
     @property
     def ahead(self) -> int:
