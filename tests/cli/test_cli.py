@@ -225,6 +225,11 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["train", "--out", "/"], "--out /: cannot be written: Is a directory"),
         (["data", "prepare", "cifar11"], "unknown data set 'cifar11'; did you mean 'cifar10'"),
         (["spaces", "check", "none"], "there is no space 'none'"),
+        (["serach"], "No such command 'serach'. Did you mean 'search'?; see tunecnn --help\n"),
+        (["runs", "here", "there"], "unexpected extra argument(s) (here there); see tunecnn runs -"),
+        (["train", "--device", "tpu"], "'--device': 'tpu' is not one of 'auto', 'cpu', 'cuda'; see"),
+        (["train", "--threads", "0"], "it must be greater than or equal to 1; see tunecnn train -"),
+        (["predict", "model.safetensors"], "Missing argument 'images'; see tunecnn predict --help"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_message_exit_2_and_nothing_written(words, message, tmp_path, capsys,

@@ -83,8 +83,11 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:
         # A usage error of the command line; typer does not export the class of these errors.
-        if not hasattr(error, "show"):
+        if not hasattr(error, "format_message"):
             raise
-        error.show()
+        text = error.format_message().replace("Value error, ", "").rstrip(".")
+        text = text.replace("Input should be", "it must be")  # pydantic's words
+        command = getattr(getattr(error, "ctx", None), "command_path", "tunecnn")
+        print(f"error: {printable(text)}; see {command} --help", file=sys.stderr)
         sys.exit(InputError.exit_code)
     sys.exit(code or 0)
