@@ -24,6 +24,8 @@ Loc = tuple[str | int, ...]
 MAX_BYTES = 256 * 1024
 MAX_VALUES = 6000  # more would take longer than two seconds to check
 MAX_MISTAKES = 20
+_MOST_DIGITS = 4000  # Python reads no number of many more
+_MOST_BITS = 1024
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,13 @@ class _Reader:
         try:
             value = self._yaml.constructor.construct_object(node, deep=True)
         except (ConstructorError, ValueError):
-            self._wrong(loc, f"the tag {node.tag} is not supported: give a plain value")
+            if len(str(node.value)) > _MOST_DIGITS:
+                self._wrong(loc, f"has {len(str(node.value)):,} characters, too many for a number")
+            else:
+                self._wrong(loc, f"the tag {node.tag} is not supported: give a plain value")
+            return None
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            self._wrong(loc, f"is a number of {value.bit_length():,} bits, more than {_MOST_BITS}")
             return None
         try:
             os.fsencode(str(value))  # the bytes of a file's name need not be UTF-8

@@ -27,6 +27,14 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception from anybody's code, on one line; empty if it has none."""
+    try:
+        return " ".join(str(error).split())[:300]
+    except Exception:
+        return ""
+
+
 def nearest(given: object, allowed: Iterable[str]) -> str:
     """Return the end of an error message: the nearest spelling, and all allowed names."""
     names = sorted(allowed)

@@ -123,6 +123,18 @@ def read_regular(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with its `~` or `~user` replaced by that user's home folder.
+
+    Raises:
+        InputError: if there is no such user, or none whose home is known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no home folder of {Path(path).parts[0]}") from error
+
+
 def nearest_existing(path: Path) -> Path:
     """Return a path itself, or the nearest folder above it that exists."""
     whole = path.absolute()

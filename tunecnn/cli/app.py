@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 import traceback
 import warnings
@@ -62,6 +64,9 @@ def _print_warning(message: Warning | str, *details: object, **more: object) -> 
 def main() -> None:
     """Run the command line; an error becomes one message and an exit code."""
     collect_garbage_seldom()
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not have every character
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _print_warning
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
@@ -78,7 +83,8 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):  # whoever read the output has left
             text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             print(f"error: {printable(text or str(error))}", file=sys.stderr)
-        sys.exit(TunecnnError.exit_code)
+        is_bad_name = error.errno == errno.ENAMETOOLONG
+        sys.exit(InputError.exit_code if is_bad_name else TunecnnError.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Exception as error:

@@ -64,6 +64,8 @@ def train(
     from tunecnn.workflows.networks import code_of
 
     changes: dict[str, Any] = parse_settings(set_ or [])
+    if taken := sorted(changes.keys() & {"dataset", "architecture", "recipe"}):
+        raise InputError(f"--set {taken[0]}: give it as --{taken[0]}, or in --config")
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
     if config is not None:
         settings = TrialConfig.from_dict({**read_config(config).to_dict(), **changes})

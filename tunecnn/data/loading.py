@@ -26,6 +26,7 @@ from tunecnn.data.registry import (
 from tunecnn.data.splits import Split, stratified
 from tunecnn.data.survey import make_sheet
 from tunecnn.errors import InputError
+from tunecnn.files import expanded
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0
@@ -175,7 +176,7 @@ def _read_whole(
     if kind == NPZ:
         from tunecnn.data.sources.arrays import read_npz
 
-        return read_npz(Path(path).expanduser(), options)
+        return read_npz(expanded(path), options)
     if kind == FUNCTION:
         from tunecnn.data.sources.arrays import read_function
 
@@ -255,7 +256,7 @@ def is_here(name: str, data_dir: str | Path | None = None) -> bool:
 
 
 def _folder(data_dir: str | Path | None) -> Path:
-    return (Path(data_dir) if data_dir is not None else default_data_dir()).expanduser()
+    return expanded(data_dir if data_dir is not None else default_data_dir())
 
 
 def _read_digits() -> Arrays:

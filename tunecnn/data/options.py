@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Literal
 
 from tunecnn.data.registry import IMAGEFOLDER, is_own, kind_and_path
 from tunecnn.errors import InputError
+from tunecnn.files import expanded
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -73,4 +73,4 @@ def check_options(options: ImageOptions, dataset: str) -> None:
 
 def absolute_groups(groups: str) -> str:
     """Return `groups` with the path of its table made absolute."""
-    return groups if groups == GROUPS_BY_FOLDER else str(Path(groups).expanduser().resolve())
+    return groups if groups == GROUPS_BY_FOLDER else str(expanded(groups).resolve())

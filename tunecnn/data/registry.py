@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tunecnn.errors import InputError, nearest
+from tunecnn.files import expanded
 
 IMAGEFOLDER, HUGGINGFACE, IDX, NPZ, FUNCTION = (
     "imagefolder",
@@ -139,6 +139,6 @@ def absolute(name: str) -> str:
         return name
     if kind == FUNCTION:
         file, _, function = path.rpartition(":")
-        return f"{Path(file).expanduser().resolve()}:{function}"
-    place = os.path.abspath(Path(path).expanduser())  # noqa: PTH100  a link keeps its suffix
+        return f"{expanded(file).resolve()}:{function}"
+    place = os.path.abspath(expanded(path))  # noqa: PTH100  a link keeps its suffix
     return place if kind == NPZ else f"{kind}:{place}"

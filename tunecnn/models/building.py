@@ -9,6 +9,7 @@ import inspect
 import sys
 import tempfile
 import traceback
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tunecnn.errors import InputError, nearest
+from tunecnn.errors import InputError, nearest, text_of
 from tunecnn.models.architecture import PUBLISHED, Architecture
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import Cost, InputShape
@@ -119,6 +120,17 @@ def load(architecture: Architecture) -> Callable[..., Any]:
             f"{architecture.module} has no class or function {architecture.attribute!r}"
         )
     return found  # type: ignore[no-any-return]
+
+
+def returns_network(made: Callable[..., Any]) -> bool:
+    """Return whether it is a class of networks, or a function annotated to return one."""
+    found: Any = made
+    if not isinstance(made, type):
+        try:
+            found = typing.get_type_hints(made).get("return")
+        except Exception:  # a hint may name what is not there
+            return False
+    return isinstance(found, type) and issubclass(found, nn.Module)
 
 
 @contextlib.contextmanager
@@ -308,7 +320,7 @@ def _cost(
 
 def describe(error: BaseException) -> str:
     """Return an exception as one line, with the line of the user's code that raised it."""
-    text = " ".join(str(error).split())[:300]
+    text = text_of(error)
     name = "a call of sys.exit" if isinstance(error, SystemExit) else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     inside = [one for one in frames if in_own_code(one.filename)]

@@ -32,6 +32,9 @@ class NetworkCode:
         Raises:
             InputError: if one cannot be read, or they are too large.
         """
+        names = list(names)
+        for name in names:
+            _check_name(name)
         try:
             files = {name.as_posix(): read_regular(folder / name) for name in names}
         except OSError as error:
@@ -71,8 +74,7 @@ class NetworkCode:
         """
         for name, content in self.files.items():
             path = Path(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise RunError(f"{name!r} is not a name of a file of code")
+            _check_name(path)
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
 
@@ -88,3 +90,9 @@ class NetworkCode:
             ValueError: if they are damaged.
         """
         return cls({name: base64.b64decode(text, validate=True) for name, text in values.items()})
+
+
+def _check_name(name: Path) -> None:
+    """Check that the name of a file of code, which may be a stranger's, stays in its folder."""
+    if name.is_absolute() or ".." in name.parts or "\0" in str(name):
+        raise RunError(f"{str(name)!r} is not a name of a file of code")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tunecnn.data.images import Dataset
 from tunecnn.data.sheet import DataSheet
@@ -149,10 +149,10 @@ class Session(_Model):
     """
 
     command: str
-    started: datetime
+    started: AwareDatetime
     engine: EngineRecord
     versions: dict[str, str]
-    ended: datetime | None = None
+    ended: AwareDatetime | None = None
     ending: Literal["done", "interrupted"] | None = None
     used_up: str = ""
     shut_out: dict[str, str] = {}
@@ -173,7 +173,7 @@ class Evaluation(_Model):
     """
 
     trial: Count
-    time: datetime
+    time: AwareDatetime
     images: Count
     accuracy: Share
     loss: float

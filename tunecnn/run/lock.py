@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from uuid import uuid4
 
 import psutil
 from filelock import FileLock, Timeout
+from pydantic import Field, TypeAdapter
 
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import drop_partials, read_own, write_atomically
@@ -43,7 +44,7 @@ class Holder:
         token: random text that no other holder has.
     """
 
-    process: int
+    process: Annotated[int, Field(ge=0, le=2**31)]
     host: str
     since: str
     machine: str = ""
@@ -62,12 +63,11 @@ class Holder:
         )
 
     @classmethod
-    def read(cls, file: Path) -> Self | None:
+    def read(cls, file: Path) -> Holder | None:
         """Read the recorded holder; None if it cannot be read."""
         try:
-            values = json.loads(read_own(file))
-            return cls(**{**values, "process": int(values["process"])})
-        except (OSError, ValueError, KeyError, TypeError):
+            return _HOLDER.validate_json(read_own(file))
+        except (OSError, ValueError):
             return None
 
     def __str__(self) -> str:
@@ -87,6 +87,9 @@ class Holder:
             return not same or process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
+
+
+_HOLDER = TypeAdapter(Holder)
 
 
 class Lease:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunecnn.errors import InputError, nearest
+from tunecnn.files import expanded
 
 
 def shipped_spaces() -> dict[str, Path]:
@@ -23,7 +24,7 @@ def find_space(name: str) -> Path:
     Raises:
         InputError: if there is no such space; the message lists the shipped ones.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file():
         return path
     shipped = shipped_spaces()

@@ -251,7 +251,8 @@ def _on_grid(value: float, low: float, step: float | None) -> bool:
 
 
 def _steps(low: float, high: float, step: float) -> list[float]:
-    return [round(low + i * step, 12) for i in range(round((high - low) / step) + 1)]
+    digits = max(12, 3 - math.floor(math.log10(step)))  # sums of floats are not exact
+    return [round(low + i * step, digits) for i in range(round((high - low) / step) + 1)]
 
 
 def Float(  # noqa: N802  the name of a type of parameter

@@ -10,17 +10,26 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from torch import Tensor, nn
 
 from tunecnn.data.images import Pixels
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_stamp, read_regular, stamp
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import build, importable, importable_code, use_channels_last
+from tunecnn.models.building import (
+    build,
+    importable,
+    importable_code,
+    load,
+    returns_network,
+    use_channels_last,
+)
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
 from tunecnn.trial.batches import EVALUATION_BATCH, Scaling
@@ -30,6 +39,8 @@ from tunecnn.trial.step import autocast
 from tunecnn.trial.training import Training, computes_in_bf16
 
 _SCHEMA = 2
+_MOST_CLASSES = 1_000_000
+_Size = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class TrainedModel(nn.Module):
@@ -106,6 +117,25 @@ class TrainedModel(nn.Module):
         return found
 
 
+class _Metadata(BaseModel):
+    """What a file of weights has besides the weights and the stamp."""
+
+    model_config = ConfigDict(frozen=True)
+
+    config: dict[str, Any]
+    input_shape: tuple[_Size, _Size, _Size]
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=_MOST_CLASSES)]
+    mean: tuple[FiniteFloat, ...]
+    deviation: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+    code: dict[str, str] | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not len(self.mean) == len(self.deviation) == self.input_shape[0]:
+            raise ValueError("mean and deviation have one value per channel")
+        return self
+
+
 def pack_model(training: Training) -> bytes:
     """Serialize the network of a training as safetensors, with what it needs in the metadata."""
     data, code = training.data, importable_code()
@@ -133,30 +163,54 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         InputError: if the network cannot be built here.
     """
     try:
-        weights, metadata = tensors_and_metadata(content)
-    except (*BAD_BYTES, TypeError, MemoryError) as error:
+        weights, values = tensors_and_metadata(content)
+        check_stamp(where, values, _SCHEMA)
+        metadata = _Metadata.model_validate(values)
+        config = TrialConfig.from_dict(metadata.config)
+        code = NetworkCode.from_json(metadata.code) if metadata.code else None
+    except (*BAD_BYTES, TypeError, AttributeError, MemoryError, RecursionError) as error:
+        first = " ".join(str(error).split())[:200]
         raise RunError(
-            f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {error}"
+            f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {first}"
         ) from error
-    check_stamp(where, metadata, _SCHEMA)
-    config = TrialConfig.from_dict(metadata["config"])
-    channels, height, width = metadata["input_shape"]
-    shape = (channels, height, width)
-    code = NetworkCode.from_json(metadata["code"]) if metadata["code"] else None
-    if code is not None:
-        warnings.warn(
-            f"{where} comes with the code of its network, which is run now: "
-            f"{', '.join(code.files)} (hash {code.hash})",
-            stacklevel=2,
-        )
+    if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+        raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
+    architecture, shape = Architecture(config.architecture, Path()), metadata.input_shape
     with importable(code), torch.random.fork_rng(devices=[]):
-        architecture = Architecture(config.architecture, Path())
-        network = build(architecture, config.net, shape, len(metadata["classes"]))
-        scaling = Scaling(config, metadata["mean"], metadata["deviation"])
+        if not architecture.is_published:
+            _warn_of_code(architecture, code, where)
+        network = build(architecture, config.net, shape, len(metadata.classes))
+        scaling = Scaling(config, metadata.mean, metadata.deviation)
         if not architecture.is_published:
             scaling.channels_last = use_channels_last(network, shape)
-    network.load_state_dict(weights)
-    return TrainedModel(config, network, scaling, shape, metadata["classes"])
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise RunError(f"{where} has other weights than its network: {first}") from error
+    return TrainedModel(config, network, scaling, shape, metadata.classes)
+
+
+def _warn_of_code(architecture: Architecture, code: NetworkCode | None, where: str) -> None:
+    """Warn of the code that a file makes us run, and refuse what says of itself no network.
+
+    A file may come from anywhere, and might name any function that is installed here.
+
+    Raises:
+        InputError: if the file names code of an installed package that is no class of networks,
+            and no function with the annotation that it returns one.
+    """
+    if code is not None:
+        what = f"{', '.join(code.files)} (hash {code.hash})"
+        text = f"comes with the code of its network, which is run now: {what}"
+    else:
+        text = f"needs {architecture.name}, which is run now"
+    warnings.warn(f"{where} {text}", stacklevel=3)
+    if code is None and not returns_network(load(architecture)):
+        raise InputError(
+            f"{where} names {architecture.name} as its network, which is no class of networks and "
+            "no function with the annotation that it returns one, so it is not called"
+        )
 
 
 def load_model(path: str | Path) -> TrainedModel:

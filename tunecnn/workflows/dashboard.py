@@ -10,7 +10,8 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from tunecnn.errors import InputError, RunError
+from tunecnn.data.folder.tree import shown
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.run.run import load_run
 from tunecnn.study.mirror import Mirror
 
@@ -39,8 +40,8 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
     run.check_begun()
     try:
         server = _Server((host, port), _Quiet)
-    except OSError as error:
-        raise InputError(f"cannot listen on {host}:{port} ({error.strerror or error})") from error
+    except (OSError, TypeError, UnicodeError) as error:
+        raise InputError(f"cannot listen on {shown(host)}:{port} ({reason(error)})") from error
     with server:
         mirror = Mirror(run.path, run.name, run.space.objectives, run.info.id)
         server.set_app(_application(mirror))

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from tunecnn.errors import TunecnnError
+from tunecnn.files import expanded
 from tunecnn.words import bytes_in_words
 
 State = Literal["good", "note", "problem"]
@@ -184,7 +185,7 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     """Say which published images are here."""
     from tunecnn.data.loading import default_data_dir, is_here
 
-    folder = (data_dir or default_data_dir()).expanduser().absolute()
+    folder = expanded(data_dir or default_data_dir()).absolute()
     missing = [name for name in ("mnist", "cifar10") if not is_here(name, folder)]
     parent = _nearest(folder)
     if not os.access(parent, os.W_OK):

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError
-from tunecnn.files import sha256
+from tunecnn.files import expanded, sha256
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import (
@@ -51,7 +51,7 @@ def search(
         if (path / "run.json").exists():
             return _resume_same(path, prepared, options, listening)
     path = new_run_path(space, options)
-    data_dir = options.data_dir.expanduser().resolve() if options.data_dir else None
+    data_dir = expanded(options.data_dir).resolve() if options.data_dir else None
     code = space.network_code()
     with opened(space, data_dir, options, code) as there:
         data = there.dataset.trial_data

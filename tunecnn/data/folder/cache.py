@@ -9,6 +9,7 @@ their times as they are.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -30,7 +31,15 @@ from tunecnn.data.folder.tree import Tree, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import check_regular, check_stamp, drop_partials, read_own, sha256, stamp
+from tunecnn.files import (
+    check_regular,
+    check_stamp,
+    drop_partials,
+    expanded,
+    read_own,
+    sha256,
+    stamp,
+)
 
 _SCHEMA = 2
 _WRITING_SECONDS = 3600.0  # for many or large images
@@ -138,6 +147,8 @@ class Cache:
         return entry
 
     def _save(self, place: Path, key: Key, entry: Entry) -> Entry:
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed")
         place.mkdir(parents=True, exist_ok=True)
         drop_partials(place, ".partial-*", time.time(), _WRITING_SECONDS)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place))
@@ -190,7 +201,7 @@ def clean(root: Path, data_dir: Path | None) -> list[Path]:
         InputError: if a folder cannot be removed.
     """
     removed = []
-    for place in cache_places(root.expanduser().resolve(), data_dir):
+    for place in cache_places(expanded(root).resolve(), data_dir):
         if place.is_symlink() or not place.is_dir():
             continue
         try:

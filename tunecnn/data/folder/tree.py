@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from tunecnn.errors import InputError
+from tunecnn.files import expanded
 
 HIDDEN = "hidden"
 SYSTEM = "system file"
@@ -23,6 +26,8 @@ _SYSTEM_NAMES = frozenset(
 )  # fmt: skip
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _LARGEST_MEMBER = 1 << 30  # bytes of one unpacked file; more is an error or an attack
+_DEEPEST = 64  # folders in one another; more is an error or an attack
+_TOO_DEEP = f"lies in more than {_DEEPEST} folders"
 
 
 class TreeFile(NamedTuple):
@@ -74,7 +79,7 @@ def open_tree(path: Path) -> Tree:
     Raises:
         InputError: if there is none at the path, or it cannot be read.
     """
-    root = path.expanduser()
+    root = expanded(path)
     if root.is_dir():
         return _Folder(root)
     if root.is_file() and root.name.lower().endswith(_ARCHIVES):
@@ -155,6 +160,9 @@ class _Folder:
                 if here in above:
                     listing.broken[name] = "a link to a folder that contains it"
                     continue
+                if len(above) >= _DEEPEST:
+                    listing.broken[name] = _TOO_DEEP
+                    continue
                 if not reason:
                     listing.folders.add(name)
                 self._walk(listing, f"{name}/", reason, (*above, here))
@@ -172,6 +180,24 @@ def _tree_file(name: str, status: os.stat_result) -> TreeFile:
     return TreeFile(name, state, changed)
 
 
+class _TarMember(tarfile.TarInfo):
+    """A member of a tar archive whose header is whole.
+
+    By default, `tarfile` takes a damaged header, or none, for the end of the archive, and the
+    members after it would be missing without a word.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header; one of zeros is the mark of the end."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise
+            raise tarfile.ReadError(f"it is damaged or cut: {error}") from error
+
+
 class _Archive:
     """A zip or tar archive, read in place: nothing is unpacked to the disk."""
 
@@ -185,9 +211,11 @@ class _Archive:
             status = self.root.stat()
             for name, size in self._members():
                 self._add(listing, _plain(name), size, status)
-        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError,
+                NotImplementedError, zlib.error, lzma.LZMAError) as error:  # fmt: skip
             raise InputError(f"imagefolder: {shown(self.root)} cannot be read: {error}") from error
-        listing.files.sort()
+        # Of two members with one name, the later is the one that would be unpacked.
+        listing.files = sorted({file.name: file for file in listing.files}.values())
         return listing
 
     def _members(self) -> Iterator[tuple[str, int]]:
@@ -198,7 +226,7 @@ class _Archive:
                     if not info.is_dir():
                         yield info.filename, info.file_size
             return
-        with tarfile.open(self.root) as archive:
+        with tarfile.open(self.root, tarinfo=_TarMember) as archive:
             for member in archive:
                 if member.isfile():
                     yield member.name, member.size
@@ -208,6 +236,9 @@ class _Archive:
         reasons = filter(None, map(reason_to_ignore, parts))
         if reason := next(reasons, None):
             listing.left_out[reason] += 1
+            return
+        if len(folders) > _DEEPEST:
+            listing.broken["/".join(parts[:4])] = _TOO_DEEP
             return
         for depth in range(len(folders)):
             listing.folders.add("/".join(folders[: depth + 1]))
@@ -227,7 +258,7 @@ class _Archive:
         # In the order of the archive, since a compressed one cannot be read from the middle.
         wanted, held = list(names), dict[str, bytes]()
         needed = frozenset(wanted)
-        with tarfile.open(self.root) as tar:
+        with tarfile.open(self.root, tarinfo=_TarMember) as tar:
             for member in tar:
                 name = _plain(member.name)
                 if name in needed and (stream := tar.extractfile(member)) is not None:

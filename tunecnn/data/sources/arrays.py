@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from tunecnn.data.folder.tree import shown
 from tunecnn.data.images import Arrays, Images, Pixels, Reading
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
-from tunecnn.errors import InputError, reason
+from tunecnn.errors import InputError, reason, text_of
 from tunecnn.files import check_regular, read_regular
+from tunecnn.words import in_utf8
 
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
@@ -44,7 +46,9 @@ def read_npz(path: Path, options: ImageOptions) -> Arrays:
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zlib.error, LZMAError, RuntimeError for a password, ...
         raise InputError(f"{path} cannot be read as .npz: {reason(error)}") from error
     return from_mapping(values, str(path), options)
 
@@ -102,14 +106,21 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
             returned = function()
     except InputError:
         raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{path} failed: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise InputError(f"{path} failed: {type(error).__name__}: {text_of(error)}") from error
     if isinstance(returned, tuple) and len(returned) == 2:
         returned = {"train_images": returned[0], "train_labels": returned[1]}
     if not isinstance(returned, Mapping):
         raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
+    try:
+        arrays = {str(key): np.asarray(value) for key, value in returned.items()
+                  if value is not None}  # fmt: skip
+    except Exception as error:
+        raise InputError(f"{path} returned what are no arrays: {text_of(error)}") from error
     note = f"the images are made by {name} of code {hashlib.sha256(code).hexdigest()[:12]}"
-    return from_mapping(returned, path, options, note)
+    return from_mapping(arrays, path, options, note)
 
 
 @contextlib.contextmanager
@@ -147,7 +158,7 @@ def from_mapping(
             pixels = _pixels(np.asarray(values[images]), f"{where}: {images}", options, said)
             raw[part] = pixels, _labels(values[labels], len(pixels), f"{where}: {labels}")
     if "train" not in raw:
-        there = ", ".join(sorted(values)) or "nothing"
+        there = ", ".join(map(shown, sorted(values))) or "nothing"
         raise InputError(f"{where} has {there}; {_EXPECTED}")
     classes, numbers = _classes(
         {part: labels for part, (_, labels) in raw.items()}, values.get("classes"), where
@@ -196,6 +207,8 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         notes.append(f"{where.rpartition(': ')[2]} had its channels before its rows")
     if array.shape[3] not in (1, 3):
         raise InputError(f"{where} has {array.shape[3]} channels; images have 1 (grey) or 3 (RGB)")
+    if not array.shape[1] * array.shape[2]:
+        raise InputError(f"{where} has the shape {array.shape}: its images have no pixels")
     if array.dtype == np.uint8 and options.scale is None:
         return np.ascontiguousarray(array)
     if not np.isfinite(array).all():
@@ -244,6 +257,13 @@ def _labels(given: Any, count: int, where: str) -> Any:
 def _text(names: Any, where: str) -> Any:
     """Return names as text, as which `str` would not read bytes; numbers as they are."""
     names = np.asarray(names)
+    if names.dtype.kind == "U":
+        try:
+            return np.array([in_utf8(name) for name in names.ravel().tolist()]).reshape(
+                names.shape
+            )
+        except (ValueError, SystemError) as error:
+            raise InputError(f"{where} has a name that is no text") from error
     if names.dtype.kind != "S":
         return names
     try:
@@ -265,7 +285,12 @@ def _classes(
             raise InputError(f"{where}: no training image has the label {missing[0]}")
         numbers = {part: np.searchsorted(known, one) for part, one in labels.items()}
         return tuple(map(str, known)), {k: v.astype(np.int64) for k, v in numbers.items()}
-    classes = tuple(map(str, _text(names, where).tolist()))
+    named = _text(names, where)
+    if named.ndim != 1:
+        raise InputError(
+            f"{where}: classes has the shape {named.shape}; one name per class is needed"
+        )
+    classes = tuple(in_utf8(str(name)) for name in named.tolist())
     if twice := [name for name in dict.fromkeys(classes) if classes.count(name) > 1]:
         raise InputError(f"{where}: classes has {twice[0]!r} twice")
     if known.dtype.kind in "US":

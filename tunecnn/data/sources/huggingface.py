@@ -20,7 +20,7 @@ from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
-from tunecnn.files import check_regular
+from tunecnn.files import check_regular, expanded, read_regular
 
 _IMAGES = ("image", "img", "images", "pixels")
 _LABELS = ("label", "labels", "fine_label", "class", "target")
@@ -35,7 +35,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     Raises:
         InputError: if there are no such files, a column is missing, or an image cannot be used.
     """
-    path = path.expanduser()
+    path = expanded(path)
     if not path.exists():
         raise InputError(f"huggingface: there is nothing at {path}")
     files = [path] if path.is_file() else sorted(
@@ -187,10 +187,24 @@ def _rows(
                 *(column.to_pylist() for column in batch.columns), strict=True
             ):
                 content = value.get("bytes") if isinstance(value, dict) else value
-                if content is None and isinstance(value, dict) and value.get("path"):
-                    file = path / value["path"]
-                    content = file.read_bytes() if file.is_file() else b""
+                if content is None and isinstance(value, dict):
+                    content = _file_below(path, value.get("path"))
                 yield content if isinstance(content, bytes) else b"", number, known
+
+
+def _file_below(folder: Path, name: Any) -> bytes:
+    """Return the content of a file that a row names; empty if it is not below the folder."""
+    if (
+        not isinstance(name, str)
+        or not name
+        or Path(name).is_absolute()
+        or ".." in Path(name).parts
+    ):
+        return b""
+    try:
+        return read_regular(folder / name)
+    except (OSError, ValueError):
+        return b""
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
@@ -198,5 +212,5 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     try:
         stored = json.loads((schema.metadata or {})[b"huggingface"])
         return tuple(map(str, stored["info"]["features"][label]["names"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None

@@ -18,7 +18,7 @@ from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError
-from tunecnn.files import check_regular
+from tunecnn.files import check_regular, expanded
 
 _GZIP = b"\x1f\x8b"
 _LONGEST_HEAD = 4 + 4 * 4  # bytes, of a file with four axes
@@ -53,6 +53,8 @@ def read_idx(path: Path) -> tuple[Pixels, bytes]:
             axes = head[3]
             shape = tuple(map(int, np.frombuffer(head, ">u4", count=axes, offset=4)))
             expected = math.prod(shape)
+            if not expected:
+                raise BadIdxError(f"has no values: its shape is {shape}")
             check_fits(expected, path.name)
             whole = 4 + 4 * axes + expected
             content = head + stream.read(max(0, whole - len(head)))
@@ -82,7 +84,7 @@ def read_idx_folder(path: Path, options: ImageOptions) -> Arrays:
     Raises:
         InputError: if the files cannot be paired, or cannot be read.
     """
-    folder = path.expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         raise InputError(f"idx: {folder} is not a folder")
     images: dict[Part, list[tuple[Path, Pixels]]] = defaultdict(list)
