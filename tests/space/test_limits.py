@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tunecnn.errors import InputError
+from tunecnn.space.parameters import Float
 from tunecnn.space.space import SearchSpace
 
 BASE = "dataset: digits\narchitecture: model1\nepochs: {epochs}\ntrials: 4\nparameters:\n  {parameter}\n"
@@ -56,3 +57,9 @@ def test_a_grid_of_too_many_whole_numbers_is_refused_and_not_listed(tmp_path):
     path.write_text(BASE.format(parameter=parameter, epochs=4) + "sampler: grid\n")
     with pytest.raises(InputError, match="at most 100,000 values"):
         SearchSpace.from_yaml(path)
+
+
+@pytest.mark.parametrize("step", [1e-14, 3e-11, 0.05, 1e6])
+def test_points_of_a_grid_lie_on_its_steps_however_small(step):
+    points = Float(step, 4 * step, step=step).grid()
+    assert points == pytest.approx([step, 2 * step, 3 * step, 4 * step], rel=1e-12, abs=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -76,9 +77,51 @@ def test_a_file_that_is_no_model_or_damaged_or_of_another_version_is_named(tiny,
             load_model(path)
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tunecnn"])
+    for change, message in (
+        ({"input_shape": [1, 8]}, r"m\.safetensors is damaged: input_shape\.2: Field required"),
+        ({"classes": 5}, r"is damaged: classes: Input should be"),
+        ({"mean": [1.0, 2.0]}, "mean and deviation have one value per channel"),
+        ({"deviation": [0.0]}, r"is damaged: deviation\.0: Input should be greater than 0"),
+        ({"config": {"architecture": "model1", "nothing": 1}}, "its config: unknown setting"),
+        ({"classes": list(metadata["classes"][1:])}, "has other weights than its network"),
+        ({"code": {"../a.py": ""}}, "is not a name of a file of code"),
+    ):
+        path.write_bytes(
+            save(load(content), metadata={"tunecnn": json.dumps({**metadata, **change})})
+        )
+        with (
+            pytest.raises(RunError, match=message),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            load_model(path)
+    broken = {name: weight * float("nan") for name, weight in load(content).items()}
+    path.write_bytes(save(broken, metadata={"tunecnn": json.dumps(metadata)}))
+    with pytest.raises(RunError, match="has weights that are not numbers"):
+        load_model(path)
     later = {**metadata, "schema": 99, "tunecnn": "9.9"}
     path.write_bytes(save(load(content), metadata={"tunecnn": json.dumps(later)}))
     with pytest.raises(RunError, match="was written by tunecnn 9.9 with schema 99"):
         load_model(path)
     with pytest.raises(RunError, match="cannot be read: No such file"):
         load_model(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["os:system", "os:getcwd", "subprocess:run"])
+def test_a_file_cannot_make_us_call_any_function(name, tiny, tmp_path):
+    """A file of weights may come from anywhere; a network of an installed package is warned of."""
+    training = Training(config(epochs=1), tiny)
+    training.run_epoch()
+    content = pack_model(training)
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tunecnn"])
+    mark = tmp_path / "called"
+    metadata["config"] = {
+        "architecture": name, "dataset": "digits", "epochs": 1, "net.command": f"touch {mark}",
+    }  # fmt: skip
+    content = save(load(content), metadata={"tunecnn": json.dumps(metadata)})
+    with (
+        pytest.raises(InputError, match=f"m names {name} as its network, which is no class"),
+        pytest.warns(UserWarning, match=f"m needs {name}, which is run now"),
+    ):
+        unpack_model(content, "m")
+    assert not mark.exists()

@@ -19,7 +19,7 @@ from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, stamp
 
 SCHEMA = 2
-BAD_BYTES = (SafetensorError, ValueError, KeyError)
+BAD_BYTES = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """Errors of `tensors_and_metadata`."""
 _METADATA = "tunecnn"
 

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from torch import Tensor, nn
 
 from tunecnn.data.images import Pixels
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, text_of
 from tunecnn.files import check_stamp, read_regular, stamp
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import (
@@ -168,10 +168,16 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         metadata = _Metadata.model_validate(values)
         config = TrialConfig.from_dict(metadata.config)
         code = NetworkCode.from_json(metadata.code) if metadata.code else None
-    except (*BAD_BYTES, TypeError, AttributeError, MemoryError, RecursionError) as error:
-        first = " ".join(str(error).split())[:200]
+    except ValidationError as error:
+        first = error.errors()[0]
         raise RunError(
-            f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {first}"
+            f"{where} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
+    except InputError as error:
+        raise RunError(f"{where} is damaged: its config: {error}") from error
+    except (*BAD_BYTES, MemoryError) as error:
+        raise RunError(
+            f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {text_of(error)}"
         ) from error
     if not all(bool(weight.isfinite().all()) for weight in weights.values()):
         raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
@@ -186,8 +192,7 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
-        raise RunError(f"{where} has other weights than its network: {first}") from error
+        raise RunError(f"{where} has other weights than its network: {text_of(error)}") from error
     return TrainedModel(config, network, scaling, shape, metadata.classes)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 
 import numpy as np
 import PIL
@@ -322,3 +325,54 @@ def test_a_table_of_groups_that_cannot_be_used_is_named(text, message, root, tmp
     (tmp_path / "groups.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         read_imagefolder(root, ImageOptions(groups=str(tmp_path / "groups.csv")))
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("how", ["between", "in a header", "bad header"])
+def test_an_archive_that_is_cut_or_damaged_is_not_read_in_part(suffix, how, root, tmp_path):
+    path = tmp_path / "whole.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(root, "t")
+    with tarfile.open(path) as archive:
+        starts = [member.offset for member in archive.getmembers()]
+    content = bytearray(path.read_bytes())
+    middle = starts[len(starts) // 2]
+    if how == "bad header":
+        content[middle : middle + 100] = b"?" * 100
+    else:
+        del content[middle + 200 * (how == "in a header") :]
+    damaged = tmp_path / f"damaged{suffix}"
+    damaged.write_bytes(gzip.compress(bytes(content)) if suffix == ".tar.gz" else bytes(content))
+    with pytest.raises(InputError, match="cannot be read: it is damaged or cut"):
+        read_imagefolder(damaged)
+
+
+def test_folders_without_end_are_broken_and_cost_nothing(root, tmp_path):
+    inner = root / "train" / "cat"
+    for _ in range(90):
+        inner = inner / "d"
+    inner.mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        for file in root.rglob("*.png"):
+            archive.write(file, file.relative_to(root))
+        archive.writestr("train/cat/" + "d/" * 30_000 + "x.png", b"")
+    for one in (root, tmp_path / "deep.zip"):
+        with pytest.raises(InputError, match="lies in more than 64 folders"):
+            read_imagefolder(one)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_members_of_one_name_the_later_counts(root, tmp_path):
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        for file in [*root.rglob("*.png")] * 2:
+            archive.write(file, file.relative_to(root))
+    once, twice = read_imagefolder(root), read_imagefolder(tmp_path / "twice.zip")
+    assert twice.fingerprint() == once.fingerprint()
+    assert twice.reading.used == once.reading.used
+
+
+def test_a_cache_that_is_a_link_is_not_written_to(root, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    root.with_name(f"{root.name}.tunecnn-cache").symlink_to(tmp_path / "elsewhere")
+    read_imagefolder(root)
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -177,6 +177,11 @@ def test_a_set_without_test_images_takes_a_size_too(tmp_path):
             "classes has 'a' twice",
         ),
         ({"x": images(4, 8, 8).astype(object), "y": np.arange(4)}, "cannot be read as .npz"),
+        ({"x": images(4, 0, 8), "y": np.arange(4) % 2}, "its images have no pixels"),
+        (
+            {"x": images(4, 8, 8), "y": np.arange(4) % 2, "classes": np.array("ab")},
+            r"classes has the shape \(\); one name per class",
+        ),
     ],
 )  # fmt: skip
 def test_arrays_that_cannot_be_used_are_refused(arrays, message, tmp_path):
@@ -186,6 +191,22 @@ def test_arrays_that_cannot_be_used_are_refused(arrays, message, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"no archive"])
 def test_a_file_that_is_no_npz_is_named(content, tmp_path):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz cannot be read as \.npz"):
+        read_arrays(str(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_damaged_member_is_named_whatever_its_compression(compression, tmp_path):
+    np.savez(tmp_path / "whole.npz", x=images(400, 8, 8), y=np.arange(400) % 2)
+    with (
+        zipfile.ZipFile(tmp_path / "whole.npz") as whole,
+        zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[60:160] = b"\xff" * 100
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.npz cannot be read as \.npz"):
         read_arrays(str(tmp_path / "a.npz"))
@@ -206,6 +227,16 @@ def ends():
 
 def number():
     return 3
+
+class Odd(BaseException):
+    def __str__(self):
+        raise ValueError
+
+def odd():
+    raise Odd
+
+def ragged():
+    return {1: 2, "x": [[1], [2, 3]]}
 """
 
 
@@ -228,6 +259,8 @@ def test_a_function_gives_images_and_its_code_is_recorded(file):
         ("fails", "mine.py:fails failed: KeyError: 'oops'"),
         ("ends", "mine.py:ends failed: SystemExit: 3"),
         ("number", "mine.py:number returned int; expected train_images"),
+        ("odd", "mine.py:odd failed: Odd"),
+        ("ragged", "mine.py:ragged returned what are no arrays: setting an array element"),
         ("nothing", "mine.py has no function 'nothing'"),
         ("COUNT", "mine.py has no function 'COUNT'"),
     ],
