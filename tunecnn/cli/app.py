@@ -7,6 +7,7 @@ import io
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,6 +62,15 @@ def _print_warning(message: Warning | str, *details: object, **more: object) -> 
     print(f"warning: {printable(str(message))}", file=sys.stderr)
 
 
+def _is_nowhere() -> bool:
+    """Return whether the current folder has been removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def main() -> None:
     """Run the command line; an error becomes one message and an exit code."""
     collect_garbage_seldom()
@@ -80,6 +90,8 @@ def main() -> None:
     except OSError as error:
         if debug:
             traceback.print_exc()
+        if error.errno == errno.ENOENT and _is_nowhere():
+            error = FileNotFoundError(errno.ENOENT, "it is gone", "the current folder")
         if not isinstance(error, BrokenPipeError):  # whoever read the output has left
             text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             print(f"error: {printable(text or str(error))}", file=sys.stderr)
