@@ -58,7 +58,6 @@ def test_the_page_of_the_experiment_shows_what_the_results_hold():
     assert set(re.findall(r"images/([\w-]+)\.svg", page)) >= set(experiment.FIGURES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe, promotion", "random, halving"])
 def test_the_samplers_are_compared_where_values_are_negative(name):
     task = samplers.Task(
@@ -68,6 +67,7 @@ def test_the_samplers_are_compared_where_values_are_negative(name):
     assert 0 < found[5] <= 100
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_dry():
     done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", "--dry-run"], cwd=ROOT,
                           capture_output=True, text=True, check=True, timeout=300)  # fmt: skip

@@ -12,7 +12,7 @@ from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, check_ima
 from tunecnn.data.folder.tree import open_tree, shown
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 from tunecnn.models.designs import InputShape
 from tunecnn.workflows.found_model import find_model
@@ -98,9 +98,7 @@ def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:
 
 def _why(error: Exception) -> str:
     """Return why a file cannot be read, for a message."""
-    if isinstance(error, NotAnImageError):
-        return "not an image"
-    return getattr(error, "strerror", None) or str(error)
+    return "not an image" if isinstance(error, NotAnImageError) else reason(error)
 
 
 def _refuse(bad: Sequence[str], files: Sequence[Path]) -> None:
