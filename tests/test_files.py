@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tunecnn.files import drop_partials, partial_of, read_own, write_atomically
+from tunecnn.files import drop_partials, partial_of, read_own, stays_below, write_atomically
 
 
 def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
@@ -49,6 +49,26 @@ def test_only_old_partial_files_are_dropped_and_links_are_not_followed(tmp_path)
     drop_partials(run, ".*.partial", now + 100)
     assert not list(run.iterdir())
     assert (kept / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("one.png", True),
+        ("folder/one.png", True),
+        ("..hidden", True),
+        ("../one.png", False),
+        ("folder/../../one.png", False),
+        ("/one.png", False),
+        (".", False),
+        ("", False),
+        ("one\0.png", False),
+        (b"one.png", False),
+        (None, False),
+    ],
+)
+def test_only_a_name_below_its_folder_is_one(name, below):
+    assert stays_below(name) is below
 
 
 def test_links_pipes_and_devices_are_not_read(tmp_path):

@@ -106,6 +106,14 @@ def read_own(path: Path) -> bytes:
         return stream.read()
 
 
+def stays_below(name: object) -> bool:
+    """Return whether a name, which a stranger may have written, stays below its folder."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
 def check_regular(path: Path) -> None:
     """Check that what a user named is no pipe or device, which would hang or never end.
 

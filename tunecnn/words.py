@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 _TYPES = {
@@ -13,6 +14,12 @@ _TYPES = {
     "bool": "true or false",
     "string": "a word",
 }
+
+
+def first_error(error: ValidationError) -> str:
+    """Return where the first error in a file that tunecnn wrote is, and what, on one line."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {' '.join(first['msg'].split())}"
 
 
 def in_words(details: ErrorDetails) -> str:

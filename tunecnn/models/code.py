@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import read_regular
+from tunecnn.files import read_regular, stays_below
 
 _MAX_BYTES = 8 * 1024 * 1024
 
@@ -34,7 +34,7 @@ class NetworkCode:
         """
         names = list(names)
         for name in names:
-            _check_name(name)
+            _check_name(str(name))
         try:
             files = {name.as_posix(): read_regular(folder / name) for name in names}
         except OSError as error:
@@ -73,10 +73,10 @@ class NetworkCode:
             RunError: if a name leads out of the folder.
         """
         for name, content in self.files.items():
-            path = Path(name)
-            _check_name(path)
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(content)
+            _check_name(name)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
     def to_json(self) -> dict[str, str]:
         """Return the files as text, in base64, by name."""
@@ -92,7 +92,6 @@ class NetworkCode:
         return cls({name: base64.b64decode(text, validate=True) for name, text in values.items()})
 
 
-def _check_name(name: Path) -> None:
-    """Check that the name of a file of code, which may be a stranger's, stays in its folder."""
-    if name.is_absolute() or ".." in name.parts or "\0" in str(name):
-        raise RunError(f"{str(name)!r} is not a name of a file of code")
+def _check_name(name: str) -> None:
+    if not stays_below(name):
+        raise RunError(f"{name!r} is not a name of a file of code")

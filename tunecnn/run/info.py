@@ -14,7 +14,7 @@ from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, read_own, sha256, stamp
 from tunecnn.trial.config import Count
-from tunecnn.words import all_in_utf8
+from tunecnn.words import all_in_utf8, first_error
 
 SCHEMA = 3
 _CHECKSUM = "checksum"
@@ -335,10 +335,7 @@ class RunInfo(_Model):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            what = " ".join(first["msg"].split())
-            raise RunError(f"{path} is damaged: {where}: {what}") from error
+            raise RunError(f"{path} is damaged: {first_error(error)}") from error
 
 
 def now() -> datetime:

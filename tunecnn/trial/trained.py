@@ -37,6 +37,7 @@ from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metad
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.step import autocast
 from tunecnn.trial.training import Training, computes_in_bf16
+from tunecnn.words import first_error
 
 _SCHEMA = 2
 _MOST_CLASSES = 1_000_000
@@ -169,10 +170,7 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         config = TrialConfig.from_dict(metadata.config)
         code = NetworkCode.from_json(metadata.code) if metadata.code else None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(
-            f"{where} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
+        raise RunError(f"{where} is damaged: {first_error(error)}") from error
     except InputError as error:
         raise RunError(f"{where} is damaged: its config: {error}") from error
     except (*BAD_BYTES, MemoryError) as error:

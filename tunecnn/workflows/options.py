@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from tunecnn.errors import InputError
+from tunecnn.files import stays_below
 
 _SECONDS = 1e9  # thirty years; the clocks of threads overflow above it tenfold
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -134,8 +135,7 @@ def _check_name(option: str, name: str | None) -> None:
     """Check that a name is one of a folder below another, and prints in one line."""
     if name is None:
         return
-    path = Path(name) if isinstance(name, str) else Path()
-    if not path.parts or path.is_absolute() or ".." in path.parts or not _prints(name):
+    if not stays_below(name) or not _prints(name):
         raise InputError(f"{option} must name a folder below that of --runs-dir, not {name!r}")
 
 

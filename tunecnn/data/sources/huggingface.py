@@ -20,7 +20,7 @@ from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
-from tunecnn.files import check_regular, expanded, read_regular
+from tunecnn.files import check_regular, expanded, read_regular, stays_below
 
 _IMAGES = ("image", "img", "images", "pixels")
 _LABELS = ("label", "labels", "fine_label", "class", "target")
@@ -194,16 +194,11 @@ def _rows(
 
 def _file_below(folder: Path, name: Any) -> bytes:
     """Return the content of a file that a row names; empty if it is not below the folder."""
-    if (
-        not isinstance(name, str)
-        or not name
-        or Path(name).is_absolute()
-        or ".." in Path(name).parts
-    ):
+    if not stays_below(name):
         return b""
     try:
         return read_regular(folder / name)
-    except (OSError, ValueError):
+    except OSError:
         return b""
 
 
