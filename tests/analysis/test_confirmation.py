@@ -113,7 +113,7 @@ def test_pairs_have_the_same_seed():
 @pytest.mark.parametrize("spread", [0, 1, 2, 4])
 def test_an_interval_holds_in_95_of_100_cases(seeds, spread):
     """Whether the seeds differ by chance in the images only, or by up to four times of that."""
-    random, repeats, held = np.random.default_rng(seeds), 3000, 0
+    random, repeats, held = np.random.default_rng(seeds), 800, 0
     chance, of_images = 0.004, 0.002
     for _ in range(repeats):
         values = random.normal(0, math.hypot(chance, spread * chance), seeds)
