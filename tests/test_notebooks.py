@@ -14,21 +14,18 @@ from tunecnn.workflows.reproduction_space import reproduction_space
 NOTEBOOKS = ROOT / "notebooks"
 
 
-@pytest.fixture(scope="module")
-def small_runs(tmp_path_factory: pytest.TempPathFactory, image_tree) -> dict[str, Path]:
-    """What each notebook reads: a run of its kind."""
-    folder = tmp_path_factory.mktemp("runs")
-    images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=10)}"
-    text = reproduction_space(images, "mnist", ["model1", "model2"], seeds=2, epochs=2)
-    return {
-        "analyze_search.ipynb": begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder,
-        "reproduction.ipynb": begin(
-            folder / "reproduction", text, job=ReproductionJob(against="mnist")
-        ).folder,
-    }
+def small_run(name: str, folder: Path, image_tree) -> Path | None:
+    """Make what a notebook reads: a run of its type; None for one that makes its runs itself."""
+    if name == "analyze_search.ipynb":
+        return begin(folder, TEXT.replace("trials: 3", "trials: 6")).folder
+    if name == "reproduction.ipynb":
+        images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=10)}"
+        text = reproduction_space(images, "mnist", ["model1", "model2"], seeds=2, epochs=2)
+        return begin(folder, text, job=ReproductionJob(against="mnist")).folder
+    return None
 
 
-@pytest.mark.slow  # the same notebook runs by default with published figures
+@pytest.mark.slow
 def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypatch, image_tree):
     images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=4)}"
     text = reproduction_space(images, None, ["model1"], seeds=1, epochs=1)
@@ -42,7 +39,7 @@ def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypa
     assert "nothing is published for these images" in said
 
 
-SLOW = {"own_network.ipynb"}  # it searches itself
+SLOW = {"own_network.ipynb", "reproduction.ipynb"}
 PATHS = [
     pytest.param(path, marks=[pytest.mark.slow] * (path.name in SLOW), id=path.name)
     for path in sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -50,9 +47,9 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_notebook_runs_on_a_run_made_here(path, small_runs, monkeypatch, tmp_path):
-    if path.name in small_runs:
-        monkeypatch.setenv("TUNECNN_RUN", str(small_runs[path.name]))
+def test_a_notebook_runs_on_a_run_made_here(path, image_tree, monkeypatch, tmp_path):
+    if run := small_run(path.name, tmp_path / "run", image_tree):
+        monkeypatch.setenv("TUNECNN_RUN", str(run))
     monkeypatch.setenv("TUNECNN_RUNS", str(tmp_path))  # for one that makes its runs itself
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=280, kernel_name="python3",

@@ -124,10 +124,10 @@ def test_five_steps_from_the_same_weights_give_the_same_weights(architecture, sh
         loss="categorical_crossentropy",
     )
     before = [weight.clone() for weight in ours.state_dict().values()]
-    pixels, labels = images(shape, 5 * 32)
+    pixels, labels = images(shape, 5 * 8)
     pixels = pixels.astype(np.float64)
-    for start in range(0, len(labels), 32):
-        part = slice(start, start + 32)
+    for start in range(0, len(labels), 8):
+        part = slice(start, start + 8)
         theirs.train_on_batch(pixels[part], np.eye(10)[labels[part]])
         logits = ours.train()(torch.from_numpy(pixels[part]).permute(0, 3, 1, 2))
         optimizer.zero_grad()

@@ -324,8 +324,15 @@ def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Silence Optuna's log below errors; tunecnn prints what the user needs."""
+    """Silence Optuna's log below errors; tunecnn prints what the user needs.
+
+    Inside another such context it costs nothing: setting a level empties the cache of each logger
+    of the process, and Ray, torch and MLflow bring thousands.
+    """
     before = optuna.logging.get_verbosity()
+    if before >= optuna.logging.ERROR:
+        yield
+        return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
@@ -68,6 +69,7 @@ def code(text: str) -> Markup:
     return Markup(f"{fence}{space}{plain}{space}{fence}".replace("|", "\\|"))
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tunecnn.summary"),

@@ -7,13 +7,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 import platformdirs
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader, Template, select_autoescape
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
@@ -37,19 +37,12 @@ def render_page(run: Run, markdown: str, pictures: Mapping[str, bytes]) -> str:
         pictures: its pictures as SVG, by name.
     """
     charts = charts_of(run)
-    environment = Environment(
-        loader=PackageLoader("tunecnn.summary"),
-        autoescape=select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     results, heading, rest = markdown.partition("\n## Data\n")
     circumstances = heading + rest
-    template = environment.get_template("page.html.j2")
     scripts = [_asset("table.js")]
     if charts:
         scripts += [_vega(), _asset("charts.js")]
-    return template.render(
+    return _template().render(
         title=run.name,
         body=Markup(_body(results, pictures)),
         circumstances=Markup(_body(circumstances, pictures, "about")),
@@ -61,6 +54,17 @@ def render_page(run: Run, markdown: str, pictures: Mapping[str, bytes]) -> str:
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("tunecnn.summary"),
+        autoescape=select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
 
 
 def _body(markdown: str, pictures: Mapping[str, bytes], part: str = "section") -> str:
@@ -204,14 +208,14 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-@lru_cache
+@cache
 def _asset(name: str) -> str:
     from importlib.resources import files
 
     return (files("tunecnn.summary") / "assets" / name).read_text(encoding="utf-8")
 
 
-@lru_cache
+@cache
 def _vega() -> str:
     """Return Vega-Lite as one script; to bundle it takes seconds, so it is kept."""
     import vl_convert

@@ -37,7 +37,7 @@ from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
 from tunecnn.run.run import load_run, name_of
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.journal import JOURNAL
-from tunecnn.study.records import TrialRecord, check_journal
+from tunecnn.study.records import TrialRecord, check_journal, quiet_optuna
 from tunecnn.study.study import Study
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import versions
@@ -181,6 +181,7 @@ def run_session(
     tracked: list[Tracked] = []
     try:
         with (
+            quiet_optuna(),
             _stopping(folder.path),
             folder.lock(
                 take_over=options.take_over, wait=options.resume_or_start is not None
