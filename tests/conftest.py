@@ -114,7 +114,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files: one that begins last would keep one core waiting."""
-    longest = ("test_ray.py", "test_search.py", "test_own_networks.py", "test_python.py",
+    longest = ("test_search.py", "test_ray.py", "test_confirmation.py", "test_building.py",
+               "test_notebooks.py", "test_own_networks.py", "test_tracking.py", "test_python.py",
                "test_models.py", "test_cli.py")  # fmt: skip
     rank = {name: place for place, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(longest)))

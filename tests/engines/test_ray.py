@@ -110,6 +110,7 @@ def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
     assert pruned["epochs"].isin([1, 2, 4]).all()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_checkpoint(
     ray_cluster, tmp_path
 ):
@@ -194,6 +195,7 @@ with connected(sys.argv[1], Resources()):
 """
 
 
+@pytest.mark.slow
 def test_a_driver_that_waits_leaves_the_cores_to_the_trials(ray_cluster):
     import ray
 

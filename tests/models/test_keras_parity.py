@@ -7,50 +7,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
-keras = pytest.importorskip("keras")
-
-from tunecnn.models.building import build_model  # noqa: E402
-from tunecnn.models.designs import DESIGNS, layers  # noqa: E402
-from tunecnn.models.published import ConvNet  # noqa: E402
-from tunecnn.trial.optimizers import make_optimizer  # noqa: E402
-from tunecnn.trial.recipes import make_config  # noqa: E402
-from tunecnn.trial.training import EarlyStopping  # noqa: E402
+from tunecnn.models.building import build_model
+from tunecnn.models.designs import DESIGNS, layers
+from tunecnn.models.published import ConvNet
+from tunecnn.trial.optimizers import make_optimizer
+from tunecnn.trial.recipes import make_config
+from tunecnn.trial.training import EarlyStopping
 
 SHAPES = [(3, 32, 32), (1, 28, 28), (1, 8, 8)]
 TOLERANCE = 1e-5
 
 
-def keras_model(architecture: str, shape: tuple[int, int, int], dropout: bool) -> keras.Model:
+@cache
+def keras() -> Any:
+    """Import Keras: not with this file, since it takes seconds and each process collects all."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    return pytest.importorskip("keras")
+
+
+def keras_model(architecture: str, shape: tuple[int, int, int], dropout: bool) -> Any:
     """Build a Keras model from the published list of layers, as the notebooks write it."""
     design = DESIGNS[architecture]
     channels, height, width = shape
-    stack = [keras.layers.Input((height, width, channels))]
+    stack = [keras().layers.Input((height, width, channels))]
     for block in design.blocks:
         for filters in block.widths:
-            stack.append(keras.layers.Conv2D(filters, 3, padding="same", activation="relu"))
-        stack.append(keras.layers.MaxPooling2D(2))
+            stack.append(keras().layers.Conv2D(filters, 3, padding="same", activation="relu"))
+        stack.append(keras().layers.MaxPooling2D(2))
         if dropout and block.dropout:
-            stack.append(keras.layers.Dropout(block.dropout))
-    stack.append(keras.layers.Flatten())
-    stack.append(keras.layers.Dense(design.dense_units, activation="relu"))
+            stack.append(keras().layers.Dropout(block.dropout))
+    stack.append(keras().layers.Flatten())
+    stack.append(keras().layers.Dense(design.dense_units, activation="relu"))
     if dropout and design.dense_dropout:
-        stack.append(keras.layers.Dropout(design.dense_dropout))
-    stack.append(keras.layers.Dense(10, activation="softmax"))
-    return keras.Sequential(stack)
+        stack.append(keras().layers.Dropout(design.dense_dropout))
+    stack.append(keras().layers.Dense(10, activation="softmax"))
+    return keras().Sequential(stack)
 
 
 @pytest.fixture
 def float64() -> Iterator[None]:
     for dtype in ("float64", "float32"):
-        keras.config.set_floatx(dtype)
-        keras.config.set_dtype_policy(dtype)
+        keras().config.set_floatx(dtype)
+        keras().config.set_dtype_policy(dtype)
         if dtype == "float64":
             yield
 
@@ -60,7 +66,7 @@ def weighted_layers(model: ConvNet) -> list[torch.nn.Module]:
     return [*convs, model.hidden, model.output]
 
 
-def from_keras(theirs: keras.Model, ours: ConvNet) -> None:
+def from_keras(theirs: Any, ours: ConvNet) -> None:
     """Carry a Keras model's weights over: only the order of the axes differs."""
     with torch.no_grad():
         carried = [layer for layer in theirs.layers if layer.weights]
@@ -71,7 +77,7 @@ def from_keras(theirs: keras.Model, ours: ConvNet) -> None:
             module.bias.copy_(bias)
 
 
-def largest_difference(theirs: keras.Model, ours: ConvNet) -> float:
+def largest_difference(theirs: Any, ours: ConvNet) -> float:
     differences = []
     carried = [layer for layer in theirs.layers if layer.weights]
     for layer, module in zip(carried, weighted_layers(ours), strict=True):
@@ -89,8 +95,8 @@ def images(shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, np.ndar
     return pixels, random.integers(0, 10, count)
 
 
-def pair(architecture: str, shape: tuple[int, int, int]) -> tuple[keras.Model, ConvNet]:
-    keras.utils.set_random_seed(0)
+def pair(architecture: str, shape: tuple[int, int, int]) -> tuple[Any, ConvNet]:
+    keras().utils.set_random_seed(0)
     theirs = keras_model(architecture, shape, dropout=False)
     none = {f"dropout_block{i}": 0.0 for i in range(1, len(DESIGNS[architecture].blocks) + 1)}
     ours = build_model(architecture, shape, dropout_dense=0.0, **none)
@@ -105,7 +111,7 @@ def test_the_same_weights_give_the_same_outputs(architecture, shape):
     pixels, _ = images(shape, 16)
     with torch.no_grad():
         logits = ours.eval()(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-    expected = keras.ops.convert_to_numpy(theirs(pixels))
+    expected = keras().ops.convert_to_numpy(theirs(pixels))
     assert np.abs(logits.softmax(1).numpy() - expected).max() < TOLERANCE
 
 
@@ -120,7 +126,7 @@ def test_five_steps_from_the_same_weights_give_the_same_weights(architecture, sh
     config = make_config("published", architecture, "mnist")
     optimizer = make_optimizer(config, ours)
     theirs.compile(
-        optimizer=keras.optimizers.RMSprop(learning_rate=1e-4),
+        optimizer=keras().optimizers.RMSprop(learning_rate=1e-4),
         loss="categorical_crossentropy",
     )
     before = [weight.clone() for weight in ours.state_dict().values()]
@@ -160,8 +166,8 @@ def test_parameters_are_counted_as_keras_counts_them():
     ],
 )
 def test_early_stopping_ends_where_keras_ends_with_the_same_weights(losses, patience):
-    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
-    callback = keras.callbacks.EarlyStopping(
+    model = keras().Sequential([keras().layers.Input((1,)), keras().layers.Dense(1)])
+    callback = keras().callbacks.EarlyStopping(
         monitor="val_loss", mode="min", patience=patience, restore_best_weights=True
     )
     callback.set_model(model)
