@@ -195,3 +195,14 @@ def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tm
     *_, bar = plots.interaction(run).axes
     assert bar.get_ylim() == pytest.approx((0.895, 0.905))
     assert plots.isolation(run).axes[0].get_ylim() == pytest.approx((0.893, 0.9075))
+
+
+def test_of_trials_that_are_equally_good_the_pictures_name_the_first(tmp_path):
+    trials = [(0.5, 0.0, 1e-3, 0.8), (2.0, 0.5, 2e-3, 0.9), (1.0, 0.25, 3e-3, 0.9),
+              (1.0, 0.5, 4e-3, 0.7)]  # fmt: skip
+    run = run_of(tmp_path, [(width, drop, rate, [best] * 9) for width, drop, rate, best in trials])
+    assert run.best["trial"] == 1
+    assert plots.history(run).get_suptitle().replace("\n", " ") == (
+        "Best 90.00%, first reached by trial 1; nothing gained in the 2 trials after it"
+    )
+    assert plots.interaction(run).get_suptitle().startswith("Best 90.00% at net.width 2")

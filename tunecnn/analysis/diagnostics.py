@@ -169,18 +169,18 @@ def near_bounds(run: Run) -> dict[str, str]:
     return warnings
 
 
-def crossed_trials(run: Run) -> tuple[pd.DataFrame, str] | None:
-    """Return the trials for the picture of width and dropout, and what they are in words.
+def crossed_trials(run: Run) -> tuple[pd.DataFrame, int | None] | None:
+    """Return the trials for the picture of width and dropout, and the epoch of their accuracy.
 
-    These are the complete trials if they fill half of each panel; else all trials, with their
-    accuracy after the last epoch that nearly all have reached. None if these are too few as well.
+    These are the complete trials (no epoch) if they fill half of each panel; else all that reached
+    the last epoch which nearly all have reached. None if these are too few as well.
     """
     if crossing(run) is None:
         return None
     if _fill_half(run, run.ranked):
-        return run.ranked, "trials trained to the end"
+        return run.ranked, None
     epoch, early = _before_selection(run)
-    return (early, f"all trials, after epoch {epoch}") if _fill_half(run, early) else None
+    return (early, epoch) if _fill_half(run, early) else None
 
 
 def _fill_half(run: Run, trials: pd.DataFrame) -> bool:

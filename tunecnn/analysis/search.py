@@ -357,7 +357,7 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
             f"{winner['mean']:.2%}, by which they are ranked."
         )
     metric = run.space.metric
-    highest = run.ranked.sort_values(metric).iloc[-1]
+    highest = run.ranked.nlargest(1, metric).iloc[0]
     if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
         yield (
             f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "

@@ -45,7 +45,7 @@ def confirmed(run: Run) -> Figure:
                 axes.plot(line.search_accuracy, row, "D", mfc="none", color=SEARCH)
         axes.set_title(f"{title} accuracy", fontsize=10)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     names = [one.name if len(one.name) < 28 else f"{one.name[:26]}..." for one in lines]
     panels[0].set_yticks(range(len(lines)), names, fontsize=9)
     panels[0].set_ylim(-0.6, len(lines) - 0.4)

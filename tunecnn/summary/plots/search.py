@@ -48,14 +48,12 @@ def history(run: Run) -> Figure:
     _scatter(axes, complete["trial"], stopped["trial"], complete, stopped)
     finding = "No trial has been trained to the end yet"
     if len(complete):
-        best = complete.sort_values("trial")["val_accuracy"].cummax()
-        axes.step(
-            complete.sort_values("trial")["trial"], best, where="post", color=BEST,
-            label="best so far",
-        )  # fmt: skip
-        top = complete.sort_values("val_accuracy", kind="stable").iloc[-1]
+        in_order = complete.sort_values("trial")
+        best = in_order["val_accuracy"].cummax()
+        axes.step(in_order["trial"], best, where="post", color=BEST, label="best so far")
+        top = in_order.nlargest(1, "val_accuracy").iloc[0]  # the first of equals
         number = int(top["trial"])
-        finding = f"Best {top['val_accuracy']:.2%}, from trial {number}"
+        finding = f"Best {top['val_accuracy']:.2%}, first reached by trial {number}"
         later = int((run.trials["trial"] > number).sum())
         if later:
             finding += f"; nothing gained in the {later} trial{'s' * (later > 1)} after it"
@@ -343,7 +341,7 @@ def interaction(run: Run) -> Figure:
     if crossed is None:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
-    trials, which = diagnostics.crossed_trials(run) or (run.ranked, "trials trained to the end")
+    trials, epoch = diagnostics.crossed_trials(run) or (run.ranked, None)
     figure, grid = panels(len(dropouts), 2, (4.6, 2.9), sharey=False)
     low, high = ends_of(trials[run.space.metric])
     image = None
@@ -368,16 +366,16 @@ def interaction(run: Run) -> Figure:
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     finding = "No trial has been trained to the end yet"
     if len(trials):
-        top = trials.sort_values(run.space.metric, kind="stable").iloc[-1]
+        top = trials.nlargest(1, run.space.metric).iloc[0]
         values_there = ", ".join(
             f"{name} {in_short(top[f'param.{name}'])}"
             for name in (width, *dropouts[:2])
             if not pd.isna(top[f"param.{name}"])
         )
-        finding = f"Best {top[run.space.metric]:.2%} at {values_there}"
-    state_finding(
-        figure, finding, f"{len(trials)} {which}; colour: best accuracy, numbers: trials"
-    )
+        after = f" after epoch {epoch}" if epoch else ""
+        finding = f"Best {top[run.space.metric]:.2%}{after} at {values_there}"
+    which = f"{len(trials)} trials {f'after epoch {epoch}' if epoch else 'trained to the end'}"
+    state_finding(figure, finding, f"{which}; colour: best accuracy, numbers: trials")
     return figure
 
 
