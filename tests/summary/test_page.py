@@ -77,7 +77,9 @@ def test_names_of_a_user_are_text(tmp_path):
 def test_every_picture_states_its_finding_to_those_who_cannot_see_it(page):
     images = Elements(page).of("img")
     words = [one["alt"] for one in images]
-    assert "Best 93.50%, first reached by trial 3; nothing gained in the 2 trials after it" in words
+    assert (
+        "Best 93.50%, first reached by trial 3; nothing gained in the 2 trials after it" in words
+    )
     assert all(len(one) > 20 for one in words)
     assert len(set(words)) == len(words)
 
