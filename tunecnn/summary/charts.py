@@ -24,9 +24,9 @@ from tunecnn.words import in_short
 _WIDTH, _HEIGHT = 640, 260
 _COLORS = alt.Scale(domain=["trained to the end", "stopped early"], range=["#3b82c4", "#9a9a9a"])
 _SHAPES = alt.Scale(domain=["trained to the end", "stopped early"], range=["circle", "cross"])
-_BY_ACCURACY = alt.Color(
-    "a:Q", title="accuracy", scale=alt.Scale(scheme="viridis"), legend=alt.Legend(format="%")
-)
+# Without viridis's ends: yellow is hardly seen on a white page, and violet on a dark one.
+_VIRIDIS = alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0.15, 0.85]))
+_BY_ACCURACY = alt.Color("a:Q", title="accuracy", scale=_VIRIDIS, legend=alt.Legend(format="%"))
 _MOST_CROSSED = 4
 _MOST_AXES = 12  # parallel axes that can be told apart
 
@@ -181,11 +181,10 @@ def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) ->
     lines = (
         alt.Chart(pd.DataFrame(rows))
         .transform_filter(brush)
-        .mark_line(strokeWidth=1.2, opacity=0.55)
+        .mark_line(strokeWidth=1.2, opacity=0.7)
         .encode(
             x=axis, y=place, detail="t:N",
-            color=alt.Color("a:Q", title="accuracy", scale=alt.Scale(scheme="viridis"),
-                            legend=alt.Legend(format="%")),
+            color=_BY_ACCURACY,
         )
     )  # fmt: skip
     winner = (
@@ -250,7 +249,7 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
 def _crossing(trials: pd.DataFrame, names: list[str], width: str, dropout: str) -> dict[str, Any]:
     chart = (
         alt.Chart(trials)
-        .mark_point(filled=True, size=70, opacity=0.85)
+        .mark_point(filled=True, size=70, opacity=0.85, stroke="#767676", strokeWidth=0.8)
         .encode(
             x=alt.X(f"p{names.index(dropout)}:Q", title=dropout, axis=alt.Axis(tickCount=8)),
             y=alt.Y(f"p{names.index(width)}:Q", title=width, scale=alt.Scale(zero=False)),

@@ -9,7 +9,7 @@ function draw(place) {
   const config = {
     background: null,
     axis: { labelColor: color, titleColor: color, gridOpacity: 0.25, domainColor: color, tickColor: color },
-    legend: { labelColor: color, titleColor: color, orient: "bottom", symbolOpacity: 1 },
+    legend: { labelColor: color, titleColor: color, orient: "bottom", symbolOpacity: 1, symbolBaseFillColor: color, symbolBaseStrokeColor: color },
     text: { color },
     view: { stroke: null },
   };
