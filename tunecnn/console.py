@@ -28,6 +28,16 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **settings)
 
 
+def as_error(text: str) -> str:
+    """Return a text as an error for a terminal: printable, and cut in its middle if it is long.
+
+    An error repeats what it found in somebody's file, which may be a word of a million characters.
+    """
+    if len(text) > 2000:
+        text = f"{text[:1200]} ... ({len(text):,} characters) ... {text[-600:]}"
+    return f"error: {printable(text)}"
+
+
 def printable(text: str) -> str:
     r"""Return a text in which control characters and undecodable bytes are escapes, as `\x1b`."""
     return "".join(

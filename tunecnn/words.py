@@ -29,6 +29,8 @@ def in_words(details: ErrorDetails) -> str:
     limits = details.get("ctx", {})
     if error_type == "tunecnn":
         return details["msg"]
+    if error_type == "string_too_long":
+        return f"must have at most {limits['max_length']:,} characters, and has {len(given):,}"
     if error_type in ("missing", "tuple_type", "too_long"):
         return f"must be two values, [low, high], not {given!r}"
     if error_type.removesuffix("_type") in _TYPES:

@@ -352,3 +352,18 @@ def test_a_confirmation_of_other_candidates_is_another_one(space_file, tmp_path,
     assert len(load_run(run).info.evaluations) == sum(
         len(inner.trials) for inner in load_run(run).confirmations
     )
+
+
+def test_a_word_without_end_is_cut_in_the_middle_of_its_message(tmp_path, capsys):
+    (tmp_path / "long.yaml").write_text(f"dataset: digits\nrecipe: {'x' * 200_000}\n")
+    assert main("plan", "--space", str(tmp_path / "long.yaml")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "characters) ... x" in line
+    assert len(line) < 2000
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265", "head", "head:0"])
+def test_the_form_of_an_address_is_checked_before_the_space(address, capsys):
+    assert main("search", "--space", "nowhere.yaml", "--address", address) == 2
+    assert address in capsys.readouterr().err

@@ -23,6 +23,7 @@ MANY = ", ".join(map(str, range(1, 2001)))
         (f"batch_size: {{choice: [{MANY}]}}", "2,000 values are too many: the limit is 1,000"),
         ("batch_size: " + "9" * 5000, "batch_size"),
         ("net.width: 0.5\n" + "\n".join(f"key{i}: 1" for i in range(5000)), "4980 more mistakes"),
+        ("net.width: 0.5\ngoal: " + "x" * 2001, "at most 2,000 characters, and has 2,001"),
         ("net.width: 0.5\nstart: [" + "1," * 7000 + "]", "are too many; the limit is 6,000"),
     ],
 )

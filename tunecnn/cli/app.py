@@ -27,7 +27,7 @@ from tunecnn.cli.spaces import spaces_app
 from tunecnn.cli.summarize import repair, summarize
 from tunecnn.cli.train import train
 from tunecnn.cli.watch import dashboard, watch
-from tunecnn.console import printable
+from tunecnn.console import as_error, printable
 from tunecnn.errors import InputError, TunecnnError
 from tunecnn.process import collect_garbage_seldom
 
@@ -85,7 +85,7 @@ def main() -> None:
     except TunecnnError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(as_error(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if debug:
@@ -94,7 +94,7 @@ def main() -> None:
             error = FileNotFoundError(errno.ENOENT, "it is gone", "the current folder")
         if not isinstance(error, BrokenPipeError):  # whoever read the output has left
             text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-            print(f"error: {printable(text or str(error))}", file=sys.stderr)
+            print(as_error(text or str(error)), file=sys.stderr)
         is_bad_name = error.errno == errno.ENAMETOOLONG
         sys.exit(InputError.exit_code if is_bad_name else TunecnnError.exit_code)
     except (typer.Abort, KeyboardInterrupt):
@@ -106,6 +106,6 @@ def main() -> None:
         text = error.format_message().replace("Value error, ", "").rstrip(".")
         text = text.replace("Input should be", "it must be")  # pydantic's words
         command = getattr(getattr(error, "ctx", None), "command_path", "tunecnn")
-        print(f"error: {printable(text)}; see {command} --help", file=sys.stderr)
+        print(as_error(f"{text}; see {command} --help"), file=sys.stderr)
         sys.exit(InputError.exit_code)
     sys.exit(code or 0)

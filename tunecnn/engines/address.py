@@ -47,13 +47,20 @@ def check_address(address: str) -> None:
         InputError: if the cluster cannot be joined, with the reason and what to do.
     """
     if address != "auto":
+        check_form(address)
         _knock(address)
     if reason := _probe(address):
         raise InputError(f"the Ray cluster at {address!r} cannot be joined: {reason}")
 
 
-def _knock(address: str) -> None:
-    """Check the form of an address, and that something listens there."""
+def check_form(address: str) -> None:
+    """Check that an address is `HOST:PORT` or `auto`, without any attempt to reach it.
+
+    Raises:
+        InputError: if it is something else, such as the address of Ray Client.
+    """
+    if address == "auto":
+        return
     scheme, _, rest = address.partition("://")
     if rest and scheme == "ray":
         raise InputError(
@@ -69,6 +76,11 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
         raise InputError(f"--address must be HOST:PORT, such as 10.0.0.1:6379, not {address!r}")
+
+
+def _knock(address: str) -> None:
+    """Check that something listens at an address."""
+    host, _, port = address.rpartition(":")
     start = f"the Ray cluster at {address!r} cannot be reached:"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()

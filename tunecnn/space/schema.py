@@ -88,7 +88,7 @@ class SpaceSchema(SpaceModel):
     """
 
     name: Annotated[str, AfterValidator(in_utf8)] = "search"
-    goal: Annotated[str, AfterValidator(in_utf8)] = ""
+    goal: Annotated[str, Field(max_length=2000), AfterValidator(in_utf8)] = ""
     dataset: str = "cifar10"
     size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
     fit: Fit = "crop"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
+from tunecnn.engines.address import check_form
 from tunecnn.errors import InputError
 from tunecnn.files import stays_below
 
@@ -60,7 +61,8 @@ class RunOptions:
             and the ending (`done`, `interrupted` or `failed`) as further arguments.
 
     Raises:
-        InputError: if a number is out of its range, or a name is none of a folder below another.
+        InputError: if a number is out of its range, a name is none of a folder below another, or
+            an address has not the form of one.
     """
 
     data_dir: Path | None = None
@@ -97,6 +99,8 @@ class RunOptions:
                 )
         if 0 < (share := self.gpus_per_trial or 0) < _LEAST_SHARE:
             raise InputError(f"gpus_per_trial must be 0 or at least {_LEAST_SHARE}, not {share}")
+        if self.address and self.address != "local":
+            check_form(self.address)
         _check_name("--name", self.name)
         _check_name("--resume-or-start", self.resume_or_start)
 
