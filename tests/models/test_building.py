@@ -114,6 +114,7 @@ def test_an_import_that_does_not_end_is_waited_for_once():
     assert time.monotonic() - started < 40
 
 
+@pytest.mark.slow
 def test_the_process_that_counts_leaves_no_files(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with CostCounter(code_of(HEAD + PLAIN), SHAPE, 10) as costs:

@@ -86,6 +86,7 @@ def test_a_summary_of_a_run_that_cannot_be_written_goes_elsewhere(scripted_run, 
     assert str(config) in (tmp_path / "a b" / "summary.html").read_text().replace("&#39;", "'")
 
 
+@pytest.mark.slow
 def test_pictures_come_in_other_formats_on_request_and_always_the_same(scripted_run):
     write_summary(load_run(scripted_run), [Format.png, Format.pdf])
     folder = scripted_run / "figures"

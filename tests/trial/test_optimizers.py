@@ -112,6 +112,7 @@ sys.exit("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_no_optimizer_makes_a_worker_import_the_compiler():
     assert subprocess.run([sys.executable, "-c", IMPORTS], timeout=280).returncode == 0
 

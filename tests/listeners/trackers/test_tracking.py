@@ -322,6 +322,7 @@ def test_mlflow_holds_what_the_frames_hold(tmp_path, monkeypatch):
         assert one.info.status == ("FINISHED" if trial["state"] == "COMPLETE" else "FAILED")
 
 
+@pytest.mark.slow
 def test_mlflow_gets_one_run_however_often_it_fails_and_another_server_gets_all(
     tmp_path, monkeypatch
 ):
