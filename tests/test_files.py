@@ -63,6 +63,7 @@ def test_only_old_partial_files_are_dropped_and_links_are_not_followed(tmp_path)
         (".", False),
         ("", False),
         ("one\0.png", False),
+        ("one\ud800.png", False),
         (b"one.png", False),
         (None, False),
     ],

@@ -108,10 +108,15 @@ def read_own(path: Path) -> bytes:
 
 def stays_below(name: object) -> bool:
     """Return whether a name, which a stranger may have written, stays below its folder."""
-    if not isinstance(name, str) or "\0" in name:
+    if not isinstance(name, str):
+        return False
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:  # half of a character
         return False
     path = Path(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    is_relative = bool(path.parts) and not path.is_absolute()
+    return is_relative and ".." not in path.parts and b"\0" not in encoded
 
 
 def check_regular(path: Path) -> None:

@@ -46,8 +46,8 @@ def check_address(address: str) -> None:
     Raises:
         InputError: if the cluster cannot be joined, with the reason and what to do.
     """
+    check_form(address)
     if address != "auto":
-        check_form(address)
         _knock(address)
     if reason := _probe(address):
         raise InputError(f"the Ray cluster at {address!r} cannot be joined: {reason}")

@@ -182,11 +182,8 @@ def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) ->
         alt.Chart(pd.DataFrame(rows))
         .transform_filter(brush)
         .mark_line(strokeWidth=1.2, opacity=0.7)
-        .encode(
-            x=axis, y=place, detail="t:N",
-            color=_BY_ACCURACY,
-        )
-    )  # fmt: skip
+        .encode(x=axis, y=place, detail="t:N", color=_BY_ACCURACY)
+    )
     winner = (
         alt.Chart(pd.DataFrame(rows))
         .transform_filter(alt.FieldOneOfPredicate(field="t", oneOf=best))

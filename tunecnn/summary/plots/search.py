@@ -342,6 +342,7 @@ def interaction(run: Run) -> Figure:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
     trials, epoch = diagnostics.crossed_trials(run) or (run.ranked, None)
+    after = f" after epoch {epoch}" if epoch else ""
     figure, grid = panels(len(dropouts), 2, (4.6, 2.9), sharey=False)
     low, high = ends_of(trials[run.space.metric])
     image = None
@@ -372,9 +373,8 @@ def interaction(run: Run) -> Figure:
             for name in (width, *dropouts[:2])
             if not pd.isna(top[f"param.{name}"])
         )
-        after = f" after epoch {epoch}" if epoch else ""
         finding = f"Best {top[run.space.metric]:.2%}{after} at {values_there}"
-    which = f"{len(trials)} trials {f'after epoch {epoch}' if epoch else 'trained to the end'}"
+    which = f"{len(trials)} trials{after or ' trained to the end'}"
     state_finding(figure, finding, f"{which}; colour: best accuracy, numbers: trials")
     return figure
 
