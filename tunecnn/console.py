@@ -1,8 +1,11 @@
-"""The terminal, on which text from users and strangers is only text."""
+"""The terminal: text of users and strangers is only text there, and JSON is what others read."""
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +29,23 @@ class PlainConsole(Console):
     def render_str(self, text: str, **settings: Any) -> Text:
         """Render a string, with its control characters as escapes."""
         return super().render_str(printable(text), **settings)
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print a mapping as one line of JSON, in which a number that is not finite is null.
+
+    Python would write NaN, which is no JSON: other programs refuse the line.
+    """
+    print(json.dumps(_finite(values), default=str), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """Return a mapping, sequence or other value with None for each number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_error(text: str) -> str:

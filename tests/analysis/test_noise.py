@@ -79,7 +79,7 @@ def searched(folder: Path, seed: int) -> Run:
             labels = np.zeros(VALIDATION, dtype=np.int32)
             np.save(stream, np.stack([labels, np.where(right, 0, 1).astype(np.int32)]))
             end = TrialEnd(Outcome.COMPLETE, kept_epoch=9, predictions=stream.getvalue())
-            files.write_predictions(trial.number, stream.getvalue())
+            files.write_files(trial.number, end=end)
             run.study.finish(trial.number, end)
     run.study.stop_paused()
     return run.load()

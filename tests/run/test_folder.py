@@ -7,6 +7,7 @@ import pytest
 from tunecnn.errors import RunError
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.folder import RunFolder
+from tunecnn.trial.messages import Outcome, TrialEnd
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_no_link_inside_a_run_is_followed(name, scripted_run, tmp_path):
 def test_strangers_among_the_weights_are_left_alone(tmp_path):
     warnings: list[str] = []
     artifacts = Artifacts(tmp_path, warnings.append)
-    artifacts.write_weights(3, b"weights")
+    artifacts.write_files(3, end=TrialEnd(Outcome.COMPLETE, 1, weights=b"weights"))
     weights = tmp_path / "weights"
     for name in ("trial-00000 (copy).safetensors", "trial-٣.safetensors", "notes.txt", "trial-3"):
         (weights / name).touch()

@@ -73,6 +73,21 @@ def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_pat
     assert kept == [f"trial-0000{n}.safetensors" for n in (2, 3, 4)]
 
 
+def test_of_a_trial_that_pauses_nothing_is_kept_that_came_after(open_study, tmp_path):
+    study = open_study(
+        "dataset: digits\nepochs: 3\ntrials: 4\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\npruner: {promotion: {min_epochs: 1, factor: 3}}\n"
+    )
+    recorder = recorder_of(study, tmp_path)
+    too_far = TrialUpdate(epochs_until(3).epochs, report(0.5).end)
+    for update in (epochs_until(1, checkpoint=True), too_far):
+        number = recorder.next_trial().number
+        assert not recorder.take(number, update)
+        assert study.record(number).outcome is Outcome.PAUSED
+    assert [path.name[:11] for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00000"]
+    assert not (tmp_path / "weights").exists()
+
+
 def test_a_cluster_whose_workers_all_die_is_given_up(one_epoch, tmp_path):
     recorder = recorder_of(one_epoch(), tmp_path)
     for _ in range(3):
@@ -182,7 +197,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
 def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_epochs, tmp_path):
     study = nine_epochs()
     recorder_of(study, tmp_path).next_trial()
-    Artifacts(tmp_path, print).write_checkpoint(0, Checkpoint(3, b"from nowhere"))
+    Artifacts(tmp_path, print).write_files(0, Checkpoint(3, b"from nowhere"))
     study = nine_epochs()
     recorder = recorder_of(study, tmp_path)
     assert recorder.next_trial().checkpoint is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from rich.table import Table
 
 from tunecnn.cli.options import Json
-from tunecnn.console import PlainConsole
+from tunecnn.console import PlainConsole, print_json
 from tunecnn.errors import InputError
 
 FIGURES = (".png", ".svg", ".pdf")
@@ -28,7 +27,7 @@ def runs(
     found = list_runs(runs_dir)
     if json_lines:
         for run in found:
-            print(json.dumps({"event": "run", **asdict(run)}, default=str))
+            print_json({"event": "run", **asdict(run)})
         return
     table = Table("run", "type", "state", "trials", "best", "time", "question", box=None)
     for run in found:
@@ -58,9 +57,9 @@ def compare(
         check_writable(figure, "--figure")
     found = compare_searches(runs)
     if json_lines:
-        print(json.dumps({"event": "comparison", "runs": [asdict(line) for line in found.lines],
-                          "differences": found.differences.T.to_dict(),
-                          "warnings": found.warnings}))  # fmt: skip
+        print_json({"event": "comparison", "runs": [asdict(line) for line in found.lines],
+                    "differences": found.differences.T.to_dict(),
+                    "warnings": found.warnings})  # fmt: skip
     else:
         console = PlainConsole()
         rows = [in_words(line) for line in found.lines]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from rich.table import Table
 
 from tunecnn.cli.options import DataDir, Fit, Json, Size, SkipBad
-from tunecnn.console import PlainConsole
+from tunecnn.console import PlainConsole, print_json
 
 if TYPE_CHECKING:
     from tunecnn.data.images import Dataset
@@ -93,7 +92,7 @@ def data_report(
     path = out or Path(f"{dataset.rstrip('/').rpartition('/')[2].replace(':', '-')}-sheet.png")
     write_sheet(loaded.trial_data, path)
     if json_lines:
-        print(json.dumps(_as_json(dataset, loaded, path)))
+        print_json(_as_json(dataset, loaded, path))
         return
     for line in _lines(dataset, loaded):
         print(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from rich.text import Text
 
 from tunecnn.cli.options import Address, DataDir, Json
-from tunecnn.console import PlainConsole
+from tunecnn.console import PlainConsole, print_json
 
 _STYLES = {"good": "green", "note": "yellow", "problem": "bold red"}
 
@@ -30,7 +29,7 @@ def doctor(
     for found in examine(runs_dir, data_dir, address):
         has_problem |= found.state == "problem"
         if json_lines:
-            print(json.dumps({"event": "finding", **asdict(found)}))
+            print_json({"event": "finding", **asdict(found)})
             continue
         line = Text(f"{found.state:8s}", _STYLES[found.state])
         line.append(f" {found.what}: {found.words}", "default")

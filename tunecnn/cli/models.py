@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tunecnn.cli.options import DataDir, Json
+from tunecnn.console import print_json
 
 Model = Annotated[
     Path, typer.Argument(help="File of weights, or folder of a run, whose best trial is taken.")
@@ -36,7 +36,7 @@ def evaluate(
 
     found = evaluate_model(model, dataset, data_dir)
     if json_lines:
-        print(json.dumps({"event": "evaluation", **found.to_json()}))
+        print_json({"event": "evaluation", **found.to_json()})
         return
     low, high = found.interval
     print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tunecnn.console import PlainConsole
+from tunecnn.console import PlainConsole, print_json
 
 if TYPE_CHECKING:
     from tunecnn.summary.run_types import RunSummary
@@ -53,8 +52,8 @@ def print_result(
 
     path = folder / "summary.md"
     if json_lines:
-        print(json.dumps({"event": ending, "run": str(folder), **summary.to_json(),
-                          "summary": str(path)}))  # fmt: skip
+        print_json({"event": ending, "run": str(folder), **summary.to_json(),
+                    "summary": str(path)})  # fmt: skip
         return
     if quiet:
         print(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tunecnn.cli.options import Json
+from tunecnn.console import print_json
 
 
 def predict(
@@ -33,7 +33,7 @@ def predict(
         writer.writerow(["file", "rank", "class", "probability"])
     for file, ranked in predictions:
         if json_lines:
-            print(json.dumps({"file": file, "classes": _as_json(ranked)}))
+            print_json({"file": file, "classes": _as_json(ranked)})
             continue
         for rank, (name, probability) in enumerate(ranked, 1):
             writer.writerow([file, rank, name, f"{probability:.6f}"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunecnn.cli.options import DataDir, Json
+from tunecnn.console import print_json
 from tunecnn.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _train(
 
             write_atomically(out, pack_model(training))
     if json_lines:
-        print(json.dumps({"event": "done", "config": config.to_dict(), **kept.to_dict()}))
+        print_json({"event": "done", "config": config.to_dict(), **vars(kept)})
     else:
         print(f"kept epoch {kept.epoch}: {kept.val_accuracy:.2%} validation accuracy")
 
@@ -148,7 +148,7 @@ def _may_have_gpu() -> bool:
 
 def _print_epoch(metrics: EpochMetrics, *, json_lines: bool) -> None:
     if json_lines:
-        print(json.dumps({"event": "epoch", **metrics.to_dict()}), flush=True)
+        print_json({"event": "epoch", **vars(metrics)})
         return
     print(
         f"epoch {metrics.epoch:3d}  loss {metrics.train_loss:.4f}  accuracy "

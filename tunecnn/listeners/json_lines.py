@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from tunecnn.console import print_json
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 
@@ -30,7 +29,7 @@ class JsonLines(Listener):
             "outcome": record.outcome,
             "reason": record.reason,
             "val_accuracy": record.kept.val_accuracy if record.kept else None,
-            "val_balanced_accuracy": _balanced(record),
+            "val_balanced_accuracy": record.kept.val_balanced_accuracy if record.kept else None,
             "epochs": len(record.epochs),
             "params": record.params,
             "values": dict(record.values),
@@ -42,12 +41,6 @@ class JsonLines(Listener):
         if self._is_closed:
             return
         try:
-            print(json.dumps(event), flush=True)
+            print_json(event)
         except OSError:
             self._is_closed = True
-
-
-def _balanced(record: TrialRecord) -> float | None:
-    """Return the balanced accuracy of a trial as a number that JSON has: not NaN."""
-    value = record.kept.val_balanced_accuracy if record.kept else math.nan
-    return None if math.isnan(value) else value

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tunecnn.files import read_own, write_atomically
-from tunecnn.trial.messages import Checkpoint
+from tunecnn.trial.messages import Checkpoint, TrialEnd
 
 _KEPT = 2
 
@@ -31,13 +31,29 @@ class Artifacts:
         self._checkpoints = folder / "checkpoints"
         self._warn = warn
 
-    def write_checkpoint(self, number: int, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint of a trial, and keep the one before it."""
-        crc = zlib.crc32(checkpoint.data, self._id)
-        name = f"trial-{number:05d}-epoch-{checkpoint.epoch:05d}-{crc:08x}.safetensors"
-        write_atomically(self._checkpoints / name, checkpoint.data)
-        for path in self._checkpoints_of(number)[:-_KEPT]:
-            _remove(path)
+    def write_files(
+        self, number: int, checkpoint: Checkpoint | None = None, end: TrialEnd | None = None
+    ) -> None:
+        """Write the files of a trial that came with an update of its worker.
+
+        Args:
+            number: number of the trial.
+            checkpoint: its state; the checkpoint before it is kept too.
+            end: its end, whose weights and validation predictions are written if it has them; it
+                needs no checkpoint any more.
+        """
+        files: dict[Path, bytes | None] = {}
+        if end is not None:
+            files[weights_path(self.folder, number)] = end.weights
+            files[validation_path(self.folder, number)] = end.predictions
+        elif checkpoint is not None:
+            files[self._checkpoint_path(number, checkpoint)] = checkpoint.data
+        for path, content in files.items():
+            if content is not None:
+                write_atomically(path, content)
+        if checkpoint is not None:
+            for path in self._checkpoints_of(number)[:-_KEPT]:
+                _remove(path)
 
     def newest_checkpoint(self, number: int) -> Checkpoint | None:
         """Read the newest undamaged checkpoint of a trial; None if there is none."""
@@ -58,14 +74,6 @@ class Artifacts:
         for path in [*self._checkpoints_of(number), *partly]:
             _remove(path)
 
-    def write_weights(self, number: int, weights: bytes) -> None:
-        """Write the weights of a complete trial."""
-        write_atomically(weights_path(self.folder, number), weights)
-
-    def write_predictions(self, number: int, predictions: bytes) -> None:
-        """Write the predictions of a complete trial for the validation images."""
-        write_atomically(validation_path(self.folder, number), predictions)
-
     def drop_weights(self, number: int, *, keep_predictions: bool = False) -> None:
         """Remove the weights of a trial, and its predictions for the validation images."""
         _remove(weights_path(self.folder, number))
@@ -82,6 +90,11 @@ class Artifacts:
             elif not path.name.startswith("."):
                 self._warn(f"{path} is not the name of a trial's weights; it is left alone")
         return sorted(numbers)
+
+    def _checkpoint_path(self, number: int, checkpoint: Checkpoint) -> Path:
+        crc = zlib.crc32(checkpoint.data, self._id)
+        name = f"trial-{number:05d}-epoch-{checkpoint.epoch:05d}-{crc:08x}.safetensors"
+        return self._checkpoints / name
 
     def _checkpoints_of(self, number: int) -> list[Path]:
         return sorted(self._checkpoints.glob(f"trial-{number:05d}-epoch-*.safetensors"))

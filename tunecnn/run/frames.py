@@ -114,7 +114,7 @@ def trials_frame(
 def epochs_frame(run: str, records: Iterable[TrialRecord]) -> pd.DataFrame:
     """Make a frame with one row for each epoch of each trial."""
     rows = [
-        {"run": run, "trial": record.number, **metrics.to_dict()}
+        {"run": run, "trial": record.number, **vars(metrics)}
         for record in records
         for metrics in record.epochs
     ]
@@ -165,7 +165,7 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
     kept = record.kept
-    figures = kept.to_dict() if kept else {}
+    figures = vars(kept) if kept else {}
     best = max(record.epochs, key=lambda metrics: metrics.val_accuracy, default=None)
     return {
         "trial": record.number,

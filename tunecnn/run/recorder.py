@@ -260,32 +260,34 @@ class Recorder:
             self._artifacts.drop_checkpoints(number)
             self._put_back(number, f"it starts from the beginning, since {update.bad_checkpoint}")
             return False
+        stops = False
         for metrics in update.epochs:
             is_last = update.end is not None and metrics == update.epochs[-1]
             self._spending.epoch(metrics)
             stops = self._study.report(number, metrics, is_last=is_last)
             self._listener.on_epoch(number, metrics)
-            if number in self._study.paused:
-                self._pause(number, update)
-                return False
             if stops:
-                self._artifacts.drop_checkpoints(number)
-                self._listener.on_trial_end(self._study.record(number))
-                return False
-        if update.end is not None:
-            self._finish(number, update.end)
+                break
+        if stops and number not in self._study.paused:
+            self._artifacts.drop_checkpoints(number)
+            self._listener.on_trial_end(self._study.record(number))
             return False
-        if update.checkpoint is not None:  # after the epochs that it includes
-            self._artifacts.write_checkpoint(number, update.checkpoint)
-        if self._is_overdue(number):
+        # After the epochs that a checkpoint includes, but before the end: a trial that is complete
+        # in the study is never trained again.
+        end = None if stops else update.end
+        self._artifacts.write_files(number, update.checkpoint, end)
+        if stops:
+            self._pause(number)
+        elif end is not None:
+            self._finish(number, end)
+        elif self._is_overdue(number):
             self._give_up(number)
-            return False
-        return True
+        else:
+            return True
+        return False
 
-    def _pause(self, number: int, update: TrialUpdate) -> None:
-        """Store the checkpoint with which a paused trial may be promoted."""
-        if update.checkpoint is not None:
-            self._artifacts.write_checkpoint(number, update.checkpoint)
+    def _pause(self, number: int) -> None:
+        """Keep a paused trial, whose checkpoint is stored, for its promotion."""
         self._waiting.add(number)
         for other in self._waiting.intersection(self._study.unlikely):
             self._artifacts.drop_checkpoints(other)
@@ -318,11 +320,6 @@ class Recorder:
             reason = f"it will run alone, at the end, after: {end.reason}"
             self._listener.on_trial_requeue(number, reason)
             return
-        # Weights come first: a trial that is complete in the study is never trained again.
-        if end.weights is not None:
-            self._artifacts.write_weights(number, end.weights)
-        if end.predictions is not None:
-            self._artifacts.write_predictions(number, end.predictions)
         self._study.finish(number, end)
         self._artifacts.drop_checkpoints(number)
         record = self._study.record(number)

@@ -278,6 +278,11 @@ def _outcome(trial: FrozenTrial) -> Outcome:
     return Outcome.PAUSED if is_paused(trial) else Outcome.RUNNING
 
 
+def epoch_attr(metrics: EpochMetrics) -> dict[str, Any]:
+    """Return the attribute of an epoch; a loss that is not finite is None, as JSON has no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in vars(metrics).items()}
+
+
 def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
     """Collect the epochs of a trial, from its last attempt back to its first."""
     epochs: list[EpochMetrics] = []

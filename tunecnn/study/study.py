@@ -30,6 +30,7 @@ from tunecnn.study.records import (
     STUDY_NAME,
     TrialRecord,
     clean,
+    epoch_attr,
     epoch_key,
     open_storage,
     quiet_optuna,
@@ -179,7 +180,7 @@ class Study:
         trial = self._running[number]
         attrs = trial.user_attrs
         with self._journal.together():
-            trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), metrics.to_dict())
+            trial.set_user_attr(epoch_key(attrs["attempts"], metrics.epoch), epoch_attr(metrics))
             if len(self.space.objectives) > 1 or metrics.diverged:
                 return False
             if metrics.epoch in self._frozen(number).intermediate_values:
@@ -218,7 +219,7 @@ class Study:
                 trial.set_user_attr("predictions", sha256(end.predictions))
             kept = self.record(number).kept
             assert kept is not None
-            figures = {**trial.user_attrs, **kept.to_dict()}
+            figures = {**trial.user_attrs, **vars(kept)}
             values = [float(figures[name]) for name in self.space.objectives]
             self._end(number, TrialState.COMPLETE, Outcome.COMPLETE, "", values)
         elif end.outcome is Outcome.DIVERGED:

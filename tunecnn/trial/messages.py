@@ -42,19 +42,12 @@ class EpochMetrics:
         """Whether a loss is not finite, so that the network cannot learn any more."""
         return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the metrics as a mapping; a loss that is not finite becomes None."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in vars(self).items()
-        }
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EpochMetrics:
-        """Make metrics from the mapping returned by `to_dict`; None becomes NaN.
+        """Make metrics from the values in a file; None, where the file cannot hold NaN, is NaN.
 
         Raises:
-            ValueError: if the mapping is another.
+            ValueError: if these are no values of metrics.
         """
         figures: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
         return _METRICS.validate_python(figures)

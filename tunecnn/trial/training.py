@@ -261,7 +261,7 @@ class Training:
         metadata = {
             "epoch": self.epoch,
             "finished": self.finished,
-            "kept": self.kept.to_dict() if self.kept else None,
+            "kept": vars(self.kept) if self.kept else None,
             "optimizer": optimizer_settings(self._optimizer),
             "schedule": self._schedule.state_dict(),
             "stopping": [self._stopping.best, self._stopping.waited] if self._stopping else None,

@@ -59,8 +59,8 @@ def metrics_of(epoch: EpochMetrics) -> dict[str, float]:
     """Return the metrics of an epoch by name, without its number and what was not measured."""
     return {
         name: float(value)
-        for name, value in epoch.to_dict().items()
-        if name != "epoch" and value is not None and math.isfinite(value)
+        for name, value in vars(epoch).items()
+        if name != "epoch" and math.isfinite(value)
     }
 
 
