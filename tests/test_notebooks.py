@@ -4,7 +4,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
 from nbclient import NotebookClient
+from pandas.io.formats.style import Styler
 
 from tests.support.paths import ROOT
 from tests.support.searching import TEXT, begin
@@ -39,14 +42,27 @@ def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypa
     assert "nothing is published for these images" in said
 
 
-SLOW = {"own_network.ipynb", "reproduction.ipynb"}
-PATHS = [
-    pytest.param(path, marks=[pytest.mark.slow] * (path.name in SLOW), id=path.name)
-    for path in sorted(NOTEBOOKS.glob("*.ipynb"))
-]
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("path", PATHS)
+def test_the_cells_that_analyze_a_search_run_in_this_process(monkeypatch, tmp_path):
+    """A new kernel, as the slow test of all notebooks has it, takes most of their time."""
+    run = small_run("analyze_search.ipynb", tmp_path / "run", None)
+    monkeypatch.setenv("TUNECNN_RUN", str(run))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    shell = InteractiveShell()
+    shown = []
+    for cell in nbformat.read(NOTEBOOKS / "analyze_search.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            found = shell.run_cell(cell.source.replace("%matplotlib inline\n", ""))
+            found.raise_error()
+            shown.append(found.result)
+    assert sum(isinstance(value, Figure) for value in shown) == 4
+    assert sum("<table" in value._repr_html_() for value in shown if isinstance(value, Styler)) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_a_notebook_runs_on_a_run_made_here(path, image_tree, monkeypatch, tmp_path):
     if run := small_run(path.name, tmp_path / "run", image_tree):
         monkeypatch.setenv("TUNECNN_RUN", str(run))
@@ -61,7 +77,7 @@ def test_a_notebook_runs_on_a_run_made_here(path, image_tree, monkeypatch, tmp_p
                 if output.get("name") == "stderr"]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_a_notebook_is_committed_with_the_outputs_of_one_whole_run(path):
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))

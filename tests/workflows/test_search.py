@@ -374,10 +374,9 @@ def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_fig
     assert killed.trials["attempts"].tolist() == [2]
 
 
+@pytest.mark.slow  # an interrupt in this process is in the default suite
 @pytest.mark.parametrize(("signals", "code"), [
-    ([signal.SIGTERM], 143),
-    pytest.param([signal.SIGINT], 130, marks=pytest.mark.slow),
-    pytest.param([signal.SIGTERM, signal.SIGTERM], 143, marks=pytest.mark.slow),
+    ([signal.SIGTERM], 143), ([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGTERM], 143),
 ])  # fmt: skip
 def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
     space = tmp_path / "space.yaml"

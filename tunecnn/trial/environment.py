@@ -160,16 +160,21 @@ def source_hash() -> str:
     return sha256("\n".join(map(" ".join, zip(names, hashes, strict=True))))
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the installed packages on which results can depend.
-
-    Without Ray, trials can still run in this process.
-    """
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages on which results can depend.
+
+    Without Ray, trials can still run in this process.
+    """
+    return dict(_versions())
 
 
 @cache

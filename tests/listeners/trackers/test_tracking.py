@@ -291,6 +291,7 @@ def test_tensorboard_holds_what_the_frames_hold(tmp_path):
         assert final.value == pytest.approx(trial["val_accuracy"])
 
 
+@pytest.mark.slow
 def test_mlflow_holds_what_the_frames_hold(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     from mlflow.tracking import MlflowClient
