@@ -48,6 +48,24 @@ def test_noise_shows_an_effect_of_any_parameter_in_one_case_of_twenty(trials):
     assert found <= 11  # 99 % of the binomial distribution of 100 cases with 5 %
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_interval_of_a_share_holds_the_true_one():
+    """Of a sum, the share of each parameter is that of its variance."""
+    variances = {"learning_rate": 1 / 12, "net.dropout": 0.25 / 12}
+    held = []
+    for seed in range(100):
+        values, random = sampled(48, seed)
+        accuracy = values["learning_rate"] + 0.5 * values["net.dropout"]
+        found = parameter_importances(values, accuracy + random.normal(0, 0.1, 48), SEARCHED)
+        for name, (_, (low, high)) in found.items():
+            true = variances.get(name, 0.0) / sum(variances.values())
+            held.append(low <= true <= high)
+    print(f"{np.mean(held):.1%} of {len(held)}")
+    assert len(held) > 120
+    assert np.mean(held) >= 0.9
+
+
 def test_of_few_or_equal_trials_nothing_is_said():
     values, _ = sampled(19, seed=0)
     assert parameter_importances(values, values["learning_rate"], SEARCHED) == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tunecnn.analysis.diagnostics import (
 from tunecnn.analysis.intervals import (
     best_gain_interval,
     best_of_interval,
+    is_rival,
     mcnemar_probability,
     wilson_interval,
 )
@@ -41,6 +42,7 @@ from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_utf8, seconds_in_words
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
@@ -90,12 +92,14 @@ class Gain:
     Attributes:
         difference: difference of their validation accuracies.
         interval: 95 % interval of the difference on other images of the same population,
-            corrected for the choice of the best; None without the predictions of both.
+            corrected for the choice among the rivals; None without the predictions of both.
         only_best: number of validation images that only the best trial classifies correctly.
         only_baseline: number of images that only the baseline classifies correctly.
         images: number of validation images.
-        probability: probability that luck on these images gives the best of as many trials such a
+        probability: probability that luck on these images gives the best of as many rivals such a
             lead (McNemar); None without the predictions of both.
+        rivals: number of trials that are not clearly worse than the best one, itself included and
+            the baseline not.
     """
 
     difference: float
@@ -104,6 +108,7 @@ class Gain:
     only_baseline: int = 0
     images: int = 0
     probability: float | None = None
+    rivals: int = 1
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,8 @@ class SearchSummary(RunOverview):
         repeats: number of trials with the values of an earlier trial.
         complete: number of trials trained to the end, on which the results rest.
         trained: number of trials that were complete or pruned.
+        rivals: number of trials that are not clearly worse than the best one, itself included; a
+            trial that was stopped early is compared at its last epoch.
         search: settings of the search in words, by name.
         recalls: accuracy of the best trial on the validation images of each class, worst first.
         command: command that trains the best trial again; empty without one.
@@ -172,6 +179,7 @@ class SearchSummary(RunOverview):
     repeats: int
     complete: int
     trained: int
+    rivals: int
     search: dict[str, str]
     recalls: tuple[RecallLine, ...]
     command: str
@@ -204,10 +212,13 @@ def summarize_search(run: Run) -> SearchSummary:
     baseline = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         baseline = _line(run.baseline_trial, searched, images)
-    gain = _gain(run, best, baseline)
+    rivals = _rivals(run, best) if best else set()
+    gain = _gain(run, best, baseline, rivals)
     important = importance_analysis(run)
     overview = overview_of(
-        run, _answer(run, best, baseline, gain), _leads(run, best, baseline, gain)
+        run,
+        _answer(run, best, baseline, gain, len(rivals)),
+        _leads(run, best, baseline, gain),
     )
     overview["time"] |= _confirmation_costs(run)
     return SearchSummary(
@@ -237,6 +248,7 @@ def summarize_search(run: Run) -> SearchSummary:
         repeats=repeats(run),
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
+        rivals=len(rivals),
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),
         command=train_command(run, best.trial) if best else "",
@@ -279,7 +291,7 @@ def config_path(folder: Path, trial: int) -> Path:
 
 
 def _answer(
-    run: Run, best: TrialLine | None, baseline: TrialLine | None, gain: Gain | None
+    run: Run, best: TrialLine | None, baseline: TrialLine | None, gain: Gain | None, rivals: int
 ) -> list[str]:
     """Return the sentences of the answer, the main one first."""
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
@@ -287,12 +299,12 @@ def _answer(
         return [
             f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
         ]
-    found = [_winner(run, best)]
+    found = [_winner(run, best, rivals)]
     if run.record(best.trial).proposal == "start" and (
         baseline is None or baseline.trial != best.trial
     ):
         found.append("It is a start point, which was given by hand: the search has not found it.")
-    found += _against_the_baseline(best, baseline, gain, _trained(run))
+    found += _against_the_baseline(best, baseline, gain)
     found += _more_about(run, best)
     found.append(
         "The winner of a search is partly the luckiest trial: expect less of it from a new seed."
@@ -328,24 +340,39 @@ def _leads(
     return leads
 
 
-def _winner(run: Run, best: TrialLine) -> str:
+def _winner(run: Run, best: TrialLine, rivals: int) -> str:
     """Say which trial is the best, and how sure its accuracy is."""
-    count, trained = len(run.ranked), _trained(run)
+    count = len(run.ranked)
     low, high = best_of_interval(
-        best.val_accuracy, run.info.dataset.different("validation"), trained
+        best.val_accuracy, run.info.dataset.different("validation"), rivals
     )
     which = f"The best of {count} trials" if count > 1 else "The only trial"
     return (
         f"{which} trained to the end is trial {best.trial}, with "
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
         f"95 % interval {low:.2%} to {high:.2%}"
-        + (f", corrected for choosing the best of {trained}." if trained > 1 else ".")
-    )
+        + (f", corrected for the choice among {rivals} that are not clearly worse." if rivals > 1
+           else ".")
+    )  # fmt: skip
 
 
-def _trained(run: Run) -> int:
-    """Return among how many trials the best was chosen."""
-    return max(1, int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()))
+def _rivals(run: Run, best: TrialLine) -> set[int]:
+    """Return the trials that are not clearly worse than the best one, itself included.
+
+    One that was not trained to its end is compared with the best one at its last epoch.
+    """
+    images = run.info.dataset.different("validation")
+    at_epoch = {one.epoch: one.val_accuracy for one in run.record(best.trial).epochs}
+    rivals = {best.trial}
+    for record in run.records:
+        if record.kept is None or record.outcome is Outcome.RUNNING:
+            continue
+        theirs = best.val_accuracy
+        if record.outcome is not Outcome.COMPLETE:
+            theirs = at_epoch.get(record.kept.epoch, theirs)
+        if is_rival(record.kept.val_accuracy, theirs, images):
+            rivals.add(record.number)
+    return rivals
 
 
 def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
@@ -385,7 +412,9 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
         )
 
 
-def _gain(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> Gain | None:
+def _gain(
+    run: Run, best: TrialLine | None, baseline: TrialLine | None, rivals: Set[int]
+) -> Gain | None:
     """Compare the best trial with the baseline, image by image if both predictions are kept."""
     if best is None or baseline is None or best.trial == baseline.trial:
         return None
@@ -402,7 +431,7 @@ def _gain(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> Gain 
     different = run.info.dataset.different("validation")
     copies = different / images  # identical images count once
     few = round(ours * copies), round(theirs * copies)
-    count = max(1, _trained(run) - 1)
+    count = len(rivals - {baseline.trial})
     return Gain(
         difference,
         best_gain_interval(*few, different, count),
@@ -410,11 +439,12 @@ def _gain(run: Run, best: TrialLine | None, baseline: TrialLine | None) -> Gain 
         theirs,
         images,
         min(1.0, count * mcnemar_probability(*few)),
+        count,
     )
 
 
 def _against_the_baseline(
-    best: TrialLine, baseline: TrialLine | None, gain: Gain | None, trained: int
+    best: TrialLine, baseline: TrialLine | None, gain: Gain | None
 ) -> Iterator[str]:
     """Yield what the best trial is worth beside the baseline, and how sure that is."""
     if baseline is None:
@@ -441,7 +471,7 @@ def _against_the_baseline(
     if gain.probability <= _NO_EVIDENCE:
         yield (
             f"{text}, which is more than luck on these images (McNemar's test, corrected for the "
-            f"choice among {max(1, trained - 1)}: {gain.probability:.1%}), but not yet for other "
+            f"choice among {gain.rivals}: {gain.probability:.1%}), but not yet for other "
             "seeds."
         )
     else:
