@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from tunecnn.console import as_error
 from tunecnn.engines.address import answers
 
 _INTERVAL_SECONDS = 2.0
@@ -84,7 +85,7 @@ class Watchdog:
                 where = f"{part.name} ({part.address}:{part.port})"
                 if silent >= part.patience and not self._stopped.is_set():
                     text = self.on_loss(f"{where} has not answered for {silent:.0f} s")
-                    print(f"error: {text}", file=sys.stderr, flush=True)
+                    print(as_error(text), file=sys.stderr, flush=True)
                     self._leave()
                     return
                 if silent >= _WARN_SECONDS and key not in warned:
