@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import nbformat
@@ -50,6 +51,7 @@ def test_the_cells_that_analyze_a_search_run_in_this_process(monkeypatch, tmp_pa
     run = small_run("analyze_search.ipynb", tmp_path / "run", None)
     monkeypatch.setenv("TUNECNN_RUN", str(run))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # a shell is a new one
     shell = InteractiveShell()
     shown = []
     for cell in nbformat.read(NOTEBOOKS / "analyze_search.ipynb", as_version=4).cells:

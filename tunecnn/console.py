@@ -1,4 +1,4 @@
-"""The terminal: text of users and strangers is only text there, and JSON is what others read."""
+"""Output on the terminal: texts of users and strangers, escaped, and lines of JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def print_json(values: Mapping[str, Any]) -> None:
 
     Python would write NaN, which is no JSON: other programs refuse the line.
     """
-    print(json.dumps(_finite(values), default=str), flush=True)
+    print(json.dumps(_finite(values), allow_nan=False), flush=True)
 
 
 def _finite(value: Any) -> Any:

@@ -374,7 +374,30 @@ def test_a_reproduction_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_fig
     assert killed.trials["attempts"].tolist() == [2]
 
 
-@pytest.mark.slow  # an interrupt in this process is in the default suite
+class Signals(Silent):
+    """A listener that sends a signal to this process at an epoch."""
+
+    def __init__(self, number: signal.Signals, at_epoch: int) -> None:
+        super().__init__()
+        self._number, self._at_epoch = number, at_epoch
+
+    def on_epoch(self, number, metrics):
+        super().on_epoch(number, metrics)
+        if self.epochs == self._at_epoch:
+            signal.raise_signal(self._number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_search_so_that_it_can_be_resumed(number, code, tmp_path):
+    before = signal.getsignal(number)
+    result = begin(tmp_path, listener=Signals(number, at_epoch=3))
+    assert (result.ending, result.exit_code) == ("interrupted", code)
+    assert signal.getsignal(number) is before
+    assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE", "WAITING"]
+    assert carry_on(result.folder).ending == "done"
+
+
+@pytest.mark.slow  # the same with whole processes
 @pytest.mark.parametrize(("signals", "code"), [
     ([signal.SIGTERM], 143), ([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGTERM], 143),
 ])  # fmt: skip

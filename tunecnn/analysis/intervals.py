@@ -32,11 +32,10 @@ def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[
 def is_rival(accuracy: float, best: float, images: int) -> bool:
     """Return whether a trained model may be as good as the best one: it is not clearly worse.
 
-    Clearly worse is one that lies 2.5 standard errors of the difference or more below the best.
-    Luck decided among the rivals only, so an interval that is corrected for all others too is
-    wider than it need be. With a correction for the rivals, both intervals below held 93 to 98 %
-    of the true values in 72 simulations: 5 to 64 models that are equally good, spread widely, or
-    partly bad, and 400 to 10,000 images.
+    Clearly worse is one that lies more than 2.5 standard errors of the difference below the best,
+    as if both were judged on different images, which is cautious. Luck decided among the rivals
+    only, so an interval that is corrected for all others too is wider than it need be. With a
+    correction for the rivals, the intervals below hold as often as docs/summary.md says.
 
     Args:
         accuracy: share of the images that the model classifies correctly, in [0, 1].

@@ -99,7 +99,7 @@ class Gain:
         probability: probability that luck on these images gives the best of as many rivals such a
             lead (McNemar); None without the predictions of both.
         rivals: number of trials that are not clearly worse than the best one, itself included and
-            the baseline not.
+            the baseline not; interval and probability are corrected for them.
     """
 
     difference: float
@@ -108,7 +108,7 @@ class Gain:
     only_baseline: int = 0
     images: int = 0
     probability: float | None = None
-    rivals: int = 1
+    rivals: int | None = None
 
 
 @dataclass(frozen=True)
@@ -351,21 +351,32 @@ def _winner(run: Run, best: TrialLine, rivals: int) -> str:
         f"{which} trained to the end is trial {best.trial}, with "
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
         f"95 % interval {low:.2%} to {high:.2%}"
-        + (f", corrected for the choice among {rivals} that are not clearly worse." if rivals > 1
-           else ".")
-    )  # fmt: skip
+        f"{_correction(rivals)}."
+    )
+
+
+def _correction(rivals: int) -> str:
+    """Say for which choice a figure of the best trial is corrected; nothing if there was none."""
+    if rivals < 2:
+        return ""
+    others = f"{rivals - 1} trials that are" if rivals > 2 else "one trial that is"
+    return f", corrected for the choice among it and {others} not clearly worse"
+
+
+_JUDGED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
 
 
 def _rivals(run: Run, best: TrialLine) -> set[int]:
     """Return the trials that are not clearly worse than the best one, itself included.
 
-    One that was not trained to its end is compared with the best one at its last epoch.
+    They are those among which accuracy decided: trained to the end, or stopped or paused by the
+    pruner. One that was not trained to its end is compared with the best one at its last epoch.
     """
     images = run.info.dataset.different("validation")
     at_epoch = {one.epoch: one.val_accuracy for one in run.record(best.trial).epochs}
     rivals = {best.trial}
     for record in run.records:
-        if record.kept is None or record.outcome is Outcome.RUNNING:
+        if record.kept is None or record.outcome not in _JUDGED:
             continue
         theirs = best.val_accuracy
         if record.outcome is not Outcome.COMPLETE:
@@ -470,8 +481,8 @@ def _against_the_baseline(
     )
     if gain.probability <= _NO_EVIDENCE:
         yield (
-            f"{text}, which is more than luck on these images (McNemar's test, corrected for the "
-            f"choice among {gain.rivals}: {gain.probability:.1%}), but not yet for other "
+            f"{text}, which is more than luck on these images (McNemar's test"
+            f"{_correction(gain.rivals or 1)}: {gain.probability:.1%}), but not yet for other "
             "seeds."
         )
     else:

@@ -27,7 +27,8 @@ def runs(
     found = list_runs(runs_dir)
     if json_lines:
         for run in found:
-            print_json({"event": "run", **asdict(run)})
+            started = run.started.isoformat(" ") if run.started else None
+            print_json({"event": "run", **asdict(run), "path": str(run.path), "started": started})
         return
     table = Table("run", "type", "state", "trials", "best", "time", "question", box=None)
     for run in found:

@@ -14,7 +14,7 @@ _KEPT = 2
 
 
 class Artifacts:
-    """Store of the checkpoints and weights of a run's trials.
+    """Store of the checkpoints, weights and validation predictions of a run's trials.
 
     The newest two checkpoints of each running trial are kept. The name of each has its trial, its
     epoch and the CRC-32 of the run's id and its content.
@@ -39,8 +39,8 @@ class Artifacts:
         Args:
             number: number of the trial.
             checkpoint: its state; the checkpoint before it is kept too.
-            end: its end, whose weights and validation predictions are written if it has them; it
-                needs no checkpoint any more.
+            end: its end, whose weights and validation predictions are written if it has them; then
+                no checkpoint is written, since none is needed any more.
         """
         files: dict[Path, bytes | None] = {}
         if end is not None:

@@ -31,9 +31,8 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from tunecnn.space.parameters import SpaceModel
 from tunecnn.space.space import SearchSpace
-from tunecnn.space.strategy import Cmaes, Gp, Grid, Nsga2, Qmc, RandomSearch, Tpe
+from tunecnn.space.strategy import Cmaes, Gp, Grid, Nsga2, Qmc, RandomSearch, Sampler, Tpe
 from tunecnn.study.halving import is_paused
 from tunecnn.trial.config import derive_seed
 
@@ -91,15 +90,17 @@ def for_others(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return with_estimates([_as_pruned(trial) for trial in trials])
 
 
-def _startup(part: SpaceModel) -> int | None:
+def _startup(part: Sampler) -> int | None:
     """Return the number of trials before a sampler's model; None for one without a model."""
     match part:
         case Tpe() | Gp() | Cmaes():
             return part.startup_trials
         case Nsga2():
             return part.population
-        case _:
+        case Qmc() | RandomSearch() | Grid():
             return None
+        case _:
+            assert_never(part)
 
 
 def _sampler(space: SearchSpace, number: int) -> BaseSampler:

@@ -172,7 +172,8 @@ def _versions() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the installed packages on which results can depend.
 
-    Without Ray, trials can still run in this process.
+    They are those of the first call in this process. Ray may be missing: trials can still run in
+    this process.
     """
     return dict(_versions())
 

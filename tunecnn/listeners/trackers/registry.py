@@ -68,9 +68,11 @@ def make_tracker(name: str) -> Tracker:
         from tunecnn.listeners.trackers.mlflow import MLflow
 
         return MLflow(uri or None)
-    from tunecnn.listeners.trackers.wandb import WeightsAndBiases
+    if kind == "wandb":
+        from tunecnn.listeners.trackers.wandb import WeightsAndBiases
 
-    return WeightsAndBiases()
+        return WeightsAndBiases()
+    raise ValueError(f"no tracker is made for {kind}")
 
 
 class Tracked(Several):
