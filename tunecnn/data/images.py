@@ -174,8 +174,11 @@ def _value_counts(pixels: Pixels) -> Labels:
     counts = np.zeros((channels, 256), np.int64)
     for block in blocks(pixels):
         rows = np.ascontiguousarray(pixels[block]).reshape(-1, width, channels)
-        image = Image.fromarray(rows[..., 0] if channels == 1 else rows)
-        counts += np.reshape(image.histogram(), (channels, 256))
+        if channels < 3:  # of two channels, Pillow before 12 counts the first one twice
+            for channel in range(channels):
+                counts[channel] += Image.fromarray(rows[..., channel]).histogram()
+        else:
+            counts += np.reshape(Image.fromarray(rows).histogram(), (channels, 256))
     return counts
 
 
