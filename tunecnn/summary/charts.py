@@ -159,6 +159,17 @@ def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) ->
         .add_params(brush)
         .properties(width=_WIDTH, height=180)
     )
+    both = alt.vconcat(points, _lines(run, trials, searched, brush))
+    return _spec(
+        both.resolve_scale(color="independent", shape="independent"),
+        "Accuracy of each trial and, below, a line through its values",
+    )
+
+
+def _lines(
+    run: Run, trials: pd.DataFrame, searched: dict[str, Parameter], brush: alt.Parameter
+) -> alt.LayerChart | alt.FacetChart:
+    """Draw a line through each trial's values, for the trials in a box."""
     rows, ticks = [], []
     for i, (name, parameter) in enumerate(searched.items()):
         at = f"{i}"
@@ -195,12 +206,7 @@ def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) ->
         .mark_text(align="left", dx=5, fontSize=10)
         .encode(x=axis, y=place, text="label:N")
     )
-    below = (lines + winner + labels).properties(width=_WIDTH, height=_HEIGHT)
-    both = alt.vconcat(points, below)
-    return _spec(
-        both.resolve_scale(color="independent", shape="independent"),
-        "Accuracy of each trial and, below, a line through its values",
-    )
+    return alt.layer(lines, winner, labels).properties(width=_WIDTH, height=_HEIGHT)
 
 
 def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
