@@ -26,6 +26,7 @@ from tunecnn.summary.run_types import summarize
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.search import resume
 
 
 def confirmed(folder: Path, search: Run, accuracy: Callable[[int], float], seeds: int = 5) -> Run:
@@ -163,6 +164,21 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     assert len(load_run(again.folder).evaluations) == 2 * count
     with pytest.raises(InputError, match="is a confirmation; only a search can be confirmed"):
         confirm(result.folder, 1, 1, {}, options, listening_to(Silent()))
+
+
+def test_the_search_learns_of_a_confirmation_that_is_resumed_by_its_own_path(tmp_path):
+    """Its summary went on to say that the test images had not been used."""
+    folder = begin(tmp_path, TEXT).folder
+    options = RunOptions(local=True)
+    stopped = confirm(folder, 1, 2, {}, options, listening_to(Silent(raise_at=1)))
+    assert stopped.ending == "interrupted"
+    assert resume(stopped.folder, options, listening_to(Silent())).ending == "done"
+    search, inner = load_run(folder), load_run(stopped.folder)
+    assert len(search.info.evaluations) == len(inner.info.evaluations) > 0
+    assert {one.confirmation for one in search.info.evaluations} == {inner.path.name}
+    summary = (folder / "summary.md").read_text()
+    assert "Confirmed: with 2 new seeds" in summary
+    assert f"used for {len(inner.info.evaluations)} evaluations" in summary
 
 
 @pytest.mark.slow

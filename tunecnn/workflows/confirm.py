@@ -11,12 +11,12 @@ from tunecnn.errors import InputError
 from tunecnn.files import sha256
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, Job
-from tunecnn.run.run import Run, load_run
+from tunecnn.run.run import load_run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions, check_top_and_seeds
 from tunecnn.workflows.prepare import prepare_text
-from tunecnn.workflows.search import resume, search
+from tunecnn.workflows.search import copy_evaluations, resume_alone, search
 from tunecnn.workflows.session import Listening, RunResult, summarize
 
 
@@ -60,7 +60,7 @@ def confirm(
         names = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
         inner = _folder_of(run.path / "confirmations" / names, text, job)
         if inner.exists():
-            result = resume(inner, options, listening)
+            result = resume_alone(inner, options, listening)
         else:
             data_dir = run.info.data_dir
             inside = dataclasses.replace(
@@ -73,7 +73,7 @@ def confirm(
             result = search(
                 prepare_text(text, "confirmation", folder.code), inside, listening, job
             )
-        _copy_evaluations(folder, inner.name, load_run(inner))
+        copy_evaluations(folder, inner)
     summarize(path)
     return result
 
@@ -100,14 +100,6 @@ def _question(job: Job) -> tuple[str, list[dict[str, Scalar]]] | None:
     if not isinstance(job, ConfirmationJob):
         return None
     return job.search, [one.values for one in job.candidates]
-
-
-def _copy_evaluations(folder: RunFolder, name: str, inner: Run) -> None:
-    """Copy the evaluations of a confirmation into the search's run.json."""
-    info = folder.read_info()
-    others = [one for one in info.evaluations if one.confirmation != name]
-    new = [one.model_copy(update={"confirmation": name}) for one in inner.info.evaluations]
-    folder.write_info(info.with_changes(evaluations=(*others, *new)))
 
 
 def _slug(name: str) -> str:

@@ -14,6 +14,7 @@ from tunecnn.models.code import NetworkCode
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import (
     CodeRecord,
+    ConfirmationJob,
     DatasetRecord,
     Job,
     ReproductionJob,
@@ -26,7 +27,14 @@ from tunecnn.workflows.networks import changed_code, check_networks
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
 from tunecnn.workflows.reproduction_space import check_images
-from tunecnn.workflows.session import Listening, RunResult, changed_versions, opened, run_session
+from tunecnn.workflows.session import (
+    Listening,
+    RunResult,
+    changed_versions,
+    opened,
+    run_session,
+    summarize,
+)
 
 
 def search(
@@ -96,7 +104,7 @@ def _resume_same(
             f"name, or go on with it as it is: --resume {path}"
         )
     more = prepared.space.trials - int(info.changes.get("trials", prepared.space.trials))
-    return resume(path, options, listening, max(0, more), prepared.changes.get("budget"))
+    return resume_alone(path, options, listening, max(0, more), prepared.changes.get("budget"))
 
 
 def resume(
@@ -110,12 +118,44 @@ def resume(
 
     Finished trials are unchanged; unfinished ones continue from their last checkpoint, with the
     same numbers and seeds. For the arguments see `search`; without a data folder, the one recorded
-    in the run is used.
+    in the run is used. The search around a confirmation learns of its result, as from `confirm`.
 
     Raises:
-        InputError: if there is no such run, or its data have changed.
+        InputError: if there is no such run, its data have changed, or another process holds the
+            lock of the search around a confirmation.
         RunError: if the run had to stop.
     """
+    outer = Path(path).absolute().parent.parent
+    job = RunFolder.open(path).read_info().job
+    if not isinstance(job, ConfirmationJob) or not (outer / "run.json").is_file():
+        return resume_alone(path, options, listening, more_trials, budget)
+    around = RunFolder.open(outer)
+    with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
+        result = resume_alone(path, options, listening, more_trials, budget)
+        copy_evaluations(around, result.folder)
+    summarize(outer)
+    return result
+
+
+def copy_evaluations(around: RunFolder, inner: Path) -> None:
+    """Copy the evaluations of a confirmation into the `run.json` of the search around it."""
+    info = around.read_info()
+    others = [one for one in info.evaluations if one.confirmation != inner.name]
+    new = [
+        one.model_copy(update={"confirmation": inner.name})
+        for one in RunFolder.open(inner).read_info().evaluations
+    ]
+    around.write_info(info.with_changes(evaluations=(*others, *new)))
+
+
+def resume_alone(
+    path: Path,
+    options: RunOptions,
+    listening: Listening,
+    more_trials: int = 0,
+    budget: Mapping[str, float] | None = None,
+) -> RunResult:
+    """Resume a run, as `resume`, without any change to a search around it."""
     folder, info, space = open_run(path, more_trials, budget)
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
     changed = changed_versions(info.sessions, versions(), DECISIVE)
