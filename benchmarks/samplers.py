@@ -326,10 +326,6 @@ class _AroundStart(BaseSampler):
         return first is not None and sum(value > first for value in others) >= 3
 
 
-def _univariate(space: SearchSpace, number: int) -> BaseSampler:
-    return TPESampler(multivariate=False, seed=derive_seed(space.seed, number))
-
-
 def _from_quasi_random(space: SearchSpace, number: int) -> BaseSampler:
     """Sobol points before TPE takes over."""
     if number < 12:
@@ -482,7 +478,7 @@ CONTENDERS: dict[str, Make] = {
     FIRST: ours(f"sampler: tpe\n{PROMOTION}"),
     "tpe, halving": ours(f"sampler: tpe\n{HALVING}"),
     "tpe, no pruner": ours("sampler: tpe\npruner: none"),
-    "univariate tpe, promotion": ours(f"sampler: tpe\n{PROMOTION}", sampler=_univariate),
+    "univariate tpe, promotion": ours(f"sampler: {{tpe: {{multivariate: false}}}}\n{PROMOTION}"),
     "sobol start, tpe, promotion": ours(f"sampler: tpe\n{PROMOTION}", sampler=_from_quasi_random),
     "near start, tpe, promotion": ours(
         f"sampler: tpe\n{PROMOTION}", sampler=functools.partial(_AroundStart, safe=False)

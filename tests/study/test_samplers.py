@@ -78,7 +78,8 @@ def test_others_see_the_estimated_final_value_of_pruned_and_paused_trials(sample
 
 @pytest.mark.parametrize(
     ("sampler", "before", "after"),
-    [("{tpe: {startup_trials: 4}}", "random", "model"), ("{gp: {startup_trials: 4}}", "random", "model"),
+    [("{tpe: {startup_trials: 4}}", "random", "model"),
+     ("{tpe: {startup_trials: 4, multivariate: false}}", "random", "model"), ("{gp: {startup_trials: 4}}", "random", "model"),
      ("random", "random", "random"), ("qmc", "random", "random")],
 )  # fmt: skip
 def test_who_proposed_a_trial_is_known(sampler, before, after):

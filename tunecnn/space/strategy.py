@@ -16,9 +16,13 @@ from tunecnn.words import in_words
 
 
 class Tpe(SpaceModel):
-    """Optuna's tree-structured Parzen estimator, after some random trials."""
+    """Optuna's tree-structured Parzen estimator, after some random trials.
+
+    It models all parameters together, or each by itself where `multivariate` is false.
+    """
 
     startup_trials: Count = 10
+    multivariate: bool = True
 
 
 class Gp(SpaceModel):

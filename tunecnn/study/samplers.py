@@ -111,7 +111,10 @@ def _sampler(space: SearchSpace, number: int) -> BaseSampler:
         match part:
             case Tpe():
                 return TPESampler(
-                    n_startup_trials=part.startup_trials, seed=seed, group=space.has_conditions
+                    n_startup_trials=part.startup_trials,
+                    multivariate=part.multivariate,
+                    group=part.multivariate and space.has_conditions,
+                    seed=seed,
                 )
             case Gp():
                 return GPSampler(
