@@ -16,7 +16,7 @@ from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions, check_top_and_seeds
 from tunecnn.workflows.prepare import prepare_text
-from tunecnn.workflows.search import copy_evaluations, resume_alone, search
+from tunecnn.workflows.search import copy_evaluations, open_run, resume_opened, search
 from tunecnn.workflows.session import Listening, RunResult, summarize
 
 
@@ -60,7 +60,7 @@ def confirm(
         names = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
         inner = _folder_of(run.path / "confirmations" / names, text, job)
         if inner.exists():
-            result = resume_alone(inner, options, listening)
+            result = resume_opened(open_run(inner), options, listening)
         else:
             data_dir = run.info.data_dir
             inside = dataclasses.replace(

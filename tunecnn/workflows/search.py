@@ -104,7 +104,8 @@ def _resume_same(
             f"name, or go on with it as it is: --resume {path}"
         )
     more = prepared.space.trials - int(info.changes.get("trials", prepared.space.trials))
-    return resume_alone(path, options, listening, max(0, more), prepared.changes.get("budget"))
+    run = open_run(path, max(0, more), prepared.changes.get("budget"))
+    return resume_opened(run, options, listening)
 
 
 def resume(
@@ -125,13 +126,13 @@ def resume(
             lock of the search around a confirmation.
         RunError: if the run had to stop.
     """
+    run = open_run(path, more_trials, budget)
     outer = Path(path).absolute().parent.parent
-    job = RunFolder.open(path).read_info().job
-    if not isinstance(job, ConfirmationJob) or not (outer / "run.json").is_file():
-        return resume_alone(path, options, listening, more_trials, budget)
+    if not isinstance(run[1].job, ConfirmationJob) or not (outer / "run.json").is_file():
+        return resume_opened(run, options, listening)
     around = RunFolder.open(outer)
     with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
-        result = resume_alone(path, options, listening, more_trials, budget)
+        result = resume_opened(run, options, listening)
         copy_evaluations(around, result.folder)
     summarize(outer)
     return result
@@ -148,25 +149,21 @@ def copy_evaluations(around: RunFolder, inner: Path) -> None:
     around.write_info(info.with_changes(evaluations=(*others, *new)))
 
 
-def resume_alone(
-    path: Path,
-    options: RunOptions,
-    listening: Listening,
-    more_trials: int = 0,
-    budget: Mapping[str, float] | None = None,
+def resume_opened(
+    run: tuple[RunFolder, RunInfo, SearchSpace], options: RunOptions, listening: Listening
 ) -> RunResult:
-    """Resume a run, as `resume`, without any change to a search around it."""
-    folder, info, space = open_run(path, more_trials, budget)
+    """Resume a run from `open_run`, without any change to a search around it."""
+    folder, info, space = run
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
     changed = changed_versions(info.sessions, versions(), DECISIVE)
     if changed and not options.allow_changes:
         raise InputError(
-            f"packages that the trials of {path} depend on have changed ({changed}), so new "
-            "trials would not be comparable; install the old versions, or add --allow-changes"
+            f"packages that the trials of {folder.path} depend on have changed ({changed}), so "
+            "new trials would not be comparable; install the old versions, or add --allow-changes"
         )
     code = folder.read_code(info)
     with opened(space, data_dir, options, code) as there:
-        _check_same_images(path, info.dataset, DatasetRecord.of(there.dataset))
+        _check_same_images(folder.path, info.dataset, DatasetRecord.of(there.dataset))
         return run_session(folder, space, there, listening, options, changed_code(space, info))
 
 
