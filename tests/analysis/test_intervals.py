@@ -101,11 +101,11 @@ def test_the_intervals_of_a_winner_hold_its_accuracy_and_its_lead(draw, count):
 @pytest.mark.parametrize("draw", DRAWS)
 @pytest.mark.parametrize("count", [1, 5, 16, 64])
 def test_they_hold_as_often_as_they_say(draw, count, images):
-    """In 94 to 97 of 100 searches, the lead in up to 98: the figures are in docs/summary.md."""
+    """In 94 to 97 of 100 searches: the figures are in docs/summary.md."""
     of_accuracy, of_lead = winners(DRAWS[draw], count, 2000, images)
     print(f"{of_accuracy:.1%} {of_lead:.1%}")
     assert 0.93 <= of_accuracy <= 0.975
-    assert 0.93 <= of_lead <= 0.985
+    assert 0.93 <= of_lead <= 0.975
 
 
 def test_wilsons_own_interval_does_not():

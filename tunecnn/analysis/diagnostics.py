@@ -276,7 +276,7 @@ class Importances:
         epoch: last epoch that nearly all trials have reached; later ones are a selection.
         trials: number of trials that have reached it.
         shares: share of each parameter with a clear effect, the greatest first, in the columns
-            `share`, `low` and `high` (95 % interval over resampled trials), by parameter.
+            `share`, `low` and `high` (bounds of it in 95 % of resamples), by parameter.
     """
 
     epoch: int
@@ -306,8 +306,9 @@ def importances(run: Run) -> pd.DataFrame:
     """Return the share of each searched parameter in the variance of the trials' accuracy.
 
     The accuracy is that after the last epoch that nearly all trials have reached. The frame is
-    indexed by parameter, the greatest share first; its columns are `share`, `low` and `high` (95 %
-    interval over resampled trials). Parameters without a clear effect are left out.
+    indexed by parameter, the greatest share first; its columns are `share`, `low` and `high`
+    (bounds of it in 95 % of resamples of the trials). Parameters without a clear effect are left
+    out.
     """
     return importance_analysis(run).shares
 

@@ -124,7 +124,7 @@ class ParameterLine:
 
 @dataclass(frozen=True)
 class Share:
-    """Share of a parameter in the variance, and its 95 % interval over resampled trials."""
+    """Share of a parameter in the variance, and its bounds in 95 % of resampled trials."""
 
     share: float
     interval: tuple[float, float]

@@ -18,7 +18,7 @@ from tunecnn.study.records import quiet_optuna
 _TREES = 32
 _FEWEST_TRIALS, _MOST_TRIALS = 20, 100
 _RESAMPLES, _PERMUTATIONS = 40, 2000
-_LEVEL = 0.05
+_LEVEL = 0.045  # 5 % less one standard error of what 2,000 permutations can show
 
 
 def parameter_importances(
@@ -26,11 +26,11 @@ def parameter_importances(
 ) -> dict[str, tuple[float, tuple[float, float]]]:
     """Return each parameter's share of the variance of an accuracy, where it has any.
 
-    The shares are computed by fANOVA (Hutter et al. 2014) on a random forest. Each share has a
-    95 % percentile interval over 40 resamples of the trials, with one tree per resample. A forest
-    would resample again and give intervals that are too narrow: on synthetic objectives, 45 to
-    60 % of the intervals from eight trees contained the true share, and 92 % of those from one
-    tree. If there are more than 100 trials, 100 of them are selected at random.
+    The shares are computed by fANOVA (Hutter et al. 2014) on a random forest. Each share has
+    bounds, between which it lies in 95 % of 40 resamples of the trials, with one tree per
+    resample. A forest would resample again, and give bounds that are too close: on synthetic
+    objectives, 45 to 60 % of those from eight trees contained the true share, and 92 to 100 % of
+    those from one tree. If there are more than 100 trials, 100 of them are selected at random.
 
     fANOVA shares out noise as well: of an accuracy that depends on nothing, the first of six
     parameters gets half. So the shares are those of the parameters with a `clear_effects` only.
@@ -43,7 +43,7 @@ def parameter_importances(
 
     Returns:
         The share of each parameter with a clear effect, in [0, 1], the largest first, and the
-        bounds of its interval. Empty without one, or if there are fewer than 20 trials or fewer
+        bounds of it. Empty without one, or if there are fewer than 20 trials or fewer
         than two per parameter: the intervals would be too wide to be useful.
     """
     if len(values) < max(_FEWEST_TRIALS, 2 * len(searched)):

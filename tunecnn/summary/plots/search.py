@@ -227,10 +227,10 @@ def importances(run: Run) -> Figure:
     first = shares.iloc[-1]
     state_finding(
         figure,
-        f"{shares.index[-1]} matters most: {first['share']:.0%} of the variance "
+        f"{shares.index[-1]} has the largest share: {first['share']:.0%} of the variance "
         f"({first['low']:.0%} to {first['high']:.0%})",
-        f"fANOVA on the accuracy of {found.trials} trials after epoch {found.epoch}; lines: 95 % "
-        "over resampled trials; parameters without a clear effect are left out",
+        f"fANOVA on the accuracy of {found.trials} trials after epoch {found.epoch}; lines: in "
+        "95 % of resamples of the trials; parameters without a clear effect are left out",
     )
     return figure
 
