@@ -156,9 +156,9 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     assert set(inner.predictions["candidate"]) == set(inner.evaluations["candidate"])
     first, *others = result.summary.headline, *result.summary.caveats
     said = summarize(search)
-    assert said.headline == f"Confirmed: {first[0].lower()}{first[1:]}"
+    assert said.headline == f"Confirmation: {first[0].lower()}{first[1:]}"
     assert list(said.caveats[: len(others)]) == others
-    assert "**Answer.** Confirmed: with 2 new seeds" in (folder / "summary.md").read_text()
+    assert "**Answer.** Confirmation: with 2 new seeds" in (folder / "summary.md").read_text()
     assert (result.folder / "figures" / "confirmed.svg").is_file()
     again = confirm(folder, 2, 2, {}, options, listening_to(Silent()))
     assert len(load_run(again.folder).evaluations) == 2 * count
@@ -177,7 +177,7 @@ def test_the_search_learns_of_a_confirmation_that_is_resumed_by_its_own_path(tmp
     assert len(search.info.evaluations) == len(inner.info.evaluations) > 0
     assert {one.confirmation for one in search.info.evaluations} == {inner.path.name}
     summary = (folder / "summary.md").read_text()
-    assert "Confirmed: with 2 new seeds" in summary
+    assert "Confirmation: with 2 new seeds" in summary
     assert f"used for {len(inner.info.evaluations)} evaluations" in summary
 
 

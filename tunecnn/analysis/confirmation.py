@@ -381,46 +381,53 @@ def _leads(lines: list[CandidateLine]) -> Iterator[Lead]:
 
 
 def _answer(lines: list[CandidateLine]) -> list[str]:
-    """Return the sentences of the answer."""
+    """Return the sentences of the answer, the verdict first."""
     pick = lines[0]
-    if pick.validation.mean is None:
-        return ["No candidate has been trained to its end with a new seed yet."]
     count = len(pick.validation.values)
-    text = (
-        f"With {count} new seed{'' if count == 1 else 's'} the best mean validation accuracy is "
-        f"{pick.validation.mean:.2%}, reached by {pick.name}"
-    )
-    if pick.search_accuracy is not None and pick.shrinkage is not None:
-        how = "overstated" if pick.shrinkage >= 0 else "understated"
-        text += (
-            f"; the search {how} it by {100 * abs(pick.shrinkage):.2f} points "
-            f"({pick.search_accuracy:.2%})"
-        )
-    if pick.test.mean is None:
-        return [text + ".", "The test images have not been used yet."]
-    said = text + "."
-    text = f"Its mean test accuracy is {pick.test.mean:.2%}"
-    gain = pick.test_gain
+    if not count:
+        return ["No candidate has been trained to its end with a new seed yet."]
+    seeds = f"With {count} new seed{'' if count == 1 else 's'}"
+    validation = f"{pick.validation.mean:.2%} mean validation accuracy"
     if pick.is_baseline:
-        return [said, text + ".", "It is the baseline itself: the search found nothing better."]
-    if gain.mean is None:
-        return [said, text + "."]
-    side = "above" if gain.mean >= 0 else "below"
-    text += (
-        f", {100 * abs(gain.mean):.2f} points {side} that of the "
-        f"baseline with the same seeds (ahead with {gain.ahead} of {len(gain.values)})"
+        return [
+            f"{seeds}, nothing is better than the baseline: {validation}, the highest.",
+            *_tested(pick),
+        ]
+    if pick.test.mean is None or pick.test_gain.mean is None:
+        return [f"{seeds}, {pick.name} is the best: {validation}{_shrunk(pick)}.", *_tested(pick)]
+    gain, difference = pick.test_gain, pick.test_gain.mean
+    side = "above" if difference >= 0 else "below"
+    answer = (
+        f"{seeds}, {pick.name} is {100 * abs(difference):.2f} points {side} the baseline in mean "
+        f"test accuracy, {pick.test.mean:.2%}: {gain.verdict}"
     )
+    candidates = f"{gain.candidates} candidate{'' if gain.candidates == 1 else 's'}"
+    ahead = f"It is ahead with {gain.ahead} of {len(gain.values)} seeds"
     if gain.interval is not None:
         low, high = gain.interval
-        text += (
-            f"; the 95 % interval of the difference (Dunnett's, over seeds and images, corrected "
-            f"for {gain.candidates} candidate{'' if gain.candidates == 1 else 's'}) is "
-            f"{100 * low:+.2f} to {100 * high:+.2f}"
-        )
-    text += f" points: {gain.verdict}"
+        answer += f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f} points)"
+        ahead += f"; the interval is Dunnett's, over seeds and images, corrected for {candidates}"
+    said = [answer + "."]
     if gain.verdict == "no more than noise" and gain.detectable is not None:
-        text += (
-            f" (a true difference of {100 * gain.detectable:.2f} points would have been found in "
-            f"80 of 100 cases; {_seeds_in_words(gain)})"
+        said.append(
+            f"A true difference of {100 * gain.detectable:.2f} points would have been found in "
+            f"80 of 100 cases; {_seeds_in_words(gain)}."
         )
-    return [said, text + "."]
+    best = f"{pick.name[0].upper()}{pick.name[1:]} is the best of {candidates} on the validation"
+    return [*said, ahead + ".", f"{best} images: {validation}{_shrunk(pick)}."]
+
+
+def _tested(line: CandidateLine) -> list[str]:
+    """Say what a candidate reaches on the test images, where nothing is compared with it."""
+    if line.test.mean is None:
+        return ["The test images have not been used yet."]
+    return [f"Its mean test accuracy is {line.test.mean:.2%}."]
+
+
+def _shrunk(line: CandidateLine) -> str:
+    """Say by how much the search had overstated a candidate."""
+    if line.shrinkage is None:
+        return ""
+    how = "overstated" if line.shrinkage >= 0 else "understated"
+    by = f"{100 * abs(line.shrinkage):.2f} points ({line.search_accuracy:.2%})"
+    return f"; the search {how} it by {by}"

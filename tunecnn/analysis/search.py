@@ -319,10 +319,10 @@ def _answer(
         "confirm the search again."
     )
     return [
-        f"Confirmed: {confirmed.headline[0].lower()}{confirmed.headline[1:]}",
+        f"Confirmation: {confirmed.headline[0].lower()}{confirmed.headline[1:]}",
         *confirmed.caveats,
         *([] if run.is_confirmed else [later]),
-        f"In the search: {found[0]}",
+        f"In the search, {found[0][0].lower()}{found[0][1:]}",
         *found[1:],
     ]
 
@@ -351,16 +351,17 @@ def _winner(run: Run, best: TrialLine, rivals: int) -> str:
         f"{which} trained to the end is trial {best.trial}, with "
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
         f"95 % interval {low:.2%} to {high:.2%}"
-        f"{_correction(rivals)}."
+        f"{_correction(rivals, stopped=rivals > count)}."
     )
 
 
-def _correction(rivals: int) -> str:
+def _correction(rivals: int, *, stopped: bool = False) -> str:
     """Say for which choice a figure of the best trial is corrected; nothing if there was none."""
     if rivals < 2:
         return ""
     others = f"{rivals - 1} trials that are" if rivals > 2 else "one trial that is"
-    return f", corrected for the choice among it and {others} not clearly worse"
+    included = ", stopped ones included" if stopped else ""
+    return f", corrected for the choice among it and {others} not clearly worse{included}"
 
 
 _JUDGED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
