@@ -18,11 +18,17 @@ import pytest
 from tests.support.scripted import SPACE, ScriptedRun, properties_of
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
-from tunecnn.analysis.confirmation import Paired, summarize_confirmation
+from tunecnn.analysis.confirmation import (
+    Paired,
+    crossed_errors,
+    paired_gains,
+    summarize_confirmation,
+)
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.summary.render import write_summary
 from tunecnn.summary.run_types import summarize
+from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions
@@ -243,3 +249,104 @@ def test_a_search_that_another_process_holds_is_refused_before_anything_is_train
     assert len(load_run(folder).info.evaluations) == len(
         load_run(folder).confirmations[0].complete
     )
+
+
+def with_failures(folder: Path, search: Run, validation: dict[int, dict[int, float]]) -> Run:
+    """Confirm with accuracies by candidate and round of seeds; where one is missing, it fails."""
+    candidates = candidates_of(search, len(validation) - 1, {})
+    run = ScriptedRun(
+        folder, confirmation_space(search, candidates, 4), job_of(search, candidates)
+    )
+    while (trial := run.study.next_trial()) is not None:
+        accuracy = validation[trial.number % len(candidates)].get(trial.number // len(candidates))
+        if accuracy is None:
+            end = TrialEnd(Outcome.DIVERGED, reason="the loss is not finite")
+        else:
+            metrics = EpochMetrics(1, 0.5, 0.5, 1 - accuracy, accuracy, 1.0, accuracy)
+            run.study.report(trial.number, metrics, is_last=True)
+            end = TrialEnd(Outcome.COMPLETE, kept_epoch=1)
+        run.study.finish(trial.number, end)
+    return run.load()
+
+
+def test_candidates_are_ranked_by_the_seeds_that_they_share_with_the_baseline(tmp_path):
+    """Else a baseline whose worst seeds failed would be the best."""
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
+    names = [one.name for one in candidates_of(search, 1, {})]
+    ours, theirs = (0.93, 0.94, 0.95, 0.60), (0.91, 0.915, 0.93)
+    values = {
+        index: dict(enumerate(theirs if "baseline" in name else ours))
+        for index, name in enumerate(names)
+    }
+    result = summarize_confirmation(with_failures(tmp_path / "c", search, values))
+    assert result.pick.name == "trial 7"
+    assert result.pick.validation_gain.mean == pytest.approx(0.0217, abs=1e-4)
+    (lead,) = result.leads
+    assert lead.on == "validation images, mean of 3 new seeds"
+    assert lead.accuracy - lead.baseline == pytest.approx(lead.difference)
+    assert "1 of 8 trainings failed, and are left out." in result.caveats
+
+
+def test_without_a_baseline_or_another_candidate_nothing_is_compared(tmp_path):
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
+    names = [one.name for one in candidates_of(search, 1, {})]
+    baseline = next(index for index, name in enumerate(names) if "baseline" in name)
+    for missing, words in (
+        (baseline, "trial 7 has 92.00% mean validation accuracy; the baseline has not been"),
+        (1 - baseline, "has 92.00% mean validation accuracy; no other candidate has been"),
+    ):
+        values = {0: {}, 1: {}} | {1 - missing: dict.fromkeys(range(4), 0.92)}
+        run = with_failures(tmp_path / f"c{missing}", search, values)
+        result = summarize_confirmation(run)
+        assert words in result.headline
+        assert not result.leads
+
+
+def test_a_search_for_balanced_accuracy_is_confirmed_by_it(tmp_path):
+    text = SPACE.replace("epochs: 4", "epochs: 1\nobjectives: [val_balanced_accuracy]")
+    text = text.replace("pruner: {halving: {min_epochs: 1, factor: 2}}", "pruner: none")
+    run = ScriptedRun(tmp_path / "s", text)
+    while (trial := run.study.next_trial()) is not None:
+        balanced = 0.8 if trial.number == 3 else 0.6
+        metrics = EpochMetrics(1, 0.5, 0.5, 0.5, 0.9, 1.0, balanced)
+        run.study.report(trial.number, metrics, is_last=True)
+        run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
+    search = run.load()
+    assert "with 80.00% balanced validation accuracy, and 90.00%" in summarize(search).headline
+    candidates = candidates_of(search, 2, {})
+    inner = ScriptedRun(
+        tmp_path / "c", confirmation_space(search, candidates, 2), job_of(search, candidates)
+    )
+    while (trial := inner.study.next_trial()) is not None:
+        best = candidates[trial.number % len(candidates)].name == "trial 3"
+        metrics = EpochMetrics(1, 0.5, 0.5, 0.5, 0.8 - 0.1 * best, 1.0, 0.5 + 0.2 * best)
+        inner.study.report(trial.number, metrics, is_last=True)
+        inner.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
+    result = summarize_confirmation(inner.load())
+    assert result.pick.name == "trial 3"
+    assert result.pick.search_accuracy == pytest.approx(0.8)
+    assert "70.00% mean balanced validation accuracy" in result.verdict
+    assert result.leads[0].on == "validation images, balanced mean of 2 new seeds"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "count", "noisy"), [(3, 3, 1), (5, 3, 1), (3, 10, 1), (5, 3, 4)]
+)
+def test_equal_candidates_are_seldom_said_to_differ(seeds, count, noisy):
+    """Normal accuracies without a floor; one candidate may be four times as noisy as the others."""
+    random, wrong, repeats = np.random.default_rng(0), 0, 1500
+    spread = np.full(count + 1, 0.004)
+    spread[-1] *= noisy
+    for _ in range(repeats):
+        values = [dict(enumerate(random.normal(0.9, deviation, seeds))) for deviation in spread]
+        gains = paired_gains(values, 0, [(0.0, 0.0)] * (count + 1))
+        wrong += any("by more than noise" in gain.verdict for gain in gains[1:])
+    print(f"{wrong / repeats:.1%}")
+    assert wrong / repeats <= (0.06 if noisy == 1 else 0.08)
+
+
+def test_copies_of_test_images_count_once():
+    right = np.random.default_rng(0).random((40, 3)) < 0.9
+    once, copied = (crossed_errors(right.repeat(k, axis=0).astype(float), 40) for k in (1, 4))
+    assert copied == pytest.approx(once, rel=0.1)

@@ -84,7 +84,7 @@ def test_single_trials_are_no_table_of_values_and_no_picture(tmp_path):
     assert not (run.path / "figures" / "isolation.png").exists()
     said = " ".join((run.path / "summary.md").read_text().split())
     assert (
-        "With 2 trials trained to the end, nothing can be said about single values of a parameter "
+        "With 2 trials trained to the end, nothing is shown about single values of a parameter "
         "or how well early epochs predict the final ranking." in said
     )
 

@@ -12,7 +12,6 @@ from tunecnn.analysis.intervals import (
     correlation_interval,
     dunnett_quantile,
     is_rival,
-    mcnemar_probability,
     mean_interval,
     prediction_interval,
     probability_above_zero,
@@ -75,7 +74,9 @@ def winners(draw, count: int, repeats: int, images: int = 1000) -> tuple[float, 
         low, high = best_of_interval(float(seen[best]), images, rivals)
         of_accuracy += low <= own[best] <= high
         both = int(random.hypergeometric(right[best], images - right[best], right[0]))
-        low, high = best_gain_interval(right[best] - both, right[0] - both, images, rivals)
+        low, high = best_gain_interval(
+            right[best] - right[0], right[best] + right[0] - 2 * both, images, rivals
+        )
         of_lead += low <= own[best] - own[0] <= high
     return of_accuracy / repeats, of_lead / repeats
 
@@ -116,7 +117,7 @@ def test_wilsons_own_interval_does_not():
 
 
 @pytest.mark.parametrize("searches", [400, pytest.param(2000, marks=pytest.mark.slow)])
-def test_a_lead_on_the_same_images_is_seldom_taken_for_more_than_luck_without_one(searches):
+def test_the_interval_of_a_lead_is_seldom_above_0_without_one(searches):
     """The best of 16 equal networks against a baseline that is as good."""
     random = np.random.default_rng(0)
     wrong = 0
@@ -124,15 +125,10 @@ def test_a_lead_on_the_same_images_is_seldom_taken_for_more_than_luck_without_on
         hard = random.beta(9, 1, 500)  # some images are harder than others, for all networks
         right = random.random((17, 500)) < hard
         best = right[1:][right[1:].sum(axis=1).argmax()]
-        ours, theirs = (best & ~right[0]).sum(), (right[0] & ~best).sum()
+        leads = best.astype(int) - right[0]
         rivals = sum(is_rival(one.mean(), best.mean(), 500) for one in right[1:])
-        wrong += rivals * mcnemar_probability(int(ours), int(theirs)) <= 0.05
-    assert wrong / searches <= 0.05
-
-
-def test_mcnemars_test_is_the_binomial_one():
-    assert mcnemar_probability(0, 0) == 1.0
-    assert mcnemar_probability(10, 0) == pytest.approx(0.5**10)
+        wrong += best_gain_interval(leads.sum(), (leads**2).sum(), 500, rivals)[0] > 0
+    assert wrong / searches <= (0.06 if searches == 2000 else 0.07)  # 4.5 %, and its noise
 
 
 def test_the_typical_best_of_random_trials_lies_in_its_interval():

@@ -54,6 +54,22 @@ class ClassLine:
     images: int
 
 
+def image_weights(labels: npt.NDArray[np.int64], metric: str) -> npt.NDArray[np.float64]:
+    """Return how much each image counts in an accuracy, 1 on average.
+
+    The mean of right answers (1, else 0) with these weights is the accuracy. In the balanced one,
+    the images of each class together count alike.
+
+    Args:
+        labels: true class of each image, (images,).
+        metric: `val_accuracy` or `val_balanced_accuracy`.
+    """
+    if metric == "val_accuracy":
+        return np.ones(len(labels))
+    classes, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return len(labels) / (len(classes) * counts[of])
+
+
 def confusion_matrix(run: Run, trial: int) -> Counts:
     """Count a trial's validation images by class (rows) and predicted class (columns).
 

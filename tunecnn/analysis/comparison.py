@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tunecnn.analysis.confirmation import summarize_confirmation
-from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.analysis.search import best_interval
 from tunecnn.errors import InputError
 from tunecnn.run.info import SearchJob
 from tunecnn.run.run import Run
@@ -25,11 +25,14 @@ class RunLine:
         name: name of the run.
         complete: number of trials that were trained to the end.
         trials: number of trials that have ended.
-        best: accuracy of the best trial on the validation images; None without one.
-        interval: Wilson's 95 % interval of `best`.
+        best: accuracy of the best trial on the validation images, in the metric of the search;
+            None without one.
+        interval: 95 % interval of `best`, corrected for the choice among the trials that are not
+            clearly worse; None for balanced accuracy.
         trial: number of the best trial.
-        confirmed: mean validation accuracy of the best candidate with new seeds; None if the run
-            has not been confirmed.
+        candidate: name of the best candidate of the latest confirmation; empty without one.
+        confirmed: its mean validation accuracy with new seeds; None if the run has not been
+            confirmed.
         confirmed_test: the same on the test images.
         seeds: number of new seeds.
         params: number of parameters of the best trial's network.
@@ -42,6 +45,7 @@ class RunLine:
     best: float | None
     interval: tuple[float, float] | None
     trial: int | None
+    candidate: str
     confirmed: float | None
     confirmed_test: float | None
     seeds: int
@@ -138,16 +142,15 @@ def _settings(run: Run) -> dict[str, str]:
 
 
 def _line(name: str, run: Run) -> RunLine:
-    best, confirmed = run.best, _confirmed(run)
-    accuracy = None if best is None else float(best[run.space.metric])
-    images = run.info.dataset.different("validation")
+    best, (candidate, confirmed) = run.best, _confirmed(run)
     return RunLine(
         name=name,
         complete=len(run.complete),
         trials=sum(record.outcome.has_ended for record in run.records),
-        best=accuracy,
-        interval=None if accuracy is None else wilson_interval(accuracy, images),
+        best=None if best is None else float(best[run.space.metric]),
+        interval=best_interval(run) if run.space.metric == "val_accuracy" else None,
         trial=None if best is None else int(best["trial"]),
+        candidate=candidate,
         confirmed=confirmed["validation"],
         confirmed_test=confirmed["test"],
         seeds=int(confirmed["seeds"] or 0),
@@ -156,14 +159,14 @@ def _line(name: str, run: Run) -> RunLine:
     )
 
 
-def _confirmed(run: Run) -> dict[str, float | None]:
-    """Return the means of the best candidate of the latest confirmation."""
+def _confirmed(run: Run) -> tuple[str, dict[str, float | None]]:
+    """Return the name and the means of the best candidate of the latest confirmation."""
     for inner in reversed(run.confirmations):
         best = summarize_confirmation(inner).candidates[0]
         if best.validation.values:
-            return {"validation": best.validation.mean, "test": best.test.mean,
-                    "seeds": len(best.validation.values)}  # fmt: skip
-    return {"validation": None, "test": None, "seeds": None}
+            return best.name, {"validation": best.validation.mean, "test": best.test.mean,
+                               "seeds": len(best.validation.values)}  # fmt: skip
+    return "", {"validation": None, "test": None, "seeds": None}
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
@@ -182,12 +185,12 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 def in_words(line: RunLine) -> dict[str, Any]:
     """Return a line of a comparison as texts, by the name of the column."""
     best, confirmed = "-", "-"
-    if line.best is not None and line.interval is not None:
-        low, high = line.interval
-        best = f"{line.best:.2%} ({low:.2%} to {high:.2%})"
+    if line.best is not None:
+        low_high = line.interval and " ({:.2%} to {:.2%})".format(*line.interval)
+        best = f"{line.best:.2%}{low_high or ''}"
     if line.confirmed is not None:
         test = "" if line.confirmed_test is None else f", test {line.confirmed_test:.2%}"
-        confirmed = f"{line.confirmed:.2%}{test} ({line.seeds} seeds)"
+        confirmed = f"{line.confirmed:.2%}{test} ({line.candidate}, {line.seeds} seeds)"
     return {
         "run": line.name,
         "trials": f"{line.complete} of {line.trials} to the end",

@@ -14,7 +14,7 @@ from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.strategy import Halving, Hyperband, Promotion
 from tunecnn.space.strategy import rungs as rungs_of
-from tunecnn.study.importances import parameter_importances
+from tunecnn.study.importances import MOST_TRIALS, are_enough, parameter_importances
 from tunecnn.trial.config import NET, Scalar
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
@@ -277,11 +277,37 @@ class Importances:
         trials: number of trials that have reached it.
         shares: share of each parameter with a clear effect, the greatest first, in the columns
             `share`, `low` and `high` (bounds of it in 95 % of resamples), by parameter.
+        is_tested: whether there are enough trials to say anything.
+        untested: parameters that are not tested, since not every trial has them.
     """
 
     epoch: int
     trials: int
     shares: pd.DataFrame
+    is_tested: bool
+    untested: tuple[str, ...]
+
+    @property
+    def sample(self) -> str:
+        """The trials whose accuracies give the shares, in words."""
+        if self.trials <= MOST_TRIALS:
+            return f"all {self.trials} trials that reached it"
+        return f"{MOST_TRIALS} of the {self.trials} trials that reached it, taken at random"
+
+    @property
+    def nothing(self) -> str:
+        """Sentence in place of the shares; empty if there are any."""
+        if not self.shares.empty:
+            return ""
+        if not self.is_tested:
+            return (
+                f"{self.trials} trials that reached epoch {self.epoch} are too few to say which "
+                "parameter matters."
+            )
+        return (
+            f"No parameter has a clear effect on the accuracy after epoch {self.epoch} of the "
+            f"{self.trials} trials that reached it."
+        )
 
 
 @lru_cache(maxsize=1)  # takes seconds; the summary and its picture use it
@@ -299,7 +325,13 @@ def importance_analysis(run: Run) -> Importances:
     )
     rows = [(share, *interval) for share, interval in found.values()]
     shares = pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
-    return Importances(epoch, len(early), shares)
+    return Importances(
+        epoch,
+        len(early),
+        shares,
+        are_enough(len(early), len(always)) and bool(always),
+        tuple(name for name in searched if name not in always),
+    )
 
 
 def importances(run: Run) -> pd.DataFrame:

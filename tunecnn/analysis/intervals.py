@@ -67,25 +67,8 @@ def best_of_interval(accuracy: float, images: int, rivals: int) -> tuple[float, 
     return float(low.low), float(high.high)
 
 
-def mcnemar_probability(only_one: int, only_other: int) -> float:
-    """Return the probability, by luck alone, of a lead as large as that of one of two classifiers.
-
-    McNemar's exact test (1947), one-sided: on the images that only one of them classifies
-    correctly, each is as likely to be right if both are equally good.
-
-    Args:
-        only_one: number of images that only the first one classifies correctly.
-        only_other: number of images that only the second one classifies correctly.
-    """
-    from scipy.stats import binomtest
-
-    if not only_one + only_other:
-        return 1.0
-    return float(binomtest(only_one, only_one + only_other, alternative="greater").pvalue)
-
-
 def best_gain_interval(
-    only_one: int, only_other: int, images: int, rivals: int
+    lead: float, squares: float, images: int, rivals: int
 ) -> tuple[float, float]:
     """Return a 95 % interval for the lead of the best of several models over another one.
 
@@ -94,17 +77,17 @@ def best_gain_interval(
     Dunnett does: the other model is in the leads of all rivals, so they are high or low together.
 
     Args:
-        only_one: number of images that only the best model classifies correctly.
-        only_other: number of images that only the other model classifies correctly.
+        lead: sum over the images of 1 where only the best model is right, and of -1 where only the
+            other one is; each may have a weight, with a mean of 1, for balanced accuracy.
+        squares: sum of their squares; without weights, the number of images on which only one of
+            the two is right.
         images: number of images.
         rivals: number of models that are not clearly worse than the best, itself included.
     """
-    normal = NormalDist()
-    total, ours, theirs = images + 2, only_one + 0.5, only_other + 0.5
-    difference = (ours - theirs) / total
-    error = math.sqrt(ours + theirs - (ours - theirs) ** 2 / total) / total
-    below, above = _largest_of_correlated(rivals), normal.inv_cdf(0.975)
-    return max(-1.0, difference - below * error), min(1.0, difference + above * error)
+    total = images + 2
+    error = math.sqrt(squares + 1 - lead**2 / total) / total
+    below, above = _largest_of_correlated(rivals), NormalDist().inv_cdf(0.975)
+    return max(-1.0, lead / total - below * error), min(1.0, lead / total + above * error)
 
 
 _ALL_BELOW = 0.04  # of all rivals together; among equal ones, the upper end is hardly ever missed

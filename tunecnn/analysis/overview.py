@@ -119,7 +119,7 @@ def _failures(trials: pd.DataFrame) -> dict[int, str]:
 def _data(run: Run) -> dict[str, str]:
     """Describe the data set, and how it was split and used."""
     dataset = run.info.dataset
-    evaluations = len(run.info.evaluations)
+    evaluations = evaluations_of(run)
     tested = "not used yet" if run.info.is_tested else "not used"
     if evaluations:
         tested = f"used for {count_in_words(evaluations, 'evaluation')}"
@@ -156,6 +156,22 @@ def _files(run: Run) -> dict[str, str]:
 def _doubts(run: Run) -> tuple[str, ...]:
     sheet = run.info.dataset.sheet
     return tuple(sheet.warnings()) if sheet else ()
+
+
+def evaluations_of(run: Run) -> int:
+    """Return how many evaluations on the test images there were, with those of confirmations.
+
+    A confirmation that is still tested, or was interrupted, has not given the search its own yet.
+    """
+    known = {(one.confirmation, one.trial, one.time) for one in run.info.evaluations}
+    for inner in run.confirmations:
+        known |= {(inner.path.name, one.trial, one.time) for one in inner.info.evaluations}
+    return len(known)
+
+
+def balanced_in_words(metric: str) -> str:
+    """Return what stands before "accuracy" in a run that ranks by a metric: "", or `balanced `."""
+    return "" if metric == "val_accuracy" else "balanced "
 
 
 def images_in_words(run: Run) -> str:

@@ -121,7 +121,8 @@ def _verdict(search: SourceLine, random: SourceLine, cost: float) -> str:
         who = [source.name for source in (search, random) if source.best_at_equal_cost is None]
         return f"Nothing can be said {at}: no complete trial of {' and '.join(who)} yet."
     return (
-        f"The best of the search is {ours:.2%}, that of random search {theirs:.2%}, {at}. This is "
+        f"The best of the search is {ours:.2%}, start points included, that of random search "
+        f"{theirs:.2%}, {at}. This is "
         "one search of each kind, and another draw of configurations may turn it round, so there "
         "is no verdict."
     )

@@ -261,11 +261,11 @@ def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) ->
         return f"{name}: none of its {model.requested} trainings finished."
     if not model.complete:
         return f"{name} has not been trained to its end yet."
-    seeds = f"{model.complete} seed{'' if model.complete == 1 else 's'}"
     figure, what = model.test_accuracy, "test accuracy"
     if not figure.values or (experiment and not full):
         figure = model.val_accuracy
         what = f"validation accuracy after {count_in_words(model.compared_epoch, 'epoch')}"
+    seeds = count_in_words(len(figure.values), "seed")
     text = f"{name}: {figure.mean:.2%} {what}"
     if figure.deviation is not None:
         text += f" (standard deviation {100 * figure.deviation:.2f} points, {seeds})"

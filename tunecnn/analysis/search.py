@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tunecnn.analysis.classes import RecallLine, guessing_probability, recalls
+from tunecnn.analysis.classes import (
+    RecallLine,
+    guessing_probability,
+    image_weights,
+    recalls,
+)
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
@@ -28,17 +33,19 @@ from tunecnn.analysis.intervals import (
     best_gain_interval,
     best_of_interval,
     is_rival,
-    mcnemar_probability,
     wilson_interval,
 )
 from tunecnn.analysis.overview import (
     Lead,
     RunOverview,
+    balanced_in_words,
+    evaluations_of,
     images_in_words,
     majority_in_words,
     overview_of,
 )
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
+from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
@@ -56,12 +63,14 @@ class TrialLine:
 
     Attributes:
         trial: number of the trial.
-        val_accuracy: validation accuracy of the epoch that counts, in [0, 1].
+        accuracy: validation accuracy of the epoch that counts, in [0, 1], in the metric of the
+            search.
+        val_accuracy: share of the validation images that it classifies correctly.
         val_balanced_accuracy: mean over the classes of that epoch's accuracy; None in runs that
             did not record it.
         mean: mean of that accuracy over the trials with the same values, by which they are ranked.
         seeds: number of these trials.
-        interval: Wilson's 95 % interval of that accuracy, over the validation images.
+        interval: Wilson's 95 % interval of `val_accuracy`, over the validation images.
         val_loss: validation loss of the same epoch.
         epochs: number of epochs trained.
         params: number of trainable parameters of its network.
@@ -72,6 +81,7 @@ class TrialLine:
     """
 
     trial: int
+    accuracy: float
     val_accuracy: float
     val_balanced_accuracy: float | None
     mean: float
@@ -90,16 +100,14 @@ class Gain:
     """Lead of the best trial of a search over its baseline, one run each.
 
     Attributes:
-        difference: difference of their validation accuracies.
+        difference: difference of their validation accuracies, in the metric of the search.
         interval: 95 % interval of the difference on other images of the same population,
             corrected for the choice among the rivals; None without the predictions of both.
         only_best: number of validation images that only the best trial classifies correctly.
         only_baseline: number of images that only the baseline classifies correctly.
         images: number of validation images.
-        probability: probability that luck on these images gives the best of as many rivals such a
-            lead (McNemar); None without the predictions of both.
         rivals: number of trials that are not clearly worse than the best one, itself included and
-            the baseline not; interval and probability are corrected for them.
+            the baseline not; the interval is corrected for them.
     """
 
     difference: float
@@ -107,7 +115,6 @@ class Gain:
     only_best: int = 0
     only_baseline: int = 0
     images: int = 0
-    probability: float | None = None
     rivals: int | None = None
 
 
@@ -137,6 +144,8 @@ class SearchSummary(RunOverview):
     Attributes:
         best: best complete trial; None without one.
         baseline: trial with the baseline, if it is complete; else None.
+        interval: 95 % interval of the best trial's `val_accuracy`, corrected for the choice among
+            its rivals.
         gain: lead of the best trial over the baseline; None without two different trials.
         top: best trial of each of the best few configurations.
         parameters: searched parameters.
@@ -144,7 +153,9 @@ class SearchSummary(RunOverview):
         importances: share of each parameter in the variance; those without a clear effect are
             left out.
         importance_epoch: epoch whose accuracy the shares are about.
-        importance_trials: number of trials that have reached it.
+        importance_sample: the trials that the shares are computed from, in words.
+        importance_note: sentence in place of the shares; empty if there are any.
+        untested: parameters of which nothing is said, since not every trial has them.
         objectives: objectives of the search.
         front: complete trials on the Pareto front, the cheapest first; empty for one objective.
         isolation: best complete trial for each value of each scientific parameter.
@@ -158,18 +169,22 @@ class SearchSummary(RunOverview):
             trial that was stopped early is compared at its last epoch.
         search: settings of the search in words, by name.
         recalls: accuracy of the best trial on the validation images of each class, worst first.
-        command: command that trains the best trial again; empty without one.
+        confirmed: trial that the latest confirmation has found to be the best; None without one.
+        command: command that trains that trial again, else the best one; empty without one.
     """
 
     best: TrialLine | None
     baseline: TrialLine | None
+    interval: tuple[float, float] | None
     gain: Gain | None
     top: tuple[TrialLine, ...]
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
     importances: dict[str, Share]
     importance_epoch: int
-    importance_trials: int
+    importance_sample: str
+    importance_note: str
+    untested: tuple[str, ...]
     objectives: tuple[str, ...]
     front: tuple[TrialLine, ...]
     isolation: tuple[IsolationLine, ...]
@@ -182,12 +197,14 @@ class SearchSummary(RunOverview):
     rivals: int
     search: dict[str, str]
     recalls: tuple[RecallLine, ...]
+    confirmed: int | None
     command: str
 
     @property
     def exported(self) -> tuple[int, ...]:
         """Trials whose configs are written to files."""
-        return tuple(dict.fromkeys(line.trial for line in (*self.top, *self.front)))
+        again = () if self.confirmed is None else (self.confirmed,)
+        return tuple(dict.fromkeys([line.trial for line in (*self.top, *self.front)] + [*again]))
 
     @property
     def ranked(self) -> tuple[TrialLine, ...]:
@@ -203,16 +220,16 @@ class SearchSummary(RunOverview):
 
 def summarize_search(run: Run) -> SearchSummary:
     """Summarize a search as it stands, even without a complete trial."""
-    images = run.info.dataset.different("validation")
+    images, metric = run.info.dataset.different("validation"), run.space.metric
     searched = list(run.space.searched_settings)
     top = tuple(
-        _line(row, searched, images) for _, row in run.configurations.head(TOP).iterrows()
+        _line(row, searched, images, metric) for _, row in run.configurations.head(TOP).iterrows()
     )  # fmt: skip
     best = top[0] if top else None
     baseline = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
-        baseline = _line(run.baseline_trial, searched, images)
-    rivals = _rivals(run, best) if best else set()
+        baseline = _line(run.baseline_trial, searched, images, metric)
+    rivals = _rivals(run, best.trial, best.val_accuracy) if best else set()
     gain = _gain(run, best, baseline, rivals)
     important = importance_analysis(run)
     overview = overview_of(
@@ -221,10 +238,12 @@ def summarize_search(run: Run) -> SearchSummary:
         _leads(run, best, baseline, gain),
     )
     overview["time"] |= _confirmation_costs(run)
+    confirmed = _confirmed(run)
     return SearchSummary(
         **overview,
         best=best,
         baseline=baseline,
+        interval=best_interval(run),
         gain=gain,
         top=top,
         parameters=_parameters(run, best),
@@ -238,9 +257,13 @@ def summarize_search(run: Run) -> SearchSummary:
             for name, row in important.shares.iterrows()
         },
         importance_epoch=important.epoch,
-        importance_trials=important.trials,
+        importance_sample=important.sample,
+        importance_note=important.nothing,
+        untested=important.untested,
         objectives=run.space.objectives,
-        front=tuple(_line(row, searched, images) for _, row in pareto_front(run).iterrows()),
+        front=tuple(
+            _line(row, searched, images, metric) for _, row in pareto_front(run).iterrows()
+        ),
         isolation=isolation(run),
         near_bounds=near_bounds(run),
         rungs=rungs(run),
@@ -251,7 +274,41 @@ def summarize_search(run: Run) -> SearchSummary:
         rivals=len(rivals),
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),
-        command=train_command(run, best.trial) if best else "",
+        confirmed=confirmed,
+        command=train_command(run, best.trial if confirmed is None else confirmed) if best else "",
+    )
+
+
+def best_interval(run: Run) -> tuple[float, float] | None:
+    """Return a 95 % interval for the share of images that the best trial classifies correctly.
+
+    It is corrected for the choice among the trials that are not clearly worse.
+
+    Returns:
+        None without a complete trial.
+    """
+    if run.best is None:
+        return None
+    best, images = run.best, run.info.dataset.different("validation")
+    rivals = _rivals(run, int(best["trial"]), float(best["val_accuracy"]))
+    return best_of_interval(float(best["val_accuracy"]), images, len(rivals))
+
+
+def _confirmed(run: Run) -> int | None:
+    """Return the trial of the search that is the best of its latest confirmation."""
+    if not run.confirmations:
+        return None
+    inner = run.confirmations[-1]
+    pick = summarize_confirmation(inner).pick
+    candidates = inner.job_as(ConfirmationJob).candidates
+    return next(
+        (
+            record.number
+            for record in run.complete
+            for one in candidates
+            if pick is not None and one.name == pick.name and one.is_trial(record.number)
+        ),
+        None,
     )
 
 
@@ -312,7 +369,7 @@ def _answer(
     if used_up := run.info.last_session.used_up if run.info.sessions else "":
         found.append(f"No further trial was started, since {used_up}.")
     if not run.confirmations:
-        return [*found, "The test images have not been used."]
+        return [*found, *([] if evaluations_of(run) else ["The test images have not been used."])]
     confirmed = summarize_confirmation(run.confirmations[-1])  # replaces what one seed can say
     later = (
         f"Trial {best.trial}, now the best, is not among the confirmed ones: "
@@ -334,8 +391,9 @@ def _leads(
     leads = list(summarize_confirmation(run.confirmations[-1]).leads) if run.confirmations else []
     if best and baseline and gain:
         leads.append(
-            Lead("validation images, one seed each", f"trial {best.trial}", best.val_accuracy,
-                 baseline.val_accuracy, gain.difference, gain.interval)
+            Lead(f"validation images, {balanced_in_words(run.space.metric)}one seed each",
+                 f"trial {best.trial}", best.accuracy, baseline.accuracy, gain.difference,
+                 gain.interval)
         )  # fmt: skip
     return leads
 
@@ -347,10 +405,13 @@ def _winner(run: Run, best: TrialLine, rivals: int) -> str:
         best.val_accuracy, run.info.dataset.different("validation"), rivals
     )
     which = f"The best of {count} trials" if count > 1 else "The only trial"
+    balanced = ""
+    if run.space.metric != "val_accuracy":
+        balanced = f"{best.accuracy:.2%} balanced validation accuracy, and "
     return (
-        f"{which} trained to the end is trial {best.trial}, with "
+        f"{which} trained to the end is trial {best.trial}, with {balanced}"
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
-        f"95 % interval {low:.2%} to {high:.2%}"
+        f"95 % interval{' of the latter' * bool(balanced)} {low:.2%} to {high:.2%}"
         f"{_correction(rivals, stopped=rivals > count)}."
     )
 
@@ -367,19 +428,19 @@ def _correction(rivals: int, *, stopped: bool = False) -> str:
 _JUDGED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
 
 
-def _rivals(run: Run, best: TrialLine) -> set[int]:
+def _rivals(run: Run, best: int, accuracy: float) -> set[int]:
     """Return the trials that are not clearly worse than the best one, itself included.
 
     They are those among which accuracy decided: trained to the end, or stopped or paused by the
     pruner. One that was not trained to its end is compared with the best one at its last epoch.
     """
     images = run.info.dataset.different("validation")
-    at_epoch = {one.epoch: one.val_accuracy for one in run.record(best.trial).epochs}
-    rivals = {best.trial}
+    at_epoch = {one.epoch: one.val_accuracy for one in run.record(best).epochs}
+    rivals = {best}
     for record in run.records:
         if record.kept is None or record.outcome not in _JUDGED:
             continue
-        theirs = best.val_accuracy
+        theirs = accuracy
         if record.outcome is not Outcome.COMPLETE:
             theirs = at_epoch.get(record.kept.epoch, theirs)
         if is_rival(record.kept.val_accuracy, theirs, images):
@@ -406,7 +467,7 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
     if ties:
         which = "One other trial is" if ties == 1 else f"{ties} other trials are"
-        yield f"{which} as good, and {'has' if ties == 1 else 'have'} a higher loss."
+        yield f"{which} as good."
     sheet = run.info.dataset.sheet
     if best.val_balanced_accuracy is not None and (
         run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
@@ -428,29 +489,29 @@ def _gain(
     run: Run, best: TrialLine | None, baseline: TrialLine | None, rivals: Set[int]
 ) -> Gain | None:
     """Compare the best trial with the baseline, image by image if both predictions are kept."""
-    if best is None or baseline is None or best.trial == baseline.trial:
+    if best is None or baseline is None or best.values == baseline.values:
         return None
-    difference = best.val_accuracy - baseline.val_accuracy
+    difference = best.accuracy - baseline.accuracy
     parts = {number: part for number, part in run.validation.groupby("trial")}
     if best.trial not in parts or baseline.trial not in parts:
         return Gain(difference)
-    right = [
-        (parts[number]["label"] == parts[number]["predicted"]).to_numpy()
-        for number in (best.trial, baseline.trial)
-    ]
-    ours, theirs = (int((one & ~other).sum()) for one, other in (right, right[::-1]))
-    images = len(right[0])
+    labels = parts[best.trial]["label"].to_numpy()
+    ours, theirs = (
+        (parts[line.trial]["label"] == parts[line.trial]["predicted"]).to_numpy()
+        for line in (best, baseline)
+    )
+    leads = (ours.astype(float) - theirs) * image_weights(labels, run.space.metric)
     different = run.info.dataset.different("validation")
-    copies = different / images  # identical images count once
-    few = round(ours * copies), round(theirs * copies)
+    copies = different / len(labels)  # identical images count once
     count = len(rivals - {baseline.trial})
     return Gain(
         difference,
-        best_gain_interval(*few, different, count),
-        ours,
-        theirs,
-        images,
-        min(1.0, count * mcnemar_probability(*few)),
+        best_gain_interval(
+            copies * float(leads.sum()), copies * float((leads**2).sum()), different, count
+        ),
+        int((ours & ~theirs).sum()),
+        int((theirs & ~ours).sum()),
+        len(labels),
         count,
     )
 
@@ -471,34 +532,36 @@ def _against_the_baseline(
     side = "above" if gain.difference > 0 else "below"
     text = (
         f"That is {100 * abs(gain.difference):.2f} points {side} the baseline "
-        f"(trial {baseline.trial}, {baseline.val_accuracy:.2%}), one run each"
+        f"(trial {baseline.trial}, {baseline.accuracy:.2%}), one run each"
     )
-    if gain.probability is None:
+    if gain.interval is None:
         yield f"{text}; whether it is more than chance cannot be said without both predictions."
         return
+    low, high = gain.interval
     text += (
         f": on {gain.only_best + gain.only_baseline} of {gain.images:,} images only one of the "
         "two is right"
     )
-    if gain.probability <= _NO_EVIDENCE:
+    if low > 0 or high < 0:
         yield (
-            f"{text}, which is more than luck on these images (McNemar's test"
-            f"{_correction(gain.rivals or 1)}: {gain.probability:.1%}), but not yet for other "
+            f"{text}, which is more than luck on these images (95 % interval {100 * low:+.2f} to "
+            f"{100 * high:+.2f} points{_correction(gain.rivals or 1)}), but not yet for other "
             "seeds."
         )
     else:
         yield f"{text}, so it may be chance."
 
 
-def _line(row: pd.Series, searched: list[str], images: int) -> TrialLine:
-    accuracy = float(row["val_accuracy"])
+def _line(row: pd.Series, searched: list[str], images: int, metric: str) -> TrialLine:
+    accuracy, of_images = float(row[metric]), float(row["val_accuracy"])
     return TrialLine(
         trial=int(row["trial"]),
-        val_accuracy=accuracy,
+        accuracy=accuracy,
+        val_accuracy=of_images,
         val_balanced_accuracy=_plain(row["val_balanced_accuracy"]),
         mean=float(row.get("mean", accuracy)),
         seeds=int(row.get("seeds", 1)),
-        interval=wilson_interval(accuracy, images),
+        interval=wilson_interval(of_images, images),
         val_loss=float(row["val_loss"]),
         epochs=int(row["epochs"]),
         params=int(row["params"]),

@@ -299,15 +299,23 @@ class Run:
 
     @cached_property
     def baseline_trial(self) -> pd.Series | None:
-        """The row of the first trial with the values of the baseline; None without one."""
+        """The row of the first trial with the values of the baseline; None without one.
+
+        One that was trained to the end goes before others: the first may have failed, and the
+        values been sampled again.
+        """
         baseline = self.space.baseline_point()
-        if self.space.departures():
+        if self.space.departures() or not baseline:
             return None
-        for record in self._records:
-            values = {name: value for name, value in record.values.items() if name != "seed"}
-            if baseline and values == baseline:
-                return self.trials.loc[self.trials["trial"] == record.number].iloc[0]
-        return None
+        same = [
+            record
+            for record in self._records
+            if {name: value for name, value in record.values.items() if name != "seed"} == baseline
+        ]
+        if not same:
+            return None
+        first = min(same, key=lambda record: (record.state != "COMPLETE", record.number))
+        return self.trials.loc[self.trials["trial"] == first.number].iloc[0]
 
     @property
     def records(self) -> list[TrialRecord]:

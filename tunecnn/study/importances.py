@@ -16,9 +16,14 @@ from tunecnn.study.distributions import distribution
 from tunecnn.study.records import quiet_optuna
 
 _TREES = 32
-_FEWEST_TRIALS, _MOST_TRIALS = 20, 100
+_FEWEST_TRIALS, MOST_TRIALS = 20, 100  # of which shares are computed
 _RESAMPLES, _PERMUTATIONS = 40, 2000
 _LEVEL = 0.045  # 5 % less one standard error of what 2,000 permutations can show
+
+
+def are_enough(trials: int, parameters: int) -> bool:
+    """Return whether so many trials can say anything of the importance of parameters."""
+    return trials >= max(_FEWEST_TRIALS, 2 * parameters)
 
 
 def parameter_importances(
@@ -46,7 +51,7 @@ def parameter_importances(
         bounds of it. Empty without one, or if there are fewer than 20 trials or fewer
         than two per parameter: the intervals would be too wide to be useful.
     """
-    if len(values) < max(_FEWEST_TRIALS, 2 * len(searched)):
+    if not are_enough(len(values), len(searched)):
         return {}
     clear = clear_effects(values[list(searched)], accuracy)
     if not clear:
@@ -59,7 +64,7 @@ def parameter_importances(
             distributions=among,
             value=float(accuracy.iloc[i]),
         )
-        for i in sorted(random.permutation(len(values))[:_MOST_TRIALS])
+        for i in sorted(random.permutation(len(values))[:MOST_TRIALS])
     ]
     shares = _fanova(trials, _TREES)
     resampled = [

@@ -22,8 +22,8 @@ from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.words import in_short
 
 _WIDTH, _HEIGHT = 640, 260
-_COLORS = alt.Scale(domain=["trained to the end", "stopped early"], range=["#3b82c4", "#9a9a9a"])
-_SHAPES = alt.Scale(domain=["trained to the end", "stopped early"], range=["circle", "cross"])
+_COLORS = alt.Scale(domain=["trained to the end", "not to the end"], range=["#3b82c4", "#9a9a9a"])
+_SHAPES = alt.Scale(domain=["trained to the end", "not to the end"], range=["circle", "cross"])
 # Without viridis's ends: yellow is hardly seen on a white page, and violet on a dark one.
 _VIRIDIS = alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0.15, 0.85]))
 _BY_ACCURACY = alt.Color("a:Q", title="accuracy", scale=_VIRIDIS, legend=alt.Legend(format="%"))
@@ -98,7 +98,7 @@ def _trials(run: Run) -> pd.DataFrame:
             "a": shown["val_accuracy"].round(5),
             "o": shown["outcome"]
             .eq("complete")
-            .map({True: "trained to the end", False: "stopped early"}),
+            .map({True: "trained to the end", False: "not to the end"}),
             "e": shown["epochs"].astype(int),
         }
     )

@@ -96,6 +96,7 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         **({"code": list(run.info.code.files)} if run.info.code else {}),
         "recipe": run.space.recipe,
         "epochs": run.space.epochs,
+        "objectives": [run.space.metric],
         "trials": len(candidates) * seeds,
         "parameters": parameters,
         "start": [
@@ -133,14 +134,15 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
 def _of_trial(run: Run, trial: int) -> Candidate:
     kept = run.record(trial).kept
     assert kept is not None
-    return Candidate(f"trial {trial}", _plain(run, run.config(trial)), False, kept.val_accuracy)
+    accuracy = float(getattr(kept, run.space.metric))
+    return Candidate(f"trial {trial}", _plain(run, run.config(trial)), False, accuracy)
 
 
 def _baseline(run: Run) -> Candidate:
     """Return the baseline in the run's recipe, with its accuracy in the search."""
     accuracy = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
-        accuracy = float(run.baseline_trial["val_accuracy"])
+        accuracy = float(run.baseline_trial[run.space.metric])
     best = run.config(int(run.ranked.iloc[0]["trial"]))
     data = {name: value for name in _DATA if (value := getattr(best, name)) is not None}
     network = run.space.network()

@@ -33,7 +33,7 @@ def comparison(runs: Sequence[Run]) -> Figure:
     finding = "No trial has been trained to the end"
     if ends:
         accuracy, name = max(ends)
-        finding = f"Highest: {accuracy:.2%}, by {name}"
+        finding = f"Highest single trial: {accuracy:.2%}, by {name}"
         axes.legend(fontsize=8)
     state_finding(figure, finding)
     return figure

@@ -13,6 +13,7 @@ from tunecnn.analysis.confirmation import (
     summarize_confirmation,
     trials_of,
 )
+from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import confusion_figure
 from tunecnn.summary.plots.style import (
@@ -43,7 +44,7 @@ def confirmed(run: Run) -> Figure:
                 axes.plot(over_seeds.mean, row, "|", color=color, markersize=18, mew=2.5)
             if title == "validation" and line.search_accuracy is not None:
                 axes.plot(line.search_accuracy, row, "D", mfc="none", color=SEARCH)
-        axes.set_title(f"{title} accuracy", fontsize=10)
+        axes.set_title(f"{balanced_in_words(summary.metric)}{title} accuracy", fontsize=10)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(4))
     names = [one.name if len(one.name) < 28 else f"{one.name[:26]}..." for one in lines]
@@ -65,10 +66,12 @@ def _finding(summary: ConfirmationSummary) -> str:
         gain, where = pick.validation_gain, "on the validation images"
     if pick.validation.mean is None:
         return "No candidate has been trained to its end with a new seed yet"
+    balanced = balanced_in_words(summary.metric)
+    on_validation = f"{pick.validation.mean:.2%} mean {balanced}validation accuracy"
     if pick.is_baseline:
-        return f"Nothing is above the baseline ({pick.validation.mean:.2%} in validation)"
+        return f"The baseline has {on_validation}"
     if gain.mean is None:
-        return f"{pick.name} has the best mean validation accuracy, {pick.validation.mean:.2%}"
+        return f"{pick.name} has {on_validation}"
     text = f"{pick.name} is {100 * gain.mean:+.2f} points from the baseline {where}"
     if gain.interval is not None:
         text += f" ({100 * gain.interval[0]:+.2f} to {100 * gain.interval[1]:+.2f})"

@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from tunecnn.analysis import diagnostics
 from tunecnn.analysis.classes import confusion_matrix
+from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
@@ -44,16 +45,16 @@ _MOST_LABELS = 12
 def history(run: Run) -> Figure:
     """Draw each trial's validation accuracy, and the best so far, by trial number."""
     figure, axes = _figure()
-    complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
-    _scatter(axes, complete["trial"], stopped["trial"], complete, stopped)
+    complete, stopped = _by_state(run.trials.dropna(subset=[run.space.metric]))
+    _scatter(axes, complete["trial"], stopped["trial"], complete, stopped, run.space.metric)
     finding = "No trial has been trained to the end yet"
     if len(complete):
         in_order = complete.sort_values("trial")
-        best = in_order["val_accuracy"].cummax()
+        best = in_order[run.space.metric].cummax()
         axes.step(in_order["trial"], best, where="post", color=BEST, label="best so far")
-        top = in_order.nlargest(1, "val_accuracy").iloc[0]  # the first of equals
+        top = in_order.nlargest(1, run.space.metric).iloc[0]  # the first of equals
         number = int(top["trial"])
-        finding = f"Best {top['val_accuracy']:.2%}, first reached by trial {number}"
+        finding = f"Best {top[run.space.metric]:.2%}, first reached by trial {number}"
         later = int((run.trials["trial"] > number).sum())
         if later:
             finding += f"; nothing gained in the {later} trial{'s' * (later > 1)} after it"
@@ -66,12 +67,12 @@ def history(run: Run) -> Figure:
         if len(there):
             edge = axes.get_ylim()[0]
             axes.scatter(
-                there["trial"], there["val_accuracy"].clip(lower=edge), s=60, zorder=4,
+                there["trial"], there[run.space.metric].clip(lower=edge), s=60, zorder=4,
                 color=BASELINE, linewidths=1.1, label=f"{words} ({len(there)})", **mark,
             )  # fmt: skip
     axes.set_xlabel("trial")
     count_along(axes.xaxis)
-    in_percent(axes)
+    in_percent(axes, _accuracy(run))
     legend_below(figure, axes, 3)
     state_finding(figure, finding)
     return figure
@@ -85,7 +86,7 @@ def curves(run: Run) -> Figure:
     baseline = None if run.baseline_trial is None else int(run.baseline_trial["trial"])
     ends = dict(zip(run.trials["trial"], run.trials["state"], strict=True))
     lines: dict[bool, list[Any]] = {True: [], False: []}
-    for number, epochs in run.epochs.groupby("trial")[["epoch", "val_accuracy"]]:
+    for number, epochs in run.epochs.groupby("trial")[["epoch", run.space.metric]]:
         lines[ends[number] == "COMPLETE"].append(epochs.to_numpy())
     for is_complete, some in lines.items():
         color = COMPLETE if is_complete else STOPPED
@@ -108,7 +109,7 @@ def curves(run: Run) -> Figure:
         if trial is not None and not (name == "best" and trial == baseline):
             epochs = run.epochs[run.epochs["trial"] == trial]
             axes.plot(
-                epochs["epoch"], epochs["val_accuracy"], color=color, linestyle=style,
+                epochs["epoch"], epochs[run.space.metric], color=color, linestyle=style,
                 linewidth=2.6, label=f"{name} (trial {trial})",
                 marker="o" if len(epochs) == 1 else "",
             )  # fmt: skip
@@ -118,15 +119,15 @@ def curves(run: Run) -> Figure:
     _leave_out_the_start(axes, run)
     axes.set_xlabel("epoch")
     count_along(axes.xaxis)
-    in_percent(axes)
+    in_percent(axes, _accuracy(run))
     legend_below(figure, axes)
     finding = f"{count} of {total} trials were trained to the end"
     if run.best is not None:
-        finding += f"; the best of them, trial {best}, reaches {run.best['val_accuracy']:.2%}"
+        finding += f"; the best of them, trial {best}, reaches {run.best[run.space.metric]:.2%}"
         if baseline == best:
             finding += " and is the baseline"
         elif run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
-            finding += f", the baseline {run.baseline_trial['val_accuracy']:.2%}"
+            finding += f", the baseline {run.baseline_trial[run.space.metric]:.2%}"
     state_finding(figure, finding)
     return figure
 
@@ -134,8 +135,8 @@ def curves(run: Run) -> Figure:
 def _leave_out_the_start(axes: Axes, run: Run) -> None:
     """Scale the curves to where trials are told apart: the first epochs are far below."""
     if len(run.ranked):
-        low, high = where_decided(run.ranked["val_accuracy"])
-        highest = float(run.epochs["val_accuracy"].max())
+        low, high = where_decided(run.ranked[run.space.metric])
+        highest = float(run.epochs[run.space.metric].max())
         axes.set_ylim(low, max(high, highest + 0.05 * (highest - low)))
 
 
@@ -151,7 +152,7 @@ def parameters(run: Run) -> Figure:
         raise InputError(f"{run.path} searched no parameter")
     figure, grid = panels(len(searched), 3, (3.5, 2.6), sharey=True)
     baseline = run.space.baseline_point()
-    complete, stopped = _by_state(run.trials.dropna(subset=["val_accuracy"]))
+    complete, stopped = _by_state(run.trials.dropna(subset=[run.space.metric]))
     for i, (axes, name) in enumerate(zip(grid, searched, strict=True)):
         parameter = searched[name]
         column = f"param.{name}"
@@ -172,7 +173,7 @@ def parameters(run: Run) -> Figure:
             log_scale(axes)
         elif isinstance(parameter, IntParameter):
             count_along(axes.xaxis)
-        _scatter(axes, places, stopped_places, done, ended)
+        _scatter(axes, places, stopped_places, done, ended, run.space.metric)
         if name in baseline and parameter.contains(baseline[name]):
             value: Any = baseline[name]
             at = (
@@ -180,7 +181,7 @@ def parameters(run: Run) -> Figure:
             )
             axes.axvline(float(at), color=BASELINE, linestyle=":", linewidth=1.2)
         axes.set_xlabel(name)
-        in_percent(axes, "validation accuracy" if i % 3 == 0 else "")
+        in_percent(axes, _accuracy(run) if i % 3 == 0 else "")
     state_finding(
         figure,
         _what_matters(run),
@@ -193,11 +194,8 @@ def parameters(run: Run) -> Figure:
 def _what_matters(run: Run) -> str:
     """Say which parameters have an effect, and the values of the best trial in those."""
     found = diagnostics.importance_analysis(run)
-    if found.shares.empty:
-        return (
-            f"No parameter has a clear effect on the accuracy after epoch {found.epoch} of "
-            f"{found.trials} trials"
-        )
+    if found.nothing:
+        return found.nothing.removesuffix(".")
     shares = "; ".join(
         f"{name} {row['share']:.0%}" for name, row in found.shares.head(3).iterrows()
     )
@@ -248,37 +246,37 @@ def front(run: Run) -> Figure:
     figure, axes = _figure()
     best = diagnostics.pareto_front(run)
     axes.scatter(
-        run.ranked[cost], run.ranked["val_accuracy"], s=26, color=COMPLETE,
+        run.ranked[cost], run.ranked[run.space.metric], s=26, color=COMPLETE,
         rasterized=len(run.ranked) > MANY, label=f"trained to the end ({len(run.ranked)})",
     )  # fmt: skip
-    axes.step(best[cost], best["val_accuracy"], where="post", color=BEST, linewidth=1)
+    axes.step(best[cost], best[run.space.metric], where="post", color=BEST, linewidth=1)
     axes.scatter(
-        best[cost], best["val_accuracy"], s=44, color=BEST, marker="D", zorder=3,
+        best[cost], best[run.space.metric], s=44, color=BEST, marker="D", zorder=3,
         label=f"Pareto front ({len(best)})",
     )  # fmt: skip
     for _, row in best.iterrows():
         axes.annotate(
-            str(row["trial"]), (row[cost], row["val_accuracy"]), xytext=(0, 6),
+            str(row["trial"]), (row[cost], row[run.space.metric]), xytext=(0, 6),
             textcoords="offset points", ha="center", fontsize=8,
         )  # fmt: skip
     baseline = run.baseline_trial
     if baseline is not None and baseline["state"] == "COMPLETE":
         axes.scatter(
-            baseline[cost], baseline["val_accuracy"], s=110, facecolors="none",
+            baseline[cost], baseline[run.space.metric], s=110, facecolors="none",
             edgecolors=BASELINE, zorder=4, label="the baseline",
         )  # fmt: skip
     log_scale(axes)
     words = {"macs": "multiply-accumulates per image", "params": "parameters"}.get(cost, cost)
     axes.set_xlabel(words)
-    in_percent(axes)
+    in_percent(axes, _accuracy(run))
     legend_below(figure, axes)
     finding = "No trial has been trained to the end yet"
     if len(best):
         least, most = best.iloc[0], best.iloc[-1]
         finding = (
             f"The front has {len(best)} trial{'s' * (len(best) > 1)}: from "
-            f"{least['val_accuracy']:.2%} with {least[cost]:,} {words} to "
-            f"{most['val_accuracy']:.2%} with {most[cost]:,}"
+            f"{least[run.space.metric]:.2%} with {least[cost]:,} {words} to "
+            f"{most[run.space.metric]:.2%} with {most[cost]:,}"
         )
     state_finding(figure, finding, "Numbers: the trials on the front")
     return figure
@@ -314,12 +312,13 @@ def isolation(run: Run) -> Figure:
                 str(line.complete), (line.value, line.val_accuracy), xytext=(0, 5),
                 textcoords="offset points", ha="center", fontsize=8,
             )  # fmt: skip
-        best = max(there, key=lambda line: line.val_accuracy)
-        tops.append(f"{name} {best.value}")
-        axes.plot(best.value, best.val_accuracy, "o", color=BEST, markersize=8)
+        best = max(line.val_accuracy for line in there)
+        equals = [line.value for line in there if line.val_accuracy == best]
+        tops.append(f"{name} {' and '.join(map(str, equals))}")
+        axes.plot(equals, [best] * len(equals), "o", color=BEST, markersize=8, linestyle="")
         axes.tick_params(axis="x", labelrotation=30)
         axes.set_xlabel(name)
-        in_percent(axes, "validation accuracy" if i % 3 == 0 else "")
+        in_percent(axes, _accuracy(run) if i % 3 == 0 else "")
     more = f" and {len(tops) - 3} more" if len(tops) > 3 else ""
     state_finding(
         figure,
@@ -479,12 +478,21 @@ def _shortened(option: object) -> str:
     return text if len(text) <= 16 else f"{text[:14]}..."
 
 
+def _accuracy(run: Run) -> str:
+    return f"{balanced_in_words(run.space.metric)}validation accuracy"
+
+
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return trials[trials["outcome"] == "complete"], trials[trials["outcome"] == "pruned"]
 
 
 def _scatter(
-    axes: Axes, at: pd.Series, stopped_at: pd.Series, complete: pd.DataFrame, stopped: pd.DataFrame
+    axes: Axes,
+    at: pd.Series,
+    stopped_at: pd.Series,
+    complete: pd.DataFrame,
+    stopped: pd.DataFrame,
+    metric: str,
 ) -> None:
     """Draw complete and stopped trials, on the scale of the better ones.
 
@@ -492,18 +500,18 @@ def _scatter(
     """
     edge = 0.0
     if len(complete):
-        edge, top = where_decided(complete["val_accuracy"])
+        edge, top = where_decided(complete[metric])
         axes.set_ylim(edge, top)
     for trials, places, color, fill, name in (
         (stopped, stopped_at, STOPPED, "none", "stopped early"),
         (complete, at, COMPLETE, COMPLETE, "trained to the end"),
     ):
-        below = trials["val_accuracy"] < edge
+        below = trials[metric] < edge
         for part, marker, words in ((~below, "o", ""), (below, "v", ", below the edge")):
             if part.any():
                 axes.scatter(
                     places[part],
-                    trials["val_accuracy"][part].clip(lower=edge),
+                    trials[metric][part].clip(lower=edge),
                     s=24,
                     marker=marker,
                     facecolors=fill,
