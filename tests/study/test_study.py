@@ -436,3 +436,16 @@ def test_a_grid_larger_than_its_trials_is_drawn_from_at_random_by_seed(open_stud
         study = open_study(text) if trial.number == 3 else study  # as after a kill
     assert len(set(points)) == len(points) == 8
     assert len({width for width, _ in points}) > 2
+
+
+def test_a_postponed_trial_pauses_at_the_rungs_as_others_do(open_study):
+    study = open_study(
+        "dataset: digits\nepochs: 9\ntrials: 2\nparameters: {learning_rate: {float: [1e-4, 1e-2]}}\n"
+        "pruner: {promotion: {min_epochs: 1, factor: 2}}\n"
+    )
+    first, second = study.next_trial(), study.next_trial()
+    assert study.postpone(second.number)
+    study.finish(first.number, TrialEnd(Outcome.ERROR, reason="x"))
+    again = study.next_trial()
+    assert again.number == second.number
+    assert again.rungs == second.rungs != ()

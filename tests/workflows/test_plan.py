@@ -150,3 +150,15 @@ def test_the_command_prints_what_a_search_would_do(capsys):
     for words in ("baseline", "210,026", "rungs: only the best go on after epoch 3, 9, 27",
                   "at once: 1 trial, in this process", "64 trials of at most"):  # fmt: skip
         assert words in out
+
+
+@pytest.mark.parametrize(("constraint", "slots", "why"), [
+    ("constraints: [params <= 1000]\n", 2, "no network meets the constraints"),
+    ("", 0, "no node has room yet"),  # an autoscaler has not begun
+])  # fmt: skip
+def test_where_nothing_can_be_measured_the_rest_is_planned(digits, constraint, slots, why):
+    found = plan(
+        SearchSpace.from_text(TEXT + constraint), digits.trial_data, slots=slots, timer=pytest.fail
+    )
+    assert found.time is None
+    assert f"nothing was measured, since {why}" in found.warnings

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -13,8 +14,10 @@ from types import SimpleNamespace
 import pytest
 
 import tunecnn.workflows.session
+from tests.support.scripted import metrics
 from tests.support.searching import TEXT, Silent, begin, carry_on
 from tunecnn import load_run
+from tunecnn.engines.local import LocalEngine
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ReproductionJob
@@ -22,6 +25,7 @@ from tunecnn.run.lock import Holder
 from tunecnn.space.library import shipped_spaces
 from tunecnn.summary.render import write_summary
 from tunecnn.trial.environment import versions
+from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.training import Training
 
 
@@ -450,3 +454,21 @@ def test_a_job_with_another_question_does_not_go_on_with_the_run_of_that_name(tm
     ):
         with pytest.raises(InputError, match=rf"another search \({words}\); give another name"):
             begin(tmp_path, text, resume_or_start="job", **changes)
+
+
+def test_a_session_that_is_cut_off_after_its_budget_is_used_up_is_not_done(tmp_path, monkeypatch):
+    """A scheduler would not start it again, and the trials that ran would be lost."""
+
+    class TwoAtOnce(LocalEngine):
+        def run(self, recorder, data, code, scratch):
+            first, _ = recorder.next_trial(), recorder.next_trial()
+            end = TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=b"w")
+            recorder.take(first.number, TrialUpdate((metrics(1, 0.9),), end))
+            assert recorder.next_trial() is None
+            recorder.interrupts.requested = 1
+
+    engine = contextlib.nullcontext(TwoAtOnce(1, 30.0))
+    monkeypatch.setattr("tunecnn.workflows.session._engine", lambda options: engine)
+    result = begin(tmp_path, TEXT + "budget: {accuracy: 0.5}\n")
+    assert result.ending == "interrupted"
+    assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "waiting"]

@@ -40,8 +40,8 @@ class LocalEngine:
 
     @property
     def devices(self) -> float:
-        """Number of cores per trial."""
-        return float(self.threads)
+        """GPUs per trial, or cores without a GPU."""
+        return 1.0 if _gpus() else float(self.threads)
 
     def record(self) -> EngineRecord:
         """Return the record of the hardware on which trials run."""

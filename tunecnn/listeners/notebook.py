@@ -86,10 +86,11 @@ class Notebook(Listener):
         self._handle.update(self._html(self._page()))
 
     def _page(self) -> str:
+        metric = self._study.space.metric
         ended = [record for record in self._records.values() if record.outcome.has_ended]
         best = sorted(
             (record for record in ended if record.state == "COMPLETE" and record.kept),
-            key=lambda record: -record.kept.val_accuracy if record.kept else 0.0,
+            key=lambda record: record.rank(metric),
         )
         spent = seconds_in_words(time.monotonic() - self._started)
         requested = self._study.space.trials
@@ -98,12 +99,12 @@ class Notebook(Listener):
         names = list(self._study.space.searched)
         head = "".join(f"<th>{escape(name)}</th>" for name in ["trial", "accuracy", *names])
         rows = [
-            [str(record.number), f"{record.kept.val_accuracy:.2%}" if record.kept else "-",
+            [str(record.number), f"{getattr(record.kept, metric):.2%}" if record.kept else "-",
              *(in_short(record.values[name]) if name in record.values else "" for name in names)]
             for record in best[:_ROWS]
         ]  # fmt: skip
         rows += [
-            [f"{number} (runs)", f"{metrics.val_accuracy:.2%}" if metrics else "-",
+            [f"{number} (runs)", f"{getattr(metrics, metric):.2%}" if metrics else "-",
              *("" for _ in names)]
             for number, metrics in sorted(self._running.items())
         ]  # fmt: skip

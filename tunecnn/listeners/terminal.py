@@ -125,7 +125,7 @@ class Terminal(Listener):
 
     def _note(self, record: TrialRecord) -> None:
         if record.state == "COMPLETE" and record.kept is not None:
-            candidate = (record.kept.val_accuracy, -record.number)
+            candidate = (getattr(record.kept, self._study.space.metric), -record.number)
             self._best = max(self._best, candidate) if self._best else candidate
 
     def _line(self, record: TrialRecord) -> Text:
@@ -135,7 +135,8 @@ class Terminal(Listener):
         line = Text()
         for words, (heading, width), style in zip(
             (f"{ended}/{self._study.space.trials}", str(record.number), str(outcome),
-             f"{record.kept.val_accuracy:.2%}" if record.kept else "-", str(len(record.epochs)),
+             f"{getattr(record.kept, self._study.space.metric):.2%}" if record.kept else "-",
+             str(len(record.epochs)),
              seconds_in_words(sum(one.seconds for one in record.epochs)), "best" * is_best),
             _COLUMNS.items(),
             ("", "", _MARKS.get(outcome, "red"), "", "", "", "bold"),

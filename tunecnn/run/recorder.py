@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import ParamSpec, TypeVar
 
 from tunecnn.errors import RunError, TunecnnError
@@ -17,6 +19,7 @@ from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
+from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.environment import Comparable, Environment
 from tunecnn.trial.faults import ran_out_of_memory
@@ -88,8 +91,13 @@ class Recorder:
         self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts or Interrupts()
         self._started: dict[int, float] = {}
-        complete = {record.number for record in study.records if record.state == "COMPLETE"}
-        self._kept = complete.intersection(artifacts.trials_with_weights())
+        complete = [record for record in study.records if record.state == "COMPLETE"]
+        # As the summary ranks: by the mean of the trials with the same values.
+        self._of_settings: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
+        for record in complete:
+            self._count(record)
+        with_weights = artifacts.trials_with_weights()
+        self._kept = {one.number for one in complete}.intersection(with_weights)
         self._waiting = set(study.paused)  # paused trials that may have a checkpoint
         self._deaths = 0
         self._any_epoch_seen = False
@@ -327,12 +335,20 @@ class Recorder:
             assert record.kept is not None
             self._spending.complete(record.kept.val_accuracy)
             self._kept.add(number)
+            self._count(record)
             self._drop_all_but_the_best()
         self._listener.on_trial_end(record)
 
+    def _count(self, record: TrialRecord) -> None:
+        accuracy = getattr(record.kept, self._study.space.metric)
+        self._of_settings[record.settings].append(accuracy)
+
+    def _rank(self, record: TrialRecord) -> tuple[float, ...]:
+        mean = fmean(self._of_settings[record.settings])
+        return -mean, *record.rank(self._study.space.metric)
+
     def _drop_all_but_the_best(self) -> None:
-        metric = self._study.space.metric
-        ranked = sorted(map(self._study.record, self._kept), key=lambda one: one.rank(metric))
+        ranked = sorted(map(self._study.record, self._kept), key=self._rank)
         for record in ranked[self._limits.keep_weights :]:
             self._kept.discard(record.number)
             # The best trial is compared with the baseline image by image.

@@ -86,6 +86,11 @@ class TrialRecord:
         """Whether a pruned trial was paused before, so that its end is no news."""
         return self.outcome is Outcome.PRUNED and self.paused
 
+    @property
+    def settings(self) -> tuple[tuple[str, Scalar], ...]:
+        """The values without the seed: trials that share them are seeds of one configuration."""
+        return tuple(sorted((name, one) for name, one in self.values.items() if name != "seed"))
+
     def rank(self, metric: str) -> tuple[float, float, int]:
         """Return the sort key of a complete trial, best first: the metric, then loss, then number.
 

@@ -378,7 +378,7 @@ class Study:
         number = self._queue.postponed.pop(0)
         self._count(number, "attempts")
         config = self._running[number].user_attrs["config"]
-        return TrialTask(number, TrialConfig.from_dict(config))
+        return self._with_rungs(TrialTask(number, TrialConfig.from_dict(config)))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

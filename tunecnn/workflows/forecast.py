@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from tunecnn.errors import InputError
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
-from tunecnn.space.parameters import ChoiceParameter, Parameter
+from tunecnn.run.recorder import KEEP_WEIGHTS
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
+from tunecnn.study.distributions import random_points
 from tunecnn.study.halving import Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
@@ -27,7 +27,6 @@ _FLOAT = 4  # bytes
 _JOURNAL_BYTES = 3_000  # per trial of about ten epochs, measured
 # Maximum number of values that an optimizer keeps per weight.
 _STATES = {"rmsprop": 1, "adamw": 2, "sgd": 1, "muon": 2}
-_KEPT = 3
 _MEASURED_IMAGES = 1_280
 
 Timer = Callable[[Sequence[TrialConfig], TrialData, NetworkCode | None], Timing]
@@ -149,6 +148,11 @@ def make_plan(
                 values, config, costs.cost(config.architecture, config.net)
             )
         named["largest"] = max(networks, key=lambda network: network.macs)
+    unmeasured = ""
+    if timer and not (networks and slots):
+        why = "no node has room yet" if networks else "no network meets the constraints"
+        unmeasured, timer = f"nothing was measured, since {why}", None
+    slots = max(1, slots)  # where an autoscaler has no node yet
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
     assert all_epochs is not None
@@ -167,9 +171,9 @@ def make_plan(
         size=size,
         repeats=_repeats(space, size),
         image_memory=data.train.pixels.nbytes + data.validation.pixels.nbytes,
-        disk=space.trials * _JOURNAL_BYTES + _KEPT * kept,
+        disk=space.trials * _JOURNAL_BYTES + KEEP_WEIGHTS * kept,
         time=_time(space, data, costs, named, timer, expected or all_epochs) if timer else None,
-        warnings=(*space.warnings(), *_warnings(space, size)),
+        warnings=(*space.warnings(), *_warnings(space, size), *filter(None, [unmeasured])),
     )
 
 
@@ -292,12 +296,10 @@ def _time(
     timing = timer(configs, few, space.network_code())
     first, last = timing.epochs
     slope = (last - first) / (large.macs - small.macs) if large.macs > small.macs else 0.0
-    numbers = random.Random(0)
     sizes = []
-    for _ in range(_SAMPLE):
-        values = {name: _draw(parameter, numbers) for name, parameter in space.searched.items()}
+    for values in random_points(space, _SAMPLE):
         try:
-            config = space.config(space.only_active(values))
+            config = space.config(values)
             sizes.append(costs.cost(config.architecture, config.net).macs)
         except InputError:
             continue
@@ -317,15 +319,3 @@ def _few(data: TrialData) -> TrialData:
         for count in [max(1, round(share * len(images)))]
     ]
     return TrialData.measure(data.name, data.classes, *parts)
-
-
-def _draw(parameter: Parameter, numbers: random.Random) -> Scalar:
-    """Sample a value as random search would."""
-    values = parameter.grid()
-    if values:
-        return numbers.choice(values)
-    assert not isinstance(parameter, ChoiceParameter)  # it has a grid
-    low, high = parameter.bounds
-    if parameter.log:
-        return math.exp(numbers.uniform(math.log(low), math.log(high)))
-    return numbers.uniform(low, high)

@@ -193,6 +193,8 @@ def _options(given: Mapping[str, Any]) -> RunOptions:
             values[name] = Path(values[name])
     if isinstance(values.get("name"), Path):
         values["name"] = str(values["name"])
+    if isinstance(values.get("track"), str):
+        values["track"] = (values["track"],)
     return RunOptions(**values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,12 +60,14 @@ def _runs_below(folder: Path, depth: int = 3) -> Iterator[Path]:
 
     A name may have folders in it, but a folder of runs may also be one full of images.
     """
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if (inner / "run.json").exists():
+    inside: list[Path] = []
+    with contextlib.suppress(OSError):  # such as a folder of somebody else
+        inside = sorted(path for path in folder.iterdir() if os.path.isdir(path))  # noqa: PTH112
+    for inner in inside:
+        if os.path.exists(inner / "run.json"):  # noqa: PTH110  # False where it is not allowed
             yield inner
         elif depth > 1 and not inner.is_symlink():
-            with contextlib.suppress(OSError):
-                yield from _runs_below(inner, depth - 1)
+            yield from _runs_below(inner, depth - 1)
 
 
 def compare(runs: Sequence[str | Path | Run]) -> Comparison:

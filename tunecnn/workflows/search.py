@@ -98,6 +98,9 @@ def _resume_same(
     ]
     if sha256(prepared.text) != info.space_sha256:
         changed.append("the space file")
+    code = prepared.space.network_code()
+    if code is not None and info.code is not None and code.hash != info.code.hash:
+        changed.append("the networks' code")
     if changed:
         raise InputError(
             f"the run {path} was started with another search ({', '.join(changed)}); give another "

@@ -387,12 +387,13 @@ def _end_session(
     folder: RunFolder, study: Study, recorder: Recorder | None, *, has_failed: bool = False
 ) -> Ending:
     """Requeue the running trials, and record the end of the session."""
-    used_up = recorder.used_up if recorder and not has_failed else ""
+    is_cut_off = bool(study.running)  # their trials are trained again, whatever is used up
+    used_up = recorder.used_up if recorder and not has_failed and not study.finished else ""
     shut_out = recorder.shut_out if recorder else {}
     study.requeue_running()
     info = folder.read_info()
     untested = info.is_tested and len(info.evaluations) < len(_complete(study))
-    ended = study.finished or bool(used_up)
+    ended = study.finished or (bool(used_up) and not is_cut_off)
     ending: Ending = "done" if ended and not untested else "interrupted"
     end = {"ended": now(), "ending": ending, "used_up": used_up, "shut_out": dict(shut_out)}
     folder.write_info(info.with_session(**end))
