@@ -104,3 +104,10 @@ def test_what_is_said_of_a_lead_follows_from_its_interval(tmp_path):
         low, high = summary.gain.interval
         assert ("more than luck" in summary.verdict) == (low > 0 or high < 0)
         assert ("may be chance" in summary.verdict) == (low <= 0 <= high)
+
+
+def test_proposals_that_break_a_constraint_are_no_trials_that_have_ended(tmp_path):
+    run = ScriptedRun(tmp_path / "run", f"{REPEATED}constraints: [params <= 100000]\n")
+    run.train_all(lambda t: 0.9)
+    loaded = run.load()
+    assert len(loaded.trials) > loaded.ended == loaded.space.trials

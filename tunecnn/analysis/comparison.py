@@ -146,7 +146,7 @@ def _line(name: str, run: Run) -> RunLine:
     return RunLine(
         name=name,
         complete=len(run.complete),
-        trials=sum(record.outcome.has_ended for record in run.records),
+        trials=run.ended,
         best=None if best is None else float(best[run.space.metric]),
         interval=best_interval(run) if run.space.metric == "val_accuracy" else None,
         trial=None if best is None else int(best["trial"]),

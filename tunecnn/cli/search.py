@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -129,9 +130,10 @@ def _print_plan_of_rest(
     from tunecnn.run.run import load_run
     from tunecnn.workflows.search import open_run
 
-    _, _, space = open_run(run, more_trials, budget)
-    records = load_run(run).records
-    ended = sum(record.outcome.has_ended for record in records)
+    _, info, space = open_run(run, more_trials, budget)
+    if options.data_dir is None and info.data_dir:
+        options = dataclasses.replace(options, data_dir=Path(info.data_dir))
+    ended = load_run(run).ended
     print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
     if ended < space.trials:
         print_plan(space.override(trials=space.trials - ended), options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from tunecnn.console import print_json
 from tunecnn.errors import InputError, RunError
 
 if TYPE_CHECKING:
+    from tunecnn.models.code import NetworkCode
     from tunecnn.trial.messages import EpochMetrics
 
 
@@ -113,20 +115,24 @@ def _train(
         raise InputError("--device cuda: torch finds no GPU on this machine")
     if threads is not None:
         torch.set_num_threads(threads)
-    aside = contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
     with importable(code):
-        with aside:  # what the network's code prints is no result
+        with _aside(code):
             training = Training(
                 config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
             )
-        try:
-            for metrics in training:
-                _print_epoch(metrics, json_lines=json_lines)
-        except (Exception, SystemExit) as error:
-            if config.architecture in DESIGNS:
-                raise
-            what = f"{config.architecture} failed in epoch {training.epoch + 1}"
-            raise RunError(f"{what}: {describe(error)}") from error
+        epochs = iter(training)
+        while True:
+            try:
+                with _aside(code):
+                    metrics = next(epochs, None)
+            except (Exception, SystemExit) as error:
+                if config.architecture in DESIGNS:
+                    raise
+                what = f"{config.architecture} failed in epoch {training.epoch + 1}"
+                raise RunError(f"{what}: {describe(error)}") from error
+            if metrics is None:
+                break
+            _print_epoch(metrics, json_lines=json_lines)
         kept = training.kept
         assert kept is not None
         if out is not None:
@@ -144,6 +150,11 @@ def _may_have_gpu() -> bool:
     """Return false if there is surely no GPU, without the import of torch, which takes seconds."""
     nodes = ("nvidiactl", "nvmap", "kfd", "dxg")  # NVIDIA, its boards with a GPU inside, AMD, WSL
     return sys.platform != "linux" or any(Path("/dev", node).exists() for node in nodes)
+
+
+def _aside(code: NetworkCode | None) -> AbstractContextManager[object]:
+    """Send what the code of a network prints to stderr: it is no result."""
+    return contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
 
 
 def _print_epoch(metrics: EpochMetrics, *, json_lines: bool) -> None:

@@ -50,7 +50,7 @@ def watch(
 def view(run: Run) -> Group:
     """Return what a terminal shows of a run."""
     trials = run.trials
-    ended = sum(record.outcome.has_ended for record in run.records)
+    ended = run.ended
     lines = [Text(run.name, "bold"), Text(run.space.goal)] if run.space.goal else [Text(run.name)]
     outcomes = ", ".join(
         f"{count} {name}" for name, count in trials["outcome"].value_counts().items()

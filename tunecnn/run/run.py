@@ -24,6 +24,7 @@ from tunecnn.run.frames import (
 from tunecnn.run.info import ConfirmationJob, Evaluation, Job
 from tunecnn.study.records import TrialRecord, read_records
 from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_utf8
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Run:
         return f"<b>{escape(self.name)}</b>: {escape(self._in_words())}{goal}"
 
     def _in_words(self) -> str:
-        ended = sum(record.outcome.has_ended for record in self._records)
+        ended = self.ended
         best = ""
         if self.best is not None:
             accuracy = float(self.best[self.space.metric])
@@ -321,6 +322,17 @@ class Run:
     def records(self) -> list[TrialRecord]:
         """The records of all trials in the study, by number."""
         return self._records
+
+    @property
+    def ended(self) -> int:
+        """Number of requested trials that have ended.
+
+        Proposals that broke a constraint do not count: others were made in their place.
+        """
+        return sum(
+            record.outcome.has_ended and record.outcome is not Outcome.INFEASIBLE
+            for record in self._records
+        )
 
     @property
     def complete(self) -> list[TrialRecord]:

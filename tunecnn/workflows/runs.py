@@ -88,7 +88,7 @@ def _listed(path: Path) -> ListedRun:
         run = load_run(path)
     except TunecnnError as error:
         return ListedRun(path, problem=str(error))
-    ended = sum(record.outcome.has_ended for record in run.records)
+    ended = run.ended
     return ListedRun(
         path=path,
         started=run.info.sessions[0].started if run.info.sessions else None,
