@@ -170,6 +170,8 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     assert len(load_run(again.folder).evaluations) == 2 * count
     with pytest.raises(InputError, match="is a confirmation; only a search can be confirmed"):
         confirm(result.folder, 1, 1, {}, options, listening_to(Silent()))
+    with pytest.raises(InputError, match="it has one trial for each seed, and none can be added"):
+        resume(result.folder, options, listening_to(Silent()), 1)
 
 
 def test_the_search_learns_of_a_confirmation_that_is_resumed_by_its_own_path(tmp_path):

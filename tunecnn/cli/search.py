@@ -86,6 +86,8 @@ def search(
     if resume is not None:
         if count is not None and not is_more:
             raise InputError(f"--trials {trials} with --resume: write +{count} for {count} more")
+        if candidates is not None:
+            _check_search(resume)
         if plan:
             _print_plan_of_rest(resume, count or 0, budget, options)
             return
@@ -120,6 +122,14 @@ def _print_plan(space: Any, options: RunOptions) -> None:
 
     new_run_path(space, options)
     print_plan(space, options)
+
+
+def _check_search(path: Path) -> None:
+    """Check that a run can be confirmed, before it is resumed for hours."""
+    from tunecnn.run.folder import RunFolder
+
+    if (job := RunFolder.open(path).read_info().job).type != "search":
+        raise InputError(f"{path} is a {job.type}; only a search can be confirmed")
 
 
 def _print_plan_of_rest(

@@ -184,6 +184,10 @@ def open_run(
     folder = RunFolder.open(path)
     info = folder.read_info()
     space = folder.read_space(info)
+    if more_trials and info.is_tested:
+        raise InputError(
+            f"{path} is a {info.job.type}: it has one trial for each seed, and none can be added"
+        )
     if more_trials or budget:
         limits = {**dict(space.budget), **(budget or {})}
         space = space.override(trials=space.trials + more_trials, budget=limits)
