@@ -230,11 +230,12 @@ def summarize_search(run: Run) -> SearchSummary:
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         baseline = _line(run.baseline_trial, searched, images, metric)
     rivals = _rivals(run, best.trial, best.val_accuracy) if best else set()
+    interval = best_of_interval(best.val_accuracy, images, len(rivals)) if best else None
     gain = _gain(run, best, baseline, rivals)
     important = importance_analysis(run)
     overview = overview_of(
         run,
-        _answer(run, best, baseline, gain, len(rivals)),
+        _answer(run, best, interval, baseline, gain, len(rivals)),
         _leads(run, best, baseline, gain),
     )
     overview["time"] |= _confirmation_costs(run)
@@ -243,7 +244,7 @@ def summarize_search(run: Run) -> SearchSummary:
         **overview,
         best=best,
         baseline=baseline,
-        interval=best_interval(run),
+        interval=interval,
         gain=gain,
         top=top,
         parameters=_parameters(run, best),
@@ -348,7 +349,12 @@ def config_path(folder: Path, trial: int) -> Path:
 
 
 def _answer(
-    run: Run, best: TrialLine | None, baseline: TrialLine | None, gain: Gain | None, rivals: int
+    run: Run,
+    best: TrialLine | None,
+    interval: tuple[float, float] | None,
+    baseline: TrialLine | None,
+    gain: Gain | None,
+    rivals: int,
 ) -> list[str]:
     """Return the sentences of the answer, the main one first."""
     done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
@@ -356,7 +362,8 @@ def _answer(
         return [
             f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
         ]
-    found = [_winner(run, best, rivals)]
+    assert interval is not None
+    found = [_winner(run, best, interval, rivals)]
     if run.record(best.trial).proposal == "start" and (
         baseline is None or baseline.trial != best.trial
     ):
@@ -398,12 +405,10 @@ def _leads(
     return leads
 
 
-def _winner(run: Run, best: TrialLine, rivals: int) -> str:
+def _winner(run: Run, best: TrialLine, interval: tuple[float, float], rivals: int) -> str:
     """Say which trial is the best, and how sure its accuracy is."""
     count = len(run.ranked)
-    low, high = best_of_interval(
-        best.val_accuracy, run.info.dataset.different("validation"), rivals
-    )
+    low, high = interval
     which = f"The best of {count} trials" if count > 1 else "The only trial"
     balanced = ""
     if run.space.metric != "val_accuracy":

@@ -308,11 +308,7 @@ class Run:
         baseline = self.space.baseline_point()
         if self.space.departures() or not baseline:
             return None
-        same = [
-            record
-            for record in self._records
-            if {name: value for name, value in record.values.items() if name != "seed"} == baseline
-        ]
+        same = [record for record in self._records if dict(record.settings) == baseline]
         if not same:
             return None
         first = min(same, key=lambda record: (record.state != "COMPLETE", record.number))
