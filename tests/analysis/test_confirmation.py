@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import random
 import shutil
 import signal
@@ -17,13 +16,8 @@ import pytest
 
 from tests.support.scripted import SPACE, ScriptedRun, properties_of
 from tests.support.searching import TEXT, Silent, begin, listening_to
-from tunecnn import load_run
-from tunecnn.analysis.confirmation import (
-    Paired,
-    crossed_errors,
-    paired_gains,
-    summarize_confirmation,
-)
+from tunecnn import load_dataset, load_run, train
+from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.summary.render import write_summary
@@ -101,44 +95,6 @@ def test_what_is_really_better_is_confirmed_with_its_numbers(tmp_path):
     }  # fmt: skip
 
 
-def test_pairs_have_the_same_seed():
-    same = Paired((0.01, 0.02, 0.03))
-    assert same.mean == pytest.approx(0.02)
-    low, high = same.interval
-    assert (high - low) / 2 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-3)
-    corrected = Paired((0.01, 0.02, 0.03), candidates=3, image_error=0.01)
-    assert corrected.interval[1] > high
-    assert corrected.verdict == "no more than noise"
-    assert corrected.detectable > same.detectable > 0
-    assert Paired((0.01,)).verdict == "too few seeds for a verdict"
-    assert Paired((0.01, 0.01, 0.01)).verdict == "too few seeds for a verdict"  # no certainty
-    assert Paired((0.01, 0.01, 0.01), image_error=0.004).verdict == "no more than noise"
-    assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
-
-
-@pytest.mark.parametrize("seeds", [3, 5, 10])
-@pytest.mark.parametrize("spread", [0, 1, 2, 4])
-def test_an_interval_holds_in_95_of_100_cases(seeds, spread):
-    """Whether the seeds differ by chance in the images only, or by up to four times of that."""
-    random, repeats, held = np.random.default_rng(seeds), 800, 0
-    chance, of_images = 0.004, 0.002
-    for _ in range(repeats):
-        values = random.normal(0, math.hypot(chance, spread * chance), seeds)
-        values += random.normal(0, of_images)
-        gain = Paired(tuple(values), image_error=of_images, least_deviation=chance)
-        held += gain.interval[0] <= 0 <= gain.interval[1]
-    assert 0.92 <= held / repeats <= 0.98, held / repeats
-
-
-def test_how_many_seeds_would_find_half_a_point():
-    few, many = Paired((0.01, 0.0, 0.005), image_error=0.001), Paired((0.03, -0.02, 0.0, 0.01))
-    assert 5 < few.seeds_for_half_a_point < many.seeds_for_half_a_point
-    enough = dataclasses.replace(few, values=few.values * (few.seeds_for_half_a_point // 3 + 1))
-    assert enough.detectable <= 0.005 < few.detectable
-    assert Paired((0.01, 0.0, 0.02), image_error=0.01).seeds_for_half_a_point is None
-    assert Paired((0.01,)).seeds_for_half_a_point is None
-
-
 def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
     folder = begin(tmp_path, TEXT).folder
     options = RunOptions(local=True, checkpoint_seconds=0.0)
@@ -172,6 +128,52 @@ def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
         confirm(result.folder, 1, 1, {}, options, listening_to(Silent()))
     with pytest.raises(InputError, match="it has one trial for each seed, and none can be added"):
         resume(result.folder, options, listening_to(Silent()), 1)
+
+
+def test_a_search_is_confirmed_in_several_splits_of_the_data(tmp_path):
+    """Each trial is trained and tested with the images and the scaling of its own split."""
+    text = TEXT.replace("train_images: 200", "train_images: 200\n  pixels: standardized")
+    folder = begin(tmp_path, text).folder
+    options = RunOptions(local=True, checkpoint_seconds=0.0)
+    stopped = confirm(folder, 1, 2, {}, options, listening_to(Silent(raise_at=5)), splits=2)
+    assert stopped.ending == "interrupted"
+    result = confirm(folder, 1, 2, {}, options, listening_to(Silent()), splits=2)
+    assert result.folder == stopped.folder
+    assert result.folder.name == "top1-seeds2-splits2"
+    inner, summary = load_run(result.folder), result.summary
+    count = len(inner.job.candidates)
+    assert len(inner.complete) == len(inner.evaluations) == 4 * count
+    assert (summary.splits, summary.seeds) == (2, 4)
+    assert summary.headline.startswith("With 4 new seeds in 2 new splits of the data, ")
+    assert all(len(line.test.repeats) == 2 for line in summary.candidates)
+    page = (result.folder / "summary.md").read_text()
+    assert "the same 4 new seeds, 2 in each of 2 new splits of the data" in page
+    assert "splits: 2, none that of the search (split seeds " in page
+    for trial in (0, 2 * count):  # one of each split, trained alone
+        config = inner.config(trial)
+        assert config.split_seed == inner.space.data_splits[trial // (2 * count)].seed
+        data = load_dataset("digits", config.data_split)
+        *_, alone = train(config, data.trial_data)
+        kept = inner.record(trial).kept
+        assert (alone.val_loss, alone.train_loss) == (kept.val_loss, kept.train_loss)
+        probabilities = inner.load_model(trial).probabilities(data.test.pixels)
+        (tested,) = inner.evaluations.loc[inner.evaluations["trial"] == trial, "accuracy"]
+        assert tested == pytest.approx((probabilities.argmax(1) == data.test.labels).mean())
+    search = summarize(load_run(folder))
+    assert search.headline.startswith("Confirmation: with 4 new seeds in 2 new splits of the")
+    assert all("in 2 new splits" in lead.on for lead in search.leads[:1])
+
+
+def test_data_that_have_one_split_are_not_split_anew(tmp_path):
+    """It is said before the search, not after it."""
+    np.savez(
+        tmp_path / "own.npz", x_train=np.zeros((40, 8, 8), np.uint8), y_train=[0, 1] * 20,
+        x_val=np.ones((8, 8, 8), np.uint8), y_val=[0, 1] * 4,
+    )  # fmt: skip
+    text = TEXT.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}\nsplits: 3")
+    with pytest.raises(InputError, match="splits: 3: the data set has validation images of its"):
+        begin(tmp_path / "runs", text.replace("train_images: 200", "batch_size: 16"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_search_learns_of_a_confirmation_that_is_resumed_by_its_own_path(tmp_path):
@@ -329,26 +331,3 @@ def test_a_search_for_balanced_accuracy_is_confirmed_by_it(tmp_path):
     assert result.pick.search_accuracy == pytest.approx(0.8)
     assert "70.00% mean balanced validation accuracy" in result.verdict
     assert result.leads[0].on == "validation images, balanced mean of 2 new seeds"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("seeds", "count", "noisy"), [(3, 3, 1), (5, 3, 1), (3, 10, 1), (5, 3, 4)]
-)
-def test_equal_candidates_are_seldom_said_to_differ(seeds, count, noisy):
-    """Normal accuracies without a floor; one candidate may be four times as noisy as the others."""
-    random, wrong, repeats = np.random.default_rng(0), 0, 1500
-    spread = np.full(count + 1, 0.004)
-    spread[-1] *= noisy
-    for _ in range(repeats):
-        values = [dict(enumerate(random.normal(0.9, deviation, seeds))) for deviation in spread]
-        gains = paired_gains(values, 0, [(0.0, 0.0)] * (count + 1))
-        wrong += any("by more than noise" in gain.verdict for gain in gains[1:])
-    print(f"{wrong / repeats:.1%}")
-    assert wrong / repeats <= (0.06 if noisy == 1 else 0.08)
-
-
-def test_copies_of_test_images_count_once():
-    right = np.random.default_rng(0).random((40, 3)) < 0.9
-    once, copied = (crossed_errors(right.repeat(k, axis=0).astype(float), 40) for k in (1, 4))
-    assert copied == pytest.approx(once, rel=0.1)

@@ -64,6 +64,18 @@ def test_training_on_fewer_images_keeps_the_validation_images(digits):
     assert np.bincount(fewer.trial_data.train.labels).min() >= 45
 
 
+def test_several_splits_have_the_same_test_images_and_other_validation_images(digits):
+    both = load_dataset("digits", more_splits=[Split(seed=7)])
+    assert list(both.splits) == [0, 7]
+    assert np.array_equal(both.trial_data.train.pixels, digits.trial_data.train.pixels)
+    assert np.array_equal(both.test.pixels, digits.test.pixels)
+    alone = load_dataset("digits", Split(seed=7)).trial_data
+    assert np.array_equal(both.splits[7].validation.pixels, alone.validation.pixels)
+    assert both.splits[7].mean == alone.mean != digits.trial_data.mean
+    assert len({both.split_fingerprint, digits.split_fingerprint}) == 2
+    assert not both.fixed_split
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

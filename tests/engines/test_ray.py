@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.engines.cluster import Resources, connected, count_slots
 from tunecnn.errors import InputError
+from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import search
@@ -86,6 +88,20 @@ def test_a_search_on_ray_gives_the_trials_of_one_in_this_process(ray_cluster, tm
     assert run.info.sessions[0].engine.slots == 2
     assert not (result.folder / "ray").exists()
     assert len(list((result.folder / "weights").iterdir())) == 3
+
+
+def test_a_worker_changes_the_split_of_the_data_with_the_trial(ray_cluster, tmp_path):
+    """One at once, so one actor trains them all."""
+    here = begin(tmp_path / "here").folder
+    there = Path(shutil.copytree(here, tmp_path / "there"))
+    local, on_ray = RunOptions(local=True), RunOptions(max_trials_at_once=1)
+    one, other = (
+        load_run(confirm(folder, 1, 1, {}, options, listening_to(Silent()), splits=2).folder)
+        for folder, options in ((here, local), (there, on_ray))
+    )
+    columns = ["trial", "state", "seed", "param.split_seed", "val_accuracy", "val_loss"]
+    assert other.trials[columns].equals(one.trials[columns])
+    assert other.evaluations["accuracy"].equals(one.evaluations["accuracy"])
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from tunecnn import load_run, make_config
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space
-from tunecnn.workflows.options import check_top_and_seeds
+from tunecnn.workflows.options import check_candidates
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ def run(scripted_run):
     return load_run(scripted_run)
 
 
-def made(run, candidates, seeds):
+def made(run, candidates, seeds, splits=1):
     """Return the configs that a confirmation trains, in their order."""
-    space = SearchSpace.from_text(confirmation_space(run, candidates, seeds))
+    space = SearchSpace.from_text(confirmation_space(run, candidates, seeds, splits))
     return [space.config(point) for point in space.start_points()]
 
 
@@ -41,6 +41,19 @@ def test_each_candidate_is_trained_itself_with_the_same_new_seeds(run):
         again = config.replace(seed=0).to_dict()
         assert {**again, **candidate.config.to_dict()} == again
     assert all(config.epochs == 4 and config.batch_size == 32 for config in configs)
+
+
+def test_each_of_several_splits_is_new_and_has_seeds_of_its_own(run):
+    configs = made(run, candidates_of(run, 2, {}), seeds=2, splits=3)
+    repeats = [(config.split_seed, config.seed) for config in configs]
+    assert repeats == [one for one in dict.fromkeys(repeats) for _ in range(3)]
+    splits, seeds = zip(*dict.fromkeys(repeats), strict=True)
+    assert (len(set(splits)), len(set(seeds))) == (3, 6)
+    assert all(splits.count(split) == 2 for split in splits)
+    assert run.space.data_split.seed not in splits
+    again = made(run, candidates_of(run, 2, {}), seeds=2)
+    assert {config.split_seed for config in again} == {run.space.data_split.seed}
+    assert seeds[:2] == tuple(dict.fromkeys(config.seed for config in again))
 
 
 def test_the_baseline_among_the_best_is_trained_once(run):
@@ -87,10 +100,11 @@ def test_a_confirmation_that_could_not_be_read_again_is_refused(run):
 
 
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
-    for top, seeds, message in ((0, 1, "--top must be from 1 to 100, not 0"),
-                                (1, 0, "--seeds must be from 1 to 1,000, not 0")):  # fmt: skip
+    for numbers, message in (((0, 1), "--top must be from 1 to 100, not 0"),
+                             ((1, 0), "--seeds must be from 1 to 1,000, not 0"),
+                             ((1, 1, 0), "--splits must be from 1 to 100, not 0")):  # fmt: skip
         with pytest.raises(InputError, match=message):
-            check_top_and_seeds(top, seeds)
+            check_candidates(*numbers)
     from tests.support.searching import Silent
 
     begun = begin(tmp_path, TEXT, Silent(raise_at=1))

@@ -124,17 +124,28 @@ def _data(run: Run) -> dict[str, str]:
     if evaluations:
         tested = f"used for {count_in_words(evaluations, 'evaluation')}"
     channels, height, width = dataset.input_shape
+    splits = _splits(run)
+    first = " in the first split" if splits else ""
     return {
         "data set": f"{dataset.name}, {len(dataset.classes)} classes, images of "
         f"{height}x{width}x{channels}",
-        "training images": f"{dataset.train:,}",
-        "validation images": f"{dataset.validation:,}",
+        **splits,
+        "training images": f"{dataset.train:,}{first}",
+        "validation images": f"{dataset.validation:,}{first}",
         "test images": f"{dataset.test:,}, {tested}",
         **_files(run),
         "augmentation": run.space.augmentation,
         "fingerprint": dataset.fingerprint,
         "split fingerprint": dataset.split_fingerprint,
     }
+
+
+def _splits(run: Run) -> dict[str, str]:
+    """Describe the splits into training and validation images, if there are several."""
+    seeds = [str(split.seed) for split in run.space.data_splits]
+    if len(seeds) == 1:
+        return {}
+    return {"splits": f"{len(seeds)}, none that of the search (split seeds {', '.join(seeds)})"}
 
 
 def _files(run: Run) -> dict[str, str]:

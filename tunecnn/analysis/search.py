@@ -615,7 +615,7 @@ def _search(run: Run) -> dict[str, str]:
         "selection": f"highest {run.space.metric} of the kept epoch, among the trials trained to "
         "their end; the mean of trials with the same values; ties by validation loss",
         "looks at the validation images": f"{run.trials['epochs'].sum():,}, one after each epoch "
-        "of each trial, all at the same division of the data",
+        "of each trial, all on the same split of the data",
     }
 
 

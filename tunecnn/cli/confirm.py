@@ -17,7 +17,16 @@ def confirm(
     *,
     run: Annotated[Path, typer.Argument(help="Folder of a search.")],
     top: Annotated[int, typer.Option(help="Number of its best trials to confirm.")] = 3,
-    seeds: Annotated[int, typer.Option(help="Number of new seeds per configuration.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(help="Number of new seeds per configuration and split.")
+    ] = 5,
+    splits: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of new splits into training and validation images, each with as many "
+            "seeds; instead of the space's. 1 for that of the search."
+        ),
+    ] = None,
     config: Annotated[
         list[Path] | None, typer.Option(help="Config file to confirm as well; repeatable.")
     ] = None,
@@ -34,5 +43,5 @@ def confirm(
 
     configs = {str(path): read_config(path) for path in config or []}
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
-    result = confirm_search(run, top, seeds, configs, options, listening)
+    result = confirm_search(run, top, seeds, configs, options, listening, splits)
     end(result, quiet=quiet, json_lines=json_lines)

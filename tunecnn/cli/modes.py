@@ -52,6 +52,9 @@ _LOCAL = Mode(
     "local",
     _each("address gpus_per_trial max_failures max_trials_at_once wait_for_workers", _IN_PROCESS),
 )
+_UNCONFIRMED = Mode(
+    "confirm", _each("splits", "only a confirmation splits the data anew"), is_without=True
+)
 _JSON = Mode("json_lines", _each("quiet", "with --json nothing else is printed anyway"))
 
 MODES: Mapping[str, tuple[Mode, ...]] = {
@@ -66,12 +69,13 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         _LOCAL,
         Mode(
             "plan",
-            _each("confirm checkpoint_seconds max_failures trial_timeout wait_for_workers "
+            _each("confirm splits checkpoint_seconds max_failures trial_timeout wait_for_workers "
                   "max_trials_at_once resume_or_start min_free_gb take_over allow_changes track "
                   "on_end",
                   _TRAINS_NOTHING)
             | _each("quiet json_lines", "a plan is a table for people"),
         ),
+        _UNCONFIRMED,
         _JSON,
     ),
     "reproduce": (

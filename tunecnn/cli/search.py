@@ -13,7 +13,7 @@ import typer
 from tunecnn.cli.options import Fit, Json, Quiet, Resume, Size, SkipBad, takes_run_options
 from tunecnn.cli.output import end, listening_to_user
 from tunecnn.errors import InputError
-from tunecnn.workflows.options import RunOptions, check_top_and_seeds
+from tunecnn.workflows.options import RunOptions, check_candidates
 
 
 @takes_run_options()
@@ -68,6 +68,10 @@ def search(
             metavar="TOPxSEEDS",
         ),
     ] = None,
+    splits: Annotated[
+        int | None,
+        typer.Option(help="Confirm in this many new splits of the data, instead of the space's."),
+    ] = None,
     resume: Resume = None,
     options: RunOptions,
     quiet: Quiet = False,
@@ -79,7 +83,7 @@ def search(
     from tunecnn.workflows.search import search as start_search
 
     count, is_more = _trial_count(trials)
-    candidates = _top_and_seeds(confirm)
+    candidates = _candidates(confirm, splits)
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
@@ -99,7 +103,7 @@ def search(
     else:
         changes: dict[str, Any] = {"dataset": dataset, "epochs": epochs, "seed": seed}
         changes |= {"random_baseline": random_baseline, "trials": count}
-        changes |= {"size": size, "fit": fit, "skip_bad": skip_bad or None}
+        changes |= {"splits": splits, "size": size, "fit": fit, "skip_bad": skip_bad or None}
         prepared = prepare(space, changes, budget, start_from)
         if plan:
             _print_plan(prepared.space, options)
@@ -111,7 +115,8 @@ def search(
     if candidates is not None:
         from tunecnn.workflows.confirm import confirm as confirm_search
 
-        result = confirm_search(result.folder, *candidates, {}, options, listening)
+        top, seeds = candidates
+        result = confirm_search(result.folder, top, seeds, {}, options, listening, splits)
         end(result, quiet=quiet, json_lines=json_lines)
 
 
@@ -160,12 +165,12 @@ def _trial_count(text: str | None) -> tuple[int | None, bool]:
     return int(match[2]), bool(match[1])
 
 
-def _top_and_seeds(text: str | None) -> tuple[int, int] | None:
+def _candidates(text: str | None, splits: int | None) -> tuple[int, int] | None:
     """Parse `3x5`; return the number of best trials, and the number of seeds per candidate."""
     if text is None:
         return None
     if not (match := re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)):
         raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text[:40]!r}")
     top, seeds = int(match[1]), int(match[2])
-    check_top_and_seeds(top, seeds)  # now, and not after the search
+    check_candidates(top, seeds, splits)  # now, and not after the search
     return top, seeds

@@ -152,18 +152,26 @@ class Dataset:
     """A data set divided for a run.
 
     Attributes:
-        trial_data: training and validation images, the only ones that a search uses.
-        test: test images, for the commands that may use them.
+        splits: training and validation images, the only ones that trials use, by the seed of
+            the split; one split, except in a confirmation.
+        test: test images, the same in all splits, for the commands that may use them.
         fingerprint: hash of the whole data set, independent of the split.
         split_fingerprint: hash of the indices of the training and the validation images.
-        sheet: what is known about its images before any training.
+        sheet: what is known about the images of the first split before any training.
+        fixed_split: why another seed gives no other validation images; empty if it does.
     """
 
-    trial_data: TrialData
+    splits: Mapping[int, TrialData]
     test: Images
     fingerprint: str
     split_fingerprint: str
     sheet: DataSheet
+    fixed_split: str = ""
+
+    @property
+    def trial_data(self) -> TrialData:
+        """Training and validation images of the first split."""
+        return next(iter(self.splits.values()))
 
 
 def _value_counts(pixels: Pixels) -> Labels:

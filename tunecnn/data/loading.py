@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tunecnn.data.survey import make_sheet
 from tunecnn.errors import InputError
 from tunecnn.files import expanded
 
+_OF_TRIALS = ("train", "validation")
 _TEST_SHARE = 0.2
 _TEST_SEED = 0
 
@@ -44,6 +45,7 @@ def load_dataset(
     data_dir: str | Path | None = None,
     options: ImageOptions | None = None,
     *,
+    more_splits: Sequence[Split] = (),
     download: bool = True,
 ) -> Dataset:
     """Load a data set, and split its training images into training and validation images.
@@ -57,6 +59,7 @@ def load_dataset(
         split: rule of the split; None for a stratified split with a fifth for validation.
         data_dir: folder of the downloaded files; None for `default_data_dir`.
         options: how the images are read; None for the defaults.
+        more_splits: rules of further splits, which differ in the seed.
         download: whether to download missing files.
 
     Raises:
@@ -64,19 +67,42 @@ def load_dataset(
     """
     arrays = read_arrays(name, data_dir, options, download=download)
     ids = content_ids([images.pixels for images in arrays.parts.values()])
-    positions, notes = _positions(arrays, split or Split(), name, ids[: len(arrays.train)])
+    split = split or Split()
+    positions, notes = _positions(arrays, split, name, ids[: len(arrays.train)])
     parts = {part: _images_at(arrays, where) for part, where in positions.items()}
+    splits = {split.seed: _trial_data(name, arrays, parts)}
+    digest = hashlib.sha256(_split_bytes(positions))
+    for further in more_splits:
+        where, _ = _positions(arrays, further, name, ids[: len(arrays.train)])
+        train_and_validation = {part: _images_at(arrays, where[part]) for part in _OF_TRIALS}
+        splits[further.seed] = _trial_data(name, arrays, train_and_validation)
+        digest.update(_split_bytes(where))
     return Dataset(
-        trial_data=TrialData.measure(
-            name=name, classes=arrays.classes, train=parts["train"], validation=parts["validation"]
-        ),
+        splits=splits,
         test=parts["test"],
         fingerprint=arrays.fingerprint(),
-        split_fingerprint=hashlib.sha256(
-            positions["train"].tobytes() + b"|" + positions["validation"].tobytes()
-        ).hexdigest()[:16],
+        split_fingerprint=digest.hexdigest()[:16],
         sheet=make_sheet(arrays, parts, positions, ids, notes),
+        fixed_split=_fixed_split(arrays, split),
     )
+
+
+def _trial_data(name: str, arrays: Arrays, parts: Mapping[str, Images]) -> TrialData:
+    return TrialData.measure(name, arrays.classes, *(parts[part] for part in _OF_TRIALS))
+
+
+def _split_bytes(positions: Mapping[str, Labels]) -> bytes:
+    """Return what identifies a split in its fingerprint."""
+    return b"|".join(positions[part].tobytes() for part in _OF_TRIALS)
+
+
+def _fixed_split(arrays: Arrays, split: Split) -> str:
+    """Return why another seed gives no other validation images; empty if it does."""
+    if arrays.validation is not None:
+        return "the data set has validation images of its own, so there is no other split of it"
+    if split.method != "stratified":
+        return f"split: {split.method} is one split of the data, without a seed"
+    return ""
 
 
 def _positions(

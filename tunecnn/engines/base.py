@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,10 @@ class Engine(Protocol):
         """Return what the user should know about the hardware before the first trial."""
 
     def run(
-        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+        self,
+        recorder: Recorder,
+        splits: Mapping[int, TrialData],
+        code: NetworkCode | None,
+        scratch: Path,
     ) -> None:
         """Run trials until all requested trials have ended, or the user interrupts."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +54,17 @@ class LocalEngine:
         return ()
 
     def run(
-        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+        self,
+        recorder: Recorder,
+        splits: Mapping[int, TrialData],
+        code: NetworkCode | None,
+        scratch: Path,
     ) -> None:
         """Run trials until all requested trials have ended, or the user interrupts.
 
         Args:
             recorder: recorder that hands out trials and records their updates.
-            data: training and validation images.
+            splits: training and validation images, by the seed of their split.
             code: code of the networks; what it prints goes to stderr.
             scratch: unused folder.
 
@@ -69,13 +74,13 @@ class LocalEngine:
         import torch
 
         from tunecnn.models.building import importable
-        from tunecnn.trial.batches import to_device
+        from tunecnn.trial.batches import DeviceSplits
         from tunecnn.trial.environment import Environment
         from tunecnn.trial.runner import TrialRun
 
         torch.set_num_threads(self.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        on_device = to_device(data, device)
+        on_device = DeviceSplits(splits.__getitem__, device)
         here = Environment.of_process(device)
         interrupts = recorder.interrupts
         with interrupts.deferred(), importable(code):
@@ -86,8 +91,9 @@ class LocalEngine:
                         f"{difference}; resume on such a machine, or add --allow-changes"
                     )
                 run = TrialRun(
-                    trial.config, on_device, trial.checkpoint, self.checkpoint_seconds, trial.rungs
-                )
+                    trial.config, on_device.of(trial.config), trial.checkpoint,
+                    self.checkpoint_seconds, trial.rungs,
+                )  # fmt: skip
                 goes_on = True
                 while goes_on and not recorder.stopped:
                     with interrupts.deferred(False), _aside(code):

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,13 +82,17 @@ class RayEngine:
         return (self.cluster.limit,) if self.cluster.limit else ()
 
     def run(
-        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+        self,
+        recorder: Recorder,
+        splits: Mapping[int, TrialData],
+        code: NetworkCode | None,
+        scratch: Path,
     ) -> None:
         """Run trials until all requested trials have ended, or the user interrupts.
 
         Args:
             recorder: recorder that hands out trials and records their updates.
-            data: training and validation images for the workers.
+            splits: training and validation images for the workers, by the seed of their split.
             code: code of the networks for the workers; it travels like the images.
             scratch: folder for the files that Ray itself writes; it is deleted at the end.
 
@@ -101,7 +105,7 @@ class RayEngine:
         self.cluster.watchdog.on_loss = lambda reason: _abandon(recorder, scratch, reason)
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
-                self._tuner(recorder, data, code, scratch).fit()
+                self._tuner(recorder, splits, code, scratch).fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
             last = str(error).strip().splitlines()[-1:]
             raise RunError(f"Ray cannot continue: {' '.join(last)}") from error
@@ -111,13 +115,17 @@ class RayEngine:
             raise recorder.failure
 
     def _tuner(
-        self, recorder: Recorder, data: TrialData, code: NetworkCode | None, scratch: Path
+        self,
+        recorder: Recorder,
+        splits: Mapping[int, TrialData],
+        code: NetworkCode | None,
+        scratch: Path,
     ) -> Tuner:
         by_value: Any = ray.cloudpickle.register_pickle_by_value
         by_value(worker)  # see `tunecnn.engines.worker`
         supplies = Supplies(
-            ray.put(data), ray.put(code), self.cluster.threads, self.cluster.gpus,
-            self.checkpoint_seconds,
+            {seed: ray.put(data) for seed, data in splits.items()}, ray.put(code),
+            self.cluster.threads, self.cluster.gpus, self.checkpoint_seconds,
         )  # fmt: skip
         crew = _Crew(recorder, self.cluster, self.max_failures, self.wait_for_workers)
         return Tuner(

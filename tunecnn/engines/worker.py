@@ -33,14 +33,14 @@ class Supplies:
     """What a worker needs for its trials.
 
     Attributes:
-        data: reference of the `TrialData`.
+        splits: reference of the `TrialData` of each split, by the seed of its split.
         code: reference of the `NetworkCode`, or of None.
         threads: number of torch threads.
         gpus: GPUs that a trial takes.
         checkpoint_seconds: seconds between two checkpoints of a trial.
     """
 
-    data: ray.ObjectRef[Any]
+    splits: Mapping[int, ray.ObjectRef[Any]]
     code: ray.ObjectRef[Any]
     threads: int
     gpus: float
@@ -107,14 +107,15 @@ class Worker(tune.Trainable):
         return {"update": update, **result}
 
     def _prepare(self) -> str:
-        """Copy the images to the device, once for all trials of this actor."""
+        """Copy the images of the first trial's split to the device, where they stay."""
         from tunecnn.process import collect_garbage_seldom
 
         collect_garbage_seldom()
         import torch
 
         from tunecnn.models.building import importable
-        from tunecnn.trial.batches import to_device
+        from tunecnn.trial.batches import DeviceSplits
+        from tunecnn.trial.config import TrialConfig
         from tunecnn.trial.environment import Environment
 
         supplies = self._supplies
@@ -129,7 +130,8 @@ class Worker(tune.Trainable):
         # The order of a network's layers decides the device of new tensors, here and in its code.
         if index is not None:
             torch.cuda.set_device(device)
-        self._data = to_device(ray.get(supplies.data), device)
+        self._images = DeviceSplits(lambda seed: ray.get(supplies.splits[seed]), device)
+        self._images.of(TrialConfig.from_dict(self.config["trial"]["config"]))
         self._code = importable(ray.get(supplies.code))
         self._code.__enter__()  # until the actor ends
         gpu = "" if index is None else f"GPU {ray.get_gpu_ids()[0]}"
@@ -140,9 +142,10 @@ class Worker(tune.Trainable):
         from tunecnn.trial.runner import TrialRun
 
         trial = self.config["trial"]
+        config = TrialConfig.from_dict(trial["config"])
         self._run = TrialRun(
-            TrialConfig.from_dict(trial["config"]),
-            self._data,
+            config,
+            self._images.of(config),
             trial["checkpoint"],
             self._supplies.checkpoint_seconds,
             trial["rungs"],

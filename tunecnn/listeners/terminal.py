@@ -169,7 +169,7 @@ class Terminal(Listener):
         """Return the searched parameters for which there is room, with the width of each."""
         if self._candidates:
             return {}  # what they differ in is in the summary
-        names = [name for name in self._study.space.searched if name != "seed"]
+        names = list(self._study.space.searched_settings)
         room = (
             self._console.width - sum(2 + width for width in _COLUMNS.values())
             if self._console.is_terminal

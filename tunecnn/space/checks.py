@@ -38,7 +38,7 @@ from tunecnn.words import in_words
 
 # Settings with their own key in a space, or with the same value for all trials.
 _NOT_SEARCHED = frozenset(
-    {"dataset", "epochs", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS}
+    {"dataset", "epochs", "split", "validation", "train_images", *IMAGE_OPTIONS}
 )
 
 
@@ -135,6 +135,12 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
             yield Mistake(
                 loc,
                 f"is a key of the space itself, not a parameter: {name}: ... at the top level",
+            )
+        elif name == "split_seed" and not _may_differ(space, parameter):
+            yield Mistake(
+                loc,
+                "must be the same for all trials of a search: give one plain value; for a "
+                "confirmation in three new splits of the data, add splits: 3 to the space",
             )
         elif name == "seed" and not isinstance(space.sampler, Grid):
             yield Mistake(loc, "repeats each configuration, so it needs sampler: grid")
@@ -244,7 +250,15 @@ def _missing_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
     if name in ("architecture", "seed"):  # a parameter if it has several values
         return isinstance(parameter, Constant)
-    return name in ("dataset", "epochs", *IMAGE_OPTIONS)
+    return name in ("dataset", "epochs", "splits", *IMAGE_OPTIONS)
+
+
+def _may_differ(space: SpaceSchema, split_seed: Parameter | Constant) -> bool:
+    """Return whether a space may have a split seed: one value, or those of a confirmation."""
+    is_confirmation = (
+        isinstance(space.sampler, Grid) and 1 < len(split_seed.ends()) == space.splits
+    )
+    return isinstance(split_seed, Constant) or is_confirmation
 
 
 def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,7 +43,7 @@ from tunecnn.space.strategy import (
     Tpe,
     parse_named,
 )
-from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config, recipe_settings
 from tunecnn.words import in_utf8
 
@@ -53,6 +53,10 @@ _SPLIT_FIELDS = {
     "validation": "validation",
     "train_images": "train_images",
 }
+
+MOST_SPLITS = 100
+Splits = Annotated[int, Strict(), Field(ge=1, le=MOST_SPLITS)]
+"""A number of splits of the data."""
 
 
 class SpaceSchema(SpaceModel):
@@ -84,6 +88,8 @@ class SpaceSchema(SpaceModel):
         pruner: algorithm that stops trials early.
         budget: limits after which no further trial starts, however many were requested.
         random_baseline: share of the trials that are sampled at random for comparison.
+        splits: number of splits into training and validation images in which a confirmation
+            of the search trains all its candidates; 1 for that of the search itself.
         seed: seed of the sampler, from which the seeds of the trials derive too.
     """
 
@@ -109,6 +115,7 @@ class SpaceSchema(SpaceModel):
     pruner: Pruner = NoPruner()
     budget: Budget = Budget()
     random_baseline: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    splits: Splits = 1
     seed: Annotated[int, Strict(), Field(ge=0, lt=2**63)] = 0
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _code: NetworkCode | None = PrivateAttr(default=None)
@@ -212,7 +219,7 @@ class SpaceSchema(SpaceModel):
     @property
     def searched_settings(self) -> dict[str, Parameter]:
         """The searched parameters that define a configuration; a grid's `seed` only repeats it."""
-        return {name: part for name, part in self.searched.items() if name != "seed"}
+        return {name: part for name, part in self.searched.items() if name not in REPEATS}
 
     @property
     def parents_first(self) -> list[str]:
@@ -246,11 +253,20 @@ class SpaceSchema(SpaceModel):
 
     @property
     def data_split(self) -> Split:
-        """The split of the images, which is the same for all trials."""
+        """The split of the images, which is the same for all trials of a search."""
+        return self.data_splits[0]
+
+    @property
+    def data_splits(self) -> list[Split]:
+        """The splits of the images, which differ in the seed: one, or those of a confirmation."""
         settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
         settings |= self.constants
-        return Split(
+        split = Split(
             **{field: settings[name] for name, field in _SPLIT_FIELDS.items() if name in settings}  # type: ignore[arg-type]
+        )
+        searched = self.searched.get("split_seed")
+        return (
+            [replace(split, seed=int(seed)) for seed in searched.ends()] if searched else [split]
         )
 
     @property

@@ -19,7 +19,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
-from tunecnn.trial.config import Count, Scalar
+from tunecnn.trial.config import REPEATS, Count, Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
 from tunecnn.words import in_utf8
 
@@ -88,8 +88,10 @@ class TrialRecord:
 
     @property
     def settings(self) -> tuple[tuple[str, Scalar], ...]:
-        """The values without the seed: trials that share them are seeds of one configuration."""
-        return tuple(sorted((name, one) for name, one in self.values.items() if name != "seed"))
+        """The values without the seeds: trials that share them repeat one configuration."""
+        return tuple(
+            sorted((name, one) for name, one in self.values.items() if name not in REPEATS)
+        )
 
     def rank(self, metric: str) -> tuple[float, float, int]:
         """Return the sort key of a complete trial, best first: the metric, then loss, then number.

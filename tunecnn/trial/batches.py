@@ -6,7 +6,7 @@ The images stay uint8 and are copied to the device once; every step gathers its 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,29 @@ def to_device(data: TrialData, device: torch.device) -> DeviceData:
         data, images_to_device(data.train, device), images_to_device(data.validation, device),
         device,
     )  # fmt: skip
+
+
+class DeviceSplits:
+    """The images of a run on a device, where one split of the data lies at a time.
+
+    Args:
+        read: returns the data of a split, by the seed of its split.
+        device: device on which trials are trained.
+    """
+
+    def __init__(self, read: Callable[[int], TrialData], device: torch.device) -> None:
+        self._read = read
+        self._device = device
+        self._seed: int | None = None
+        self._data: DeviceData | None = None
+
+    def of(self, config: TrialConfig) -> DeviceData:
+        """Return the data of a trial; those of an earlier trial are copied only once."""
+        if self._data is None or config.split_seed != self._seed:
+            self._data = None  # two splits may not fit
+            self._data = to_device(self._read(config.split_seed), self._device)
+            self._seed = config.split_seed
+        return self._data
 
 
 def images_to_device(images: Images, device: torch.device) -> DeviceImages:

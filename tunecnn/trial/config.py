@@ -200,6 +200,8 @@ NET = "net."
 """Prefix of the names of a network's arguments."""
 SETTINGS = frozenset(TrialConfig.model_fields) - {"net"}
 """Names of the training settings."""
+REPEATS = ("seed", "split_seed")
+"""Settings in which trials of one configuration differ: its seeds and splits of the data."""
 CHOICES: Mapping[str, tuple[str, ...]] = {
     name: get_args(field.annotation)
     for name, field in TrialConfig.model_fields.items()

@@ -14,7 +14,7 @@ from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.run import load_run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
-from tunecnn.workflows.options import RunOptions, check_top_and_seeds
+from tunecnn.workflows.options import RunOptions, check_candidates
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import copy_evaluations, open_run, resume_opened, search
 from tunecnn.workflows.session import Listening, RunResult, summarize
@@ -27,38 +27,42 @@ def confirm(
     configs: Mapping[str, TrialConfig],
     options: RunOptions,
     listening: Listening,
+    splits: int | None = None,
 ) -> RunResult:
     """Train the best trials of a search and the baseline again with new seeds, and test them.
 
     The confirmation is a run inside the search's folder. An existing one is resumed only if it has
-    the same candidates and seeds; once the best trials are others, a new one is made. When it has
-    ended, its evaluations on the test images are copied into the search's `run.json`, and the
-    search's summary includes its result. The search's lock is held from the start, because the end
-    of the confirmation writes into the search's folder.
+    the same candidates, seeds and splits of the data; once the best trials are others, a new
+    one is made. When it has ended, its evaluations on the test images are copied into the
+    search's `run.json`, and the search's summary includes its result. The search's lock is held
+    from the start, because the end of the confirmation writes into the search's folder.
 
     Args:
         path: folder of the search.
         top: number of its best trials to confirm.
-        seeds: number of new seeds per candidate.
+        seeds: number of new seeds per candidate and split of the data.
         configs: other configurations, by name.
         options: options of the run; `runs_dir` and `name` are not used.
         listening: function that opens the listener which displays the run.
+        splits: number of splits of the data; None for that of the search's space.
 
     Raises:
         InputError: if there is nothing to confirm, an argument is invalid, or another process
             holds the lock of the search.
         RunError: if the run had to stop; it can be resumed.
     """
-    check_top_and_seeds(top, seeds)
+    check_candidates(top, seeds, splits)
     run = load_run(path)
     if run.job.type != "search":
         raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
     folder = RunFolder.open(path)
     with folder.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
         candidates = candidates_of(run, top, configs)
-        text, job = confirmation_space(run, candidates, seeds), job_of(run, candidates)
-        names = "-".join([f"top{top}", f"seeds{seeds}", *map(_slug, configs)])
-        inner = _folder_of(run.path / "confirmations" / names, text, job)
+        splits = splits or run.space.splits
+        text, job = confirmation_space(run, candidates, seeds, splits), job_of(run, candidates)
+        names = [f"top{top}", f"seeds{seeds}", *([f"splits{splits}"] if splits > 1 else [])]
+        name = "-".join([*names, *map(_slug, configs)])
+        inner = _folder_of(run.path / "confirmations" / name, text, job)
         if inner.exists():
             result = resume_opened(open_run(inner), options, listening)
         else:

@@ -13,11 +13,12 @@ from tunecnn.errors import InputError
 from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config
 
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS)
 _FRESH = 0xC0F1  # makes the seeds of a confirmation differ from those of the search's trials
+_SPLITS = 0x5B117  # and its splits from that of the search
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,30 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
     return _without_twins(run, candidates)
 
 
-def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) -> str:
+def confirmation_space(
+    run: Run, candidates: Sequence[Candidate], seeds: int, splits: int = 1
+) -> str:
     """Write the space of a confirmation: every candidate with every seed, for all epochs.
 
     The seeds are new and the same for each candidate, so that comparisons of candidates are
-    paired.
+    paired. Of several splits of the data, all are new, as the candidates were chosen by that
+    of the search; each has seeds of its own.
+
+    Args:
+        run: search.
+        candidates: candidates of the confirmation.
+        seeds: number of new seeds in each split.
+        splits: number of splits of the data; 1 for that of the search.
 
     Raises:
         InputError: if the run's recipe cannot express a candidate.
     """
-    fresh = [derive_seed(run.space.seed, _FRESH, number) for number in range(seeds)]
+    fresh = [derive_seed(run.space.seed, _FRESH, number) for number in range(seeds * splits)]
+    split_seeds = [derive_seed(run.space.seed, _SPLITS, number) for number in range(splits)]
+    repeats = [
+        {"seed": seed, **({"split_seed": split_seeds[number // seeds]} if splits > 1 else {})}
+        for number, seed in enumerate(fresh)
+    ]
     settings = _settings(run, candidates)
     varied = _varied(settings)
     parameters: dict[str, Any] = {
@@ -85,6 +100,8 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         if name not in varied and name != "architecture"
     }
     parameters["seed"] = {"choice": fresh}
+    if splits > 1:
+        parameters["split_seed"] = {"choice": split_seeds}
     for name in varied:
         parameters[name] = {"choice": list(dict.fromkeys(values[name] for values in settings))}
     space = {
@@ -97,11 +114,12 @@ def confirmation_space(run: Run, candidates: Sequence[Candidate], seeds: int) ->
         "recipe": run.space.recipe,
         "epochs": run.space.epochs,
         "objectives": [run.space.metric],
-        "trials": len(candidates) * seeds,
+        **({"splits": splits} if splits > 1 else {}),
+        "trials": len(candidates) * len(repeats),
         "parameters": parameters,
         "start": [
-            {"seed": seed} | {name: values[name] for name in varied}
-            for seed in fresh
+            repeat | {name: values[name] for name in varied}
+            for repeat in repeats
             for values in settings
         ],
         "sampler": "grid",
@@ -188,7 +206,7 @@ def _same(run: Run, one: TrialConfig, other: TrialConfig) -> bool:
 
 def _training(config: TrialConfig) -> dict[str, Scalar]:
     return {name: value for name, value in config.to_dict().items()
-            if not name.startswith(NET) and name != "seed"}  # fmt: skip
+            if not name.startswith(NET) and name not in REPEATS}  # fmt: skip
 
 
 def _net(run: Run, config: TrialConfig) -> dict[str, Scalar]:

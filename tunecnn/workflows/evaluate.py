@@ -47,17 +47,17 @@ def evaluate_trials(
 def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
     import torch
 
-    from tunecnn.trial.batches import to_device
+    from tunecnn.trial.batches import DeviceSplits
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = to_device(dataset.trial_data, device)
+    images = DeviceSplits(dataset.splits.__getitem__, device)
     tested = {evaluation.trial for evaluation in folder.read_info().evaluations}
     for record in records:
         if record.number in tested:
             continue
         config = TrialConfig.from_dict(record.config)
         weights = folder.read_weights(record)
-        accuracy, loss, predicted = _test(config, weights, data, dataset.test)
+        accuracy, loss, predicted = _test(config, weights, images.of(config), dataset.test)
         folder.write_evaluation(
             Evaluation(
                 trial=record.number,

@@ -120,19 +120,24 @@ def check_seeds(seeds: int) -> None:
         raise InputError(f"--seeds must be from 1 to {_MOST_SEEDS:,}, not {seeds}")
 
 
-def check_top_and_seeds(top: int, seeds: int) -> None:
+def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
     """Check the numbers of a confirmation.
 
     Args:
         top: number of the best trials to confirm.
         seeds: number of new seeds for each.
+        splits: number of splits of the data; None for that of the search's space.
 
     Raises:
         InputError: if one is out of its range.
     """
+    from tunecnn.space.schema import MOST_SPLITS  # its imports take too long for --help
+
     if not 1 <= top <= _MOST_CANDIDATES:
         raise InputError(f"--top must be from 1 to {_MOST_CANDIDATES}, not {top}")
     check_seeds(seeds)
+    if splits is not None and not 1 <= splits <= MOST_SPLITS:
+        raise InputError(f"--splits must be from 1 to {MOST_SPLITS}, not {splits}")
 
 
 def _check_name(option: str, name: str | None) -> None:

@@ -74,6 +74,7 @@ class Run(StoredRun):
         seeds: int = 5,
         configs: Mapping[str, TrialConfig] | None = None,
         *,
+        splits: int | None = None,
         listeners: Sequence[Listener] = (),
         **options: Any,
     ) -> Run:
@@ -81,8 +82,10 @@ class Run(StoredRun):
 
         Args:
             top: number of its best trials.
-            seeds: number of new seeds per candidate.
+            seeds: number of new seeds per candidate and split of the data.
             configs: other configurations, by name.
+            splits: number of new splits of the data; None for that of the search's space, 1
+                for the split of the search.
             listeners: listeners that are called beside the one that shows the progress.
             **options: options of the run: `tunecnn.workflows.options.RunOptions`.
 
@@ -94,7 +97,9 @@ class Run(StoredRun):
             RunError: if the run had to stop; the same call resumes it.
         """
         where, found = _listening(listeners), _options(options)
-        return type(self)(confirm(self.path, top, seeds, configs or {}, found, where).folder)
+        return type(self)(
+            confirm(self.path, top, seeds, configs or {}, found, where, splits).folder
+        )
 
 
 def load_run(path: str | Path) -> Run:

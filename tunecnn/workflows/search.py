@@ -58,11 +58,15 @@ def search(
         path = options.runs_dir / options.resume_or_start
         if (path / "run.json").exists():
             return _resume_same(path, prepared, options, listening)
+    if isinstance(job, SearchJob) and len(space.data_splits) > 1:
+        raise InputError("split_seed: all trials of a search have the same split of the data")
     path = new_run_path(space, options)
     data_dir = expanded(options.data_dir).resolve() if options.data_dir else None
     code = space.network_code()
     with opened(space, data_dir, options, code) as there:
         data = there.dataset.trial_data
+        if space.splits > 1 and (reason := there.dataset.fixed_split):
+            raise InputError(f"splits: {space.splits}: {reason}")
         notes = check_networks(space, data.name, there.costs)
         if isinstance(job, ReproductionJob) and job.against:
             check_images(job.against, data.input_shape, len(data.classes))
@@ -93,7 +97,7 @@ def _resume_same(
     changed = [
         key
         for key in sorted(prepared.changes.keys() | info.changes.keys())
-        if key not in ("trials", "budget", "start")
+        if key not in ("trials", "budget", "start", "splits")
         and prepared.changes.get(key) != info.changes.get(key)
     ]
     if sha256(prepared.text) != info.space_sha256:

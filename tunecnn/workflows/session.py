@@ -97,12 +97,15 @@ def opened(
     """Open the resources of a session; the images are read while other processes start."""
     check_trackers(options.track)
     _check_command(options.on_end)
+    splits = space.data_splits
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     with CostCounter(code) as costs:
         if any(":" in name for name in space.architectures):
             costs.start()
         loading = _in_a_thread(
-            lambda: load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
+            lambda: load_dataset(
+                space.dataset, splits[0], data_dir, space.image_options, more_splits=splits[1:]
+            )
         )
         with contextlib.suppress(TimeoutError):
             loading.result(_QUICK_SECONDS)  # a wrong path is refused without a start of Ray
@@ -309,8 +312,7 @@ def _run_locked(
                 study, Artifacts(folder.path, listener.on_warning, info.id), listener, spending,
                 limits, there.interrupts, lease=lease,
             )  # fmt: skip
-            data = there.dataset.trial_data
-            there.engine.run(recorder, data, there.code, folder.ray)
+            there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
         ended = study.finished or recorder.used_up
         if info.is_tested and not there.interrupts.requested and ended:
             evaluate_trials(folder, _complete(study), there.dataset, there.code)

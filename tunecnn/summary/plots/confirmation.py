@@ -28,15 +28,19 @@ from tunecnn.summary.plots.style import COMPLETE as NEW
 
 @picture
 def confirmed(run: Run) -> Figure:
-    """Draw each candidate's accuracy with each new seed, their mean, and that of the search."""
+    """Draw each candidate's accuracy with each new seed, their mean, and that of the search.
+
+    With several splits of the data, a point is the mean over the seeds of one.
+    """
     summary = summarize_confirmation(run)
+    repeat = "seed" if summary.splits == 1 else "split, mean of its seeds"
     lines = summary.candidates[::-1]
     figure = Figure(figsize=(8, 2.1 + 0.45 * len(lines)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title in zip(panels, ("validation", "test"), strict=True):
         for row, line in enumerate(lines):
             over_seeds = line.validation if title == "validation" else line.test
-            values = list(over_seeds.values.values())
+            values = list(over_seeds.repeats.values())
             color = BASELINE if line.is_baseline else NEW
             marker = "s" if line.is_baseline else "o"
             axes.plot(values, [row] * len(values), marker, color=color, alpha=0.6, markersize=5)
@@ -50,7 +54,7 @@ def confirmed(run: Run) -> Figure:
     names = [one.name if len(one.name) < 28 else f"{one.name[:26]}..." for one in lines]
     panels[0].set_yticks(range(len(lines)), names, fontsize=9)
     panels[0].set_ylim(-0.6, len(lines) - 0.4)
-    panels[0].plot([], [], "o", color=NEW, alpha=0.5, label="one new seed")
+    panels[0].plot([], [], "o", color=NEW, alpha=0.5, label=f"one new {repeat}")
     panels[0].plot([], [], "|", color=NEW, markersize=14, mew=2.5, label="their mean")
     panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="one seed, in the search")
     panels[0].plot([], [], "s", color=BASELINE, label="the baseline")

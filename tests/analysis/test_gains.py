@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from tunecnn.analysis.gains import OverSeeds, Paired, crossed_errors, paired_gains
+
+
+def test_pairs_have_the_same_seed():
+    same = Paired((0.01, 0.02, 0.03))
+    assert same.mean == pytest.approx(0.02)
+    low, high = same.interval
+    assert (high - low) / 2 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-3)
+    corrected = Paired((0.01, 0.02, 0.03), candidates=3, image_error=0.01)
+    assert corrected.interval[1] > high
+    assert corrected.verdict == "no more than noise"
+    assert corrected.detectable > same.detectable > 0
+    assert Paired((0.01,)).verdict == "too few seeds for a verdict"
+    assert Paired((0.01, 0.01, 0.01)).verdict == "too few seeds for a verdict"  # no certainty
+    assert Paired((0.01, 0.01, 0.01), image_error=0.004).verdict == "no more than noise"
+    assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("spread", [0, 1, 2, 4])
+def test_an_interval_holds_in_95_of_100_cases(seeds, spread):
+    """Whether the seeds differ by chance in the images only, or by up to four times of that."""
+    random, repeats, held = np.random.default_rng(seeds), 800, 0
+    chance, of_images = 0.004, 0.002
+    for _ in range(repeats):
+        values = random.normal(0, math.hypot(chance, spread * chance), seeds)
+        values += random.normal(0, of_images)
+        gain = Paired(tuple(values), image_error=of_images, least_deviation=chance)
+        held += gain.interval[0] <= 0 <= gain.interval[1]
+    assert 0.92 <= held / repeats <= 0.98, held / repeats
+
+
+def test_how_many_repeats_would_find_half_a_point():
+    few, many = Paired((0.01, 0.0, 0.005), image_error=0.001), Paired((0.03, -0.02, 0.0, 0.01))
+    assert 5 < few.repeats_for_half_a_point < many.repeats_for_half_a_point
+    enough = dataclasses.replace(few, values=few.values * (few.repeats_for_half_a_point // 3 + 1))
+    assert enough.detectable <= 0.005 < few.detectable
+    assert Paired((0.01, 0.0, 0.02), image_error=0.01).repeats_for_half_a_point is None
+    assert Paired((0.01,)).repeats_for_half_a_point is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "count", "noisy"), [(3, 3, 1), (5, 3, 1), (3, 10, 1), (5, 3, 4)]
+)
+def test_equal_candidates_are_seldom_said_to_differ(seeds, count, noisy):
+    """Normal accuracies without a floor; one candidate may be four times as noisy as the others."""
+    random, wrong, repeats = np.random.default_rng(0), 0, 1500
+    spread = np.full(count + 1, 0.004)
+    spread[-1] *= noisy
+    for _ in range(repeats):
+        values = [
+            OverSeeds(dict(enumerate(random.normal(0.9, deviation, seeds))))
+            for deviation in spread
+        ]
+        gains = paired_gains(values, 0, [(0.0, 0.0)] * (count + 1))
+        wrong += any("by more than noise" in gain.verdict for gain in gains[1:])
+    print(f"{wrong / repeats:.1%}")
+    assert wrong / repeats <= (0.06 if noisy == 1 else 0.08)
+
+
+def in_splits(accuracies: np.ndarray) -> list[OverSeeds]:
+    """Accuracies (candidates, splits, seeds), where no two splits share a seed."""
+    _, splits, seeds = accuracies.shape
+    split_of = {number: number // seeds for number in range(splits * seeds)}
+    return [OverSeeds(dict(enumerate(one.ravel())), split_of) for one in accuracies]
+
+
+def test_a_repeat_is_a_split_where_there_are_several():
+    accuracies = np.array([[[0.90, 0.92], [0.80, 0.84]], [[0.93, 0.95], [0.82, 0.86]]])
+    baseline, other = in_splits(accuracies)
+    assert list(other.repeats.values()) == pytest.approx([0.94, 0.84])
+    assert other.mean == pytest.approx(0.89)
+    _, gain = paired_gains([baseline, other], 0, [(0.0, 0.0)] * 2)
+    assert gain.values == pytest.approx((0.03, 0.02))
+    assert gain.by_split
+    assert gain.verdict == "no more than noise"  # with seeds as repeats it would be more
+    as_seeds = [OverSeeds(one.values) for one in (baseline, other)]
+    assert paired_gains(as_seeds, 0, [(0.0, 0.0)] * 2)[1].verdict == "ahead by more than noise"
+
+
+def test_a_failed_seed_is_left_out_of_its_split_on_both_sides():
+    baseline, other = in_splits(np.array([[[0.9, 0.5], [0.8, 0.8]], [[0.93, 0.9], [0.81, 0.81]]]))
+    del other.values[1]
+    _, gain = paired_gains([baseline, other], 0, [(0.0, 0.0)] * 2)
+    assert gain.values == pytest.approx((0.03, 0.01))
+    assert baseline.shared_with(other).mean == pytest.approx((0.9 + 0.8) / 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("count", "splits", "seeds"), [(1, 3, 2), (3, 2, 2), (3, 3, 5), (3, 5, 2)]
+)
+@pytest.mark.parametrize("interaction", [0, 0.5, 1, 2])
+def test_equal_candidates_are_seldom_said_to_differ_over_splits(count, splits, seeds, interaction):
+    """A split may favour a candidate, by up to twice of what a seed does."""
+    random, wrong, repeats = np.random.default_rng(0), 0, 1000
+    shape = (count + 1, splits, seeds)
+    for _ in range(repeats):
+        accuracies = 0.9 + random.normal(0, 0.004, shape[1:]) + random.normal(0, 0.004, shape)
+        accuracies += random.normal(0, 0.004 * interaction or 1e-12, (count + 1, splits, 1))
+        gains = paired_gains(in_splits(accuracies), 0, [(0.0, 0.0)] * (count + 1))
+        wrong += any("by more than noise" in gain.verdict for gain in gains[1:])
+    print(f"{wrong / repeats:.1%}")
+    assert wrong / repeats <= 0.065
+
+
+def test_copies_of_test_images_count_once():
+    right = np.random.default_rng(0).random((40, 3)) < 0.9
+    once, copied = (crossed_errors(right.repeat(k, axis=0).astype(float), 40) for k in (1, 4))
+    assert copied == pytest.approx(once, rel=0.1)

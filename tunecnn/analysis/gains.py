@@ -1,0 +1,294 @@
+"""Gains over a baseline with the same seeds: their mean, its interval, and a verdict."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+
+import numpy as np
+
+from tunecnn.analysis.intervals import (
+    dunnett_quantile,
+    mean_interval,
+    mean_or_none,
+    probability_above_zero,
+)
+
+MOST_REPEATS = 1000
+_HALF_A_POINT = 0.005
+_ROUNDING = 1e-9
+_MOST_FREEDOM = 1000  # more change no quantile
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """Accuracies in [0, 1] of one configuration by seed; failed seeds are left out.
+
+    Attributes:
+        values: accuracy by seed.
+        splits: split of the data in which it was trained, by seed; empty if all were
+            trained in one.
+    """
+
+    values: dict[int, float]
+    splits: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def repeats(self) -> dict[int, float]:
+        """The accuracies that vary independently: by seed, or the means by split.
+
+        Networks of one split have seen the same images, whatever their seeds.
+        """
+        if not self.splits:
+            return self.values
+        found: dict[int, list[float]] = {}
+        for seed, value in self.values.items():
+            found.setdefault(self.splits[seed], []).append(value)
+        return {split: fmean(values) for split, values in found.items()}
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the repeats; None if there are none."""
+        return mean_or_none(self.repeats.values())
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean; None for fewer than two repeats."""
+        if len(self.repeats) < 2:
+            return None
+        low, high = mean_interval(list(self.repeats.values()))
+        return max(low, 0.0), min(high, 1.0)
+
+    def shared_with(self, other: OverSeeds) -> OverSeeds:
+        """Return the accuracies with the seeds that another configuration has as well."""
+        return replace(
+            self, values={seed: one for seed, one in self.values.items() if seed in other.values}
+        )
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences to the baseline with the same seeds in the same split of the data.
+
+    Attributes:
+        values: the differences by repeat: seed by seed, or the means of split by split.
+        candidates: number of candidates that are compared with the baseline, for which the level
+            of the interval is corrected (Dunnett).
+        image_error: standard error of the mean difference from the choice of the test images.
+        least_deviation: standard deviation that the differences have at least, as each network is
+            right or wrong on each image by chance; with several splits, also as the seeds of
+            each of them differ.
+        deviation: standard deviation of a difference over the repeats, from all candidates and
+            the baseline, as in Dunnett's comparison of several with one (1955); None for that of
+            these differences alone. If these differ more, theirs counts: not all configurations
+            have the same spread.
+        pooled: degrees of freedom of that deviation, as a multiple of those of these differences.
+        by_split: whether a repeat is a split of the data, else a seed.
+    """
+
+    values: tuple[float, ...]
+    candidates: int = 1
+    image_error: float = 0.0
+    least_deviation: float = 0.0
+    deviation: float | None = None
+    pooled: float = 1.0
+    by_split: bool = False
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference; None if there are no pairs."""
+        return mean_or_none(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's interval of the mean difference; None for a single repeat, or equal ones.
+
+        Its level is 95 % for all candidates together, and it covers other seeds and images, and
+        with several splits of the data other splits.
+        """
+        if self.mean is None or not self._varies:
+            return None
+        half = self._quantile(len(self.values)) * self._error(len(self.values))
+        return self.mean - half, self.mean + half
+
+    @property
+    def detectable(self) -> float | None:
+        """Smallest true difference that would have been found in 80 of 100 cases."""
+        return self._detectable_with(len(self.values)) if self._varies else None
+
+    @property
+    def repeats_for_half_a_point(self) -> int | None:
+        """Number of repeats with which half a point would be found in 80 of 100 cases.
+
+        None if no number would do, since there are too few test images, or without a spread of
+        the repeats.
+        """
+        if not self._varies:
+            return None
+        counts = range(2, MOST_REPEATS + 1)
+        found = bisect_left(
+            counts, True, key=lambda count: self._detectable_with(count) <= _HALF_A_POINT
+        )
+        return counts[found] if found < len(counts) else None
+
+    @property
+    def has_too_few_images(self) -> bool:
+        """Whether no number of repeats would find half a point, by the choice of images alone."""
+        return self._multiple(MOST_REPEATS) * self.image_error > _HALF_A_POINT
+
+    def _detectable_with(self, repeats: int) -> float:
+        return self._multiple(repeats) * self._error(repeats)
+
+    def _multiple(self, repeats: int) -> float:
+        """Return how many standard errors a difference has that is found in 80 of 100 cases."""
+        from scipy.stats import t
+
+        return self._quantile(repeats) + float(t.ppf(0.8, self._freedom(repeats)))
+
+    def _quantile(self, repeats: int) -> float:
+        return dunnett_quantile(self.candidates, self._freedom(repeats))
+
+    @property
+    def _spread(self) -> float:
+        """Standard deviation over the repeats, as it was measured."""
+        spread = max(stdev(self.values), self.deviation or 0.0)
+        return 0.0 if spread < _ROUNDING else spread
+
+    def _error(self, repeats: int) -> float:
+        """Return the standard error of the mean difference of so many repeats."""
+        deviation = max(self._spread, self.least_deviation)
+        return math.hypot(deviation / math.sqrt(repeats), self.image_error)
+
+    def _freedom(self, repeats: int) -> int:
+        """Return the degrees of freedom of the standard error (Satterthwaite 1946).
+
+        Few repeats measure the spread over repeats badly; many images measure the other parts, of
+        which the least deviation is one, well. With a single degree of freedom, a spread below
+        the least deviation is too often luck to rely on that; with splits, which may differ by
+        more than their seeds do, also with two or three.
+        """
+        measured = max(1, round(self.pooled * (repeats - 1)))
+        if measured < (4 if self.by_split else 2) or not self._spread + self.least_deviation:
+            return measured
+        if self._spread <= self.least_deviation:
+            return _MOST_FREEDOM
+        by_repeats = self._spread**2 / repeats
+        return min(_MOST_FREEDOM, int(measured * (self._error(repeats) ** 2 / by_repeats) ** 2))
+
+    @property
+    def ahead(self) -> int:
+        """Number of repeats in which the candidate is ahead."""
+        return sum(value > 0 for value in self.values)
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of being ahead with one more repeat; None if all repeats are equal."""
+        return probability_above_zero(self.values) if len(set(self.values)) > 1 else None
+
+    @property
+    def _varies(self) -> bool:
+        """Whether there is anything to tell noise from: repeats that agree are no certainty."""
+        return len(self.values) > 1 and self._error(len(self.values)) > 0
+
+    @property
+    def verdict(self) -> str:
+        """Whether the difference is more than noise, by Student's interval, in words."""
+        if self.interval is None:
+            return "too few seeds for a verdict"
+        low, high = self.interval
+        if low > 0:
+            return "ahead by more than noise"
+        return "behind by more than noise" if high < 0 else "no more than noise"
+
+
+def paired_gains(
+    accuracies: Sequence[OverSeeds], baseline: int, errors: Sequence[tuple[float, float]]
+) -> list[Paired]:
+    """Return the differences of each candidate to the baseline, with their common spread.
+
+    Args:
+        accuracies: accuracies of each candidate; some seeds may be missing.
+        baseline: index of the baseline.
+        errors: `image_error` and `least_deviation` of each candidate.
+    """
+    deviation, freedom = _residual([one.repeats for one in accuracies])
+    within = _within_splits(accuracies)
+    gains = []
+    for one, (image_error, least_deviation) in zip(accuracies, errors, strict=True):
+        theirs = accuracies[baseline].shared_with(one)
+        ours = one.shared_with(theirs)
+        values = tuple(ours.repeats[repeat] - theirs.repeats[repeat] for repeat in ours.repeats)
+        of_seeds = within / math.sqrt(max(1, len(ours.values)) / max(1, len(values)))
+        gain = Paired(
+            values,
+            max(1, len(accuracies) - 1),
+            image_error,
+            max(least_deviation, of_seeds),
+            by_split=bool(one.splits),
+        )
+        if freedom:
+            pooled = freedom / max(1, len(values) - 1)
+            gain = replace(gain, deviation=deviation, pooled=pooled)
+        gains.append(gain)
+    return gains
+
+
+def _within_splits(accuracies: Sequence[OverSeeds]) -> float:
+    """Return the standard deviation of a difference over the seeds of one split.
+
+    Returns:
+        The deviation; 0 with one seed per split, or with one split, whose seeds are the
+        repeats.
+    """
+    splits = {split for one in accuracies for split in one.splits.values()}
+    squares, freedom = 0.0, 0
+    for split in splits:
+        deviation, more = _residual(
+            [{s: a for s, a in one.values.items() if one.splits[s] == split} for one in accuracies]
+        )
+        squares += deviation**2 * more
+        freedom += more
+    return math.sqrt(squares / freedom) if freedom else 0.0
+
+
+def _residual(values: Sequence[Mapping[int, float]]) -> tuple[float, int]:
+    """Return the standard deviation of a difference of two candidates, and its freedom.
+
+    What is left of the accuracies after the effects of the candidates and of the repeats (least
+    squares): three seeds are too few to measure the spread of one candidate alone.
+
+    Args:
+        values: accuracy by repeat of each candidate; some may be missing.
+    """
+    cells = [
+        (index, repeat, value) for index, one in enumerate(values) for repeat, value in one.items()
+    ]
+    repeats = sorted({repeat for _, repeat, _ in cells})
+    if not cells:
+        return 0.0, 0
+    design = np.zeros((len(cells), len(values) + len(repeats)))
+    for row, (index, repeat, _) in enumerate(cells):
+        design[row, [index, len(values) + repeats.index(repeat)]] = 1
+    accuracies = np.array([value for *_, value in cells])
+    effects, _, rank, _ = np.linalg.lstsq(design, accuracies)
+    freedom = len(cells) - int(rank)
+    rest = float(((accuracies - design @ effects) ** 2).sum())
+    return (math.sqrt(2 * rest / freedom), freedom) if freedom else (0.0, 0)
+
+
+def crossed_errors(gains: np.ndarray, different: int) -> tuple[float, float]:
+    """Return `image_error` and `least_deviation` of a mean gain over images and repeats.
+
+    Args:
+        gains: gain of each image with each repeat, (images, repeats); two or more of both.
+        different: number of different images; identical ones count once.
+    """
+    images, repeats = gains.shape
+    by_image = gains.mean(axis=1, keepdims=True)
+    rest = gains - by_image - gains.mean(axis=0) + gains.mean()
+    chance = float((rest**2).sum()) / ((images - 1) * (repeats - 1))
+    of_images = max(0.0, float(by_image.var(ddof=1)) - chance / repeats)
+    return math.sqrt(of_images / different), math.sqrt(chance / different)
