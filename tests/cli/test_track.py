@@ -58,6 +58,23 @@ def test_the_command_at_the_end_also_learns_of_a_failure(command, tmp_path, caps
     assert (tmp_path / "heard").read_text() == f"{tmp_path / 'run'} failed\n"
 
 
+def test_the_command_at_the_end_waits_for_the_confirmation(command, tmp_path):
+    """It is run once, when the search's summary has the result, and its lock is free."""
+    said, run = tmp_path / "heard", tmp_path / "run"
+    (tmp_path / "tell.sh").write_text(
+        f'#!/bin/sh\necho "$@" >> {said}\ngrep -c "Confirmation: with" "$1/summary.md" >> {said}\n'
+        f'test -e "$1/.holder" && echo locked >> {said}\ntrue\n'
+    )
+    (tmp_path / "tell.sh").chmod(0o755)
+    on_end = ("--on-end", str(tmp_path / "tell.sh"))
+    assert main(*command, "--confirm", "1x2", *on_end) == 0
+    assert said.read_text() == f"{run} done\n1\n"
+    said.unlink()
+    (inner,) = (run / "confirmations").iterdir()
+    assert main("search", "--resume", str(inner), "--local", "-q", *on_end) == 0
+    assert said.read_text() == f"{run} done\n1\n"
+
+
 def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):
     assert main(*command, "--track", "comet") == 2
     assert "tensorboard, mlflow, mlflow:URI or wandb" in capsys.readouterr().err

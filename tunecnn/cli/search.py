@@ -86,6 +86,7 @@ def search(
     candidates = _candidates(confirm, splits)
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
+    first = dataclasses.replace(options, is_followed=candidates is not None)
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
         if count is not None and not is_more:
@@ -95,7 +96,7 @@ def search(
         if plan:
             _print_plan_of_rest(resume, count or 0, budget, options)
             return
-        result = resume_search(resume, options, listening, count or 0, budget)
+        result = resume_search(resume, first, listening, count or 0, budget)
     elif is_more:
         raise InputError(f"--trials {trials} adds to a run that exists: give --resume RUN too")
     elif space is None:
@@ -110,7 +111,7 @@ def search(
             return
         for note in prepared.notes:
             print(note, file=sys.stderr)
-        result = start_search(prepared, options, listening)
+        result = start_search(prepared, first, listening)
     end(result, quiet=quiet, json_lines=json_lines)
     if candidates is not None:
         from tunecnn.workflows.confirm import confirm as confirm_search

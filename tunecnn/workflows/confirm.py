@@ -16,8 +16,8 @@ from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.options import RunOptions, check_candidates
 from tunecnn.workflows.prepare import prepare_text
-from tunecnn.workflows.search import copy_evaluations, open_run, resume_opened, search
-from tunecnn.workflows.session import Listening, RunResult, summarize
+from tunecnn.workflows.search import open_run, resume_opened, run_inside, search
+from tunecnn.workflows.session import Listening, RunResult
 
 
 def confirm(
@@ -56,30 +56,27 @@ def confirm(
     if run.job.type != "search":
         raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
     folder = RunFolder.open(path)
-    with folder.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
+
+    def train(inside: RunOptions) -> RunResult:
         candidates = candidates_of(run, top, configs)
-        splits = splits or run.space.splits
-        text, job = confirmation_space(run, candidates, seeds, splits), job_of(run, candidates)
-        names = [f"top{top}", f"seeds{seeds}", *([f"splits{splits}"] if splits > 1 else [])]
+        count = splits or run.space.splits
+        text, job = confirmation_space(run, candidates, seeds, count), job_of(run, candidates)
+        names = [f"top{top}", f"seeds{seeds}", *([f"splits{count}"] if count > 1 else [])]
         name = "-".join([*names, *map(_slug, configs)])
         inner = _folder_of(run.path / "confirmations" / name, text, job)
         if inner.exists():
-            result = resume_opened(open_run(inner), options, listening)
-        else:
-            data_dir = run.info.data_dir
-            inside = dataclasses.replace(
-                options,
-                data_dir=options.data_dir or (Path(data_dir) if data_dir else None),
-                runs_dir=inner.parent,
-                name=inner.name,
-                resume_or_start=inner.name if options.resume_or_start else None,
-            )
-            result = search(
-                prepare_text(text, "confirmation", folder.code), inside, listening, job
-            )
-        copy_evaluations(folder, inner)
-    summarize(path)
-    return result
+            return resume_opened(open_run(inner), inside, listening)
+        data_dir = run.info.data_dir
+        new = dataclasses.replace(
+            inside,
+            data_dir=inside.data_dir or (Path(data_dir) if data_dir else None),
+            runs_dir=inner.parent,
+            name=inner.name,
+            resume_or_start=inner.name if inside.resume_or_start else None,
+        )
+        return search(prepare_text(text, "confirmation", folder.code), new, listening, job)
+
+    return run_inside(folder, options, train)
 
 
 def _folder_of(path: Path, text: str, job: ConfirmationJob) -> Path:

@@ -59,6 +59,8 @@ class RunOptions:
         track: trackers that get the run: `tensorboard`, `mlflow`, `mlflow:URI` or `wandb`.
         on_end: command that is run at the end of the session, with the path of the run's folder
             and the ending (`done`, `interrupted` or `failed`) as further arguments.
+        is_followed: whether a confirmation comes next if the session ends with `done`; `on_end`
+            waits for it.
 
     Raises:
         InputError: if a number is out of its range, a name is none of a folder below another, or
@@ -83,6 +85,7 @@ class RunOptions:
     allow_changes: bool = False
     track: tuple[str, ...] = ()
     on_end: str | None = None
+    is_followed: bool = False
 
     def __post_init__(self) -> None:
         """Check what the command line checks too, for Python code."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 from tunecnn.data.registry import kind_and_path
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, RunError
 from tunecnn.files import expanded, sha256
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.folder import RunFolder
@@ -24,6 +25,7 @@ from tunecnn.run.info import (
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, versions
 from tunecnn.workflows.networks import changed_code, check_networks
+from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
 from tunecnn.workflows.reproduction_space import check_images
@@ -138,14 +140,34 @@ def resume(
     if not isinstance(run[1].job, ConfirmationJob) or not (outer / "run.json").is_file():
         return resume_opened(run, options, listening)
     around = RunFolder.open(outer)
-    with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
-        result = resume_opened(run, options, listening)
-        copy_evaluations(around, result.folder)
-    summarize(outer)
+    return run_inside(around, options, lambda inside: resume_opened(run, inside, listening))
+
+
+def run_inside(
+    around: RunFolder, options: RunOptions, run: Callable[[RunOptions], RunResult]
+) -> RunResult:
+    """Run a confirmation under the lock of the search around it, whose summary gets its result.
+
+    Args:
+        around: folder of the search.
+        options: options of the run; `on_end` is run when the summary of the search is written,
+            with the folder of the search.
+        run: function that runs the confirmation with the options that it gets.
+    """
+    check_on_end(options.on_end)
+    try:
+        with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
+            result = run(replace(options, on_end=None))
+            _copy_evaluations(around, result.folder)
+    except RunError:
+        run_on_end(options.on_end, around.path, "failed")
+        raise
+    summarize(around.path)
+    run_on_end(options.on_end, around.path, result.ending)
     return result
 
 
-def copy_evaluations(around: RunFolder, inner: Path) -> None:
+def _copy_evaluations(around: RunFolder, inner: Path) -> None:
     """Copy the evaluations of a confirmation into the `run.json` of the search around it."""
     info = around.read_info()
     others = [one for one in info.evaluations if one.confirmation != inner.name]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import shlex
-import shutil
-import subprocess
 import sys
 import threading
 import warnings as py_warnings
@@ -43,6 +41,7 @@ from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import versions
 from tunecnn.words import in_utf8
 from tunecnn.workflows.evaluate import evaluate_trials
+from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def opened(
 ) -> Iterator[Opened]:
     """Open the resources of a session; the images are read while other processes start."""
     check_trackers(options.track)
-    _check_command(options.on_end)
+    check_on_end(options.on_end)
     splits = space.data_splits
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     with CostCounter(code) as costs:
@@ -114,22 +113,6 @@ def opened(
             data = dataset.trial_data
             costs.set_images(data.input_shape, len(data.classes))
             yield Opened(dataset, code, costs, engine, interrupts)
-
-
-def _check_command(command: str | None) -> None:
-    """Check the command of `--on-end` before anything runs: its run may be days away.
-
-    Raises:
-        InputError: if it cannot be run.
-    """
-    if command is None:
-        return
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise InputError(f"--on-end {command}: {str(error).lower()}") from error
-    if not words or shutil.which(words[0]) is None:
-        raise InputError(f"--on-end {command}: there is no such program")
 
 
 def _in_a_thread(function: Callable[[], T]) -> Future[T]:
@@ -198,11 +181,21 @@ def run_session(
         if ending == "done" and not summary.trained:
             raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     except RunError:
-        _tell_others(folder.path, "failed", options, tracked)
+        _finish(tracked, "failed")
+        run_on_end(options.on_end, folder.path, "failed")
         raise
-    _tell_others(folder.path, ending, options, tracked)
+    _finish(tracked, ending)
+    if ending != "done" or not options.is_followed:
+        run_on_end(options.on_end, folder.path, ending)
     code = 0 if ending == "done" else there.interrupts.exit_code
     return RunResult(folder.path, ending, summary, code)
+
+
+def _finish(tracked: Sequence[Tracked], ending: str) -> None:
+    """Send trackers what is missing, and the summary."""
+    for one in tracked:
+        for text in one.finish(ending):
+            py_warnings.warn(text, stacklevel=1)
 
 
 @contextlib.contextmanager
@@ -225,24 +218,6 @@ def _stopping(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError, TunecnnError):
             write_summary(load_run(path))
         raise
-
-
-def _tell_others(path: Path, ending: str, options: RunOptions, tracked: Sequence[Tracked]) -> None:
-    """Send trackers what is missing and the summary, and run the command of `--on-end`."""
-    for one in tracked:
-        for text in one.finish(ending):
-            py_warnings.warn(text, stacklevel=1)
-    if options.on_end is None:
-        return
-    try:
-        done = subprocess.run([*shlex.split(options.on_end), str(path), ending], check=False)
-    except (OSError, ValueError) as error:
-        py_warnings.warn(f"--on-end {options.on_end}: {error}", stacklevel=1)
-        return
-    if done.returncode:
-        py_warnings.warn(
-            f"--on-end {options.on_end}: it ended with {done.returncode}", stacklevel=1
-        )
 
 
 def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = None) -> RunSummary:
