@@ -17,6 +17,7 @@ import altair as alt
 import pandas as pd
 
 from tunecnn.analysis import diagnostics
+from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.words import in_short
@@ -48,7 +49,7 @@ class Chart:
 
 def charts_of(run: Run) -> list[Chart]:
     """Return the interactive charts of a search; other runs have few trials, and none."""
-    if run.job.type != "search" or run.trials["val_accuracy"].notna().sum() < 2:
+    if run.job.type != "search" or run.trials[run.space.metric].notna().sum() < 2:
         return []
     with alt.data_transformers.enable("default", max_rows=None):
         return list(_charts(run))
@@ -79,7 +80,7 @@ def _charts(run: Run) -> Iterator[Chart]:
             yield Chart(
                 f"{width} and {dropout}",
                 "Point at a trial to see its values.",
-                _crossing(trials, list(run.space.searched_settings), width, dropout),
+                _crossing(run, trials, width, dropout),
             )
     if len(run.space.objectives) > 1 and len(run.ranked):
         yield Chart(
@@ -91,11 +92,12 @@ def _charts(run: Run) -> Iterator[Chart]:
 
 def _trials(run: Run) -> pd.DataFrame:
     """Return the trials with an accuracy, with columns that a specification can name."""
-    shown = run.trials[run.trials["val_accuracy"].notna()]
+    metric = run.space.metric
+    shown = run.trials[run.trials[metric].notna()]
     frame = pd.DataFrame(
         {
             "t": shown["trial"].astype(int),
-            "a": shown["val_accuracy"].round(5),
+            "a": shown[metric].round(5),
             "o": shown["outcome"]
             .eq("complete")
             .map({True: "trained to the end", False: "not to the end"}),
@@ -118,18 +120,26 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _tooltip(names: list[str]) -> list[alt.Tooltip]:
+def _what(run: Run) -> str:
+    """Return what the trials are ranked by, in words."""
+    return f"{balanced_in_words(run.space.metric)}validation accuracy"
+
+
+def _tooltip(run: Run) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("t:Q", title="trial"),
-        alt.Tooltip("a:Q", title="validation accuracy", format=".2%"),
+        alt.Tooltip("a:Q", title=_what(run), format=".2%"),
         alt.Tooltip("o:N", title="outcome"),
-        *(alt.Tooltip(f"p{i}:N", title=name) for i, name in enumerate(names)),
+        *(
+            alt.Tooltip(f"p{i}:N", title=name)
+            for i, name in enumerate(run.space.searched_settings)
+        ),
     ]
 
 
-def _accuracy(low: float, high: float) -> alt.Y:
+def _accuracy(run: Run, low: float, high: float) -> alt.Y:
     return alt.Y(
-        "a:Q", title="validation accuracy", axis=alt.Axis(format="%"),
+        "a:Q", title=_what(run), axis=alt.Axis(format="%"),
         scale=alt.Scale(domain=[low, high], nice=False),
     )  # fmt: skip
 
@@ -143,18 +153,17 @@ def _domain(accuracies: pd.Series) -> tuple[float, float]:
 def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) -> dict[str, Any]:
     """Draw accuracy by trial and, below, a line through each trial's values."""
     brush = alt.selection_interval(name="box", encodings=["x", "y"])
-    names = list(run.space.searched_settings)
     points = (
         alt.Chart(trials)
         .mark_point(filled=True, size=45)
         .encode(
             x=alt.X("t:Q", title="trial", axis=alt.Axis(tickMinStep=1)),
-            y=_accuracy(*_domain(trials["a"])),
+            y=_accuracy(run, *_domain(trials["a"])),
             color=alt.condition(
                 brush, alt.Color("o:N", title=None, scale=_COLORS), alt.value("#cccccc")
             ),
             shape=alt.Shape("o:N", title=None, scale=_SHAPES),
-            tooltip=_tooltip(names),
+            tooltip=_tooltip(run),
         )
         .add_params(brush)
         .properties(width=_WIDTH, height=180)
@@ -210,7 +219,7 @@ def _lines(
 
 
 def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
-    epochs = run.epochs[["trial", "epoch", "val_accuracy"]]
+    epochs = run.epochs[["trial", "epoch", run.space.metric]]
     epochs = epochs.set_axis(["t", "e", "a"], axis="columns").round({"a": 5})
     outcomes = trials[["t", "o"]]
     hover = alt.selection_point(
@@ -222,7 +231,7 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
         lookup="t", from_=alt.LookupData(outcomes, "t", ["o"])
     )
     x = alt.X("e:Q", title="epoch", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False))
-    y = _accuracy(max(0.0, low - 0.02), min(1.0, high + 0.01))
+    y = _accuracy(run, max(0.0, low - 0.02), min(1.0, high + 0.01))
     color = alt.Color("o:N", title=None, scale=_COLORS)
     lines = base.mark_line(clip=True).encode(
         x=x, y=y, color=color, detail="t:N",
@@ -237,7 +246,7 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
             tooltip=[
                 alt.Tooltip("t:Q", title="trial"),
                 alt.Tooltip("e:Q", title="epoch"),
-                alt.Tooltip("a:Q", title="validation accuracy", format=".2%"),
+                alt.Tooltip("a:Q", title=_what(run), format=".2%"),
                 alt.Tooltip("o:N", title="outcome"),
             ],
         )
@@ -245,11 +254,12 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
     )  # fmt: skip
     return _spec(
         (lines + points).properties(width="container", height=_HEIGHT),
-        "Validation accuracy of each trial by epoch",
+        f"{_what(run).capitalize()} of each trial by epoch",
     )
 
 
-def _crossing(trials: pd.DataFrame, names: list[str], width: str, dropout: str) -> dict[str, Any]:
+def _crossing(run: Run, trials: pd.DataFrame, width: str, dropout: str) -> dict[str, Any]:
+    names = list(run.space.searched_settings)
     chart = (
         alt.Chart(trials)
         .mark_point(filled=True, size=70, opacity=0.85, stroke="#767676", strokeWidth=0.8)
@@ -258,7 +268,7 @@ def _crossing(trials: pd.DataFrame, names: list[str], width: str, dropout: str) 
             y=alt.Y(f"p{names.index(width)}:Q", title=width, scale=alt.Scale(zero=False)),
             color=_BY_ACCURACY,
             shape=alt.Shape("o:N", title=None, scale=_SHAPES),
-            tooltip=_tooltip(names),
+            tooltip=_tooltip(run),
         )
         .properties(width="container", height=_HEIGHT)
     )
@@ -279,7 +289,7 @@ def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
         .mark_point(filled=True)
         .encode(
             x=alt.X("c:Q", title=words, scale=alt.Scale(type="log", nice=False)),
-            y=_accuracy(*_domain(complete["a"])),
+            y=_accuracy(run, *_domain(complete["a"])),
             color=alt.Color(
                 "f:N", title="on the front",
                 scale=alt.Scale(domain=[True, False], range=["#d55e00", "#3b82c4"]),
@@ -289,7 +299,7 @@ def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
             size=alt.condition("datum.f", alt.value(110), alt.value(45)),
             tooltip=[
                 alt.Tooltip("c:Q", title=words, format=","),
-                *_tooltip(list(run.space.searched_settings)),
+                *_tooltip(run),
             ],
         )
         .properties(width="container", height=_HEIGHT)
