@@ -199,9 +199,6 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
     travelling = {file.parts[0].removesuffix(".py") for file in files}
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     for top in sorted(travelling):
-        installed = [
-            path for path in sys.path if path.endswith(("site-packages", "dist-packages"))
-        ]
         if top in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(
             top, installed
         ):

@@ -47,17 +47,6 @@ class NetworkCode:
             )
         return cls(files)
 
-    @classmethod
-    def read_folder(cls, folder: Path) -> NetworkCode:
-        """Read all files of a folder that `write` has written.
-
-        Raises:
-            InputError: as `read`.
-        """
-        names = [path.relative_to(folder) for path in sorted(folder.rglob("*"))
-                 if path.is_file() and "__pycache__" not in path.parts]  # fmt: skip
-        return cls.read(folder, names)
-
     @cached_property
     def hash(self) -> str:
         """Hash of the names and contents of all files, 16 hexadecimal digits."""

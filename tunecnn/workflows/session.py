@@ -99,7 +99,7 @@ def opened(
     splits = space.data_splits
     fetch(space.dataset, data_dir)  # may take minutes or fail, so it comes first
     with CostCounter(code) as costs:
-        if any(":" in name for name in space.architectures):
+        if not all(space.network(name).is_published for name in space.architectures):
             costs.start()
         loading = _in_a_thread(
             lambda: load_dataset(
