@@ -17,6 +17,7 @@ import pytest
 from tests.support.scripted import SPACE, ScriptedRun, properties_of
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_dataset, load_run, train
+from tunecnn.analysis.comparison import compare_runs
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
@@ -25,6 +26,7 @@ from tunecnn.summary.run_types import summarize
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
+from tunecnn.workflows.found_model import find_model
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.search import resume
 
@@ -149,9 +151,9 @@ def test_a_search_is_confirmed_in_several_splits_of_the_data(tmp_path):
     page = (result.folder / "summary.md").read_text()
     assert "the same 4 new seeds, 2 in each of 2 new splits of the data" in page
     assert "splits: 2, none that of the search (split seeds " in page
-    for trial in (0, 2 * count):  # one of each split, trained alone
+    for trial in (0, count):  # one of each split, trained alone
         config = inner.config(trial)
-        assert config.split_seed == inner.space.data_splits[trial // (2 * count)].seed
+        assert config.split_seed == inner.space.data_splits[trial // count].seed
         data = load_dataset("digits", config.data_split)
         *_, alone = train(config, data.trial_data)
         kept = inner.record(trial).kept
@@ -162,6 +164,21 @@ def test_a_search_is_confirmed_in_several_splits_of_the_data(tmp_path):
     search = summarize(load_run(folder))
     assert search.headline.startswith("Confirmation: with 4 new seeds in 2 new splits of the")
     assert all("in 2 new splits" in lead.on for lead in search.leads[:1])
+    found = find_model(folder)  # the card of the model has the same interval as the page
+    lines = {line.name.partition(" (")[0]: line for line in summary.candidates}
+    line = lines[f"trial {found.trial}"]
+    assert (found.confirmed().interval, found.confirmed().repeats) == (
+        line.test.interval,
+        "4 new seeds in 2 new splits of the data",
+    )
+    assert [one["split_seeds"] for one in summary.to_json()["candidates"]] == [
+        [split.seed for split in inner.space.data_splits] * 2
+    ] * count
+    other = begin(tmp_path / "other", text).folder
+    confirm(other, 1, 1, {}, options, listening_to(Silent()))
+    compared = compare_runs([load_run(folder), load_run(other)])
+    assert [line.splits for line in compared.lines] == [2, 0]
+    assert "only their test accuracies can be compared" in "".join(compared.warnings)
 
 
 def test_data_that_have_one_split_are_not_split_anew(tmp_path):

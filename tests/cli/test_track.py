@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.support.command import main
@@ -73,6 +74,25 @@ def test_the_command_at_the_end_waits_for_the_confirmation(command, tmp_path):
     (inner,) = (run / "confirmations").iterdir()
     assert main("search", "--resume", str(inner), "--local", "-q", *on_end) == 0
     assert said.read_text() == f"{run} done\n1\n"
+
+
+def test_the_command_at_the_end_learns_of_a_confirmation_that_is_refused(
+    command, tmp_path, capsys
+):
+    """After the search, which it has waited for."""
+    np.savez(
+        tmp_path / "own.npz", train_images=np.zeros((40, 8, 8), np.uint8),
+        train_labels=[0, 1] * 20, val_images=np.ones((8, 8, 8), np.uint8), val_labels=[0, 1] * 4,
+    )  # fmt: skip
+    text = SPACE.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}")
+    (tmp_path / "s.yaml").write_text(text)
+    assert main(*command) == 0
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "heard"}\n')
+    (tmp_path / "tell.sh").chmod(0o755)
+    words = ("--confirm", "1x1", "--splits", "2", "--on-end", str(tmp_path / "tell.sh"))
+    assert main("search", "--resume", str(tmp_path / "run"), "--local", *words) == 2
+    assert "splits: 2: the data set has validation images of its own" in capsys.readouterr().err
+    assert (tmp_path / "heard").read_text() == f"{tmp_path / 'run'} failed\n"
 
 
 def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):

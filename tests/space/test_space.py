@@ -61,7 +61,7 @@ MISTAKES = [
     ("splits: 0", "splits: must be 1 or more, not 0"),
     ("splits: 1000", "splits: must be 100 or less, not 1000"),
     ("parameters: {splits: 3}", "is a key of the space itself"),
-    ("parameters: {split_seed: {choice: [0, 1, 2]}}", "for a confirmation in three new splits of the data, add splits: 3"),
+    ("parameters: {split_seed: {choice: [0, 1, 2]}}", "a confirmation makes its own splits of the data, three with splits: 3"),
     ("sampler: grid\nsplits: 2\nparameters: {split_seed: {choice: [0, 1, 2]}}", "must be the same for all trials"),
     ("sampler: grid\nsplits: 2\nparameters: {split_seed: {choice: [0.5, 1]}}", "split_seed"),
     ("parameters: {validation: {float: [0.1, 0.2]}}", "must be the same for all trials"),

@@ -6,7 +6,7 @@ from tests.support.searching import TEXT, begin
 from tunecnn import load_run, make_config
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
-from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space
+from tunecnn.workflows.confirmation_space import candidates_of, check_size, confirmation_space
 from tunecnn.workflows.options import check_candidates
 
 
@@ -51,9 +51,9 @@ def test_each_of_several_splits_is_new_and_has_seeds_of_its_own(run):
     assert (len(set(splits)), len(set(seeds))) == (3, 6)
     assert all(splits.count(split) == 2 for split in splits)
     assert run.space.data_split.seed not in splits
+    assert len(set(splits[:3])) == 3  # an interrupted confirmation has something of each
     again = made(run, candidates_of(run, 2, {}), seeds=2)
     assert {config.split_seed for config in again} == {run.space.data_split.seed}
-    assert seeds[:2] == tuple(dict.fromkeys(config.seed for config in again))
 
 
 def test_the_baseline_among_the_best_is_trained_once(run):
@@ -70,6 +70,12 @@ def test_a_config_of_ones_own_takes_part(run):
     assert (mine.name, mine.config.epochs, mine.search_accuracy) == ("mine.yaml", 4, None)
     *_, config = made(run, candidates_of(run, 1, {"mine.yaml": own}), seeds=1)
     assert (config.net["dropout_dense"], config.batch_size) == (0.9, 64)
+
+
+def test_the_split_of_a_config_does_not_matter_where_there_are_several(run):
+    own = make_config("fast", "proposed", "digits", split_seed=7)
+    candidates = candidates_of(run, 1, {"mine.yaml": own}, splits=2)
+    assert len({config.split_seed for config in made(run, candidates, seeds=1, splits=2)}) == 2
 
 
 def test_another_architecture_takes_part(run):
@@ -99,10 +105,19 @@ def test_a_confirmation_that_could_not_be_read_again_is_refused(run):
         confirmation_space(run, candidates_of(run, 3, {}), 1000)
 
 
+def test_a_confirmation_that_is_too_large_is_refused_before_the_search(run):
+    check_size(run.space, 3, 5, 60)
+    message = "a confirmation of 3 trials and the baseline with 5 seeds in 80 splits is 1,600"
+    with pytest.raises(InputError, match=f"{message} trainings; the limit for 2 parameters is 1,"):
+        check_size(run.space, 3, 5, 80)
+
+
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
     for numbers, message in (((0, 1), "--top must be from 1 to 100, not 0"),
                              ((1, 0), "--seeds must be from 1 to 1,000, not 0"),
-                             ((1, 1, 0), "--splits must be from 1 to 100, not 0")):  # fmt: skip
+                             ((1, 1, 0), "--splits must be from 1 to 100, not 0"),
+                             ((1, 1, "3"), "--splits must be from 1 to 100, not '3'"),
+                             ((1, 1, True), "--splits must be from 1 to 100, not True")):  # fmt: skip
         with pytest.raises(InputError, match=message):
             check_candidates(*numbers)
     from tests.support.searching import Silent

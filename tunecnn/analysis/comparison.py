@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.confirmation import CandidateLine, summarize_confirmation
 from tunecnn.analysis.search import best_interval
 from tunecnn.errors import InputError
 from tunecnn.run.info import SearchJob
@@ -34,7 +34,8 @@ class RunLine:
         confirmed: its mean validation accuracy with new seeds; None if the run has not been
             confirmed.
         confirmed_test: the same on the test images.
-        seeds: number of new seeds.
+        seeds: number of new seeds, those of all splits of the data together.
+        splits: number of new splits of the data; 0 if all were trained in that of the search.
         params: number of parameters of the best trial's network.
         seconds: training time of all trials together.
     """
@@ -49,6 +50,7 @@ class RunLine:
     confirmed: float | None
     confirmed_test: float | None
     seeds: int
+    splits: int
     params: int | None
     seconds: float
 
@@ -142,7 +144,8 @@ def _settings(run: Run) -> dict[str, str]:
 
 
 def _line(name: str, run: Run) -> RunLine:
-    best, (candidate, confirmed) = run.best, _confirmed(run)
+    best, confirmed = run.best, _confirmed(run)
+    pick = confirmed and confirmed[1]
     return RunLine(
         name=name,
         complete=len(run.complete),
@@ -150,23 +153,22 @@ def _line(name: str, run: Run) -> RunLine:
         best=None if best is None else float(best[run.space.metric]),
         interval=best_interval(run) if run.space.metric == "val_accuracy" else None,
         trial=None if best is None else int(best["trial"]),
-        candidate=candidate,
-        confirmed=confirmed["validation"],
-        confirmed_test=confirmed["test"],
-        seeds=int(confirmed["seeds"] or 0),
+        candidate=pick.name if pick else "",
+        confirmed=pick.validation.mean if pick else None,
+        confirmed_test=pick.test.mean if pick else None,
+        seeds=len(pick.validation.values) if pick else 0,
+        splits=len(set(pick.validation.splits.values())) if pick else 0,
         params=None if best is None or pd.isna(best["params"]) else int(best["params"]),
         seconds=float(run.trials["seconds"].sum()),
     )
 
 
-def _confirmed(run: Run) -> tuple[str, dict[str, float | None]]:
-    """Return the name and the means of the best candidate of the latest confirmation."""
+def _confirmed(run: Run) -> tuple[Run, CandidateLine] | None:
+    """Return the latest confirmation that has results, and its best candidate."""
     for inner in reversed(run.confirmations):
-        best = summarize_confirmation(inner).candidates[0]
-        if best.validation.values:
-            return best.name, {"validation": best.validation.mean, "test": best.test.mean,
-                               "seeds": len(best.validation.values)}  # fmt: skip
-    return "", {"validation": None, "test": None, "seeds": None}
+        if (pick := summarize_confirmation(inner).pick) is not None:
+            return inner, pick
+    return None
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
@@ -175,6 +177,12 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
         if any(getattr(run.info.dataset, of) != getattr(first.info.dataset, of) for run in runs):
             found.append(f"the runs have other {what}, so their accuracies cannot be compared")
             break
+    confirmations = [confirmed[0] for run in runs if (confirmed := _confirmed(run))]
+    if len({inner.info.dataset.split_fingerprint for inner in confirmations}) > 1:
+        found.append(
+            "their confirmations have other validation images, so only their test accuracies can "
+            "be compared"
+        )
     if any(run.space.metric != first.space.metric for run in runs):
         found.append("the runs are ranked by different accuracies")
     if any(run.space.epochs != first.space.epochs for run in runs):
@@ -190,7 +198,8 @@ def in_words(line: RunLine) -> dict[str, Any]:
         best = f"{line.best:.2%}{low_high or ''}"
     if line.confirmed is not None:
         test = "" if line.confirmed_test is None else f", test {line.confirmed_test:.2%}"
-        confirmed = f"{line.confirmed:.2%}{test} ({line.candidate}, {line.seeds} seeds)"
+        splits = f" in {line.splits} splits" if line.splits else ""
+        confirmed = f"{line.confirmed:.2%}{test} ({line.candidate}, {line.seeds} seeds{splits})"
     return {
         "run": line.name,
         "trials": f"{line.complete} of {line.trials} to the end",

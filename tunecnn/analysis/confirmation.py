@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tunecnn.analysis.classes import ClassLine, class_lines, image_weights
-from tunecnn.analysis.gains import MOST_REPEATS, OverSeeds, Paired, crossed_errors, paired_gains
+from tunecnn.analysis.gains import OverSeeds, Paired, crossed_errors, paired_gains
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.analysis.overview import Lead, RunOverview, balanced_in_words, overview_of
 from tunecnn.run.info import ConfirmationJob
@@ -88,16 +88,24 @@ class ConfirmationSummary(RunOverview):
     def to_json(self) -> dict[str, Any]:
         """Return the results that a program needs."""
         return {
+            "splits": self.splits,
             "candidates": [
                 {
                     "name": line.name,
                     "search_accuracy": line.search_accuracy,
                     "val_accuracy": list(line.validation.values.values()),
                     "test_accuracy": list(line.test.values.values()),
+                    "split_seeds": [
+                        line.validation.splits[seed] for seed in line.validation.values
+                    ]
+                    if self.splits > 1
+                    else None,
+                    "gain": None if line.is_baseline else line.test_gain.mean,
+                    "interval": None if line.is_baseline else line.test_gain.interval,
                     "verdict": None if line.is_baseline else line.test_gain.verdict,
                 }
                 for line in self.candidates
-            ]
+            ],
         }
 
 
@@ -225,20 +233,11 @@ def _errors(run: Run, baseline: str) -> dict[str, tuple[float, float]]:
 
 def _enough_in_words(gain: Paired) -> str:
     """Say how many repeats would find half a point."""
-    repeats = "splits" if gain.by_split else "seeds"
     if gain.repeats_for_half_a_point is not None:
-        return f"half a point with about {gain.repeats_for_half_a_point} {repeats}"
+        return f"half a point with about {gain.repeats_for_half_a_point} {gain.repeat}s"
     if gain.has_too_few_images:
-        return f"half a point by no number of {repeats}, with so few test images"
-    return f"half a point not even with {MOST_REPEATS:,} {repeats}"
-
-
-def _with_seeds(accuracies: OverSeeds) -> str:
-    """Say with how many new seeds, and in how many new splits of the data."""
-    words = count_in_words(len(accuracies.values), "new seed")
-    if accuracies.splits:
-        words += f" in {count_in_words(len(accuracies.repeats), 'new split')} of the data"
-    return words
+        return f"half a point by no number of {gain.repeat}s, with so few test images"
+    return f"half a point not even with {gain.most_repeats:,} {gain.repeat}s"
 
 
 def _beside_baseline(lines: Sequence[CandidateLine]) -> tuple[CandidateLine, CandidateLine] | None:
@@ -262,7 +261,7 @@ def _leads(run: Run, lines: Sequence[CandidateLine]) -> Iterator[Lead]:
         if gain.mean is None:
             continue
         yield Lead(
-            f"{where} images, {balanced}mean of {_with_seeds(ours.shared_with(theirs))}",
+            f"{where} images, {balanced}mean of {ours.shared_with(theirs).in_words}",
             pick.name,
             ours.shared_with(theirs).mean or 0.0,
             theirs.shared_with(ours).mean or 0.0,
@@ -281,7 +280,7 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
     left_out = [f"{failed} of {run.space.trials} trainings failed, and are left out."] * (
         failed > 0
     )
-    seeds = f"With {_with_seeds(pick.validation)}"
+    seeds = f"With {pick.validation.in_words}"
     validation = f"{pick.validation.mean:.2%} mean {what}validation accuracy"
     if (both := _beside_baseline(lines)) is None:
         why = "it is the only candidate"
@@ -308,7 +307,7 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
     found = f"on the validation images: {validation}{_shrunk(pick)}"
     if verdict is None:
         return [f"{seeds}, {best[0].lower()}{best[1:]} {found}.", *_tested(pick, what), *left_out]
-    seeds = f"With {_with_seeds(pick.test.shared_with(baseline.test))}"
+    seeds = f"With {pick.test.shared_with(baseline.test).in_words}"
     return [
         f"{seeds}, {pick.name} {verdict}.",
         *_about(pick),
@@ -342,12 +341,12 @@ def _about(line: CandidateLine) -> Iterator[str]:
             f"A true difference of {100 * gain.detectable:.2f} points would have been found in "
             f"80 of 100 cases; {_enough_in_words(gain)}."
         )
-    where, repeat = ("in", "split") if gain.by_split else ("with", "seed")
-    ahead = f"It is ahead {where} {gain.ahead} of {count_in_words(len(gain.values), repeat)}"
+    where = "in" if gain.repeat == "split" else "with"
+    ahead = f"It is ahead {where} {gain.ahead} of {count_in_words(len(gain.values), gain.repeat)}"
     if gain.interval is not None:
         candidates = count_in_words(gain.candidates, "candidate")
         over = "seeds and images, in one split of the data"
-        if gain.by_split:
+        if gain.repeat == "split":
             over = "splits of the data, seeds and images"
         ahead += f"; the interval is Dunnett's, over {over}, corrected for {candidates}"
     yield f"{ahead}."
@@ -366,7 +365,8 @@ def _shrunk(line: CandidateLine) -> str:
         return ""
     how = "overstated" if line.shrinkage >= 0 else "understated"
     by = f"{100 * abs(line.shrinkage):.2f} points ({line.search_accuracy:.2%})"
-    return f"; the search {how} it by {by}"
+    others = ", on other validation images" if line.validation.splits else ""
+    return f"; the search {how} it by {by}{others}"
 
 
 def _capital(name: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
+from typing import Literal
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from tunecnn.analysis.intervals import (
     mean_or_none,
     probability_above_zero,
 )
+from tunecnn.space.schema import MOST_SPLITS
+from tunecnn.words import count_in_words
 
-MOST_REPEATS = 1000
+_MOST_REPEATS = {"seed": 1000, "split": MOST_SPLITS}
 _HALF_A_POINT = 0.005
 _ROUNDING = 1e-9
 _MOST_FREEDOM = 1000  # more change no quantile
@@ -44,10 +47,26 @@ class OverSeeds:
         """
         if not self.splits:
             return self.values
+        return {split: fmean(values) for split, values in self._grouped().items()}
+
+    @property
+    def by_split(self) -> list[list[float]]:
+        """The accuracies of each of several splits; empty with one split."""
+        return list(self._grouped().values()) if self.splits else []
+
+    def _grouped(self) -> dict[int, list[float]]:
         found: dict[int, list[float]] = {}
         for seed, value in self.values.items():
             found.setdefault(self.splits[seed], []).append(value)
-        return {split: fmean(values) for split, values in found.items()}
+        return found
+
+    @property
+    def in_words(self) -> str:
+        """The numbers of new seeds, and of new splits of the data if there are several."""
+        words = count_in_words(len(self.values), "new seed")
+        if self.splits:
+            words += f" in {count_in_words(len(self.repeats), 'new split')} of the data"
+        return words
 
     @property
     def mean(self) -> float | None:
@@ -61,6 +80,11 @@ class OverSeeds:
             return None
         low, high = mean_interval(list(self.repeats.values()))
         return max(low, 0.0), min(high, 1.0)
+
+    def minus(self, other: OverSeeds) -> OverSeeds:
+        """Return the differences to another configuration, seed by seed."""
+        shared = self.shared_with(other).values
+        return replace(self, values={seed: shared[seed] - other.values[seed] for seed in shared})
 
     def shared_with(self, other: OverSeeds) -> OverSeeds:
         """Return the accuracies with the seeds that another configuration has as well."""
@@ -81,12 +105,11 @@ class Paired:
         least_deviation: standard deviation that the differences have at least, as each network is
             right or wrong on each image by chance; with several splits, also as the seeds of
             each of them differ.
-        deviation: standard deviation of a difference over the repeats, from all candidates and
-            the baseline, as in Dunnett's comparison of several with one (1955); None for that of
-            these differences alone. If these differ more, theirs counts: not all configurations
-            have the same spread.
+        deviation: standard deviation of a difference over the repeats, from the differences of
+            all candidates; None for that of these differences alone. If these differ more, theirs
+            counts: not all configurations have the same spread.
         pooled: degrees of freedom of that deviation, as a multiple of those of these differences.
-        by_split: whether a repeat is a split of the data, else a seed.
+        repeat: what a repeat is: `seed`, or `split` with several splits of the data.
     """
 
     values: tuple[float, ...]
@@ -95,7 +118,7 @@ class Paired:
     least_deviation: float = 0.0
     deviation: float | None = None
     pooled: float = 1.0
-    by_split: bool = False
+    repeat: Literal["seed", "split"] = "seed"
 
     @property
     def mean(self) -> float | None:
@@ -128,7 +151,7 @@ class Paired:
         """
         if not self._varies:
             return None
-        counts = range(2, MOST_REPEATS + 1)
+        counts = range(2, self.most_repeats + 1)
         found = bisect_left(
             counts, True, key=lambda count: self._detectable_with(count) <= _HALF_A_POINT
         )
@@ -137,7 +160,12 @@ class Paired:
     @property
     def has_too_few_images(self) -> bool:
         """Whether no number of repeats would find half a point, by the choice of images alone."""
-        return self._multiple(MOST_REPEATS) * self.image_error > _HALF_A_POINT
+        return self._multiple(self.most_repeats) * self.image_error > _HALF_A_POINT
+
+    @property
+    def most_repeats(self) -> int:
+        """Largest number of repeats that a confirmation can have."""
+        return _MOST_REPEATS[self.repeat]
 
     def _detectable_with(self, repeats: int) -> float:
         return self._multiple(repeats) * self._error(repeats)
@@ -171,7 +199,10 @@ class Paired:
         more than their seeds do, also with two or three.
         """
         measured = max(1, round(self.pooled * (repeats - 1)))
-        if measured < (4 if self.by_split else 2) or not self._spread + self.least_deviation:
+        if (
+            measured < (4 if self.repeat == "split" else 2)
+            or not self._spread + self.least_deviation
+        ):
             return measured
         if self._spread <= self.least_deviation:
             return _MOST_FREEDOM
@@ -197,7 +228,7 @@ class Paired:
     def verdict(self) -> str:
         """Whether the difference is more than noise, by Student's interval, in words."""
         if self.interval is None:
-            return "too few seeds for a verdict"
+            return f"too few {self.repeat}s for a verdict"
         low, high = self.interval
         if low > 0:
             return "ahead by more than noise"
@@ -214,69 +245,37 @@ def paired_gains(
         baseline: index of the baseline.
         errors: `image_error` and `least_deviation` of each candidate.
     """
-    deviation, freedom = _residual([one.repeats for one in accuracies])
-    within = _within_splits(accuracies)
-    gains = []
-    for one, (image_error, least_deviation) in zip(accuracies, errors, strict=True):
-        theirs = accuracies[baseline].shared_with(one)
-        ours = one.shared_with(theirs)
-        values = tuple(ours.repeats[repeat] - theirs.repeats[repeat] for repeat in ours.repeats)
-        of_seeds = within / math.sqrt(max(1, len(ours.values)) / max(1, len(values)))
-        gain = Paired(
+    gains = [one.minus(accuracies[baseline]) for one in accuracies]
+    others = [gain for index, gain in enumerate(gains) if index != baseline]
+    deviation, freedom = _pooled([list(gain.repeats.values()) for gain in others])
+    # The baseline is in all differences: two of them have a correlation of 1/2 if all
+    # configurations vary alike, and their squares one of 1/4.
+    freedom /= 1 + (len(others) - 1) / 4
+    within, _ = _pooled([values for gain in others for values in gain.by_split])
+    found = []
+    for gain, (image_error, least_deviation) in zip(gains, errors, strict=True):
+        values = tuple(gain.repeats.values())
+        of_seeds = within * math.sqrt(len(values) / max(1, len(gain.values)))
+        paired = Paired(
             values,
-            max(1, len(accuracies) - 1),
+            max(1, len(others)),
             image_error,
             max(least_deviation, of_seeds),
-            by_split=bool(one.splits),
+            repeat="split" if gain.splits else "seed",
         )
         if freedom:
             pooled = freedom / max(1, len(values) - 1)
-            gain = replace(gain, deviation=deviation, pooled=pooled)
-        gains.append(gain)
-    return gains
+            paired = replace(paired, deviation=deviation, pooled=pooled)
+        found.append(paired)
+    return found
 
 
-def _within_splits(accuracies: Sequence[OverSeeds]) -> float:
-    """Return the standard deviation of a difference over the seeds of one split.
-
-    Returns:
-        The deviation; 0 with one seed per split, or with one split, whose seeds are the
-        repeats.
-    """
-    splits = {split for one in accuracies for split in one.splits.values()}
-    squares, freedom = 0.0, 0
-    for split in splits:
-        deviation, more = _residual(
-            [{s: a for s, a in one.values.items() if one.splits[s] == split} for one in accuracies]
-        )
-        squares += deviation**2 * more
-        freedom += more
-    return math.sqrt(squares / freedom) if freedom else 0.0
-
-
-def _residual(values: Sequence[Mapping[int, float]]) -> tuple[float, int]:
-    """Return the standard deviation of a difference of two candidates, and its freedom.
-
-    What is left of the accuracies after the effects of the candidates and of the repeats (least
-    squares): three seeds are too few to measure the spread of one candidate alone.
-
-    Args:
-        values: accuracy by repeat of each candidate; some may be missing.
-    """
-    cells = [
-        (index, repeat, value) for index, one in enumerate(values) for repeat, value in one.items()
-    ]
-    repeats = sorted({repeat for _, repeat, _ in cells})
-    if not cells:
-        return 0.0, 0
-    design = np.zeros((len(cells), len(values) + len(repeats)))
-    for row, (index, repeat, _) in enumerate(cells):
-        design[row, [index, len(values) + repeats.index(repeat)]] = 1
-    accuracies = np.array([value for *_, value in cells])
-    effects, _, rank, _ = np.linalg.lstsq(design, accuracies)
-    freedom = len(cells) - int(rank)
-    rest = float(((accuracies - design @ effects) ** 2).sum())
-    return (math.sqrt(2 * rest / freedom), freedom) if freedom else (0.0, 0)
+def _pooled(groups: Iterable[Sequence[float]]) -> tuple[float, float]:
+    """Return the standard deviation within groups that vary alike, and its degrees of freedom."""
+    several = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in several)
+    squares = sum((len(group) - 1) * variance(group) for group in several)
+    return (math.sqrt(squares / freedom), float(freedom)) if freedom else (0.0, 0.0)
 
 
 def crossed_errors(gains: np.ndarray, different: int) -> tuple[float, float]:

@@ -64,7 +64,8 @@ def search(
     confirm: Annotated[
         str | None,
         typer.Option(
-            help="At the end, confirm the best trials: 3x5 for three trials, five new seeds each.",
+            help="At the end, confirm the best trials: 3x5 for three trials, five new seeds each "
+            "(in each of --splits).",
             metavar="TOPxSEEDS",
         ),
     ] = None,
@@ -78,6 +79,7 @@ def search(
     json_lines: Json = False,
 ) -> None:
     """Search a space: train many configurations, prune weak trials, and summarize the run."""
+    from tunecnn.workflows.confirmation_space import check_size
     from tunecnn.workflows.prepare import prepare
     from tunecnn.workflows.search import resume as resume_search
     from tunecnn.workflows.search import search as start_search
@@ -92,7 +94,7 @@ def search(
         if count is not None and not is_more:
             raise InputError(f"--trials {trials} with --resume: write +{count} for {count} more")
         if candidates is not None:
-            _check_search(resume)
+            _check_search(resume, *candidates, splits)
         if plan:
             _print_plan_of_rest(resume, count or 0, budget, options)
             return
@@ -109,6 +111,8 @@ def search(
         if plan:
             _print_plan(prepared.space, options)
             return
+        if candidates is not None:
+            check_size(prepared.space, *candidates, prepared.space.splits)
         for note in prepared.notes:
             print(note, file=sys.stderr)
         result = start_search(prepared, first, listening)
@@ -130,12 +134,17 @@ def _print_plan(space: Any, options: RunOptions) -> None:
     print_plan(space, options)
 
 
-def _check_search(path: Path) -> None:
+def _check_search(path: Path, top: int, seeds: int, splits: int | None) -> None:
     """Check that a run can be confirmed, before it is resumed for hours."""
     from tunecnn.run.folder import RunFolder
+    from tunecnn.workflows.confirmation_space import check_size
 
-    if (job := RunFolder.open(path).read_info().job).type != "search":
-        raise InputError(f"{path} is a {job.type}; only a search can be confirmed")
+    folder = RunFolder.open(path)
+    info = folder.read_info()
+    if info.job.type != "search":
+        raise InputError(f"{path} is a {info.job.type}; only a search can be confirmed")
+    space = folder.read_space(info)
+    check_size(space, top, seeds, splits or space.splits)
 
 
 def _print_plan_of_rest(

@@ -83,6 +83,7 @@ class LocalEngine:
         on_device = DeviceSplits(splits.__getitem__, device)
         here = Environment.of_process(device)
         interrupts = recorder.interrupts
+        run: TrialRun | None = None
         with interrupts.deferred(), importable(code):
             while (trial := recorder.next_trial()) is not None:
                 recorder.started(trial.number)
@@ -90,6 +91,7 @@ class LocalEngine:
                     raise RunError(
                         f"{difference}; resume on such a machine, or add --allow-changes"
                     )
+                run = None  # frees its network and images before others take their place
                 run = TrialRun(
                     trial.config, on_device.of(trial.config), trial.checkpoint,
                     self.checkpoint_seconds, trial.rungs,

@@ -161,7 +161,9 @@ class Run:
     def validation(self) -> pd.DataFrame:
         """One row for each validation image and trial whose predictions are kept, one each.
 
-        The columns are `tunecnn.run.frames.PREDICTION_DTYPES`.
+        The columns are `tunecnn.run.frames.PREDICTION_DTYPES`. In a confirmation with several
+        splits, the trials of each have validation images of their own: `image` counts those of
+        the trial's split, which `param.split_seed` in `trials` tells.
         """
         import numpy as np
 

@@ -139,8 +139,8 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
         elif name == "split_seed" and not _may_differ(space, parameter):
             yield Mistake(
                 loc,
-                "must be the same for all trials of a search: give one plain value; for a "
-                "confirmation in three new splits of the data, add splits: 3 to the space",
+                "must be the same for all trials of a search: give one plain value; a "
+                "confirmation makes its own splits of the data, three with splits: 3",
             )
         elif name == "seed" and not isinstance(space.sampler, Grid):
             yield Mistake(loc, "repeats each configuration, so it needs sampler: grid")
@@ -254,9 +254,14 @@ def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
 
 
 def _may_differ(space: SpaceSchema, split_seed: Parameter | Constant) -> bool:
-    """Return whether a space may have a split seed: one value, or those of a confirmation."""
+    """Return whether a space may have a split seed: one value, or those of a confirmation.
+
+    A confirmation, whose space is not written by hand, has all its trials as start points.
+    """
     is_confirmation = (
-        isinstance(space.sampler, Grid) and 1 < len(split_seed.ends()) == space.splits
+        isinstance(space.sampler, Grid)
+        and 1 < len(split_seed.ends()) == space.splits
+        and len(space.start) == space.trials
     )
     return isinstance(split_seed, Constant) or is_confirmation
 

@@ -13,7 +13,12 @@ from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.run import load_run
 from tunecnn.trial.config import Scalar, TrialConfig
-from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
+from tunecnn.workflows.confirmation_space import (
+    candidates_of,
+    check_size,
+    confirmation_space,
+    job_of,
+)
 from tunecnn.workflows.options import RunOptions, check_candidates
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import open_run, resume_opened, run_inside, search
@@ -58,8 +63,9 @@ def confirm(
     folder = RunFolder.open(path)
 
     def train(inside: RunOptions) -> RunResult:
-        candidates = candidates_of(run, top, configs)
         count = splits or run.space.splits
+        check_size(run.space, top, seeds, count)
+        candidates = candidates_of(run, top, configs, count)
         text, job = confirmation_space(run, candidates, seeds, count), job_of(run, candidates)
         names = [f"top{top}", f"seeds{seeds}", *([f"splits{count}"] if count > 1 else [])]
         name = "-".join([*names, *map(_slug, configs)])

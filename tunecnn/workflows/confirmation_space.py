@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions
-from tunecnn.documents import to_yaml
+from tunecnn.documents import MAX_VALUES, to_yaml
 from tunecnn.errors import InputError
 from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
@@ -39,13 +39,16 @@ class Candidate:
     search_accuracy: float | None = None
 
 
-def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> list[Candidate]:
+def candidates_of(
+    run: Run, top: int, configs: Mapping[str, TrialConfig], splits: int = 1
+) -> list[Candidate]:
     """Return the candidates of a confirmation: the best trials, the baseline, and other configs.
 
     Args:
         run: search with complete trials.
         top: number of its best trials.
         configs: other configurations, by name.
+        splits: number of splits of the data; with several, the config's own does not matter.
 
     Raises:
         InputError: if there is nothing to confirm, or a config has other data than the run, or the
@@ -61,6 +64,8 @@ def candidates_of(run: Run, top: int, configs: Mapping[str, TrialConfig]) -> lis
         if name in {candidate.name for candidate in candidates}:
             raise InputError(f"another candidate is called {name!r}; give the config another name")
         for field in _DATA:
+            if field == "split_seed" and splits > 1:
+                continue
             theirs, ours = getattr(config, field), getattr(candidates[0].config, field)
             if theirs != ours:
                 raise InputError(f"{name} has {field} = {theirs!r}, but the run has {ours!r}")
@@ -75,7 +80,8 @@ def confirmation_space(
 
     The seeds are new and the same for each candidate, so that comparisons of candidates are
     paired. Of several splits of the data, all are new, as the candidates were chosen by that
-    of the search; each has seeds of its own.
+    of the search; each has seeds of its own. All splits have their first seed before any has its
+    second, so that an interrupted confirmation has something of each.
 
     Args:
         run: search.
@@ -89,7 +95,7 @@ def confirmation_space(
     fresh = [derive_seed(run.space.seed, _FRESH, number) for number in range(seeds * splits)]
     split_seeds = [derive_seed(run.space.seed, _SPLITS, number) for number in range(splits)]
     repeats = [
-        {"seed": seed, **({"split_seed": split_seeds[number // seeds]} if splits > 1 else {})}
+        {"seed": seed, **({"split_seed": split_seeds[number % splits]} if splits > 1 else {})}
         for number, seed in enumerate(fresh)
     ]
     settings = _settings(run, candidates)
@@ -129,6 +135,22 @@ def confirmation_space(
     space_made = SearchSpace.from_text(text, "confirmation", run.path / "code")
     _check(run, space_made, candidates, settings, varied)
     return text
+
+
+def check_size(space: SearchSpace, top: int, seeds: int, splits: int) -> None:
+    """Check that the confirmation of a search will not be too large, before the search.
+
+    Raises:
+        InputError: if its space could have more values than a space may have.
+    """
+    per_training = len(space.searched_settings) + 2
+    most = MAX_VALUES // per_training
+    if (top + 1) * seeds * splits > most:
+        raise InputError(
+            f"a confirmation of {top} trials and the baseline with {seeds} seeds in {splits} "
+            f"splits is {(top + 1) * seeds * splits:,} trainings; the limit for "
+            f"{per_training - 2} parameters is {most:,}"
+        )
 
 
 def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:

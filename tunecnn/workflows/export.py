@@ -241,10 +241,9 @@ def _accuracy(found: FoundModel) -> list[str]:
     if confirmed is not None and confirmed.test is not None:
         low_high = ""
         if confirmed.interval is not None:
-            low, high = (min(max(end, 0.0), 1.0) for end in confirmed.interval)
-            low_high = f", 95 % interval of the mean {low:.2%} to {high:.2%}"
+            low_high = ", 95 % interval of the mean {:.2%} to {:.2%}".format(*confirmed.interval)
         lines.append(
-            f"- confirmed: its configuration, trained with {confirmed.seeds} new seeds, has "
+            f"- confirmed: its configuration, trained with {confirmed.repeats}, has "
             f"{confirmed.test:.2%} mean test accuracy{low_high} ({confirmed.run})"
         )
     own = [one for one in run.info.evaluations

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunecnn.analysis.confirmation import summarize_confirmation
-from tunecnn.analysis.intervals import mean_interval
 from tunecnn.errors import InputError, TunecnnError
 from tunecnn.files import check_regular
 from tunecnn.run.info import ConfirmationJob, SearchJob
@@ -23,13 +22,13 @@ class Confirmed:
 
     Attributes:
         run: name of the confirmation.
-        seeds: number of new seeds that were tested.
+        repeats: the new seeds that were tested, and their new splits of the data, in words.
         test: mean accuracy on the test images; None before they are used.
-        interval: where the mean of further seeds would lie (95 %); None for fewer than two.
+        interval: 95 % interval of that mean; None for fewer than two repeats.
     """
 
     run: str
-    seeds: int
+    repeats: str
     test: float | None
     interval: tuple[float, float] | None
 
@@ -59,9 +58,8 @@ class FoundModel:
             names = {one.name for one in candidates if one.is_trial(self.trial)}
             for line in summarize_confirmation(inner).candidates:
                 if line.name in names:
-                    values = list(line.test.values.values())
-                    interval = mean_interval(values) if len(values) > 1 else None
-                    return Confirmed(inner.name, len(values), line.test.mean, interval)
+                    test = line.test
+                    return Confirmed(inner.name, test.in_words, test.mean, test.interval)
         return None
 
 

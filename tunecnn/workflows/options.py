@@ -119,8 +119,7 @@ def check_seeds(seeds: int) -> None:
     Raises:
         InputError: if it is out of its range.
     """
-    if not 1 <= seeds <= _MOST_SEEDS:
-        raise InputError(f"--seeds must be from 1 to {_MOST_SEEDS:,}, not {seeds}")
+    _check_count("--seeds", seeds, _MOST_SEEDS)
 
 
 def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
@@ -136,11 +135,15 @@ def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
     """
     from tunecnn.space.schema import MOST_SPLITS  # its imports take too long for --help
 
-    if not 1 <= top <= _MOST_CANDIDATES:
-        raise InputError(f"--top must be from 1 to {_MOST_CANDIDATES}, not {top}")
+    _check_count("--top", top, _MOST_CANDIDATES)
     check_seeds(seeds)
-    if splits is not None and not 1 <= splits <= MOST_SPLITS:
-        raise InputError(f"--splits must be from 1 to {MOST_SPLITS}, not {splits}")
+    if splits is not None:
+        _check_count("--splits", splits, MOST_SPLITS)
+
+
+def _check_count(option: str, count: int, most: int) -> None:
+    if not isinstance(count, Integral) or isinstance(count, bool) or not 1 <= count <= most:
+        raise InputError(f"{option} must be from 1 to {most:,}, not {count!r}")
 
 
 def _check_name(option: str, name: str | None) -> None:

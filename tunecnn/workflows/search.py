@@ -159,23 +159,33 @@ def run_inside(
         with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
             result = run(replace(options, on_end=None))
             _copy_evaluations(around, result.folder)
-    except RunError:
+        summarize(around.path)
+    except Exception:  # whoever waits for the end waits for it after a search of days
         run_on_end(options.on_end, around.path, "failed")
         raise
-    summarize(around.path)
     run_on_end(options.on_end, around.path, result.ending)
     return result
 
 
 def _copy_evaluations(around: RunFolder, inner: Path) -> None:
-    """Copy the evaluations of a confirmation into the `run.json` of the search around it."""
+    """Copy the evaluations of a confirmation into the `run.json` of the search around it.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
     info = around.read_info()
     others = [one for one in info.evaluations if one.confirmation != inner.name]
     new = [
         one.model_copy(update={"confirmation": inner.name})
         for one in RunFolder.open(inner).read_info().evaluations
     ]
-    around.write_info(info.with_changes(evaluations=(*others, *new)))
+    try:
+        around.write_info(info.with_changes(evaluations=(*others, *new)))
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or around.path} cannot be written ({error.strerror}); all of the "
+            f"confirmation is safe in {inner}; when it can be written again, give the same command"
+        ) from error
 
 
 def resume_opened(
