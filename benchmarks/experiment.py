@@ -41,14 +41,15 @@ RESULTS = DOCS / "results"
 NAMES = {"model1": "Model 1", "model2": "Model 2", "proposed": "proposed"}
 DATA = {"mnist": "MNIST", "cifar10": "cifar10-jpeg"}
 RUNS = {
-    ("mnist", "model1"): ("h200-mnist-model1", "mnist"),
-    ("mnist", "model2"): ("h200-mnist-model2", "mnist"),
-    ("mnist", "proposed"): ("h200-mnist-model3", "mnist-model3"),
-    ("cifar10", "model1"): ("h200-cifar10-jpeg-model1", "cifar10-jpeg-model1"),
-    ("cifar10", "model2"): ("h200-cifar10-jpeg-model2", "cifar10-jpeg-model2"),
-    ("cifar10", "proposed"): ("cifar10-jpeg-model3",),
+    ("mnist", "model1"): [["h200-mnist-model1"], ["mnist"]],
+    ("mnist", "model2"): [["h200-mnist-model2"], ["mnist"]],
+    ("mnist", "proposed"): [["h200-mnist-model3"], ["mnist-model3"]],
+    ("cifar10", "model1"): [["h200-cifar10-jpeg-model1"], ["cifar10-jpeg-model1"]],
+    ("cifar10", "model2"): [["h200-cifar10-jpeg-model2"], ["cifar10-jpeg-model2"]],
+    ("cifar10", "proposed"): [["cifar10-jpeg-model3", "cifar10-jpeg-model3-seed1"]],
 }
-"""Folders of the reproductions at full length, each `reproduce-...`, by data set and network."""
+"""Folders of the reproductions at full length, each `reproduce-...`, by data set and network: those
+whose seeds differ, and then those that repeat a seed."""
 CHANCE = 0.2  # below it, a training has learned nothing, and its distance says nothing
 
 
@@ -66,17 +67,18 @@ def place(dataset: str, architecture: str) -> str:
 
 
 def tested(dataset: str, architecture: str) -> list[Tested]:
-    """Read the test results of a network, those of each of its reproductions by themselves."""
+    """Read the test results of a network: those of different seeds, and those that repeat one."""
     found = []
-    for folder in RUNS[dataset, architecture]:
-        page = (RESULTS / f"reproduce-{folder}" / "summary.md").read_text()
-        section = page.split("\n## Test\n")[1].split("\n## ")[0]
-        rows = re.findall(rf"^\| {architecture} \|.*$", section, flags=re.M)
-        accuracy, loss = (row.split(" | ")[3].split(", ") for row in rows)
-        found.append(Tested(
-            [round(float(value.strip("%")) / 100, 4) for value in accuracy],
-            [float(value) for value in loss],
-        ))  # fmt: skip
+    for folders in RUNS[dataset, architecture]:
+        both = Tested([], [])
+        for folder in folders:
+            page = (RESULTS / f"reproduce-{folder}" / "summary.md").read_text()
+            section = page.split("\n## Test\n")[1].split("\n## ")[0]
+            rows = re.findall(rf"^\| {architecture} \|.*$", section, flags=re.M)
+            accuracy, loss = (row.split(" | ")[3].split(", ") for row in rows)
+            both.accuracies.extend(round(float(one.strip("%")) / 100, 4) for one in accuracy)
+            both.losses.extend(map(float, loss))
+        found.append(both)
     return found
 
 
@@ -103,6 +105,7 @@ def test_rows(values: Callable[[Tested], list[float]], metric: str) -> list[dict
         interval, verdict = "-", "not judged, n = 1"
         if len(ours) > 1:
             low, high = prediction_interval(ours)
+            low, high = max(low, 0.0), min(high, 1.0) if metric == "accuracy" else high
             interval = f"{low:{form}} to {high:{form}}"
             verdict = "inside" if low <= published <= high else "outside"
         rows.append({
