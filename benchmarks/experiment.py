@@ -48,8 +48,10 @@ RUNS = {
     ("cifar10", "model2"): [["h200-cifar10-jpeg-model2"], ["cifar10-jpeg-model2"]],
     ("cifar10", "proposed"): [["cifar10-jpeg-model3", "cifar10-jpeg-model3-seed1"]],
 }
-"""Folders of the reproductions at full length, each `reproduce-...`, by data set and network: those
-whose seeds differ, and then those that repeat a seed."""
+"""Folders of the reproductions at full length, each `reproduce-...`, by data set and network.
+
+First those whose seeds differ, then those that repeat a seed.
+"""
 CHANCE = 0.2  # below it, a training has learned nothing, and its distance says nothing
 
 
