@@ -7,7 +7,7 @@ from typing import Any
 
 _GROUPS: Mapping[str, str] = {
     "Images": "dataset data_dir size fit skip_bad",
-    "How long": "trials epochs hours device_hours until seeds",
+    "How long": "trials epochs hours device_hours until seeds splits",
     "Where trials run": "local address cpus_per_trial gpus_per_trial max_trials_at_once "
     "wait_for_workers threads device",
     "The run's folder": "runs_dir name resume resume_or_start take_over allow_changes",
