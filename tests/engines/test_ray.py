@@ -36,7 +36,6 @@ def node(cpus: float, gpus: float) -> dict[str, object]:
         ([node(16, 4)], 1, 0.25, 16),
         ([node(6, 4)], 1, 0.25, 6),
         ([node(16, 4)], 1, 0.3, 12),  # three on each GPU, not 13 over four
-        ([node(16, 4)], 1, 2, 2),
         ([node(8, 2), node(8, 1)], 1, 1, 3),
         ([node(8, 0), node(8, 1)], 1, 1, 1),
         ([node(1, 4)], 2, 1, 0),

@@ -5,7 +5,7 @@ import re
 
 from rich.console import Console
 
-from tests.support.scripted import metrics
+from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn.listeners.terminal import Terminal
 from tunecnn.trial.messages import Outcome, TrialEnd
 
@@ -57,3 +57,15 @@ def test_a_terminal_shows_what_is_done_running_best_and_left(open_study, tmp_pat
     shown = stream.getvalue()
     for words in ("0/6 trials, 1 running", "best 90.00% (trial 0)", "left"):
         assert words in shown
+
+
+def test_a_resumed_search_says_which_trials_have_ended_and_which_are_paused(tmp_path):
+    text = SPACE.replace("{halving: {min_epochs: 1, factor: 2}}", "{promotion: {min_epochs: 1}}")
+    run = ScriptedRun(tmp_path / "run", text)
+    run.train([0.9] * 4)  # the baseline, which is never paused
+    run.train([0.5])
+    failed = run.study.next_trial()
+    run.study.finish(failed.number, TrialEnd(Outcome.DIVERGED, reason="the loss is not finite"))
+    stream = io.StringIO()
+    Terminal(run.reopen(), run.path, Console(file=stream, width=60))
+    assert "resumed: 2 of 6 trials had ended, 1 paused\n" in stream.getvalue()

@@ -171,6 +171,7 @@ MISTAKES = [
     ({"data": [1, 2, 3]}, r"data: train\[0\] is not a pair \(image, label\)"),
     ({"data": (np.zeros((3, 8, 8), np.uint8), np.zeros(2, int))}, "has 2 values for 3 images"),
     ({"trial_timeout": float("nan")}, "trial_timeout must be a number from 1 to 1,000,000,000, not nan"),
+    ({"gpus_per_trial": 2}, "--gpus-per-trial 2: a trial uses one GPU; give 1, or a fraction"),
     ({"gpus_per_trial": 1e-310}, "gpus_per_trial must be 0 or at least 0.001, not 1e-310"),
     ({"name": "../up"}, "--name must name a folder below that of --runs-dir, not '../up'"),
     ({"nodes": 3}, "unknown option 'nodes'; allowed: "),

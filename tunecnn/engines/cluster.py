@@ -56,13 +56,6 @@ class Resources:
     gpus: float | None = None
     at_once: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.gpus is not None and self.gpus > 1:
-            raise InputError(
-                f"--gpus-per-trial {self.gpus:g}: a trial uses one GPU; give 1, or a fraction "
-                "for several trials on one GPU"
-            )
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -249,8 +242,6 @@ def count_slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
         there = node["Resources"]
         fits = [there.get("CPU", 0) / cpus] if cpus else []
         if gpus:
-            a_gpu = int(1 / gpus + 1e-6)
-            count = there.get("GPU", 0)
-            fits.append(count * a_gpu if gpus <= 1 else count / gpus)
+            fits.append(there.get("GPU", 0) * int(1 / gpus + 1e-6))
         slots += int(min(fits) + 1e-6) if fits else 1
     return slots

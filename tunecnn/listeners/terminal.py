@@ -56,7 +56,9 @@ class Terminal(Listener):
         if study.dropped_line:
             self._print("the journal's last line was incomplete and has been dropped")
         if self._before:
-            self._print(f"resumed: {self._before} of {study.space.trials} trials had ended")
+            paused = len(study.paused)
+            ended = f"{self._before - paused} of {study.space.trials} trials had ended"
+            self._print(f"resumed: {ended}{f', {paused} paused' * bool(paused)}")
 
     @classmethod
     def of_run(cls, study: Study, folder: Path, console: Console) -> Self:

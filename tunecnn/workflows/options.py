@@ -100,6 +100,11 @@ class RunOptions:
                 raise InputError(
                     f"{field} must be {what} from {low:g} to {high:,.0f}, not {value!r}"
                 )
+        if self.gpus_per_trial is not None and self.gpus_per_trial > 1:
+            raise InputError(
+                f"--gpus-per-trial {self.gpus_per_trial:g}: a trial uses one GPU; give 1, or a "
+                "fraction for several trials on one GPU"
+            )
         if 0 < (share := self.gpus_per_trial or 0) < _LEAST_SHARE:
             raise InputError(f"gpus_per_trial must be 0 or at least {_LEAST_SHARE}, not {share}")
         if self.address and self.address != "local":
