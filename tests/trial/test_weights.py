@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tunecnn import load_dataset, make_config, train
 from tunecnn.errors import InputError
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.weights import MeanWeights, initialize
@@ -98,6 +99,31 @@ def test_dirac_repeats_inputs_and_leaves_the_other_outputs(inputs, outputs):
     found = layer(images) - layer.bias[:, None, None]
     torch.testing.assert_close(found[:, :repeated], images[:, :repeated])
     assert torch.equal(layer.weight[repeated:], before[repeated:])
+
+
+@pytest.mark.parametrize("how", ["own", "he", "orthogonal", "dirac"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_initial_weights_do_not_depend_on_the_memory_layout(how, groups):
+    """Networks are trained in `channels_last`, in which torch makes no orthogonal weights."""
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        layer = convolution(8, 16, groups=groups).to(memory_format=layout)
+        initialize(layer, how)
+        assert layer.weight.is_contiguous(memory_format=layout)
+        found.append(layer.weight)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("initialization", ["he", "orthogonal", "dirac"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_network_is_trained_from_each_initialization(initialization, precision):
+    config = make_config(
+        "fast", "proposed", "digits", epochs=1, train_images=200, precision=precision,
+        initialization=initialization, **{"net.width": 0.25},
+    )  # fmt: skip
+    (epoch,) = train(config, load_dataset("digits", config.data_split).trial_data)
+    assert epoch.train_loss < 4
 
 
 @pytest.mark.parametrize("how", ["own", "dirac"])

@@ -39,13 +39,17 @@ def initialize(network: nn.Module, how: str) -> None:
             )
         if not weight.requires_grad:
             continue
+        # In one memory layout, whatever the network's: with others, torch fails or gives other
+        # values.
+        new = weight.clone(memory_format=torch.contiguous_format)
         if how == "he":
-            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(new, nonlinearity="relu")
         elif how == "orthogonal":
-            for group in weight.chunk(module.groups):  # no output sees the inputs of others
+            for group in new.chunk(module.groups):  # no output sees the inputs of others
                 nn.init.orthogonal_(group, nn.init.calculate_gain("relu"))
         elif module.groups == 1:
-            nn.init.dirac_(weight[: module.in_channels])
+            nn.init.dirac_(new[: module.in_channels])
+        weight.copy_(new)
 
 
 class MeanWeights:
