@@ -77,7 +77,7 @@ def tripwire(monkeypatch):
     load = tunecnn.workflows.session.load_dataset
     monkeypatch.setattr(
         "tunecnn.workflows.session.load_dataset",
-        lambda *a: dataclasses.replace(load(*a), test=Tripwire()),
+        lambda *a, **k: dataclasses.replace(load(*a, **k), test=Tripwire()),
     )
 
 
