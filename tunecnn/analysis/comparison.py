@@ -98,8 +98,9 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
     table = pd.DataFrame(settings)
     differ = table[table.apply(lambda row: len(set(row.fillna("-"))) > 1, axis=1)]
-    lines = tuple(_line(name, run) for name, run in zip(names, runs, strict=True))
-    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs)))
+    confirmed = [_confirmed(run) for run in runs]
+    lines = tuple(map(_line, names, runs, confirmed))
+    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs, confirmed)))
 
 
 def best_so_far_by_time(run: Run) -> pd.Series:
@@ -143,8 +144,11 @@ def _settings(run: Run) -> dict[str, str]:
     return found
 
 
-def _line(name: str, run: Run) -> RunLine:
-    best, confirmed = run.best, _confirmed(run)
+_Confirmed = tuple[Run, CandidateLine] | None
+
+
+def _line(name: str, run: Run, confirmed: _Confirmed) -> RunLine:
+    best = run.best
     pick = confirmed and confirmed[1]
     return RunLine(
         name=name,
@@ -163,7 +167,7 @@ def _line(name: str, run: Run) -> RunLine:
     )
 
 
-def _confirmed(run: Run) -> tuple[Run, CandidateLine] | None:
+def _confirmed(run: Run) -> _Confirmed:
     """Return the latest confirmation that has results, and its best candidate."""
     for inner in reversed(run.confirmations):
         if (pick := summarize_confirmation(inner).pick) is not None:
@@ -171,14 +175,13 @@ def _confirmed(run: Run) -> tuple[Run, CandidateLine] | None:
     return None
 
 
-def _warnings(runs: Sequence[Run]) -> list[str]:
+def _warnings(runs: Sequence[Run], confirmed: Sequence[_Confirmed]) -> list[str]:
     first, found = runs[0], []
     for what, of in (("images", "fingerprint"), ("validation images", "split_fingerprint")):
         if any(getattr(run.info.dataset, of) != getattr(first.info.dataset, of) for run in runs):
             found.append(f"the runs have other {what}, so their accuracies cannot be compared")
             break
-    confirmations = [confirmed[0] for run in runs if (confirmed := _confirmed(run))]
-    if len({inner.info.dataset.split_fingerprint for inner in confirmations}) > 1:
+    if len({one[0].info.dataset.split_fingerprint for one in confirmed if one}) > 1:
         found.append(
             "their confirmations have other validation images, so only their test accuracies can "
             "be compared"
