@@ -18,7 +18,8 @@ from tests.support.scripted import SPACE, ScriptedRun, properties_of
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_dataset, load_run, train
 from tunecnn.analysis.comparison import compare_runs
-from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.confirmation import latest_confirmation, summarize_confirmation
+from tunecnn.analysis.search import summarize_search
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.summary.render import write_summary
@@ -56,8 +57,28 @@ def test_a_config_file_called_as_a_trial_is_not_that_trial(tmp_path):
         folder = search.path / "confirmations" / str(expected)
         text = confirmation_space(search, names, 2)
         ScriptedRun(folder, text, job_of(search, names)).train_all(lambda trial: 0.8)
-        assert load_run(search.path).is_confirmed is expected
+        latest = latest_confirmation(load_run(search.path))
+        assert latest is not None
+        assert latest.has_winner is expected
         shutil.rmtree(folder)
+
+
+def test_a_confirmation_without_results_does_not_hide_an_earlier_one(tmp_path):
+    search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
+    candidates = candidates_of(search, 1, {})
+    text = confirmation_space(search, candidates, 2)
+    inner = search.path / "confirmations"
+    ScriptedRun(inner / "first", text, job_of(search, candidates))
+    assert "no candidate has been trained" in summarize_search(load_run(search.path)).headline
+    shutil.rmtree(inner / "first")
+    confirmed(inner / "first", search, lambda number: 0.8)
+    ScriptedRun(inner / "second", text, job_of(search, candidates))
+    loaded = load_run(search.path)
+    assert [run.path.name for run in loaded.confirmations] == ["first", "second"]
+    latest = latest_confirmation(loaded)
+    assert latest is not None
+    assert latest.run.path.name == "first"
+    assert latest.summary.headline[1:] in summarize_search(loaded).headline
 
 
 @pytest.mark.slow

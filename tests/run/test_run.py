@@ -160,3 +160,22 @@ def test_trials_with_the_same_values_are_ranked_by_their_mean(tmp_path):
     assert run.best["param.net.width"] == 0.5
     assert run.best["mean"] == pytest.approx((0.90 + 0.89 + 0.89) / 3)
     assert list(run.configurations["seeds"]) == [3, 3]
+
+
+CONSTRAINED = """
+name: constrained
+dataset: digits
+epochs: 1
+trials: 6
+parameters:
+  net.width: {choice: [0.5, 1.0]}
+sampler: random
+constraints: [params <= 100000]
+"""
+
+
+def test_proposals_that_break_a_constraint_are_no_trials_that_have_ended(tmp_path):
+    run = ScriptedRun(tmp_path / "run", CONSTRAINED)
+    run.train_all(lambda t: 0.9)
+    loaded = run.load()
+    assert len(loaded.trials) > loaded.ended == loaded.space.trials

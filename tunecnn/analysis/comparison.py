@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from tunecnn.analysis.confirmation import CandidateLine, summarize_confirmation
-from tunecnn.analysis.search import best_interval
+from tunecnn.analysis.confirmation import LatestConfirmation, latest_confirmation
+from tunecnn.analysis.winner import winner_of
 from tunecnn.errors import InputError
 from tunecnn.run.info import SearchJob
 from tunecnn.run.run import Run
@@ -98,9 +98,9 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
     table = pd.DataFrame(settings)
     differ = table[table.apply(lambda row: len(set(row.fillna("-"))) > 1, axis=1)]
-    confirmed = [_confirmed(run) for run in runs]
-    lines = tuple(map(_line, names, runs, confirmed))
-    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs, confirmed)))
+    latest = [latest_confirmation(run) for run in runs]
+    lines = tuple(map(_line, names, runs, latest))
+    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs, latest)))
 
 
 def best_so_far_by_time(run: Run) -> pd.Series:
@@ -144,44 +144,36 @@ def _settings(run: Run) -> dict[str, str]:
     return found
 
 
-_Confirmed = tuple[Run, CandidateLine] | None
-
-
-def _line(name: str, run: Run, confirmed: _Confirmed) -> RunLine:
-    best = run.best
-    pick = confirmed and confirmed[1]
+def _line(name: str, run: Run, latest: LatestConfirmation | None) -> RunLine:
+    winner = winner_of(run)
+    pick = latest.summary.pick if latest else None
     return RunLine(
         name=name,
         complete=len(run.complete),
         trials=run.ended,
-        best=None if best is None else float(best[run.space.metric]),
-        interval=best_interval(run) if run.space.metric == "val_accuracy" else None,
-        trial=None if best is None else int(best["trial"]),
+        best=winner.line.accuracy if winner else None,
+        interval=winner.interval if winner and run.space.metric == "val_accuracy" else None,
+        trial=winner.line.trial if winner else None,
         candidate=pick.name if pick else "",
         confirmed=pick.validation.mean if pick else None,
         confirmed_test=pick.test.mean if pick else None,
         seeds=len(pick.validation.values) if pick else 0,
         splits=len(set(pick.validation.splits.values())) if pick else 0,
-        params=None if best is None or pd.isna(best["params"]) else int(best["params"]),
+        params=winner.line.params if winner else None,
         seconds=float(run.trials["seconds"].sum()),
     )
 
 
-def _confirmed(run: Run) -> _Confirmed:
-    """Return the latest confirmation that has results, and its best candidate."""
-    for inner in reversed(run.confirmations):
-        if (pick := summarize_confirmation(inner).pick) is not None:
-            return inner, pick
-    return None
-
-
-def _warnings(runs: Sequence[Run], confirmed: Sequence[_Confirmed]) -> list[str]:
+def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) -> list[str]:
     first, found = runs[0], []
     for what, of in (("images", "fingerprint"), ("validation images", "split_fingerprint")):
         if any(getattr(run.info.dataset, of) != getattr(first.info.dataset, of) for run in runs):
             found.append(f"the runs have other {what}, so their accuracies cannot be compared")
             break
-    if len({one[0].info.dataset.split_fingerprint for one in confirmed if one}) > 1:
+    if (
+        len({one.run.info.dataset.split_fingerprint for one in latest if one and one.summary.pick})
+        > 1
+    ):
         found.append(
             "their confirmations have other validation images, so only their test accuracies can "
             "be compared"

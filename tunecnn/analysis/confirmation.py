@@ -13,7 +13,7 @@ from tunecnn.analysis.classes import ClassLine, class_lines, image_weights
 from tunecnn.analysis.gains import OverSeeds, Paired, crossed_errors, paired_gains
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.analysis.overview import Lead, RunOverview, balanced_in_words, overview_of
-from tunecnn.run.info import ConfirmationJob
+from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.words import count_in_words
 
@@ -107,6 +107,58 @@ class ConfirmationSummary(RunOverview):
                 for line in self.candidates
             ],
         }
+
+
+@dataclass(frozen=True)
+class LatestConfirmation:
+    """The confirmation from which a search knows what its candidates are worth.
+
+    Attributes:
+        search: run of the search.
+        run: run of the confirmation.
+        summary: its summary.
+    """
+
+    search: Run
+    run: Run
+    summary: ConfirmationSummary
+
+    @property
+    def trial(self) -> int | None:
+        """The search's trial with the values of the best candidate; None if it has none."""
+        pick = self.summary.pick
+        return next(
+            (
+                record.number
+                for record in self.search.complete
+                for one in self._candidates
+                if pick is not None and one.name == pick.name and one.is_trial(record.number)
+            ),
+            None,
+        )
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether the values of the search's best trial are among the candidates."""
+        settings = [f"param.{name}" for name in self.search.space.searched_settings]
+        ranked = self.search.ranked
+        best = ranked.merge(ranked.head(1)[settings], on=settings) if settings else ranked
+        return any(one.is_trial(number) for one in self._candidates for number in best["trial"])
+
+    @property
+    def _candidates(self) -> tuple[CandidateRecord, ...]:
+        return self.run.job_as(ConfirmationJob).candidates
+
+
+def latest_confirmation(search: Run) -> LatestConfirmation | None:
+    """Return the latest confirmation that has results, or else the latest; None without one."""
+    found = None
+    for inner in reversed(search.confirmations):
+        latest = LatestConfirmation(search, inner, summarize_confirmation(inner))
+        if latest.summary.pick is not None:
+            return latest
+        found = found or latest
+    return found
 
 
 def trials_of(run: Run, candidate: str) -> set[int]:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from tunecnn.analysis.classes import (
-    RecallLine,
-    guessing_probability,
-    image_weights,
-    recalls,
-)
-from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.answer import answer, leads
+from tunecnn.analysis.classes import RecallLine, recalls
+from tunecnn.analysis.confirmation import latest_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
     Rung,
@@ -29,93 +21,15 @@ from tunecnn.analysis.diagnostics import (
     repeats,
     rungs,
 )
-from tunecnn.analysis.intervals import (
-    best_gain_interval,
-    best_of_interval,
-    is_rival,
-    wilson_interval,
-)
-from tunecnn.analysis.overview import (
-    Lead,
-    RunOverview,
-    balanced_in_words,
-    evaluations_of,
-    images_in_words,
-    majority_in_words,
-    overview_of,
-)
+from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
-from tunecnn.run.info import ConfirmationJob
+from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
-from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_utf8, seconds_in_words
 
-_NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
-
 TOP = 5
-
-
-@dataclass(frozen=True)
-class TrialLine:
-    """One trial, as a line of a table.
-
-    Attributes:
-        trial: number of the trial.
-        accuracy: validation accuracy of the epoch that counts, in [0, 1], in the metric of the
-            search.
-        val_accuracy: share of the validation images that it classifies correctly.
-        val_balanced_accuracy: mean over the classes of that epoch's accuracy; None in runs that
-            did not record it.
-        mean: mean of that accuracy over the trials with the same values, by which they are ranked.
-        seeds: number of these trials.
-        interval: Wilson's 95 % interval of `val_accuracy`, over the validation images.
-        val_loss: validation loss of the same epoch.
-        epochs: number of epochs trained.
-        params: number of trainable parameters of its network.
-        macs: number of multiply-accumulates of one forward pass of one image; None in runs that
-            did not record it.
-        seconds: training time in seconds.
-        values: values of the searched parameters, by name.
-    """
-
-    trial: int
-    accuracy: float
-    val_accuracy: float
-    val_balanced_accuracy: float | None
-    mean: float
-    seeds: int
-    interval: tuple[float, float]
-    val_loss: float
-    epochs: int
-    params: int
-    macs: int | None
-    seconds: float
-    values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Lead of the best trial of a search over its baseline, one run each.
-
-    Attributes:
-        difference: difference of their validation accuracies, in the metric of the search.
-        interval: 95 % interval of the difference on other images of the same population,
-            corrected for the choice among the rivals; None without the predictions of both.
-        only_best: number of validation images that only the best trial classifies correctly.
-        only_baseline: number of images that only the baseline classifies correctly.
-        images: number of validation images.
-        rivals: number of trials that are not clearly worse than the best one, itself included and
-            the baseline not; the interval is corrected for them.
-    """
-
-    difference: float
-    interval: tuple[float, float] | None = None
-    only_best: int = 0
-    only_baseline: int = 0
-    images: int = 0
-    rivals: int | None = None
 
 
 @dataclass(frozen=True)
@@ -220,33 +134,19 @@ class SearchSummary(RunOverview):
 
 def summarize_search(run: Run) -> SearchSummary:
     """Summarize a search as it stands, even without a complete trial."""
-    images, metric = run.info.dataset.different("validation"), run.space.metric
-    searched = list(run.space.searched_settings)
-    top = tuple(
-        _line(row, searched, images, metric) for _, row in run.configurations.head(TOP).iterrows()
-    )  # fmt: skip
-    best = top[0] if top else None
-    baseline = None
-    if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
-        baseline = _line(run.baseline_trial, searched, images, metric)
-    rivals = _rivals(run, best.trial, best.val_accuracy) if best else set()
-    interval = best_of_interval(best.val_accuracy, images, len(rivals)) if best else None
-    gain = _gain(run, best, baseline, rivals)
+    winner, latest = winner_of(run), latest_confirmation(run)
+    best = winner.line if winner else None
+    confirmed = latest.trial if latest else None
     important = importance_analysis(run)
-    overview = overview_of(
-        run,
-        _answer(run, best, interval, baseline, gain, len(rivals)),
-        _leads(run, best, baseline, gain),
-    )
+    overview = overview_of(run, answer(run, winner, latest), list(leads(run, winner, latest)))
     overview["time"] |= _confirmation_costs(run)
-    confirmed = _confirmed(run)
     return SearchSummary(
         **overview,
         best=best,
-        baseline=baseline,
-        interval=interval,
-        gain=gain,
-        top=top,
+        baseline=winner.baseline if winner else None,
+        interval=winner.interval if winner else None,
+        gain=winner.gain if winner else None,
+        top=tuple(trial_line(run, row) for _, row in run.configurations.head(TOP).iterrows()),
         parameters=_parameters(run, best),
         fixed={
             name: str(parameter.value)
@@ -262,9 +162,7 @@ def summarize_search(run: Run) -> SearchSummary:
         importance_note=important.nothing,
         untested=important.untested,
         objectives=run.space.objectives,
-        front=tuple(
-            _line(row, searched, images, metric) for _, row in pareto_front(run).iterrows()
-        ),
+        front=tuple(trial_line(run, row) for _, row in pareto_front(run).iterrows()),
         isolation=isolation(run),
         near_bounds=near_bounds(run),
         rungs=rungs(run),
@@ -272,44 +170,11 @@ def summarize_search(run: Run) -> SearchSummary:
         repeats=repeats(run),
         complete=len(run.ranked),
         trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
-        rivals=len(rivals),
+        rivals=winner.rivals if winner else 0,
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),
         confirmed=confirmed,
         command=train_command(run, best.trial if confirmed is None else confirmed) if best else "",
-    )
-
-
-def best_interval(run: Run) -> tuple[float, float] | None:
-    """Return a 95 % interval for the share of images that the best trial classifies correctly.
-
-    It is corrected for the choice among the trials that are not clearly worse.
-
-    Returns:
-        None without a complete trial.
-    """
-    if run.best is None:
-        return None
-    best, images = run.best, run.info.dataset.different("validation")
-    rivals = _rivals(run, int(best["trial"]), float(best["val_accuracy"]))
-    return best_of_interval(float(best["val_accuracy"]), images, len(rivals))
-
-
-def _confirmed(run: Run) -> int | None:
-    """Return the trial of the search that is the best of its latest confirmation."""
-    if not run.confirmations:
-        return None
-    inner = run.confirmations[-1]
-    pick = summarize_confirmation(inner).pick
-    candidates = inner.job_as(ConfirmationJob).candidates
-    return next(
-        (
-            record.number
-            for record in run.complete
-            for one in candidates
-            if pick is not None and one.name == pick.name and one.is_trial(record.number)
-        ),
-        None,
     )
 
 
@@ -346,241 +211,6 @@ def train_command(run: Run, trial: int, folder: Path | None = None) -> str:
 def config_path(folder: Path, trial: int) -> Path:
     """Return the path to which a summary in a folder writes the config of a trial."""
     return folder / "configs" / f"trial-{trial:05d}.yaml"
-
-
-def _answer(
-    run: Run,
-    best: TrialLine | None,
-    interval: tuple[float, float] | None,
-    baseline: TrialLine | None,
-    gain: Gain | None,
-    rivals: int,
-) -> list[str]:
-    """Return the sentences of the answer, the main one first."""
-    done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
-    if best is None:
-        return [
-            f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
-        ]
-    assert interval is not None
-    found = [_winner(run, best, interval, rivals)]
-    if run.record(best.trial).proposal == "start" and (
-        baseline is None or baseline.trial != best.trial
-    ):
-        found.append("It is a start point, which was given by hand: the search has not found it.")
-    found += _against_the_baseline(best, baseline, gain)
-    found += _more_about(run, best)
-    found.append(
-        "The winner of a search is partly the luckiest trial: expect less of it from a new seed."
-    )
-    if used_up := run.info.last_session.used_up if run.info.sessions else "":
-        found.append(f"No further trial was started, since {used_up}.")
-    if not run.confirmations:
-        return [*found, *([] if evaluations_of(run) else ["The test images have not been used."])]
-    confirmed = summarize_confirmation(run.confirmations[-1])  # replaces what one seed can say
-    later = (
-        f"Trial {best.trial}, now the best, is not among the confirmed ones: "
-        "confirm the search again."
-    )
-    return [
-        f"Confirmation: {confirmed.headline[0].lower()}{confirmed.headline[1:]}",
-        *confirmed.caveats,
-        *([] if run.is_confirmed else [later]),
-        f"In the search, {found[0][0].lower()}{found[0][1:]}",
-        *found[1:],
-    ]
-
-
-def _leads(
-    run: Run, best: TrialLine | None, baseline: TrialLine | None, gain: Gain | None
-) -> list[Lead]:
-    """Return the best trial beside the baseline, with the new seeds of a confirmation first."""
-    leads = list(summarize_confirmation(run.confirmations[-1]).leads) if run.confirmations else []
-    if best and baseline and gain:
-        leads.append(
-            Lead(f"validation images, {balanced_in_words(run.space.metric)}one seed each",
-                 f"trial {best.trial}", best.accuracy, baseline.accuracy, gain.difference,
-                 gain.interval)
-        )  # fmt: skip
-    return leads
-
-
-def _winner(run: Run, best: TrialLine, interval: tuple[float, float], rivals: int) -> str:
-    """Say which trial is the best, and how sure its accuracy is."""
-    count = len(run.ranked)
-    low, high = interval
-    which = f"The best of {count} trials" if count > 1 else "The only trial"
-    balanced = ""
-    if run.space.metric != "val_accuracy":
-        balanced = f"{best.accuracy:.2%} balanced validation accuracy, and "
-    return (
-        f"{which} trained to the end is trial {best.trial}, with {balanced}"
-        f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
-        f"95 % interval{' of the latter' * bool(balanced)} {low:.2%} to {high:.2%}"
-        f"{_correction(rivals, stopped=rivals > count)}."
-    )
-
-
-def _correction(rivals: int, *, stopped: bool = False) -> str:
-    """Say for which choice a figure of the best trial is corrected; nothing if there was none."""
-    if rivals < 2:
-        return ""
-    others = f"{rivals - 1} trials that are" if rivals > 2 else "one trial that is"
-    included = ", stopped ones included" if stopped else ""
-    return f", corrected for the choice among it and {others} not clearly worse{included}"
-
-
-_JUDGED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
-
-
-def _rivals(run: Run, best: int, accuracy: float) -> set[int]:
-    """Return the trials that are not clearly worse than the best one, itself included.
-
-    They are those among which accuracy decided: trained to the end, or stopped or paused by the
-    pruner. One that was not trained to its end is compared with the best one at its last epoch.
-    """
-    images = run.info.dataset.different("validation")
-    at_epoch = {one.epoch: one.val_accuracy for one in run.record(best).epochs}
-    rivals = {best}
-    for record in run.records:
-        if record.kept is None or record.outcome not in _JUDGED:
-            continue
-        theirs = accuracy
-        if record.outcome is not Outcome.COMPLETE:
-            theirs = at_epoch.get(record.kept.epoch, theirs)
-        if is_rival(record.kept.val_accuracy, theirs, images):
-            rivals.add(record.number)
-    return rivals
-
-
-def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
-    """Yield what else a reader should know about the best trial."""
-    winner = run.ranked.iloc[0]
-    if winner["seeds"] > 1:
-        yield (
-            f"Its values were tried with {winner['seeds']} seeds, with a mean of "
-            f"{winner['mean']:.2%}, by which they are ranked."
-        )
-    metric = run.space.metric
-    highest = run.ranked.nlargest(1, metric).iloc[0]
-    if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
-        yield (
-            f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "
-            f"with {highest['seeds']} seeds, with a mean of {highest['mean']:.2%}, by which they "
-            "are ranked."
-        )
-    ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
-    if ties:
-        which = "One other trial is" if ties == 1 else f"{ties} other trials are"
-        yield f"{which} as good."
-    sheet = run.info.dataset.sheet
-    if best.val_balanced_accuracy is not None and (
-        run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
-    ):
-        yield f"Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
-    if text := majority_in_words(run):
-        yield text
-    probability = guessing_probability(run, best.trial)
-    if probability is not None and probability >= _NO_EVIDENCE:
-        count = len(run.ranked)
-        tries = f"the best of {count} trials" if count > 1 else "a trial"
-        yield (
-            f"Nothing shows that it has learned anything: {tries} that only guess "
-            f"would be as good with a probability of {probability:.0%}."
-        )
-
-
-def _gain(
-    run: Run, best: TrialLine | None, baseline: TrialLine | None, rivals: Set[int]
-) -> Gain | None:
-    """Compare the best trial with the baseline, image by image if both predictions are kept."""
-    if best is None or baseline is None or best.values == baseline.values:
-        return None
-    difference = best.accuracy - baseline.accuracy
-    parts = {number: part for number, part in run.validation.groupby("trial")}
-    if best.trial not in parts or baseline.trial not in parts:
-        return Gain(difference)
-    labels = parts[best.trial]["label"].to_numpy()
-    ours, theirs = (
-        (parts[line.trial]["label"] == parts[line.trial]["predicted"]).to_numpy()
-        for line in (best, baseline)
-    )
-    leads = (ours.astype(float) - theirs) * image_weights(labels, run.space.metric)
-    different = run.info.dataset.different("validation")
-    copies = different / len(labels)  # identical images count once
-    count = len(rivals - {baseline.trial})
-    return Gain(
-        difference,
-        best_gain_interval(
-            copies * float(leads.sum()), copies * float((leads**2).sum()), different, count
-        ),
-        int((ours & ~theirs).sum()),
-        int((theirs & ~ours).sum()),
-        len(labels),
-        count,
-    )
-
-
-def _against_the_baseline(
-    best: TrialLine, baseline: TrialLine | None, gain: Gain | None
-) -> Iterator[str]:
-    """Yield what the best trial is worth beside the baseline, and how sure that is."""
-    if baseline is None:
-        yield "The baseline was not trained to the end in this run."
-        return
-    if gain is None:
-        yield "It is the baseline itself."
-        return
-    if not gain.difference:
-        yield f"The baseline (trial {baseline.trial}) reaches the same."
-        return
-    side = "above" if gain.difference > 0 else "below"
-    text = (
-        f"That is {100 * abs(gain.difference):.2f} points {side} the baseline "
-        f"(trial {baseline.trial}, {baseline.accuracy:.2%}), one run each"
-    )
-    if gain.interval is None:
-        yield f"{text}; whether it is more than chance cannot be said without both predictions."
-        return
-    low, high = gain.interval
-    text += (
-        f": on {gain.only_best + gain.only_baseline} of {gain.images:,} images only one of the "
-        "two is right"
-    )
-    if low > 0 or high < 0:
-        yield (
-            f"{text}, which is more than luck on these images (95 % interval {100 * low:+.2f} to "
-            f"{100 * high:+.2f} points{_correction(gain.rivals or 1)}), but not yet for other "
-            "seeds."
-        )
-    else:
-        yield f"{text}, so it may be chance."
-
-
-def _line(row: pd.Series, searched: list[str], images: int, metric: str) -> TrialLine:
-    accuracy, of_images = float(row[metric]), float(row["val_accuracy"])
-    return TrialLine(
-        trial=int(row["trial"]),
-        accuracy=accuracy,
-        val_accuracy=of_images,
-        val_balanced_accuracy=_plain(row["val_balanced_accuracy"]),
-        mean=float(row.get("mean", accuracy)),
-        seeds=int(row.get("seeds", 1)),
-        interval=wilson_interval(of_images, images),
-        val_loss=float(row["val_loss"]),
-        epochs=int(row["epochs"]),
-        params=int(row["params"]),
-        macs=_plain(row["macs"]),
-        seconds=float(row["seconds"]),
-        values={name: _plain(row[f"param.{name}"]) for name in searched},
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Turn a NumPy scalar into a Python one, and a missing value into None."""
-    if pd.isna(value):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _parameters(run: Run, best: TrialLine | None) -> tuple[ParameterLine, ...]:

@@ -136,21 +136,6 @@ class Run:
                 inner.append(run)
         return sorted(inner, key=lambda run: run.info.sessions[0].started)
 
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether the configuration of the best trial is in the last confirmation."""
-        if not self.confirmations or self.ranked.empty:
-            return False
-        candidates = self.confirmations[-1].job_as(ConfirmationJob).candidates
-        best = (
-            self.ranked
-            if not self._setting_columns
-            else self.ranked.merge(
-                self.ranked.head(1)[self._setting_columns], on=self._setting_columns
-            )
-        )
-        return any(one.is_trial(number) for one in candidates for number in best["trial"])
-
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row for each tested trial and test image: `tunecnn.run.frames.PREDICTION_DTYPES`."""

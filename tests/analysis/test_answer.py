@@ -34,38 +34,6 @@ def test_a_lucky_seed_of_worse_values_is_named_beside_the_winner(tmp_path):
         in summary.verdict  # fmt: skip
 
 
-JUDGED = """
-name: judged
-dataset: digits
-epochs: 3
-trials: 7
-parameters:
-  net.dropout_dense: {float: [0.0, 0.5]}
-sampler: random
-pruner: {halving: {min_epochs: 1, factor: 2}}
-"""
-
-
-def test_the_winner_is_corrected_for_the_trials_that_accuracy_alone_put_behind_it(tmp_path):
-    run = ScriptedRun(tmp_path / "run", JUDGED)
-    for accuracies, outcome in (
-        ([0.5, 0.8, 0.9], "complete"),
-        ([0.49, 0.8, 0.8], "pruned"),  # beside 0.5 after the same epoch
-        ([0.2, 0.8, 0.8], "pruned"),
-        ([0.6, 0.8, 0.6], "complete"),
-        ([0.6, 0.85, 0.88], "complete"),
-        ([0.6, 0.9], "error"),
-        ([0.6, 0.9], "running"),
-    ):
-        number = run.train(accuracies).number
-        if outcome == "error":
-            run.study.finish(number, TrialEnd(Outcome.ERROR, reason="no disk"))
-        assert run.study.record(number).outcome == outcome
-    summary = summarize_search(run.load())
-    assert summary.rivals == 3
-    assert "for the choice among it and 2 trials that are not clearly worse." in summary.verdict
-
-
 def test_a_winner_with_the_values_of_the_baseline_is_not_said_to_beat_it(tmp_path):
     """The first trial of the baseline was unlucky, or failed; random search tried it again."""
     for first in (0.7, None):
@@ -104,10 +72,3 @@ def test_what_is_said_of_a_lead_follows_from_its_interval(tmp_path):
         low, high = summary.gain.interval
         assert ("more than luck" in summary.verdict) == (low > 0 or high < 0)
         assert ("may be chance" in summary.verdict) == (low <= 0 <= high)
-
-
-def test_proposals_that_break_a_constraint_are_no_trials_that_have_ended(tmp_path):
-    run = ScriptedRun(tmp_path / "run", f"{REPEATED}constraints: [params <= 100000]\n")
-    run.train_all(lambda t: 0.9)
-    loaded = run.load()
-    assert len(loaded.trials) > loaded.ended == loaded.space.trials

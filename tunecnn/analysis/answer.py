@@ -1,0 +1,172 @@
+"""The answer of a search to its question, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunecnn.analysis.classes import guessing_probability
+from tunecnn.analysis.confirmation import LatestConfirmation
+from tunecnn.analysis.overview import (
+    Lead,
+    balanced_in_words,
+    evaluations_of,
+    images_in_words,
+    majority_in_words,
+)
+from tunecnn.analysis.winner import TrialLine, Winner
+from tunecnn.run.run import Run
+
+_NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
+
+
+def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -> list[str]:
+    """Return the sentences of the answer, the main one first.
+
+    Args:
+        run: run of a search.
+        winner: its best trial; None without a complete one.
+        latest: its latest confirmation, whose verdict replaces what one seed can say.
+    """
+    done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
+    if winner is None:
+        return [
+            f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
+        ]
+    trial = winner.line.trial
+    found = [_best(run, winner)]
+    if run.record(trial).proposal == "start" and (
+        winner.baseline is None or winner.baseline.trial != trial
+    ):
+        found.append("It is a start point, which was given by hand: the search has not found it.")
+    found += _against_the_baseline(winner)
+    found += _more_about(run, winner.line)
+    found.append(
+        "The winner of a search is partly the luckiest trial: expect less of it from a new seed."
+    )
+    if used_up := run.info.last_session.used_up if run.info.sessions else "":
+        found.append(f"No further trial was started, since {used_up}.")
+    if latest is None:
+        return [*found, *([] if evaluations_of(run) else ["The test images have not been used."])]
+    later = (
+        f"Trial {trial}, now the best, is not among the confirmed ones: confirm the search again."
+    )
+    headline = latest.summary.headline
+    return [
+        f"Confirmation: {headline[0].lower()}{headline[1:]}",
+        *latest.summary.caveats,
+        *([] if latest.has_winner else [later]),
+        f"In the search, {found[0][0].lower()}{found[0][1:]}",
+        *found[1:],
+    ]
+
+
+def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -> Iterator[Lead]:
+    """Yield the winner beside the baseline: with the new seeds of a confirmation, then its own."""
+    if latest:
+        yield from latest.summary.leads
+    if winner and winner.baseline and winner.gain:
+        yield Lead(
+            f"validation images, {balanced_in_words(run.space.metric)}one seed each",
+            f"trial {winner.line.trial}",
+            winner.line.accuracy,
+            winner.baseline.accuracy,
+            winner.gain.difference,
+            winner.gain.interval,
+        )
+
+
+def _best(run: Run, winner: Winner) -> str:
+    """Say which trial is the best, and how sure its accuracy is."""
+    best, rivals, count = winner.line, winner.rivals, len(run.ranked)
+    low, high = winner.interval
+    which = f"The best of {count} trials" if count > 1 else "The only trial"
+    balanced = ""
+    if run.space.metric != "val_accuracy":
+        balanced = f"{best.accuracy:.2%} balanced validation accuracy, and "
+    return (
+        f"{which} trained to the end is trial {best.trial}, with {balanced}"
+        f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
+        f"95 % interval{' of the latter' * bool(balanced)} {low:.2%} to {high:.2%}"
+        f"{_correction(rivals, stopped=rivals > count)}."
+    )
+
+
+def _correction(rivals: int, *, stopped: bool = False) -> str:
+    """Say for which choice a figure of the best trial is corrected; nothing if there was none."""
+    if rivals < 2:
+        return ""
+    others = f"{rivals - 1} trials that are" if rivals > 2 else "one trial that is"
+    included = ", stopped ones included" if stopped else ""
+    return f", corrected for the choice among it and {others} not clearly worse{included}"
+
+
+def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
+    """Yield what else a reader should know about the best trial."""
+    winner = run.ranked.iloc[0]
+    if winner["seeds"] > 1:
+        yield (
+            f"Its values were tried with {winner['seeds']} seeds, with a mean of "
+            f"{winner['mean']:.2%}, by which they are ranked."
+        )
+    metric = run.space.metric
+    highest = run.ranked.nlargest(1, metric).iloc[0]
+    if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
+        yield (
+            f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "
+            f"with {highest['seeds']} seeds, with a mean of {highest['mean']:.2%}, by which they "
+            "are ranked."
+        )
+    ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
+    if ties:
+        which = "One other trial is" if ties == 1 else f"{ties} other trials are"
+        yield f"{which} as good."
+    sheet = run.info.dataset.sheet
+    if best.val_balanced_accuracy is not None and (
+        run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
+    ):
+        yield f"Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
+    if text := majority_in_words(run):
+        yield text
+    probability = guessing_probability(run, best.trial)
+    if probability is not None and probability >= _NO_EVIDENCE:
+        count = len(run.ranked)
+        tries = f"the best of {count} trials" if count > 1 else "a trial"
+        yield (
+            f"Nothing shows that it has learned anything: {tries} that only guess "
+            f"would be as good with a probability of {probability:.0%}."
+        )
+
+
+def _against_the_baseline(winner: Winner) -> Iterator[str]:
+    """Yield what the best trial is worth beside the baseline, and how sure that is."""
+    baseline, gain = winner.baseline, winner.gain
+    if baseline is None:
+        yield "The baseline was not trained to the end in this run."
+        return
+    if gain is None:
+        yield "It is the baseline itself."
+        return
+    if not gain.difference:
+        yield f"The baseline (trial {baseline.trial}) reaches the same."
+        return
+    side = "above" if gain.difference > 0 else "below"
+    text = (
+        f"That is {100 * abs(gain.difference):.2f} points {side} the baseline "
+        f"(trial {baseline.trial}, {baseline.accuracy:.2%}), one run each"
+    )
+    if gain.interval is None:
+        yield f"{text}; whether it is more than chance cannot be said without both predictions."
+        return
+    low, high = gain.interval
+    text += (
+        f": on {gain.only_best + gain.only_baseline} of {gain.images:,} images only one of the "
+        "two is right"
+    )
+    if low > 0 or high < 0:
+        yield (
+            f"{text}, which is more than luck on these images (95 % interval {100 * low:+.2f} to "
+            f"{100 * high:+.2f} points{_correction(gain.rivals or 1)}), but not yet for other "
+            "seeds."
+        )
+    else:
+        yield f"{text}, so it may be chance."
