@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 _PLACES = r"\.\./[^)]*|(?:results|performance|clusters)/[^)]*|[^)]*\.json"
-_OUTSIDE = re.compile(rf"\[([^\]]+)\]\((?:{_PLACES})\)")
+_OUTSIDE = re.compile(rf"(?<!!)\[([^\]]+)\]\((?:{_PLACES})\)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -10,7 +10,12 @@ from typing import Any
 import typer
 
 from tests.support.paths import ROOT
+from tunecnn.data.options import IMAGE_OPTIONS
 from tunecnn.run import frames
+from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import PRUNERS, SAMPLERS
+from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.recipes import make_config
 
 _FRAMES = {
     "run.trials": "TRIAL_DTYPES",
@@ -74,7 +79,52 @@ def _commands(group: Any, prefix: str) -> Iterator[str]:
         yield ""
 
 
-PAGES = {"columns.md": columns, "commands.md": commands}
+def settings() -> str:
+    """The page about the settings of a training, and what is taken for keys that a space lacks."""
+    recipes = {
+        "`published`": make_config("published", "proposed", "cifar10"),
+        "`fast`": make_config("fast", "proposed", "cifar10"),
+        "`fast`, own images and network": make_config("fast", "nets.py:Net", "imagefolder:images"),
+    }
+    parts = [
+        "# Settings and defaults\n",
+        "Made from the code.\n",
+        "## Keys that a space lacks\n",
+        "| key | without it |\n|---|---|",
+    ]
+    for name, field in SearchSpace.model_fields.items():
+        parts.append(f"| `{name}` | {_default(field.default)} |")
+    parts += [
+        "",
+        "## Settings of the training\n",
+        "Each can be searched or fixed under `parameters`; what a space does not give is taken from "
+        "its recipe. The columns are those of the proposed network on CIFAR-10, and of a network "
+        "and images of your own; `batch_size`, `validation`, `flip`, `crop` and `pixels` depend "
+        "on the data set.\n",
+        f"| setting | meaning | {' | '.join(recipes)} |\n|---|---|{'---|' * len(recipes)}",
+    ]
+    for name, field in TrialConfig.model_fields.items():
+        if name in ("architecture", "code", "net", "dataset", "epochs", "seed", *IMAGE_OPTIONS):
+            continue  # keys of a space
+        values = " | ".join(_default(getattr(config, name)) for config in recipes.values())
+        meaning = " ".join((field.description or "").split())
+        parts.append(f"| `{name}` | {meaning} | {values} |")
+    return "\n".join(parts) + "\n"
+
+
+def _default(value: Any) -> str:
+    """Return a default as it is written in a space."""
+    parts = {part: name for parts in (SAMPLERS, PRUNERS) for name, part in parts.items()}
+    if type(value) in parts:
+        return f"`{parts[type(value)]}`"
+    if isinstance(value, tuple):
+        value = ", ".join(map(str, value))
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{value}`" if isinstance(value, int | float | str) and value != "" else "-"
+
+
+PAGES = {"columns.md": columns, "commands.md": commands, "settings.md": settings}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

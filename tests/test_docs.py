@@ -184,7 +184,7 @@ def test_the_page_about_images_can_be_followed(elsewhere, image_tree):
         assert main(*search, *SMALLER["search"]) == 0
 
 
-@pytest.mark.parametrize("name", ["columns.md", "commands.md"])
+@pytest.mark.parametrize("name", ["columns.md", "commands.md", "settings.md"])
 def test_a_page_of_the_reference_is_what_the_code_says(name, request):
     from tests.reference import PAGES
 
