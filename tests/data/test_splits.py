@@ -31,8 +31,45 @@ def test_no_group_is_divided():
 
 def test_a_class_in_one_group_cannot_be_on_both_sides():
     labels, groups = np.array([0] * 10 + [1] * 10), np.array([0] * 10 + [*range(1, 11)])
-    with pytest.raises(InputError, match=r"cat.*needs two or more|only one image of cat"):
+    with pytest.raises(InputError, match="all images of cat are in one group"):
         stratified(labels, 0.2, 0, "validation", groups, ("cat", "dog"))
+
+
+def dealt(*classes_of_groups):
+    """Labels and groups of images, in the order of the classes, as they are read."""
+    images = [(label, group) for group, classes in enumerate(classes_of_groups)
+              for label in classes]  # fmt: skip
+    labels, groups = np.array(sorted(images)).T
+    return labels, groups
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [[0, 1]] * 19 + [[1, 1]],  # the first image of nearly all groups is of class 0
+        [[0, 1]] * 30,
+        [[0, 1, 0, 1]] * 28 + [[0, 1, 2]] * 2,
+        [[0, 1]] * 5 + [[0, 1, 2, 3], [0, 1, 2], [1, 3]],
+    ],
+)
+def test_groups_with_several_classes_are_split_by_every_seed(groups):
+    labels, group = dealt(*groups)
+    for seed in range(40):
+        rest, part = stratified(labels, 0.2, seed, "validation", group)
+        assert set(labels[rest]) == set(labels[part]) == set(labels.tolist())
+        assert not set(group[rest]) & set(group[part])
+        assert part.tolist() == stratified(labels, 0.2, seed, "validation", group)[1].tolist()
+        assert 0.1 < len(set(group[part])) / len(groups) < 0.4
+
+
+def test_groups_that_cannot_be_split_are_refused_for_the_right_reason():
+    for groups, message in (
+        ([[0, 0, 0, 0], *[[1], [2]] * 6], "all images of cat are in one group, or copies"),
+        ([[0, 1], [1, 2], [0, 2]], "too few groups with cat that have no other class"),
+    ):
+        labels, group = dealt(*groups)
+        with pytest.raises(InputError, match=message):
+            stratified(labels, 0.2, 0, "validation", group, ("cat", "dog", "emu"))
 
 
 def test_the_split_of_a_seed_stays_that_of_a_seed():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from tunecnn.data.images import Labels
 from tunecnn.errors import InputError
+
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def stratified(
 ) -> tuple[Labels, Labels]:
     """Split off a share (or a number) of the images, stratified by class.
 
-    With groups, the share is that of the groups. Every class is on both sides, so a small class
-    may give more than its share.
+    With groups, the share is that of the groups, which are stratified by the class of their first
+    image; if that leaves a class on one side, the groups of the rarest classes are divided first.
+    Every class is on both sides, so a small class may give more than its share.
 
     Returns:
         Sorted indices of the remaining images and of those split off.
@@ -106,15 +109,68 @@ def stratified(
     _, first, unit = np.unique(groups, return_index=True, return_inverse=True)
     if len(first) == len(labels):
         return _stratified(labels, size, seed, name, classes)
-    _, selected = _stratified(labels[first], size, seed, name, classes)
+    members = {label: np.unique(unit[labels == label]) for label in np.unique(labels)}
+    failed = f"{name} = {size} cannot be split off with every class on both sides"
+    if alone := [label for label, groups_of in members.items() if len(groups_of) == 1]:
+        raise InputError(
+            f"{failed}: all images of {_some(alone, classes)} are in one group, or copies of one "
+            "image"
+        )
+    try:
+        _, selected = _stratified(labels[first], size, seed, name, classes)
+    except InputError:  # the first images of the groups do not stand for all of them
+        selected = None
+    if selected is None or not _divides(selected, members):
+        selected = _rarest_first(labels[first], members, size, seed)
+    if selected is None:
+        rarest = _named(min(members, key=lambda label: len(members[label])), classes)
+        raise InputError(
+            f"{failed}: images of one group, or copies of one image, stay together, and there are "
+            f"too few groups with {rarest} that have no other class"
+        )
     is_off = np.isin(unit, selected)
-    for label in np.unique(labels):
-        if len(set(is_off[labels == label])) == 1:
-            raise InputError(
-                f"{name} = {size}: all images of {_named(label, classes)} are in groups (or "
-                "copies of one image) that lie on one side of the split; it needs two or more"
-            )
     return np.flatnonzero(~is_off), np.flatnonzero(is_off)
+
+
+def _divides(selected: Labels, members: Mapping[int, Labels]) -> bool:
+    """Return whether the selected groups have some and not all groups of each class."""
+    return all(0 < np.isin(groups, selected).sum() < len(groups) for groups in members.values())
+
+
+def _rarest_first(
+    labels: Labels, members: Mapping[int, Labels], size: float, seed: int
+) -> Labels | None:
+    """Select groups so that each class has some on both sides, beginning with the rarest class.
+
+    Args:
+        labels: class of the first image of each group, shape (groups,).
+        members: groups of each class, of which there are two at least.
+        size: share (or number) of the groups to select.
+        seed: seed of the random order.
+
+    Returns:
+        The selected groups, sorted; None if no way was found.
+    """
+    share = size if size < 1 else size / len(labels)
+    for attempt in range(_ATTEMPTS):
+        random = np.random.RandomState([seed % 2**32, attempt])
+        side: dict[int, bool] = {}
+        for groups in sorted(members.values(), key=len):
+            for is_off in (True, False):
+                free = [group for group in groups if group not in side]
+                if free and all(side.get(group) is not is_off for group in groups):
+                    side[random.choice(free)] = is_off
+        for label in np.unique(labels):
+            groups = random.permutation(np.flatnonzero(labels == label))
+            missing = round(share * len(groups)) - sum(side.get(group, False) for group in groups)
+            for group in groups:
+                if group not in side:
+                    side[group] = missing > 0
+                    missing -= 1
+        selected = np.array(sorted(group for group, is_off in side.items() if is_off), np.int64)
+        if _divides(selected, members):
+            return selected
+    return None
 
 
 def _stratified(
@@ -150,8 +206,12 @@ def _is_too_small(count: int, share: float, classes: int) -> bool:
 
 def _alone(labels: Labels, classes: Sequence[str] | None) -> str:
     """Return which classes have a single image, for a message."""
-    alone = [_named(label, classes) for label in np.flatnonzero(np.bincount(labels) == 1)]
-    return ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
+    return _some(np.flatnonzero(np.bincount(labels) == 1), classes)
+
+
+def _some(labels: Sequence[int] | Labels, classes: Sequence[str] | None) -> str:
+    names = [_named(label, classes) for label in labels]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _named(label: Any, classes: Sequence[str] | None) -> str:

@@ -134,6 +134,79 @@ def test_a_table_is_read_however_it_was_saved(delimiter, encoding, name, tmp_pat
     assert len(arrays.train) == 10
 
 
+def numbered(root, parts):
+    """Images that are numbered from 0 in each part, and a table of labels for each."""
+    for part, (count, dark) in parts.items():
+        rows = ["file,label"]
+        for i in range(count):
+            save(root / part / f"{i:04}.png", picture(i))
+            rows.append(f"{i:04}.png,{'dark' if i % 2 == dark else 'light'}")
+        (root / f"{part}.csv").write_text("\n".join(rows))
+    return root
+
+
+@pytest.mark.parametrize("names", ["{}.csv", "{}_labels.csv", "labels-{}.csv", "{}Labels.csv"])
+def test_the_table_of_one_part_says_nothing_of_another(names, tmp_path):
+    root = numbered(tmp_path / "t", {"train": (10, 0), "val": (8, 1), "test": (6, 1)})
+    for part in ("train", "val", "test"):
+        (root / f"{part}.csv").rename(root / names.format(part))
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("dark", "light")
+    labels = [*arrays.train.labels, *arrays.validation.labels, *arrays.test.labels]
+    for name, label in zip(arrays.reading.files, labels, strict=True):
+        part, _, file = name.partition("/")
+        dark = int(file[:4]) % 2 == (part != "train")
+        assert arrays.classes[label] == ("dark" if dark else "light")
+    assert len(labels) == 24
+
+
+def test_a_table_of_the_test_images_is_none_of_those_beside_it(tmp_path):
+    for i in range(10):
+        save(tmp_path / "t" / "images" / f"{i}.png")
+    for name, numbers in (("test", range(6, 10)), ("train", range(6))):
+        rows = [f"{i},{'ab'[i % 2]}" for i in numbers]
+        (tmp_path / "t" / f"{name}.csv").write_text("\n".join(["id,class", *rows]))
+    arrays = read_imagefolder(tmp_path / "t")
+    assert len(arrays.train) == 6
+    assert arrays.reading.left_out["not in the table of labels"] == 4
+
+
+def test_an_image_with_two_labels_is_refused_and_one_with_equal_rows_is_not(tmp_path):
+    rows = ["image,class"]
+    for i in range(8):
+        save(tmp_path / "t" / f"{i}.png", picture(i))
+        rows += [f"{i}.png,{'cat' if i % 2 else 'dog'}"] * 2
+    (tmp_path / "t" / "boxes.csv").write_text("\n".join(rows))
+    assert len(read_imagefolder(tmp_path / "t").train) == 8
+    (tmp_path / "t" / "boxes.csv").write_text("\n".join([*rows, "3.png,dog"]))
+    with pytest.raises(InputError, match=r"several labels for 1 of 8 files, .* 3.png: cat, dog"):
+        read_imagefolder(tmp_path / "t")
+    labels = [row for row in rows if row.startswith("image")] + rows[1::2]
+    (tmp_path / "t" / "z_one_label_each.csv").write_text("\n".join(labels))
+    assert len(read_imagefolder(tmp_path / "t").train) == 8
+
+
+def test_a_table_that_contradicts_the_folders_is_not_passed_over(tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    files = sorted(root.rglob("*.png"))
+    for column, label, expected in (
+        ("class", lambda i, path: f"the {path.parent.name}", ""),  # other words for the same
+        ("caption", lambda i, path: f"picture {i}", ""),
+        ("label", lambda i, path: "animal", "has fewer labels than there are folders"),
+        ("label", lambda i, path: "ab"[i % 2], None),
+    ):
+        rows = [f"{path.name},{label(i, path)}" for i, path in enumerate(files)]
+        (root / "metadata.csv").write_text("\n".join([f"file_name,{column}", *rows]))
+        if expected is None:
+            with pytest.raises(InputError, match=r"2 folders or the labels of metadata.csv\?"):
+                read_imagefolder(root)
+            continue
+        arrays = read_imagefolder(root)
+        assert arrays.classes == ("cat", "dog")
+        assert expected in " / ".join(arrays.notes)
+        assert any("metadata.csv" in note for note in arrays.notes) == bool(expected)
+
+
 def test_files_about_a_data_set_are_no_images_and_hide_no_classes(tmp_path):
     tree(tmp_path / "t" / "data" / "v1", ["cat", "dog"])
     (tmp_path / "t" / "LICENSE").write_text("text")
@@ -191,6 +264,66 @@ def test_an_archive_is_read_like_the_folder_in_it(name, tmp_path):
     inside, beside = read_imagefolder(path), read_imagefolder(folder)
     assert inside.fingerprint() == beside.fingerprint()
     assert inside.reading.left_out == {"system file": 1}
+
+
+def test_links_in_a_tar_are_read_like_those_of_a_folder(tmp_path):
+    root = tree(tmp_path / "t")
+    first = root / "train" / "cat" / "train_cat_0.png"
+    (root / "train" / "cat" / "0 soft.png").symlink_to("train_cat_1.png")
+    (root / "test" / "cat" / "up.png").symlink_to("../../train/cat/train_cat_2.png")
+    (root / "train" / "cat" / "hard.png").hardlink_to(first)
+    for suffix in ("tar", "tar.gz"):
+        with tarfile.open(tmp_path / f"t.{suffix}", f"w:{suffix[4:]}") as archive:
+            archive.add(root, "t")
+        inside, beside = read_imagefolder(tmp_path / f"t.{suffix}"), read_imagefolder(root)
+        assert inside.fingerprint() == beside.fingerprint()
+        assert inside.reading.used == beside.reading.used == 27
+
+
+def test_what_a_tar_has_that_is_no_file_is_named(tmp_path):
+    root = tree(tmp_path / "t")
+    (root / "train" / "cat" / "gone.png").symlink_to("/nowhere/else.png")
+    (root / "train" / "dog" / "folder.png").symlink_to("../cat")
+    os.mkfifo(root / "train" / "dog" / "pipe.png")
+    with tarfile.open(tmp_path / "t.tar", "w") as archive:
+        archive.add(root, "t")
+    with pytest.raises(InputError) as error:
+        read_imagefolder(tmp_path / "t.tar")
+    for line in (
+        "3 files of 24 cannot be used",
+        "gone.png: a link to nothing in the archive",
+        "folder.png: a link to a folder",
+        "pipe.png: not a regular file",
+    ):
+        assert line in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [(6, 1, "cat/test_cat_0.png is encrypted; unpack"), (8, 9, "method .number 9. that Python")],
+)
+def test_a_zip_that_python_cannot_unpack_is_refused_by_its_cause(offset, value, message, tmp_path):
+    folder = tree(tmp_path / "t")
+    path = tmp_path / "t.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.png"), reverse=True):
+            archive.write(file, file.relative_to(folder))
+    content = bytearray(path.read_bytes())
+    for start, shift in ((content.rindex(b"PK\x03\x04"), 0), (content.rindex(b"PK\x01\x02"), 2)):
+        content[start + offset + shift] = value
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(path)
+
+
+def test_a_damaged_member_of_an_archive_is_not_called_empty(tmp_path):
+    folder = tree(tmp_path / "t")
+    shutil.make_archive(str(tmp_path / "a"), "zip", folder)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"IDAT") + 30] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"1 file of 24 cannot be used:\n.*: it is damaged: "):
+        read_imagefolder(tmp_path / "a.zip")
 
 
 def test_a_damaged_image_in_an_archive_is_named(tmp_path):

@@ -314,11 +314,52 @@ def test_groups_are_not_divided(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["0/1/a", "0/1/b", "0/0/c", "0/0/d", "1/0/e", "1/2/f"], [[0, 1], [2, 3, 4], [5]]),
+        (
+            ["cat/p1/v1/a", "cat/p1/v2/b", "cat/p2/v1/c", "dog/p2/d", "dog/e"],
+            [[0, 1], [2, 3], [4]],
+        ),
+        (["train/cat/p1/a", "train/cat/p2/b", "train/dog/p1/c"], [[0, 2], [1]]),
+        (["cat/train/p1/a", "cat/train/p2/b", "dog/train/p1/c"], [[0, 2], [1]]),
+        (["caf\u0065\u0301/p1/a", "caf\u0065\u0301/p2/b", "dog/p1/c"], [[0, 2], [1]]),
+    ],
+)
+def test_a_group_is_the_folder_below_that_of_the_class(files, expected, tmp_path):
+    for name in files:
+        save(tmp_path / "t" / f"{name}.png")
+    arrays = read_imagefolder(tmp_path / "t", ImageOptions(groups="folder"))
+    assert arrays.groups is not None
+    place = {name.rpartition("/")[2]: i for i, name in enumerate(arrays.reading.files)}
+    order = [place[f"{name.rpartition('/')[2]}.png"] for name in files]
+    groups = arrays.groups[order].tolist()
+    assert [[i for i, one in enumerate(groups) if one == group]
+            for group in dict.fromkeys(groups)] == expected  # fmt: skip
+
+
+def test_folders_of_images_with_a_table_are_their_groups(tmp_path):
+    rows = ["file,label"]
+    for i in range(8):
+        save(tmp_path / "t" / "images" / f"p{i // 2}" / f"{i}.png")
+        rows.append(f"{i}.png,{'cat' if i % 2 else 'dog'}")
+    (tmp_path / "t" / "labels.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match=r"the 4 folders or the labels of labels.csv\?"):
+        read_imagefolder(tmp_path / "t")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,group\n", "needs the columns file and group"),
         ("name,patient\nx,1\n", "needs the columns file and group"),
         ("file,group\ntrain_cat_0.png,1\n", "has no group for 11 of 12 training images"),
+        ("file,group\ntrain_cat_0.png,1\ntrain_cat_1.png\n \n", "has no group for 11 of 12"),
+        ("file,group\ntrain_cat_0.png,1\ntrain_cat_1.png, \n", "has no group for 11 of 12"),
+        (
+            "file,group\ntrain_cat_0.png,1\ntrain/cat/train_cat_0.png,2\n",
+            "two groups for train/cat/train_cat_0.png: 1 and 2; an image is in one",
+        ),
     ],
 )
 def test_a_table_of_groups_that_cannot_be_used_is_named(text, message, root, tmp_path):

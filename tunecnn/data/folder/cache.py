@@ -27,7 +27,7 @@ import PIL
 
 from tunecnn.data.folder.layout import Layout
 from tunecnn.data.folder.pixels import VERSION
-from tunecnn.data.folder.tree import Tree, shown
+from tunecnn.data.folder.tree import Tree, Unreadable, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, RunError
@@ -178,10 +178,10 @@ def _contents(tree: Tree, names: Iterable[str]) -> dict[str, str]:
     hashes = {}
     for name, source in zip(wanted, tree.contents(wanted), strict=True):
         try:
-            content = source if isinstance(source, bytes) else source.read_bytes()
+            content = source.read_bytes() if isinstance(source, Path) else source
         except OSError:
             content = b""
-        hashes[name] = sha256(content)
+        hashes[name] = sha256(b"" if isinstance(content, Unreadable) else content)
     return hashes
 
 

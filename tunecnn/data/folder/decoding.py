@@ -7,13 +7,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import joblib
 import numpy as np
 
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
-from tunecnn.data.folder.tree import Tree
+from tunecnn.data.folder.tree import Source, Tree
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
@@ -141,14 +140,14 @@ def _decoded_chunks(tree: Tree, names: Sequence[str], options: ImageOptions) -> 
 
 
 def _chunks(
-    sources: Iterable[tuple[Path | bytes, str]], count: int
-) -> Iterator[list[tuple[Path | bytes, str]]]:
+    sources: Iterable[tuple[Source, str]], count: int
+) -> Iterator[list[tuple[Source, str]]]:
     remaining = iter(sources)
     while chunk := list(itertools.islice(remaining, count)):
         yield chunk
 
 
-def _decode_chunk(sources: Sequence[tuple[Path | bytes, str]], options: ImageOptions) -> _Chunk:
+def _decode_chunk(sources: Sequence[tuple[Source, str]], options: ImageOptions) -> _Chunk:
     chunk = _Chunk()
     images: list[Pixels] = []
     with warnings.catch_warnings():

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from tunecnn.data.folder.table import rows_of
-from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown, suffix_of
+from tunecnn.data.folder.tree import Listing, Tree, TreeFile, Unreadable, shown, suffix_of
 from tunecnn.errors import InputError
 
 Part = Literal["train", "validation", "test"]
@@ -43,6 +43,8 @@ class Layout:
     Attributes:
         classes: names of the classes, in the order of their labels.
         files: for each part that the tree has, the files of each class, in the order of `classes`.
+        train_folders: folder of each class of the training images, in the order of `classes`; with
+            a table of labels, the one around all training images.
         left_out: number of files that are not used, by reason.
         broken: entries that cannot be used, with the reason.
         notes: sentences about what was inferred.
@@ -50,6 +52,7 @@ class Layout:
 
     classes: tuple[str, ...] = ()
     files: dict[Part, list[list[TreeFile]]] = field(default_factory=dict)
+    train_folders: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     broken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -64,7 +67,9 @@ def find_layout(tree: Tree) -> Layout:
     listing = tree.list()
     layout = Layout(left_out=listing.left_out.copy(), broken=dict(listing.broken))
     node = _Node.of(listing)
+    above: list[TreeFile] = []
     for name, only in node.wrappers():
+        above += node.files
         layout.notes.append(f"everything is in {shown(name)}/")
         layout.left_out[OUTSIDE] += node.loose_files_above(name)
         node = only
@@ -72,12 +77,13 @@ def find_layout(tree: Tree) -> Layout:
     parts = _parts(tree.root, node)
     found: dict[Part, _Classes]
     if "train" in parts:
-        found = {part: _classes_of(tree, folder, node) for part, folder in parts.items()}
+        found = {part: _classes_of(tree, folder, node, part, above)
+                 for part, folder in parts.items()}  # fmt: skip
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
         raise _not_understood(tree.root, node, f"has {_listed(parts)} but no train folder")
     else:
-        found = {"train": _classes_of(tree, node, node)}
+        found = {"train": _classes_of(tree, node, node, "train", above)}
     _merge(tree.root, node, found, layout)
     layout.left_out += Counter()  # drops the zeros
     return layout
@@ -206,36 +212,123 @@ def _parts(root: Path, node: _Node) -> dict[Part, _Node]:
 
 @dataclass
 class _Classes:
-    """The classes of a part, and the files that belong to none."""
+    """The classes of a part, their folders, and the files that belong to none."""
 
     files: dict[str, list[TreeFile]]
+    folders: dict[str, str]
     outside: Sequence[TreeFile] = ()
     reason: str = OUTSIDE
     note: str = ""
 
 
-def _classes_of(tree: Tree, node: _Node, root: _Node) -> _Classes:
-    """Return the classes of a part: its folders, or else its files with a table of labels."""
+def _classes_of(
+    tree: Tree, node: _Node, root: _Node, part: Part, above: Sequence[TreeFile]
+) -> _Classes:
+    """Return the classes of a part: its folders, or else its files with a table of labels.
+
+    Args:
+        tree: the tree.
+        node: folder of the part.
+        root: folder of all parts.
+        part: the part.
+        above: files around the root.
+
+    Raises:
+        InputError: if a table gives an image several labels, or contradicts the folders.
+    """
     inner = node
     for _, only in node.wrappers(of_a_part=node is not root):
         inner = only
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if inner is not root or not folder.is_for_something_else()}  # fmt: skip
+    folders = {name: folder.name for name, folder in inner.folders.items()}
     used = {file.name for group in files.values() for file in group}
+    outside = [file for file in node.all_files() if file.name not in used]
+    shared = _tables([*root.files, *above])
+    own = _tables(node.files) - shared
+    tables = [*_by_length(own), *_for_part(shared, part)]
+    images = [file for file in node.all_files() if file.name not in own | shared]
     if sum(map(bool, files.values())) > 1:
-        return _Classes(files, [file for file in node.all_files() if file.name not in used])
-    tables = {file.name: file for file in (*node.files, *root.files)
-              if file.name.lower().endswith((".csv", ".tsv"))}  # fmt: skip
-    images = [file for file in node.all_files() if file.name not in tables]
-    for name in sorted(tables, key=lambda name: (len(name), name)):
-        labels = _read_labels(tree, name, images)
+        return _Classes(files, folders, outside, note=_beside_folders(tree, tables, files))
+    problem = None
+    for name in tables:
+        try:
+            labels = _read_labels(tree, name, images)
+        except InputError as error:
+            problem = problem or error
+            continue
         if labels is not None:
             return _with_labels(images, labels, name)
+    if problem is not None:
+        raise problem
     if not node.folders and (labels := _labels_in_names(images)):
         classes = _with_labels(images, labels, "the file names")
         first = images[0].name.rpartition("/")[2]
         return replace(classes, note=f"the labels are in the names of the files: {shown(first)}")
-    return _Classes(files, [file for file in node.all_files() if file.name not in used])
+    return _Classes(files, folders, outside)
+
+
+def _tables(files: Iterable[TreeFile]) -> set[str]:
+    return {file.name for file in files if file.name.lower().endswith((".csv", ".tsv"))}
+
+
+def _beside_folders(
+    tree: Tree, tables: Iterable[str], files: Mapping[str, Sequence[TreeFile]]
+) -> str:
+    """Return what tables say of images whose folders are taken for their classes.
+
+    Raises:
+        InputError: if a table has several labels in one folder: these folders are no classes.
+    """
+    images = [file for group in files.values() for file in group]
+    for name in tables:
+        try:
+            labels = _read_labels(tree, name, images, must_be_named=True)
+        except InputError:  # several labels for one image, such as one for each object in it
+            continue
+        if labels is None:
+            continue
+        by_folder = {folder: {labels[file.name] for file in group if file.name in labels}
+                     for folder, group in files.items()}  # fmt: skip
+        several = {folder: found for folder, found in by_folder.items() if len(found) > 1}
+        if several:
+            folder, found = min(several.items())
+            raise InputError(
+                f"imagefolder: are the classes the {len(files):,} folders or the labels of "
+                f"{shown(name)}? It has {_listed(map(shown, sorted(found)))} for images in "
+                f"{shown(folder)}/. Move the table away to use the folders; to use the table, put "
+                "all images into one folder"
+            )
+        if len(set().union(*by_folder.values())) < sum(map(bool, by_folder.values())):
+            return f"{shown(name)} has fewer labels than there are folders, which are the classes"
+    return ""
+
+
+def _by_length(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def _for_part(tables: Iterable[str], part: Part) -> list[str]:
+    """Return the tables beside the folders of the parts that may be about one of them.
+
+    Those that are named after the part come first. A table that is named after another part is
+    none: images of all parts often have the same names, such as `0001.png`.
+    """
+    named = {name: _part_of_table(name) for name in tables}
+    after, others = (_by_length(name for name in named if named[name] == one)
+                     for one in (part, None))  # fmt: skip
+    return [*after, *others]
+
+
+def _part_of_table(name: str) -> Part | None:
+    """Return the part whose name is in that of a table, such as `trainLabels.csv`.
+
+    A table that names two parts, such as `train_val.csv`, is that of neither alone.
+    """
+    stem = PurePosixPath(name).stem
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", stem)
+    found = {part for part in map(_part_of, words) if part is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _labels_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
@@ -257,13 +350,22 @@ def _with_labels(images: Sequence[TreeFile], labels: Mapping[str, str], table: s
     outside = [file for file in images if file.name not in labels]
     count = len(images) - len(outside)
     note = f"the labels of {count:,} images are from {shown(table)}"
-    return _Classes(dict(files), outside, NOT_IN_CSV, note)
+    above = [PurePosixPath(file.name).parts[:-1] for file in images]
+    around = "/".join(same[0] for same in itertools.takewhile(
+        lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip
+    return _Classes(dict(files), dict.fromkeys(files, around), outside, NOT_IN_CSV, note)
 
 
-def _read_labels(tree: Tree, table: str, images: Sequence[TreeFile]) -> dict[str, str] | None:
+def _read_labels(
+    tree: Tree, table: str, images: Sequence[TreeFile], *, must_be_named: bool = False
+) -> dict[str, str] | None:
     """Read a CSV table of labels; None if it is not one of these images.
 
-    One column must have names of files, with or without suffix, and another one the labels.
+    One column must have names of files, with or without suffix, and another one the labels; it
+    has one of their usual names, or is the only other one unless it `must_be_named`.
+
+    Raises:
+        InputError: if a file has several labels there.
     """
     rows = read_table(tree, table)
     if not rows or "submission" in table.lower():
@@ -278,10 +380,22 @@ def _read_labels(tree: Tree, table: str, images: Sequence[TreeFile]) -> dict[str
         known = [(file, row) for file, row in matched if file is not None]
         others = [other for other in columns.values() if other != name]
         label = next((columns[c] for c in _LABEL_COLUMNS if c in columns and columns[c] != name),
-                     others[0] if len(others) == 1 else None)  # fmt: skip
+                     others[0] if len(others) == 1 and not must_be_named else None)  # fmt: skip
         if label is None or not known or len(known) < len(images) / 2:
             continue
-        return {file: row[label].strip() for file, row in known if row.get(label)}
+        found: dict[str, set[str]] = defaultdict(set)
+        for file, row in known:
+            if row.get(label):
+                found[file].add(row[label].strip())
+        if several := {file: names for file, names in found.items() if len(names) > 1}:
+            file, names = min(several.items())
+            raise InputError(
+                f"imagefolder: {shown(table)} has several labels for {len(several):,} of "
+                f"{len(found):,} files, such as {shown(file)}: "
+                f"{_listed(map(shown, sorted(names)))}; an image has one class, so leave one of "
+                "them"
+            )
+        return {file: names.pop() for file, names in found.items()}
     return None
 
 
@@ -289,8 +403,9 @@ def read_table(tree: Tree, name: str) -> list[dict[str, str]]:
     """Read a CSV file of a tree as rows by column; return no rows if it is not one."""
     (source,) = tree.contents([name])
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-        return rows_of(content)
+        if isinstance(source, Unreadable):
+            return []
+        return rows_of(source if isinstance(source, bytes) else source.read_bytes())
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
 
@@ -360,6 +475,8 @@ def _merge(root: Path, node: _Node, found: dict[Part, _Classes], layout: Layout)
                 f"in each folder of {shown(root)}; add one, or move the class away"
             )
         layout.files[part] = groups
+        if part == "train":
+            layout.train_folders = [classes.folders[name] for name in names]
 
 
 def _key(name: str) -> str:

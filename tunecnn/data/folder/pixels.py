@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from tunecnn.data.folder.tree import suffix_of
+from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
@@ -46,9 +46,7 @@ class BadImageError(Exception):
     """The file should be an image, but its pixels cannot be used; the message says why."""
 
 
-def read_pixels(
-    source: Path | bytes, name: str, options: ImageOptions
-) -> tuple[Pixels, list[str]]:
+def read_pixels(source: Source, name: str, options: ImageOptions) -> tuple[Pixels, list[str]]:
     """Read an image file.
 
     Args:
@@ -63,6 +61,8 @@ def read_pixels(
         NotAnImageError: if it is not an image.
         BadImageError: if it is an image that cannot be used.
     """
+    if isinstance(source, Unreadable):
+        raise BadImageError(source.reason)
     suffix = suffix_of(name)
     if suffix in _RAW:
         raise BadImageError(

@@ -111,7 +111,7 @@ def _arrays(
         start = end
     groups = None
     if options.groups is not None:
-        groups = _groups(layout, names[: len(parts["train"])], options.groups)
+        groups = _groups(layout, names, parts["train"].labels, options.groups)
     has_validation = "validation" in layout.files
     notes = list(layout.notes)
     if has_validation:
@@ -220,24 +220,36 @@ def _progress(tree: Tree, total: int) -> Iterator[Progress]:
         yield lambda count: bar.advance(task, count)
 
 
-def _groups(layout: Layout, names: Sequence[str], groups: str) -> Labels:
+def _groups(layout: Layout, names: Sequence[str], labels: Labels, groups: str) -> Labels:
     """Return the group of each training image.
+
+    Args:
+        layout: layout of the tree.
+        names: names of the images, those for training first.
+        labels: class of each training image, shape (n,).
+        groups: `folder`, or path of a table.
 
     Raises:
         InputError: if the table of groups cannot be read, or lacks an image.
     """
+    names = names[: len(labels)]
     if groups == "folder":
-        keys = [_folder_group(layout, name) for name in names]
+        keys = [_folder_group(layout.train_folders[label], name)
+                for name, label in zip(names, labels, strict=True)]  # fmt: skip
     else:
         keys = _table_groups(Path(groups), names)
     _, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
     return numbers.astype(np.int64)
 
 
-def _folder_group(layout: Layout, name: str) -> str:
-    """Return the folder that an image lies in; outside of folders it is its own group."""
-    folder = name.rpartition("/")[0].rpartition("/")[2]
-    return shown(name if folder in layout.classes else folder)
+def _folder_group(class_folder: str, name: str) -> str:
+    """Return the folder of a class's folder that an image lies in; without one, its own name.
+
+    Folders of one name are one group in all classes: the images of a patient may be in several.
+    """
+    below = name.removeprefix(f"{class_folder}/")
+    folder, slash, _ = below.partition("/")
+    return shown(f"{folder}/" if slash else name)
 
 
 def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
@@ -248,7 +260,16 @@ def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
     if not rows or not {"file", "group"} <= rows[0].keys():
         raise InputError(f"groups: {path} needs the columns file and group")
     by_name = file_by_name(names)
-    found = {by_name.get(row["file"]): row["group"] for row in rows}
+    found: dict[str, str] = {}
+    for row in rows:
+        file, group = by_name.get(row.get("file", "").strip()), row.get("group", "").strip()
+        if file is None or not group:
+            continue
+        if found.setdefault(file, group) != group:
+            raise InputError(
+                f"groups: {path} has two groups for {shown(file)}: {shown(found[file])} and "
+                f"{shown(group)}; an image is in one"
+            )
     missing = [name for name in names if name not in found]
     if missing:
         raise InputError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import lzma
 import os
+import posixpath
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,12 @@ _SYSTEM_NAMES = frozenset(
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _LARGEST_MEMBER = 1 << 30  # bytes of one unpacked file; more is an error or an attack
 _DEEPEST = 64  # folders in one another; more is an error or an attack
+_COMPRESSIONS = frozenset(
+    getattr(zipfile, name)
+    for name in ("ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA", "ZIP_ZSTANDARD")
+    if hasattr(zipfile, name)  # the last one is new in Python 3.14
+)
+_MOST_LINKS = 40  # links to links, as in Linux
 _TOO_DEEP = f"lies in more than {_DEEPEST} folders"
 
 
@@ -42,6 +49,17 @@ class TreeFile(NamedTuple):
     name: str
     state: tuple[int, ...] = ()
     changed: int = 0
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What stands for the content of a file that cannot be read, with the reason."""
+
+    reason: str
+
+
+Source = Path | bytes | Unreadable
+"""Where the content of a file is: its path, or the content itself."""
 
 
 @dataclass
@@ -69,7 +87,7 @@ class Tree(Protocol):
     def list(self) -> Listing:
         """List all files."""
 
-    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+    def contents(self, names: Iterable[str]) -> Iterator[Source]:
         """Yield, for each file, the path to read it from, or its content."""
 
 
@@ -119,7 +137,7 @@ class _Folder:
         listing.files.sort()
         return listing
 
-    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+    def contents(self, names: Iterable[str]) -> Iterator[Source]:
         return (self.root / name for name in names)
 
     def _walk(
@@ -204,13 +222,14 @@ class _Archive:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._is_zip = root.name.lower().endswith(".zip")
+        self._links: dict[str, str] = {}
 
     def list(self) -> Listing:
         listing = Listing()
         try:
             status = self.root.stat()
-            for name, size in self._members():
-                self._add(listing, _plain(name), size, status)
+            for name, size, problem in self._of_zip() if self._is_zip else self._of_tar():
+                self._add(listing, name, size, problem, status)
         except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError,
                 NotImplementedError, zlib.error, lzma.LZMAError) as error:  # fmt: skip
             raise InputError(f"imagefolder: {shown(self.root)} cannot be read: {error}") from error
@@ -218,20 +237,50 @@ class _Archive:
         listing.files = sorted({file.name: file for file in listing.files}.values())
         return listing
 
-    def _members(self) -> Iterator[tuple[str, int]]:
-        """Yield the name and the size of each file."""
-        if self._is_zip:
-            with zipfile.ZipFile(self.root) as archive:
-                for info in archive.infolist():
-                    if not info.is_dir():
-                        yield info.filename, info.file_size
-            return
-        with tarfile.open(self.root, tarinfo=_TarMember) as archive:
-            for member in archive:
-                if member.isfile():
-                    yield member.name, member.size
+    def _of_zip(self) -> Iterator[tuple[str, int, str]]:
+        """Yield the name and the size of each file, and an empty problem.
 
-    def _add(self, listing: Listing, name: str, size: int, status: os.stat_result) -> None:
+        Raises:
+            InputError: if a file is encrypted, or compressed in a way that Python cannot read.
+        """
+        with zipfile.ZipFile(self.root) as archive:
+            for info in archive.infolist():
+                name, problem = _plain(info.filename), ""
+                if info.flag_bits & 1:
+                    problem = "is encrypted"
+                elif info.compress_type not in _COMPRESSIONS:
+                    problem = f"is compressed by a method (number {info.compress_type}) that " \
+                        "Python cannot read"  # fmt: skip
+                if problem:
+                    raise InputError(
+                        f"imagefolder: {shown(self.root)}: {shown(name)} {problem}; unpack the "
+                        "archive, and give its folder"
+                    )
+                if not info.is_dir():
+                    yield name, info.file_size, ""
+
+    def _of_tar(self) -> Iterator[tuple[str, int, str]]:
+        """Yield the name and the size of each file, and why it cannot be used, if it cannot."""
+        with tarfile.open(self.root, tarinfo=_TarMember) as archive:
+            members = {_plain(member.name): member for member in archive}
+        self._links = {}
+        for name, member in members.items():
+            if member.isdir():
+                continue
+            target = _target(name, members)
+            if target is None:
+                yield name, 0, "a link to nothing in the archive"
+            elif not members[target].isfile():
+                is_folder = members[target].isdir()
+                yield name, 0, "a link to a folder" if is_folder else "not a regular file"
+            else:
+                if target != name:
+                    self._links[name] = target
+                yield name, members[target].size, ""
+
+    def _add(
+        self, listing: Listing, name: str, size: int, problem: str, status: os.stat_result
+    ) -> None:
         *folders, last = parts = name.split("/")
         reasons = filter(None, map(reason_to_ignore, parts))
         if reason := next(reasons, None):
@@ -242,13 +291,16 @@ class _Archive:
             return
         for depth in range(len(folders)):
             listing.folders.add("/".join(folders[: depth + 1]))
+        if problem:
+            listing.broken[name] = problem
+            return
         if size > _LARGEST_MEMBER:
             listing.broken[name] = f"unpacks to {size:,} bytes"
             return
         archive = _tree_file(last, status)
         listing.files.append(TreeFile("/".join(parts), (size, *archive.state), archive.changed))
 
-    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+    def contents(self, names: Iterable[str]) -> Iterator[Source]:
         if self._is_zip:
             with zipfile.ZipFile(self.root) as archive:
                 stored = {_plain(info.filename): info for info in archive.infolist()}
@@ -256,15 +308,19 @@ class _Archive:
                     yield _content(partial(archive.read, stored[name]))
             return
         # In the order of the archive, since a compressed one cannot be read from the middle.
-        wanted, held = list(names), dict[str, bytes]()
-        needed = frozenset(wanted)
+        wanted = [self._links.get(name, name) for name in names]
+        uses, held = Counter(wanted), dict[str, bytes | Unreadable]()
         with tarfile.open(self.root, tarinfo=_TarMember) as tar:
             for member in tar:
                 name = _plain(member.name)
-                if name in needed and (stream := tar.extractfile(member)) is not None:
-                    held[name] = _content(stream.read)
+                if name in uses and member.isfile() and (file := tar.extractfile(member)):
+                    held[name] = _content(file.read)
         for name in wanted:
-            yield held.pop(name, b"")
+            uses[name] -= 1
+            content = held.get(name, Unreadable("it is no longer in the archive"))
+            if not uses[name]:
+                held.pop(name, None)
+            yield content
 
 
 def _plain(name: str) -> str:
@@ -273,9 +329,24 @@ def _plain(name: str) -> str:
     return name.strip("/").removeprefix("./")
 
 
-def _content(read: Callable[[], bytes]) -> bytes:
-    """Read a member of an archive; one that cannot be read is empty, so it is reported later."""
+def _target(name: str, members: Mapping[str, tarfile.TarInfo]) -> str | None:
+    """Return the member that a link stands for, through other links; None if there is none."""
+    for _ in range(_MOST_LINKS):
+        member = members.get(name)
+        if member is None:
+            return None
+        if member.islnk():
+            name = _plain(member.linkname)
+        elif member.issym():
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+        else:
+            return name
+    return None
+
+
+def _content(read: Callable[[], bytes]) -> bytes | Unreadable:
+    """Read a member of an archive."""
     try:
         return read()
-    except Exception:  # zlib.error, RuntimeError for a password, BadZipFile, ...
-        return b""
+    except Exception as error:  # zlib.error, BadZipFile, OSError, ...
+        return Unreadable(f"it is damaged: {' '.join(str(error).split())}")
