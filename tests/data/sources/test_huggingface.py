@@ -109,3 +109,22 @@ def test_other_columns_and_damaged_files_are_named(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"PAR1 half")
     with pytest.raises(InputError, match="train.parquet cannot be read"):
         read_arrays(f"huggingface:{tmp_path}")
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_what_datasets_keeps_beside_the_data_is_not_read(is_listed, tmp_path):
+    made = table([png() for _ in range(4)], ["a", "b"] * 2)
+    indices = pa.table({"indices": [0, 2]})
+    for name, content in (
+        ("data-00000-of-00001", made),
+        ("cache-5f3a", made.slice(0, 2)),
+        ("cache-77aa", indices),
+    ):
+        with pa.ipc.new_stream(tmp_path / f"{name}.arrow", content.schema) as out:
+            out.write_table(content)
+    if is_listed:
+        state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+        (tmp_path / "state.json").write_text(json.dumps(state))
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert len(arrays.train) == 4
+    assert len([why for why in arrays.reading.left_out if why.startswith("cache-")]) == 2

@@ -70,8 +70,7 @@ def read_pixels(source: Source, name: str, options: ImageOptions) -> tuple[Pixel
         )
     try:
         with _opened(source, suffix) as image:
-            upright, done = as_shown(image, options)
-            return _array(fitted(upright, options)), done
+            return pixels_of(image, options)
     except (NotAnImageError, BadImageError):
         raise
     except Image.DecompressionBombError as error:
@@ -83,6 +82,24 @@ def read_pixels(source: Source, name: str, options: ImageOptions) -> tuple[Pixel
     except Exception as error:  # Pillow raises many types, also struct.error and KeyError
         text = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(text) from error
+
+
+def pixels_of(image: Image.Image, options: ImageOptions) -> tuple[Pixels, list[str]]:
+    """Return the pixels of an image as a viewer shows it, in the size of the options.
+
+    Returns:
+        The pixels, of shape (height, width, 1 or 3), and the transformations that were made.
+
+    Raises:
+        BadImageError: if it cannot be used.
+    """
+    upright, done = as_shown(image, options)
+    return _array(fitted(upright, options)), done
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Return whether an image has more than 8 bits per channel."""
+    return _deep_values(image) is not None
 
 
 def check_image(file: Path) -> None:

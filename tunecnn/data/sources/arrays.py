@@ -35,6 +35,24 @@ _EXPECTED = (
 )
 
 
+def plain_array(value: Any) -> Any:
+    """Return a value as an array: tensors of any device, and names or numbers of pandas.
+
+    Raises:
+        Exception: whatever the value raises when it is made an array.
+    """
+    if hasattr(value, "detach"):  # a tensor of torch
+        value = value.detach().cpu()
+    array = np.asarray(value)
+    if array.dtype.kind in "OT":
+        items = array.ravel().tolist()
+        if items and all(isinstance(one, str) for one in items):
+            return np.array(items, str).reshape(array.shape)
+        if items and all(isinstance(one, int) for one in items):
+            return np.array(items, np.int64).reshape(array.shape)
+    return array
+
+
 def read_npz(path: Path, options: ImageOptions) -> Arrays:
     """Read the arrays of a `.npz` file, such as Keras's mnist.npz or those of MedMNIST.
 
@@ -115,7 +133,7 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
     if not isinstance(returned, Mapping):
         raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
     try:
-        arrays = {str(key): np.asarray(value) for key, value in returned.items()
+        arrays = {str(key): plain_array(value) for key, value in returned.items()
                   if value is not None}  # fmt: skip
     except Exception as error:
         raise InputError(f"{path} returned what are no arrays: {text_of(error)}") from error

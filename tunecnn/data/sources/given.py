@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from tunecnn.data.folder.pixels import BadImageError, is_deep, pixels_of
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.sources.arrays import from_mapping
-from tunecnn.errors import InputError
+from tunecnn.data.sources.arrays import from_mapping, plain_array
+from tunecnn.data.sources.huggingface import IMAGE_COLUMNS, LABEL_COLUMNS
+from tunecnn.errors import InputError, text_of
 from tunecnn.files import write_atomically
 
 _FORMS = (
@@ -37,11 +40,10 @@ def store_given(data: Any, folder: Path, options: ImageOptions) -> str:
     Raises:
         InputError: if the images cannot be used.
     """
-    values = _as_mapping(data)
+    values = _as_mapping(data, options)
     from_mapping(values, "data", options)  # so that a mistake is told before anything is stored
     stream = io.BytesIO()
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items()}
-    np.savez(stream, **arrays)
+    np.savez(stream, **values)
     content = stream.getvalue()
     path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.npz"
     if not path.is_file():
@@ -50,54 +52,156 @@ def store_given(data: Any, folder: Path, options: ImageOptions) -> str:
     return str(path.absolute())
 
 
-def _as_mapping(data: Any) -> Mapping[str, Any]:
-    if isinstance(data, tuple | list) and len(data) == 2 and hasattr(data[0], "__array__"):
-        return {"train_images": data[0], "train_labels": data[1]}
-    if isinstance(data, Mapping):
-        values: dict[str, Any] = {}
+def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
+    """Return the arrays by name."""
+    found: dict[str, Any]
+    if _is_pair(data):
+        found = _of_pair(data, "train", options)
+    elif isinstance(data, Mapping):
+        found = {}
         for name, value in data.items():
-            if hasattr(value, "__getitem__") and not hasattr(value, "__array__") and (
-                name in ("train", "val", "validation", "valid", "test")
-            ):  # fmt: skip
-                values |= _indexed(value, name)
-            else:
-                values[name] = value
-        return values
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        return _indexed(data, "train")
-    raise InputError(f"data is {_FORMS}, not {type(data).__name__}")
+            is_part = name in ("train", "val", "validation", "valid", "test")
+            if is_part and _is_pair(value):
+                found |= _of_pair(value, name, options)
+            elif is_part and hasattr(value, "__getitem__") and not hasattr(value, "__array__"):
+                found |= _indexed(value, name, options)
+            elif value is not None:
+                found[name] = value
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        found = _indexed(data, "train", options)
+    else:
+        raise InputError(f"data is {_FORMS}, not {type(data).__name__}")
+    arrays = {}
+    for name, value in found.items():
+        try:
+            arrays[str(name)] = plain_array(value)
+        except Exception as error:
+            raise InputError(f"data: {name} is no array: {text_of(error)}") from error
+    return arrays
 
 
-def _indexed(data: Any, part: str) -> dict[str, Any]:
-    """Return the arrays of a data set that indexes to (image, label)."""
+def _is_pair(data: Any) -> bool:
+    """Return whether it is (images, labels), and not a data set of two pairs (image, label)."""
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        return False
+    images, labels = data
+    if hasattr(images, "__array__"):
+        return not _is_scalar(labels)
+    return (
+        isinstance(images, list | tuple)
+        and hasattr(labels, "__len__")
+        and len(images) == len(labels) > 0
+        and all(map(_is_image, images))
+        and not any(map(_is_image, labels))
+    )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, int | float | str) or getattr(value, "ndim", 1) == 0
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, Image.Image) or getattr(value, "ndim", 0) >= 2
+
+
+def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
+    images, labels = pair
+    if not hasattr(images, "__array__"):
+        images = _stacked([_pixels(one, f"{part}[{i}]", options)
+                           for i, one in enumerate(images)], part)  # fmt: skip
+    return {f"{part}_images": images, f"{part}_labels": labels}
+
+
+def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
+    """Return the arrays of a data set that indexes to (image, label), or to a row with both."""
     images, labels = [], []
     for index in range(len(data)):
+        where = f"{part}[{index}]"
+        item = data[index]
         try:
-            image, label = data[index]
+            image, label = _of_row(item, where) if isinstance(item, Mapping) else item
         except (TypeError, ValueError) as error:
-            raise InputError(
-                f"data: {part}[{index}] is not a pair (image, label): {error}"
-            ) from error
-        images.append(_pixels(image))
-        labels.append(label.item() if hasattr(label, "item") else label)
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise InputError(
-            f"data: the images of {part} have {len(shapes)} different shapes, such as "
-            f"{' and '.join(map(str, sorted(shapes)[:2]))}; resize them to one"
-        )
+            raise InputError(f"data: {where} is not a pair (image, label): {error}") from error
+        images.append(_pixels(image, where, options))
+        labels.append(_label(label, where))
     if not images:
         raise InputError(f"data: {part} has no images")
-    values: dict[str, Any] = {f"{part}_images": np.stack(images), f"{part}_labels": labels}
-    classes = getattr(data, "classes", None)
+    values: dict[str, Any] = {
+        f"{part}_images": _stacked(images, part),
+        f"{part}_labels": labels,
+    }
+    classes = _class_names(data)
     if part == "train" and isinstance(classes, list | tuple):
         values["classes"] = [str(name) for name in classes]
     return values
 
 
-def _pixels(image: Any) -> Any:
-    """Return an image as an array (height, width[, channels]); torch's has the channels first."""
-    if hasattr(image, "detach"):
-        array = image.detach().cpu().numpy()
-        return np.moveaxis(array, 0, -1) if array.ndim == 3 else array
-    return np.asarray(image)
+def _of_row(row: Mapping[str, Any], where: str) -> tuple[Any, Any]:
+    """Return the image and the label of a row of a Hugging Face data set."""
+    image = next((name for name in IMAGE_COLUMNS if name in row), None)
+    label = next((name for name in LABEL_COLUMNS if name in row), None)
+    if image is None or label is None:
+        raise InputError(
+            f"data: {where} has {', '.join(map(str, row))}; an image "
+            f"({', '.join(IMAGE_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}) are needed"
+        )
+    return row[image], row[label]
+
+
+def _class_names(data: Any) -> Any:
+    """Return the class names that a data set of torchvision or Hugging Face knows."""
+    if (classes := getattr(data, "classes", None)) is not None:
+        return classes
+    features = getattr(data, "features", None)
+    if not isinstance(features, Mapping):
+        return None
+    name = next((name for name in LABEL_COLUMNS if name in features), None)
+    return getattr(features[name], "names", None) if name else None
+
+
+def _label(label: Any, where: str) -> Any:
+    try:
+        return label.item() if hasattr(label, "item") else label
+    except (ValueError, RuntimeError):
+        raise InputError(
+            f"data: the label of {where} has the shape {tuple(label.shape)}; one whole number or "
+            "name per image is needed (of a one-hot label, its "
+            "argmax)"
+        ) from None
+
+
+def _pixels(image: Any, where: str, options: ImageOptions) -> Any:
+    """Return an image as an array (height, width[, channels]); torch's has the channels first.
+
+    Pillow's images are taken as a viewer shows them, as files are; deep ones as numbers.
+    """
+    if isinstance(image, Image.Image) and not is_deep(image):
+        try:
+            return pixels_of(image, options)[0]
+        except BadImageError as error:
+            raise InputError(f"data: {where}: {error}") from error
+    try:
+        array = plain_array(image)
+    except Exception as error:
+        raise InputError(f"data: the image of {where} is no array: {text_of(error)}") from error
+    return np.moveaxis(array, 0, -1) if hasattr(image, "detach") and array.ndim == 3 else array
+
+
+def _stacked(images: list[Any], part: str) -> Any:
+    """Return the images as one array; grey ones become RGB if others are."""
+    channels = max((image.shape[2] for image in images if image.ndim == 3), default=1)
+    if channels == 3:
+        images = [
+            np.broadcast_to(image.reshape(*image.shape[:2], 1), (*image.shape[:2], 3))
+            if image.ndim == 2 or image.shape[2:] == (1,)
+            else image
+            for image in images
+        ]
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise InputError(
+            f"data: the images of {part} have {len(shapes)} different shapes, such as "
+            f"{' and '.join(map(str, sorted(shapes)[:2]))}; resize them to one (of Pillow's "
+            "images, `size` in the space does it)"
+        )
+    return np.stack(images)

@@ -22,8 +22,8 @@ from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
 
-_IMAGES = ("image", "img", "images", "pixels")
-_LABELS = ("label", "labels", "fine_label", "class", "target")
+IMAGE_COLUMNS = ("image", "img", "images", "pixels")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
 def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
@@ -38,13 +38,19 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     path = expanded(path)
     if not path.exists():
         raise InputError(f"huggingface: there is nothing at {path}")
-    files = [path] if path.is_file() else sorted(
-        file for kind in ("*.parquet", "*.arrow") for file in path.rglob(kind)
-    )  # fmt: skip
+    left_out: dict[str, int] = {}
+    files = [path]
+    if path.is_dir():
+        found = sorted(file for kind in ("*.parquet", "*.arrow") for file in path.rglob(kind))
+        files = [file for file in found if not _is_cache(file)]
+        left_out = {
+            f"{file.relative_to(path)}, which `datasets` has put there for itself": 1
+            for file in found
+            if file not in files
+        }
     if not files:
         raise InputError(f"huggingface: {path} has no .parquet or .arrow files")
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
-    left_out: dict[str, int] = {}
     for file in files:
         part = _part_of(file, path)
         table = _read(file)
@@ -56,6 +62,16 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
         there = ", ".join(file.name for file in files[:5])
         raise InputError(f"huggingface: {path} has no training split among {there}")
     return _arrays(path, _decoded(path, tables, options), left_out, options)
+
+
+def _is_cache(file: Path) -> bool:
+    """Return whether a file is what `.map` or `.filter` of `datasets` has left beside the data."""
+    state = file.with_name("state.json")  # of `save_to_disk`: it names the files of the data
+    try:
+        names = [one["filename"] for one in json.loads(read_regular(state))["_data_files"]]
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        names = []
+    return file.name not in names if names else file.name.startswith("cache-")
 
 
 def _part_of(file: Path, root: Path) -> Part | None:
@@ -174,12 +190,12 @@ def _rows(
 ) -> Iterator[tuple[bytes, Any, tuple[str, ...] | None]]:
     """Yield the encoded image, the label and the known class names of each row."""
     for table in tables:
-        image = next((name for name in _IMAGES if name in table.column_names), None)
-        label = next((name for name in _LABELS if name in table.column_names), None)
+        image = next((name for name in IMAGE_COLUMNS if name in table.column_names), None)
+        label = next((name for name in LABEL_COLUMNS if name in table.column_names), None)
         if image is None or label is None:
             raise InputError(
                 f"huggingface: {path} has the columns {', '.join(table.column_names)}; an image "
-                f"({', '.join(_IMAGES)}) and a label ({', '.join(_LABELS)}) are needed"
+                f"({', '.join(IMAGE_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}) are needed"
             )
         known = _class_names(table.schema, label)
         for batch in table.select([image, label]).to_batches(max_chunksize=256):

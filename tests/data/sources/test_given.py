@@ -1,0 +1,141 @@
+"""Images that Python code gives, in the forms in which people have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.trees import picture
+from tunecnn.data.loading import read_arrays
+from tunecnn.data.options import ImageOptions
+from tunecnn.data.sources.given import store_given
+from tunecnn.errors import InputError
+
+RANDOM = np.random.default_rng(3)
+IMAGES = RANDOM.integers(0, 256, (6, 5, 5, 3), dtype=np.uint8)
+LABELS = [0, 1, 0, 1, 1, 0]
+NAMES = ["cat", "dog", "cat", "dog", "dog", "cat"]
+
+
+class Rows:
+    """Indexes to rows by column, as the data sets of Hugging Face do."""
+
+    def __init__(self, images, labels, names=None, label="label"):
+        self.images, self.labels, self.label = images, labels, label
+        self.features = {"image": object(), label: type("ClassLabel", (), {"names": names})()}
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return {"image": self.images[index], self.label: self.labels[index], "id": index}
+
+
+def stored(data, folder, **options):
+    options = ImageOptions(**options)
+    return read_arrays(store_given(data, folder, options), options=options)
+
+
+PICTURES = [Image.fromarray(image) for image in IMAGES]
+FORMS = {
+    "arrays": (IMAGES, LABELS),
+    "list of arrays": (list(IMAGES), LABELS),
+    "list of pictures": (PICTURES, LABELS),
+    "names of pandas": (IMAGES, pd.Series(NAMES)),
+    "objects": (IMAGES, pd.Series(NAMES, dtype=object).to_numpy()),
+    "numbers as objects": (IMAGES, np.array(LABELS, object)),
+    "categories": (IMAGES, pd.Series(NAMES, dtype="category")),
+    "tensors": (torch.tensor(IMAGES), torch.tensor(LABELS)),
+    "pairs of a part": {"train": (IMAGES, LABELS)},
+    "pairs": [(image, label) for image, label in zip(IMAGES, LABELS, strict=True)],
+    "pairs of pictures": [[image, label] for image, label in zip(PICTURES, NAMES, strict=True)],
+    "pairs of tensors": [
+        (torch.tensor(image).permute(2, 0, 1), torch.tensor(label))
+        for image, label in zip(IMAGES, LABELS, strict=True)
+    ],
+    "rows": Rows(PICTURES, LABELS, ["cat", "dog"]),
+    "rows of parts": {"train": Rows(PICTURES, LABELS), "test": None},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_gives_the_same_images_and_labels(form, tmp_path):
+    arrays = stored(FORMS[form], tmp_path)
+    assert np.array_equal(arrays.train.pixels, IMAGES)
+    assert arrays.train.labels.tolist() == LABELS
+    assert arrays.classes in (("cat", "dog"), ("0", "1"))
+
+
+def test_two_pairs_are_two_images_and_not_a_pair_of_arrays(tmp_path):
+    for pairs in ([(IMAGES[0], 0), (IMAGES[1], 1)], [[PICTURES[0], "a"], [PICTURES[1], "b"]]):
+        assert np.array_equal(stored(pairs, tmp_path).train.pixels, IMAGES[:2])
+
+
+def test_parts_with_pairs_are_kept_apart(tmp_path):
+    data = {"train": (IMAGES, NAMES), "val": (IMAGES[:2], NAMES[:2]), "test": (PICTURES[2:], NAMES[2:])}  # fmt: skip
+    arrays = stored(data, tmp_path)
+    assert [len(part) for part in arrays.parts.values()] == [6, 2, 4]
+    assert np.array_equal(arrays.test.pixels, IMAGES[2:])
+
+
+def test_pictures_are_taken_as_a_viewer_shows_them(tmp_path):
+    red = Image.new("RGB", (4, 4), (230, 20, 10))
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    modes = [red.quantize(4), red, red.convert("CMYK"), clear, Image.new("1", (4, 4), 1), Image.new("L", (4, 4), 9)]  # fmt: skip
+    pixels = stored((modes, NAMES), tmp_path).train.pixels
+    assert pixels.shape == (6, 4, 4, 3)
+    for image in pixels[:3]:
+        assert np.abs(image.astype(int) - (230, 20, 10)).max() <= 3
+    assert (pixels[3] == 255).all()
+    assert (pixels[4] == 255).all()
+    assert (pixels[5] == 9).all()
+
+
+def test_pictures_of_several_sizes_get_the_size_of_the_space(tmp_path):
+    pictures = [picture(i, (8 + i, 12)) for i in range(4)]
+    with pytest.raises(InputError, match=r"4 different shapes, .* `size` in the space does it"):
+        stored((pictures, [0, 1, 0, 1]), tmp_path)
+    assert stored((pictures, [0, 1, 0, 1]), tmp_path, size=6).train.pixels.shape == (4, 6, 6, 3)
+
+
+def test_deep_pictures_need_a_scale(tmp_path):
+    deep = [Image.fromarray(np.full((4, 4), 4000 * i, np.uint16)) for i in range(4)]
+    with pytest.raises(
+        InputError, match=r"values from 0 to 12000 of \w+; say which value is white"
+    ):
+        stored((deep, [0, 1, 0, 1]), tmp_path)
+    pixels = stored((deep, [0, 1, 0, 1]), tmp_path, scale=12000).train.pixels
+    assert pixels[:, 0, 0, 0].tolist() == [0, 85, 170, 255]
+
+
+class Elsewhere:
+    """An array on a device, which does not become one of NumPy by itself."""
+
+    ndim, shape = 4, (6, 5, 5, 3)
+
+    def __array__(self, *_, **__):
+        raise TypeError("can't convert device type tensor to numpy")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([(image, np.eye(10)[3]) for image in IMAGES],
+         r"the label of train\[0\] has the shape \(10,\); .*of a one-hot label, its argmax"),
+        (Rows(PICTURES, LABELS, label="caption"), r"train\[0\] has image, caption, id; an image .* needed"),
+        ((Elsewhere(), LABELS), "data: train_images is no array: can't convert device type"),
+        ((IMAGES, [None, "cat"] * 3), r"train_labels has the shape \(6,\) of object; one whole"),
+        ([IMAGES], r"train\[0\] is not a pair"),
+        ([], "data: train has no images"),
+        ({"images": IMAGES}, "data has images; expected train_images"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_named(data, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        stored(data, tmp_path)
+    assert not list(tmp_path.iterdir())
