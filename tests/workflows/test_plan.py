@@ -135,6 +135,68 @@ def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
     assert timed.longest == pytest.approx(timed.training / 2)
 
 
+@pytest.mark.parametrize("order", ["proposed, model1", "model1, proposed"])
+def test_parameters_of_one_of_several_networks_count_for_it(order, tiny):
+    text = f"""
+dataset: digits
+epochs: 2
+trials: 6
+parameters:
+  architecture: {{choice: [{order}]}}
+  net.width_block3: {{choice: [16, 2048], when: {{architecture: proposed}}}}
+  net.dense_units: {{choice: [64, 128], when: {{architecture: model1}}}}
+"""
+
+    def timer(configs, data, code):
+        assert [(config.architecture, config.net) for config in configs] == [
+            ("model1", {"dense_units": 64}),
+            ("proposed", {"width_block3": 2048}),
+        ]
+        return Timing((1.0, 3.0), 9.0)
+
+    planned = plan(SearchSpace.from_text(text), tiny, timer=timer)
+    cost = count("proposed", (1, 8, 8), 10, width_block3=2048)
+    assert planned.networks["largest"].params == cost.params
+    assert planned.networks["largest"].values == {
+        "architecture": "proposed", "net.width_block3": 2048,
+    }  # fmt: skip
+    assert planned.corners == 4
+    assert not planned.unbuildable
+    assert planned.time is not None
+
+
+NEEDY = """
+from torch import nn
+
+class Needy(nn.Sequential):
+    def __init__(self, in_channels: int, classes: int, dropout: float, width: int = 4):
+        super().__init__(nn.Conv2d(in_channels, width, 3), nn.Flatten(), nn.Dropout(dropout),
+                         nn.Linear(36 * width, classes))
+"""
+
+
+def test_an_argument_without_a_default_is_given_where_it_costs_nothing(tiny, tmp_path):
+    (tmp_path / "nets.py").write_text(NEEDY)
+    text = """
+dataset: digits
+architecture: nets.py:Needy
+epochs: 2
+trials: 6
+parameters:
+  net.dropout: {float: [0.1, 0.5]}
+  net.width: {choice: [2, 8]}
+"""
+    timed = []
+
+    def timer(configs, data, code):
+        timed.extend(config.net for config in configs)
+        return Timing((1.0, 3.0), 9.0)
+
+    planned = plan(SearchSpace.from_text(text, folder=tmp_path), tiny, timer=timer)
+    assert planned.corners == 2
+    assert timed == [{"dropout": 0.1, "width": 2}, {"dropout": 0.1, "width": 8}]
+
+
 @pytest.mark.slow
 def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
     done = run_cli("plan", "--space", "smoke", "--measure", cwd=tmp_path)

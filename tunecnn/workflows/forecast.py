@@ -39,6 +39,7 @@ class Network:
 
     Attributes:
         values: values of the searched parameters.
+        config: the configuration.
         params: number of trainable parameters.
         macs: multiply-accumulates of one forward pass of one image.
         memory: approximate bytes of training: weights, gradients, the optimizer's state, and the
@@ -46,6 +47,7 @@ class Network:
     """
 
     values: Mapping[str, Scalar]
+    config: TrialConfig
     params: int
     macs: int
     memory: int
@@ -249,7 +251,7 @@ def _rungs(space: SearchSpace) -> list[int]:
 def _network(values: Mapping[str, Scalar], config: TrialConfig, cost: Cost) -> Network:
     weights = cost.params * (2 + _STATES[config.optimizer])
     memory = _FLOAT * (weights + 2 * cost.activations * config.batch_size)
-    return Network(values, cost.params, cost.macs, memory)
+    return Network(values, config, cost.params, cost.macs, memory)
 
 
 def _repeats(space: SearchSpace, size: int | None) -> float | None:
@@ -292,8 +294,7 @@ def _time(
     """
     small, large = networks["smallest"], networks["largest"]
     few = _few(data)
-    configs = [space.config(network.values) for network in (small, large)]
-    timing = timer(configs, few, space.network_code())
+    timing = timer([small.config, large.config], few, space.network_code())
     first, last = timing.epochs
     slope = (last - first) / (large.macs - small.macs) if large.macs > small.macs else 0.0
     sizes = []

@@ -30,7 +30,7 @@ class Corner:
     """A combination of extreme values of the parameters that change what a network costs.
 
     Attributes:
-        values: values of these parameters.
+        values: values of those of these parameters that are active.
         architecture: name of the network.
         config: config with these values; None if they are not allowed together.
         cost: what the network costs; None if it cannot be built.
@@ -59,10 +59,15 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
         for name, parameter in space.searched.items()
         if name.startswith(NET) or name == "architecture"
     }
-    ends = {name: values for name, values in ends.items()
+    kept = {name for name in ends
             if name == "architecture" or _matters(space, name, ends, costs)}  # fmt: skip
+    kept |= {parent for name in kept for parent in _activated(space, name, {})}
+    ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()
+            if name in kept}  # fmt: skip
     most = _MOST_CORNERS if _are_counted(space) else _MOST_BUILDS
-    return [_corner(space, values, costs) for values in _combinations(ends, most)]
+    found = [space.only_active(values) for values in _combinations(space, ends, most)]
+    different = {tuple(values.items()): values for values in found}.values()
+    return [_corner(space, values, costs) for values in different]
 
 
 def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[Corner]:
@@ -192,12 +197,23 @@ def _matters(
     space: SearchSpace, name: str, ends: Mapping[str, Sequence[Scalar]], costs: CostCounter
 ) -> bool:
     """Return whether a parameter changes what a network costs, or whether it can be built."""
-    others = {other: values[0] for other, values in ends.items()}
+    others = _activated(space, name, {other: values[0] for other, values in ends.items()})
     seen = set()
     for value in ends[name]:
         corner = _corner(space, {**others, name: value}, costs)
         seen.add((corner.cost, corner.problem))
     return len(seen) > 1
+
+
+def _activated(space: SearchSpace, name: str, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Change values of other parameters so that a parameter is active."""
+    found = dict(values)
+    for parent, allowed in space.searched[name].when.items():
+        if found.get(parent) not in allowed:
+            found[parent] = allowed[0]
+        if parent in space.searched:
+            found = _activated(space, parent, found)
+    return found
 
 
 def _corner(space: SearchSpace, values: Mapping[str, Scalar], costs: CostCounter) -> Corner:
@@ -221,7 +237,9 @@ def _with_required(space: SearchSpace, values: Mapping[str, Scalar]) -> dict[str
     return {**{name: value for name, value in rest.items() if name in required}, **values}
 
 
-def _combinations(ends: Mapping[str, Sequence[Scalar]], most: int) -> Iterator[dict[str, Scalar]]:
+def _combinations(
+    space: SearchSpace, ends: Mapping[str, Sequence[Scalar]], most: int
+) -> Iterator[dict[str, Scalar]]:
     names = list(ends)
     if math.prod(len(values) for values in ends.values()) <= most:
         for values in itertools.product(*ends.values()):
@@ -230,8 +248,8 @@ def _combinations(ends: Mapping[str, Sequence[Scalar]], most: int) -> Iterator[d
     seen: list[dict[str, Scalar]] = []
     low = {name: ends[name][0] for name in names}
     high = {name: ends[name][-1] for name in names}
-    apart = [{**base, name: value} for base in (low, high) for name in names
-             for value in ends[name]]  # fmt: skip
+    apart = [{**_activated(space, name, base), name: value}
+             for base in (low, high) for name in names for value in ends[name]]  # fmt: skip
     for found in (low, high, *apart):
         if found not in seen and len(seen) < most:
             seen.append(found)
