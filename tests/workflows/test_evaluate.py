@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import tunecnn
 from tests.support.scripted import run_info
 from tests.support.searching import Silent, begin, carry_on
 from tunecnn import RunError, load_dataset, load_run
+from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ReproductionJob, SearchJob
 from tunecnn.workflows.evaluate import evaluate_trials
@@ -62,3 +65,17 @@ def test_lost_weights_are_named(reproduced, tmp_path):
     folder = RunFolder.create(tmp_path / "r", text, run_info(text))
     with pytest.raises(RunError, match=r"the weights .*trial-00000.safetensors cannot be read"):
         evaluate_trials(folder, reproduced.complete, load_dataset("digits"), None)
+
+
+def test_the_interval_of_an_evaluation_counts_copies_once(tmp_path):
+    random = np.random.default_rng(1)
+    images, labels = random.integers(0, 256, (80, 8, 8), np.uint8), np.arange(80) % 2
+    copies = np.repeat(np.arange(60, 80), 5)
+    data = {"train_images": images[:60], "train_labels": labels[:60],
+            "test_images": images[copies], "test_labels": labels[copies]}  # fmt: skip
+    space = {"epochs": 1, "trials": 1, "architecture": "model1", "parameters": {"net.width": 0.1}}
+    run = tunecnn.search(space, data=data, local=True, runs_dir=tmp_path, name="copies",
+                         data_dir=tmp_path / "data")  # fmt: skip
+    found = tunecnn.evaluate(run.path)
+    assert found.images == 100
+    assert found.interval == wilson_interval(found.accuracy, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,47 @@ def test_the_source_of_a_notebooks_class_has_all_that_it_uses(notebook, tmp_path
     assert "scale" not in text
 
 
+VALUES = """
+import collections
+import enum
+
+import numpy as np
+
+GAIN = np.sqrt(2.0)
+COUNT, ON, NAME = np.int32(3), np.bool_(True), np.str_("relu")
+LIMITS = {"low": -float("inf"), "high": [float("nan"), 1e-300, (1,), frozenset(), {2}]}
+Colour = enum.IntEnum("Colour", "RED")
+RED = Colour.RED
+ORDER = collections.OrderedDict(a=1)
+
+def uses():
+    return GAIN, COUNT, ON, NAME, LIMITS
+
+def uses_red():
+    return RED
+
+def uses_order():
+    return ORDER
+"""
+
+
+def test_plain_values_of_a_notebook_are_written_so_that_they_can_be_read(monkeypatch):
+    name = "<cell 2>"
+    linecache.cache[name] = (len(VALUES), None, VALUES.splitlines(keepends=True), name)
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(VALUES, name, "exec"), module.__dict__)
+    scope: dict[str, object] = {}
+    exec(compile(notebook_source(module.uses), "alone.py", "exec"), scope)
+    assert repr(scope["uses"]()) == repr((2**0.5, 3, True, "relu", module.LIMITS))
+    for function, message in (
+        (module.uses_red, "uses_red uses RED, a Colour"),
+        (module.uses_order, "uses_order uses ORDER, a OrderedDict"),
+    ):
+        with pytest.raises(tunecnn.InputError, match=message):
+            notebook_source(function)
+
+
 def test_an_object_that_a_cell_has_made_is_named(notebook):
     with pytest.raises(tunecnn.InputError, match="Unknown uses scale, a Tensor that a cell has"):
         notebook_source(notebook.Unknown)
@@ -161,9 +203,44 @@ def test_images_are_given_in_any_usual_form(form, tmp_path):
             run.resume(-1, local=True)
 
 
+def test_a_space_may_have_values_of_numpy_paths_and_the_network_itself(notebook, tmp_path):
+    (tmp_path / "groups.csv").write_text("file,group\n")
+    space = {
+        **SPACE,
+        "dataset": Path("digits"),
+        "architecture": notebook.Mine,
+        "epochs": np.int64(1),
+        "parameters": {
+            "net.width": tunecnn.Choice(*np.arange(4, 9, 4)),
+            "learning_rate": tunecnn.Float(np.float32(0.001), np.float64(0.01), log=np.True_),
+            "batch_size": {"choice": np.array([32, 64])},
+            "train_images": np.int64(100),
+        },
+    }
+    run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="numpy")
+    assert run.trials["param.net.width"].tolist() == [4, 8]
+    assert run.trials["architecture"].unique().tolist() == ["from_notebook.py:Mine"]
+    again = tunecnn.load_run(tmp_path / "numpy").space
+    assert again.searched["batch_size"].options == (32, 64)
+
+
+def test_a_tilde_is_the_home_folder_in_python_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TUNECNN_DATA", "~/data")
+    monkeypatch.chdir(tmp_path)
+    space = {"epochs": 1, "trials": 1, "architecture": "model1", "parameters": {"net.width": 0.1}}
+    pairs = Pairs(40)
+    tunecnn.search(space, data=(pairs.images, pairs.labels), local=True, runs_dir="~/runs",
+                   name="one")  # fmt: skip
+    assert tunecnn.load_run("~/runs/one").path == tmp_path / "home" / "runs" / "one"
+    assert len(list((tmp_path / "home" / "data" / "given").iterdir())) == 1
+    assert not (tmp_path / "~").exists()
+
+
 MISTAKES = [
     ({"space": "nosuch.yaml"}, "there is no space 'nosuch.yaml'"),
     ({"space": {"epochs": 0}}, "epochs: must be 1 or more, not 0"),
+    ({"space": {"goal": object()}}, "goal: must be a word, not <object"),
     ({"network": torch.nn.Linear(1, 1)}, "network is a class or a function, not Linear"),
     ({"network": type("Local", (), {"__qualname__": "f.<locals>.Local"})}, "defined inside a function"),
     ({"network": "nets.py:Net"}, "there is no file nets.py in"),

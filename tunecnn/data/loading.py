@@ -36,7 +36,7 @@ _TEST_SEED = 0
 def default_data_dir() -> Path:
     """Return the default data folder: `TUNECNN_DATA`, or else a folder in the user's cache."""
     named = os.environ.get("TUNECNN_DATA")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("tunecnn")) / "data"
+    return expanded(named) if named else Path(platformdirs.user_cache_dir("tunecnn")) / "data"
 
 
 def load_dataset(

@@ -10,12 +10,15 @@ import ast
 import builtins
 import inspect
 import linecache
+import math
 import symtable
 import sys
 import textwrap
 import types
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from tunecnn.errors import InputError
 
@@ -64,8 +67,8 @@ def _collect(
         parts[name] = f"{name} = {value!r}"
     elif callable(value) and module and module != made.__module__ and hasattr(value, "__name__"):
         imports[f"from {module} import {value.__name__} as {name}"] = None
-    elif _is_plain(value):
-        parts[name] = f"{name} = {value!r}"
+    elif (literal := _literal(value)) is not None:
+        parts[name] = f"{name} = {literal}"
     else:
         raise InputError(
             f"{made.__name__} uses {name}, a {type(value).__name__} that a cell has made; "
@@ -120,9 +123,21 @@ def _names(text: str) -> Iterator[str]:
                     yield name
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple | list | set | frozenset):
-        return all(_is_plain(one) for one in value)
-    if isinstance(value, dict):
-        return all(_is_plain(one) for pair in value.items() for one in pair)
-    return value is None or isinstance(value, bool | int | float | complex | str | bytes)
+def _literal(value: Any) -> str | None:
+    """Return the source of a plain value; None if it has none, as that of a subclass."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) is float and not math.isfinite(value):
+        return f"float('{value}')"
+    if type(value) in (type(None), bool, int, float, complex, str, bytes):
+        return repr(value)
+    if type(value) is dict:
+        pairs = [(_literal(key), _literal(one)) for key, one in value.items()]
+        if any(text is None for pair in pairs for text in pair):
+            return None
+        return "{" + ", ".join(f"{key}: {one}" for key, one in pairs) + "}"
+    if type(value) in (tuple, list, set, frozenset):
+        items = [_literal(one) for one in value]
+        inside = ", ".join(text for text in items if text is not None)
+        return None if None in items else f"{type(value).__name__}([{inside}])"
+    return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import (
     drop_partials,
+    expanded,
     nearest_existing,
     partial_of,
     read_own,
@@ -115,6 +116,7 @@ class RunFolder:
             InputError: if it is not the folder of a run.
             RunError: if one of its files or folders is a symbolic link.
         """
+        path = expanded(path)
         folder = cls(path)
         for name in _NAMES:
             if (path / name).is_symlink():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from os import PathLike
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -295,8 +298,21 @@ def Choice(  # noqa: N802
 _P = TypeVar("_P", FloatParameter, IntParameter, ChoiceParameter)
 
 
+def plain(value: Any) -> Any:
+    """Return a value of Python code as YAML has it; a parameter becomes its mapping."""
+    if isinstance(value, SpaceModel):
+        return plain(value.model_dump(by_alias=True, exclude_defaults=True))
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return str(value) if isinstance(value, PathLike) else value
+
+
 def _made(type_: type[_P], given: dict[str, Any]) -> _P:
     try:
-        return type_.model_validate({k: v for k, v in given.items() if v is not None})
+        return type_.model_validate({k: plain(v) for k, v in given.items() if v is not None})
     except ValidationError as error:
         raise InputError(in_words(error.errors()[0])) from error

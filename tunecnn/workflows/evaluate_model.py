@@ -99,7 +99,7 @@ def evaluate(
         balanced_accuracy=float(
             np.mean([right[labels == one].mean() for one in np.unique(labels)])
         ),
-        interval=wilson_interval(accuracy, len(labels)),
+        interval=wilson_interval(accuracy, images.sheet.different["test"]),
         loss=loss,
         recorded=_record(found, images, accuracy, loss, predicted),
         trial=found.trial,

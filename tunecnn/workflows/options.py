@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunecnn.engines.address import check_form
 from tunecnn.errors import InputError
-from tunecnn.files import stays_below
+from tunecnn.files import expanded, stays_below
 
 _SECONDS = 1e9  # thirty years; the clocks of threads overflow above it tenfold
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -89,6 +89,9 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Check what the command line checks too, for Python code."""
+        object.__setattr__(self, "runs_dir", expanded(self.runs_dir))
+        if self.data_dir is not None:
+            object.__setattr__(self, "data_dir", expanded(self.data_dir))
         for field, (low, high) in RANGES.items():
             value = getattr(self, field)
             if value is None:

@@ -26,7 +26,7 @@ from tunecnn.models.notebook import notebook_source
 from tunecnn.run.listener import Listener
 from tunecnn.run.run import Run as StoredRun
 from tunecnn.space.library import find_space
-from tunecnn.space.parameters import SpaceModel
+from tunecnn.space.parameters import plain
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
@@ -128,8 +128,9 @@ def search(
     Args:
         space: a space file, the name of a shipped space, or a mapping with the keys of a space,
             whose parameters may be `tunecnn.Float`, `Int` and `Choice`.
-        network: class or function of the network, or its name; None for the space's. A class that
-            a notebook defines is kept with its source.
+        network: class or function of the network, or its name; None for the space's, whose
+            `architecture` may be a class or function too. A class that a notebook defines is kept
+            with its source.
         data: images: the name of a data set, two arrays (images, labels), a mapping such as
             `{"train_images": ..., "train_labels": ..., "test_images": ..., "test_labels": ...}`,
             or a data set that indexes to (image, label); None for the space's.
@@ -148,13 +149,16 @@ def search(
         RunError: if the run had to stop; it can be resumed.
     """
     found, listening = _options(options), _listening(listeners)
+    if network is None and isinstance(space, Mapping) and callable(space.get("architecture")):
+        network = space["architecture"]
+        space = {key: value for key, value in space.items() if key != "architecture"}
     changes: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed}
     with _network(network) as (architecture, folder):
         values, beside = _space(space)
         if architecture is not None:
             values["architecture"] = architecture
-        text = to_yaml(values)
         in_file = SearchSpace.from_values(values, folder or beside)
+        text = to_yaml(values)
         if data is not None:
             place = (found.data_dir or default_data_dir()) / "given"
             options_of_space = in_file.image_options
@@ -229,25 +233,12 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
 def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
     """Return the keys of a space, and the folder of its networks."""
     if isinstance(space, Mapping):
-        return {key: _plain(value) for key, value in space.items()}, Path.cwd()
+        return {key: plain(value) for key, value in space.items()}, Path.cwd()
     path = find_space(str(space))
     document = read_document(path)
     if document.mistakes or not isinstance(document.value, dict):
         SearchSpace.from_yaml(path)  # which tells what is wrong
     return dict(document.value), path.parent
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as YAML has it; a parameter becomes its mapping."""
-    if isinstance(value, SpaceModel):
-        return _plain(value.model_dump(by_alias=True, exclude_defaults=True))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of NumPy
-        return value.item()
-    return value
 
 
 def _dataset(data: Any, folder: Path, options: ImageOptions) -> str:
