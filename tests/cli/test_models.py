@@ -111,6 +111,16 @@ def test_an_exported_model_runs_without_tunecnn_and_gives_the_same(
     assert str(tmp_path) not in card
 
 
+def test_a_failed_export_leaves_the_file_that_was_there(run, capsys, tmp_path, monkeypatch):
+    out = tmp_path / "model.onnx"
+    out.write_bytes(b"of earlier")
+    monkeypatch.setattr("tunecnn.workflows.export.TOLERANCE", -1.0)
+    assert main("export", str(run), "--format", "onnx", "--out", str(out)) == 1
+    assert "gives other probabilities" in capsys.readouterr().err
+    assert out.read_bytes() == b"of earlier"
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_a_wrong_file_or_format_is_refused(run, capsys, tmp_path):
     assert main("export", str(run), "--out", str(tmp_path / "x.zip")) == 2
     assert "a file of torch-export is named .pt2, not x.zip" in capsys.readouterr().err

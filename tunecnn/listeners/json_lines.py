@@ -1,4 +1,4 @@
-"""Prints one JSON object per trial that ends, for programs."""
+"""Prints one JSON object per trial that ends, note and warning, for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunecnn.study.records import TrialRecord
 
 
 class JsonLines(Listener):
-    """A listener that prints one JSON object per ended trial, for programs."""
+    """A listener that prints one JSON object per ended trial, note and warning."""
 
     def __init__(self) -> None:
         self._is_closed = False
@@ -19,6 +19,14 @@ class JsonLines(Listener):
     def on_note(self, text: str) -> None:
         """Print a statement about the images or the training."""
         self._print({"event": "note", "text": text})
+
+    def on_warning(self, text: str) -> None:
+        """Print a warning."""
+        self._print({"event": "warning", "text": text})
+
+    def on_trial_requeue(self, number: int, reason: str) -> None:
+        """Print that a trial goes back into the queue."""
+        self._print({"event": "requeue", "trial": number, "reason": reason})
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Print the outcome of the trial."""

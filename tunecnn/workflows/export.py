@@ -15,7 +15,7 @@ import numpy as np
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import check_writable, write_atomically
+from tunecnn.files import check_writable, partial_of, write_atomically
 from tunecnn.run.info import DatasetRecord
 from tunecnn.workflows.found_model import FoundModel, find_model
 
@@ -73,8 +73,36 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
     path = out or Path(_name(found) + SUFFIXES[format_])
     model_in_float32 = found.model.in_float32()
     pixels = _random_images(model_in_float32)
+    partial = partial_of(path).with_suffix(path.suffix)  # what is at the path stays if this fails
     try:
-        run = _EXPORTERS[format_](model_in_float32, path)
+        run = _exported(format_, model_in_float32, partial, path)
+        expected = model_in_float32.probabilities(pixels)
+        difference = float(np.abs(_softmax(run(pixels)) - expected).max())
+        if not difference <= TOLERANCE:
+            raise RunError(
+                f"the exported model gives other probabilities, by up to {difference:.2g}; it has "
+                "not been kept"
+            )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    card = path.with_name(f"{path.name}.md")
+    write_atomically(card, model_card(found, path.name, format_, difference))
+    return Exported(path, card, difference)
+
+
+Run = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
+
+
+def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> Run:
+    """Export a model to a file, which will be moved to a path, and return what runs the file.
+
+    Raises:
+        InputError: if a package is missing, or the network cannot be exported.
+        RunError: if the file cannot be written.
+    """
+    try:
+        return _EXPORTERS[format_](model, file)
     except ImportError as error:
         needed = " ".join(_PACKAGES.get(format_, ()))
         raise InputError(f"{format_} needs packages: pip install {needed} ({error})") from error
@@ -86,20 +114,6 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
             f"the network cannot be exported to {format_}: {type(error).__name__}: "
             f"{' '.join(first)}"
         ) from error
-    expected = model_in_float32.probabilities(pixels)
-    difference = float(np.abs(_softmax(run(pixels)) - expected).max())
-    if not difference <= TOLERANCE:
-        path.unlink(missing_ok=True)
-        raise RunError(
-            f"the exported model gives other probabilities, by up to {difference:.2g}; it has not "
-            "been kept"
-        )
-    card = path.with_name(f"{path.name}.md")
-    write_atomically(card, model_card(found, path.name, format_, difference))
-    return Exported(path, card, difference)
-
-
-Run = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
 
 
 def _torch_export(model: TrainedModel, path: Path) -> Run:

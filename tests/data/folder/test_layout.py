@@ -58,6 +58,14 @@ def test_a_layout_whose_meaning_is_clear_is_read(folders, expected, tmp_path):
     assert counts(tree(tmp_path / "t", folders)) == expected
 
 
+def test_a_train_is_a_vehicle_where_it_stands_beside_others(tmp_path):
+    arrays = read_imagefolder(tree(tmp_path / "t", ["bus", "car", "train"]))
+    assert arrays.classes == ("bus", "car", "train")
+    tree(tmp_path / "t", ["train/deep"])
+    with pytest.raises(InputError, match="has 1 class folder, and at least 2"):
+        read_imagefolder(tmp_path / "t")
+
+
 def test_what_was_inferred_is_said(tmp_path):
     root = tree(tmp_path / "t", ["x/train/cat", "x/train/dog", "x/val/cat", "x/val/dog"])
     notes = " / ".join(load_dataset(f"imagefolder:{root}").sheet.notes)

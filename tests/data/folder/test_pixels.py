@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import PIL
@@ -224,3 +225,14 @@ def test_values_below_black_are_not_made_black():
     values = np.linspace(-1, 1, 64, dtype=np.float32).reshape(8, 8)
     with pytest.raises(BadImageError, match="it has float pixels from -1 to 1, and black is 0"):
         read_pixels(encoded(Image.fromarray(values), "TIFF"), "x.tif", ImageOptions(scale=1.0))
+
+
+def test_a_bmp_with_16_bits_for_all_colours_is_not_deep(tmp_path):
+    bits = struct.pack("<16H", *[31 << 11] * 16)
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, len(bits), 0, 0, 0, 0)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    start = 14 + len(header) + len(masks)
+    content = struct.pack("<2sIHHI", b"BM", start + len(bits), 0, 0, start) + header + masks + bits
+    pixels, done = read_pixels(content, "red.bmp", ImageOptions())
+    assert (pixels == (255, 0, 0)).all()
+    assert not done

@@ -150,7 +150,8 @@ class Cache:
         if place.is_symlink():
             raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed")
         place.mkdir(parents=True, exist_ok=True)
-        drop_partials(place, ".partial-*", time.time(), _WRITING_SECONDS)
+        for left in (".partial-*", ".old-*"):
+            drop_partials(place, left, time.time(), _WRITING_SECONDS)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place))
         try:
             np.save(partial / "pixels.npy", entry.pixels)

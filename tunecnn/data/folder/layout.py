@@ -74,7 +74,7 @@ def find_layout(tree: Tree) -> Layout:
         layout.left_out[OUTSIDE] += node.loose_files_above(name)
         node = only
     node = node.inside_out()
-    parts = _parts(tree.root, node)
+    parts = {} if node.has_classes_named_as_parts() else _parts(tree.root, node)
     found: dict[Part, _Classes]
     if "train" in parts:
         found = {part: _classes_of(tree, folder, node, part, above)
@@ -167,6 +167,20 @@ class _Node:
             for part, folder in inner.folders.items():
                 turned.folders.setdefault(part, _Node(part)).folders[last] = folder
         return turned
+
+    def has_classes_named_as_parts(self) -> bool:
+        """Whether `train`, `dev` and so on are classes, such as `bus`, `car` and `train`.
+
+        Then other folders with images stand beside them, they have images and no folders, and
+        there is no table of labels.
+        """
+        parts = [inner for name, inner in self.folders.items() if _part_of(name)]
+        others = [inner for name, inner in self.folders.items() if not _part_of(name)]
+        return (
+            any(any(map(_may_be_image, inner.all_files())) for inner in others)
+            and not any(inner.folders for inner in parts)
+            and not any(_tables([*self.files, *inner.files]) for inner in parts)
+        )
 
 
 def _part_of(name: str) -> Part | None:

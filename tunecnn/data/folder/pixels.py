@@ -223,7 +223,8 @@ def _deep_values(image: Image.Image) -> str | None:
     if image.mode.startswith(("I", "F")):
         return {"F": "float", "I": "32-bit"}.get(image.mode, "16-bit")
     raw = str(image.tile[0][3]) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    return "16-bit colour" if ";16" in raw else None
+    # "BGR;16" is a pixel of 16 bits, five or six for each colour.
+    return "16-bit colour" if ";16" in raw.replace("BGR;16", "") else None
 
 
 def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> Image.Image:
