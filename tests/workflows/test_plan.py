@@ -224,3 +224,23 @@ def test_where_nothing_can_be_measured_the_rest_is_planned(digits, constraint, s
     )
     assert found.time is None
     assert f"nothing was measured, since {why}" in found.warnings
+
+
+def test_the_command_plans_the_confirmation_too(capsys):
+    assert main("plan", "--space", "digits", "--local", "--confirm", "2x2", "--splits", "3") == 0
+    assert (
+        "confirmation: 18 trainings of 8 epochs (2 trials and the baseline, 2 new seeds each in "
+        "each of 3 new splits of the data)\n"
+    ) in capsys.readouterr().out
+    for command in ("plan --measure", "search --plan"):
+        words = [*command.split(), "--space", "smoke", "--local", "--confirm", "1x2"]
+        assert main(*words) == 0
+        out = capsys.readouterr().out
+        assert "confirmation: 4 trainings of" in out
+        assert ("more, if the networks are of mean size" in out) == ("measure" in command)
+    for words, message in (
+        (["--confirm", "3"], "--confirm must be TOPxSEEDS, such as 3x5, not '3'"),
+        (["--splits", "3"], "--splits has no effect without --confirm"),
+    ):
+        assert main("plan", "--space", "digits", "--local", *words) == 2
+        assert message in capsys.readouterr().err

@@ -69,7 +69,7 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         _LOCAL,
         Mode(
             "plan",
-            _each("confirm splits checkpoint_seconds max_failures trial_timeout wait_for_workers "
+            _each("checkpoint_seconds max_failures trial_timeout wait_for_workers "
                   "max_trials_at_once resume_or_start min_free_gb take_over allow_changes track "
                   "on_end",
                   _TRAINS_NOTHING)
@@ -86,7 +86,7 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         _JSON,
     ),
     "confirm": (_LOCAL, _JSON),
-    "plan": (Mode("local", _each("address gpus_per_trial", _IN_PROCESS)),),
+    "plan": (Mode("local", _each("address gpus_per_trial", _IN_PROCESS)), _UNCONFIRMED),
     "train": (
         Mode(
             "config",

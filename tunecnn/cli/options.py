@@ -1,16 +1,18 @@
-"""Options shared by several commands: the fields of `RunOptions`, and the output options."""
+"""Options shared by several commands: the fields of `RunOptions`, and those of the output."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tunecnn.workflows.options import RANGES, RunOptions
+from tunecnn.errors import InputError
+from tunecnn.workflows.options import RANGES, RunOptions, check_candidates
 
 
 def _range(option: str) -> dict[str, Any]:
@@ -55,6 +57,18 @@ Local = Annotated[
     bool, typer.Option("--local", help="Train one trial at a time in this process, without Ray.")
 ]
 Resume = Annotated[Path | None, typer.Option(help="Resume this run after an interruption.")]
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        help="At the end, confirm the best trials: 3x5 for three trials, five new seeds each "
+        "(in each of --splits).",
+        metavar="TOPxSEEDS",
+    ),
+]
+Splits = Annotated[
+    int | None,
+    typer.Option(help="Confirm in this many new splits of the data, instead of the space's."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
@@ -190,3 +204,14 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunOptions)}
+
+
+def candidates_in(text: str | None, splits: int | None) -> tuple[int, int] | None:
+    """Parse `3x5`; return the number of best trials, and the number of seeds per candidate."""
+    if text is None:
+        return None
+    if not (match := re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)):
+        raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text[:40]!r}")
+    top, seeds = int(match[1]), int(match[2])
+    check_candidates(top, seeds, splits)  # now, and not after the search
+    return top, seeds

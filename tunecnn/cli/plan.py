@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from tunecnn.cli.options import (
     Address,
+    Confirm,
     CpusPerTrial,
     DataDir,
     Fit,
@@ -17,6 +19,8 @@ from tunecnn.cli.options import (
     Local,
     Size,
     SkipBad,
+    Splits,
+    candidates_in,
 )
 from tunecnn.console import PlainConsole
 from tunecnn.workflows.options import RunOptions
@@ -47,21 +51,38 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure", help="Time a few epochs, and estimate the duration.")
     ] = False,
+    confirm: Confirm = None,
+    splits: Splits = None,
 ) -> None:
     """Print the plan of a search: its size, memory and disk space, without training trials."""
     from tunecnn.workflows.prepare import prepare
 
-    changes = {"dataset": dataset, "trials": trials, "epochs": epochs}
+    candidates = candidates_in(confirm, splits)
+    changes = {"dataset": dataset, "trials": trials, "epochs": epochs, "splits": splits}
     prepared = prepare(space, {**changes, "size": size, "fit": fit, "skip_bad": skip_bad or None})
     options = RunOptions(
         data_dir=data_dir, local=local, address=address, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )  # fmt: skip
-    print_plan(prepared.space, options, measure=measure)
+    print_plan(prepared.space, options, candidates, measure=measure)
 
 
-def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False) -> None:
-    """Print the plan of a search of a space."""
+def print_plan(
+    space: SearchSpace,
+    options: RunOptions,
+    candidates: tuple[int, int] | None = None,
+    *,
+    measure: bool = False,
+) -> None:
+    """Print the plan of a search of a space.
+
+    Args:
+        space: space to search.
+        options: options of the run.
+        candidates: number of best trials to confirm at the end, and of new seeds; None to
+            confirm none.
+        measure: whether to time a few epochs, in order to estimate the duration.
+    """
     from tunecnn.cli.spaces import print_space
     from tunecnn.workflows.plan import plan_search
 
@@ -71,6 +92,8 @@ def print_plan(space: SearchSpace, options: RunOptions, *, measure: bool = False
     _print_networks(planned.plan, console)
     for line in _lines(planned, space):
         console.print(line, soft_wrap=True)
+    if candidates is not None:
+        console.print(_confirmation_line(planned, space, *candidates), soft_wrap=True)
 
 
 def _print_networks(plan: Plan, console: PlainConsole) -> None:
@@ -127,6 +150,24 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
         yield f"cannot be built: {text}"
     for text in plan.warnings:
         yield f"warning: {text}"
+
+
+def _confirmation_line(planned: PlannedRun, space: SearchSpace, top: int, seeds: int) -> str:
+    """Say how much a confirmation trains, with the baseline as one more candidate."""
+    from tunecnn.words import count_in_words, seconds_in_words
+
+    trainings = (top + 1) * seeds * space.splits
+    splits = f" in each of {space.splits} new splits of the data" if space.splits > 1 else ""
+    text = (
+        f"confirmation: {trainings:,} trainings of {space.epochs:,} epochs "
+        f"({count_in_words(top, 'trial')} and the baseline, {count_in_words(seeds, 'new seed')} "
+        f"each{splits})"
+    )
+    if planned.plan.time is None:
+        return text
+    rounds = math.ceil(trainings / max(1, planned.slots))
+    seconds = planned.plan.time.epoch * space.epochs * rounds
+    return f"{text}: about {seconds_in_words(seconds)} more, if the networks are of mean size"
 
 
 def _time_line(planned: PlannedRun) -> str:

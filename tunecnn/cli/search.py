@@ -10,10 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from tunecnn.cli.options import Fit, Json, Quiet, Resume, Size, SkipBad, takes_run_options
+from tunecnn.cli.options import (
+    Confirm,
+    Fit,
+    Json,
+    Quiet,
+    Resume,
+    Size,
+    SkipBad,
+    Splits,
+    candidates_in,
+    takes_run_options,
+)
 from tunecnn.cli.output import end, listening_to_user
 from tunecnn.errors import InputError
-from tunecnn.workflows.options import RunOptions, check_candidates
+from tunecnn.workflows.options import RunOptions
 
 
 @takes_run_options()
@@ -61,18 +72,8 @@ def search(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the plan of the search, and train nothing.")
     ] = False,
-    confirm: Annotated[
-        str | None,
-        typer.Option(
-            help="At the end, confirm the best trials: 3x5 for three trials, five new seeds each "
-            "(in each of --splits).",
-            metavar="TOPxSEEDS",
-        ),
-    ] = None,
-    splits: Annotated[
-        int | None,
-        typer.Option(help="Confirm in this many new splits of the data, instead of the space's."),
-    ] = None,
+    confirm: Confirm = None,
+    splits: Splits = None,
     resume: Resume = None,
     options: RunOptions,
     quiet: Quiet = False,
@@ -85,7 +86,7 @@ def search(
     from tunecnn.workflows.search import search as start_search
 
     count, is_more = _trial_count(trials)
-    candidates = _candidates(confirm, splits)
+    candidates = candidates_in(confirm, splits)
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
     first = dataclasses.replace(options, is_followed=candidates is not None)
@@ -96,7 +97,7 @@ def search(
         if candidates is not None:
             _check_search(resume, *candidates, splits)
         if plan:
-            _print_plan_of_rest(resume, count or 0, budget, options)
+            _print_plan_of_rest(resume, count or 0, budget, options, candidates, splits)
             return
         result = resume_search(resume, first, listening, count or 0, budget)
     elif is_more:
@@ -108,11 +109,11 @@ def search(
         changes |= {"random_baseline": random_baseline, "trials": count}
         changes |= {"splits": splits, "size": size, "fit": fit, "skip_bad": skip_bad or None}
         prepared = prepare(space, changes, budget, start_from)
-        if plan:
-            _print_plan(prepared.space, options)
-            return
         if candidates is not None:
             check_size(prepared.space, *candidates, prepared.space.splits)
+        if plan:
+            _print_plan(prepared.space, options, candidates)
+            return
         for note in prepared.notes:
             print(note, file=sys.stderr)
         result = start_search(prepared, first, listening)
@@ -125,13 +126,13 @@ def search(
         end(result, quiet=quiet, json_lines=json_lines)
 
 
-def _print_plan(space: Any, options: RunOptions) -> None:
+def _print_plan(space: Any, options: RunOptions, candidates: tuple[int, int] | None) -> None:
     """Print the plan of a new search, whose folder must be free."""
     from tunecnn.cli.plan import print_plan
     from tunecnn.workflows.search import new_run_path
 
     new_run_path(space, options)
-    print_plan(space, options)
+    print_plan(space, options, candidates)
 
 
 def _check_search(path: Path, top: int, seeds: int, splits: int | None) -> None:
@@ -148,8 +149,9 @@ def _check_search(path: Path, top: int, seeds: int, splits: int | None) -> None:
 
 
 def _print_plan_of_rest(
-    run: Path, more_trials: int, budget: dict[str, float], options: RunOptions
-) -> None:
+    run: Path, more_trials: int, budget: dict[str, float], options: RunOptions,
+    candidates: tuple[int, int] | None, splits: int | None,
+) -> None:  # fmt: skip
     """Print the plan of the remaining trials of a resumed search."""
     from tunecnn.cli.plan import print_plan
     from tunecnn.run.run import load_run
@@ -160,8 +162,10 @@ def _print_plan_of_rest(
         options = dataclasses.replace(options, data_dir=Path(info.data_dir))
     ended = load_run(run).ended
     print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
+    if splits is not None:
+        space = space.override(splits=splits)
     if ended < space.trials:
-        print_plan(space.override(trials=space.trials - ended), options)
+        print_plan(space.override(trials=space.trials - ended), options, candidates)
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:
@@ -173,14 +177,3 @@ def _trial_count(text: str | None) -> tuple[int | None, bool]:
             f"--trials must be a whole number from 1 to 999,999,999, or +N, not {text[:40]!r}"
         )
     return int(match[2]), bool(match[1])
-
-
-def _candidates(text: str | None, splits: int | None) -> tuple[int, int] | None:
-    """Parse `3x5`; return the number of best trials, and the number of seeds per candidate."""
-    if text is None:
-        return None
-    if not (match := re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)):
-        raise InputError(f"--confirm must be TOPxSEEDS, such as 3x5, not {text[:40]!r}")
-    top, seeds = int(match[1]), int(match[2])
-    check_candidates(top, seeds, splits)  # now, and not after the search
-    return top, seeds

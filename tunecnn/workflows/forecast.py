@@ -68,11 +68,13 @@ class Time:
     Attributes:
         training: training time of all trials together.
         longest: training time of the slot that ends last.
+        epoch: mean time of an epoch, over random points of the space, with all slots in use.
         spent: duration of the measurement itself.
     """
 
     training: float
     longest: float
+    epoch: float
     spent: float
 
 
@@ -308,7 +310,7 @@ def _time(
         return None
     of_few = first + slope * (sum(sizes) / len(sizes) - small.macs)
     epoch = of_few * len(data.train) / len(few.train)
-    return Time(forecast.epochs * epoch, forecast.longest * epoch, timing.spent)
+    return Time(forecast.epochs * epoch, forecast.longest * epoch, epoch, timing.spent)
 
 
 def _few(data: TrialData) -> TrialData:
