@@ -190,3 +190,38 @@ def test_a_file_that_would_hide_an_installed_module_is_refused(folder, name):
     (folder / f"{name}.py").write_text(NETS)
     with pytest.raises(InputError, match=f"{name} is also the name of an installed module"):
         code_files([f"{name}.py:Net"], (), folder)
+
+
+def test_bases_literals_and_shares_are_read_as_python_means_them(tmp_path):
+    (tmp_path / "nets.py").write_text(
+        "from typing import Literal\n"
+        "from torch import nn\n"
+        "class CountMixin:\n"
+        "    def parameters_in_all(self): return 0\n"
+        "class Base(nn.Module):\n"
+        "    def __init__(self, classes, k: int | Literal['auto'] = 'auto', dropout=0, width=8):\n"
+        "        super().__init__()\n"
+        "class Net(CountMixin, Base): pass\n"
+    )
+    found = Architecture("nets.py:Net", tmp_path).signature
+    assert [*found.arguments] == ["k", "dropout", "width"]
+    for name, value, problem in (
+        ("k", 5, ""),
+        ("k", "auto", ""),
+        ("k", 0.5, "is one of 'auto' or takes a whole number, not 0.5"),
+        ("dropout", 0.1, ""),
+        ("width", 0.1, "takes a whole number, not 0.1"),
+    ):
+        assert found.problem(name, value).endswith(problem), (name, value)
+        assert bool(found.problem(name, value)) == bool(problem)
+
+
+def test_a_folder_without_init_is_one_that_must_travel_too(tmp_path):
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "conv.py").write_text("def Conv(): pass\n")
+    (tmp_path / "nets.py").write_text("from blocks.conv import Conv\n")
+    with pytest.raises(InputError, match=r"imports blocks, .* write code: \[nets.py, blocks/\]"):
+        code_files(["nets.py:Net"], (), tmp_path)
+    assert [*map(str, code_files(["nets.py:Net"], ("nets.py", "blocks/"), tmp_path))] == [
+        "blocks/conv.py", "nets.py",
+    ]  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tunecnn.data.images import Images, TrialData
-from tunecnn.trial.batches import Batcher, images_to_device, to_device
+from tunecnn.trial.batches import Batcher, evaluation_batch, images_to_device, to_device
 from tunecnn.trial.config import TrialConfig
 
 
@@ -175,3 +175,11 @@ def test_a_constant_channel_is_not_divided_by_zero():
     data = TrialData.measure("flat", ("a", "b", "c", "d"), images, images)
     values, _ = next(epoch(batcher(data, pixels="standardized")))
     assert torch.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "expected"),
+    [(8, 16, 500), (64, 16, 500), (128, 16, 125), (224, 16, 40), (512, 64, 64), (224, 2000, 500)],
+)
+def test_fewer_large_images_are_evaluated_at_once(size, batch_size, expected):
+    assert evaluation_batch(batch_size, size, size) == expected

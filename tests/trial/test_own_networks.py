@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from tunecnn.data.images import Images, TrialData
-from tunecnn.models.building import importable
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.building import importable, measure
 from tunecnn.models.code import NetworkCode
 from tunecnn.trial.batches import to_device
 from tunecnn.trial.config import TrialConfig
@@ -131,8 +132,8 @@ FAILURES = [
         "Spoiled returns nan or infinity before any training (net.width=4)",
     ),
     ("Greedy", Outcome.OUT_OF_MEMORY, "DefaultCPUAllocator"),
-    ("Late", Outcome.ERROR, "KeyError in nets.py:35: 'no such layer'"),
-    ("Leaver", Outcome.ERROR, "SystemExit in nets.py:41: 3"),
+    ("Late", Outcome.ERROR, "1x8x8 in training: KeyError (nets.py:35): 'no such layer'"),
+    ("Leaver", Outcome.ERROR, "1x8x8 in training: a call of sys.exit (nets.py:41): 3"),
 ]
 
 
@@ -170,3 +171,213 @@ def test_the_code_is_unpacked_for_as_long_as_it_is_needed(tmp_path, monkeypatch)
     with importable(CODE):
         assert (next(Path(tmp_path).iterdir()) / "nets.py").read_text() == TEXT
     assert not list(tmp_path.iterdir())
+
+
+BROUGHT = """
+import random
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(42)  # as many files begin
+torch.set_float32_matmul_precision("medium")
+
+class LeNet(nn.Module):
+    def __init__(self, in_channels, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 6, 3)
+        self.second = nn.Conv2d(6, 8, 3)
+        self.head = nn.Linear(8 * 4 * 4, classes)
+    def forward(self, x):
+        return self.head(self.second(self.conv(x).relu()).view(-1, 8 * 4 * 4))
+
+class Repeats(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4 * 36, classes)
+    def forward(self, x):
+        return self.head(self.conv(x.repeat(1, 3, 1, 1)).view(len(x), -1))
+
+class Deep(nn.Module):
+    def __init__(self, in_channels, classes):
+        super().__init__()
+        self.conv = nn.Conv3d(1, 4, 3, padding=1)
+        self.head = nn.Linear(4, classes)
+    def forward(self, x):
+        return self.head(self.conv(x[:, None]).mean((2, 3, 4)))
+
+class Attends(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("mask", torch.full((8, 8), -torch.inf).triu(1))
+        self.register_buffer("best", torch.tensor(torch.inf))
+        self.into = nn.Linear(8, 8)
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        x = self.into(x[:, 0])
+        weights = (x @ x.mT + self.mask).softmax(-1)
+        return self.head((weights @ x).flatten(1))
+
+class Fourier(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.waves = torch.randn(64, 32)
+        self.order = np.random.permutation(64)
+        random.shuffle(rest := list(range(64)))
+        self.register_buffer("rest", torch.tensor(rest), persistent=False)
+        self.head = nn.Linear(32, classes)
+    def forward(self, x):
+        return self.head(torch.cos(x.flatten(1)[:, self.order][:, self.rest] @ self.waves))
+
+class Noisy(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        x = F.dropout(x.flatten(1), 0.3)  # in evaluation too
+        return self.head(x * random.choice([0.9, 1.1]) + np.random.normal() / 10)
+
+class Running(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(64))
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        x = x.flatten(1)
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return self.head(x - self.mean)
+
+class Counts(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head, self.scale = nn.Linear(64, classes), Scale()
+    def count(self):
+        return 3
+    def forward(self, x):
+        return self.head(x.flatten(1)) * self.scale()
+
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.log = nn.Parameter(torch.zeros(()))
+    def forward(self):
+        return self.log.exp()
+
+class Complex(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(64, classes, dtype=torch.cfloat) / 8)
+    def forward(self, x):
+        return (x.flatten(1).to(torch.cfloat) @ self.weight).abs()
+
+class Heads(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        x = self.head(x.flatten(1))
+        return (x, x) if self.training else x
+
+class Stateful(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+    def get_extra_state(self):
+        return {"steps": 3}
+    def set_extra_state(self, state):
+        pass
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+class Normed(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first = nn.utils.weight_norm(nn.Linear(64, 8))  # which torch cannot copy
+        self.norm, self.head = nn.BatchNorm1d(8), nn.Linear(8, classes)
+    def forward(self, x):
+        return self.head(self.norm(self.first(x.flatten(1))))
+
+class OnGpu(Heads):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("Found no NVIDIA driver on your system.")
+        return self.head(x.flatten(1))
+"""
+BROUGHT_CODE = NetworkCode({"nets.py": BROUGHT.encode()})
+
+
+def trained(name: str, data, **changes) -> Training:
+    with importable(BROUGHT_CODE):
+        training = Training(config(name, **changes), data)
+        list(training)
+    return training
+
+
+@pytest.mark.parametrize("name", ["LeNet", "Repeats", "Deep", "Attends", "Fourier", "Noisy", "Running",
+                                  "Counts", "Normed", "Complex"])  # fmt: skip
+def test_networks_as_people_bring_them_train_again_alike_and_are_loaded(name, data, tmp_path):
+    settings = {"seed": 3, "averaging": 0.9, "patience": 2, "optimizer": "adamw"}
+    with importable(BROUGHT_CODE):
+        cost = measure(Architecture(f"nets.py:{name}", Path()), {}, data.input_shape, 3)
+        training = Training(config(name, **settings), data)
+        metrics = list(training)
+        content = pack_model(training)
+    assert cost.params > 0
+    assert not any(one.diverged for one in metrics)
+    again = trained(name, data, **settings)
+    assert again.kept.val_loss == training.kept.val_loss
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="comes with the code"):
+        model = load_model(path)
+    if name not in ("Noisy", "Running"):  # these depend on the batches before
+        found = model.probabilities(data.validation.pixels).argmax(1)
+        assert (found == training.predict(data.validation).argmax(1).numpy()).all()
+
+
+def test_a_file_that_seeds_torch_does_not_make_all_seeds_alike(data):
+    first = {seed: trained("LeNet", data, seed=seed).kept.val_loss for seed in (1, 2)}
+    assert first[1] != first[2]
+    assert torch.get_float32_matmul_precision() == "highest"
+    with importable(BROUGHT_CODE):
+        alone = [Training(config("LeNet", seed=seed), data) for seed in (2, 1)]
+        assert not torch.equal(alone[0].model.conv.weight, alone[1].model.conv.weight)
+        for training, seed in zip(alone, (2, 1), strict=True):
+            list(training)
+            assert training.kept.val_loss == first[seed]
+
+
+@pytest.mark.parametrize("name", ["LeNet", "Repeats"])
+def test_muon_trains_convolutions_in_every_memory_layout(name, data):
+    with importable(BROUGHT_CODE):
+        training = Training(config(name, optimizer="muon", weight_decay=0.1), data)
+        before = training.model.conv.weight.detach().clone()
+        training.run_epoch()
+    assert (training.model.conv.weight != before).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("Heads", {}, "Heads returned tuple in training, not a tensor of logits"),
+        (
+            "Stateful",
+            {},
+            "keeps '_extra_state', a dict, in its state; a file of weights has tensors",
+        ),
+        ("OnGpu", {}, "in training: RuntimeError (nets.py:"),
+        ("Complex", {"optimizer": "rmsprop"}, "rmsprop is defined for real weights"),
+        ("Complex", {"optimizer": "muon"}, "muon is defined for real weights"),
+    ],
+)
+def test_what_cannot_be_trained_ends_its_trial_and_says_why(name, changes, reason, data):
+    with importable(BROUGHT_CODE):
+        run = TrialRun(config(name, **changes), to_device(data, torch.device("cpu")), None, 30.0)
+        update = run.advance(0.0)
+    assert not update.device_error
+    assert update.end is not None
+    assert update.end.outcome is Outcome.ERROR
+    assert reason in update.end.reason

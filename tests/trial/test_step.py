@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from tunecnn.data.images import TrialData
+from tunecnn.errors import InputError
 from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.faults import device_error
 from tunecnn.trial.step import GraphedStep
 from tunecnn.trial.training import Training
 
@@ -81,3 +83,17 @@ def test_a_processor_ignores_the_setting(tiny):
     with_it = [one.val_loss for one in Training(config, tiny)]
     without = [one.val_loss for one in Training(TrialConfig(**SETTINGS), tiny)]
     assert with_it == without
+
+
+def test_a_step_that_waits_for_the_device_is_no_failing_device(tiny):
+    training = Training(TrialConfig.from_dict(SETTINGS), tiny)
+
+    def refuses(step):
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    training._run_step = GraphedStep(
+        training._step, training._optimizer, 16, torch.device("cpu"), refuses
+    )
+    with pytest.raises(InputError, match=r"cannot be replayed .* set cuda_graph") as caught:
+        training.run_epoch()
+    assert device_error(caught.value) is None

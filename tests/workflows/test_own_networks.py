@@ -91,7 +91,7 @@ def test_a_resumed_search_uses_the_runs_own_code(folder):
 
 def test_a_network_that_fails_in_a_training_is_one_line(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    failing = "if self.training: raise KeyError('no')\n        return self.net"
+    failing = "if len(images) > 2: raise KeyError('no')\n        return self.net"
     Path("bad.py").write_text(NETS.replace("return self.net", failing))
     assert main("train", "--architecture", "bad.py:Small", "--set", "train_images=100") == 1
     assert re.fullmatch(

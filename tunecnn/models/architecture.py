@@ -226,4 +226,4 @@ def _imported(node: ast.AST) -> Iterator[str]:
 def _beside(folder: Path, name: str) -> str:
     if (folder / f"{name}.py").is_file():
         return f"{name}.py"
-    return f"{name}/" if (folder / name / "__init__.py").is_file() else ""
+    return f"{name}/" if any((folder / name).glob("**/*.py")) else ""

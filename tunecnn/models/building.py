@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib
 import inspect
 import sys
@@ -108,9 +107,11 @@ def load(architecture: Architecture) -> Callable[..., Any]:
     if architecture.is_own_file:
         if _folder is None:
             raise NetworkError(f"the code of {architecture.name} is not at hand")
-        name = name.removesuffix(".py").replace("/", ".")
+        name = ".".join(Path(name).with_suffix("").parts)
     try:
-        found = getattr(importlib.import_module(name), architecture.attribute, None)
+        # The file may seed torch, and whoever loads it next finds it imported.
+        with torch.random.fork_rng(devices=[]):
+            found = getattr(importlib.import_module(name), architecture.attribute, None)
     except (Exception, SystemExit) as error:
         raise NetworkError(
             f"{architecture.module} cannot be imported: {describe(error)}"
@@ -189,21 +190,27 @@ def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
     Returns:
         Whether images have to be in `channels_last` too.
     """
-    images = torch.zeros(2, *input_shape, device=_device(network))
+    channels, height, width = input_shape
+    # As batches are made: `contiguous` would change nothing in images of one channel.
+    images = torch.zeros(2, height, width, channels, device=_device(network)).permute(0, 3, 1, 2)
     network.eval()
     try:
         with torch.no_grad():
-            network(images.contiguous(memory_format=torch.channels_last))
+            network(images)
+            network.to(memory_format=torch.channels_last)
+            network(images)
     except RuntimeError:
+        network.to(memory_format=torch.contiguous_format)
         return False
-    network.to(memory_format=torch.channels_last)
     return True
 
 
 def check_output(
     name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
 ) -> None:
-    """Check that a network maps images to logits; it is in evaluation mode afterwards.
+    """Check that a network maps images to logits, and can be trained.
+
+    It is in evaluation mode afterwards, with the buffers that it had.
 
     Args:
         name: name of the network in messages.
@@ -214,37 +221,42 @@ def check_output(
 
     Raises:
         NetworkError: if it cannot process images, does not return finite values of the shape
-            (n, classes), or has nothing that could be trained.
+            (n, classes), in training too, has nothing that could be trained, or has a state that
+            cannot be saved.
     """
-    channels, height, width = input_shape
-    images = torch.linspace(0, 1, 2 * channels * height * width, device=_device(network))
-    images = images.view(2, *input_shape)
-    if last:
-        images = images.contiguous(memory_format=torch.channels_last)
+    check_evaluation(name, network, input_shape, classes, last=last)
+    check_training(name, network, input_shape, classes, last=last)
+
+
+def check_evaluation(
+    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
+) -> None:
+    """Do the first part of `check_output`: a forward pass in evaluation mode."""
     network.eval()
-    try:
-        with torch.enable_grad():
-            logits = network(images)
-    except (Exception, SystemExit) as error:
-        raise NetworkError(
-            f"{name} cannot process images of {channels}x{height}x{width}: {describe(error)}"
-        ) from error
-    if not isinstance(logits, Tensor):
-        raise NetworkError(f"{name} returned {type(logits).__name__}, not a tensor of logits")
-    if tuple(logits.shape) != (2, classes):
-        raise NetworkError(
-            f"{name} returned the shape {tuple(logits.shape)} for 2 images of "
-            f"{channels}x{height}x{width}; logits of {classes} classes have the shape "
-            f"(2, {classes})"
-        )
+    with torch.no_grad():
+        logits = _logits(name, network, input_shape, classes, last=last)
     if logits.device.type != "meta" and not bool(torch.isfinite(logits).all()):
         raise NetworkError(f"{name} returns nan or infinity before any training")
+
+
+def check_training(
+    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
+) -> None:
+    """Do the second part of `check_output`: a forward pass in training mode."""
     if not any(one.requires_grad for one in network.parameters()):
         raise NetworkError(f"{name} has no parameters to train")
-    if not logits.requires_grad:  # as it may be in evaluation mode
-        network = copy.deepcopy(network).train()
-        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            logits = network(images)
+    for key, value in network.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise NetworkError(
+                f"{name} keeps {key!r}, a {type(value).__name__}, in its state; a file of weights "
+                "has tensors only: register it as a buffer"
+            )
+    device = _device(network)
+    devices = [device] if device.type == "cuda" else []
+    with _buffers_kept(network), torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        network.train()
+        logits = _logits(name, network, input_shape, classes, last=last)
+    network.eval()
     if not logits.requires_grad:
         raise NetworkError(
             f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
@@ -257,6 +269,55 @@ def check_output(
             "parameters, so they would be neither trained nor saved; layers in a list belong into "
             "nn.ModuleList"
         )
+
+
+def _logits(
+    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool
+) -> Tensor:
+    channels, height, width = input_shape
+    images = torch.linspace(0, 1, 2 * channels * height * width, device=_device(network))
+    images = images.view(2, *input_shape)
+    if last:
+        images = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    training = " in training" if network.training else ""
+    try:
+        logits = network(images)
+    except (Exception, SystemExit) as error:
+        raise NetworkError(
+            f"{name} cannot process images of {channels}x{height}x{width}{training}: "
+            f"{describe(error)}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise NetworkError(
+            f"{name} returned {type(logits).__name__}{training}, not a tensor of logits"
+        )
+    if tuple(logits.shape) != (2, classes):
+        raise NetworkError(
+            f"{name} returned the shape {tuple(logits.shape)} for 2 images of "
+            f"{channels}x{height}x{width}{training}; logits of {classes} classes have the shape "
+            f"(2, {classes})"
+        )
+    return logits
+
+
+@contextlib.contextmanager
+def _buffers_kept(network: nn.Module) -> Iterator[None]:
+    """Give a network the buffers back that it had, such as the means of batch normalization.
+
+    A copy of the network would not do: torch cannot copy one with `weight_norm`.
+    """
+    kept = [
+        (module._buffers, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffers, name, buffer, values in kept:
+                buffers[name] = buffer.copy_(values)
 
 
 def _trained_by(logits: Tensor) -> list[Tensor]:
@@ -286,9 +347,9 @@ def measure(
     Raises:
         NetworkError: if the network cannot be built, or does not return logits.
     """
-    own = getattr(load(architecture), "count", None)
-    if callable(own):
-        params, macs = own(input_shape, classes, **given)
+    made = load(architecture)
+    if isinstance(inspect.getattr_static(made, "count", None), staticmethod):
+        params, macs = made.count(input_shape, classes, **given)  # type: ignore[attr-defined]
         return Cost(int(params), int(macs), 0)
     try:
         with torch.device("meta"):
@@ -305,15 +366,16 @@ def _cost(
     sizes: list[int] = []
 
     def note(module: nn.Module, given: Any, returned: Any) -> None:
-        if isinstance(returned, Tensor):
+        if isinstance(returned, Tensor) and returned.dim():
             sizes.append(returned[0].numel())
 
     leaves = [one for one in network.modules() if not list(one.children())]
     hooks = [one.register_forward_hook(note) for one in leaves]
     with FlopCounterMode(display=False) as counter:
-        check_output(architecture.attribute, network, input_shape, classes)
+        check_evaluation(architecture.attribute, network, input_shape, classes)
     for hook in hooks:
         hook.remove()
+    check_training(architecture.attribute, network, input_shape, classes)
     params = sum(one.numel() for one in network.parameters() if one.requires_grad)
     return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
 

@@ -70,13 +70,16 @@ class Argument:
         """Return why a value does not suit the argument; empty if it does."""
         if self.other:
             return f"takes {self.other}, and a space gives numbers, words, true or false"
-        if self.values:
-            if any(value == one and type(value) is type(one) for one in self.values):
-                return ""
-            return f"is one of {', '.join(map(repr, self.values))}, not {value!r}"
-        if not self.types or any(_suits(value, type_) for type_ in self.types):
+        if any(value == one and type(value) is type(one) for one in self.values):
             return ""
-        return f"takes {' or '.join(_IN_WORDS[type_] for type_ in self.types)}, not {value!r}"
+        if any(_suits(value, type_) for type_ in self.types):
+            return ""
+        if not (self.values or self.types):
+            return ""
+        allowed = [f"is one of {', '.join(map(repr, self.values))}"] if self.values else []
+        if self.types:
+            allowed.append(f"takes {' or '.join(_IN_WORDS[type_] for type_ in self.types)}")
+        return f"{' or '.join(allowed)}, not {value!r}"
 
 
 @dataclass(frozen=True)
@@ -233,24 +236,32 @@ def _without_definition(
 def _initializer(
     node: ast.ClassDef, scope: Mapping[str, _Definition]
 ) -> tuple[ast.FunctionDef | None, str]:
-    """Return the `__init__` of a class, or why it cannot be told."""
-    seen = set()
-    while node.name not in seen:
+    """Return the `__init__` of a class, or why it cannot be told.
+
+    Bases are tried from left to right, as Python does, but for a base that two of them share.
+    """
+    waiting, seen, foreign = [node], set[str](), ""
+    while waiting:
+        node = waiting.pop(0)
+        if node.name in seen:
+            continue
         seen.add(node.name)
         if node.keywords:
             return None, "it has a metaclass"
         for inner in node.body:
             if isinstance(inner, ast.FunctionDef) and inner.name in ("__init__", "__new__"):
                 return (None, "its __init__ is decorated") if inner.decorator_list else (inner, "")
-        bases = [ast.unparse(base) for base in node.bases]
-        above = [scope[base] for base in bases if base in scope]
-        if above and isinstance(above[0], ast.ClassDef):
-            node = above[0]
-            continue
-        foreign = [base for base in bases if base not in ("nn.Module", "torch.nn.Module", "Module",
-                                                          "object")]  # fmt: skip
-        return None, f"its base {foreign[0]} is in another file" if foreign else ""
-    return None, ""
+        bases = []
+        for base in map(ast.unparse, node.bases):
+            found = scope.get(base)
+            if isinstance(found, ast.ClassDef):
+                bases.append(found)
+            elif base not in ("nn.Module", "torch.nn.Module", "Module", "object"):
+                foreign = foreign or f"its base {base} is in another file"
+        if foreign and not bases:
+            return None, foreign
+        waiting = bases + waiting
+    return None, foreign
 
 
 def _signature_of(
@@ -300,6 +311,8 @@ def _argument(one: ast.arg, default: ast.expr | None, aliases: Mapping[str, ast.
     types, other = tuple(dict.fromkeys(found.types)), found.other
     if one.annotation is None and type(value).__name__ in _PLAIN:
         types = (type(value).__name__,)
+        if types == ("int",) and value in (0, 1):  # who writes dropout=0 may mean 0.1 as well
+            types = ("float",)
     if types == ("int",) and isinstance(value, float):
         types = ("float",)
     if found.is_unknown or types or found.values:

@@ -15,7 +15,19 @@ from torch import Tensor, nn
 from tunecnn.data.images import Images, TrialData
 from tunecnn.trial.config import TrialConfig, derive_seed
 
-EVALUATION_BATCH = 500
+_EVALUATION_BATCH = 500
+_EVALUATION_PIXELS = _EVALUATION_BATCH * 64 * 64
+
+
+def evaluation_batch(batch_size: int, height: int, width: int) -> int:
+    """Return how many images are evaluated at once: fewer of large ones, for their memory.
+
+    Args:
+        batch_size: number of images in a training step, which needs more memory.
+        height: height of an image.
+        width: width of an image.
+    """
+    return min(_EVALUATION_BATCH, max(batch_size, _EVALUATION_PIXELS // (height * width)))
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,10 @@ class Scaling(nn.Module):
         """Scale the pixels of some images."""
         values = self._bf16_of(pixels) if self.in_bf16 else self._float32_of(pixels)
         values = values.permute(0, 3, 1, 2)
-        return values if self.channels_last else values.contiguous()
+        if self.channels_last:
+            return values
+        # A copy: `contiguous` would change nothing in images of one channel.
+        return values.clone(memory_format=torch.contiguous_format)
 
     def _float32_of(self, pixels: Tensor) -> Tensor:
         values = pixels.to(torch.float32)
@@ -207,8 +222,10 @@ class Batcher:
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in order, without augmentation; shapes as in `batch`."""
-        for start in range(0, len(images), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
+        height, width = images.pixels.shape[1:3]
+        count = evaluation_batch(self._config.batch_size, height, width)
+        for start in range(0, len(images), count):
+            part = slice(start, start + count)
             yield self.scaling(images.pixels[part]), images.labels[part]
 
     def augmented(self, indices: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
 )
 
+from tunecnn.errors import InputError
 from tunecnn.trial.config import TrialConfig
 
 _STACK = 2**22  # numbers in a stack of padded matrices: 8 MB in bfloat16
@@ -157,15 +158,14 @@ class MuonWithAdamW(_Untraced):
         muon, *adamw = self.param_groups
         weights = [weight for weight in muon["params"] if weight.grad is not None]
         updates = _orthogonal([self._update(weight, muon) for weight in weights])
-        for weight, update in zip(weights, updates, strict=True):
-            matrix = _as_matrix(weight)
+        for weight, matrix in zip(weights, updates, strict=True):
             size = 0.2 * math.sqrt(max(matrix.shape))
-            matrix.mul_(1 - muon["lr"] * muon["weight_decay"])
-            update = update.to(matrix.dtype)
+            update = _as_weight(matrix, weight.shape).to(weight.dtype)
+            weight.mul_(1 - muon["lr"] * muon["weight_decay"])
             if isinstance(muon["lr"], Tensor):  # of a CUDA graph
-                matrix.sub_(update * (muon["lr"] * size))
+                weight.sub_(update * (muon["lr"] * size))
             else:
-                matrix.add_(update, alpha=-muon["lr"] * size)
+                weight.add_(update, alpha=-muon["lr"] * size)
         # The state and the learning rates are shared, so that a schedule and a checkpoint can
         # treat this as one optimizer.
         self._adamw.param_groups, self._adamw.state = adamw, self.state
@@ -249,13 +249,25 @@ def _loss_of(closure: Callable[[], float] | None) -> float | None:
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    """View a convolution's weight or gradient as (out, height * width * in), without a copy."""
+    """Return a gradient as (out, height * width * in), without a copy in `channels_last`."""
     return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _as_weight(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """Return what `_as_matrix` made of a weight of some shape as such a weight again."""
+    _, channels, height, width = shape
+    return matrix.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
     """Make the optimizer of a config for the weights of a network."""
     params = list(network.parameters())
+    is_real = all(weight.is_floating_point() for weight in params)
+    if not is_real and config.optimizer in ("rmsprop", "muon"):
+        raise InputError(
+            f"optimizer: {config.optimizer} is defined for real weights, and this network has "
+            "complex ones; use adamw or sgd"
+        )
     if config.optimizer == "rmsprop":
         return KerasRMSprop(
             params,
@@ -271,7 +283,7 @@ def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
             betas=(config.beta1, config.beta2),
             eps=config.epsilon,
             weight_decay=config.weight_decay,
-            fused=True,
+            fused=is_real,
         )
     if config.optimizer == "muon":
         convs = [
@@ -296,7 +308,7 @@ def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
         momentum=config.momentum,
         nesterov=config.nesterov and config.momentum > 0,
         weight_decay=config.weight_decay,
-        fused=True,
+        fused=is_real,
     )
 
 

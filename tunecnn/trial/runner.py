@@ -67,7 +67,8 @@ class TrialRun:
         except CheckpointError as error:
             return TrialUpdate((), None, bad_checkpoint=str(error))
         except (Exception, SystemExit) as error:  # it ends this trial, not the search
-            if (cause := device_error(error)) is not None:
+            cause = device_error(error) if self._data.device.type == "cuda" else None
+            if cause is not None:
                 return TrialUpdate(tuple(epochs), None, device_error=_one_line(cause))
             end = _failure(error, self._config)
         if end is not None:

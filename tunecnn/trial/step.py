@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
+from tunecnn.errors import InputError
 from tunecnn.trial.batches import Batcher
 
 _WARM_UP_STEPS = 3  # after which optimizer and libraries have all the memory that they keep
@@ -130,9 +131,17 @@ class GraphedStep:
             group["capturable"] = True
         try:
             return self._record(lambda: self._step(self._indices))
+        except RuntimeError as error:
+            if "captur" not in str(error):
+                raise
         finally:
             for group in groups:
                 group["capturable"] = False
+        # Not from the error, which would be taken for one of the device.
+        raise InputError(
+            "the training step cannot be replayed as a CUDA graph: in its forward pass the "
+            "network waits for the device, or depends on values; set cuda_graph: false"
+        )
 
     @contextlib.contextmanager
     def _rates_on_device(self) -> Iterator[None]:

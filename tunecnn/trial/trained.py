@@ -32,9 +32,10 @@ from tunecnn.models.building import (
 )
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
-from tunecnn.trial.batches import EVALUATION_BATCH, Scaling
+from tunecnn.trial.batches import Scaling, evaluation_batch
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.randomness import random_state_of
 from tunecnn.trial.step import autocast
 from tunecnn.trial.training import Training, computes_in_bf16
 from tunecnn.words import first_error
@@ -107,10 +108,9 @@ class TrainedModel(nn.Module):
         device = next(self.network.parameters()).device
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(pixels), EVALUATION_BATCH):
-                images = torch.from_numpy(
-                    np.ascontiguousarray(pixels[start : start + EVALUATION_BATCH])
-                )
+            count = evaluation_batch(self.config.batch_size, height, width)
+            for start in range(0, len(pixels), count):
+                images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + count]))
                 parts.append(self(images.to(device)).softmax(1).cpu())
         if not parts:
             return np.zeros((0, len(self.classes)), np.float32)
@@ -177,10 +177,8 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         raise RunError(
             f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {text_of(error)}"
         ) from error
-    if not all(bool(weight.isfinite().all()) for weight in weights.values()):
-        raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
     architecture, shape = Architecture(config.architecture, Path()), metadata.input_shape
-    with importable(code), torch.random.fork_rng(devices=[]):
+    with importable(code), random_state_of(config.seed):  # a network may have random constants
         if not architecture.is_published:
             _warn_of_code(architecture, code, where)
         network = build(architecture, config.net, shape, len(metadata.classes))
@@ -191,6 +189,8 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise RunError(f"{where} has other weights than its network: {text_of(error)}") from error
+    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+        raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
     return TrainedModel(config, network, scaling, shape, metadata.classes)
 
 

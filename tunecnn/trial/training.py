@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import build, check_output, use_channels_last
+from tunecnn.models.building import build, check_output, load, use_channels_last
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
 from tunecnn.trial.checkpoint import (
     below,
@@ -32,9 +32,10 @@ from tunecnn.trial.checkpoint import (
     restore_optimizer,
     unpack,
 )
-from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.config import TrialConfig, derive_seed
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
+from tunecnn.trial.randomness import random_state_of
 from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
 from tunecnn.trial.weights import MeanWeights, initialize
 
@@ -110,11 +111,13 @@ class Training:
     ) -> None:
         if isinstance(data, TrialData):
             data = to_device(data, torch.device(device))
+        load(Architecture(config.architecture, Path()))  # whose file may set what is set below
+        torch.set_float32_matmul_precision("highest")  # `fp32` means float32
         if data.device.type == "cpu":
             keep_freed_memory()
         else:
             torch.backends.cudnn.deterministic = True  # for the same results per seed
-            torch.backends.cudnn.allow_tf32 = False  # `fp32` means float32, as on a CPU
+            torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
         self.config = config
         self.data = data.source
@@ -183,7 +186,7 @@ class Training:
         started = time.perf_counter()
         with self._own_generator():
             train_loss, train_accuracy = self._train_epoch()
-        with self._mean_weights():
+        with self._mean_weights(), random_state_of(self._seed_of_epoch(1), self._device):
             val_loss, val_accuracy, balanced, self._predicted = self._evaluate(
                 self._data.validation
             )
@@ -211,7 +214,7 @@ class Training:
         loss, hits = self._zeros()
         predicted = []
         self._forward.eval()
-        with torch.inference_mode():
+        with torch.no_grad():  # a buffer made in inference mode could not be trained with
             for values, labels in self._batcher.evaluation(images):
                 with self._autocast():
                     logits = self._forward(values)
@@ -225,7 +228,7 @@ class Training:
         """Return the network's logits for images: shape (n, classes), float32, on the CPU."""
         self._forward.eval()
         parts = []
-        with torch.inference_mode():
+        with torch.no_grad():
             for values, _ in self._batcher.evaluation(images_to_device(images, self._device)):
                 with self._autocast():
                     parts.append(self._forward(values).float())
@@ -328,18 +331,26 @@ class Training:
 
     @contextlib.contextmanager
     def _own_generator(self) -> Iterator[None]:
-        """Use this training's own random state, independent of the rest of the process."""
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.config.seed)
-            if "cpu" in self._random:
+        """Use this training's own random state, independent of the rest of the process.
+
+        That of torch goes on from one epoch to the next; those of Python and NumPy, which some
+        networks use, begin anew in each.
+        """
+        is_begun = bool(self._random)
+        seed = self._seed_of_epoch(0) if is_begun else self.config.seed
+        with random_state_of(seed, self._device):
+            if is_begun:
                 torch.set_rng_state(self._random["cpu"])
-            if "cuda" in self._random and devices:
+            if "cuda" in self._random and self._device.type == "cuda":
                 torch.cuda.set_rng_state(self._random["cuda"], self._device)
             yield
             self._random = {"cpu": torch.get_rng_state()}
-            if devices:
+            if self._device.type == "cuda":
                 self._random["cuda"] = torch.cuda.get_rng_state(self._device)
+
+    def _seed_of_epoch(self, use: int) -> int:
+        """Return a seed of the next epoch, for one use."""
+        return derive_seed(self.config.seed, 2, self.epoch, use)
 
     def _mean_weights(self) -> contextlib.AbstractContextManager[None]:
         """Return what gives the network its mean weights for a while, if the config has a mean."""

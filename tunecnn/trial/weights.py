@@ -57,8 +57,9 @@ class MeanWeights:
 
     The decay of step t is at most t / (t + 10), so that the first weights are soon forgotten; a
     decay d is in use from step 10 d / (1 - d) on: 0.99 from 990, 0.999 from 9,990.
-    Buffers, such as the statistics of batch normalization, are averaged too; those that are not
-    floating-point numbers are copied.
+    Buffers, such as the statistics of batch normalization, are averaged too. Those that are no
+    floating-point numbers are copied, and those that begin with infinities, such as the mask of
+    an attention, of which a mean is not a number.
 
     Args:
         network: network whose weights are averaged.
@@ -74,6 +75,13 @@ class MeanWeights:
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
         self._tensors = {name: tensor.detach() for name, tensor in tensors.items()}
         self._means = {name: tensor.clone() for name, tensor in self._tensors.items()}
+        buffers = dict(network.named_buffers())
+        self._averaged = [
+            name
+            for name, mean in self._means.items()
+            if mean.is_floating_point() or mean.is_complex()
+            if name not in buffers or bool(mean.isfinite().all())
+        ]
         self.steps = 0
 
     @torch.no_grad()
@@ -81,13 +89,12 @@ class MeanWeights:
         """Add the weights of one more step to the mean, without a wait for the device."""
         self.steps += 1
         decay = min(self._decay, self.steps / (self.steps + 10))
-        averaged = [name for name, mean in self._means.items() if mean.is_floating_point()]
         torch._foreach_lerp_(
-            [self._means[name] for name in averaged],
-            [self._tensors[name] for name in averaged],
+            [self._means[name] for name in self._averaged],
+            [self._tensors[name] for name in self._averaged],
             1 - decay,
         )
-        for name in self._means.keys() - set(averaged):
+        for name in self._means.keys() - set(self._averaged):
             self._means[name].copy_(self._tensors[name])
 
     @torch.no_grad()

@@ -1,0 +1,33 @@
+"""The random states of a process, of Python, NumPy and torch, set for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+_CPU = torch.device("cpu")
+
+
+@contextlib.contextmanager
+def random_state_of(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's generators, and give them their states back afterwards.
+
+    Args:
+        seed: seed, 0 or more.
+        device: device whose generator is seeded beside that of the CPU.
+    """
+    devices = [device] if device.type == "cuda" else []
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
