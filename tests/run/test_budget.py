@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.support.scripted import metrics
@@ -11,7 +13,7 @@ from tunecnn.space.strategy import Budget
 
 def spending(budget: Budget, devices: float = 1.0, wall: float = 0.0):
     times = iter(range(0, 1_000_000, 1800))  # half an hour between two looks at the clock
-    return Spending(budget, devices, wall, (), clock=lambda: float(next(times)))
+    return Spending(budget, "val_accuracy", devices, wall, (), clock=lambda: float(next(times)))
 
 
 def test_nothing_is_used_up_without_a_limit():
@@ -34,10 +36,29 @@ def test_device_hours_are_those_of_all_trials_together():
 
 def test_a_target_is_reached_by_a_complete_trial():
     ours = spending(Budget(accuracy=0.9))
-    ours.complete(0.89)
+    ours.complete(metrics(1, 0.89))
     assert ours.used_up == ""
-    ours.complete(0.9)
+    ours.complete(metrics(2, 0.9))
     assert ours.used_up == "a trial reached 90.00% validation accuracy"
+
+
+def test_a_target_is_one_of_what_the_search_ranks_by():
+    budget = Budget(accuracy=0.9)
+    ours = Spending(budget, "val_balanced_accuracy", 1.0, 0.0, ())
+    one = dataclasses.replace(metrics(1, 0.95), val_balanced_accuracy=0.5)
+    ours.complete(one)
+    assert ours.used_up == ""
+    ours.complete(dataclasses.replace(one, val_balanced_accuracy=0.91))
+    assert ours.used_up == "a trial reached 91.00% balanced validation accuracy"
+
+
+def test_a_budget_that_ends_before_the_first_trial_is_no_failure(tmp_path):
+    result = begin(tmp_path, TEXT + "budget: {hours: 1.0e-9}\n")
+    assert result.ending == "done"
+    assert result.summary.verdict.startswith(
+        "No trial has been trained to its end yet (0 have ended), so none is ranked. No further "
+        "trial was started, since"
+    )
 
 
 def test_a_search_whose_budget_is_used_up_is_done_says_so_and_can_be_given_more(tmp_path):
@@ -56,6 +77,6 @@ def test_a_search_whose_budget_is_used_up_is_done_says_so_and_can_be_given_more(
 @pytest.mark.parametrize("devices", [1.0, 0.25])
 def test_earlier_sessions_count(devices, scripted_run):
     records = load_run(scripted_run).records
-    ours = Spending(Budget(device_hours=1e-6), devices, 0.0, records)
+    ours = Spending(Budget(device_hours=1e-6), "val_accuracy", devices, 0.0, records)
     seconds = 1.5 * sum(len(record.epochs) for record in records)
     assert f"{seconds * devices / 3600:.3g} of 1e-06 device-hours" in ours.used_up

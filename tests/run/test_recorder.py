@@ -27,7 +27,7 @@ def report(accuracy: float, ended: bool = True) -> TrialUpdate:
     return TrialUpdate((metrics(1, accuracy),), outcome)
 
 
-NO_LIMIT = Spending(Budget(), 1.0, 0.0, ())
+NO_LIMIT = Spending(Budget(), "val_accuracy", 1.0, 0.0, ())
 
 
 def recorder_of(

@@ -14,6 +14,14 @@ SEARCHED = {
 }
 
 
+def test_a_word_with_many_values_is_compared_value_by_value():
+    random = np.random.default_rng(1)
+    words = np.array(["relu", "gelu", "silu", "tanh", "elu", "selu", "mish"])
+    values = pd.DataFrame({"activation": random.choice(words, 70), "width": random.random(70)})
+    accuracy = pd.Series((values["activation"] == "mish") + random.random(70) / 10)
+    assert clear_effects(values, accuracy) == ["activation"]
+
+
 def sampled(trials: int, seed: int) -> tuple[pd.DataFrame, np.random.Generator]:
     random = np.random.default_rng(seed)
     return pd.DataFrame({

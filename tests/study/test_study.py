@@ -330,7 +330,16 @@ def test_sobol_points_are_spread_evenly(open_study):
         ("{median: {startup_trials: 2}}", [[0.5, 0.6], [0.6, 0.7], [0.2, 0.9]], [2]),
         ("{percentile: {percentile: 40, startup_trials: 2}}", [[0.5, 0.6], [0.6, 0.7], [0.51, 0.9]],
          [2]),
-        ("{patient: {patience: 2}}", [[0.5, 0.6, 0.7, 0.8, 0.9], [0.9, 0.5, 0.5, 0.5, 0.5]], [1]),
+        ("{median: {startup_trials: 2, warmup_epochs: 2}}",
+         [[0.5, 0.6, 0.7, 0.8], [0.6, 0.7, 0.8, 0.9], [0.2, 0.2, 0.9, 0.9], [0.2, 0.2, 0.2, 0.9]],
+         [3]),
+        ("{percentile: {percentile: 40, startup_trials: 2, warmup_epochs: 1}}",
+         [[0.5, 0.6, 0.7], [0.6, 0.7, 0.8], [0.1, 0.9, 0.9], [0.1, 0.1, 0.9]], [3]),
+        ("{patient: {patience: 2}}",
+         [[0.5, 0.6, 0.7, 0.8, 0.9], [0.9, 0.5, 0.5, 0.5, 0.5], [0.1, 0.1, 0.1, 0.1, 0.1],
+          [0.5, 0.4, 0.6, 0.5, 0.7]], [1, 2]),
+        ("{patient: {patience: 2, min_delta: 0.05}}",
+         [[0.50, 0.51, 0.52, 0.53, 0.54], [0.5, 0.6, 0.7, 0.8, 0.9]], [0]),
         ("{halving: {factor: 2}}", [[0.5, 0.6, 0.7], [0.4, 0.9, 0.9]], [1]),
         ("none", [[0.5, 0.6], [0.1, 0.1]], []),
     ],
@@ -392,6 +401,44 @@ def test_what_does_not_exist_beside_other_values_is_not_drawn(sampler, open_stud
     for values in drawn:
         assert ("momentum" in values) == (values["optimizer"] == "sgd")
         assert ("nesterov" in values) == (values.get("momentum", 0.0) > 0)
+
+
+def test_sobol_points_leave_no_parameter_of_some_trials_at_one_value(open_study):
+    study = open_study("""
+dataset: digits
+epochs: 1
+trials: 24
+parameters:
+  optimizer: {choice: [adamw, sgd]}
+  momentum: {float: [0.5, 0.95], when: {optimizer: sgd}}
+  beta1: {float: [0.8, 0.95], when: {optimizer: adamw}}
+sampler: qmc
+""")
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 0.5, epochs=1)
+    for name in ("momentum", "beta1"):
+        values = [record.values[name] for record in study.records if name in record.values]
+        assert len(set(values)) == len(values) > 5
+
+
+@pytest.mark.parametrize("start", ["[baseline]", "[{optimizer: sgd}, {net.width: 0.5}]"])
+def test_a_start_point_of_a_grid_is_not_trained_again(start, open_study):
+    study = open_study(f"""
+dataset: digits
+epochs: 1
+trials: 30
+parameters:
+  seed: {{choice: [1, 2, 3]}}
+  net.width: {{choice: [0.5, 1.0]}}
+  optimizer: {{choice: [muon, sgd]}}
+start: {start}
+sampler: grid
+""")
+    drawn = []
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 0.5, epochs=1)
+        drawn.append(tuple(sorted(study.record(trial.number).values.items())))
+    assert len(drawn) == len(set(drawn)) == 12
 
 
 def test_a_grid_has_each_configuration_with_conditions_once(open_study):

@@ -10,6 +10,7 @@ from tests.support.command import main
 from tests.support.paths import GOLDEN, ROOT
 from tests.support.scripted import ScriptedRun
 from tunecnn import load_run
+from tunecnn.summary import plots
 from tunecnn.summary.formats import Format
 from tunecnn.summary.markdown import render_markdown
 from tunecnn.summary.render import json_schema, render_json, write_summary
@@ -102,3 +103,43 @@ def test_pictures_come_in_other_formats_on_request_and_always_the_same(scripted_
 )
 def test_durations_are_written_for_people(seconds, words):
     assert seconds_in_words(seconds) == words
+
+
+CONDITIONAL = """
+name: conditional
+dataset: digits
+epochs: 1
+trials: 40
+parameters:
+  net.dropout_dense: {float: [0.0, 0.5]}
+  optimizer: {choice: [muon, adamw, sgd]}
+  momentum: {float: [0.5, 0.95], when: {optimizer: sgd}}
+  net.width: {float: [0.5, 1.0], when: {optimizer: adamw}}
+sampler: random
+"""
+
+
+def test_all_panels_of_the_parameters_have_one_scale_with_every_better_trial_on_it(tmp_path):
+    run = ScriptedRun(tmp_path / "run", CONDITIONAL)
+    loaded = run.train_all(
+        lambda trial: (0.6 if trial.config.optimizer == "sgd" else 0.9) + trial.number / 1000
+    )
+    figure = plots.parameters(loaded)
+    panels = [axes for axes in figure.axes if axes.get_xlabel()]
+    limits = {axes.get_ylim() for axes in panels}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    best = float(loaded.trials["val_accuracy"].max())
+    assert low < best <= high
+    for axes in panels[:2]:
+        dots = [y for one in axes.collections for _, y in one.get_offsets()]
+        assert len(dots) == 40
+        assert all(low <= y <= high for y in dots)
+
+
+def test_a_parameter_that_no_trial_has_yet_is_no_traceback(tmp_path):
+    text = CONDITIONAL.replace("sampler: random", "start: [{optimizer: muon}]")
+    run = ScriptedRun(tmp_path / "run", text.replace("trials: 40", "trials: 1"))
+    loaded = run.train_all(lambda trial: 0.9)
+    assert "trial 0" in summarize(loaded).verdict
+    write_summary(loaded)

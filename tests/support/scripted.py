@@ -16,6 +16,7 @@ from tunecnn.models.counting import CostCounter
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import (
+    CodeRecord,
     DatasetRecord,
     EngineRecord,
     Evaluation,
@@ -26,6 +27,7 @@ from tunecnn.run.info import (
     Session,
 )
 from tunecnn.run.run import Run
+from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
@@ -108,9 +110,15 @@ class ScriptedRun:
         job: Job | None = None,
         dataset: str = "digits",
         input_shape: tuple[int, int, int] = (1, 8, 8),
+        folder: Path | None = None,
     ) -> None:
         info = run_info(text, job, dataset, input_shape)
-        self.folder = RunFolder.create(path, text, info)
+        code = SearchSpace.from_text(text, folder=folder).network_code() if folder else None
+        if code is not None:
+            record = CodeRecord(hash=code.hash, files=tuple(code.files), source=str(folder))
+            info = info.model_copy(update={"code": record})
+        self.folder = RunFolder.create(path, text, info, code)
+        self._code = code
         self.path = self.folder.path
         self.space = self.folder.read_space(info)
         self.is_tested = info.is_tested
@@ -119,7 +127,7 @@ class ScriptedRun:
 
     def reopen(self) -> Study:
         """Open the study again, as a resumed run does."""
-        self.study = Study(self.path, self.space, CostCounter(None, self._input_shape, 10))
+        self.study = Study(self.path, self.space, CostCounter(self._code, self._input_shape, 10))
         return self.study
 
     def train(self, accuracies: Iterable[float]) -> TrialTask:

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.scripted import ScriptedRun
 from tests.support.searching import TEXT, begin
 from tunecnn import load_run, make_config
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
-from tunecnn.workflows.confirmation_space import candidates_of, check_size, confirmation_space
+from tunecnn.workflows.confirmation_space import (
+    candidates_of,
+    check_size,
+    confirmation_space,
+    job_of,
+)
 from tunecnn.workflows.options import check_candidates
 
 
@@ -20,6 +26,62 @@ def made(run, candidates, seeds, splits=1):
     """Return the configs that a confirmation trains, in their order."""
     space = SearchSpace.from_text(confirmation_space(run, candidates, seeds, splits))
     return [space.config(point) for point in space.start_points()]
+
+
+NETWORKS = """
+from torch import nn
+
+class One(nn.Sequential):
+    def __init__(self, in_channels: int, classes: int, width: int = 4):
+        super().__init__(nn.Conv2d(in_channels, width, 3), nn.Flatten(),
+                         nn.Linear(36 * width, classes))
+
+class Other(nn.Sequential):
+    def __init__(self, in_channels: int, classes: int, hidden: int = 8):
+        super().__init__(nn.Flatten(), nn.Linear(64 * in_channels, hidden), nn.ReLU(),
+                         nn.Linear(hidden, classes))
+"""
+SEVERAL = """
+name: several
+dataset: digits
+epochs: 1
+trials: 12
+parameters:
+  architecture: {choice: ["nets.py:One", "nets.py:Other"]}
+  net.width: {choice: [4, 8], when: {architecture: "nets.py:One"}}
+  net.hidden: {choice: [8, 16, 32], when: {architecture: "nets.py:Other"}}
+  learning_rate: {choice: [0.001, 0.002]}
+start: [baseline]
+sampler: random
+"""
+
+
+def test_a_search_over_several_networks_can_be_confirmed(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    text = SEVERAL
+    space = SearchSpace.from_text(text, folder=tmp_path)
+    assert space.architecture == "nets.py:One"  # so the baseline is of a network that is searched
+    code = space.network_code()
+    run = ScriptedRun(tmp_path / "run", text, folder=tmp_path)
+    loaded = run.train_all(lambda trial: 0.5 + trial.number / 100)
+    candidates = candidates_of(loaded, 5, {})
+    names = {candidate.config.architecture for candidate in candidates}
+    assert names == {"nets.py:One", "nets.py:Other"}
+    assert code is not None
+    made_space = SearchSpace.from_text(confirmation_space(loaded, candidates, 2), folder=tmp_path)
+    configs = [made_space.config(point) for point in made_space.start_points()]
+    for config, candidate in zip(configs, candidates * 2, strict=True):
+        assert config.architecture == candidate.config.architecture
+        filled = made_space.network(config.architecture).filled(config.net)
+        assert filled == space.network(config.architecture).filled(candidate.config.net)
+        assert config.learning_rate == candidate.config.learning_rate
+    job = job_of(loaded, candidates)
+    for one in job.candidates:
+        has = {"nets.py:One": "net.width", "nets.py:Other": "net.hidden"}
+        other = next(
+            name for network, name in has.items() if network != one.values["architecture"]
+        )
+        assert other not in one.values
 
 
 def test_the_best_trials_and_the_baseline_are_the_candidates(run):

@@ -27,10 +27,13 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
         winner: its best trial; None without a complete one.
         latest: its latest confirmation, whose verdict replaces what one seed can say.
     """
-    done = int(run.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum())
+    used_up = run.info.last_session.used_up if run.info.sessions else ""
+    no_further = [f"No further trial was started, since {used_up}."] if used_up else []
     if winner is None:
         return [
-            f"No trial has been trained to its end yet ({done} have ended), so none is ranked."
+            f"No trial has been trained to its end yet ({run.ended} have ended), so none is "
+            "ranked.",
+            *no_further,
         ]
     trial = winner.line.trial
     found = [_best(run, winner)]
@@ -43,8 +46,7 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
     found.append(
         "The winner of a search is partly the luckiest trial: expect less of it from a new seed."
     )
-    if used_up := run.info.last_session.used_up if run.info.sessions else "":
-        found.append(f"No further trial was started, since {used_up}.")
+    found += no_further
     if latest is None:
         return [*found, *([] if evaluations_of(run) else ["The test images have not been used."])]
     later = (

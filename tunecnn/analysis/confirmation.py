@@ -80,6 +80,11 @@ class ConfirmationSummary(RunOverview):
     classes: tuple[ClassLine, ...]
 
     @property
+    def varied(self) -> tuple[str, ...]:
+        """Settings in which the candidates differ; a network may lack some of them."""
+        return tuple(dict.fromkeys(name for line in self.candidates for name in line.values))
+
+    @property
     def pick(self) -> CandidateLine | None:
         """The best candidate on the validation images, with the new seeds."""
         best = self.candidates[0]
@@ -326,12 +331,12 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
     """Return the sentences of the answer, the verdict first."""
     pick, what = lines[0], balanced_in_words(run.space.metric)
     trained = [line for line in lines if line.validation.values]
-    if not trained:
-        return ["No candidate has been trained to its end with a new seed yet."]
     failed = sum(record.outcome.is_failure for record in run.records)
     left_out = [f"{failed} of {run.space.trials} trainings failed, and are left out."] * (
         failed > 0
     )
+    if not trained:
+        return ["No candidate has been trained to its end with a new seed yet.", *left_out]
     seeds = f"With {pick.validation.in_words}"
     validation = f"{pick.validation.mean:.2%} mean {what}validation accuracy"
     if (both := _beside_baseline(lines)) is None:

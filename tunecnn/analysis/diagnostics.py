@@ -91,7 +91,9 @@ def bins(parameter: Parameter) -> list[Bin]:
         Bin(
             f"{low:.3g} to {high:.3g}",
             lambda given, low=low, high=high, last=i == 4: (  # type: ignore[misc]
-                float(given) >= low - 1e-12 and (float(given) < high - 1e-12 or last)
+                given is not None
+                and float(given) >= low - 1e-12
+                and (float(given) < high - 1e-12 or last)
             ),
         )
         for i, (low, high) in enumerate(zip(ends, ends[1:], strict=False))

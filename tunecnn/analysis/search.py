@@ -27,9 +27,11 @@ from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, SpaceModel, describe
 from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_utf8, seconds_in_words
 
 TOP = 5
+_TRAINED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def summarize_search(run: Run) -> SearchSummary:
         random_baseline=compare_with_random(run),
         repeats=repeats(run),
         complete=len(run.ranked),
-        trained=int(run.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
+        trained=int(run.trials["outcome"].isin(_TRAINED).sum()),
         rivals=winner.rivals if winner else 0,
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),

@@ -162,15 +162,16 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
     pruner. One that was not trained to its end is compared with the best one at its last epoch.
     """
     images = run.info.dataset.different("validation")
-    at_epoch = {one.epoch: one.val_accuracy for one in run.record(best.trial).epochs}
+    metric = run.space.metric
+    at_epoch = {one.epoch: getattr(one, metric) for one in run.record(best.trial).epochs}
     rivals = {best.trial}
     for record in run.records:
         if record.kept is None or record.outcome not in _JUDGED:
             continue
-        ours = best.val_accuracy
+        ours = best.accuracy
         if record.outcome is not Outcome.COMPLETE:
             ours = at_epoch.get(record.kept.epoch, ours)
-        if is_rival(record.kept.val_accuracy, ours, images):
+        if is_rival(getattr(record.kept, metric), ours, images):
             rivals.add(record.number)
     return rivals
 

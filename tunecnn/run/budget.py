@@ -17,6 +17,7 @@ class Spending:
 
     Args:
         budget: limits of the run.
+        metric: accuracy by which its trials are ranked, to which `accuracy` applies.
         devices: number of GPUs per trial, or of cores without GPUs.
         wall_seconds: duration of the earlier sessions, in seconds.
         records: trials of the earlier sessions.
@@ -26,12 +27,14 @@ class Spending:
     def __init__(
         self,
         budget: Budget,
+        metric: str,
         devices: float,
         wall_seconds: float,
         records: Iterable[TrialRecord],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._budget = budget
+        self._metric = metric
         self._devices = devices
         self._wall_before = wall_seconds
         self._clock = clock
@@ -42,15 +45,15 @@ class Spending:
             for metrics in record.epochs:
                 self.epoch(metrics)
             if record.state == "COMPLETE" and record.kept is not None:
-                self.complete(record.kept.val_accuracy)
+                self.complete(record.kept)
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Add the duration of an epoch."""
         self._device_seconds += metrics.seconds * self._devices
 
-    def complete(self, val_accuracy: float) -> None:
-        """Record the accuracy of a trial that was trained to its end."""
-        self._best = max(self._best, val_accuracy)
+    def complete(self, kept: EpochMetrics) -> None:
+        """Record the kept epoch of a trial that was trained to its end."""
+        self._best = max(self._best, getattr(kept, self._metric) or 0.0)
 
     @property
     def used_up(self) -> str:
@@ -58,7 +61,8 @@ class Spending:
         budget = self._budget
         hours = (self._wall_before + self._clock() - self._started) / _HOUR
         if budget.accuracy is not None and self._best >= budget.accuracy:
-            return f"a trial reached {self._best:.2%} validation accuracy"
+            balanced = "" if self._metric == "val_accuracy" else "balanced "
+            return f"a trial reached {self._best:.2%} {balanced}validation accuracy"
         if budget.hours is not None and hours >= budget.hours:
             return f"{hours:.3g} of {budget.hours:g} hours are used up"
         device_hours = self._device_seconds / _HOUR

@@ -333,7 +333,7 @@ class Recorder:
         record = self._study.record(number)
         if record.state == "COMPLETE":
             assert record.kept is not None
-            self._spending.complete(record.kept.val_accuracy)
+            self._spending.complete(record.kept)
             self._kept.add(number)
             self._count(record)
             self._drop_all_but_the_best()

@@ -27,8 +27,11 @@ from tunecnn.space.strategy import (
     Grid,
     Halving,
     Hyperband,
+    Median,
     NoPruner,
     Nsga2,
+    Patient,
+    Percentile,
     Promotion,
     RandomSearch,
 )
@@ -118,6 +121,14 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     only a warning, since a quick try with fewer epochs is legitimate.
     """
     pruner = space.pruner
+    if isinstance(pruner, Patient | Median | Percentile):
+        wait = "patience" if isinstance(pruner, Patient) else "warmup_epochs"
+        epochs = dict(pruner)[wait]
+        text = (
+            f"{type(pruner).__name__.lower()} with {wait}: {epochs} could stop no trial before "
+            f"the last of {space.epochs} epochs; lower {wait}, or use pruner: none"
+        )
+        return [Mistake(("pruner",), text)] if epochs >= max(1, space.epochs - 1) else []
     if not isinstance(pruner, Promotion | Halving | Hyperband) or pruner.min_epochs < space.epochs:
         return []
     text = (
@@ -297,10 +308,10 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
     """Yield the searched arguments of the network whose own default cannot be told."""
-    signature = space.network().signature
+    signature, baseline = space.network().signature, space.baseline_point()
     for name in space.searched:
         argument = name.removeprefix(NET)
-        if not name.startswith(NET):
+        if not name.startswith(NET) or not space.is_active(name, baseline):
             continue
         default = signature.arguments[argument].default if argument in signature.arguments else (
             UNREADABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, Strict, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, Strict, field_validator, model_validator
 
 from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, absolute_groups
 from tunecnn.data.registry import absolute
@@ -57,6 +58,7 @@ _SPLIT_FIELDS = {
 MOST_SPLITS = 100
 Splits = Annotated[int, Strict(), Field(ge=1, le=MOST_SPLITS)]
 """A number of splits of the data."""
+_MOST_COUNTED = 20_000  # combinations of parameters with conditions
 
 
 class SpaceSchema(SpaceModel):
@@ -124,6 +126,19 @@ class SpaceSchema(SpaceModel):
     def folder(self) -> Path:
         """The folder that the networks' files are relative to: that of the space's file."""
         return self._folder
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_a_searched_architecture(cls, given: Any) -> Any:
+        """Let the baseline be of a network that is searched, if the space does not name one."""
+        try:
+            options = given["parameters"]["architecture"]["choice"]
+            default = cls.model_fields["architecture"].default
+            if "architecture" in given or default in options:
+                return given
+            return {**given, "architecture": options[0]}
+        except (KeyError, TypeError, IndexError):
+            return given
 
     @field_validator("code", mode="before")
     @classmethod
@@ -380,7 +395,14 @@ class SpaceSchema(SpaceModel):
     def count(self) -> int | None:
         """Return the number of different configurations, or None for a continuum.
 
-        Conditions, which reduce the number, are ignored.
+        Conditions, which reduce the number, are ignored if there are too many combinations.
         """
         grids = [parameter.grid() for parameter in self.searched.values()]
-        return None if None in grids else math.prod(len(grid) for grid in grids if grid)
+        if None in grids:
+            return None
+        whole = math.prod(len(grid) for grid in grids if grid)
+        if not self.has_conditions or whole > _MOST_COUNTED:
+            return whole
+        points = itertools.product(*[grid or [] for grid in grids])
+        active = (self.only_active(dict(zip(self.searched, one, strict=True))) for one in points)
+        return len({tuple(values.items()) for values in active})

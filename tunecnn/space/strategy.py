@@ -115,7 +115,7 @@ class Budget(SpaceModel):
 
     `hours` is the duration of the run's sessions, `device_hours` the GPU-hours of all trials
     together (core-hours without GPUs), and `accuracy` the validation accuracy of a trial trained
-    to its end, in [0, 1].
+    to its end, in [0, 1], or the balanced one in a search for that.
     """
 
     hours: Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)] | None = None
@@ -128,7 +128,7 @@ class Budget(SpaceModel):
         limits = {
             f"{self.hours} hours": self.hours,
             f"{self.device_hours} device-hours": self.device_hours,
-            f"a trial with {(self.accuracy or 0):.2%} validation accuracy": self.accuracy,
+            f"a trial with an accuracy of {(self.accuracy or 0):.2%}": self.accuracy,
         }
         return " or ".join(words for words, limit in limits.items() if limit is not None)
 

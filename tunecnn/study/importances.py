@@ -116,7 +116,8 @@ def clear_effects(values: pd.DataFrame, accuracy: pd.Series) -> list[str]:
 
 def _spread(values: pd.Series, ranks: np.ndarray) -> np.ndarray:
     """Return the variance of the mean ranks between the parts of a parameter, for each row."""
-    parts = values if values.nunique() <= 6 else pd.qcut(values, 5, duplicates="drop")
+    is_range = pd.api.types.is_numeric_dtype(values) and values.nunique() > 6
+    parts = pd.qcut(values, 5, duplicates="drop") if is_range else values
     codes, count = pd.factorize(parts)[0], parts.nunique()
     member = np.eye(count)[codes]  # (trials, parts)
     sizes = member.sum(axis=0)

@@ -77,7 +77,14 @@ class Queue:
     def _peek(self) -> dict[str, Scalar] | None:
         """Return the next point of the grid without consuming it."""
         if self._next_point is None:
-            self._next_point = next(self._grid, None)
+            # A start point may leave values to the sampler, and be a point of the grid with them.
+            begun = {
+                _key(trial.params)
+                for trial in self._study.get_trials(deepcopy=False)
+                if trial.user_attrs.get("proposal") == "start"
+            }
+            points = (point for point in self._grid if _key(point) not in begun)
+            self._next_point = next(points, None)
         return self._next_point
 
     def _enqueue(self, point: dict[str, Scalar], proposal: str) -> None:

@@ -134,6 +134,8 @@ def _sampler(space: SearchSpace, number: int) -> BaseSampler:
                 return QMCSampler(
                     scramble=True,
                     seed=space.seed,
+                    # For parameters that not all trials have, which the points lack.
+                    independent_sampler=RandomSampler(seed=seed),
                     warn_asynchronous_seeding=False,
                     warn_independent_sampling=False,
                 )

@@ -41,7 +41,8 @@ def write_summary(
     if folder is None:
         folder = run.path
     elif isinstance(summary, SearchSummary) and summary.best is not None:
-        command = train_command(run, summary.best.trial, folder)
+        trial = summary.best.trial if summary.confirmed is None else summary.confirmed
+        command = train_command(run, trial, folder)
         summary = dataclasses.replace(summary, command=command)
     figures = {name: draw(run) for name, draw in run_type.figures_of(run).items()}
     pictures = {name: encode(figure, Format.svg) for name, figure in figures.items()}

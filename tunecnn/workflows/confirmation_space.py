@@ -109,10 +109,14 @@ def confirmation_space(
     if splits > 1:
         parameters["split_seed"] = {"choice": split_seeds}
     for name in varied:
-        parameters[name] = {"choice": list(dict.fromkeys(values[name] for values in settings))}
+        having = [values for values in settings if name in values]
+        parameters[name] = {"choice": list(dict.fromkeys(values[name] for values in having))}
+        if len(having) < len(settings):  # networks without this argument
+            networks = list(dict.fromkeys(values["architecture"] for values in having))
+            parameters[name]["when"] = {"architecture": networks}
     space = {
         "name": "confirm",
-        "goal": f"Does what the search {run.name} found hold with new seeds?",
+        "goal": f"Does what the search {run.space.name} found hold with new seeds?",
         "dataset": run.space.dataset,
         **_changed(run.space.image_options),
         "architecture": settings[0]["architecture"],
@@ -124,7 +128,7 @@ def confirmation_space(
         "trials": len(candidates) * len(repeats),
         "parameters": parameters,
         "start": [
-            repeat | {name: values[name] for name in varied}
+            repeat | {name: values[name] for name in varied if name in values}
             for repeat in repeats
             for values in settings
         ],
@@ -164,7 +168,7 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
                 name=candidate.name,
                 is_baseline=candidate.is_baseline,
                 search_accuracy=candidate.search_accuracy,
-                values={name: values[name] for name in varied},
+                values={name: values[name] for name in varied if name in values},
             )
             for candidate, values in zip(candidates, settings, strict=True)
         ),
@@ -238,7 +242,10 @@ def _net(run: Run, config: TrialConfig) -> dict[str, Scalar]:
 
 
 def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scalar]]:
-    """Return, per candidate, its value of each setting in which any departs from the recipe."""
+    """Return, per candidate, its value of each setting in which any departs from the recipe.
+
+    An argument that the network of a candidate does not have is left out there.
+    """
     names = {"architecture"}
     whole = []
     for candidate in candidates:
@@ -249,13 +256,14 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
         whole.append({**base, **given})
     names -= {"dataset", "epochs", "seed", "code", *IMAGE_OPTIONS}
     for candidate, values in zip(candidates, whole, strict=True):
-        missing = sorted(names - set(values))
-        if missing:
+        network = values["architecture"]
+        needed = {name for other in whole if other["architecture"] == network for name in other}
+        if missing := sorted(names & needed - set(values)):
             raise InputError(
                 f"{candidate.name} has no {missing[0]}, but another candidate has it; they cannot "
                 "be compared"
             )
-    return [{name: values[name] for name in sorted(names)} for values in whole]
+    return [{name: values[name] for name in sorted(names) if name in values} for values in whole]
 
 
 def _changed(options: ImageOptions) -> dict[str, Scalar]:
@@ -266,7 +274,8 @@ def _changed(options: ImageOptions) -> dict[str, Scalar]:
 
 
 def _varied(settings: Sequence[Mapping[str, Scalar]]) -> list[str]:
-    return [name for name in settings[0] if len({values[name] for values in settings}) > 1]
+    names = dict.fromkeys(name for values in settings for name in values)
+    return [name for name in names if len({values.get(name) for values in settings}) > 1]
 
 
 def _check(
@@ -278,7 +287,7 @@ def _check(
 ) -> None:
     """Check that the space makes exactly the configurations of the candidates."""
     for candidate, values in zip(candidates, settings, strict=True):
-        made = space.config({name: values[name] for name in varied})
+        made = space.config({name: values[name] for name in varied if name in values})
         if not _same(run, made, candidate.config):
             raise InputError(
                 f"{candidate.name} cannot be confirmed with the others: it has widths per block "

@@ -137,6 +137,9 @@ def make_plan(
         InputError: if no network of an architecture can be built for these images.
     """
     check_networks(space, data.name, costs)
+    size = space.count()
+    if isinstance(space.sampler, Grid) and size is not None and size < space.trials:
+        space = space.override(trials=size)  # the search ends with the last point
     found = corners(space, costs)
     samples = sampled_networks(space, costs) if space.constraints else []
     allowed = [one for one in (*found, *samples) if _is_allowed(space, one)]
@@ -160,7 +163,6 @@ def make_plan(
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
     assert all_epochs is not None
-    size = space.count()
     kept = max((network.params for network in networks), default=0) * _FLOAT
     return Plan(
         rungs=tuple(_rungs(space)),

@@ -178,7 +178,7 @@ def run_session(
             )
         # A scheduler may kill this process while it writes the summary; the lock is free by then.
         summary = summarize(folder.path)
-        if ending == "done" and not summary.trained:
+        if ending == "done" and summary.failures and not summary.trained:
             raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
     except RunError:
         _finish(tracked, "failed")
@@ -277,7 +277,7 @@ def _run_locked(
             for text in (*warnings, *_warnings(lease.left, info)):
                 listener.on_warning(text)
             spending = Spending(
-                space.budget, there.engine.devices, info.wall_seconds, study.records
+                space.budget, space.metric, there.engine.devices, info.wall_seconds, study.records
             )
             limits = Limits(
                 space.trials if info.is_tested else KEEP_WEIGHTS,

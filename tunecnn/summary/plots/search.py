@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ def history(run: Run) -> Figure:
     """Draw each trial's validation accuracy, and the best so far, by trial number."""
     figure, axes = _figure()
     complete, stopped = _by_state(run.trials.dropna(subset=[run.space.metric]))
-    _scatter(axes, complete["trial"], stopped["trial"], complete, stopped, run.space.metric)
+    _scatter(axes, complete["trial"], stopped["trial"], complete, stopped, _scale(run))
     finding = "No trial has been trained to the end yet"
     if len(complete):
         in_order = complete.sort_values("trial")
@@ -173,7 +173,7 @@ def parameters(run: Run) -> Figure:
             log_scale(axes)
         elif isinstance(parameter, IntParameter):
             count_along(axes.xaxis)
-        _scatter(axes, places, stopped_places, done, ended, run.space.metric)
+        _scatter(axes, places, stopped_places, done, ended, _scale(run))
         if name in baseline and parameter.contains(baseline[name]):
             value: Any = baseline[name]
             at = (
@@ -269,7 +269,7 @@ def front(run: Run) -> Figure:
     words = {"macs": "multiply-accumulates per image", "params": "parameters"}.get(cost, cost)
     axes.set_xlabel(words)
     in_percent(axes, _accuracy(run))
-    legend_below(figure, axes)
+    legend_below(figure, axes, note="numbers: the trials on the front")
     finding = "No trial has been trained to the end yet"
     if len(best):
         least, most = best.iloc[0], best.iloc[-1]
@@ -278,7 +278,7 @@ def front(run: Run) -> Figure:
             f"{least[run.space.metric]:.2%} with {least[cost]:,} {words} to "
             f"{most[run.space.metric]:.2%} with {most[cost]:,}"
         )
-    state_finding(figure, finding, "Numbers: the trials on the front")
+    state_finding(figure, finding)
     return figure
 
 
@@ -486,21 +486,33 @@ def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return trials[trials["outcome"] == "complete"], trials[trials["outcome"] == "pruned"]
 
 
+class _Scale(NamedTuple):
+    """The accuracy that is drawn, and from where to where; without a range if none is known."""
+
+    metric: str
+    edge: float = 0.0
+    top: float | None = None
+
+
+def _scale(run: Run) -> _Scale:
+    """Return the scale of the better trials: that of others would compress it."""
+    complete, _ = _by_state(run.trials.dropna(subset=[run.space.metric]))
+    if complete.empty:
+        return _Scale(run.space.metric)
+    return _Scale(run.space.metric, *where_decided(complete[run.space.metric]))
+
+
 def _scatter(
     axes: Axes,
     at: pd.Series,
     stopped_at: pd.Series,
     complete: pd.DataFrame,
     stopped: pd.DataFrame,
-    metric: str,
+    scale: _Scale,
 ) -> None:
-    """Draw complete and stopped trials, on the scale of the better ones.
-
-    The accuracy of others is often far lower, and would compress the scale.
-    """
-    edge = 0.0
-    if len(complete):
-        edge, top = where_decided(complete[metric])
+    """Draw complete and stopped trials, those below the edge of the scale as triangles at it."""
+    metric, edge, top = scale
+    if top is not None:
         axes.set_ylim(edge, top)
     for trials, places, color, fill, name in (
         (stopped, stopped_at, STOPPED, "none", "stopped early"),
