@@ -175,8 +175,16 @@ def test_a_table_of_the_test_images_is_none_of_those_beside_it(tmp_path):
         rows = [f"{i},{'ab'[i % 2]}" for i in numbers]
         (tmp_path / "t" / f"{name}.csv").write_text("\n".join(["id,class", *rows]))
     arrays = read_imagefolder(tmp_path / "t")
-    assert len(arrays.train) == 6
-    assert arrays.reading.left_out["not in the table of labels"] == 4
+    assert [len(arrays.train), len(arrays.test)] == [6, 4]
+    assert arrays.classes == ("a", "b")
+    assert arrays.reading.left_out == {"a table": 2}
+    (tmp_path / "t" / "test.csv").write_text("id,class\n5,a\n6,b\n")
+    with pytest.raises(InputError, match=r"test.csv .* both name 1 images, such as images/5.png"):
+        read_imagefolder(tmp_path / "t")
+    (tmp_path / "t" / "test.csv").write_text("id,width\n6,0\n7,1\n8,0\n")
+    arrays = read_imagefolder(tmp_path / "t")
+    assert [len(arrays.train), len(arrays.test)] == [6, 0]
+    assert arrays.reading.left_out == {"not in the table of labels": 4, "a table": 2}
 
 
 def test_an_image_with_two_labels_is_refused_and_one_with_equal_rows_is_not(tmp_path):
@@ -195,24 +203,167 @@ def test_an_image_with_two_labels_is_refused_and_one_with_equal_rows_is_not(tmp_
 
 
 def test_a_table_that_contradicts_the_folders_is_not_passed_over(tmp_path):
-    root = tree(tmp_path / "t", ["cat", "dog"])
+    root = tree(tmp_path / "t", ["cat", "dog", "emu"])
     files = sorted(root.rglob("*.png"))
-    for column, label, expected in (
-        ("class", lambda i, path: f"the {path.parent.name}", ""),  # other words for the same
-        ("caption", lambda i, path: f"picture {i}", ""),
-        ("label", lambda i, path: "animal", "has fewer labels than there are folders"),
-        ("label", lambda i, path: "ab"[i % 2], None),
+    for column, label, is_fine in (
+        ("class", lambda i, path: f"the {path.parent.name}", True),  # other words for the same
+        ("caption", lambda i, path: f"picture {i}", True),
+        ("label", lambda i, path: "animal", True),
+        ("label", lambda i, path: "bird" if path.parent.name == "emu" else "mammal", False),
+        ("label", lambda i, path: "ab"[i % 2], False),
     ):
         rows = [f"{path.name},{label(i, path)}" for i, path in enumerate(files)]
         (root / "metadata.csv").write_text("\n".join([f"file_name,{column}", *rows]))
-        if expected is None:
-            with pytest.raises(InputError, match=r"2 folders or the labels of metadata.csv\?"):
-                read_imagefolder(root)
+        if is_fine:
+            assert read_imagefolder(root).classes == ("cat", "dog", "emu")
             continue
+        with pytest.raises(InputError, match=r"3 folders or the labels of metadata.csv\?"):
+            read_imagefolder(root)
+
+
+def rows_in(path, header, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]))
+
+
+def labelled(root, count=8, names="{:03}.png", **table):
+    """Images of two classes in one folder, and the rows of a table about them."""
+    for i in range(count):
+        save(root / names.format(i), picture(i))
+    return [
+        f"{table.get('cell', names).format(i)},{'dog' if i % 2 else 'cat'}" for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "train", "test"),
+    [
+        (["training_set/training_set/cats", "training_set/training_set/dogs",
+          "test_set/test_set/cats", "test_set/test_set/dogs"], 12, 12),
+        (["seg_train/seg_train/sea", "seg_train/seg_train/street", "seg_test/seg_test/sea",
+          "seg_test/seg_test/street", "seg_pred/seg_pred"], 12, 12),
+        (["train_images/a", "train_images/b", "test_images/a", "test_images/b"], 12, 12),
+    ],
+)  # fmt: skip
+def test_names_of_folders_that_contain_those_of_parts_are_parts(folders, train, test, tmp_path):
+    arrays = read_imagefolder(tree(tmp_path / "t", folders))
+    assert [len(arrays.train), len(arrays.test)] == [train, test]
+    assert any("has the train images" in note for note in arrays.notes)
+    assert len(arrays.classes) == 2
+
+
+def test_competitions_keep_their_unlabelled_test_images_apart(tmp_path):
+    for i in range(6):
+        save(tmp_path / "dogs" / "train" / f"cat.{i}.jpg")
+        save(tmp_path / "dogs" / "train" / f"dog.{i}.jpg", picture(1))
+        save(tmp_path / "dogs" / "test1" / f"{i}.jpg")
+        save(tmp_path / "eyes" / "test_images" / f"{i + 6:03}.png")
+    rows_in(tmp_path / "eyes" / "train.csv", "id_code,diagnosis",
+            *labelled(tmp_path / "eyes" / "train_images", 6, cell="{:03}"))  # fmt: skip
+    for name, count in (("dogs", 12), ("eyes", 6)):
+        arrays = read_imagefolder(tmp_path / name)
+        assert (len(arrays.classes), len(arrays.train), len(arrays.test)) == (2, count, 0)
+        assert arrays.reading.left_out["test image without a label"] == 6
+
+
+def test_a_table_with_a_column_of_labels_comes_before_any_other(tmp_path):
+    rows = labelled(tmp_path / "t")
+    rows_in(tmp_path / "t" / "labels.csv", "file,label", *rows)
+    rows_in(tmp_path / "t" / "ages.csv", "id,age", *[f"{i:03},{20 + i % 4}" for i in range(8)])
+    rows_in(tmp_path / "t" / "groups.csv", "file,group", *[f"{i:03}.png,p{i}" for i in range(8)])
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.reading.left_out == {"a table": 3}
+    (tmp_path / "t" / "labels.csv").unlink()
+    assert read_imagefolder(tmp_path / "t").classes == ("20", "21", "22", "23")  # the only guess
+    rows_in(tmp_path / "t" / "sizes.csv", "id,size", *[f"{i:03},{i % 2}" for i in range(8)])
+    with pytest.raises(InputError, match=r"which column .* age of ages.csv or size of sizes.csv"):
+        read_imagefolder(tmp_path / "t")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "trainlabels.csv"])
+def test_test_images_do_not_get_the_labels_of_training_images_of_their_names(name, tmp_path):
+    rows_in(tmp_path / "t" / name, "id,label", *labelled(tmp_path / "t" / "train", cell="{:03}"))
+    for i in range(5):
+        save(tmp_path / "t" / "test" / f"{i:03}.png")
+    arrays = read_imagefolder(tmp_path / "t")
+    assert [len(arrays.train), len(arrays.test)] == [8, 0]
+    assert arrays.reading.left_out["test image without a label"] == 5
+
+
+@pytest.mark.parametrize(
+    "cell", ["./{:03}.png", "/kaggle/input/x/images/{:03}.png", "images\\{:03}.png", " {:03}.png",
+             "{:03}", "photos/{:03}.png"],
+)  # fmt: skip
+def test_paths_in_a_table_are_those_of_any_machine(cell, tmp_path):
+    rows = labelled(tmp_path / "t" / "photos", cell=cell)
+    rows_in(tmp_path / "t" / "labels.csv", "id,file,label",
+            *[f"{(i + 1) % 8},{row}" for i, row in enumerate(rows)])  # fmt: skip
+    for root in (tmp_path / "t", tmp_path):  # a folder around it changes nothing
         arrays = read_imagefolder(root)
-        assert arrays.classes == ("cat", "dog")
-        assert expected in " / ".join(arrays.notes)
-        assert any("metadata.csv" in note for note in arrays.notes) == bool(expected)
+        for name, label in zip(arrays.reading.files, arrays.train.labels, strict=True):
+            assert int(name[-7:-4]) % 2 == (arrays.classes[label] == "dog")
+
+
+def test_numbers_of_rows_do_not_stand_in_for_paths_that_are_not_here(tmp_path):
+    labelled(tmp_path / "t", names="{}.png")
+    rows = [f"{i},images\\{i + 57}.jpg,{'ab'[i % 2]}" for i in range(8)]
+    rows_in(tmp_path / "t" / "labels.csv", "id,path,label", *rows)
+    with pytest.raises(
+        InputError, match=r"column path names files that are not here, such as imag"
+    ):
+        read_imagefolder(tmp_path / "t")
+
+
+def test_numbered_folders_with_a_table_that_is_not_understood_are_a_question(tmp_path):
+    rows = []
+    for i in range(8):
+        save(tmp_path / "t" / f"images_part_{i % 2}" / f"{i:03}.png", picture(i))
+        rows.append(f"L{i},{i:03},{'nv' if i % 3 else 'mel'},histo,{40 + i}")
+    for column, message in (
+        ("dx", r"2 folders or the labels of meta.csv\?"),
+        ("finding", r"are images_part_0, images_part_1 classes\? meta.csv names the images, but"),
+    ):
+        rows_in(tmp_path / "t" / "meta.csv", f"lesion,image_id,{column},how,age", *rows)
+        with pytest.raises(InputError, match=message):
+            read_imagefolder(tmp_path / "t")
+
+
+def test_masks_beside_the_images_of_each_class_are_left_out(tmp_path):
+    for kind in ("COVID", "Normal"):
+        for place in ("images", "masks"):
+            tree(tmp_path / "t" / kind, [place], count=4)
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("COVID", "Normal")
+    assert len(arrays.train) == 8
+    assert arrays.reading.left_out == {"in a folder of masks": 8}
+    assert not any("masks" in name for name in arrays.reading.files)
+
+
+def test_images_and_their_labels_may_lie_in_one_folder_around_them(tmp_path):
+    rows_in(
+        tmp_path / "a" / "photos" / "labels.csv",
+        "file,label",
+        *labelled(tmp_path / "a" / "photos"),
+    )
+    for i in range(4):
+        save(tmp_path / "b" / "photos" / f"cat.{i}.jpg")
+        save(tmp_path / "b" / "photos" / f"dog.{i}.jpg", picture(1))
+    for name in "ab":
+        assert read_imagefolder(tmp_path / name).classes == ("cat", "dog")
+
+
+def test_a_table_that_is_not_used_is_named_with_the_reason(tmp_path):
+    labelled(tmp_path / "t")
+    for header, row, message in (
+        ("id,label", "1,cat", "labels.csv names 0 of 8 images .its first row: 1."),
+        ("photo,label", "1,cat", "labels.csv has no column with names of files, such as file or"),
+        ("file,cat,dog", "000.png,1,0", "labels.csv has no column called label or class"),
+    ):
+        rows = [row.replace("000", f"{i:03}") for i in range(8)]
+        rows_in(tmp_path / "t" / "labels.csv", header, *rows)
+        with pytest.raises(InputError, match=message):
+            read_imagefolder(tmp_path / "t")
 
 
 def test_files_about_a_data_set_are_no_images_and_hide_no_classes(tmp_path):

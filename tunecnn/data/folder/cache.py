@@ -27,7 +27,7 @@ import PIL
 
 from tunecnn.data.folder.layout import Layout
 from tunecnn.data.folder.pixels import VERSION
-from tunecnn.data.folder.tree import Tree, Unreadable, shown
+from tunecnn.data.folder.tree import CACHE_SUFFIX, Tree, Unreadable, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, RunError
@@ -188,7 +188,7 @@ def _contents(tree: Tree, names: Iterable[str]) -> dict[str, str]:
 
 def cache_places(root: Path, data_dir: Path | None) -> list[Path]:
     """Return the folders in which the decoded images of a tree may be kept, best first."""
-    beside = root.with_name(root.name + ".tunecnn-cache")
+    beside = root.with_name(root.name + CACHE_SUFFIX)
     if data_dir is None:
         return [beside]
     key = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]

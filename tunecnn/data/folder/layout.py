@@ -8,8 +8,6 @@ else is refused with a picture of what is there.
 
 from __future__ import annotations
 
-import csv
-import functools
 import itertools
 import re
 import unicodedata
@@ -17,23 +15,30 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
-from tunecnn.data.folder.table import rows_of
-from tunecnn.data.folder.tree import Listing, Tree, TreeFile, Unreadable, shown, suffix_of
+from tunecnn.data.folder.labels import (
+    Labels,
+    Part,
+    Table,
+    is_table,
+    labels_of,
+    names_most,
+    part_in,
+    part_of,
+    read_tables,
+)
+from tunecnn.data.folder.node import Node, labels_in_names, may_be_image
+from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.errors import InputError
 
-Part = Literal["train", "validation", "test"]
-PART_NAMES: Mapping[Part, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
 OUTSIDE = "outside the class folders"
 UNLABELLED = "test image without a label"
-NOT_IN_CSV = "not in the table of labels"
-_ID_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_id", "img", "name", "id")
-_LABEL_COLUMNS = ("label", "class", "category", "target", "breed", "species", "diagnosis", "y")
+NOT_IN_TABLE = "not in the table of labels"
+TABLE = "a table"
+MASK = "in a folder of masks"
+_MASKS = frozenset(
+    {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "ground_truth"}
+)
 
 
 @dataclass
@@ -66,162 +71,77 @@ def find_layout(tree: Tree) -> Layout:
     """
     listing = tree.list()
     layout = Layout(left_out=listing.left_out.copy(), broken=dict(listing.broken))
-    node = _Node.of(listing)
-    above: list[TreeFile] = []
+    node = Node.of(listing)
+    shared: list[TreeFile] = []
     for name, only in node.wrappers():
-        above += node.files
+        shared += node.files
         layout.notes.append(f"everything is in {shown(name)}/")
         layout.left_out[OUTSIDE] += node.loose_files_above(name)
         node = only
     node = node.inside_out()
-    parts = {} if node.has_classes_named_as_parts() else _parts(tree.root, node)
-    found: dict[Part, _Classes]
+    shared += node.files
+    tables = read_tables(tree, (file.name for file in shared if is_table(file.name)))
+    parts, notes = _parts(tree.root, node)
+    layout.notes += notes
+    found: dict[Part, _Classes] = {}
     if "train" in parts:
-        found = {part: _classes_of(tree, folder, node, part, above)
-                 for part, folder in parts.items()}  # fmt: skip
+        for part in sorted(parts, key=lambda part: part != "train"):
+            found[part] = _classes_of(tree, parts[part], part, tables, found.get("train"))
+        found = {part: found[part] for part in parts}
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
         raise _not_understood(tree.root, node, f"has {_listed(parts)} but no train folder")
     else:
-        found = {"train": _classes_of(tree, node, node, "train", above)}
+        found = _by_tables_of_parts(node, tables) or {
+            "train": _classes_of(tree, node, "train", tables, None, is_whole=True)
+        }
     _merge(tree.root, node, found, layout)
     layout.left_out += Counter()  # drops the zeros
     return layout
 
 
-@dataclass
-class _Node:
-    """A folder of a tree: its own files, and the folders in it."""
+def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
+    """Return the folders of the parts, and notes on those whose names only contain one.
 
-    name: str = ""
-    files: list[TreeFile] = field(default_factory=list)
-    folders: dict[str, _Node] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, listing: Listing) -> _Node:
-        root = cls()
-        nodes = {"": root}
-
-        def node_of(path: str) -> _Node:
-            if path not in nodes:
-                above, _, last = path.rpartition("/")
-                nodes[path] = node_of(above).folders.setdefault(last, cls(path))
-            return nodes[path]
-
-        for folder in sorted(listing.folders):
-            node_of(folder)
-        for file in listing.files:
-            node_of(file.name.rpartition("/")[0]).files.append(file)
-        return root
-
-    def all_files(self) -> list[TreeFile]:
-        """Return the files in this folder and all folders below, sorted by name."""
-        return self._all_files
-
-    @functools.cached_property
-    def _all_files(self) -> list[TreeFile]:
-        below = (inner.all_files() for inner in self.folders.values())
-        return sorted([*self.files, *itertools.chain.from_iterable(below)])
-
-    def is_for_something_else(self) -> bool:
-        """Whether there are files in the folder, but none that may be an image."""
-        files = self.all_files()
-        return bool(files) and not any(map(_may_be_image, files))
-
-    def wrappers(self, *, of_a_part: bool = False) -> list[tuple[str, _Node]]:
-        """Return the folders around everything else: each is the only one with files above it.
-
-        A folder of a class is none: it has files of its own, or stands beside others.
-
-        Args:
-            of_a_part: whether this is the folder of a part, so that `train` in it is no part.
-        """
-        full = [name for name, inner in self.folders.items() if inner.all_files()]
-        if (
-            len(full) != 1
-            or (_part_of(full[0]) and not of_a_part)
-            or any(map(_may_be_image, self.files))
-        ):
-            return []
-        only = self.folders[full[0]]
-        if not only.folders or any(map(_may_be_image, only.files)):
-            return []
-        return [(only.name, only), *only.wrappers(of_a_part=of_a_part)]
-
-    def loose_files_above(self, name: str) -> int:
-        """Return the number of files in this folder that are not in the named one."""
-        return len(self.all_files()) - len(self.folders[name.rpartition("/")[2]].all_files())
-
-    def inside_out(self) -> _Node:
-        """Turn `<class>/<part>` into `<part>/<class>`; other trees are returned unchanged."""
-        full = [inner for inner in self.folders.values() if inner.all_files()]
-        is_inverse = len(full) > 1 and all(
-            inner.folders and not inner.files and all(map(_part_of, inner.folders))
-            for inner in full
-        )
-        if not is_inverse:
-            return self
-        turned = _Node(self.name, self.files)
-        for inner in full:
-            last = inner.name.rpartition("/")[2]
-            for part, folder in inner.folders.items():
-                turned.folders.setdefault(part, _Node(part)).folders[last] = folder
-        return turned
-
-    def has_classes_named_as_parts(self) -> bool:
-        """Whether `train`, `dev` and so on are classes, such as `bus`, `car` and `train`.
-
-        Then other folders with images stand beside them, they have images and no folders, and
-        there is no table of labels.
-        """
-        parts = [inner for name, inner in self.folders.items() if _part_of(name)]
-        others = [inner for name, inner in self.folders.items() if not _part_of(name)]
-        return (
-            any(any(map(_may_be_image, inner.all_files())) for inner in others)
-            and not any(inner.folders for inner in parts)
-            and not any(_tables([*self.files, *inner.files]) for inner in parts)
-        )
-
-
-def _part_of(name: str) -> Part | None:
-    folded = name.casefold()
-    return next((part for part, names in PART_NAMES.items() if folded in names), None)
-
-
-def _may_be_image(file: TreeFile) -> bool:
-    last = file.name.rpartition("/")[2]
-    return suffix_of(last) not in _NEVER_IMAGES and last.casefold() not in _NEVER_NAMES
-
-
-_NEVER_IMAGES = frozenset(
-    {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
-     ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz", ".mat", ".parquet", ".tsv", ".sh"}
-)  # fmt: skip
-_NEVER_NAMES = frozenset(
-    {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
-     "makefile", "dockerfile", "md5sums", "sha256sums"}
-)  # fmt: skip
-
-
-def _parts(root: Path, node: _Node) -> dict[Part, _Node]:
-    """Return the folders of the parts.
+    A folder such as `seg_train` or `test1` is one if there are folders for the training images
+    and for others.
 
     Raises:
         InputError: if a part has two folders.
     """
-    found: dict[Part, _Node] = {}
+    named: dict[Part, list[Node]] = defaultdict(list)
+    alike: dict[Part, list[Node]] = defaultdict(list)
     for name, inner in node.folders.items():
-        part = _part_of(name)
-        if part is None:
-            continue
-        if part in found:
-            raise _not_understood(
-                root,
-                node,
-                f"has two folders of {part} images, {found[part].name} and {inner.name}",
-            )
-        found[part] = inner
-    return found
+        if (part := part_of(name)) is not None:
+            named[part].append(inner)
+        elif (part := part_in(name)) is not None and inner.all_files():
+            alike[part].append(inner)
+    both = {**alike, **named}
+    if not ("train" in both and len(both) > 1):
+        both = named
+        if len(named) == 1 and _are_classes(node, *named.values()):
+            return {}, []
+    for part, folders in both.items():
+        if len(folders) > 1:
+            names = f"{folders[0].name} and {folders[1].name}"
+            raise _not_understood(root, node, f"has two folders of {part} images, {names}")
+    notes = [f"{shown(folders[0].name)}/ has the {part} images"
+             for part, folders in both.items() if part not in named]  # fmt: skip
+    return {part: folders[0] for part, folders in both.items()}, notes
+
+
+def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
+    """Return whether a folder called `train` is a class, such as `bus`, `car` and `train`.
+
+    Then other folders with images stand beside it, and it has images, but neither folders nor
+    labels for them.
+    """
+    others = [inner for name, inner in node.folders.items() if part_of(name) is None]
+    return (
+        any(any(map(may_be_image, inner.all_files())) for inner in others)
+        and not any(inner.folders or inner.has_labels() for inner in parts)
+        and not any(is_table(file.name) for file in node.files)
+    )
 
 
 @dataclass
@@ -232,219 +152,201 @@ class _Classes:
     folders: dict[str, str]
     outside: Sequence[TreeFile] = ()
     reason: str = OUTSIDE
-    note: str = ""
+    notes: Sequence[str] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    labels: Labels | None = None
+    why_no_table: Sequence[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Paths of the files."""
+        return [file.name for group in self.files.values() for file in group]
 
 
 def _classes_of(
-    tree: Tree, node: _Node, root: _Node, part: Part, above: Sequence[TreeFile]
+    tree: Tree,
+    node: Node,
+    part: Part,
+    shared: Sequence[Table],
+    train: _Classes | None,
+    *,
+    is_whole: bool = False,
 ) -> _Classes:
     """Return the classes of a part: its folders, or else its files with a table of labels.
 
     Args:
         tree: the tree.
         node: folder of the part.
-        root: folder of all parts.
         part: the part.
-        above: files around the root.
+        shared: tables beside the folders of the parts.
+        train: classes of the training images; None if these are asked for.
+        is_whole: whether the folder has all images.
 
     Raises:
         InputError: if a table gives an image several labels, or contradicts the folders.
     """
     inner = node
-    for _, only in node.wrappers(of_a_part=node is not root):
+    for _, only in node.wrappers(of_a_part=not is_whole):
         inner = only
+    may_have_others = is_whole and inner is node
     files = {name: folder.all_files() for name, folder in inner.folders.items()
-             if inner is not root or not folder.is_for_something_else()}  # fmt: skip
+             if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     folders = {name: folder.name for name, folder in inner.folders.items()}
+    masks = _masks(inner)
+    files = {name: [file for file in group if file.name not in masks]
+             for name, group in files.items()}  # fmt: skip
     used = {file.name for group in files.values() for file in group}
-    outside = [file for file in node.all_files() if file.name not in used]
-    shared = _tables([*root.files, *above])
-    own = _tables(node.files) - shared
-    tables = [*_by_length(own), *_for_part(shared, part)]
-    images = [file for file in node.all_files() if file.name not in own | shared]
+    outside = [file for file in node.all_files() if file.name not in used | masks]
+    known = {table.name for table in shared}
+    own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
+                             if is_table(file.name)} - known)  # fmt: skip
+    # Images of all parts often have the same names, such as 0001.png: a table that is named after
+    # another part says nothing of these, and one that is named after none means those of train.
+    of_part = [*own, *(one for one in shared if one.part == part)]
+    of_all = [one for one in shared if one.part is None]
     if sum(map(bool, files.values())) > 1:
-        return _Classes(files, folders, outside, note=_beside_folders(tree, tables, files))
-    problem = None
-    for name in tables:
-        try:
-            labels = _read_labels(tree, name, images)
-        except InputError as error:
-            problem = problem or error
-            continue
+        _check_beside_folders([*of_part, *of_all], files)
+        notes = [f"{len(masks):,} files are in folders of masks"] if masks else []
+        left_out = {MASK: len(masks)} if masks else {}
+        return _Classes(files, folders, outside, notes=notes, left_out=left_out)
+    images = [file for file in node.all_files() if not is_table(file.name)]
+    names, why = [file.name for file in images], list[str]()
+    for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
+        labels, reasons = labels_of(
+            tables,
+            names,
+            others=others,
+            column=train.labels.column if train and train.labels else None,
+            must_be_named=train is not None and train.labels is None,
+        )
         if labels is not None:
-            return _with_labels(images, labels, name)
-    if problem is not None:
-        raise problem
-    if not node.folders and (labels := _labels_in_names(images)):
-        classes = _with_labels(images, labels, "the file names")
+            return _with_labels(node, images, labels)
+        why += reasons
+    if not node.folders and (in_names := labels_in_names(images)):
         first = images[0].name.rpartition("/")[2]
-        return replace(classes, note=f"the labels are in the names of the files: {shown(first)}")
-    return _Classes(files, folders, outside)
+        classes = _with_labels(node, images, Labels("the file names", "", in_names))
+        notes = [f"the labels are in the names of the files: {shown(first)}"]
+        return replace(classes, notes=notes, labels=None)
+    return _Classes(files, folders, outside, why_no_table=why)
 
 
-def _tables(files: Iterable[TreeFile]) -> set[str]:
-    return {file.name for file in files if file.name.lower().endswith((".csv", ".tsv"))}
+def _masks(node: Node) -> set[str]:
+    """Return the files in folders of masks: each class has one, and others beside it."""
+    classes = [inner for inner in node.folders.values() if inner.all_files()]
+    found = [{name for name in inner.folders if name.casefold() in _MASKS} for inner in classes]
+    if not classes or not all(
+        masks and len(inner.folders) > len(masks) and not any(map(may_be_image, inner.files))
+        for inner, masks in zip(classes, found, strict=True)
+    ):
+        return set()
+    return {file.name for inner, masks in zip(classes, found, strict=True)
+            for name in masks for file in inner.folders[name].all_files()}  # fmt: skip
 
 
-def _beside_folders(
-    tree: Tree, tables: Iterable[str], files: Mapping[str, Sequence[TreeFile]]
-) -> str:
-    """Return what tables say of images whose folders are taken for their classes.
+def _check_beside_folders(
+    tables: Sequence[Table], files: Mapping[str, Sequence[TreeFile]]
+) -> None:
+    """Check that no table says that folders are no classes.
 
     Raises:
-        InputError: if a table has several labels in one folder: these folders are no classes.
+        InputError: if a table has several labels in one folder, or fewer labels than there are
+            folders, or there is one and the folders differ only in a number.
     """
-    images = [file for group in files.values() for file in group]
-    for name in tables:
+    images = [file.name for group in files.values() for file in group]
+    for table in tables:
         try:
-            labels = _read_labels(tree, name, images, must_be_named=True)
+            labels, _ = labels_of([table], images, must_be_named=True)
         except InputError:  # several labels for one image, such as one for each object in it
             continue
         if labels is None:
+            one_name = {re.sub(r"\d+", "", name) for name in files}
+            if len(one_name) == 1 and one_name != {""} and names_most(table, images):
+                raise InputError(
+                    f"imagefolder: are {_listed(map(shown, files))} classes? {shown(table.name)} "
+                    "names the images, but has no column called label or class. Call the column "
+                    "with the labels label, and put all images into one folder; or move the table "
+                    "away, to use the folders"
+                )
             continue
-        by_folder = {folder: {labels[file.name] for file in group if file.name in labels}
+        by_folder = {folder: {labels.by_file[file.name] for file in group
+                              if file.name in labels.by_file}
                      for folder, group in files.items()}  # fmt: skip
+        different = set().union(*by_folder.values())
         several = {folder: found for folder, found in by_folder.items() if len(found) > 1}
-        if several:
-            folder, found = min(several.items())
+        if several or 1 < len(different) < sum(map(bool, by_folder.values())):
+            folder, found = min(several.items()) if several else ("all folders", different)
             raise InputError(
                 f"imagefolder: are the classes the {len(files):,} folders or the labels of "
-                f"{shown(name)}? It has {_listed(map(shown, sorted(found)))} for images in "
-                f"{shown(folder)}/. Move the table away to use the folders; to use the table, put "
+                f"{shown(table.name)}? It has {_listed(map(shown, sorted(found)))} for images in "
+                f"{shown(folder)}. Move the table away to use the folders; to use the table, put "
                 "all images into one folder"
             )
-        if len(set().union(*by_folder.values())) < sum(map(bool, by_folder.values())):
-            return f"{shown(name)} has fewer labels than there are folders, which are the classes"
-    return ""
 
 
-def _by_length(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: (len(name), name))
+def _by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, _Classes]:
+    """Return the parts of images in one folder by tables such as `train.csv` and `test.csv`.
 
-
-def _for_part(tables: Iterable[str], part: Part) -> list[str]:
-    """Return the tables beside the folders of the parts that may be about one of them.
-
-    Those that are named after the part come first. A table that is named after another part is
-    none: images of all parts often have the same names, such as `0001.png`.
+    Raises:
+        InputError: if two tables name one image.
     """
-    named = {name: _part_of_table(name) for name in tables}
-    after, others = (_by_length(name for name in named if named[name] == one)
-                     for one in (part, None))  # fmt: skip
-    return [*after, *others]
-
-
-def _part_of_table(name: str) -> Part | None:
-    """Return the part whose name is in that of a table, such as `trainLabels.csv`.
-
-    A table that names two parts, such as `train_val.csv`, is that of neither alone.
-    """
-    stem = PurePosixPath(name).stem
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", stem)
-    found = {part for part in map(_part_of, words) if part is not None}
-    return found.pop() if len(found) == 1 else None
-
-
-def _labels_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
-    """Return the labels in names such as `cat.0.jpg`; none unless all names have this form."""
-    labels = {}
-    for file in filter(_may_be_image, images):
-        match = re.fullmatch(r"([^.\d]+)\.\d+\.\w+", file.name.rpartition("/")[2])
-        if match is None:
+    images = [file for file in node.all_files() if not is_table(file.name)]
+    names = [file.name for file in images]
+    found: dict[Part, _Classes] = {}
+    column = None
+    for part in ("train", "validation", "test"):
+        own = [table for table in tables if table.part == part]
+        labels, _ = labels_of(own, names, column=column, of_rows=True)
+        if part == "train" and labels is None:
             return {}
-        labels[file.name] = match[1]
-    return labels
+        if labels is None:
+            continue
+        column = labels.column
+        for other, classes in found.items():
+            if both := set(classes.names) & labels.by_file.keys():
+                raise InputError(
+                    f"imagefolder: {shown(labels.table)} and the table of the {other} images both "
+                    f"name {len(both):,} images, such as {shown(min(both))}"
+                )
+        found[part] = _with_labels(node, images, labels)
+    if len(found) < 2:
+        return {}
+    known = {name for classes in found.values() for name in classes.names}
+    rest = [file for file in images if file.name not in known]
+    return {
+        part: replace(classes, outside=rest if part == "train" else [],
+                      left_out=classes.left_out if part == "train" else {})
+        for part, classes in found.items()
+    }  # fmt: skip
 
 
-def _with_labels(images: Sequence[TreeFile], labels: Mapping[str, str], table: str) -> _Classes:
+def _with_labels(node: Node, images: Sequence[TreeFile], labels: Labels) -> _Classes:
     files: dict[str, list[TreeFile]] = defaultdict(list)
     for file in images:
-        if file.name in labels:
-            files[labels[file.name]].append(file)
-    outside = [file for file in images if file.name not in labels]
+        if file.name in labels.by_file:
+            files[labels.by_file[file.name]].append(file)
+    outside = [file for file in images if file.name not in labels.by_file]
     count = len(images) - len(outside)
-    note = f"the labels of {count:,} images are from {shown(table)}"
+    tables = sum(is_table(file.name) for file in node.all_files())
     above = [PurePosixPath(file.name).parts[:-1] for file in images]
     around = "/".join(same[0] for same in itertools.takewhile(
         lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip
-    return _Classes(dict(files), dict.fromkeys(files, around), outside, NOT_IN_CSV, note)
+    return _Classes(
+        dict(files),
+        dict.fromkeys(files, around),
+        outside,
+        NOT_IN_TABLE,
+        [f"the labels of {count:,} images are from {shown(labels.table)}"],
+        {TABLE: tables} if tables else {},
+        labels,
+    )
 
 
-def _read_labels(
-    tree: Tree, table: str, images: Sequence[TreeFile], *, must_be_named: bool = False
-) -> dict[str, str] | None:
-    """Read a CSV table of labels; None if it is not one of these images.
-
-    One column must have names of files, with or without suffix, and another one the labels; it
-    has one of their usual names, or is the only other one unless it `must_be_named`.
-
-    Raises:
-        InputError: if a file has several labels there.
-    """
-    rows = read_table(tree, table)
-    if not rows or "submission" in table.lower():
-        return None
-    columns = {name.strip().casefold(): name for name in rows[0]}
-    keys = file_by_name(file.name for file in images)
-    for candidate in _ID_COLUMNS:
-        name = columns.get(candidate)
-        if name is None:
-            continue
-        matched = [(keys.get(row[name].strip()), row) for row in rows if row.get(name)]
-        known = [(file, row) for file, row in matched if file is not None]
-        others = [other for other in columns.values() if other != name]
-        label = next((columns[c] for c in _LABEL_COLUMNS if c in columns and columns[c] != name),
-                     others[0] if len(others) == 1 and not must_be_named else None)  # fmt: skip
-        if label is None or not known or len(known) < len(images) / 2:
-            continue
-        found: dict[str, set[str]] = defaultdict(set)
-        for file, row in known:
-            if row.get(label):
-                found[file].add(row[label].strip())
-        if several := {file: names for file, names in found.items() if len(names) > 1}:
-            file, names = min(several.items())
-            raise InputError(
-                f"imagefolder: {shown(table)} has several labels for {len(several):,} of "
-                f"{len(found):,} files, such as {shown(file)}: "
-                f"{_listed(map(shown, sorted(names)))}; an image has one class, so leave one of "
-                "them"
-            )
-        return {file: names.pop() for file, names in found.items()}
-    return None
-
-
-def read_table(tree: Tree, name: str) -> list[dict[str, str]]:
-    """Read a CSV file of a tree as rows by column; return no rows if it is not one."""
-    (source,) = tree.contents([name])
-    try:
-        if isinstance(source, Unreadable):
-            return []
-        return rows_of(source if isinstance(source, bytes) else source.read_bytes())
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-
-
-def file_by_name(files: Iterable[str]) -> dict[str, str]:
-    """Return the file of each name that a table may use: its path, file name or stem.
-
-    A name that two files have stands for neither.
-    """
-    found: dict[str, str] = {}
-    ambiguous = set()
-    for file in files:
-        last = file.rpartition("/")[2]
-        for key in {PurePosixPath(file).stem, last, file}:
-            if found.setdefault(key, file) != file:
-                ambiguous.add(key)
-    return {key: file for key, file in found.items() if key not in ambiguous}
-
-
-def _count_outside(node: _Node, parts: Iterable[_Node]) -> int:
+def _count_outside(node: Node, parts: Iterable[Node]) -> int:
     inside = sum(len(part.all_files()) for part in parts)
     return len(node.all_files()) - inside
 
 
-def _merge(root: Path, node: _Node, found: dict[Part, _Classes], layout: Layout) -> None:
+def _merge(root: Path, node: Node, found: dict[Part, _Classes], layout: Layout) -> None:
     """Match the classes of the parts, and fill in the layout.
 
     Raises:
@@ -456,13 +358,14 @@ def _merge(root: Path, node: _Node, found: dict[Part, _Classes], layout: Layout)
         layout.notes.append("the test images have no labels, so they are not used")
     for part, classes in found.items():
         layout.left_out[classes.reason] += len(classes.outside)
-        if classes.note:
-            layout.notes.append(classes.note)
+        layout.left_out.update(classes.left_out)
+        layout.notes += classes.notes
         _check_names(root, part, classes.files)
     names = sorted(found["train"].files, key=_order(found["train"].files))
     if len(names) < 2:
         few = f"{len(names)} class folder{'' if len(names) == 1 else 's'}"
-        raise _not_understood(root, node, f"has {few}, and at least 2 are needed")
+        why = found["train"].why_no_table
+        raise _not_understood(root, node, f"has {few}, and at least 2 are needed", why)
     layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)
     keys = {_key(name): i for i, name in enumerate(names)}
     for part, classes in found.items():
@@ -527,7 +430,7 @@ def _order(names: Iterable[str]) -> Callable[[str], tuple[int, str, str]]:
     return key
 
 
-def _not_understood(root: Path, node: _Node, what: str) -> InputError:
+def _not_understood(root: Path, node: Node, what: str, tables: Sequence[str] = ()) -> InputError:
     there = shown(node.name) + "/" if node.name else ""
     lines = [
         f"  {there}{shown(name)}/   {len(inner.all_files()):,} files"
@@ -538,6 +441,7 @@ def _not_understood(root: Path, node: _Node, what: str) -> InputError:
         lines.append(f"  and {len(node.folders) - 8:,} more folders")
     if node.files:
         lines.append(f"  {there or './'}   {len(node.files):,} files{_few(node.files)}")
+    lines += [f"  not used: {why}" for why in tables[:3]]
     seen = "\n".join(lines) or "  nothing"
     return InputError(
         f"imagefolder: {shown(root)} {what}. It has:\n{seen}\n"

@@ -17,7 +17,8 @@ from rich.progress import Progress as ProgressBar
 from tunecnn.console import PlainConsole
 from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
-from tunecnn.data.folder.layout import Layout, Part, file_by_name, find_layout
+from tunecnn.data.folder.labels import Files, Part
+from tunecnn.data.folder.layout import Layout, find_layout
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
@@ -259,10 +260,10 @@ def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
         raise InputError(f"groups: {path} cannot be read: {reason(error)}") from error
     if not rows or not {"file", "group"} <= rows[0].keys():
         raise InputError(f"groups: {path} needs the columns file and group")
-    by_name = file_by_name(names)
+    files = Files(names)
     found: dict[str, str] = {}
     for row in rows:
-        file, group = by_name.get(row.get("file", "").strip()), row.get("group", "").strip()
+        file, group = files.find(row.get("file", "")), row.get("group", "").strip()
         if file is None or not group:
             continue
         if found.setdefault(file, group) != group:

@@ -21,6 +21,8 @@ from tunecnn.files import expanded
 
 HIDDEN = "hidden"
 SYSTEM = "system file"
+CACHE_SUFFIX = ".tunecnn-cache"
+"""Suffix of the folder with the decoded images of a tree, which lies beside it."""
 _SYSTEM_NAMES = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini",
      "system volume information"}
@@ -122,7 +124,7 @@ def shown(path: object) -> str:
 
 def reason_to_ignore(name: str) -> str | None:
     """Return why an entry with this name is never an image or a class, or None if it may be."""
-    if name.casefold() in _SYSTEM_NAMES or name.startswith("._"):
+    if name.casefold() in _SYSTEM_NAMES or name.startswith("._") or name.endswith(CACHE_SUFFIX):
         return SYSTEM
     return HIDDEN if name.startswith(".") else None
 

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tunecnn.data.folder.layout import PART_NAMES, UNLABELLED, Part
+from tunecnn.data.folder.labels import PART_NAMES, Part
+from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunecnn.data.folder.layout import PART_NAMES, Part
+from tunecnn.data.folder.labels import PART_NAMES, Part
 from tunecnn.data.images import Arrays, Pixels
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions

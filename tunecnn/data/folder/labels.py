@@ -1,0 +1,286 @@
+"""Tables of labels: which image each row names, and which column has its class."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from tunecnn.data.folder.table import rows_of
+from tunecnn.data.folder.tree import Tree, Unreadable, shown
+from tunecnn.errors import InputError
+
+Part = Literal["train", "validation", "test"]
+PART_NAMES: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_FILES = ("file", "filename", "file_name", "filepath", "path", "image", "image_id", "image_path",
+          "img", "name", "id", "id_code")  # fmt: skip
+_LABELS = ("label", "labels", "class", "class_name", "category", "target", "breed", "species",
+           "diagnosis", "dx", "y")  # fmt: skip
+_NEVER_LABELS = ("group", "groups", "patient", "patient_id")
+_ENOUGH = 0.5  # of the images that a table must name
+
+
+def part_of(name: str) -> Part | None:
+    """Return the part whose name a folder has, in any case."""
+    folded = name.casefold()
+    return next((part for part, names in PART_NAMES.items() if folded in names), None)
+
+
+def part_in(name: str) -> Part | None:
+    """Return the part that a name has a word of, such as `seg_train`, `test1` or `trainLabels`.
+
+    A name with words of two parts, such as `train_val`, is that of neither alone.
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    words += [word.removesuffix(end) for word in words for end in ("labels", "set", "data")]
+    found = {part for part in map(part_of, words) if part is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in a tree.
+
+    Attributes:
+        name: path of its file below the root.
+        rows: its rows, by column; empty if it is none.
+    """
+
+    name: str
+    rows: Sequence[Mapping[str, str]]
+
+    @property
+    def part(self) -> Part | None:
+        """The part in the name of its file; None if there is none, or two."""
+        return part_in(PurePosixPath(self.name).stem)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a table says of some images.
+
+    Attributes:
+        table: name of the table.
+        column: its column with the labels.
+        by_file: label of each file that it names.
+    """
+
+    table: str
+    column: str
+    by_file: Mapping[str, str]
+
+
+def is_table(name: str) -> bool:
+    """Return whether a file may be a table, by its name."""
+    return name.lower().endswith((".csv", ".tsv"))
+
+
+def read_tables(tree: Tree, names: Iterable[str]) -> list[Table]:
+    """Read the tables of a tree, those with shorter names first.
+
+    A submission to a competition has no labels, but guesses.
+    """
+    wanted = sorted((one for one in names if "submission" not in one.lower()),
+                    key=lambda name: (len(name), name))  # fmt: skip
+    tables = []
+    for name, source in zip(wanted, tree.contents(wanted), strict=True):
+        try:
+            if isinstance(source, Unreadable):
+                continue
+            rows = rows_of(source if isinstance(source, bytes) else source.read_bytes())
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+        if rows:
+            tables.append(Table(name, rows))
+    return tables
+
+
+class Files:
+    """Finds the file that a cell of a table names: by path, file name or stem.
+
+    A name that two files have stands for neither.
+
+    Args:
+        files: paths of the files below the root.
+        others: files that come first: a name that one of them has stands for none of `files`.
+    """
+
+    def __init__(self, files: Iterable[str], others: Iterable[str] = ()) -> None:
+        self._by_name: dict[str, str] = {}
+        taken = {key for file in others for key in _keys(file) if key != file}
+        for file in files:
+            for key in _keys(file):
+                if self._by_name.setdefault(key, file) != file:
+                    taken.add(key)
+        for key in taken:
+            self._by_name.pop(key, None)
+
+    def find(self, cell: str, folder: str = "") -> str | None:
+        """Return the file that a cell names; None if there is none.
+
+        Args:
+            cell: path, below the root or the table's folder or of another machine, with slashes
+                or backslashes; file name; or stem.
+            folder: folder of the table.
+        """
+        path = cell.strip().replace("\\", "/")
+        while path.startswith("./"):
+            path = path[2:]
+        for key in (f"{folder}/{path}", path, path.rpartition("/")[2]):
+            if key and (found := self._by_name.get(key)) is not None:
+                return found
+        return None
+
+
+def _keys(file: str) -> set[str]:
+    return {PurePosixPath(file).stem, file.rpartition("/")[2], file}
+
+
+def labels_of(
+    tables: Sequence[Table],
+    images: Sequence[str],
+    *,
+    others: Collection[str] = (),
+    column: str | None = None,
+    must_be_named: bool = False,
+    of_rows: bool = False,
+) -> tuple[Labels | None, list[str]]:
+    """Find the table with the labels of some images.
+
+    A column with one of the usual names of labels comes first, in any table; else it is the only
+    other one beside the files' names, if only one table has such a one.
+
+    Args:
+        tables: tables, those that come first first.
+        images: paths of the images.
+        others: images that a name in a table means rather than these.
+        column: column that labels them; None for any.
+        must_be_named: whether the column must have a usual name.
+        of_rows: whether half of the rows must name images, else half of the images be named.
+
+    Returns:
+        The labels, None if no table has them; and why other tables do not.
+
+    Raises:
+        InputError: if a table gives an image several labels, names files that are not there, or
+            two tables may be meant.
+    """
+    files, reasons = Files(images, others), list[str]()
+    guesses: list[tuple[Table, Mapping[int, str], str]] = []
+    problem: InputError | None = None
+    for table in tables:
+        named, what, why = _files_named(table, files, len(table.rows) if of_rows else len(images))
+        if not named:
+            reasons.append(f"{shown(table.name)} {why}")
+            continue
+        rest = [name for name in table.rows[0] if name != what]
+        if column is not None:
+            label = column if column in rest else None
+        else:
+            label = _first(_LABELS, rest)
+        if label is None:
+            if column is None and len(rest) == 1 and rest[0].casefold() not in _NEVER_LABELS:
+                guesses.append((table, named, rest[0]))
+            else:
+                reasons.append(f"{shown(table.name)} has no column called label or class")
+            continue
+        try:
+            return Labels(table.name, label, _labels(table, named, label)), []
+        except InputError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    if must_be_named or not guesses:
+        return None, reasons
+    if len(guesses) > 1:
+        both = " or ".join(f"{name} of {shown(table.name)}" for table, _, name in guesses[:3])
+        raise InputError(
+            f"imagefolder: which column has the labels, {both}? Call it label, or move the other "
+            "table away"
+        )
+    table, named, label = guesses[0]
+    return Labels(table.name, label, _labels(table, named, label)), []
+
+
+def names_most(table: Table, images: Sequence[str]) -> bool:
+    """Return whether a table names most of some images, whatever it says of them."""
+    try:
+        return bool(_files_named(table, Files(images), len(images))[0])
+    except InputError:
+        return False
+
+
+def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, str], str, str]:
+    """Return the file that each row names, by the row's index, the column, and why there is none.
+
+    Columns with paths come before those with bare numbers or words, which may be the rows' own.
+    """
+    folder = table.name.rpartition("/")[0]
+    least = max(1.0, _ENOUGH * count)
+    columns = list(table.rows[0])
+    known = [name for name in columns if name.strip().casefold() in _FILES]
+    paths = [name for name in columns if _has_paths(table, name)]
+    best = 0
+    for name in dict.fromkeys((*paths, *known)):
+        found = {
+            index: file
+            for index, row in enumerate(table.rows)
+            if (file := files.find(row.get(name, ""), folder)) is not None
+        }
+        if len(set(found.values())) >= least:
+            if wrong := [one for one in paths if one in known and one != name]:
+                cell = next(row[wrong[0]] for row in table.rows if row.get(wrong[0]))
+                raise InputError(
+                    f"imagefolder: {shown(table.name)}: its column {wrong[0]} names files that "
+                    f"are not here, such as {shown(cell)}, so its {name} may be the number of the "
+                    f"row; correct the paths, or remove {wrong[0]}"
+                )
+            return found, name, ""
+        best = max(best, len(set(found.values())))
+    example = next((row[name] for row in table.rows for name in (*paths, *known)[:1]
+                    if row.get(name)), "")  # fmt: skip
+    if not (paths or known):
+        return {}, "", f"has no column with names of files, such as {' or '.join(_FILES[:3])}"
+    return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
+
+
+def _has_paths(table: Table, name: str) -> bool:
+    """Return whether most cells of a column look like paths or names of files."""
+    cells = [row[name] for row in table.rows[:200] if row.get(name)]
+    pathlike = sum(bool(re.search(r"[/\\]|\.[A-Za-z]\w{1,4}$", cell)) for cell in cells)
+    return pathlike > len(cells) / 2
+
+
+def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, str]:
+    """Return the label of each file.
+
+    Raises:
+        InputError: if a file has several.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for index, file in named.items():
+        if label := table.rows[index].get(column, "").strip():
+            found[file].add(label)
+    if several := {file: names for file, names in found.items() if len(names) > 1}:
+        file, names = min(several.items())
+        listed = ", ".join(map(shown, sorted(names)[:5]))
+        raise InputError(
+            f"imagefolder: {shown(table.name)} has several labels for {len(several):,} of "
+            f"{len(found):,} files, such as {shown(file)}: {listed}; an image has one class, so "
+            "leave one of them"
+        )
+    return {file: names.pop() for file, names in found.items()}
+
+
+def _first(wanted: Iterable[str], columns: Sequence[str]) -> str | None:
+    by_name: Iterator[tuple[str, str]] = ((name.strip().casefold(), name) for name in columns)
+    there = dict(by_name)
+    return next((there[name] for name in wanted if name in there), None)

@@ -1,0 +1,125 @@
+"""A folder of a tree with the files and folders in it, and what its shape tells."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tunecnn.data.folder.labels import is_table, part_of
+from tunecnn.data.folder.tree import Listing, TreeFile, suffix_of
+
+_NEVER_IMAGES = frozenset(
+    {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
+     ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz", ".mat", ".parquet", ".tsv", ".sh"}
+)  # fmt: skip
+_NEVER_NAMES = frozenset(
+    {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
+     "makefile", "dockerfile", "md5sums", "sha256sums"}
+)  # fmt: skip
+
+
+@dataclass
+class Node:
+    """A folder of a tree: its own files, and the folders in it."""
+
+    name: str = ""
+    files: list[TreeFile] = field(default_factory=list)
+    folders: dict[str, Node] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, listing: Listing) -> Node:
+        """Return the root of a tree."""
+        root = cls()
+        nodes = {"": root}
+
+        def node_of(path: str) -> Node:
+            if path not in nodes:
+                above, _, last = path.rpartition("/")
+                nodes[path] = node_of(above).folders.setdefault(last, cls(path))
+            return nodes[path]
+
+        for folder in sorted(listing.folders):
+            node_of(folder)
+        for file in listing.files:
+            node_of(file.name.rpartition("/")[0]).files.append(file)
+        return root
+
+    def all_files(self) -> list[TreeFile]:
+        """Return the files in this folder and all folders below, sorted by name."""
+        return self._all_files
+
+    @functools.cached_property
+    def _all_files(self) -> list[TreeFile]:
+        below = (inner.all_files() for inner in self.folders.values())
+        return sorted([*self.files, *itertools.chain.from_iterable(below)])
+
+    def is_for_something_else(self) -> bool:
+        """Whether there are files in the folder, but none that may be an image."""
+        files = self.all_files()
+        return bool(files) and not any(map(may_be_image, files))
+
+    def wrappers(self, *, of_a_part: bool = False) -> list[tuple[str, Node]]:
+        """Return the folders around everything else: each is the only one with files above it.
+
+        A folder of a class is none: it has files of its own, or stands beside others.
+
+        Args:
+            of_a_part: whether this is the folder of a part, so that `train` in it is no part.
+        """
+        full = [name for name, inner in self.folders.items() if inner.all_files()]
+        if (
+            len(full) != 1
+            or (part_of(full[0]) and not of_a_part)
+            or any(map(may_be_image, self.files))
+        ):
+            return []
+        only = self.folders[full[0]]
+        if any(map(may_be_image, only.files)):
+            return [(only.name, only)] if only.has_labels() else []
+        if not only.folders:
+            return []
+        return [(only.name, only), *only.wrappers(of_a_part=of_a_part)]
+
+    def has_labels(self) -> bool:
+        """Whether the images in the folder have their labels beside them, or in their names."""
+        return any(is_table(file.name) for file in self.files) or bool(labels_in_names(self.files))
+
+    def loose_files_above(self, name: str) -> int:
+        """Return the number of files in this folder that are not in the named one."""
+        return len(self.all_files()) - len(self.folders[name.rpartition("/")[2]].all_files())
+
+    def inside_out(self) -> Node:
+        """Turn `<class>/<part>` into `<part>/<class>`; other trees are returned unchanged."""
+        full = [inner for inner in self.folders.values() if inner.all_files()]
+        is_inverse = len(full) > 1 and all(
+            inner.folders and not inner.files and all(map(part_of, inner.folders))
+            for inner in full
+        )
+        if not is_inverse:
+            return self
+        turned = Node(self.name, self.files)
+        for inner in full:
+            last = inner.name.rpartition("/")[2]
+            for part, folder in inner.folders.items():
+                turned.folders.setdefault(part, Node(part)).folders[last] = folder
+        return turned
+
+
+def may_be_image(file: TreeFile) -> bool:
+    """Return whether a file may be an image, by its name."""
+    last = file.name.rpartition("/")[2]
+    return suffix_of(last) not in _NEVER_IMAGES and last.casefold() not in _NEVER_NAMES
+
+
+def labels_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
+    """Return the labels in names such as `cat.0.jpg`; none unless all names have this form."""
+    labels = {}
+    for file in filter(may_be_image, images):
+        match = re.fullmatch(r"([^.\d]+)\.\d+\.\w+", file.name.rpartition("/")[2])
+        if match is None:
+            return {}
+        labels[file.name] = match[1]
+    return labels
