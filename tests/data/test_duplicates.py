@@ -77,3 +77,15 @@ def test_groups_that_share_an_image_become_one():
     joined = united(groups, ids)
     assert joined[0] == joined[1] == joined[2] == joined[3]
     assert len({joined[0], joined[4], joined[5]}) == 3
+
+
+def test_frames_of_one_film_are_found_however_many_there_are():
+    random = np.random.default_rng(0)
+    scene = np.kron(random.integers(30, 220, (9, 9)), np.ones((4, 4))).astype(np.int64)
+    frames = scene[None] + random.integers(0, 2, (200, 36, 36))
+    other = np.kron(random.integers(30, 220, (40, 9, 9)), np.ones((1, 4, 4)))
+    train = np.concatenate([frames[:150], other[:20]]).astype(np.uint8)[..., None]
+    test = np.concatenate([frames[150:], other[20:]]).astype(np.uint8)[..., None]
+    ids = content_ids([train, test])
+    found = almost_identical([train, test], [ids[: len(train)], ids[len(train) :]])
+    assert found[1][0] == set(range(50))

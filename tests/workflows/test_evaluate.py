@@ -6,7 +6,8 @@ import pytest
 import tunecnn
 from tests.support.scripted import run_info
 from tests.support.searching import Silent, begin, carry_on
-from tunecnn import RunError, load_dataset, load_run
+from tests.support.trees import picture, save, tree
+from tunecnn import InputError, RunError, load_dataset, load_run
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ReproductionJob, SearchJob
@@ -79,3 +80,30 @@ def test_the_interval_of_an_evaluation_counts_copies_once(tmp_path):
     found = tunecnn.evaluate(run.path)
     assert found.images == 100
     assert found.interval == wilson_interval(found.accuracy, 20)
+
+
+def test_a_model_is_not_tested_on_images_of_its_training(tmp_path):
+    """The fifth that tests is drawn anew after a change, and had been trained on in part."""
+    folder = tree(tmp_path / "t", ["cat", "dog"], count=10)
+    space = {"epochs": 1, "trials": 1, "architecture": "model1", "size": 8,
+             "dataset": f"imagefolder:{folder}", "parameters": {"net.width": 0.1}}  # fmt: skip
+    run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
+    assert tunecnn.evaluate(run.path).images == 4
+    tree(folder, ["cat/more"], count=5)
+    with pytest.raises(InputError, match=r"are not those of the run any more, .* --dataset"):
+        tunecnn.evaluate(run.path)
+
+
+def test_other_images_need_no_groups_and_may_be_grey(tmp_path):
+    folder = tree(tmp_path / "t", ["cat", "dog"], count=10)
+    rows = [f"{path.name},{i // 2}" for i, path in enumerate(sorted(folder.rglob("*.png")))]
+    (tmp_path / "groups.csv").write_text("\n".join(["file,group", *rows]))
+    space = {"epochs": 1, "trials": 1, "architecture": "model1", "size": 8,
+             "groups": str(tmp_path / "groups.csv"), "dataset": f"imagefolder:{folder}",
+             "parameters": {"net.width": 0.1}}  # fmt: skip
+    run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
+    for i, kind in enumerate(("cat", "dog") * 5):
+        save(tmp_path / "grey" / kind / f"{i}.png", picture(i, channels=1))
+    found = tunecnn.evaluate(run.path, f"imagefolder:{tmp_path / 'grey'}")
+    assert found.images == 2
+    assert any("2 of the 10 training images test" in note for note in found.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,8 @@ def evaluate(
     if json_lines:
         print_json({"event": "evaluation", **found.to_json()})
         return
+    for note in found.notes:
+        print(f"images: {note}", file=sys.stderr)
     low, high = found.interval
     print(
         f"{found.accuracy:.2%} accuracy on {found.images:,} test images of {found.dataset} "

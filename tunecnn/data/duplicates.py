@@ -73,7 +73,7 @@ def almost_identical(parts: Sequence[Pixels], ids: Sequence[Labels]) -> list[lis
     contrast = flat.std(1)
     normal = (flat - flat.mean(1, keepdims=True)) / np.maximum(contrast, 1e-6)[:, None]
     hashes = _hashes(thumbs)
-    for one, other in _pairs(hashes, contrast > _LEAST_CONTRAST):
+    for one, other in _pairs(hashes, contrast > _LEAST_CONTRAST, part_of):
         if part_of[one] == part_of[other] or all_ids[one] == all_ids[other]:
             continue
         bits = np.bitwise_count(hashes[one] ^ hashes[other]).sum()
@@ -116,9 +116,13 @@ def _hashes(thumbs: Floats) -> npt.NDArray[np.uint32]:
 
 
 def _pairs(
-    hashes: npt.NDArray[np.uint32], usable: npt.NDArray[np.bool_]
+    hashes: npt.NDArray[np.uint32], usable: npt.NDArray[np.bool_], part_of: Labels
 ) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of images with an equal segment; very common segments tell nothing."""
+    """Yield the pairs of images with an equal segment.
+
+    Of many images with one, such as the frames of a film, each is paired with its neighbours in
+    the order of the whole hashes, one on each side from each other part.
+    """
     seen: set[tuple[int, int]] = set()
     members = np.flatnonzero(usable)
     for segment in range(_SEGMENTS):
@@ -127,6 +131,19 @@ def _pairs(
         starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]][: len(values)])
         sizes = np.diff(np.r_[starts, len(values)])
         for start, size in zip(starts, sizes, strict=True):
+            bucket = order[start : start + size]
             if 1 < size <= _LARGEST_BUCKET:
-                seen.update(combinations(order[start : start + size].tolist(), 2))
+                seen.update(combinations(bucket.tolist(), 2))
+            elif size > _LARGEST_BUCKET:
+                seen.update(_neighbours(bucket[np.lexsort(hashes[bucket].T)], part_of))
     yield from seen
+
+
+def _neighbours(order: Labels, part_of: Labels) -> Iterator[tuple[int, int]]:
+    """Yield each image with the nearest one of each other part, on both sides."""
+    for images in (order.tolist(), order[::-1].tolist()):
+        nearest: dict[int, int] = {}
+        for image in images:
+            part = int(part_of[image])
+            yield from ((other, image) for where, other in nearest.items() if where != part)
+            nearest[part] = image

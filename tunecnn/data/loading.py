@@ -131,6 +131,13 @@ def _positions(
         names = ", ".join(classes[label] for label in alike[:5])
         notes.append(f"there are not enough different images of {names}, so copies are divided")
     groups = ids if arrays.groups is None else united(arrays.groups, ids)
+    if arrays.groups is not None and splits < 2:
+        own = [what for what, is_own in (("validation", arrays.validation is not None),
+                                         ("test", len(arrays.test) > 0)) if is_own]  # fmt: skip
+        notes.append(
+            f"groups are kept together only where images are split here: the data set's own "
+            f"{' and '.join(own)} images stay where they are, and may share groups with others"
+        )
     validation_start = len(labels)
     test_start = validation_start + len(arrays.validation or ())
     rest = np.arange(len(labels))

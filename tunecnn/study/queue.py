@@ -78,12 +78,12 @@ class Queue:
         """Return the next point of the grid without consuming it."""
         if self._next_point is None:
             # A start point may leave values to the sampler, and be a point of the grid with them.
-            begun = {
+            started = {
                 _key(trial.params)
                 for trial in self._study.get_trials(deepcopy=False)
                 if trial.user_attrs.get("proposal") == "start"
             }
-            points = (point for point in self._grid if _key(point) not in begun)
+            points = (point for point in self._grid if _key(point) not in started)
             self._next_point = next(points, None)
         return self._next_point
 

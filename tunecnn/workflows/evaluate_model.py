@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class ModelEvaluation:
         loss: mean cross-entropy.
         recorded: run in which this use of its test images is recorded; empty if in none.
         trial: number of the model's trial in its run; None for a file in no run.
+        notes: what was inferred about a data set that is not that of the training.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class ModelEvaluation:
     loss: float
     recorded: str
     trial: int | None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -77,15 +79,26 @@ def evaluate(
     place = data_dir
     if place is None and found.run is not None:
         place = found.run.info.data_dir
-    split = config.data_split if name == config.dataset else None
-    images = load_dataset(name, split, place, config.image_options)
+    is_own = name == config.dataset
+    options = config.image_options if is_own else replace(config.image_options, groups=None)
+    images = load_dataset(name, config.data_split if is_own else None, place, options)
+    if is_own and found.run and images.fingerprint != found.run.info.dataset.fingerprint:
+        raise InputError(
+            f"the images of {name} are not those of the run any more, so some that test now may "
+            "have been trained on; evaluate on a data set of new images: --dataset"
+        )
     classes = images.trial_data.classes
     if classes != found.model.classes:
         raise InputError(
             f"the classes of {name} are {_few(classes)}, and the model knows "
             f"{_few(found.model.classes)}"
         )
-    probabilities = found.model.probabilities(images.test.pixels)
+    pixels = images.test.pixels
+    if (
+        pixels.shape[3] == 1 and found.model.input_shape[0] == 3
+    ):  # all are grey, as `predict` takes
+        pixels = np.repeat(pixels, 3, axis=3)
+    probabilities = found.model.probabilities(pixels)
     labels = images.test.labels
     predicted = probabilities.argmax(1)
     right = predicted == labels
@@ -103,6 +116,7 @@ def evaluate(
         loss=loss,
         recorded=_record(found, images, accuracy, loss, predicted),
         trial=found.trial,
+        notes=() if is_own else images.sheet.notes,
     )
 
 

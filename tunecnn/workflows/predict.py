@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunecnn.data.folder.node import may_be_image
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, check_image, read_pixels
 from tunecnn.data.folder.tree import open_tree, shown
 from tunecnn.data.images import Pixels
@@ -70,7 +72,14 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     for path in paths:
         if path.is_dir():
             listing = open_tree(path).list()
-            files += [path / file.name for file in listing.files]
+            there = [path / file.name for file in listing.files if may_be_image(file)]
+            if left_out := len(listing.files) - len(there):
+                warnings.warn(
+                    f"{path}: {left_out} file{'s are' if left_out > 1 else ' is'} left out, by "
+                    "their names no images",
+                    stacklevel=4,
+                )
+            files += there
             broken |= {path / name: why for name, why in listing.broken.items()}
             continue
         try:

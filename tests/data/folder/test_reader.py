@@ -417,3 +417,36 @@ def test_a_cache_that_is_a_link_is_not_written_to(root, tmp_path):
     root.with_name(f"{root.name}.tunecnn-cache").symlink_to(tmp_path / "elsewhere")
     read_imagefolder(root)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_scale_that_makes_all_images_one_colour_is_refused(tmp_path):
+    values = np.random.default_rng(0).integers(1000, 4096, (8, 6, 6)).astype(np.uint16)
+    for i, image in enumerate(values):
+        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", Image.fromarray(image))
+    for scale, colour in ((255, "white"), (1e9, "black")):
+        with pytest.raises(InputError, match=rf"with scale: \S+ all images are {colour}; say"):
+            read_imagefolder(tmp_path / "t", ImageOptions(scale=scale))
+    changed = read_imagefolder(tmp_path / "t", ImageOptions(scale=2000)).reading.changed
+    assert changed == {"scaled to 8 bits": 8, "values above scale, now white": 8}
+
+
+def test_groups_that_do_not_reach_the_data_sets_own_parts_are_said(tmp_path):
+    for part in ("train", "val", "test"):
+        for kind in ("cat", "dog"):
+            tree(tmp_path / "t" / part / kind, ["p1", "p2", "p3"], count=2)
+    options = ImageOptions(groups="folder")
+    notes = load_dataset(f"imagefolder:{tmp_path / 't'}", options=options).sheet.notes
+    assert any("own validation and test images stay where they are, and may" in n for n in notes)
+    assert not any("own" in note and "groups" in note
+                   for note in load_dataset(f"imagefolder:{tmp_path / 't'}").sheet.notes)  # fmt: skip
+
+
+def test_names_in_a_tar_may_begin_with_dots(root, tmp_path):
+    for prefix, is_fine in (("././t", True), ("../t", False)):
+        with tarfile.open(tmp_path / "t.tar", "w") as archive:
+            archive.add(root, prefix)
+        if is_fine:
+            assert read_imagefolder(tmp_path / "t.tar").reading.used == 24
+            continue
+        with pytest.raises(InputError):
+            read_imagefolder(tmp_path / "t.tar")

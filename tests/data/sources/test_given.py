@@ -83,6 +83,11 @@ def test_parts_with_pairs_are_kept_apart(tmp_path):
     assert np.array_equal(arrays.test.pixels, IMAGES[2:])
 
 
+def test_no_validation_images_are_as_none_given(tmp_path):
+    data = {"train": (IMAGES, LABELS), "val": (IMAGES[:0], [])}
+    assert stored(data, tmp_path).validation is None
+
+
 def test_pictures_are_taken_as_a_viewer_shows_them(tmp_path):
     red = Image.new("RGB", (4, 4), (230, 20, 10))
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
@@ -131,6 +136,10 @@ class Elsewhere:
         ((Elsewhere(), LABELS), "data: train_images is no array: can't convert device type"),
         ((IMAGES, [None, "cat"] * 3), r"train_labels has the shape \(6,\) of object; one whole"),
         ([IMAGES], r"train\[0\] is not a pair"),
+        ({"train": (IMAGES, NAMES), "test": (IMAGES, LABELS), "classes": ["cat", "dog"]},
+         "some parts have names as labels, and others numbers"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES, [0, 1, 2, 0, 1, 2]), "classes": list("abc")},
+         "no training image has the label 2"),
         ([], "data: train has no images"),
         ({"images": IMAGES}, "data has images; expected train_images"),
     ],

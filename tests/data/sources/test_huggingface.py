@@ -57,6 +57,43 @@ def test_the_arrow_files_of_save_to_disk_are_read(tmp_path):
     assert any("fixed seed" in note for note in data.sheet.notes)
 
 
+@pytest.mark.parametrize(
+    ("second", "names", "message"),
+    [
+        (
+            "b/train-0.parquet",
+            ["cat", "dog"],
+            "train rows in a/ and in b/: several configurations",
+        ),
+        (
+            "a/train-1.parquet",
+            ["dog", "cat"],
+            "classes, or in another order: cat, dog and dog, cat",
+        ),
+        (
+            "a/test-0.parquet",
+            ["dog", "cat"],
+            "classes, or in another order: cat, dog and dog, cat",
+        ),
+    ],
+)
+def test_configurations_with_other_classes_are_not_mixed(second, names, message, tmp_path):
+    for name, classes in (("a/train-0.parquet", ["cat", "dog"]), (second, names)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(table([png() for _ in range(4)], [0, 1] * 2, classes), tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_columns_of_lists_are_refused(tmp_path):
+    images = [{"bytes": png(), "path": None} for _ in range(2)]
+    for column, values in (("label", {"image": images, "label": [[0], [0, 1]]}),
+                           ("image", {"image": [images, images], "label": [0, 1]})):  # fmt: skip
+        pq.write_table(pa.table(values), tmp_path / "train-0.parquet")
+        with pytest.raises(InputError, match=f"the column {column} has lists"):
+            read_arrays(f"huggingface:{tmp_path}")
+
+
 def test_mixed_sizes_need_a_size(tmp_path):
     made = table([png(8 + i % 2, 9) for i in range(8)], [0, 1, 1, 0] * 2)
     pq.write_table(made, tmp_path / "train.parquet")

@@ -26,7 +26,7 @@ import numpy as np
 import PIL
 
 from tunecnn.data.folder.layout import Layout
-from tunecnn.data.folder.pixels import VERSION
+from tunecnn.data.folder.pixels import VERSION, can_read_heif
 from tunecnn.data.folder.tree import CACHE_SUFFIX, Tree, Unreadable, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
@@ -89,7 +89,8 @@ def key_of(tree: Tree, layout: Layout, options: ImageOptions) -> Key:
             digest.update(os.fsencode("".join(lines)))
             fresh += [file.name for file in files if file.changed > limit or not file.changed]
     digest.update(os.fsencode(f"broken {sorted(layout.broken.items())}"))
-    how = {**asdict(options), "pillow": PIL.__version__, "decoder": VERSION}
+    how = {**asdict(options), "pillow": PIL.__version__, "decoder": VERSION,
+           "heif": can_read_heif()}  # fmt: skip
     contents = _contents(tree, fresh)
     return Key(sha256(json.dumps(how))[:16], digest.hexdigest(), contents)
 

@@ -20,7 +20,7 @@ from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
-VERSION = 2
+VERSION = 3
 _ORIENTATION = 0x0112  # EXIF tag
 _FORMATS = (
     "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO",
@@ -35,6 +35,7 @@ _OPAQUE = 65535
 TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of several"
 SCALED = "scaled to 8 bits"
+ABOVE = "values above scale, now white"
 INVERTED = "colours converted to RGB"
 
 
@@ -115,7 +116,7 @@ def check_image(file: Path) -> None:
 
 def _opened(source: Path | bytes, suffix: str) -> Image.Image:
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    if suffix in _HEIF and not _can_read_heif():
+    if suffix in _HEIF and not can_read_heif():
         raise BadImageError("HEIC images need one more package: pip install pillow-heif")
     try:
         return Image.open(stream, formats=_formats(_BY_SUFFIX.get(suffix)))
@@ -135,7 +136,8 @@ def _formats(more: str | None) -> list[str]:
 
 
 @functools.cache
-def _can_read_heif() -> bool:
+def can_read_heif() -> bool:
+    """Return whether the package for HEIC and HEIF images is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -161,8 +163,8 @@ def as_shown(image: Image.Image, options: ImageOptions) -> tuple[Image.Image, li
         done.append(FIRST_FRAME)
     deep = _deep_values(image)
     if deep is not None:
-        image = _scaled(image, deep, options)
-        done.append(SCALED)
+        image, is_above = _scaled(image, deep, options)
+        done += [SCALED, ABOVE] if is_above else [SCALED]
     if _is_turned(image):
         done.append(TURNED)
         image.load()  # which turns a TIFF
@@ -227,7 +229,8 @@ def _deep_values(image: Image.Image) -> str | None:
     return "16-bit colour" if ";16" in raw.replace("BGR;16", "") else None
 
 
-def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> Image.Image:
+def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image.Image, bool]:
+    """Return an image of 8 bits, and whether values above the scale have become white."""
     values = _colours_of_16_bits(image) if deep == "16-bit colour" else np.asarray(image)
     if not np.isfinite(values).all():
         raise BadImageError("it has pixels that are not numbers (NaN or infinite)")
@@ -244,7 +247,7 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> Image.Image
     bytes_ = np.rint(np.clip(values / options.scale, 0, 1) * 255).astype(np.uint8)
     scaled = Image.fromarray(bytes_)
     scaled.info["exif"] = image.info.get("exif", b"")
-    return scaled
+    return scaled, bool((values > options.scale).any())
 
 
 def _likely_white(deep: str, most: float) -> str:

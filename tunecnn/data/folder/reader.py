@@ -82,6 +82,11 @@ def _decoded(
     unused = [int(index) for index in np.flatnonzero(~found.used)]
     if not mistakes:
         mistakes += _empty_classes(layout, found.used)
+    if options.scale is not None and len(found.pixels) and np.ptp(found.pixels) == 0:
+        colour = "black" if found.pixels.flat[0] == 0 else "white"
+        mistakes.append(
+            f"with scale: {options.scale:g} all images are {colour}; say which value is white"
+        )
     if mistakes:
         raise InputError(f"imagefolder: {shown(tree.root)}: " + "\n".join(mistakes))
     record = {"unused": unused, "others": found.others, "changed": found.done, "bad": bad}

@@ -284,6 +284,9 @@ class _Archive:
         self, listing: Listing, name: str, size: int, problem: str, status: os.stat_result
     ) -> None:
         *folders, last = parts = name.split("/")
+        if parts[0] == "..":
+            listing.broken[name] = "lies outside of the archive"
+            return
         reasons = filter(None, map(reason_to_ignore, parts))
         if reason := next(reasons, None):
             listing.left_out[reason] += 1
@@ -328,7 +331,7 @@ class _Archive:
 def _plain(name: str) -> str:
     if "/" not in name:  # some archivers of Windows write backslashes
         name = name.replace("\\", "/")
-    return name.strip("/").removeprefix("./")
+    return posixpath.normpath(name.strip("/"))
 
 
 def _target(name: str, members: Mapping[str, tarfile.TarInfo]) -> str | None:

@@ -173,6 +173,8 @@ def from_mapping(
         if found is not None:
             images, labels = found
             used |= {images, labels}
+            if part == "validation" and not len(values[images]):
+                continue  # as a function returns them that splits nothing off
             pixels = _pixels(np.asarray(values[images]), f"{where}: {images}", options, said)
             raw[part] = pixels, _labels(values[labels], len(pixels), f"{where}: {labels}")
     if "train" not in raw:
@@ -294,13 +296,15 @@ def _classes(
     labels: Mapping[str, Any], names: Any, where: str
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the class names, and the labels of each part as indices into them."""
-    known = np.unique(np.concatenate(list(labels.values())))
+    if len({one.dtype.kind in "US" for one in labels.values() if len(one)}) > 1:
+        raise InputError(f"{where}: some parts have names as labels, and others numbers")
+    known = np.unique(np.concatenate([one for one in labels.values() if len(one)]))
     if len(known) < 2:
         raise InputError(f"{where} has {len(known)} class; at least 2 are needed")
+    missing = np.setdiff1d(known, labels["train"])
+    if len(missing):
+        raise InputError(f"{where}: no training image has the label {missing[0]}")
     if names is None:
-        missing = np.setdiff1d(known, labels["train"])
-        if len(missing):
-            raise InputError(f"{where}: no training image has the label {missing[0]}")
         numbers = {part: np.searchsorted(known, one) for part, one in labels.items()}
         return tuple(map(str, known)), {k: v.astype(np.int64) for k, v in numbers.items()}
     named = _text(names, where)

@@ -52,13 +52,21 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     if not files:
         raise InputError(f"huggingface: {path} has no .parquet or .arrow files")
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
+    folders: dict[Part, Path] = {}
     for file in files:
         part = _part_of(file, path)
         table = _read(file)
         if part is None and len(files) > 1:
             left_out[f"rows of {file.name}, which names no split"] = len(table)
-        else:
-            tables[part or "train"].append(table)
+            continue
+        part = part or "train"
+        if folders.setdefault(part, file.parent) != file.parent:
+            one, other = (place.relative_to(path) for place in (folders[part], file.parent))
+            raise InputError(
+                f"huggingface: {path} has {part} rows in {one}/ and in {other}/: several "
+                "configurations; give the folder of one"
+            )
+        tables[part].append(table)
     if "train" not in tables:
         there = ", ".join(file.name for file in files[:5])
         raise InputError(f"huggingface: {path} has no training split among {there}")
@@ -126,6 +134,12 @@ def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOp
     found = _Decoded()
     for part in (part for part in PART_NAMES if part in tables):
         for number, (content, label, known) in enumerate(_rows(path, tables[part])):
+            if known and found.classes and known != found.classes:
+                raise InputError(
+                    f"huggingface: {path}: its files have different classes, or in another order: "
+                    f"{', '.join(found.classes[:4])} and {', '.join(known[:4])}; give the folder "
+                    "of one configuration"
+                )
             found.classes = found.classes or known
             name = f"{part}[{number}]"
             if part == "test" and _is_missing(label):
@@ -198,6 +212,12 @@ def _rows(
                 f"huggingface: {path} has the columns {', '.join(table.column_names)}; an image "
                 f"({', '.join(IMAGE_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}) are needed"
             )
+        for name in (image, label):
+            if _is_list(table.schema.field(name).type):
+                raise InputError(
+                    f"huggingface: {path}: the column {name} has lists; one encoded image and one "
+                    "label for each row are needed"
+                )
         known = _class_names(table.schema, label)
         for batch in table.select([image, label]).to_batches(max_chunksize=256):
             for value, number in zip(
@@ -207,6 +227,13 @@ def _rows(
                 if content is None and isinstance(value, dict):
                     content = _file_below(path, value.get("path"))
                 yield content if isinstance(content, bytes) else b"", number, known
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(type_) or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+    )  # fmt: skip
 
 
 def _file_below(folder: Path, name: Any) -> bytes:
