@@ -120,7 +120,10 @@ def test_a_plan_says_what_the_budget_is_and_that_the_name_is_taken(tmp_path, cap
         "0.9",
     )
     assert main(*command) == 0
-    assert "no trial starts after 2.0 hours or a trial with 90.00% val" in capsys.readouterr().out
+    assert (
+        "no trial starts after 2.0 hours or a trial with an accuracy of 90.00%"
+        in capsys.readouterr().out
+    )
     (tmp_path / "taken").mkdir()
     assert main(*command, "--runs-dir", str(tmp_path), "--name", "taken") == 2
     assert "there is something at" in capsys.readouterr().err

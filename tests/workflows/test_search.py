@@ -302,7 +302,10 @@ def test_running_out_of_memory_is_recorded_as_that(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Training, "run_epoch", breaks)
-    trials = load_run(begin(tmp_path, trials=1).folder).trials
+    with pytest.raises(RunError, match=r"not one of the trials .* trial 0: CUDA out of memory"):
+        begin(tmp_path, trials=1)
+    (folder,) = tmp_path.iterdir()
+    trials = load_run(folder).trials
     assert trials["outcome"].tolist() == ["out_of_memory"]
     assert trials["state"].tolist() == ["PRUNED"]
 
