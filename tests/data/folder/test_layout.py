@@ -187,6 +187,17 @@ def test_a_table_of_the_test_images_is_none_of_those_beside_it(tmp_path):
     assert arrays.reading.left_out == {"not in the table of labels": 4, "a table": 2}
 
 
+def test_tables_of_parts_beside_folders_of_classes_need_a_column_of_labels(tmp_path):
+    files = sorted(tree(tmp_path / "t", ["cat", "dog"]).rglob("*.png"))
+    for column, expected in (("width", (12, 0)), ("class", (8, 4))):
+        for name, part in (("test", files[::3]), ("train", [*files[1::3], *files[2::3]])):
+            rows = [f"{one.name},{one.parent.name if column == 'class' else 10}" for one in part]
+            (tmp_path / "t" / f"{name}.csv").write_text("\n".join([f"file,{column}", *rows]))
+        arrays = read_imagefolder(tmp_path / "t")
+        assert arrays.classes == ("cat", "dog")
+        assert (len(arrays.train), len(arrays.test)) == expected
+
+
 def test_an_image_with_two_labels_is_refused_and_one_with_equal_rows_is_not(tmp_path):
     rows = ["image,class"]
     for i in range(8):

@@ -284,7 +284,7 @@ def _check_beside_folders(
 
 
 def _by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, _Classes]:
-    """Return the parts of images in one folder by tables such as `train.csv` and `test.csv`.
+    """Return the parts of images that lie together, by tables such as `train.csv` and `test.csv`.
 
     Raises:
         InputError: if two tables name one image.
@@ -293,9 +293,14 @@ def _by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, _Clas
     names = [file.name for file in images]
     found: dict[Part, _Classes] = {}
     column = None
+    folders = [
+        inner for inner in node.folders.values() if any(map(may_be_image, inner.all_files()))
+    ]
     for part in ("train", "validation", "test"):
         own = [table for table in tables if table.part == part]
-        labels, _ = labels_of(own, names, column=column, of_rows=True)
+        labels, _ = labels_of(
+            own, names, column=column, must_be_named=len(folders) > 1, of_rows=True
+        )
         if part == "train" and labels is None:
             return {}
         if labels is None:
