@@ -216,6 +216,13 @@ def test_bases_literals_and_shares_are_read_as_python_means_them(tmp_path):
         assert bool(found.problem(name, value)) == bool(problem)
 
 
+def test_a_folder_with_the_name_of_an_installed_package_is_not_what_is_imported(tmp_path):
+    (tmp_path / "torch" / "run-1").mkdir(parents=True)
+    (tmp_path / "torch" / "run-1" / "train.py").write_text("")
+    (tmp_path / "nets.py").write_text("import torch\n")
+    assert code_files(["nets.py:Net"], (), tmp_path) == [Path("nets.py")]
+
+
 def test_a_folder_without_init_is_one_that_must_travel_too(tmp_path):
     (tmp_path / "blocks").mkdir()
     (tmp_path / "blocks" / "conv.py").write_text("def Conv(): pass\n")

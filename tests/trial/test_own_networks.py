@@ -182,6 +182,8 @@ from torch import nn
 from torch.nn import functional as F
 
 torch.manual_seed(42)  # as many files begin
+random.seed(0)
+np.random.seed(0)
 torch.set_float32_matmul_precision("medium")
 
 class LeNet(nn.Module):
@@ -300,6 +302,27 @@ class Normed(nn.Module):
     def forward(self, x):
         return self.head(self.norm(self.first(x.flatten(1))))
 
+class Expanded(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("mask", torch.ones(1, 64).expand(4, 64), persistent=False)
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        return self.head(x.flatten(1) * self.mask[0])
+
+class FromFirstBatch(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.ready = False
+        self.shift = nn.Parameter(torch.zeros(64))
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.training and not self.ready:
+            self.ready = True
+            self.shift.data = -x.mean(0)
+        return self.head(x + self.shift)
+
 class OnGpu(Heads):
     def forward(self, x):
         if self.training:
@@ -317,7 +340,7 @@ def trained(name: str, data, **changes) -> Training:
 
 
 @pytest.mark.parametrize("name", ["LeNet", "Repeats", "Deep", "Attends", "Fourier", "Noisy", "Running",
-                                  "Counts", "Normed", "Complex"])  # fmt: skip
+                                  "Counts", "Normed", "Complex", "Expanded", "FromFirstBatch"])  # fmt: skip
 def test_networks_as_people_bring_them_train_again_alike_and_are_loaded(name, data, tmp_path):
     settings = {"seed": 3, "averaging": 0.9, "patience": 2, "optimizer": "adamw"}
     with importable(BROUGHT_CODE):
@@ -336,6 +359,13 @@ def test_networks_as_people_bring_them_train_again_alike_and_are_loaded(name, da
     if name not in ("Noisy", "Running"):  # these depend on the batches before
         found = model.probabilities(data.validation.pixels).argmax(1)
         assert (found == training.predict(data.validation).argmax(1).numpy()).all()
+
+
+def test_a_network_is_not_trained_on_the_images_that_try_it(data):
+    with importable(BROUGHT_CODE):
+        training = Training(config("FromFirstBatch"), data)
+    assert not training.model.ready
+    assert not training.model.shift.any()
 
 
 def test_a_file_that_seeds_torch_does_not_make_all_seeds_alike(data):

@@ -197,11 +197,8 @@ def _files_below(folder: Path, name: str) -> list[Path]:
 def _check_imports(folder: Path, files: Sequence[Path]) -> None:
     """Refuse files that import something beside them that does not travel, or hide a package."""
     travelling = {file.parts[0].removesuffix(".py") for file in files}
-    installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     for top in sorted(travelling):
-        if top in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(
-            top, installed
-        ):
+        if _is_installed(top):
             raise InputError(f"{top} is also the name of an installed module; rename the file")
     for file in files:
         if file.suffix != ".py":
@@ -226,4 +223,16 @@ def _imported(node: ast.AST) -> Iterator[str]:
 def _beside(folder: Path, name: str) -> str:
     if (folder / f"{name}.py").is_file():
         return f"{name}.py"
-    return f"{name}/" if any((folder / name).glob("**/*.py")) else ""
+    inside = folder / name
+    if (inside / "__init__.py").is_file():
+        return f"{name}/"
+    # Python takes a folder without it only if nothing is installed by its name.
+    is_package = any(inside.glob("*.py")) or any(inside.glob("*/*.py"))
+    return f"{name}/" if is_package and not _is_installed(name) else ""
+
+
+def _is_installed(name: str) -> bool:
+    installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    return name in sys.stdlib_module_names or bool(
+        importlib.machinery.PathFinder.find_spec(name, installed)
+    )

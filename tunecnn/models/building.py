@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import inspect
 import sys
@@ -21,6 +22,7 @@ from tunecnn.errors import InputError, nearest, text_of
 from tunecnn.models.architecture import PUBLISHED, Architecture
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import Cost, InputShape
+from tunecnn.models.randomness import random_state_of
 from tunecnn.models.signature import CLASSES_NAMES, INPUT_NAMES
 
 _folder: Path | None = None  # of the code that can be imported now
@@ -109,8 +111,8 @@ def load(architecture: Architecture) -> Callable[..., Any]:
             raise NetworkError(f"the code of {architecture.name} is not at hand")
         name = ".".join(Path(name).with_suffix("").parts)
     try:
-        # The file may seed torch, and whoever loads it next finds it imported.
-        with torch.random.fork_rng(devices=[]):
+        # The file may seed a generator, or draw constants; who loads it next finds it imported.
+        with random_state_of(0):
             found = getattr(importlib.import_module(name), architecture.attribute, None)
     except (Exception, SystemExit) as error:
         raise NetworkError(
@@ -210,7 +212,7 @@ def check_output(
 ) -> None:
     """Check that a network maps images to logits, and can be trained.
 
-    It is in evaluation mode afterwards, with the buffers that it had.
+    It is in evaluation mode afterwards, and has not been trained.
 
     Args:
         name: name of the network in messages.
@@ -253,16 +255,16 @@ def check_training(
             )
     device = _device(network)
     devices = [device] if device.type == "cuda" else []
-    with _buffers_kept(network), torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        network.train()
-        logits = _logits(name, network, input_shape, classes, last=last)
+    with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        tried.train()
+        logits = _logits(name, tried, input_shape, classes, last=last)
+        known = {id(one) for one in tried.parameters()}
     network.eval()
     if not logits.requires_grad:
         raise NetworkError(
             f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
             "nothing in it would be trained"
         )
-    known = {id(one) for one in network.parameters()}
     if lost := [one for one in _trained_by(logits) if id(one) not in known]:
         raise NetworkError(
             f"{name} has weights of the shape {tuple(lost[0].shape)} that are not among its "
@@ -301,23 +303,22 @@ def _logits(
 
 
 @contextlib.contextmanager
-def _buffers_kept(network: nn.Module) -> Iterator[None]:
-    """Give a network the buffers back that it had, such as the means of batch normalization.
+def _tried(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield a copy of a network, to try it; or itself, whose buffers are put back then.
 
-    A copy of the network would not do: torch cannot copy one with `weight_norm`.
+    Torch cannot copy all networks, such as those with its older `weight_norm`.
     """
-    kept = [
-        (module._buffers, name, buffer, buffer.clone())
-        for module in network.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
     try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffers, name, buffer, values in kept:
-                buffers[name] = buffer.copy_(values)
+        tried = copy.deepcopy(network)
+    except Exception:
+        kept = [(module._buffers, name, buffer, buffer.clone())
+                for module in network.modules()
+                for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
+        yield network
+        for buffers, name, buffer, values in kept:
+            buffers[name] = buffer if torch.equal(buffer, values) else values
+        return
+    yield tried
 
 
 def _trained_by(logits: Tensor) -> list[Tensor]:

@@ -121,14 +121,6 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     only a warning, since a quick try with fewer epochs is legitimate.
     """
     pruner = space.pruner
-    if isinstance(pruner, Patient | Median | Percentile):
-        wait = "patience" if isinstance(pruner, Patient) else "warmup_epochs"
-        epochs = dict(pruner)[wait]
-        text = (
-            f"{type(pruner).__name__.lower()} with {wait}: {epochs} could stop no trial before "
-            f"the last of {space.epochs} epochs; lower {wait}, or use pruner: none"
-        )
-        return [Mistake(("pruner",), text)] if epochs >= max(1, space.epochs - 1) else []
     if not isinstance(pruner, Promotion | Halving | Hyperband) or pruner.min_epochs < space.epochs:
         return []
     text = (
@@ -137,6 +129,21 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
         "use pruner: none"
     )
     return [Mistake(("pruner",), text)]
+
+
+def waits_too_long(space: SpaceSchema) -> str:
+    """Return a warning if a pruner waits so long that it can never stop a trial; else nothing."""
+    pruner = space.pruner
+    if not isinstance(pruner, Patient | Median | Percentile):
+        return ""
+    wait = "patience" if isinstance(pruner, Patient) else "warmup_epochs"
+    epochs = dict(pruner)[wait]
+    if epochs < max(1, space.epochs - 1):
+        return ""
+    return (
+        f"{type(pruner).__name__.lower()} with {wait}: {epochs} could stop no trial before the "
+        f"last of {space.epochs} epochs; lower {wait}, or use pruner: none"
+    )
 
 
 def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:

@@ -16,7 +16,7 @@ from tunecnn.documents import (
     read_document,
     without,
 )
-from tunecnn.space.checks import explain, mistakes_of, rung_mistakes
+from tunecnn.space.checks import explain, mistakes_of, rung_mistakes, waits_too_long
 from tunecnn.space.schema import SpaceSchema
 
 _MOST_EXPLAINED = 100  # an explanation looks for the nearest of many names
@@ -124,6 +124,7 @@ class SearchSpace(SpaceSchema):
     def warnings(self) -> list[str]:
         """Return warnings about settings that are allowed but probably unintended."""
         found = [mistake.text for mistake in rung_mistakes(self)]
+        found += filter(None, [waits_too_long(self)])
         for name, parameter in self.searched.items():
             ends = parameter.ends()
             if ends[0] == ends[-1]:

@@ -32,10 +32,10 @@ from tunecnn.models.building import (
 )
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
+from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.batches import Scaling, evaluation_batch
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig
-from tunecnn.trial.randomness import random_state_of
 from tunecnn.trial.step import autocast
 from tunecnn.trial.training import Training, computes_in_bf16
 from tunecnn.words import first_error
@@ -178,10 +178,12 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
             f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {text_of(error)}"
         ) from error
     architecture, shape = Architecture(config.architecture, Path()), metadata.input_shape
-    with importable(code), random_state_of(config.seed):  # a network may have random constants
+    with importable(code):
         if not architecture.is_published:
             _warn_of_code(architecture, code, where)
-        network = build(architecture, config.net, shape, len(metadata.classes))
+        load(architecture)
+        with random_state_of(config.seed):  # as in its training: it may have random constants
+            network = build(architecture, config.net, shape, len(metadata.classes))
         scaling = Scaling(config, metadata.mean, metadata.deviation)
         if not architecture.is_published:
             scaling.channels_last = use_channels_last(network, shape)

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tunecnn.data.images import Images, TrialData
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import build, check_output, load, use_channels_last
+from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
 from tunecnn.trial.checkpoint import (
     below,
@@ -35,7 +36,6 @@ from tunecnn.trial.checkpoint import (
 from tunecnn.trial.config import TrialConfig, derive_seed
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
-from tunecnn.trial.randomness import random_state_of
 from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
 from tunecnn.trial.weights import MeanWeights, initialize
 

@@ -73,7 +73,8 @@ class MeanWeights:
         self._decay = decay
         # Unlike `state_dict`, these name a tensor that two layers share only once.
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        self._tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        self._tensors = {name: tensor.detach() for name, tensor in tensors.items()
+                         if not _is_expanded(tensor)}  # fmt: skip
         self._means = {name: tensor.clone() for name, tensor in self._tensors.items()}
         buffers = dict(network.named_buffers())
         self._averaged = [
@@ -123,6 +124,12 @@ class MeanWeights:
         self.steps = int(state[_STEPS])
         for name, mean in self._means.items():
             mean.copy_(state[name])
+
+
+def _is_expanded(tensor: Tensor) -> bool:
+    """Return whether values of a tensor share their memory, so that it cannot be written to."""
+    return any(size > 1 and not stride
+               for size, stride in zip(tensor.shape, tensor.stride(), strict=True))  # fmt: skip
 
 
 _STEPS = "steps of the mean"

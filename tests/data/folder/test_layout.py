@@ -10,7 +10,9 @@ import zipfile
 import pytest
 
 from tests.support.trees import picture, save, tree
+from tunecnn.data.folder import labels as labels_module
 from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.folder.table import rows_of
 from tunecnn.data.loading import load_dataset
 from tunecnn.errors import InputError
 
@@ -362,6 +364,69 @@ def test_images_and_their_labels_may_lie_in_one_folder_around_them(tmp_path):
         save(tmp_path / "b" / "photos" / f"dog.{i}.jpg", picture(1))
     for name in "ab":
         assert read_imagefolder(tmp_path / name).classes == ("cat", "dog")
+
+
+def test_a_path_in_a_table_stands_for_its_own_file_only(tmp_path):
+    rows = []
+    for part, shift in (("train", 0), ("test", 1)):
+        for i in range(8):
+            save(tmp_path / "t" / part / f"{i:03}.png", picture(i))
+            if part == "test" or i > 1:
+                rows.append(f"{part}/{i:03}.png,{'dog' if (i + shift) % 2 else 'cat'}")
+    rows_in(tmp_path / "t" / "labels.csv", "file,label", *rows)
+    arrays = read_imagefolder(tmp_path / "t")
+    assert [len(arrays.train), len(arrays.test)] == [6, 8]
+    assert arrays.reading.left_out["not in the table of labels"] == 2
+    labels = [*arrays.train.labels, *arrays.test.labels]
+    for name, label in zip(arrays.reading.files, labels, strict=True):
+        is_dog = (int(name[-7:-4]) + name.startswith("test")) % 2
+        assert arrays.classes[label] == ("dog" if is_dog else "cat")
+
+
+def test_a_test_table_may_spell_its_columns_otherwise(tmp_path):
+    headers = {"train": "file,label", "val": "File, Label", "test": "filename,class"}
+    for part, header in headers.items():
+        rows_in(tmp_path / "t" / part / "labels.csv", header, *labelled(tmp_path / "t" / part))
+    arrays = read_imagefolder(tmp_path / "t")
+    assert [len(part) for part in arrays.parts.values()] == [8, 8, 8]
+    rows_in(
+        tmp_path / "t" / "val" / "labels.csv", "file,colour", *labelled(tmp_path / "t" / "val")
+    )
+    with pytest.raises(InputError, match=r"no validation image of cat, dog .not used: val/labels"):
+        read_imagefolder(tmp_path / "t")
+
+
+@pytest.mark.parametrize("names", [["n01440764", "n02102040"], ["person01", "person02"]])
+def test_names_with_numbers_are_classes_whatever_table_lies_beside_them(names, tmp_path):
+    files = sorted(tree(tmp_path / "t", names).rglob("*.png"))
+    rows_in(tmp_path / "t" / "noisy.csv", "path,noisy_1,noisy_5,is_valid",
+            *[f"{file.relative_to(tmp_path / 't')},x,y,False" for file in files])  # fmt: skip
+    assert read_imagefolder(tmp_path / "t").classes == tuple(names)
+
+
+def test_only_the_beginning_of_a_table_of_pixels_is_read(tmp_path, monkeypatch):
+    tree(tmp_path / "t", ["cat", "dog"])
+    rows_in(tmp_path / "t" / "pixels.csv", ",".join(["label", *[f"p{i}" for i in range(300)]]),
+            *[",".join(["1"] * 301)] * 3000)  # fmt: skip
+    sizes = []
+
+    def counted(content):
+        sizes.append(len(content))
+        return rows_of(content)
+
+    monkeypatch.setattr(labels_module, "rows_of", counted)
+    assert read_imagefolder(tmp_path / "t").classes == ("cat", "dog")
+    assert max(sizes) <= 1 << 16 < (tmp_path / "t" / "pixels.csv").stat().st_size
+
+
+def test_words_of_parts_in_names_of_classes_make_no_parts(tmp_path):
+    arrays = read_imagefolder(tree(tmp_path / "a", ["train_station", "test_tube", "dog"]))
+    assert arrays.classes == ("dog", "test_tube", "train_station")
+    folders = ["train/cat", "train/dog", "test/cat", "test/dog", "val_debug/cat"]
+    arrays = read_imagefolder(tree(tmp_path / "b", folders))
+    assert arrays.validation is None
+    assert "val_debug/ has other classes than train, so it is not used" in arrays.notes
+    assert arrays.reading.left_out == {"outside the class folders": 6}
 
 
 def test_a_table_that_is_not_used_is_named_with_the_reason(tmp_path):

@@ -85,6 +85,14 @@ def test_configurations_with_other_classes_are_not_mixed(second, names, message,
         read_arrays(f"huggingface:{tmp_path}")
 
 
+def test_shards_of_one_split_may_lie_in_folders(tmp_path):
+    for shard in range(2):
+        folder = tmp_path / "train" / f"shard={shard}"
+        folder.mkdir(parents=True)
+        pq.write_table(table([png() for _ in range(4)], [0, 1] * 2), folder / "part.parquet")
+    assert len(read_arrays(f"huggingface:{tmp_path}").train) == 8
+
+
 def test_columns_of_lists_are_refused(tmp_path):
     images = [{"bytes": png(), "path": None} for _ in range(2)]
     for column, values in (("label", {"image": images, "label": [[0], [0, 1]]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import defaultdict
@@ -11,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from tunecnn.data.folder.table import rows_of
-from tunecnn.data.folder.tree import Tree, Unreadable, shown
+from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
 from tunecnn.errors import InputError
 
 Part = Literal["train", "validation", "test"]
@@ -26,6 +27,7 @@ _LABELS = ("label", "labels", "class", "class_name", "category", "target", "bree
            "diagnosis", "dx", "y")  # fmt: skip
 _NEVER_LABELS = ("group", "groups", "patient", "patient_id")
 _ENOUGH = 0.5  # of the images that a table must name
+_HEAD = 1 << 16  # bytes that tell whether a table names files
 
 
 def part_of(name: str) -> Part | None:
@@ -91,16 +93,30 @@ def read_tables(tree: Tree, names: Iterable[str]) -> list[Table]:
     wanted = sorted((one for one in names if "submission" not in one.lower()),
                     key=lambda name: (len(name), name))  # fmt: skip
     tables = []
-    for name, source in zip(wanted, tree.contents(wanted), strict=True):
+    for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
         try:
-            if isinstance(source, Unreadable):
-                continue
-            rows = rows_of(source if isinstance(source, bytes) else source.read_bytes())
+            rows = _rows(source)
         except (OSError, UnicodeDecodeError, csv.Error):
             continue
         if rows:
             tables.append(Table(name, rows))
     return tables
+
+
+def _rows(source: Source) -> list[dict[str, str]]:
+    """Read a table; of one that names no files, as a table of pixels, only the beginning."""
+    if isinstance(source, Unreadable):
+        return []
+    if isinstance(source, bytes):
+        head = source[:_HEAD]
+    else:
+        with source.open("rb") as stream:
+            head = stream.read(_HEAD)
+    if len(head) == _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        first = Table("", rows_of(head[: head.rfind(b"\n") + 1]))
+        if not (first.rows and _columns_of_files(first)):
+            return list(map(dict, first.rows))
+    return rows_of(source if isinstance(source, bytes) else source.read_bytes())
 
 
 class Files:
@@ -111,10 +127,14 @@ class Files:
     Args:
         files: paths of the files below the root.
         others: files that come first: a name that one of them has stands for none of `files`.
+        there: paths of all files of the tree: one of them stands for itself only.
     """
 
-    def __init__(self, files: Iterable[str], others: Iterable[str] = ()) -> None:
+    def __init__(
+        self, files: Iterable[str], others: Iterable[str] = (), there: Collection[str] = ()
+    ) -> None:
         self._by_name: dict[str, str] = {}
+        self._there = there
         taken = {key for file in others for key in _keys(file) if key != file}
         for file in files:
             for key in _keys(file):
@@ -137,6 +157,8 @@ class Files:
         for key in (f"{folder}/{path}", path, path.rpartition("/")[2]):
             if key and (found := self._by_name.get(key)) is not None:
                 return found
+            if "/" in key and key in self._there:
+                return None
         return None
 
 
@@ -149,6 +171,7 @@ def labels_of(
     images: Sequence[str],
     *,
     others: Collection[str] = (),
+    there: Collection[str] = (),
     column: str | None = None,
     must_be_named: bool = False,
     of_rows: bool = False,
@@ -162,6 +185,7 @@ def labels_of(
         tables: tables, those that come first first.
         images: paths of the images.
         others: images that a name in a table means rather than these.
+        there: paths of all files of the tree.
         column: column that labels them; None for any.
         must_be_named: whether the column must have a usual name.
         of_rows: whether half of the rows must name images, else half of the images be named.
@@ -173,7 +197,7 @@ def labels_of(
         InputError: if a table gives an image several labels, names files that are not there, or
             two tables may be meant.
     """
-    files, reasons = Files(images, others), list[str]()
+    files, reasons = Files(images, others, there), list[str]()
     guesses: list[tuple[Table, Mapping[int, str], str]] = []
     problem: InputError | None = None
     for table in tables:
@@ -182,10 +206,8 @@ def labels_of(
             reasons.append(f"{shown(table.name)} {why}")
             continue
         rest = [name for name in table.rows[0] if name != what]
-        if column is not None:
-            label = column if column in rest else None
-        else:
-            label = _first(_LABELS, rest)
+        label = _first((column.strip().casefold(),) if column else (), rest)
+        label = label or _first(_LABELS, rest)
         if label is None:
             if column is None and len(rest) == 1 and rest[0].casefold() not in _NEVER_LABELS:
                 guesses.append((table, named, rest[0]))
@@ -225,9 +247,8 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     """
     folder = table.name.rpartition("/")[0]
     least = max(1.0, _ENOUGH * count)
-    columns = list(table.rows[0])
-    known = [name for name in columns if name.strip().casefold() in _FILES]
-    paths = [name for name in columns if _has_paths(table, name)]
+    known = [name for name in table.rows[0] if name.strip().casefold() in _FILES]
+    paths = [name for name in table.rows[0] if _has_paths(table, name)]
     best = 0
     for name in dict.fromkeys((*paths, *known)):
         found = {
@@ -250,6 +271,12 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     if not (paths or known):
         return {}, "", f"has no column with names of files, such as {' or '.join(_FILES[:3])}"
     return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
+
+
+def _columns_of_files(table: Table) -> list[str]:
+    """Return the columns that may name files, by their names or the first cells."""
+    return [name for name in table.rows[0]
+            if name.strip().casefold() in _FILES or _has_paths(table, name)]  # fmt: skip
 
 
 def _has_paths(table: Table, name: str) -> bool:

@@ -12,7 +12,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +36,10 @@ UNLABELLED = "test image without a label"
 NOT_IN_TABLE = "not in the table of labels"
 TABLE = "a table"
 MASK = "in a folder of masks"
+_NO_CLASS = re.compile(
+    r"(.*[^a-z])?(part|batch|fold|chunk|shard|images?|imgs?|photos?|dir)[^a-z]*", re.IGNORECASE
+)
+"""Names of folders that hold some of the images, such as `images_001`."""
 _MASKS = frozenset(
     {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "ground_truth"}
 )
@@ -81,19 +85,20 @@ def find_layout(tree: Tree) -> Layout:
     node = node.inside_out()
     shared += node.files
     tables = read_tables(tree, (file.name for file in shared if is_table(file.name)))
+    there = {file.name for file in listing.files}
     parts, notes = _parts(tree.root, node)
     layout.notes += notes
     found: dict[Part, _Classes] = {}
     if "train" in parts:
         for part in sorted(parts, key=lambda part: part != "train"):
-            found[part] = _classes_of(tree, parts[part], part, tables, found.get("train"))
+            found[part] = _classes_of(tree, parts[part], part, tables, found.get("train"), there)
         found = {part: found[part] for part in parts}
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
         raise _not_understood(tree.root, node, f"has {_listed(parts)} but no train folder")
     else:
         found = _by_tables_of_parts(node, tables) or {
-            "train": _classes_of(tree, node, "train", tables, None, is_whole=True)
+            "train": _classes_of(tree, node, "train", tables, None, there, is_whole=True)
         }
     _merge(tree.root, node, found, layout)
     layout.left_out += Counter()  # drops the zeros
@@ -116,30 +121,51 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
             named[part].append(inner)
         elif (part := part_in(name)) is not None and inner.all_files():
             alike[part].append(inner)
+    notes = []
+    if named["train"]:
+        for part, folders in list(alike.items()):
+            if not _suits(folders[0], named["train"][0]):
+                notes.append(
+                    f"{shown(folders[0].name)}/ has other classes than train, so it is not used"
+                )
+                del alike[part]
+    named = {part: folders for part, folders in named.items() if folders}
     both = {**alike, **named}
     if not ("train" in both and len(both) > 1):
-        both = named
-        if len(named) == 1 and _are_classes(node, *named.values()):
-            return {}, []
+        both, notes = named, []
+    may_be_classes = both and (not named or len(both) == 1)
+    if may_be_classes and _are_classes(
+        node, [one for folders in both.values() for one in folders]
+    ):
+        return {}, []
     for part, folders in both.items():
         if len(folders) > 1:
             names = f"{folders[0].name} and {folders[1].name}"
             raise _not_understood(root, node, f"has two folders of {part} images, {names}")
-    notes = [f"{shown(folders[0].name)}/ has the {part} images"
-             for part, folders in both.items() if part not in named]  # fmt: skip
+    notes += [f"{shown(folders[0].name)}/ has the {part} images"
+              for part, folders in both.items() if part not in named]  # fmt: skip
     return {part: folders[0] for part, folders in both.items()}, notes
 
 
-def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
-    """Return whether a folder called `train` is a class, such as `bus`, `car` and `train`.
+def _suits(folder: Node, train: Node) -> bool:
+    """Return whether a folder may be a part beside `train`: flat, or with the same classes."""
+    for _, only in folder.wrappers(of_a_part=True):
+        folder = only
+    classes = {name.casefold() for name in train.folders}
+    return not folder.folders or {name.casefold() for name in folder.folders} == classes
 
-    Then other folders with images stand beside it, and it has images, but neither folders nor
-    labels for them.
+
+def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
+    """Return whether folders such as `train` are classes, such as `bus`, `car` and `train`.
+
+    Then other folders with images stand beside them, and they have images, but neither folders
+    nor labels for them.
     """
-    others = [inner for name, inner in node.folders.items() if part_of(name) is None]
+    others = [inner for inner in node.folders.values() if inner not in parts]
     return (
         any(any(map(may_be_image, inner.all_files())) for inner in others)
         and not any(inner.folders or inner.has_labels() for inner in parts)
+        and not any(_NO_CLASS.fullmatch(inner.name.rpartition("/")[2]) for inner in parts)
         and not any(is_table(file.name) for file in node.files)
     )
 
@@ -169,6 +195,7 @@ def _classes_of(
     part: Part,
     shared: Sequence[Table],
     train: _Classes | None,
+    there: Collection[str],
     *,
     is_whole: bool = False,
 ) -> _Classes:
@@ -180,6 +207,7 @@ def _classes_of(
         part: the part.
         shared: tables beside the folders of the parts.
         train: classes of the training images; None if these are asked for.
+        there: paths of all files of the tree.
         is_whole: whether the folder has all images.
 
     Raises:
@@ -216,6 +244,7 @@ def _classes_of(
             tables,
             names,
             others=others,
+            there=there,
             column=train.labels.column if train and train.labels else None,
             must_be_named=train is not None and train.labels is None,
         )
@@ -259,8 +288,7 @@ def _check_beside_folders(
         except InputError:  # several labels for one image, such as one for each object in it
             continue
         if labels is None:
-            one_name = {re.sub(r"\d+", "", name) for name in files}
-            if len(one_name) == 1 and one_name != {""} and names_most(table, images):
+            if all(map(_NO_CLASS.fullmatch, files)) and names_most(table, images):
                 raise InputError(
                     f"imagefolder: are {_listed(map(shown, files))} classes? {shown(table.name)} "
                     "names the images, but has no column called label or class. Call the column "
@@ -392,9 +420,10 @@ def _merge(root: Path, node: Node, found: dict[Part, _Classes], layout: Layout) 
                 "too, or be moved away"
             )
         if empty := [shown(name) for name, group in zip(names, groups, strict=True) if not group]:
+            unused = f" (not used: {classes.why_no_table[0]})" if classes.why_no_table else ""
             raise InputError(
-                f"imagefolder: no {part} image of {_listed(empty)}: each class needs at least one "
-                f"in each folder of {shown(root)}; add one, or move the class away"
+                f"imagefolder: no {part} image of {_listed(empty)}{unused}: each class needs at "
+                f"least one in each folder of {shown(root)}; add one, or move the class away"
             )
         layout.files[part] = groups
         if part == "train":

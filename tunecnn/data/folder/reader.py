@@ -6,7 +6,7 @@ import contextlib
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,8 @@ def _arrays(
         start = end
     groups = None
     if options.groups is not None:
-        groups = _groups(layout, names, parts["train"].labels, options.groups)
+        there = {file.name for file in files}
+        groups = _groups(layout, names, parts["train"].labels, options.groups, there)
     has_validation = "validation" in layout.files
     notes = list(layout.notes)
     if has_validation:
@@ -226,7 +227,9 @@ def _progress(tree: Tree, total: int) -> Iterator[Progress]:
         yield lambda count: bar.advance(task, count)
 
 
-def _groups(layout: Layout, names: Sequence[str], labels: Labels, groups: str) -> Labels:
+def _groups(
+    layout: Layout, names: Sequence[str], labels: Labels, groups: str, there: Collection[str]
+) -> Labels:
     """Return the group of each training image.
 
     Args:
@@ -234,6 +237,7 @@ def _groups(layout: Layout, names: Sequence[str], labels: Labels, groups: str) -
         names: names of the images, those for training first.
         labels: class of each training image, shape (n,).
         groups: `folder`, or path of a table.
+        there: names of the images of all parts.
 
     Raises:
         InputError: if the table of groups cannot be read, or lacks an image.
@@ -243,7 +247,7 @@ def _groups(layout: Layout, names: Sequence[str], labels: Labels, groups: str) -
         keys = [_folder_group(layout.train_folders[label], name)
                 for name, label in zip(names, labels, strict=True)]  # fmt: skip
     else:
-        keys = _table_groups(Path(groups), names)
+        keys = _table_groups(Path(groups), names, there)
     _, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
     return numbers.astype(np.int64)
 
@@ -258,14 +262,14 @@ def _folder_group(class_folder: str, name: str) -> str:
     return shown(f"{folder}/" if slash else name)
 
 
-def _table_groups(path: Path, names: Sequence[str]) -> list[str]:
+def _table_groups(path: Path, names: Sequence[str], there: Collection[str]) -> list[str]:
     try:
         rows = rows_of(read_regular(path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"groups: {path} cannot be read: {reason(error)}") from error
     if not rows or not {"file", "group"} <= rows[0].keys():
         raise InputError(f"groups: {path} needs the columns file and group")
-    files = Files(names)
+    files = Files(names, there=there)
     found: dict[str, str] = {}
     for row in rows:
         file, group = files.find(row.get("file", "")), row.get("group", "").strip()

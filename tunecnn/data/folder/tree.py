@@ -314,6 +314,8 @@ class _Archive:
             return
         # In the order of the archive, since a compressed one cannot be read from the middle.
         wanted = [self._links.get(name, name) for name in names]
+        if not wanted:
+            return
         uses, held = Counter(wanted), dict[str, bytes | Unreadable]()
         with tarfile.open(self.root, tarinfo=_TarMember) as tar:
             for member in tar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter, defaultdict
@@ -60,8 +61,9 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
             left_out[f"rows of {file.name}, which names no split"] = len(table)
             continue
         part = part or "train"
-        if folders.setdefault(part, file.parent) != file.parent:
-            one, other = (place.relative_to(path) for place in (folders[part], file.parent))
+        place = _configuration(file, path)
+        if folders.setdefault(part, place) != place:
+            one, other = (one.relative_to(path) for one in (folders[part], place))
             raise InputError(
                 f"huggingface: {path} has {part} rows in {one}/ and in {other}/: several "
                 "configurations; give the folder of one"
@@ -91,6 +93,16 @@ def _part_of(file: Path, root: Path) -> Part | None:
             if first in names:
                 return part
     return None
+
+
+def _configuration(file: Path, root: Path) -> Path:
+    """Return the folder of the configuration of a file: that above the folder of its split."""
+    for above in file.parents:
+        if above == root:
+            break
+        if re.split(r"[-_.]", above.name.casefold())[0] in itertools.chain(*PART_NAMES.values()):
+            return above.parent
+    return file.parent
 
 
 def _read(file: Path) -> pa.Table:
