@@ -194,9 +194,9 @@ def images_in_words(run: Run) -> str:
 
 
 def majority_in_words(run: Run) -> str:
-    """Return what the largest class alone would reach; empty in runs that did not count it."""
+    """Return what the largest class alone would reach; empty if none is larger, or not counted."""
     dataset = run.info.dataset
-    if dataset.sheet is None:
+    if dataset.sheet is None or len(set(dataset.sheet.counts["validation"])) == 1:
         return ""
     label, share = dataset.sheet.majority("validation")
     return (

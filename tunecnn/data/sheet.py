@@ -72,6 +72,9 @@ class DataSheet:
         for part, counts in self.counts.items():
             label, share = self.majority(part)
             smallest = min(range(len(counts)), key=counts.__getitem__)
+            if counts[smallest] == counts[label]:
+                lines.append(f"{part}: {sum(counts):,} images, {counts[label]:,} of each class")
+                continue
             lines.append(
                 f"{part}: {sum(counts):,} images; largest class {classes[label]} "
                 f"({counts[label]:,}, {share:.2%}), smallest {classes[smallest]} "
