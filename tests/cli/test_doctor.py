@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -56,6 +57,23 @@ def test_a_package_that_is_too_old_is_a_problem(monkeypatch):
     assert problem.words == "pandas 0.1"
     assert problem.advice.startswith("pip install 'pandas>=")
     assert good.state == "good"
+
+
+def test_a_package_that_is_missing_ends_no_report(monkeypatch):
+    real = doctor.version
+
+    def version(name):
+        if name == "ray":
+            raise doctor.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    problem, good = doctor._versions()
+    assert problem.words == "ray is missing"
+    assert "torch" in good.words
+    assert "ray" not in good.words
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert not list(doctor._devices())
 
 
 def test_a_full_disk_is_a_problem(tmp_path, monkeypatch):

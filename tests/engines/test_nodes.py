@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from tunecnn.engines import cluster
 from tunecnn.engines.cluster import Cluster, limit_in_words
 from tunecnn.engines.nodes import Blame, Nodes, Place
 from tunecnn.engines.room import Room
@@ -102,6 +105,17 @@ def test_a_node_that_is_shut_out_has_no_room():
     assert there.missing_seconds == 14.0
 
 
+def test_gpus_that_join_a_session_without_any_are_named():
+    for expects_no_gpus in (True, False):
+        cluster = Cluster((), 1, 0, 0, expects_no_gpus=expects_no_gpus)
+        clock, nodes = Clock(), [node("a", 2)]
+        there = Room(cluster, {}, 300, clock, lambda nodes=nodes: nodes)
+        assert there.unexpected_gpus == ""
+        nodes.append(node("b", 2, 1))
+        clock.now = 6.0
+        assert there.unexpected_gpus == ("b" if expects_no_gpus else "")
+
+
 def test_waiting_without_a_node_is_said_with_its_limit():
     there, clock, _ = room([node("small", 0.5)])
     assert there.words(0, 1) == ""
@@ -157,3 +171,11 @@ def test_a_gpu_that_is_held_in_name_only_is_said():
     assert unused.startswith("its trials hold a GPU and train on the CPU")
     with pytest.raises(RuntimeError, match="install a build of torch for the driver"):
         assigned_device([0], {}, is_available=False, has_device=True)
+
+
+def test_a_local_cluster_has_no_more_cores_than_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    monkeypatch.setattr("ray._private.utils.get_num_cpus", lambda: 8)
+    assert cluster._usable_cores() == 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert cluster._usable_cores() is None  # a control group allows fewer

@@ -111,6 +111,21 @@ def test_a_lease_is_renewed(tmp_path, monkeypatch):
             time.sleep(0.01)
 
 
+def test_a_lease_outlives_a_file_that_cannot_be_read_for_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(tunecnn.run.lock, "LEASE_SECONDS", 0.0)
+    read = tunecnn.run.lock.read_own
+
+    def fails(file):
+        raise OSError(5, "Input/output error")
+
+    with run_lock(tmp_path) as lease:
+        monkeypatch.setattr(tunecnn.run.lock, "read_own", fails)
+        lease.check()
+        monkeypatch.setattr(tunecnn.run.lock, "read_own", read)
+        lease.check()
+    assert not (tmp_path / ".holder").exists()
+
+
 def test_a_process_that_stopped_too_long_writes_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(tunecnn.run.lock, "LEASE_SECONDS", 0.0)
     with run_lock(tmp_path) as lease:

@@ -68,6 +68,7 @@ class Cluster:
         slots: number of trials that fit at once; 0 if no node can hold one yet.
         at_once: number of trials that may run or wait for a node at once; None for `slots`.
         limit: what limits the number of trials at once, if it is not what users would expect.
+        expects_no_gpus: whether trials use no GPU only because no node had one.
         watchdog: thread that ends this process with a word if the cluster is lost.
     """
 
@@ -77,6 +78,7 @@ class Cluster:
     slots: int
     at_once: int | None = None
     limit: str = ""
+    expects_no_gpus: bool = False
     watchdog: Watchdog = field(default_factory=lambda: Watchdog({}), compare=False)
 
     @property
@@ -149,6 +151,7 @@ def _start(address: str) -> None:
         threading.Thread(target=import_module, args=("ray.tune",), daemon=True).start()
         ray.init(
             address=address,
+            num_cpus=_usable_cores() if local else None,
             include_dashboard=False if local else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
@@ -170,11 +173,25 @@ def _start(address: str) -> None:
         raise InputError(f"the Ray cluster at {address!r} cannot be reached: {message}") from error
 
 
+def _usable_cores() -> int | None:
+    """Return how many cores this process may use, if they are fewer than Ray would count.
+
+    Ray counts those of the machine or its control group, and not those of `taskset` or `srun`.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    from ray._private.utils import get_num_cpus
+
+    usable = len(os.sched_getaffinity(0))
+    return usable if usable < get_num_cpus() else None
+
+
 def _watchdog() -> Watchdog:
     """Return the watchdog of the connected cluster."""
     import ray
 
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    host = host.strip("[]")  # of an IPv6 address
     parts = {"head": Part("the head of the Ray cluster", host, int(port), patience=45.0)}
     own = ray.get_runtime_context().get_node_id()
     for node in alive_nodes():
@@ -206,7 +223,8 @@ def _fit(resources: Resources, watchdog: Watchdog, *, can_grow: bool) -> Cluster
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"
         )
     limit = limit_in_words(nodes, cpus, gpus)
-    return Cluster(named, cpus, gpus, slots, resources.at_once, limit, watchdog)
+    without = resources.gpus is None and not total_gpus
+    return Cluster(named, cpus, gpus, slots, resources.at_once, limit, without, watchdog)
 
 
 def limit_in_words(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> str:

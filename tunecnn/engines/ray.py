@@ -197,7 +197,8 @@ class _Crew(_NotSaved):
         self._max_failures = max_failures
         self._nodes = Nodes(max_failures)
         self._places: dict[int, Place] = {}
-        self._reported: set[int] = set()
+        self._actors: dict[int, str] = {}
+        self._has_reported: set[str] = set()
         self._warned: set[str] = set()
         self._ended: set[str] = set()
         self.room = Room(cluster, self._nodes.shut_out, wait_seconds)
@@ -215,10 +216,10 @@ class _Crew(_NotSaved):
 
     def starts(self, number: int, trial: Any) -> None:
         """Note where the actor of a trial runs, which it may not live to report."""
-        actor = state.actor_table(trial.temporary_state.ray_actor._actor_id.hex())
+        self._actors[number] = trial.temporary_state.ray_actor._actor_id.hex()
+        actor = state.actor_table(self._actors[number])
         node_id = actor.get("Address", {}).get("NodeID", "")
         self._places[number] = Place(node_id, self.room.name_of(node_id))
-        self._reported.discard(number)
 
     def avoided(self, number: int) -> tuple[str, ...]:
         """Return the ids of the nodes on which a trial must not run."""
@@ -236,7 +237,7 @@ class _Crew(_NotSaved):
             return "update" in result or self._incomparable(number, result, "it does not say so")
         there = environment_of(report)
         self._places[number] = Place(result["node_id"], there.node, there.device_id)
-        self._reported.add(number)
+        self._has_reported.add(self._actors.get(number, ""))
         if difference := self._recorder.begins(number, there):
             return self._incomparable(number, result, difference)
         self._recorder.started(number)  # the time of its worker's imports is not its own
@@ -262,8 +263,10 @@ class _Crew(_NotSaved):
             self._device_failed(number, place, text.partition(DEVICE_ERROR)[2].strip())
             return
         where = f"{text} (on {place})" if place.node else text
-        if number not in self._reported and self.room.usable - {place.node_id}:
-            # It died before it began with the trial, and there are other nodes.
+        is_new = self._actors.get(number, "") not in self._has_reported
+        may_be_the_node = is_new and place.node_id and not ran_out_of_memory(text)
+        if may_be_the_node and self.room.usable - {place.node_id}:
+            # It died before it began with any trial, and there are other nodes.
             self._recorder.put_back(number, where)
             if self._nodes.unfit(place):
                 self._shut(place, f"workers die there before they begin: {text}")
@@ -389,6 +392,7 @@ class _Housekeeping(_NotSaved, Callback):
         self._crew = crew
         self._room = crew.room
         self._wait_seconds = wait_seconds
+        self._has_warned = False
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -412,6 +416,12 @@ class _Housekeeping(_NotSaved, Callback):
                 "(--wait-for-workers); bring nodes back, then resume"
             )
             self._recorder.fail(RunError(text))
+        if not self._has_warned and (node := self._room.unexpected_gpus):
+            self._has_warned = True
+            self._recorder.warn(
+                f"{node} has joined with GPUs, and the trials of this session use none, since no "
+                "node had one at its start: resume with --gpus-per-trial 1"
+            )
         statuses = [trial.status for trial in trials]
         active = statuses.count(TuneTrial.RUNNING)
         if text := self._room.words(active, statuses.count(TuneTrial.PENDING)):

@@ -69,6 +69,16 @@ class Room:
         return {node["NodeID"] for node in self._nodes if self._holds(node)}
 
     @property
+    def unexpected_gpus(self) -> str:
+        """Name of a node that has joined with GPUs, where trials use none as no node had one."""
+        if not self._cluster.expects_no_gpus:
+            return ""
+        self._count()
+        names = (node["NodeManagerHostname"] for node in self._nodes
+                 if node["Resources"].get("GPU", 0))  # fmt: skip
+        return next(names, "")
+
+    @property
     def is_shut(self) -> bool:
         """Whether all nodes that could hold a trial are shut out."""
         self._count(again=True)

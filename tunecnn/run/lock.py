@@ -66,8 +66,20 @@ class Holder:
     def read(cls, file: Path) -> Holder | None:
         """Read the recorded holder; None if it cannot be read."""
         try:
+            return cls.read_strictly(file)
+        except OSError:
+            return None
+
+    @classmethod
+    def read_strictly(cls, file: Path) -> Holder | None:
+        """Read the recorded holder; None if the file is gone, or holds none.
+
+        Raises:
+            OSError: if the file cannot be read, which says nothing of what it holds.
+        """
+        try:
             return _HOLDER.validate_json(read_own(file))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None
 
     def __str__(self) -> str:
@@ -128,23 +140,24 @@ class Lease:
         """Give the right back."""
         self._ended.set()
         self._thread.join()
-        if self._is_ours():
-            self._file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self._is_ours():
+                self._file.unlink(missing_ok=True)
 
     def _renew_again(self) -> None:
         while not self._ended.wait(_RENEW_SECONDS):
             self._renew()
 
     def _renew(self) -> None:
-        if not self._is_ours():
-            self._ended.set()
-            return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # such as a hiccup of NFS: tried again soon
+            if not self._is_ours():
+                self._ended.set()
+                return
             os.utime(self._file)
             self._renewed = time.monotonic()
 
     def _is_ours(self) -> bool:
-        holder = Holder.read(self._file)
+        holder = Holder.read_strictly(self._file)
         return holder is not None and holder.token == self._me.token
 
 

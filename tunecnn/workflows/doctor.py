@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -72,14 +73,19 @@ def _versions() -> Iterator[Finding]:
             continue
         if not one.specifier.contains(there, prereleases=True):
             yield Finding("packages", "problem", f"{one.name} {there}", f"pip install '{one}'")
-    shown = ("tunecnn", "torch", "ray", "optuna")
-    yield Finding("versions", "good", ", ".join(f"{name} {version(name)}" for name in shown))
+    shown = []
+    for name in ("tunecnn", "torch", "ray", "optuna"):
+        with contextlib.suppress(PackageNotFoundError):  # which is named above
+            shown.append(f"{name} {version(name)}")
+    yield Finding("versions", "good", ", ".join(shown))
 
 
 def _devices() -> Iterator[Finding]:
     """Say which GPUs torch can use."""
-    import torch
-
+    try:
+        import torch
+    except ImportError:  # which is named among the packages
+        return
     if not torch.cuda.is_available():
         built = torch.version.cuda
         if Path("/proc/driver/nvidia/version").exists():

@@ -38,7 +38,9 @@ def run_on_end(command: str | None, path: Path, ending: str) -> None:
     if command is None:
         return
     try:
-        done = subprocess.run([*shlex.split(command), str(path), ending], check=False)
+        # What it prints must not stand among the lines of `--json`: 2 is the standard error.
+        words = [*shlex.split(command), str(path), ending]
+        done = subprocess.run(words, check=False, stdout=2)
     except (OSError, ValueError) as error:
         warnings.warn(f"--on-end {command}: {error}", stacklevel=1)
         return

@@ -184,6 +184,9 @@ def run_session(
         _finish(tracked, "failed")
         run_on_end(options.on_end, folder.path, "failed")
         raise
+    except KeyboardInterrupt:  # while the summary was written, or a second one
+        run_on_end(options.on_end, folder.path, "interrupted")
+        raise
     _finish(tracked, ending)
     if ending != "done" or not options.is_followed:
         run_on_end(options.on_end, folder.path, ending)

@@ -161,6 +161,26 @@ def test_a_tracker_that_fails_to_the_end_is_given_up_after_a_few_tries(tmp_path)
     assert "memory has not taken everything: 1 trial missing" in problems[-1]
 
 
+def test_a_trial_that_a_tracker_refuses_keeps_nothing_else_back(tmp_path, monkeypatch):
+    """As one whose run has been deleted in the tracker's own page."""
+    monkeypatch.setattr(tracking, "_RETRY_SECONDS", 0.01)
+
+    class Refuses(Memory):
+        def log(self, key, epochs):
+            if key == "t0":
+                raise ValueError("t0 was deleted")
+            super().log(key, epochs)
+
+    run, memory, warned = unpruned(tmp_path / "run"), Refuses(), Warned()
+    listener = tracked(run, memory, warned)
+    for accuracy in (0.5, 0.6, 0.7):
+        train(run, listener, accuracy)
+    problems = listener.finish("done")
+    assert memory.ended == {"t1": "complete", "t2": "complete"}
+    assert memory.ending == "done"
+    assert "memory has not taken everything: 1 trial missing; send the rest" in problems[-1]
+
+
 def test_a_resumed_run_continues_the_same_keys_and_repeats_no_ended_trial(tmp_path):
     run, first = unpruned(tmp_path / "run"), Memory()
     listener = tracked(run, first)

@@ -48,6 +48,7 @@ class Tracking(Listener):
         self._tracker: Tracker | None = None
         self._key = ""
         self._newest: dict[int, TrialRecord] = {}  # what is not yet sent, by trial
+        self._refused = 0  # trials that it did not take at the end, though it took others
         self._closing: tuple[str, Sequence[Path]] | None = None
         self._changed = threading.Condition()
         self._progress = time.monotonic()
@@ -97,15 +98,16 @@ class Tracking(Listener):
             while not self._is_done:
                 left = self._progress + PATIENCE - time.monotonic()
                 if left <= 0:
-                    missing = len(self._newest)
-                    self._problems.append(
-                        f"{self.name} has not taken everything"
-                        + (f": {count_in_words(missing, 'trial')} missing" if missing else "")
-                        + "; send the rest later with: tunecnn search --resume "
-                        f"{self._run.folder} --track {self.name}"
-                    )
                     break
                 self._changed.wait(left)
+            missing = len(self._newest) + self._refused
+            if missing or not self._is_done:
+                self._problems.append(
+                    f"{self.name} has not taken everything"
+                    + (f": {count_in_words(missing, 'trial')} missing" if missing else "")
+                    + "; send the rest later with: tunecnn search --resume "
+                    f"{self._run.folder} --track {self.name}"
+                )
         return self.problems()
 
     def _take(self, record: TrialRecord) -> None:
@@ -145,6 +147,14 @@ class Tracking(Listener):
             except Exception as error:  # of whatever kind: a tracker must not end a search
                 self._complain(error)
                 failures += closing is not None
+                with self._changed:
+                    if record is not None and self._newest.get(record.number) is record:
+                        # It may refuse this one only, which was deleted there: others go first.
+                        self._newest[record.number] = self._newest.pop(record.number)
+                    if failures >= _TRIES and self._key and self._newest:
+                        self._refused, failures = len(self._newest), _TRIES - 1
+                        self._newest.clear()
+                        continue
                 if failures >= _TRIES:
                     with self._changed:
                         self._progress = -math.inf
@@ -156,6 +166,7 @@ class Tracking(Listener):
                     else:
                         self._changed.wait_for(lambda: self._closing is not None, _RETRY_SECONDS)
             else:
+                failures = 0
                 with self._changed:
                     self._progress = time.monotonic()
 
