@@ -94,9 +94,7 @@ def evaluate(
             f"{_few(found.model.classes)}"
         )
     pixels = images.test.pixels
-    if (
-        pixels.shape[3] == 1 and found.model.input_shape[0] == 3
-    ):  # all are grey, as `predict` takes
+    if pixels.shape[3] == 1 and found.model.input_shape[0] == 3:  # grey, as `predict` takes them
         pixels = np.repeat(pixels, 3, axis=3)
     probabilities = found.model.probabilities(pixels)
     labels = images.test.labels

@@ -6,7 +6,7 @@ import codecs
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -114,7 +114,7 @@ def _rows(source: Source) -> list[dict[str, str]]:
             head = stream.read(_HEAD)
     if len(head) == _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         first = Table("", rows_of(head[: head.rfind(b"\n") + 1]))
-        if not (first.rows and _columns_of_files(first)):
+        if not (first.rows and any(_columns_of_files(first))):
             return list(map(dict, first.rows))
     return rows_of(source if isinstance(source, bytes) else source.read_bytes())
 
@@ -247,8 +247,7 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     """
     folder = table.name.rpartition("/")[0]
     least = max(1.0, _ENOUGH * count)
-    known = [name for name in table.rows[0] if name.strip().casefold() in _FILES]
-    paths = [name for name in table.rows[0] if _has_paths(table, name)]
+    paths, known = _columns_of_files(table)
     best = 0
     for name in dict.fromkeys((*paths, *known)):
         found = {
@@ -273,10 +272,12 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
 
 
-def _columns_of_files(table: Table) -> list[str]:
-    """Return the columns that may name files, by their names or the first cells."""
-    return [name for name in table.rows[0]
-            if name.strip().casefold() in _FILES or _has_paths(table, name)]  # fmt: skip
+def _columns_of_files(table: Table) -> tuple[list[str], list[str]]:
+    """Return the columns that may name files: those with paths, and those with usual names."""
+    return (
+        [name for name in table.rows[0] if _has_paths(table, name)],
+        [name for name in table.rows[0] if name.strip().casefold() in _FILES],
+    )
 
 
 def _has_paths(table: Table, name: str) -> bool:
@@ -308,6 +309,5 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
 
 
 def _first(wanted: Iterable[str], columns: Sequence[str]) -> str | None:
-    by_name: Iterator[tuple[str, str]] = ((name.strip().casefold(), name) for name in columns)
-    there = dict(by_name)
+    there = {name.strip().casefold(): name for name in columns}
     return next((there[name] for name in wanted if name in there), None)

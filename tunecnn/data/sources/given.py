@@ -18,7 +18,7 @@ from PIL import Image
 from tunecnn.data.folder.pixels import BadImageError, is_deep, pixels_of
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping, plain_array
-from tunecnn.data.sources.huggingface import IMAGE_COLUMNS, LABEL_COLUMNS
+from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
 from tunecnn.errors import InputError, text_of
 from tunecnn.files import write_atomically
 
@@ -138,13 +138,7 @@ def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
 
 def _of_row(row: Mapping[str, Any], where: str) -> tuple[Any, Any]:
     """Return the image and the label of a row of a Hugging Face data set."""
-    image = next((name for name in IMAGE_COLUMNS if name in row), None)
-    label = next((name for name in LABEL_COLUMNS if name in row), None)
-    if image is None or label is None:
-        raise InputError(
-            f"data: {where} has {', '.join(map(str, row))}; an image "
-            f"({', '.join(IMAGE_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}) are needed"
-        )
+    image, label = image_and_label(row, f"data: {where} has")
     return row[image], row[label]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tunecnn.data.folder.labels import PART_NAMES, Part
+from tunecnn.data.folder.labels import PART_NAMES, Part, part_of
 from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.images import Arrays, Pixels, Reading
@@ -24,7 +23,7 @@ from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
 
-IMAGE_COLUMNS = ("image", "img", "images", "pixels")
+_IMAGE_COLUMNS = ("image", "img", "images", "pixels")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -88,11 +87,13 @@ def _is_cache(file: Path) -> bool:
 def _part_of(file: Path, root: Path) -> Part | None:
     parts = file.relative_to(root).parts if file != root else (file.name,)
     for word in (file.name, *reversed(parts[:-1])):
-        first = re.split(r"[-_.]", word.casefold())[0]
-        for part, names in PART_NAMES.items():
-            if first in names:
-                return part
+        if (part := _part_named(word)) is not None:
+            return part
     return None
+
+
+def _part_named(word: str) -> Part | None:
+    return part_of(re.split(r"[-_.]", word)[0])
 
 
 def _configuration(file: Path, root: Path) -> Path:
@@ -100,7 +101,7 @@ def _configuration(file: Path, root: Path) -> Path:
     for above in file.parents:
         if above == root:
             break
-        if re.split(r"[-_.]", above.name.casefold())[0] in itertools.chain(*PART_NAMES.values()):
+        if _part_named(above.name) is not None:
             return above.parent
     return file.parent
 
@@ -217,13 +218,7 @@ def _rows(
 ) -> Iterator[tuple[bytes, Any, tuple[str, ...] | None]]:
     """Yield the encoded image, the label and the known class names of each row."""
     for table in tables:
-        image = next((name for name in IMAGE_COLUMNS if name in table.column_names), None)
-        label = next((name for name in LABEL_COLUMNS if name in table.column_names), None)
-        if image is None or label is None:
-            raise InputError(
-                f"huggingface: {path} has the columns {', '.join(table.column_names)}; an image "
-                f"({', '.join(IMAGE_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}) are needed"
-            )
+        image, label = image_and_label(table.column_names, f"huggingface: {path} has the columns")
         for name in (image, label):
             if _is_list(table.schema.field(name).type):
                 raise InputError(
@@ -239,6 +234,26 @@ def _rows(
                 if content is None and isinstance(value, dict):
                     content = _file_below(path, value.get("path"))
                 yield content if isinstance(content, bytes) else b"", number, known
+
+
+def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
+    """Return the columns of the image and of the label, by their usual names.
+
+    Args:
+        names: names of the columns.
+        subject: beginning of the message if one is missing.
+
+    Raises:
+        InputError: if there is none of these names.
+    """
+    image = next((name for name in _IMAGE_COLUMNS if name in names), None)
+    label = next((name for name in LABEL_COLUMNS if name in names), None)
+    if image is None or label is None:
+        raise InputError(
+            f"{subject} {', '.join(map(str, names))}; an image ({', '.join(_IMAGE_COLUMNS)}) and "
+            f"a label ({', '.join(LABEL_COLUMNS)}) are needed"
+        )
+    return image, label
 
 
 def _is_list(type_: pa.DataType) -> bool:

@@ -153,6 +153,7 @@ def parameters(run: Run) -> Figure:
     figure, grid = panels(len(searched), 3, (3.5, 2.6), sharey=True)
     baseline = run.space.baseline_point()
     complete, stopped = _by_state(run.trials.dropna(subset=[run.space.metric]))
+    scale = _scale(run)
     for i, (axes, name) in enumerate(zip(grid, searched, strict=True)):
         parameter = searched[name]
         column = f"param.{name}"
@@ -173,7 +174,7 @@ def parameters(run: Run) -> Figure:
             log_scale(axes)
         elif isinstance(parameter, IntParameter):
             count_along(axes.xaxis)
-        _scatter(axes, places, stopped_places, done, ended, _scale(run))
+        _scatter(axes, places, stopped_places, done, ended, scale)
         if name in baseline and parameter.contains(baseline[name]):
             value: Any = baseline[name]
             at = (
