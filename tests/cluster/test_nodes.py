@@ -98,38 +98,49 @@ def test_a_node_without_the_package_gets_no_trial_and_is_named(nodes, alone, tmp
 
 BAD_GPU = """
 import importlib.util, sys
-
-def fails(self):
-    raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+from pathlib import Path
 
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name != "tunecnn.trial.training":
+        if name != "tunecnn.trial.runner":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         read = spec.loader.exec_module
         def exec_module(module):
             read(module)
-            module.Training.run_epoch = fails
+            advance = module.TrialRun.advance
+            def fails(self, seconds):
+                if FLAG and Path(FLAG).exists():
+                    return advance(self, seconds)
+                Path(FLAG or "/dev/null").touch()
+                error = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
+                return module.TrialUpdate((), None, device_error=error)
+            module.TrialRun.advance = fails
         spec.loader.exec_module = exec_module
         return spec
 
 sys.meta_path.insert(0, Finder())
 """
-"""A start of Python after which each epoch fails as on a broken GPU; no file differs."""
+"""A start of Python after which training fails as on a broken GPU; no file differs."""
+
+
+def bad_gpu(folder: Path, flag: Path | None = None) -> dict[str, str]:
+    """The environment of a node whose GPU always fails; or until there is the file `flag`, once."""
+    (folder / "bad").mkdir()
+    start = f"FLAG = {str(flag or '')!r}\n{BAD_GPU}"
+    (folder / "bad" / "sitecustomize.py").write_text(start)
+    return {"PYTHONPATH": str(folder / "bad")}
 
 
 def test_all_trials_end_on_the_good_node_beside_one_with_a_bad_gpu(nodes, tmp_path):
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "sitecustomize.py").write_text(BAD_GPU)
     text = SPACE.replace("trials: 8", "trials: 30")
     head = nodes.add("head", 0)
     nodes.add("good", 1, 1)
     alone = search_on(head, tmp_path, text=text)
     assert alone.returncode == 0, alone.stderr
     (tmp_path / "run").rename(tmp_path / "alone")
-    nodes.add("bad", 2, 2, env={"PYTHONPATH": str(tmp_path / "bad")})
+    nodes.add("bad", 2, 2, env=bad_gpu(tmp_path))
     done = search_on(head, tmp_path, text=text)
     assert done.returncode == 0, done.stderr
     run = load_run(tmp_path / "run")
@@ -140,6 +151,29 @@ def test_all_trials_end_on_the_good_node_beside_one_with_a_bad_gpu(nodes, tmp_pa
     told = done.stdout + done.stderr
     assert "node bad gets no more trials" in told
     assert "CUDA error: uncorrectable ECC error encountered; look at it with nvidia-smi" in told
+
+
+def test_a_trial_whose_other_nodes_are_gone_runs_where_it_failed(nodes, tmp_path):
+    flag = tmp_path / "failed"
+    head = nodes.add("head", 0)
+    nodes.add("bad", 1, 1, env=bad_gpu(tmp_path, flag))
+    other = nodes.add("other", 1, 1)
+    text = SPACE.replace("trials: 8", "trials: 2").replace("epochs: 2", "epochs: 60")
+    space = tmp_path / "space.yaml"
+    space.write_text(text)
+    command = head.command(
+        "tunecnn", "search", "--space", str(space), "--runs-dir", str(tmp_path), "--name", "run",
+        "--address", "auto", "--checkpoint-seconds", "0.5",
+    )  # fmt: skip
+    search = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (flag.exists() and list(tmp_path.glob("run/checkpoints/*"))):
+        time.sleep(0.1)
+        assert search.poll() is None
+    other.kill()  # while the trial that failed waits for it
+    out, _ = search.communicate(timeout=280)
+    assert search.returncode == 0, out
+    assert "the nodes that it could run on are gone" in out
+    assert load_run(tmp_path / "run").trials["state"].tolist() == ["COMPLETE"] * 2
 
 
 def test_a_node_that_is_lost_is_no_failure_of_its_trials(nodes, tmp_path):

@@ -225,6 +225,12 @@ class _Crew(_NotSaved):
         """Return the ids of the nodes on which a trial must not run."""
         return self._nodes.avoided(number, self.room.usable)
 
+    def is_stranded(self, trial: Any) -> bool:
+        """Return whether a Tune trial waits, and the nodes that it avoids are all there is."""
+        avoided = set(trial.config["trial"]["avoided"])
+        usable = self.room.usable if avoided else set()
+        return trial.status == TuneTrial.PENDING and bool(usable) and usable <= avoided
+
     def takes(self, number: int, result: dict[str, Any]) -> bool:
         """Take a worker's report, if it gave one; return whether it may train the trial."""
         if number not in self._recorder.running:
@@ -375,6 +381,14 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
             self._crew.worked(number)
         goes_on = self._recorder.take(number, update)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        # The nodes that a trial avoids belong to its request, which Tune does not change.
+        for trial in filter(self._crew.is_stranded, list(tune_controller.get_live_trials())):
+            number = trial.config["trial"]["number"]
+            self._recorder.put_back(number, "the nodes that it could run on are gone")
+            tune_controller.stop_trial(trial)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Decide about a trial whose worker died; exceptions in the training are no such error."""
