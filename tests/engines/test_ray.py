@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -13,6 +15,7 @@ from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.engines.cluster import Resources, connected, count_slots
 from tunecnn.errors import InputError
+from tunecnn.trial.messages import Checkpoint
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
@@ -123,6 +126,27 @@ def test_a_pruned_trial_frees_its_slot(ray_cluster, tmp_path):
     assert len(run.trials) == 8
     pruned = run.trials[run.trials["state"] == "PRUNED"]
     assert pruned["epochs"].isin([1, 2, 4]).all()
+
+
+def test_the_driver_lets_go_of_the_checkpoints_that_workers_have(ray_cluster, tmp_path):
+    class Counter(Silent):
+        alive = 0
+        paused: ClassVar[set[int]] = set()
+
+        def on_trial_pause(self, record):
+            self.paused.add(record.number)
+
+        def on_trial_end(self, record):
+            alive = sum(each is Checkpoint for each in map(type, gc.get_objects()))
+            self.alive = max(self.alive, alive)
+
+    text = TEXT.replace("random", "random\npruner: {promotion: {min_epochs: 1, factor: 2}}")
+    text = text.replace("epochs: 2", "epochs: 4").replace("trials: 3", "trials: 8")
+    counter = Counter()
+    run = load_run(run_on_cluster(tmp_path, text, counter, max_trials_at_once=1).folder)
+    went_on = run.trials[run.trials["trial"].isin(counter.paused) & (run.trials["epochs"] > 1)]
+    assert len(went_on) >= 4
+    assert counter.alive <= 1
 
 
 @pytest.mark.slow

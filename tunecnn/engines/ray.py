@@ -39,7 +39,7 @@ from tunecnn.engines import worker
 from tunecnn.engines.cluster import Cluster
 from tunecnn.engines.nodes import Blame, Nodes, Place
 from tunecnn.engines.room import Room
-from tunecnn.engines.worker import DEVICE_ERROR, Supplies, Worker, environment_of
+from tunecnn.engines.worker import DEVICE_ERROR, Parcel, Supplies, Worker, environment_of
 from tunecnn.errors import RunError
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.info import EngineRecord
@@ -341,7 +341,7 @@ class _StudySearcher(_NotSaved, Searcher):
             "trial": {
                 "number": trial.number,
                 "config": trial.config.to_dict(),
-                "checkpoint": trial.checkpoint,
+                "checkpoint": Parcel(trial.checkpoint),
                 "rungs": trial.rungs,
                 "cpus": self._cluster.cpus,
                 "gpus": self._cluster.gpus,
@@ -371,6 +371,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = trial.config["trial"]["number"]
+        trial.config["trial"]["checkpoint"].take()  # its worker has it
         if not self._crew.takes(number, result):
             self._crew.end(trial)  # else Tune would use it for the next trial
             return str(TrialScheduler.CONTINUE)

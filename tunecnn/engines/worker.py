@@ -19,6 +19,7 @@ from ray import tune
 
 if TYPE_CHECKING:
     from tunecnn.trial.environment import Environment
+    from tunecnn.trial.messages import Checkpoint
 
 _UPDATE_SECONDS = 0.5  # an update costs milliseconds, so several tiny epochs share one
 
@@ -45,6 +46,24 @@ class Supplies:
     threads: int
     gpus: float
     checkpoint_seconds: float
+
+
+class Parcel:
+    """A checkpoint in a trial's config, of which Tune keeps several copies until its end.
+
+    Once it is taken, on either side, no copy there holds it any more, and none is sent back.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint = checkpoint
+
+    def __deepcopy__(self, memo: object) -> Parcel:
+        return self
+
+    def take(self) -> Checkpoint | None:
+        """Return the checkpoint, if there is one, and let go of it."""
+        checkpoint, self._checkpoint = self._checkpoint, None
+        return checkpoint
 
 
 class Worker(tune.Trainable):
@@ -74,6 +93,7 @@ class Worker(tune.Trainable):
         self._is_told = False
         self._run: Any = None
         self._code: Any = None
+        self._start_from = config["trial"]["checkpoint"].take()
 
     def cleanup(self) -> None:
         """Remove the unpacked code."""
@@ -83,6 +103,7 @@ class Worker(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this actor."""
         self._is_told, self._run = False, None
+        self._start_from = new_config["trial"]["checkpoint"].take()
         if self._report is not None:
             self._free_memory()  # of a trial that was pruned
         return True
@@ -146,11 +167,11 @@ class Worker(tune.Trainable):
         self._run = TrialRun(
             config,
             self._images.of(config),
-            trial["checkpoint"],
+            self._start_from,
             self._supplies.checkpoint_seconds,
             trial["rungs"],
         )
-        trial["checkpoint"] = None  # else Tune returns it with every result
+        self._start_from = None
 
     def _free_memory(self) -> None:
         import torch
