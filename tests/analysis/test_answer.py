@@ -72,3 +72,50 @@ def test_what_is_said_of_a_lead_follows_from_its_interval(tmp_path):
         low, high = summary.gain.interval
         assert ("more than luck" in summary.verdict) == (low > 0 or high < 0)
         assert ("may be chance" in summary.verdict) == (low <= 0 <= high)
+
+
+SEEDS = """
+name: seeds
+dataset: digits
+epochs: 1
+trials: 10
+parameters:
+  seed: {choice: [1, 2, 3, 4, 5]}
+  net.width: {choice: [0.5, 1.0]}
+sampler: grid
+"""
+
+
+def test_with_several_seeds_the_means_are_compared(tmp_path):
+    """The luckiest of five seeds is far above the first one of the baseline, the mean is not."""
+    of_seed = {1: -0.03, 2: 0.0, 3: 0.05, 4: 0.0, 5: -0.02}
+    run = ScriptedRun(tmp_path / "run", SEEDS)
+    run.train_all(lambda t: 0.87 + of_seed[t.config.seed] + 0.01 * (t.config.net["width"] < 1))
+    summary = summarize_search(run.load())
+    assert summary.gain is not None
+    assert (round(summary.gain.difference, 6), summary.gain.seeds) == (0.01, 5)
+    said = " ".join(summary.caveats)
+    assert "Their mean over 5 seeds, 88.00%, is beside one of 87.00% of the baseline over 5 seeds" \
+        in said  # fmt: skip
+    assert "1.00 points above it with 5 seeds in common" in said
+    (lead,) = summary.leads
+    assert lead.on == "validation images, means of 5 and 5 seeds"
+    assert (round(lead.accuracy, 6), round(lead.baseline, 6)) == (0.88, 0.87)
+
+
+def test_seeds_alone_are_no_competitors(tmp_path):
+    text = SEEDS.replace("  net.width: {choice: [0.5, 1.0]}\n", "").replace("10", "5")
+    run = ScriptedRun(tmp_path / "run", text)
+    run.train_all(lambda t: 0.8 + t.config.seed / 100)
+    loaded = run.load()
+    assert len(loaded.configurations) == 1
+    assert loaded.ranked["seeds"].tolist() == [5] * 5
+    assert "Its values were tried with 5 seeds, with a mean of 83.00%" in " ".join(
+        summarize_search(loaded).caveats
+    )
+
+
+def test_of_a_single_trial_no_luck_is_spoken(tmp_path):
+    run = ScriptedRun(tmp_path / "run", REPEATED.replace("trials: 6", "trials: 1"))
+    run.train_all(lambda t: 0.8)
+    assert not any("luckiest" in one for one in summarize_search(run.load()).caveats)

@@ -206,3 +206,10 @@ def test_of_trials_that_are_equally_good_the_pictures_name_the_first(tmp_path):
         "Best 90.00%, first reached by trial 1; nothing gained in the 2 trials after it"
     )
     assert plots.interaction(run).get_suptitle().startswith("Best 90.00% at net.width 2")
+
+
+def test_of_trials_that_are_equally_good_no_value_is_the_better_one(tmp_path):
+    """The order of a grid is no evidence."""
+    trials = [(width, 0.1, 1e-3 + i * 1e-6, ends(0.9))
+              for width in (2.0, 1.0, 0.5) for i in range(10)]  # fmt: skip
+    assert near_bounds(run_of(tmp_path, trials)) == {}

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tunecnn.analysis.gains import OverSeeds, Paired, crossed_errors, paired_gains
 
@@ -120,3 +121,11 @@ def test_copies_of_test_images_count_once():
     right = np.random.default_rng(0).random((40, 3)) < 0.9
     once, copied = (crossed_errors(right.repeat(k, axis=0).astype(float), 40) for k in (1, 4))
     assert copied == pytest.approx(once, rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 5, 7])
+def test_without_errors_of_images_the_interval_is_students(seeds):
+    for draw in range(200):
+        values = np.random.default_rng(draw).normal(0.01, 0.01, seeds)
+        wanted = stats.t.interval(0.95, seeds - 1, values.mean(), stats.sem(values))
+        assert Paired(tuple(values)).interval == pytest.approx(wanted, rel=1e-3)

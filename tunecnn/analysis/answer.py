@@ -13,8 +13,9 @@ from tunecnn.analysis.overview import (
     images_in_words,
     majority_in_words,
 )
-from tunecnn.analysis.winner import TrialLine, Winner
+from tunecnn.analysis.winner import Gain, TrialLine, Winner
 from tunecnn.run.run import Run
+from tunecnn.words import count_in_words
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
 
@@ -43,9 +44,11 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
         found.append("It is a start point, which was given by hand: the search has not found it.")
     found += _against_the_baseline(winner)
     found += _more_about(run, winner.line)
-    found.append(
-        "The winner of a search is partly the luckiest trial: expect less of it from a new seed."
-    )
+    if len(run.ranked) > 1:
+        found.append(
+            "The winner of a search is partly the luckiest trial: expect less of it from a new "
+            "seed."
+        )
     found += no_further
     if latest is None:
         return [*found, *([] if evaluations_of(run) else ["The test images have not been used."])]
@@ -67,11 +70,16 @@ def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) ->
     if latest:
         yield from latest.summary.leads
     if winner and winner.baseline and winner.gain:
+        best, baseline, seeds = winner.line, winner.baseline, "one seed each"
+        ours, theirs = best.accuracy, baseline.accuracy
+        if winner.gain.seeds is not None:
+            seeds = f"means of {best.seeds} and {baseline.seeds} seeds"
+            ours, theirs = best.mean, baseline.mean
         yield Lead(
-            f"validation images, {balanced_in_words(run.space.metric)}one seed each",
-            f"trial {winner.line.trial}",
-            winner.line.accuracy,
-            winner.baseline.accuracy,
+            f"validation images, {balanced_in_words(run.space.metric)}{seeds}",
+            f"trial {best.trial}",
+            ours,
+            theirs,
             winner.gain.difference,
             winner.gain.interval,
         )
@@ -139,6 +147,27 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
         )
 
 
+def _means_beside(best: TrialLine, baseline: TrialLine, gain: Gain) -> str:
+    """Say what the values of the best trial are worth where some were tried with several seeds."""
+    side = "above" if gain.difference >= 0 else "below"
+    text = (
+        f"Their mean over {count_in_words(best.seeds, 'seed')}, {best.mean:.2%}, is beside one of "
+        f"{baseline.mean:.2%} of the baseline over {count_in_words(baseline.seeds, 'seed')}"
+    )
+    if not gain.seeds:
+        return f"{text}; they have no seed in common, so whether it is more than chance is open."
+    text += f": {100 * abs(gain.difference):.2f} points {side} it with "
+    text += f"{count_in_words(gain.seeds, 'seed')} in common"
+    if gain.interval is None:
+        return f"{text}, too few to say whether it is more than chance."
+    low, high = gain.interval
+    verdict = "is more than luck of the seeds" if low > 0 or high < 0 else "may be chance"
+    interval = f"95 % interval {100 * low:+.2f} to {100 * high:+.2f} points"
+    if (gain.rivals or 1) > 1:
+        interval += f", corrected for the choice among {gain.rivals} configurations"
+    return f"{text}, which {verdict} ({interval})."
+
+
 def _against_the_baseline(winner: Winner) -> Iterator[str]:
     """Yield what the best trial is worth beside the baseline, and how sure that is."""
     baseline, gain = winner.baseline, winner.gain
@@ -147,6 +176,9 @@ def _against_the_baseline(winner: Winner) -> Iterator[str]:
         return
     if gain is None:
         yield "It is the baseline itself."
+        return
+    if gain.seeds is not None:
+        yield _means_beside(winner.line, baseline, gain)
         return
     if not gain.difference:
         yield f"The baseline (trial {baseline.trial}) reaches the same."

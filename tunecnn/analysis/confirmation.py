@@ -347,6 +347,11 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
         alone = f"{seeds}, {pick.name} has {validation}; {why}, so nothing is compared"
         return [f"{alone}.", *_tested(pick, what), *left_out]
     other, baseline = both
+    if other.validation_gain.mean is None:
+        alone = (
+            f"{seeds}, {pick.name} has {validation}; {other.name} shares no seed with the baseline"
+        )
+        return [f"{alone}, so nothing is compared.", *_tested(pick, what), *left_out]
     verdict = _verdict(other, baseline, what)
     if pick.is_baseline:
         return [
@@ -412,7 +417,7 @@ def _about(line: CandidateLine) -> Iterator[str]:
 def _tested(line: CandidateLine, what: str) -> list[str]:
     """Say what a candidate reaches on the test images, where nothing is compared with it."""
     if line.test.mean is None:
-        return ["The test images have not been used yet."]
+        return ["It has not been tested yet."]
     return [f"Its mean {what}test accuracy is {line.test.mean:.2%}."]
 
 

@@ -133,7 +133,8 @@ def near_bounds(run: Run) -> dict[str, str]:
     Only with evidence: the better third of the trials at the last epoch that nearly all have
     reached must lie at that end more often than the others do (Fisher's exact test, one-sided, 5 %
     for all parameters and ends together). In noise alone the best value is at an end in most runs.
-    A dropout of 0 does not count as an end, since there is no lower value.
+    0 does not count as an end, nor 1 of whole numbers: there is no lower dropout, smoothing or
+    shift, and no smaller number of layers.
     """
     if run.best is None:
         return {}
@@ -163,8 +164,9 @@ def near_bounds(run: Run) -> dict[str, str]:
             return (scale(one) - scale(low)) / (scale(high) - scale(low))
 
         at, where = place(value), early[f"param.{name}"].dropna().map(place)
-        if at <= share and not ("dropout" in name and low == 0):
-            if _more_often(where <= 0.2, early, run.space.metric) < level:
+        is_limit = low == 0 or (low == 1 and isinstance(low, int) and isinstance(high, int))
+        if at <= share:
+            if not is_limit and _more_often(where <= 0.2, early, run.space.metric) < level:
                 warnings[name] = f"{in_short(value)} is at the low end of {low:g} to {high:g}"
         elif at >= 1 - share and _more_often(where >= 0.8, early, run.space.metric) < level:
             warnings[name] = f"{in_short(value)} is at the high end of {low:g} to {high:g}"
@@ -219,7 +221,8 @@ def _more_often(at_end: pd.Series, trials: pd.DataFrame, metric: str) -> float:
     from scipy.stats import hypergeom
 
     accuracy = trials.loc[at_end.index, metric]
-    best = accuracy.rank(method="first", ascending=False) <= len(accuracy) // 3
+    # Of trials that are equally good at the edge of the third, none is among the better ones.
+    best = accuracy.rank(method="max", ascending=False) <= len(accuracy) // 3
     hits = int((best & at_end).sum())
     return float(hypergeom.sf(hits - 1, len(accuracy), int(at_end.sum()), int(best.sum())))
 

@@ -207,7 +207,8 @@ class Paired:
         if self._spread <= self.least_deviation:
             return _MOST_FREEDOM
         by_repeats = self._spread**2 / repeats
-        return min(_MOST_FREEDOM, int(measured * (self._error(repeats) ** 2 / by_repeats) ** 2))
+        freedom = measured * (self._error(repeats) ** 2 / by_repeats) ** 2
+        return min(_MOST_FREEDOM, int(freedom + _ROUNDING))
 
     @property
     def ahead(self) -> int:

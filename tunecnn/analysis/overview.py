@@ -199,9 +199,10 @@ def majority_in_words(run: Run) -> str:
     if dataset.sheet is None or len(set(dataset.sheet.counts["validation"])) == 1:
         return ""
     label, share = dataset.sheet.majority("validation")
+    there = sum(count > 0 for count in dataset.sheet.counts["validation"])
     return (
         f"Always answering {dataset.classes[label]!r}, the largest class, would reach {share:.2%}"
-        f" (balanced: {1 / len(dataset.classes):.2%})."
+        f" (balanced: {1 / there:.2%})."
     )
 
 

@@ -81,6 +81,7 @@ class SearchSummary(RunOverview):
         repeats: number of trials with the values of an earlier trial.
         complete: number of trials trained to the end, on which the results rest.
         trained: number of trials that were complete or pruned.
+        epochs: epochs of a trial that is trained to its end.
         rivals: number of trials that are not clearly worse than the best one, itself included; a
             trial that was stopped early is compared at its last epoch.
         search: settings of the search in words, by name.
@@ -110,6 +111,7 @@ class SearchSummary(RunOverview):
     repeats: int
     complete: int
     trained: int
+    epochs: int
     rivals: int
     search: dict[str, str]
     recalls: tuple[RecallLine, ...]
@@ -172,6 +174,7 @@ def summarize_search(run: Run) -> SearchSummary:
         repeats=repeats(run),
         complete=len(run.ranked),
         trained=int(run.trials["outcome"].isin(_TRAINED).sum()),
+        epochs=run.space.epochs,
         rivals=winner.rivals if winner else 0,
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tunecnn.analysis.classes import image_weights
+from tunecnn.analysis.gains import OverSeeds, Paired
 from tunecnn.analysis.intervals import (
     best_gain_interval,
     best_of_interval,
@@ -60,17 +61,22 @@ class TrialLine:
 
 @dataclass(frozen=True)
 class Gain:
-    """Lead of the best trial of a search over its baseline, one run each.
+    """Lead of the best trial of a search over its baseline: one run each, or means over seeds.
 
     Attributes:
-        difference: difference of their validation accuracies, in the metric of the search.
-        interval: 95 % interval of the difference on other images of the same population,
-            corrected for the choice among the rivals; None without the predictions of both.
+        difference: difference of their validation accuracies, in the metric of the search; of
+            their means over the seeds that both have, where values were tried with several.
+        interval: 95 % interval of the difference. Of one run each: on other images of the same
+            population, corrected for the choice among the rivals; None without the predictions of
+            both. Of means: for other seeds, corrected for the choice among the configurations;
+            None with fewer than two seeds in common.
         only_best: number of validation images that only the best trial classifies correctly.
         only_baseline: number of images that only the baseline classifies correctly.
         images: number of validation images.
         rivals: number of trials that are not clearly worse than the best one, itself included and
-            the baseline not; the interval is corrected for them.
+            the baseline not; the interval is corrected for them. Of means, the number of
+            configurations without the baseline.
+        seeds: number of seeds that both have; None for one run each.
     """
 
     difference: float
@@ -79,6 +85,7 @@ class Gain:
     only_baseline: int = 0
     images: int = 0
     rivals: int | None = None
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,8 @@ def winner_of(run: Run) -> Winner | None:
     line = trial_line(run, run.configurations.iloc[0])
     baseline = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
-        baseline = trial_line(run, run.baseline_trial)
+        number = run.baseline_trial["trial"]
+        baseline = trial_line(run, run.ranked[run.ranked["trial"] == number].iloc[0])
     rivals = _rivals(run, line)
     images = run.info.dataset.different("validation")
     return Winner(
@@ -176,10 +184,29 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
     return rivals
 
 
+def _gain_over_seeds(run: Run, best: TrialLine, baseline: TrialLine) -> Gain:
+    """Compare the means over seeds: the luckiest of one with any of the other says nothing."""
+    repeats = [name for name in ("seed", "param.split_seed") if name in run.ranked]
+    keyed = run.ranked.assign(repeat=run.ranked.groupby(repeats, dropna=False).ngroup())
+    alike = keyed.groupby([f"param.{name}" for name in run.space.searched_settings], dropna=False)
+    groups = {int(trial): part for _, part in alike for trial in part["trial"]}
+    ours, theirs = (
+        OverSeeds(dict(zip(part["repeat"], part[run.space.metric], strict=True)))
+        for part in (groups[best.trial], groups[baseline.trial])
+    )
+    rivals = max(1, len(run.configurations) - 1)
+    paired = Paired(tuple(ours.minus(theirs).values.values()), candidates=rivals)
+    if paired.mean is None:
+        return Gain(best.mean - baseline.mean, seeds=0)
+    return Gain(paired.mean, paired.interval, rivals=rivals, seeds=len(paired.values))
+
+
 def _gain(run: Run, best: TrialLine, baseline: TrialLine | None, rivals: Set[int]) -> Gain | None:
     """Compare the best trial with the baseline, image by image if both predictions are kept."""
     if baseline is None or best.values == baseline.values:
         return None
+    if best.seeds > 1 or baseline.seeds > 1:
+        return _gain_over_seeds(run, best, baseline)
     difference = best.accuracy - baseline.accuracy
     parts = {number: part for number, part in run.validation.groupby("trial")}
     if best.trial not in parts or baseline.trial not in parts:

@@ -261,7 +261,7 @@ class Run:
         """
         complete = self.trials[self.trials["state"] == "COMPLETE"]
         metric = self.space.metric
-        alike = self._setting_columns or "trial"
+        alike = self._setting_columns or (lambda _: 0)  # with nothing else, all are seeds of one
         values = complete.groupby(alike, dropna=False, sort=False)[metric]
         return complete.assign(
             mean=values.transform("mean"), seeds=values.transform("size")
@@ -270,7 +270,9 @@ class Run:
     @cached_property
     def configurations(self) -> pd.DataFrame:
         """The best trial of each configuration that was trained to its end, best first."""
-        return self.ranked.drop_duplicates(self._setting_columns or None)
+        if not self._setting_columns:
+            return self.ranked.head(1)
+        return self.ranked.drop_duplicates(self._setting_columns)
 
     @property
     def _setting_columns(self) -> list[str]:

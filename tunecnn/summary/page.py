@@ -19,6 +19,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
+from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.files import write_atomically
 from tunecnn.run.run import Run
 from tunecnn.summary.charts import charts_of
@@ -141,7 +142,8 @@ def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any
 
 def _columns(run: Run) -> list[tuple[str, bool]]:
     """Return the columns of the table of all trials, and whether they hold numbers."""
-    fixed = [("trial", True), ("outcome", False), ("accuracy", True), ("loss", True),
+    accuracy = f"{balanced_in_words(run.space.metric)}accuracy"
+    fixed = [("trial", True), ("outcome", False), (accuracy, True), ("loss", True),
              ("epochs", True), ("params", True), ("seconds", True)]  # fmt: skip
     searched = [
         (name, _is_number(run.trials[f"param.{name}"]))
@@ -162,7 +164,7 @@ def _rows(run: Run) -> list[list[tuple[str, str]]]:
     several = run.trials["architecture"].nunique() > 1
     rows = []
     for record in run.trials.to_dict("records"):
-        accuracy, loss = record["val_accuracy"], record["val_loss"]
+        accuracy, loss = record[run.space.metric], record["val_loss"]
         cells = [
             _cell(record["trial"]),
             _cell(words.get(record["outcome"], record["outcome"])),

@@ -176,17 +176,21 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
 
 
 def _of_trial(run: Run, trial: int) -> Candidate:
-    kept = run.record(trial).kept
-    assert kept is not None
-    accuracy = float(getattr(kept, run.space.metric))
-    return Candidate(f"trial {trial}", _plain(run, run.config(trial)), False, accuracy)
+    return Candidate(
+        f"trial {trial}", _plain(run, run.config(trial)), False, _accuracy(run, trial)
+    )
+
+
+def _accuracy(run: Run, trial: int) -> float:
+    """Return the accuracy by which the search ranks a trial: the mean over seeds of its values."""
+    return float(run.ranked.loc[run.ranked["trial"] == trial, "mean"].iloc[0])
 
 
 def _baseline(run: Run) -> Candidate:
     """Return the baseline in the run's recipe, with its accuracy in the search."""
     accuracy = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
-        accuracy = float(run.baseline_trial[run.space.metric])
+        accuracy = _accuracy(run, int(run.baseline_trial["trial"]))
     best = run.config(int(run.ranked.iloc[0]["trial"]))
     data = {name: value for name in _DATA if (value := getattr(best, name)) is not None}
     network = run.space.network()

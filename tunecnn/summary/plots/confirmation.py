@@ -56,7 +56,7 @@ def confirmed(run: Run) -> Figure:
     panels[0].set_ylim(-0.6, len(lines) - 0.4)
     panels[0].plot([], [], "o", color=NEW, alpha=0.5, label=f"one new {repeat}")
     panels[0].plot([], [], "|", color=NEW, markersize=14, mew=2.5, label="their mean")
-    panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="one seed, in the search")
+    panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="in the search")
     panels[0].plot([], [], "s", color=BASELINE, label="the baseline")
     legend_below(figure, panels[0])
     state_finding(figure, _finding(summary))
@@ -95,7 +95,11 @@ def confusion(run: Run) -> Figure:
 
 def applies(name: str, run: Run) -> bool:
     """Return whether there is something to draw in the picture of some name."""
-    return name != "confusion" or not run.predictions.empty
+    if name != "confusion":
+        return True
+    # An interrupted confirmation may have tested others than its best candidate.
+    best = summarize_confirmation(run).candidates[0].name
+    return bool((run.predictions["candidate"] == best).any())
 
 
 FIGURES: Mapping[str, Callable[[Run], Figure]] = {"confirmed": confirmed, "confusion": confusion}

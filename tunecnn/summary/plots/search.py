@@ -55,7 +55,7 @@ def history(run: Run) -> Figure:
         top = in_order.nlargest(1, run.space.metric).iloc[0]  # the first of equals
         number = int(top["trial"])
         finding = f"Best {top[run.space.metric]:.2%}, first reached by trial {number}"
-        later = int((run.trials["trial"] > number).sum())
+        later = int(run.trials.loc[run.trials["trial"] > number, run.space.metric].count())
         if later:
             finding += f"; nothing gained in the {later} trial{'s' * (later > 1)} after it"
     marks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
@@ -200,7 +200,8 @@ def _what_matters(run: Run) -> str:
     shares = "; ".join(
         f"{name} {row['share']:.0%}" for name, row in found.shares.head(3).iterrows()
     )
-    return f"Of the variance after epoch {found.epoch} ({found.trials} trials): {shares}"
+    which = f"Clear effects after epoch {found.epoch} ({found.trials} trials)"
+    return f"{which}, of the variance: {shares}"
 
 
 @picture
@@ -223,10 +224,12 @@ def importances(run: Run) -> Figure:
     axes.barh(list(shares.index), shares["share"], color=COMPLETE, xerr=error, ecolor=BASELINE)
     axes.set_xlabel("share of the variance")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    first = shares.iloc[-1]
+    first, which = shares.iloc[-1], "Only {} has a clear effect"
+    if len(shares) > 1:
+        which = f"Of {len(shares)} parameters with a clear effect, {{}} has the largest share"
     state_finding(
         figure,
-        f"{shares.index[-1]} has the largest share: {first['share']:.0%} of the variance "
+        f"{which.format(shares.index[-1])}: {first['share']:.0%} of the variance "
         f"({first['low']:.0%} to {first['high']:.0%})",
         f"fANOVA on the accuracy of {found.trials} trials after epoch {found.epoch}; lines: in "
         "95 % of resamples of the trials; parameters without a clear effect are left out",
