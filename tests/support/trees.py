@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,3 +41,19 @@ def tree(
         for i in range(count):
             save(root / folder / f"{folder.replace('/', '_')}_{i}.{suffix}", picture(label, size))
     return root
+
+
+def png_of_16_bits(colours: np.ndarray) -> bytes:
+    """A PNG of colours (height, width, 3); Pillow and torchvision write none of 16 bits."""
+    height, width, _ = colours.shape
+    rows = colours.astype(">u2")
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw))
+            + chunk(b"IEND", b""))  # fmt: skip

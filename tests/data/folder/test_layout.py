@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import unicodedata
 import zipfile
 
 import pytest
@@ -14,6 +15,7 @@ from tunecnn.data.folder import labels as labels_module
 from tunecnn.data.folder.reader import read_imagefolder
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.loading import load_dataset
+from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
 
 
@@ -633,3 +635,145 @@ def test_what_is_neither_folder_nor_archive_is_named(path, tmp_path):
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(InputError, match=f"{path} is not a folder"):
         read_imagefolder(tmp_path / path)
+
+
+def test_folders_of_images_and_of_their_masks_are_no_two_classes(tmp_path):
+    root = tree(tmp_path / "t", ["images", "masks"], count=12)
+    for folder in ("images", "masks"):
+        for i in range(12):
+            rename(root, f"{folder}/{folder}_{i}.png", f"{folder}/{i}.png")
+    with pytest.raises(InputError, match="has 1 class folder, and at least 2 are needed"):
+        read_imagefolder(root)
+    rows = "".join(f"{i}.png,{('cat', 'dog')[i % 2]}\n" for i in range(12))
+    (root / "labels.csv").write_text("id,label\n" + rows)
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("cat", "dog")
+    assert len(arrays.train) == 12
+    assert all(name.startswith("images/") for name in arrays.reading.files)
+    assert arrays.reading.left_out["in a folder of masks"] == 12
+    assert "the labels of 12 images are from labels.csv, column label" in arrays.notes
+
+
+def test_masks_with_the_names_of_their_images_are_no_images(tmp_path):
+    root = tree(tmp_path / "t", ["benign", "malignant"], count=6)
+    for name in ("benign", "malignant"):
+        for i in range(6):
+            save(root / name / f"{name}_{i}_mask.png")
+        save(root / name / f"{name}_0_mask_1.png")
+    save(root / "benign" / "dust_mask.png")  # of no image
+    arrays = read_imagefolder(root)
+    assert len(arrays.train) == 13
+    assert arrays.reading.left_out == {"a mask beside its image": 14}
+
+
+def test_the_same_words_in_all_classes_may_be_the_classes(tmp_path):
+    folders = [f"{colour}/{kind}" for colour in ("color", "grey") for kind in ("apple", "corn")]
+    root = tree(tmp_path / "t", folders)
+    with pytest.raises(
+        InputError, match="the 2 folders color, grey, or the 2 in each of them, app"
+    ):
+        read_imagefolder(root)
+    assert read_imagefolder(root, ImageOptions(groups="folder")).classes == ("color", "grey")
+    years = tree(tmp_path / "y", [f"{one}/{year}" for one in ("cat", "dog") for year in "ab"])
+    for one in ("cat", "dog"):
+        for old, new in (("a", "2019"), ("b", "2020")):
+            rename(years, f"{one}/{old}", f"{one}/{new}")
+    assert read_imagefolder(years).classes == ("cat", "dog")
+
+
+def test_names_are_found_in_another_case_and_form_of_accents(tmp_path):
+    for i in range(4):
+        save(tmp_path / "t" / unicodedata.normalize("NFD", f"K\u00e4fer_{i}.PNG"))
+        save(tmp_path / "t" / f"maus_{i}.png")
+    rows = "".join(f"K\u00e4fer_{i}.png,K\u00e4fer\nMaus_{i}.PNG,Maus\n" for i in range(4))
+    (tmp_path / "t" / "labels.csv").write_text("file,label\n" + rows)
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("K\u00e4fer", "Maus")
+    assert len(arrays.train) == 8
+
+
+def test_rows_of_no_file_are_counted(tmp_path):
+    for i in range(6):
+        save(tmp_path / "t" / f"{i}.png")
+    rows = "".join(f"{i}.png,{i % 2}\n" for i in range(9))
+    (tmp_path / "t" / "labels.csv").write_text("file,label\n" + rows)
+    (note,) = read_imagefolder(tmp_path / "t").notes
+    assert note.endswith("labels.csv, column label; 3 of its rows name no file that is here")
+
+
+def test_a_zip_that_does_not_say_that_its_names_are_utf_8_is_read(tmp_path):
+    root = tree(tmp_path / "t", ["k__fer", "maus"])
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, file.relative_to(root))
+    content = (tmp_path / "t.zip").read_bytes().replace(b"k__fer", "k\u00e4fer".encode())
+    (tmp_path / "t.zip").write_bytes(content)
+    assert read_imagefolder(tmp_path / "t.zip").classes == ("k\u00e4fer", "maus")
+
+
+@pytest.mark.parametrize("column", ["split", "data set"])
+def test_a_column_of_a_table_divides_the_images(column, tmp_path):
+    for i in range(20):
+        save(tmp_path / "t" / f"{i}.png", picture(i))
+    parts = ["train"] * 12 + ["valid"] * 4 + ["Test"] * 4
+    rows = "".join(f"{i}.png,{i % 2},{part}\n" for i, part in enumerate(parts))
+    (tmp_path / "t" / "table.csv").write_text(f"filename,what,{column}\n" + rows)
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.validation is not None
+    assert (len(arrays.train), len(arrays.validation), len(arrays.test)) == (12, 4, 4)
+    assert set(arrays.reading.files[-4:]) == {f"{i}.png" for i in range(16, 20)}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,label\n0.png,cat\n1.png,dog\n2.png,cat|dog\n3.png,dog\n",
+         "several labels for 1 of 4 files, such as 2.png: cat, dog; an image has one class"),
+        ("0.png,cat\n1.png,dog\n2.png,cat\n3.png,dog\n",
+         "no line with the names of its columns: its first line names the image 0.png; add one"),
+        ("file,label\n0.png,Cat\n1.png,cat\n2.png,dog\n3.png,dog\n",
+         "labels.csv has the labels (Cat and cat|cat and Cat), which differ only in case"),
+    ],
+)  # fmt: skip
+def test_a_table_whose_labels_are_not_clear_is_refused(table, message, tmp_path):
+    for i in range(4):
+        save(tmp_path / "t" / f"{i}.png")
+    (tmp_path / "t" / "labels.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(tmp_path / "t")
+
+
+def test_commas_in_the_name_of_a_class_and_places_in_an_image_are_no_labels(tmp_path):
+    for i in range(6):
+        save(tmp_path / "t" / f"{i}.png")
+    names = ['"tench, Tinca tinca"', '"goldfish, Carassius"', "NaN"]
+    rows = "".join(f"{i}.png,3,{i},{names[i % 3]}\n" for i in range(6))
+    (tmp_path / "t" / "labels.csv").write_text("file,x,y,class\n" + rows)
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.classes == ("goldfish, Carassius", "tench, Tinca tinca")
+    assert len(arrays.train) == 4
+
+
+@pytest.mark.parametrize("name", ["test/test", "test/unknown", "evaluation/all"])
+def test_test_images_in_a_folder_that_is_no_class_have_no_labels(name, tmp_path):
+    root = tree(tmp_path / "t", ["train/cat", "train/dog", name])
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.reading.left_out == {"test image without a label": 6}
+    assert "the test images have no labels, so they are not used" in arrays.notes
+
+
+def test_files_about_each_image_are_not_counted_as_images(tmp_path):
+    for i in range(6):
+        save(tmp_path / "t" / f"{i}.jpg")
+        (tmp_path / "t" / f"{i}.xml").write_text("<a/>")
+        (tmp_path / "t" / f"{i}.txt").write_text("0 0.5")
+    rows = "".join(f"{i},{i % 2}\n" for i in range(6))
+    (tmp_path / "t" / "labels.csv").write_text("id,label\n" + rows)
+    arrays = read_imagefolder(tmp_path / "t")
+    assert len(arrays.train) == 6
+    assert arrays.reading.left_out == {"a table": 1, "outside the class folders": 12}
+    root = tree(tmp_path / "u", ["images/cat", "images/dog"])
+    (root / "labels").mkdir()
+    (root / "labels" / "0.txt").write_text("0 0.5")
+    assert len(read_imagefolder(root).train) == 12

@@ -8,10 +8,9 @@ import struct
 import numpy as np
 import PIL
 import pytest
-import torch
 from PIL import Image
 
-from tests.support.trees import picture
+from tests.support.trees import picture, png_of_16_bits
 from tunecnn.data.folder import pixels
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.options import ImageOptions
@@ -120,29 +119,7 @@ def deep(kind):
         return encoded(Image.fromarray((values / 64).astype(np.float32)), "TIFF"), "x.tif"
     if kind == "16-bit":
         return encoded(Image.fromarray((values * 60).astype(np.uint16))), "x.png"
-    from torchvision.io import encode_png  # noqa: F401, PLC0415
-
-    colours = torch.from_numpy(np.stack([values * 60] * 3).astype(np.int32)).to(torch.uint16)
-    return png_of_16_bits(colours), "x.png"
-
-
-def png_of_16_bits(colours):
-    """Pillow and torchvision write no 16-bit colours, so the chunks are made here."""
-    import struct
-    import zlib
-
-    _, height, width = colours.shape
-    rows = colours.permute(1, 2, 0).numpy().astype(">u2")
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-
-    def chunk(name, data):
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw))
-            + chunk(b"IEND", b""))  # fmt: skip
+    return png_of_16_bits(np.stack([values * 60] * 3, axis=-1)), "x.png"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +136,17 @@ def test_more_than_8_bits_need_a_scale(kind, scale, hint):
     expected = np.rint(np.arange(64) / 63 * 255)
     assert np.array_equal(array[..., 0].ravel(), expected)
     assert done == [pixels.SCALED]
+
+
+def test_a_tiff_may_say_that_0_is_white():
+    content = encoded(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 60), "TIFF")
+    tag = (262).to_bytes(2, "little") + b"\3\0\1\0\0\0"
+    assert content.count(tag + b"\1") == 1
+    options = ImageOptions(scale=3780)
+    shown, _ = read_pixels(content, "x.tif", options)
+    inverse, _ = read_pixels(content.replace(tag + b"\1", tag + b"\0"), "x.tif", options)
+    assert np.abs(255 - shown.astype(int) - inverse).max() <= 1
+    assert shown[0, 0, 0] == 0
 
 
 def test_nan_in_an_image_is_refused():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from tests.support.trees import picture
+from tests.support.trees import picture, png_of_16_bits
 from tunecnn.data.loading import read_arrays
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.given import store_given
@@ -148,3 +150,49 @@ def test_what_cannot_be_used_is_named(data, message, tmp_path):
     with pytest.raises(InputError, match=message):
         stored(data, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_keras_loads_is_train_and_test(tmp_path):
+    arrays = stored(((IMAGES, LABELS), (IMAGES[:2], LABELS[:2])), tmp_path)
+    assert [len(part) for part in arrays.parts.values()] == [6, 2]
+
+
+def test_a_data_frame_is_read_by_its_columns(tmp_path):
+    frame = pd.DataFrame({"image": PICTURES, "label": NAMES}, index=range(5, 11))
+    assert np.array_equal(stored(frame, tmp_path).train.pixels, IMAGES)
+
+
+def test_an_item_that_cannot_be_read_is_named(tmp_path):
+    class Damaged(Rows):
+        def __getitem__(self, index):
+            if index == 2:
+                raise OSError("image file is truncated")
+            return super().__getitem__(index)
+
+    with pytest.raises(InputError, match=r"train\[2\] cannot be read: OSError: image file is tr"):
+        stored(Damaged(PICTURES, LABELS), tmp_path)
+
+
+def test_a_subset_keeps_the_names_of_its_classes_and_images_their_rows(tmp_path):
+    whole = torch.utils.data.TensorDataset(torch.tensor(IMAGES), torch.tensor(LABELS))
+    whole.classes = ["cat", "dog"]
+    arrays = stored(torch.utils.data.Subset(whole, [0, 1, 2, 3]), tmp_path)
+    assert arrays.classes == ("cat", "dog")
+    assert np.array_equal(arrays.train.pixels, IMAGES[:4])
+
+
+def test_colours_of_16_bits_keep_their_lower_bytes(tmp_path):
+    """Values up to 4,095: Pillow itself would give pixels up to 15."""
+    files = [png_of_16_bits(np.full((4, 4, 3), 1365 * i)) for i in range(4)]
+    pictures = [Image.open(io.BytesIO(content)) for content in files]
+    folder = tmp_path / "given"
+    with pytest.raises(InputError, match="it has 16-bit colour pixels, here from 0 to 0; say whi"):
+        stored((pictures, [0, 1, 0, 1]), folder)
+    pixels = stored((pictures, [0, 1, 0, 1]), folder, scale=4095).train.pixels
+    assert pixels[:, 0, 0, 0].tolist() == [0, 85, 170, 255]
+
+
+def test_pictures_of_8_and_16_bits_share_a_scale(tmp_path):
+    mixed = [Image.fromarray(np.full((4, 4), 30000, np.uint16)), Image.new("L", (6, 6), 128)] * 2
+    pixels = stored((mixed, [0, 1, 0, 1]), tmp_path, scale=60000, size=4).train.pixels
+    assert pixels[:, 0, 0, 0].tolist() == [128, 128, 128, 128]

@@ -173,3 +173,22 @@ def test_what_datasets_keeps_beside_the_data_is_not_read(is_listed, tmp_path):
     arrays = read_arrays(f"huggingface:{tmp_path}")
     assert len(arrays.train) == 4
     assert len([why for why in arrays.reading.left_out if why.startswith("cache-")]) == 2
+
+
+def test_splits_that_begin_with_one_word_are_not_joined(tmp_path):
+    for name in ("train", "train_small", "test"):
+        rows = table([png() for _ in range(4)], [0, 1] * 2)
+        pq.write_table(rows, tmp_path / f"{name}-00000-of-00001.parquet")
+    with pytest.raises(
+        InputError, match="two splits of train images, train and train_small; move"
+    ):
+        read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_shards_without_a_split_are_one_table(tmp_path):
+    for number in range(2):
+        made = table([png() for _ in range(4)], [0, 1] * 2)
+        with pa.OSFile(str(tmp_path / f"data-0000{number}-of-00002.arrow"), "wb") as sink, \
+                pa.ipc.new_stream(sink, made.schema) as writer:  # fmt: skip
+            writer.write_table(made)
+    assert len(read_arrays(f"huggingface:{tmp_path}").train) == 8

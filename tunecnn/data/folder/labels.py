@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -19,12 +20,13 @@ Part = Literal["train", "validation", "test"]
 PART_NAMES: Mapping[Part, tuple[str, ...]] = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "evaluation", "eval"),
 }
 _FILES = ("file", "filename", "file_name", "filepath", "path", "image", "image_id", "image_path",
           "img", "name", "id", "id_code")  # fmt: skip
 _LABELS = ("label", "labels", "class", "class_name", "category", "target", "breed", "species",
            "diagnosis", "dx", "y")  # fmt: skip
+_MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 _NEVER_LABELS = ("group", "groups", "patient", "patient_id")
 _ENOUGH = 0.5  # of the images that a table must name
 _HEAD = 1 << 16  # bytes that tell whether a table names files
@@ -54,15 +56,30 @@ class Table:
     Attributes:
         name: path of its file below the root.
         rows: its rows, by column; empty if it is none.
+        split: part to which a column assigns all of its rows; None without such a column.
     """
 
     name: str
     rows: Sequence[Mapping[str, str]]
+    split: Part | None = None
 
     @property
     def part(self) -> Part | None:
-        """The part in the name of its file; None if there is none, or two."""
-        return part_in(PurePosixPath(self.name).stem)
+        """The part of its rows, or in the name of its file; None if there is none, or two."""
+        return self.split or part_in(PurePosixPath(self.name).stem)
+
+    def by_split(self) -> list[Table]:
+        """Divide it by the column that assigns its rows to parts, if there is one."""
+        for column in self.rows[0] if self.rows else ():
+            cells = [row.get(column, "").strip() for row in self.rows]
+            parts = [part_of(cell) for cell in cells]
+            if "train" in parts and len(set(parts)) > 1 and None not in parts:
+                rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
+                for row, part in zip(self.rows, parts, strict=True):
+                    assert part is not None
+                    rows[part].append({key: row[key] for key in row if key != column})
+                return [Table(self.name, some, part) for part, some in rows.items()]
+        return [self]
 
 
 @dataclass(frozen=True)
@@ -73,11 +90,13 @@ class Labels:
         table: name of the table.
         column: its column with the labels.
         by_file: label of each file that it names.
+        unknown: number of its rows with a label that name no file of the tree.
     """
 
     table: str
     column: str
     by_file: Mapping[str, str]
+    unknown: int = 0
 
 
 def is_table(name: str) -> bool:
@@ -98,8 +117,7 @@ def read_tables(tree: Tree, names: Iterable[str]) -> list[Table]:
             rows = _rows(source)
         except (OSError, UnicodeDecodeError, csv.Error):
             continue
-        if rows:
-            tables.append(Table(name, rows))
+        tables += Table(name, rows).by_split() if rows else []
     return tables
 
 
@@ -122,7 +140,8 @@ def _rows(source: Source) -> list[dict[str, str]]:
 class Files:
     """Finds the file that a cell of a table names: by path, file name or stem.
 
-    A name that two files have stands for neither.
+    A name that two files have stands for neither. One that no file has stands for that whose name
+    differs only in case or in the form of accents: macOS and archives change these.
 
     Args:
         files: paths of the files below the root.
@@ -133,15 +152,10 @@ class Files:
     def __init__(
         self, files: Iterable[str], others: Iterable[str] = (), there: Collection[str] = ()
     ) -> None:
-        self._by_name: dict[str, str] = {}
         self._there = there
-        taken = {key for file in others for key in _keys(file) if key != file}
-        for file in files:
-            for key in _keys(file):
-                if self._by_name.setdefault(key, file) != file:
-                    taken.add(key)
-        for key in taken:
-            self._by_name.pop(key, None)
+        files, others = list(files), list(others)
+        self._by_name = _unambiguous(files, others, lambda key: key)
+        self._by_form = _unambiguous(files, others, _folded)
 
     def find(self, cell: str, folder: str = "") -> str | None:
         """Return the file that a cell names; None if there is none.
@@ -154,12 +168,32 @@ class Files:
         path = cell.strip().replace("\\", "/")
         while path.startswith("./"):
             path = path[2:]
-        for key in (f"{folder}/{path}", path, path.rpartition("/")[2]):
+        keys = (f"{folder}/{path}", path, path.rpartition("/")[2])
+        for key in keys:
             if key and (found := self._by_name.get(key)) is not None:
                 return found
             if "/" in key and key in self._there:
                 return None
-        return None
+        return next((self._by_form[form] for form in map(_folded, keys) if form in self._by_form),
+                    None)  # fmt: skip
+
+
+def _unambiguous(
+    files: Sequence[str], others: Sequence[str], form: Callable[[str], str]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    taken = {form(key) for file in others for key in _keys(file) if key != file}
+    for file in files:
+        for key in map(form, _keys(file)):
+            if found.setdefault(key, file) != file:
+                taken.add(key)
+    for key in taken:
+        found.pop(key, None)
+    return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _keys(file: str) -> set[str]:
@@ -198,7 +232,7 @@ def labels_of(
             two tables may be meant.
     """
     files, reasons = Files(images, others, there), list[str]()
-    guesses: list[tuple[Table, Mapping[int, str], str]] = []
+    guesses: list[tuple[Table, Mapping[int, str], str, str]] = []
     problem: InputError | None = None
     for table in tables:
         named, what, why = _files_named(table, files, len(table.rows) if of_rows else len(images))
@@ -208,14 +242,16 @@ def labels_of(
         rest = [name for name in table.rows[0] if name != what]
         label = _first((column.strip().casefold(),) if column else (), rest)
         label = label or _first(_LABELS, rest)
+        if label and label.strip().casefold() == "y" and _first(("x",), rest):
+            label = None  # a place in the image
         if label is None:
             if column is None and len(rest) == 1 and rest[0].casefold() not in _NEVER_LABELS:
-                guesses.append((table, named, rest[0]))
+                guesses.append((table, named, what, rest[0]))
             else:
                 reasons.append(f"{shown(table.name)} has no column called label or class")
             continue
         try:
-            return Labels(table.name, label, _labels(table, named, label)), []
+            return _found(table, named, what, label, there), []
         except InputError as error:
             problem = problem or error
     if problem is not None:
@@ -223,13 +259,25 @@ def labels_of(
     if must_be_named or not guesses:
         return None, reasons
     if len(guesses) > 1:
-        both = " or ".join(f"{name} of {shown(table.name)}" for table, _, name in guesses[:3])
+        both = " or ".join(f"{name} of {shown(table.name)}" for table, *_, name in guesses[:3])
         raise InputError(
             f"imagefolder: which column has the labels, {both}? Call it label, or move the other "
             "table away"
         )
-    table, named, label = guesses[0]
-    return Labels(table.name, label, _labels(table, named, label)), []
+    return _found(*guesses[0], there), []
+
+
+def _found(
+    table: Table, named: Mapping[int, str], what: str, column: str, there: Collection[str]
+) -> Labels:
+    labels = _labels(table, named, column)
+    everywhere = Files(there) if len(named) < len(table.rows) else None
+    unknown = sum(
+        everywhere is not None and index not in named and bool(_label(row, column))
+        and everywhere.find(row.get(what, "")) is None
+        for index, row in enumerate(table.rows)
+    )  # fmt: skip
+    return Labels(table.name, column, labels, unknown if there else 0)
 
 
 def names_most(table: Table, images: Sequence[str]) -> bool:
@@ -263,6 +311,11 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
                     f"are not here, such as {shown(cell)}, so its {name} may be the number of the "
                     f"row; correct the paths, or remove {wrong[0]}"
                 )
+            if files.find(name, folder) is not None:
+                raise InputError(
+                    f"imagefolder: {shown(table.name)} has no line with the names of its columns: "
+                    f"its first line names the image {shown(name)}; add one, such as file,label"
+                )
             return found, name, ""
         best = max(best, len(set(found.values())))
     example = next((row[name] for row in table.rows for name in (*paths, *known)[:1]
@@ -295,8 +348,15 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     """
     found: dict[str, set[str]] = defaultdict(set)
     for index, file in named.items():
-        if label := table.rows[index].get(column, "").strip():
+        if label := _label(table.rows[index], column):
             found[file].add(label)
+    parts = {label: _parts_of(label) for names in found.values() for label in names}
+    uses = Counter(part for some in parts.values() for part in some)
+    for file, names in found.items():
+        # A class may have a comma in its name; several labels are those of other images as well.
+        if joined := [one for one in names if len(parts[one]) > 1
+                      and all(uses[part] > 1 for part in parts[one])]:  # fmt: skip
+            found[file] = names - set(joined) | {part for one in joined for part in parts[one]}
     if several := {file: names for file, names in found.items() if len(names) > 1}:
         file, names = min(several.items())
         listed = ", ".join(map(shown, sorted(names)[:5]))
@@ -306,6 +366,15 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
             "leave one of them"
         )
     return {file: names.pop() for file, names in found.items()}
+
+
+def _label(row: Mapping[str, str], column: str) -> str:
+    label = row.get(column, "").strip()
+    return "" if label.casefold() in _MISSING else label
+
+
+def _parts_of(label: str) -> set[str]:
+    return {part.strip() for part in re.split(r"[|,;]", label) if part.strip()}
 
 
 def _first(wanted: Iterable[str], columns: Sequence[str]) -> str | None:

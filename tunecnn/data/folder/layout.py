@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from tunecnn.data.folder.labels import (
     Labels,
@@ -27,7 +28,8 @@ from tunecnn.data.folder.labels import (
     part_of,
     read_tables,
 )
-from tunecnn.data.folder.node import Node, labels_in_names, may_be_image
+from tunecnn.data.folder.masks import MASK, MASK_FILE, MASKS, beside_images, in_mask_folders
+from tunecnn.data.folder.node import NO_CLASS, Node, labels_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.errors import InputError
 
@@ -35,14 +37,6 @@ OUTSIDE = "outside the class folders"
 UNLABELLED = "test image without a label"
 NOT_IN_TABLE = "not in the table of labels"
 TABLE = "a table"
-MASK = "in a folder of masks"
-_NO_CLASS = re.compile(
-    r"(.*[^a-z])?(part|batch|fold|chunk|shard|images?|imgs?|photos?|dir)[^a-z]*", re.IGNORECASE
-)
-"""Names of folders that hold some of the images, such as `images_001`."""
-_MASKS = frozenset(
-    {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "ground_truth"}
-)
 
 
 @dataclass
@@ -67,8 +61,12 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def find_layout(tree: Tree) -> Layout:
+def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     """List a tree, and find the part and the class of each file.
+
+    Args:
+        tree: the tree.
+        has_groups: whether the folders below a class are said to be groups of images.
 
     Raises:
         InputError: if the tree has no layout that is understood.
@@ -100,6 +98,8 @@ def find_layout(tree: Tree) -> Layout:
         found = _by_tables_of_parts(node, tables) or {
             "train": _classes_of(tree, node, "train", tables, None, there, is_whole=True)
         }
+    if not has_groups and found["train"].inner:
+        _check_depth(found["train"])
     _merge(tree.root, node, found, layout)
     layout.left_out += Counter()  # drops the zeros
     return layout
@@ -165,14 +165,17 @@ def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
     return (
         any(any(map(may_be_image, inner.all_files())) for inner in others)
         and not any(inner.folders or inner.has_labels() for inner in parts)
-        and not any(_NO_CLASS.fullmatch(inner.name.rpartition("/")[2]) for inner in parts)
+        and not any(NO_CLASS.fullmatch(inner.name.rpartition("/")[2]) for inner in parts)
         and not any(is_table(file.name) for file in node.files)
     )
 
 
 @dataclass
 class _Classes:
-    """The classes of a part, their folders, and the files that belong to none."""
+    """The classes of a part, their folders, and the files that belong to none.
+
+    `inner` has the names of the folders in each class, if all have the same and nothing else.
+    """
 
     files: dict[str, list[TreeFile]]
     folders: dict[str, str]
@@ -182,6 +185,7 @@ class _Classes:
     left_out: Mapping[str, int] = field(default_factory=dict)
     labels: Labels | None = None
     why_no_table: Sequence[str] = ()
+    inner: Sequence[str] = ()
 
     @property
     def names(self) -> list[str]:
@@ -220,9 +224,13 @@ def _classes_of(
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     folders = {name: folder.name for name, folder in inner.folders.items()}
-    masks = _masks(inner)
-    files = {name: [file for file in group if file.name not in masks]
-             for name, group in files.items()}  # fmt: skip
+    masks, mask_files = in_mask_folders(inner), beside_images(inner)
+    left_out = {reason: len(some) for reason, some in ((MASK, masks), (MASK_FILE, mask_files))
+                if some}  # fmt: skip
+    masks |= mask_files
+    without = {name: [file for file in group if file.name not in masks]
+               for name, group in files.items()}  # fmt: skip
+    files = {name: group for name, group in without.items() if group or not files[name]}
     used = {file.name for group in files.values() for file in group}
     outside = [file for file in node.all_files() if file.name not in used | masks]
     known = {table.name for table in shared}
@@ -234,10 +242,10 @@ def _classes_of(
     of_all = [one for one in shared if one.part is None]
     if sum(map(bool, files.values())) > 1:
         _check_beside_folders([*of_part, *of_all], files)
-        notes = [f"{len(masks):,} files are in folders of masks"] if masks else []
-        left_out = {MASK: len(masks)} if masks else {}
-        return _Classes(files, folders, outside, notes=notes, left_out=left_out)
-    images = [file for file in node.all_files() if not is_table(file.name)]
+        notes = [f"{len(masks):,} files are masks, by their names"] if masks else []
+        same = _same_folders([inner.folders[name] for name, group in files.items() if group])
+        return _Classes(files, folders, outside, notes=notes, left_out=left_out, inner=same)
+    images = [file for file in node.all_files() if may_be_image(file) and file.name not in masks]
     names, why = [file.name for file in images], list[str]()
     for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
         labels, reasons = labels_of(
@@ -249,27 +257,47 @@ def _classes_of(
             must_be_named=train is not None and train.labels is None,
         )
         if labels is not None:
-            return _with_labels(node, images, labels)
+            return _with_labels(node, images, labels, left_out)
         why += reasons
     if not node.folders and (in_names := labels_in_names(images)):
         first = images[0].name.rpartition("/")[2]
         classes = _with_labels(node, images, Labels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
-    return _Classes(files, folders, outside, why_no_table=why)
+    return _Classes(files, folders, outside, left_out=left_out, why_no_table=why)
 
 
-def _masks(node: Node) -> set[str]:
-    """Return the files in folders of masks: each class has one, and others beside it."""
-    classes = [inner for inner in node.folders.values() if inner.all_files()]
-    found = [{name for name in inner.folders if name.casefold() in _MASKS} for inner in classes]
-    if not classes or not all(
-        masks and len(inner.folders) > len(masks) and not any(map(may_be_image, inner.files))
-        for inner, masks in zip(classes, found, strict=True)
-    ):
-        return set()
-    return {file.name for inner, masks in zip(classes, found, strict=True)
-            for name in masks for file in inner.folders[name].all_files()}  # fmt: skip
+def _same_folders(classes: Sequence[Node]) -> Sequence[str]:
+    """Return the names of the folders in each class, if all have the same and no other images."""
+    names = {
+        frozenset(name for name, inner in node.folders.items()
+                  if inner.all_files() and name.casefold() not in MASKS)
+        for node in classes
+    }  # fmt: skip
+    if len(names) > 1 or any(map(may_be_image, (file for node in classes for file in node.files))):
+        return ()
+    return sorted(names.pop())
+
+
+def _check_depth(train: _Classes) -> None:
+    """Check that the folders in the classes cannot be the classes themselves.
+
+    Raises:
+        InputError: if each class has the same two or more, and their names are words without
+            digits, or the numbers from 0 or 1 on, unlike `camera1` or 2019.
+    """
+    inner = train.inner
+    first_numbers = [{str(number + first) for number in range(len(inner))} for first in (0, 1)]
+    are_words = not any(re.search(r"\d", name) or NO_CLASS.fullmatch(name) for name in inner)
+    if len(inner) < 2 or not (are_words or set(inner) in first_numbers):
+        return
+    outer = [name for name, group in train.files.items() if group]
+    raise InputError(
+        f"imagefolder: are the classes the {len(outer):,} folders {_listed(map(shown, outer))}, "
+        f"or the {len(inner):,} in each of them, {_listed(map(shown, inner))}? To use the outer "
+        "ones, move the images out of the inner ones, or write groups: folder if those of an "
+        "inner folder belong together; to use the inner ones, merge the outer folders"
+    )
 
 
 def _check_beside_folders(
@@ -288,7 +316,7 @@ def _check_beside_folders(
         except InputError:  # several labels for one image, such as one for each object in it
             continue
         if labels is None:
-            if all(map(_NO_CLASS.fullmatch, files)) and names_most(table, images):
+            if all(map(NO_CLASS.fullmatch, files)) and names_most(table, images):
                 raise InputError(
                     f"imagefolder: are {_listed(map(shown, files))} classes? {shown(table.name)} "
                     "names the images, but has no column called label or class. Call the column "
@@ -317,7 +345,7 @@ def _by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, _Clas
     Raises:
         InputError: if two tables name one image.
     """
-    images = [file for file in node.all_files() if not is_table(file.name)]
+    images = list(filter(may_be_image, node.all_files()))
     names = [file.name for file in images]
     found: dict[Part, _Classes] = {}
     column = None
@@ -352,7 +380,12 @@ def _by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, _Clas
     }  # fmt: skip
 
 
-def _with_labels(node: Node, images: Sequence[TreeFile], labels: Labels) -> _Classes:
+def _with_labels(
+    node: Node,
+    images: Sequence[TreeFile],
+    labels: Labels,
+    left_out: Mapping[str, int] = MappingProxyType({}),
+) -> _Classes:
     files: dict[str, list[TreeFile]] = defaultdict(list)
     for file in images:
         if file.name in labels.by_file:
@@ -360,6 +393,11 @@ def _with_labels(node: Node, images: Sequence[TreeFile], labels: Labels) -> _Cla
     outside = [file for file in images if file.name not in labels.by_file]
     count = len(images) - len(outside)
     tables = sum(is_table(file.name) for file in node.all_files())
+    others = len(node.all_files()) - len(images) - tables - sum(left_out.values())
+    counts = {**left_out, TABLE: tables, OUTSIDE: others}
+    where = f"{shown(labels.table)}, column {shown(labels.column)}"
+    if labels.unknown:
+        where += f"; {labels.unknown:,} of its rows name no file that is here"
     above = [PurePosixPath(file.name).parts[:-1] for file in images]
     around = "/".join(same[0] for same in itertools.takewhile(
         lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip
@@ -368,8 +406,8 @@ def _with_labels(node: Node, images: Sequence[TreeFile], labels: Labels) -> _Cla
         dict.fromkeys(files, around),
         outside,
         NOT_IN_TABLE,
-        [f"the labels of {count:,} images are from {shown(labels.table)}"],
-        {TABLE: tables} if tables else {},
+        [f"the labels of {count:,} images are from {where}"],
+        {reason: count for reason, count in counts.items() if count},
         labels,
     )
 
@@ -386,14 +424,15 @@ def _merge(root: Path, node: Node, found: dict[Part, _Classes], layout: Layout) 
         InputError: if there are fewer than two classes, or the classes of the parts differ.
     """
     test = found.get("test")
-    if test is not None and not any(test.files.values()) and test.outside:
-        layout.left_out[UNLABELLED] += len(found.pop("test").outside)
+    if test is not None and (unlabelled := _unlabelled(test, found["train"])):
+        layout.left_out[UNLABELLED] += len(unlabelled)
+        layout.left_out.update(found.pop("test").left_out)
         layout.notes.append("the test images have no labels, so they are not used")
     for part, classes in found.items():
         layout.left_out[classes.reason] += len(classes.outside)
         layout.left_out.update(classes.left_out)
         layout.notes += classes.notes
-        _check_names(root, part, classes.files)
+        _check_names(root, part, classes)
     names = sorted(found["train"].files, key=_order(found["train"].files))
     if len(names) < 2:
         few = f"{len(names)} class folder{'' if len(names) == 1 else 's'}"
@@ -430,15 +469,26 @@ def _merge(root: Path, node: Node, found: dict[Part, _Classes], layout: Layout) 
             layout.train_folders = [classes.folders[name] for name in names]
 
 
+def _unlabelled(test: _Classes, train: _Classes) -> Sequence[TreeFile]:
+    """Return the test images if they have no labels: all are in no folder, or in no class."""
+    full = [name for name, group in test.files.items() if group]
+    if not full:
+        return test.outside
+    known = set(map(_key, train.files))
+    if len(full) == 1 and test.labels is None and len(known) > 1 and _key(full[0]) not in known:
+        return [*test.outside, *test.files[full[0]]]
+    return ()
+
+
 def _key(name: str) -> str:
     """Return a class name without differences of case and of the form of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _check_names(root: Path, part: str, names: Iterable[str]) -> None:
+def _check_names(root: Path, part: str, classes: _Classes) -> None:
     """Raise an InputError for a class name that is not text, or two that differ only in form."""
     seen: dict[str, str] = {}
-    for name in names:
+    for name in classes.files:
         try:
             name.encode()
         except UnicodeEncodeError:
@@ -447,6 +497,11 @@ def _check_names(root: Path, part: str, names: Iterable[str]) -> None:
                 "UTF-8; rename it"
             ) from None
         if (other := seen.setdefault(_key(name), name)) != name:
+            if classes.labels is not None:
+                raise InputError(
+                    f"imagefolder: {shown(classes.labels.table)} has the labels {shown(other)} "
+                    f"and {shown(name)}, which differ only in case or accents; write them alike"
+                )
             raise InputError(
                 f"imagefolder: the {part} images have two class folders, {shown(other)} and "
                 f"{shown(name)}, that differ only in case or accents; rename or merge them"

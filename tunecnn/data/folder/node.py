@@ -20,6 +20,11 @@ _NEVER_NAMES = frozenset(
      "makefile", "dockerfile", "md5sums", "sha256sums"}
 )  # fmt: skip
 
+NO_CLASS = re.compile(
+    r"(.*[^a-z])?(part|batch|fold|chunk|shard|images?|imgs?|photos?|dir)[^a-z]*", re.IGNORECASE
+)
+"""Names of folders that hold some of the images, such as `images_001`."""
+
 
 @dataclass
 class Node:
@@ -69,7 +74,8 @@ class Node:
         Args:
             of_a_part: whether this is the folder of a part, so that `train` in it is no part.
         """
-        full = [name for name, inner in self.folders.items() if inner.all_files()]
+        full = [name for name, inner in self.folders.items()
+                if inner.all_files() and not inner.is_for_something_else()]  # fmt: skip
         if (
             len(full) != 1
             or (part_of(full[0]) and not of_a_part)

@@ -20,8 +20,9 @@ from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
-VERSION = 3
+VERSION = 4
 _ORIENTATION = 0x0112  # EXIF tag
+_PHOTOMETRIC = 262  # tag of TIFF
 _FORMATS = (
     "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO",
     "PCX", "SGI", "HEIF",
@@ -96,11 +97,6 @@ def pixels_of(image: Image.Image, options: ImageOptions) -> tuple[Pixels, list[s
     """
     upright, done = as_shown(image, options)
     return _array(fitted(upright, options)), done
-
-
-def is_deep(image: Image.Image) -> bool:
-    """Return whether an image has more than 8 bits per channel."""
-    return _deep_values(image) is not None
 
 
 def check_image(file: Path) -> None:
@@ -244,7 +240,10 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image
             f"it has {deep} pixels, here from {values.min():.6g} to {values.max():.6g}; say which "
             f"value is white: scale: {_likely_white(deep, float(values.max()))}"
         )
-    bytes_ = np.rint(np.clip(values / options.scale, 0, 1) * 255).astype(np.uint8)
+    shares = np.clip(values / options.scale, 0, 1)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        shares = 1 - shares  # 0 is white; of 8 bits, Pillow turns it round
+    bytes_ = np.rint(shares * 255).astype(np.uint8)
     scaled = Image.fromarray(bytes_)
     scaled.info["exif"] = image.info.get("exif", b"")
     return scaled, bool((values > options.scale).any())

@@ -51,7 +51,7 @@ def read_imagefolder(
     """
     options = options or ImageOptions()
     tree = open_tree(folder)
-    layout = find_layout(tree)
+    layout = find_layout(tree, has_groups=options.groups is not None)
     files = [file for part in _PARTS for group in layout.files.get(part, ()) for file in group]
     # Groups are no part of the pixels, so a change of the groups needs no decoding.
     key = key_of(tree, layout, replace(options, groups=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
 import posixpath
@@ -247,7 +248,7 @@ class _Archive:
         """
         with zipfile.ZipFile(self.root) as archive:
             for info in archive.infolist():
-                name, problem = _plain(info.filename), ""
+                name, problem = _zip_name(info), ""
                 if info.flag_bits & 1:
                     problem = "is encrypted"
                 elif info.compress_type not in _COMPRESSIONS:
@@ -308,7 +309,7 @@ class _Archive:
     def contents(self, names: Iterable[str]) -> Iterator[Source]:
         if self._is_zip:
             with zipfile.ZipFile(self.root) as archive:
-                stored = {_plain(info.filename): info for info in archive.infolist()}
+                stored = {_zip_name(info): info for info in archive.infolist()}
                 for name in names:
                     yield _content(partial(archive.read, stored[name]))
             return
@@ -328,6 +329,15 @@ class _Archive:
             if not uses[name]:
                 held.pop(name, None)
             yield content
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the path of a member; some archivers write UTF-8 without saying so."""
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return _plain(name)
 
 
 def _plain(name: str) -> str:

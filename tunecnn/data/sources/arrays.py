@@ -67,6 +67,11 @@ def read_npz(path: Path, options: ImageOptions) -> Arrays:
     except InputError:
         raise
     except Exception as error:  # zlib.error, LZMAError, RuntimeError for a password, ...
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{path} has an array of Python objects, such as words of a pandas column: save "
+                "it with .astype(str), or numbers with their type"
+            ) from error
         raise InputError(f"{path} cannot be read as .npz: {reason(error)}") from error
     return from_mapping(values, str(path), options)
 
@@ -129,7 +134,12 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
     except BaseException as error:
         raise InputError(f"{path} failed: {type(error).__name__}: {text_of(error)}") from error
     if isinstance(returned, tuple) and len(returned) == 2:
-        returned = {"train_images": returned[0], "train_labels": returned[1]}
+        images, labels = returned
+        returned = {"train_images": images, "train_labels": labels}
+        if all(isinstance(part, tuple) and len(part) == 2 for part in (images, labels)):
+            (images, labels), (test_images, test_labels) = images, labels  # as in Keras
+            returned = {"train_images": images, "train_labels": labels,
+                        "test_images": test_images, "test_labels": test_labels}  # fmt: skip
     if not isinstance(returned, Mapping):
         raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
     try:
@@ -255,6 +265,8 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         notes.append(
             f"{share:.2%} of the values of {where.rpartition(': ')[2]} are above scale, and white"
         )
+    if array.dtype.itemsize < 4:
+        array = array.astype(np.float32)  # in float16, the scale may be infinite
     pixels: Pixels = np.rint(np.clip(array / options.scale, 0, 1) * 255).astype(np.uint8)
     return pixels
 

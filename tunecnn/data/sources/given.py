@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tunecnn.data.folder.pixels import BadImageError, is_deep, pixels_of
+from tunecnn.data.folder.pixels import BadImageError, pixels_of
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.arrays import from_mapping, plain_array
 from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
@@ -57,6 +57,9 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
     found: dict[str, Any]
     if _is_pair(data):
         found = _of_pair(data, "train", options)
+    elif isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_pair, data)):
+        # As Keras's `load_data` returns them.
+        found = {**_of_pair(data[0], "train", options), **_of_pair(data[1], "test", options)}
     elif isinstance(data, Mapping):
         found = {}
         for name, value in data.items():
@@ -115,9 +118,15 @@ def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
 def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     """Return the arrays of a data set that indexes to (image, label), or to a row with both."""
     images, labels = [], []
+    if hasattr(data, "iloc"):  # a data frame
+        data = data.to_dict("records")
     for index in range(len(data)):
         where = f"{part}[{index}]"
-        item = data[index]
+        try:
+            item = data[index]
+        except Exception as error:
+            text = f"{type(error).__name__}: {text_of(error)}"
+            raise InputError(f"data: {where} cannot be read: {text}") from error
         try:
             image, label = _of_row(item, where) if isinstance(item, Mapping) else item
         except (TypeError, ValueError) as error:
@@ -144,6 +153,8 @@ def _of_row(row: Mapping[str, Any], where: str) -> tuple[Any, Any]:
 
 def _class_names(data: Any) -> Any:
     """Return the class names that a data set of torchvision or Hugging Face knows."""
+    while type(data).__name__ == "Subset" and hasattr(data, "dataset"):  # of torch
+        data = data.dataset
     if (classes := getattr(data, "classes", None)) is not None:
         return classes
     features = getattr(data, "features", None)
@@ -167,18 +178,25 @@ def _label(label: Any, where: str) -> Any:
 def _pixels(image: Any, where: str, options: ImageOptions) -> Any:
     """Return an image as an array (height, width[, channels]); torch's has the channels first.
 
-    Pillow's images are taken as a viewer shows them, as files are; deep ones as numbers.
+    Pillow's images are taken as a viewer shows them, as files are; with a scale, in its unit.
     """
-    if isinstance(image, Image.Image) and not is_deep(image):
+    if isinstance(image, Image.Image) and image.mode.startswith(("I", "F")) \
+            and options.scale is None:  # fmt: skip
+        return np.asarray(image)[..., None]  # the values of all images tell what white may be
+    if isinstance(image, Image.Image):
         try:
-            return pixels_of(image, options)[0]
+            pixels = pixels_of(image, options)[0]
         except BadImageError as error:
             raise InputError(f"data: {where}: {error}") from error
+        if options.scale is None:
+            return pixels
+        return pixels.astype(np.float32) * np.float32(options.scale / 255)
     try:
         array = plain_array(image)
     except Exception as error:
         raise InputError(f"data: the image of {where} is no array: {text_of(error)}") from error
-    return np.moveaxis(array, 0, -1) if hasattr(image, "detach") and array.ndim == 3 else array
+    is_torchs = hasattr(image, "detach") and array.ndim == 3 and array.shape[0] in (1, 3)
+    return np.moveaxis(array, 0, -1) if is_torchs else array
 
 
 def _stacked(images: list[Any], part: str) -> Any:

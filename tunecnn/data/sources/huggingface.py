@@ -24,6 +24,7 @@ from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
 
 _IMAGE_COLUMNS = ("image", "img", "images", "pixels")
+_SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+.*)?$")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -53,13 +54,22 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
         raise InputError(f"huggingface: {path} has no .parquet or .arrow files")
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
     folders: dict[Part, Path] = {}
-    for file in files:
-        part = _part_of(file, path)
+    splits: dict[Part, str] = {}
+    parts = [_part_of(file, path) for file in files]
+    if all(_SHARD.search(file.stem) for file in files) and not any(parts):
+        parts = ["train"] * len(files)  # of one table
+    for file, part in zip(files, parts, strict=True):
         table = _read(file)
         if part is None and len(files) > 1:
             left_out[f"rows of {file.name}, which names no split"] = len(table)
             continue
         part = part or "train"
+        split = _split_of(file)
+        if splits.setdefault(part, split) != split:
+            raise InputError(
+                f"huggingface: {path} has two splits of {part} images, {splits[part]} and "
+                f"{split}; move the files of one away"
+            )
         place = _configuration(file, path)
         if folders.setdefault(part, place) != place:
             one, other = (one.relative_to(path) for one in (folders[part], place))
@@ -90,6 +100,13 @@ def _part_of(file: Path, root: Path) -> Part | None:
         if (part := _part_named(word)) is not None:
             return part
     return None
+
+
+def _split_of(file: Path) -> str:
+    """Return the name of the split in the name of a file, or in that of a folder above it."""
+    if _part_named(file.name) is None:
+        return next((above.name for above in file.parents if _part_named(above.name)), "")
+    return _SHARD.sub("", file.stem)
 
 
 def _part_named(word: str) -> Part | None:

@@ -1,0 +1,52 @@
+"""Masks: pictures that say which pixels of an image show what; they are no images to classify."""
+
+from __future__ import annotations
+
+import re
+
+from tunecnn.data.folder.node import NO_CLASS, Node, may_be_image
+
+MASK = "in a folder of masks"
+MASK_FILE = "a mask beside its image"
+MASKS = frozenset(
+    {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "ground_truth",
+     "gt", "trimap", "trimaps"}
+)  # fmt: skip
+_MASK_OF = re.compile(
+    r"(.+?)[ _-](mask|masks|segmentation|seg|gt|trimap)([ _-]?\d+)?", re.IGNORECASE
+)
+
+
+def in_mask_folders(node: Node) -> set[str]:
+    """Return the files in folders of masks: beside one of images, or in each class."""
+    full = [name for name, inner in node.folders.items() if inner.all_files()]
+    if any(map(NO_CLASS.fullmatch, full)):
+        return {file.name for name in full if name.casefold() in MASKS
+                for file in node.folders[name].all_files()}  # fmt: skip
+    classes = [inner for inner in node.folders.values() if inner.all_files()]
+    found = [{name for name in inner.folders if name.casefold() in MASKS} for inner in classes]
+    if not classes or not all(
+        masks and len(inner.folders) > len(masks) and not any(map(may_be_image, inner.files))
+        for inner, masks in zip(classes, found, strict=True)
+    ):
+        return set()
+    return {file.name for inner, masks in zip(classes, found, strict=True)
+            for name in masks for file in inner.folders[name].all_files()}  # fmt: skip
+
+
+def beside_images(node: Node) -> set[str]:
+    """Return the files such as `1_mask.png` beside `1.png`, in the folders of a part."""
+    files = node.all_files()
+    images = {_without_suffix(file.name) for file in files if may_be_image(file)}
+    found = set()
+    for file in files:
+        folder, slash, last = _without_suffix(file.name).rpartition("/")
+        match = _MASK_OF.fullmatch(last)
+        if match is not None and f"{folder}{slash}{match[1]}" in images:
+            found.add(file.name)
+    return found
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and "/" not in suffix else name
