@@ -79,6 +79,42 @@ def test_a_network_may_count_itself():
     assert (cost.params, cost.macs) == (5, 6)
 
 
+def test_macs_are_those_of_all_layers_also_where_values_are_needed():
+    text = (
+        HEAD
+        + """
+class Net(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        VALUES
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        x = x[:, 0]
+        return self.head(self.attention(x, x, x, need_weights=False)[0].flatten(1))
+"""
+    )
+    values = "[one.item() for one in torch.linspace(0, 0.1, 3)]"
+    on_meta = measured(text.replace("VALUES", "pass"))
+    assert on_meta.macs > 2000
+    assert measured(text.replace("VALUES", values)) == on_meta
+
+
+def test_a_class_with_open_arguments_gets_the_classes_as_its_base_takes_them():
+    sub = "class Sub(Net):\n    def __init__(self, width=6, **kwargs):\n        " \
+        "super().__init__(width=width, **kwargs)\n"  # fmt: skip
+    text = PLAIN + sub
+    with importable(
+        code_of(
+            text.replace(
+                "input_shape, classes, width: int = 4", "classes, width=4, input_shape=(1, 8, 8)"
+            )
+        )
+    ):  # noqa: E501
+        made = build(Architecture("nets.py:Sub", Path()), {"width": 5}, SHAPE, 10)
+    assert made.conv.out_channels == 5
+
+
 def test_what_cannot_be_built_without_values_is_built_with_them():
     text = PLAIN.replace("super().__init__()", "super().__init__(); torch.ones(1).item()")
     text = text.replace("torch.ones(1).item()", "torch.zeros(()).add(1).item()")

@@ -30,7 +30,7 @@ class Net(nn.Module):
         act: str = "relu",
         widths: tuple[int, ...] = (8, 16),
         depth: Optional[int] = None,
-        plain=3,
+        plain=3, kind: Kind = Kind.A,
     ) -> None: ...
 
 class Child(Net):
@@ -57,6 +57,9 @@ async def later(classes): ...
 
 SIZE = 3
 Made = build(1, 2)
+
+class Kind(Enum):
+    A = "a"
 """
 
 
@@ -85,6 +88,7 @@ MISTAKES = [
     ("{net.bias: {choice: [0, 1]}}", "bias of Net (nets.py:16) takes true or false, not 0"),
     ("{net.act: 3}", "act of Net (nets.py:17) takes a word, not 3"),
     ("{net.widths: 3}", "widths of Net (nets.py:18) takes tuple[int, ...], and a space gives numbers"),
+    ("{net.kind: b}", "kind of Net (nets.py:20) takes Kind, and a space gives numbers"),
     ("{net.depth: deep}", "depth of Net (nets.py:19) takes a whole number, not 'deep'"),
     ("{net.plain: x}", "plain of Net (nets.py:20) takes a whole number, not 'x'"),
     ("{net.classes: 3}", "tunecnn sets classes itself, from the images"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,11 +168,22 @@ def test_muon_gets_the_convolutions_without_groups_and_adamw_all_else():
     optimizer.step()
 
 
-def test_the_code_is_unpacked_for_as_long_as_it_is_needed(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    with importable(CODE):
-        assert (next(Path(tmp_path).iterdir()) / "nets.py").read_text() == TEXT
+def test_the_code_is_unpacked_once_and_removed_with_the_process(tmp_path):
+    script = f"""
+from tunecnn.models.building import importable
+from tunecnn.models.code import NetworkCode
+for _ in range(2):
+    with importable(NetworkCode({{"nets.py": {TEXT.encode()!r}}})):
+        import nets
+        print(nets.__file__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    first, second = done.stdout.split()
+    assert first == second
+    assert first.startswith(str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -411,3 +425,155 @@ def test_what_cannot_be_trained_ends_its_trial_and_says_why(name, changes, reaso
     assert update.end is not None
     assert update.end.outcome is Outcome.ERROR
     assert reason in update.end.reason
+
+
+ODD = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Flat(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+class Caches(Flat):  # as LeViT does
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.bias = nn.Parameter(torch.zeros(classes))
+        self.cache = None
+    def train(self, mode=True):
+        self.cache = None
+        return super().train(mode)
+    def forward(self, x):
+        if self.training:
+            return super().forward(x) + self.bias
+        if self.cache is None:
+            self.cache = self.bias.detach().clone() + self.head.weight.detach().sum() * 10
+        return super().forward(x) + self.cache - self.head.weight.sum() * 10
+
+class Forgets(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.register_buffer("mean", torch.zeros(64), persistent=False)
+    def forward(self, x):
+        if self.training:
+            self.mean.mul_(0.5).add_(x.detach().flatten(1).mean(0), alpha=0.5)
+        return self.head(x.flatten(1) - self.mean)
+
+class Counter(Flat):
+    steps = 0
+    def forward(self, x):
+        self.steps += self.training
+        return super().forward(x) * (1 + self.steps)
+
+class Seeds(Flat):
+    def __init__(self, classes):
+        torch.manual_seed(42)
+        super().__init__(classes)
+
+class Softmaxes(Flat):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+class Squeezes(Flat):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+class Frozen(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.mask = nn.Parameter(torch.full((8, 8), -float("inf")).triu(1), requires_grad=False)
+        self.index = nn.Parameter(torch.arange(64), requires_grad=False)
+    def forward(self, x):
+        return super().forward((x[:, 0] @ (self.mask == 0).float()).flatten(1)[:, self.index])
+
+class NeedsTwo(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.register_buffer("mean", torch.zeros(64))
+        self.register_buffer("variance", torch.ones(64))
+    def forward(self, x):
+        x = F.batch_norm(x.flatten(1), self.mean, self.variance, training=self.training)
+        return self.head(x)
+
+class Strict(Flat):
+    def forward(self, x):
+        assert x.is_contiguous()
+        if self.training:
+            x = x.view(-1, 1, 8, 8)
+        return super().forward(x)
+
+class Doubles(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.register_buffer("phase", torch.zeros(3, dtype=torch.complex128))
+
+class Sparse(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.register_buffer("graph", torch.eye(3).to_sparse())
+
+class Shares(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.register_buffer("same", torch.ones(1, 3).expand(4, 3))
+
+class Registers(Flat):
+    library = torch.library.Library("tunecnn_test_registers", "DEF")
+
+class Drops(Flat):
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.5))
+"""
+ODD_CODE = NetworkCode({"nets.py": ODD.encode()})
+
+
+def model_of(training: Training, path: Path):
+    path.write_bytes(pack_model(training))
+    with pytest.warns(UserWarning, match="comes with the code"):
+        return load_model(path)
+
+
+@pytest.mark.parametrize("name", ["Caches", "Frozen", "NeedsTwo", "Strict", "Registers", "Drops"])
+def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, tmp_path):
+    size = len(data.train) - 1  # so that a batch of one image is left
+    with importable(ODD_CODE):
+        training = Training(config(name, epochs=2, batch_size=size, averaging=0.5), data)
+        list(training)
+        wanted = training.predict(data.validation).softmax(1)
+        model = model_of(training, tmp_path / "model.safetensors")
+    found = model.probabilities(data.validation.pixels)
+    assert np.abs(found - wanted.numpy()).max() < 1e-5
+    assert np.array_equal(model.probabilities(data.validation.pixels), found)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "Forgets",
+            "gives other results once its weights are loaded again: it uses what its stat",
+        ),
+        (
+            "Counter",
+            "gives other results once its weights are loaded again: it uses what its stat",
+        ),
+        ("Seeds", "Seeds sets torch's seed while it is built, so trials with other seeds would"),
+        ("Softmaxes", "Softmaxes returns probabilities, not logits: leave its softmax out"),
+        ("Squeezes", "Squeezes returned the shape (3,) for 1 image of 1x8x8"),
+        ("Doubles", "keeps 'phase', of the type torch.complex128, which a file of weights cannot"),
+        ("Sparse", "keeps 'graph', a sparse tensor, which a file of weights cannot hold"),
+        ("Shares", "keeps 'same', whose values share memory, as expand() returns them; add .cl"),
+    ],
+)
+def test_what_could_not_be_kept_ends_its_trial_after_the_first_epoch(name, reason, data):
+    with importable(ODD_CODE):
+        run = TrialRun(config(name, epochs=3), to_device(data, torch.device("cpu")), None, 0.0)
+        update = run.advance(60.0)
+    assert update.end is not None
+    assert update.end.outcome is Outcome.ERROR
+    assert reason in update.end.reason
+    assert len(update.epochs) <= 1

@@ -276,3 +276,55 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(given, me
 def test_a_parameter_that_is_none_is_refused_where_it_is_made(make, message):
     with pytest.raises(tunecnn.InputError, match=message):
         make()
+
+
+ODD_CELLS = """
+import torch
+from torch import nn
+
+import beside_the_notebook
+from beside_the_notebook import block
+
+def abs(x):
+    return x * 0
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        return abs(self.head(x.flatten(1)))
+
+class Local(Net):
+    def forward(self, x):
+        return block(x)
+
+class Whole(Net):
+    def forward(self, x):
+        return beside_the_notebook.block(x)
+
+class Changed(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+    def forward(self, x):
+        return x
+"""
+
+
+def test_what_a_notebook_uses_is_what_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "beside_the_notebook.py").write_text("def block(x):\n    return x\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    forward = "def forward(self, x):\n    return x * 2\n\nChanged.forward = forward\n"
+    for name, cell in (("<cell 3>", ODD_CELLS), ("<cell 4>", forward)):
+        linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
+        exec(compile(cell, name, "exec"), module.__dict__)
+    assert "def abs(x):" in notebook_source(module.Net)
+    for made in (module.Local, module.Whole):
+        with pytest.raises(tunecnn.InputError, match=r"beside the notebook and would not travel: .*"
+                           r"code: \[beside_the_notebook.py\]"):  # fmt: skip
+            notebook_source(made)
+    with pytest.raises(tunecnn.InputError, match=r"Changed.forward was set outside of the class"):
+        notebook_source(module.Changed)

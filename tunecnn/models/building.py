@@ -12,9 +12,11 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,8 +27,10 @@ from tunecnn.models.designs import Cost, InputShape
 from tunecnn.models.randomness import random_state_of
 from tunecnn.models.signature import CLASSES_NAMES, INPUT_NAMES
 
+_SUM_TOLERANCE = 1e-4
 _folder: Path | None = None  # of the code that can be imported now
 _code: NetworkCode | None = None
+_imported: dict[str, tuple[tempfile.TemporaryDirectory[str], dict[str, ModuleType]]] = {}
 
 
 class NetworkError(InputError):
@@ -84,6 +88,7 @@ def build(
     takes = {"input_shape": input_shape, "in_channels": input_shape[0],
              **dict.fromkeys(CLASSES_NAMES, classes)}  # fmt: skip
     own = {name: takes[name] for name in _settable(made)}
+    seed = torch.initial_seed()
     try:
         network = made(**own, **given)
     except InputError:
@@ -95,6 +100,11 @@ def build(
     if not isinstance(network, nn.Module):
         raise NetworkError(
             f"{architecture.attribute} returned {type(network).__name__}, not a torch.nn.Module"
+        )
+    if torch.initial_seed() != seed:
+        raise NetworkError(
+            f"{architecture.attribute} sets torch's seed while it is built, so trials with other "
+            "seeds would begin alike: remove that (for constants, use a torch.Generator)"
         )
     return network
 
@@ -142,13 +152,14 @@ def importable(code: NetworkCode | None) -> Iterator[None]:
 
     The code is unpacked into a temporary folder. Modules that were imported before and have the
     name of one of its files are set aside, so that a run's copy is used even where a newer version
-    has been imported.
+    has been imported. One process imports each version once: some modules register what may not
+    be registered twice.
 
     Args:
         code: code of the networks; None if they are in no file.
     """
     global _folder, _code
-    if code is None:
+    if code is None or (_code is not None and _code.hash == code.hash):
         yield
         return
     names = {Path(name).parts[0].removesuffix(".py") for name in code.files}
@@ -156,21 +167,24 @@ def importable(code: NetworkCode | None) -> Iterator[None]:
     def ours() -> list[str]:
         return [name for name in sys.modules if name.partition(".")[0] in names]
 
-    with tempfile.TemporaryDirectory(prefix="tunecnn-code-") as place:
-        code.write(Path(place))
-        before, outer = {name: sys.modules.pop(name) for name in ours()}, (_folder, _code)
-        _folder, _code = Path(place), code
-        sys.path.insert(0, place)
-        importlib.invalidate_caches()
-        try:
-            yield
-        finally:
-            _folder, _code = outer
-            with contextlib.suppress(ValueError):
-                sys.path.remove(place)
-            for name in ours():
-                del sys.modules[name]
-            sys.modules.update(before)
+    if code.hash not in _imported:
+        unpacked = tempfile.TemporaryDirectory(prefix="tunecnn-code-")  # until the process ends
+        code.write(Path(unpacked.name))
+        _imported[code.hash] = unpacked, {}
+    unpacked, modules = _imported[code.hash]
+    before, outer = {name: sys.modules.pop(name) for name in ours()}, (_folder, _code)
+    _folder, _code = Path(unpacked.name), code
+    sys.modules.update(modules)
+    sys.path.insert(0, unpacked.name)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        _folder, _code = outer
+        with contextlib.suppress(ValueError):
+            sys.path.remove(unpacked.name)
+        modules.update({name: sys.modules.pop(name) for name in ours()})
+        sys.modules.update(before)
 
 
 def importable_code() -> NetworkCode | None:
@@ -186,8 +200,9 @@ def in_own_code(file: str) -> bool:
 def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
     """Bring a network's weights into the memory layout `channels_last`, if it can process it.
 
-    In that layout, `view` raises an error where `reshape` or `flatten` would work; such a network
-    is left as it is. It is in evaluation mode afterwards.
+    In that layout, `view` raises an error where `reshape` or `flatten` would work, and a network
+    may check it; one that fails, also in a step of training, is left as it is. It is in evaluation
+    mode afterwards.
 
     Returns:
         Whether images have to be in `channels_last` too.
@@ -201,10 +216,48 @@ def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
             network(images)
             network.to(memory_format=torch.channels_last)
             network(images)
-    except RuntimeError:
+        _step(network, images)
+    except (Exception, SystemExit):
         network.to(memory_format=torch.contiguous_format)
         return False
     return True
+
+
+def can_train_on(
+    network: nn.Module, input_shape: InputShape, count: int, *, last: bool = False
+) -> str:
+    """Try a step of training; return why it fails, empty if it does not.
+
+    Args:
+        network: network, which has not been trained afterwards.
+        input_shape: channels, height and width of one image.
+        count: number of images.
+        last: whether the images are in `channels_last`.
+    """
+    try:
+        _step(network, _images(network, input_shape, count, last=last))
+    except (Exception, SystemExit) as error:
+        return describe(error)
+    return ""
+
+
+def _step(network: nn.Module, images: Tensor) -> None:
+    """Pass images forward and gradients back through a copy of a network."""
+    devices = [images.device] if images.device.type == "cuda" else []
+    with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        tried.train()
+        tried(images).float().logsumexp(1).sum().backward()
+        tried.zero_grad(set_to_none=True)
+    network.eval()
+
+
+def settle(network: nn.Module) -> None:
+    """Bring a network whose weights were replaced into evaluation mode.
+
+    Some cache what they compute from their weights, until they are in training mode again.
+    """
+    network.train()
+    network.eval()
 
 
 def check_output(
@@ -237,8 +290,15 @@ def check_evaluation(
     network.eval()
     with torch.no_grad():
         logits = _logits(name, network, input_shape, classes, last=last)
-    if logits.device.type != "meta" and not bool(torch.isfinite(logits).all()):
+    if logits.device.type == "meta":
+        return
+    if not bool(torch.isfinite(logits).all()):
         raise NetworkError(f"{name} returns nan or infinity before any training")
+    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < _SUM_TOLERANCE).all()):
+        raise NetworkError(
+            f"{name} returns probabilities, not logits: leave its softmax out, as the loss and "
+            "the predictions have one of their own"
+        )
 
 
 def check_training(
@@ -253,6 +313,10 @@ def check_training(
                 f"{name} keeps {key!r}, a {type(value).__name__}, in its state; a file of weights "
                 "has tensors only: register it as a buffer"
             )
+        if why := _cannot_be_kept(value):
+            raise NetworkError(f"{name} keeps {key!r}, {why}")
+    with torch.no_grad():
+        _logits(name, network.eval(), input_shape, classes, last=last, count=1)
     device = _device(network)
     devices = [device] if device.type == "cuda" else []
     with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
@@ -273,14 +337,40 @@ def check_training(
         )
 
 
-def _logits(
-    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool
-) -> Tensor:
+def _cannot_be_kept(value: Tensor) -> str:
+    """Return why a tensor cannot be written to a file of weights and read from it; or nothing."""
+    if value.layout is not torch.strided:
+        return "a sparse tensor, which a file of weights cannot hold; keep its dense form"
+    try:
+        save({"": torch.zeros(1, dtype=value.dtype)})
+    except Exception:
+        return f"of the type {value.dtype}, which a file of weights cannot hold; use another one"
+    if any(size > 1 and not stride
+           for size, stride in zip(value.shape, value.stride(), strict=True)):  # fmt: skip
+        return "whose values share memory, as expand() returns them; add .clone()"
+    return ""
+
+
+def _images(network: nn.Module, input_shape: InputShape, count: int, *, last: bool) -> Tensor:
     channels, height, width = input_shape
-    images = torch.linspace(0, 1, 2 * channels * height * width, device=_device(network))
-    images = images.view(2, *input_shape)
+    images = torch.linspace(0, 1, count * channels * height * width, device=_device(network))
+    images = images.view(count, *input_shape)
     if last:
         images = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return images
+
+
+def _logits(
+    name: str,
+    network: nn.Module,
+    input_shape: InputShape,
+    classes: int,
+    *,
+    last: bool,
+    count: int = 2,
+) -> Tensor:
+    channels, height, width = input_shape
+    images = _images(network, input_shape, count, last=last)
     training = " in training" if network.training else ""
     try:
         logits = network(images)
@@ -293,11 +383,12 @@ def _logits(
         raise NetworkError(
             f"{name} returned {type(logits).__name__}{training}, not a tensor of logits"
         )
-    if tuple(logits.shape) != (2, classes):
+    if tuple(logits.shape) != (count, classes):
+        one = "; a squeeze() may need its dimension" if count == 1 else ""
         raise NetworkError(
-            f"{name} returned the shape {tuple(logits.shape)} for 2 images of "
-            f"{channels}x{height}x{width}{training}; logits of {classes} classes have the shape "
-            f"(2, {classes})"
+            f"{name} returned the shape {tuple(logits.shape)} for {count} "
+            f"image{'s' * (count > 1)} of {channels}x{height}x{width}{training}; logits of "
+            f"{classes} classes have the shape ({count}, {classes}){one}"
         )
     return logits
 
@@ -342,7 +433,8 @@ def measure(
 ) -> Cost:
     """Count what a network costs: by a build on the meta device, which computes nothing.
 
-    A network that cannot be built there is built on the CPU. A class with a static method
+    A network that cannot be built there is built on the CPU, and moved there if it can: the CPU
+    computes some layers in one step, of which nothing is counted. A class with a static method
     `count(input_shape, classes, **arguments)` that returns `params` and `macs` is not built.
 
     Raises:
@@ -358,7 +450,10 @@ def measure(
         return _cost(architecture, network, input_shape, classes)
     except (Exception, SystemExit):  # what fails there may still work on the CPU
         network = build(architecture, given, input_shape, classes)
-        return _cost(architecture, network, input_shape, classes)
+        cost = _cost(architecture, network, input_shape, classes)
+        with contextlib.suppress(Exception):
+            return _cost(architecture, network.to("meta"), input_shape, classes)
+        return cost
 
 
 def _cost(
@@ -400,7 +495,16 @@ def _settable(made: Callable[..., Any]) -> list[str]:
     names = [name for name in (*INPUT_NAMES, *CLASSES_NAMES) if name in found]
     is_open = any(one.kind is one.VAR_KEYWORD for one in found.values())
     if is_open and not any(name in CLASSES_NAMES for name in names):
-        names.append(CLASSES_NAMES[1])  # as torchvision's networks take it
+        # That of a base class, which gets them; else as torchvision's networks take it.
+        bases = made.__mro__[1:] if isinstance(made, type) else ()
+        taken = {
+            name
+            for base in bases
+            if (call := vars(base).get("__init__")) is not None
+            if inspect.isfunction(call)
+            for name in inspect.signature(call).parameters
+        }
+        names.append(next((name for name in CLASSES_NAMES if name in taken), CLASSES_NAMES[1]))
     return names
 
 

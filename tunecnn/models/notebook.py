@@ -16,11 +16,14 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tunecnn.errors import InputError
+
+_NOTHING = object()
 
 
 def notebook_source(made: Any) -> str:
@@ -46,19 +49,22 @@ def _collect(
     if name in parts:
         return
     if isinstance(value, types.ModuleType):
+        _check_travels(value.__name__, made)
         whole = value.__name__
         imports[f"import {whole}" if whole == name else f"import {whole} as {name}"] = None
         return
     module = getattr(value, "__module__", None)
     if inspect.isclass(value) or inspect.isfunction(value):
         if module != made.__module__:
+            _check_travels(module, made)
             imports[f"from {module} import {value.__qualname__} as {name}"] = None
             return
         text = _source(value)
         parts[name] = ""  # so that a class that uses itself ends
         scope = vars(sys.modules[made.__module__])
         for other in _names(text):
-            if other in scope and other != name:
+            is_builtin = scope.get(other) is getattr(builtins, other, _NOTHING)
+            if other in scope and other != name and not is_builtin:
                 _collect(other, scope[other], made, parts, imports)
         del parts[name]  # a part comes after those that it needs
         parts[name] = text
@@ -66,6 +72,7 @@ def _collect(
         imports["import typing"] = None
         parts[name] = f"{name} = {value!r}"
     elif callable(value) and module and module != made.__module__ and hasattr(value, "__name__"):
+        _check_travels(module, made)
         imports[f"from {module} import {value.__name__} as {name}"] = None
     elif (literal := _literal(value)) is not None:
         parts[name] = f"{name} = {literal}"
@@ -74,6 +81,26 @@ def _collect(
             f"{made.__name__} uses {name}, a {type(value).__name__} that a cell has made; "
             "its source is not known, so the run could not be resumed. Make it inside the class, "
             "or write the network into a file: architecture: nets.py:Name"
+        )
+
+
+def _check_travels(module: str | None, made: Any) -> None:
+    """Check that a module is installed, and no file beside the notebook, which may change.
+
+    Raises:
+        InputError: if it is such a file.
+    """
+    file = getattr(sys.modules.get((module or "").partition(".")[0]), "__file__", None)
+    if not file:
+        return
+    path, here = Path(file).resolve(), Path.cwd().resolve()
+    if here in path.parents and not {"site-packages", "dist-packages"} & set(path.parts):
+        name = path.relative_to(here)
+        top = name.parent if name.name == "__init__.py" else name
+        raise InputError(
+            f"{made.__name__} uses {module}, which is beside the notebook and would not travel: "
+            f"write the network into a file as well, with architecture: nets.py:{made.__name__} "
+            f"and code: [{top}]"
         )
 
 
@@ -95,8 +122,30 @@ def _source(value: Any) -> str:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
             start = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             if start <= first <= (node.end_lineno or start):
+                _check_methods(value, method.__code__.co_filename, start, node.end_lineno or start)
                 return textwrap.dedent("".join(lines[start - 1 : node.end_lineno])).strip()
-    raise InputError(f"the source of {value.__name__} is not in its cell")
+    raise InputError(
+        f"the source of {value.__name__} is not in one cell: write it, with all of its methods, "
+        "into one"
+    )
+
+
+def _check_methods(value: Any, file: str, start: int, end: int) -> None:
+    """Check that no other cell has given a class one of its methods.
+
+    Raises:
+        InputError: if one has.
+    """
+    for name, one in vars(value).items() if inspect.isclass(value) else ():
+        found = getattr(one, "__func__", getattr(one, "fget", one))
+        if not isinstance(found, types.FunctionType) or found.__module__ != value.__module__:
+            continue
+        code = found.__code__
+        is_there = code.co_filename == file and start <= code.co_firstlineno <= end
+        if not is_there and linecache.getlines(code.co_filename):
+            raise InputError(
+                f"{value.__name__}.{name} was set outside of the class; write it into the class"
+            )
 
 
 def _method(value: type) -> types.FunctionType | None:
@@ -119,8 +168,7 @@ def _names(text: str) -> Iterator[str]:
             is_global = symbol.is_global() or table.get_type() == "module"
             if is_global and symbol.is_referenced() and name not in seen:
                 seen.add(name)
-                if not hasattr(builtins, name):
-                    yield name
+                yield name
 
 
 def _literal(value: Any) -> str | None:

@@ -170,7 +170,9 @@ def read_signature(
             f"{name} ({shown}:{node.lineno}) has no __init__, so it cannot get the number of "
             "classes; it has to take classes or num_classes"
         )
-    aliases = _aliases(tree)
+    aliases = _aliases(tree) | {
+        one.name: ast.Name(one.name) for one in scope.values() if isinstance(one, ast.ClassDef)
+    }
     return _signature_of(call, name, shown, aliases, is_method=call is not node)
 
 
@@ -345,7 +347,11 @@ class _Annotation:
         if name in _PLAIN:
             self.types.append(name)
         elif name in aliases and isinstance(node, ast.Name):
-            self.read(aliases[name], aliases, depth + 1)
+            alias = aliases[name]
+            if isinstance(alias, ast.Name) and alias.id == name:
+                self.other = name  # a class of the file, such as an Enum
+            else:
+                self.read(alias, aliases, depth + 1)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             self.read(node.left, aliases, depth + 1)
             self.read(node.right, aliases, depth + 1)

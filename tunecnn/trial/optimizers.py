@@ -260,9 +260,9 @@ def _as_weight(matrix: Tensor, shape: torch.Size) -> Tensor:
 
 
 def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
-    """Make the optimizer of a config for the weights of a network."""
-    params = list(network.parameters())
-    is_real = all(weight.is_floating_point() for weight in params)
+    """Make the optimizer of a config for the weights of a network that are not frozen."""
+    params = [weight for weight in network.parameters() if weight.requires_grad]
+    is_real = not any(weight.is_complex() for weight in params)
     if not is_real and config.optimizer in ("rmsprop", "muon"):
         raise InputError(
             f"optimizer: {config.optimizer} is defined for real weights, and this network has "
@@ -290,6 +290,7 @@ def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
             module.weight
             for module in network.modules()
             if isinstance(module, nn.Conv2d) and module.groups == 1
+            if module.weight.requires_grad
         ]
         matrices = {id(weight) for weight in convs}
         return MuonWithAdamW(

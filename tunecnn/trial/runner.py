@@ -64,18 +64,19 @@ class TrialRun:
                 if epochs[-1].epoch in self._rungs:
                     break
                 end = self._advance(epochs)
+            checkpoint = self._checkpoint() if end is None else None
         except CheckpointError as error:
             return TrialUpdate((), None, bad_checkpoint=str(error))
         except (Exception, SystemExit) as error:  # it ends this trial, not the search
             cause = device_error(error) if self._data.device.type == "cuda" else None
             if cause is not None:
                 return TrialUpdate(tuple(epochs), None, device_error=_one_line(cause))
-            end = _failure(error, self._config)
+            end, checkpoint = _failure(error, self._config), None
         if end is not None:
             self._training = None
             if self._data.device.type == "cuda":
                 torch.cuda.empty_cache()  # other trials may share this GPU
-        return TrialUpdate(tuple(epochs), end, self._checkpoint())
+        return TrialUpdate(tuple(epochs), end, checkpoint)
 
     def _checkpoint(self) -> Checkpoint | None:
         """Return a checkpoint if one is due and the trial has not ended."""

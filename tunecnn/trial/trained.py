@@ -28,6 +28,7 @@ from tunecnn.models.building import (
     importable_code,
     load,
     returns_network,
+    settle,
     use_channels_last,
 )
 from tunecnn.models.code import NetworkCode
@@ -107,7 +108,7 @@ class TrainedModel(nn.Module):
             )
         device = next(self.network.parameters()).device
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), random_state_of(self.config.seed, device):
             count = evaluation_batch(self.config.batch_size, height, width)
             for start in range(0, len(pixels), count):
                 images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + count]))
@@ -191,7 +192,8 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise RunError(f"{where} has other weights than its network: {text_of(error)}") from error
-    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+    settle(network)
+    if not all(bool(one.isfinite().all()) for one in network.parameters() if one.requires_grad):
         raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
     return TrainedModel(config, network, scaling, shape, metadata.classes)
 

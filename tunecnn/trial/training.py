@@ -21,7 +21,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import build, check_output, load, use_channels_last
+from tunecnn.models.building import (
+    NetworkError,
+    build,
+    can_train_on,
+    check_output,
+    load,
+    settle,
+    use_channels_last,
+)
 from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
 from tunecnn.trial.checkpoint import (
@@ -38,6 +46,9 @@ from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
 from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
 from tunecnn.trial.weights import MeanWeights, initialize
+
+_FEW = 8  # images on which a network whose weights are loaded again is compared
+_TOLERANCE = 1e-2  # of the largest logit: bfloat16 has three digits
 
 
 def train(
@@ -162,10 +173,17 @@ class Training:
         if not architecture.is_published:
             last = use_channels_last(model, shape)
             self._batcher.scaling.channels_last = last
+            check_output(architecture.attribute, model, shape, classes, last=last)
             self._batcher.joins_last_image = any(
                 isinstance(module, _BatchNorm) for module in model.modules()
-            )
-            check_output(architecture.attribute, model, shape, classes, last=last)
+            ) or bool(can_train_on(model, shape, 1, last=last))
+            with self._autocast():
+                why = can_train_on(model, shape, 2, last=last) if self._in_bf16 else ""
+            if why and not can_train_on(model, shape, 2, last=last):
+                raise NetworkError(
+                    f"{architecture.attribute} cannot be trained in bf16: {why}; write precision: "
+                    "fp32"
+                )
         else:
             self._batcher.scaling.in_bf16 = self._in_bf16  # they begin with a convolution
         return model
@@ -201,13 +219,46 @@ class Training:
             val_balanced_accuracy=balanced,
         )
         self._keep_or_stop(metrics)
+        if (self.epoch == 1 or self.finished) and not metrics.diverged:
+            self._check_reload()
         return metrics
+
+    def _check_reload(self) -> None:
+        """Check that a new network of somebody else gives the same once it has these weights.
+
+        Raises:
+            NetworkError: if it does not: then weights and checkpoints are worth nothing.
+        """
+        architecture = Architecture(self.config.architecture, Path())
+        if architecture.is_published:
+            return
+        shape, classes = self.data.input_shape, len(self.data.classes)
+        with random_state_of(self.config.seed, self._device):
+            again = build(architecture, self.config.net, shape, classes).to(self._device)
+        use_channels_last(again, shape)
+        again.load_state_dict(self.model.state_dict())
+        whole = self._data.validation
+        part = DeviceImages(whole.pixels[:_FEW], whole.labels[:_FEW])
+        returned = []
+        for network in (self.model, again):
+            settle(network)
+            with random_state_of(self.config.seed, self._device), torch.no_grad(), \
+                    self._autocast():  # fmt: skip
+                returned.append(network(next(self._batcher.evaluation(part))[0]).float())
+        scale = max(1.0, float(returned[0].abs().max()))
+        if float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale:
+            raise NetworkError(
+                f"{architecture.attribute} gives other results once its weights are loaded again: "
+                "it uses what its state_dict lacks, such as a counter, or a buffer with "
+                "persistent=False that training changes"
+            )
 
     def evaluate(self, images: Images | DeviceImages) -> tuple[float, float]:
         """Return the mean cross-entropy and the accuracy (in [0, 1]) of the network on images."""
         if isinstance(images, Images):
             images = images_to_device(images, self._device)
-        return self._evaluate(images)[:2]
+        with random_state_of(self.config.seed, self._device):
+            return self._evaluate(images)[:2]
 
     def _evaluate(self, images: DeviceImages) -> tuple[float, float, float, Tensor]:
         """Return the mean cross-entropy, accuracy, balanced accuracy and predicted classes."""
@@ -228,7 +279,7 @@ class Training:
         """Return the network's logits for images: shape (n, classes), float32, on the CPU."""
         self._forward.eval()
         parts = []
-        with torch.no_grad():
+        with torch.no_grad(), random_state_of(self.config.seed, self._device):
             for values, _ in self._batcher.evaluation(images_to_device(images, self._device)):
                 with self._autocast():
                     parts.append(self._forward(values).float())
@@ -328,6 +379,7 @@ class Training:
                 self.model.load_state_dict(self._best_weights)
             elif self._mean:
                 self._mean.swap()
+            settle(self.model)
 
     @contextlib.contextmanager
     def _own_generator(self) -> Iterator[None]:

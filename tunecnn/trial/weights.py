@@ -57,9 +57,9 @@ class MeanWeights:
 
     The decay of step t is at most t / (t + 10), so that the first weights are soon forgotten; a
     decay d is in use from step 10 d / (1 - d) on: 0.99 from 990, 0.999 from 9,990.
-    Buffers, such as the statistics of batch normalization, are averaged too. Those that are no
-    floating-point numbers are copied, and those that begin with infinities, such as the mask of
-    an attention, of which a mean is not a number.
+    Buffers, such as the statistics of batch normalization, are averaged too. What is no
+    floating-point number is copied, and so are buffers and frozen weights with infinities, such as
+    the mask of an attention, of which a mean is not a number.
 
     Args:
         network: network whose weights are averaged.
@@ -76,12 +76,12 @@ class MeanWeights:
         self._tensors = {name: tensor.detach() for name, tensor in tensors.items()
                          if not _is_expanded(tensor)}  # fmt: skip
         self._means = {name: tensor.clone() for name, tensor in self._tensors.items()}
-        buffers = dict(network.named_buffers())
+        trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
         self._averaged = [
             name
             for name, mean in self._means.items()
             if mean.is_floating_point() or mean.is_complex()
-            if name not in buffers or bool(mean.isfinite().all())
+            if name in trained or bool(mean.isfinite().all())
         ]
         self.steps = 0
 

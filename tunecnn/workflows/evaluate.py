@@ -79,10 +79,12 @@ def _test(
     from safetensors.torch import load
     from torch.nn.functional import cross_entropy
 
+    from tunecnn.models.building import settle
     from tunecnn.trial.training import Training
 
     training = Training(config, data)
     training.model.load_state_dict(load(weights))
+    settle(training.model)
     logits = training.predict(test)
     labels = torch.from_numpy(test.labels)
     predicted = logits.argmax(1)

@@ -102,7 +102,9 @@ def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> R
         RunError: if the file cannot be written.
     """
     try:
-        return _EXPORTERS[format_](model, file)
+        run = _EXPORTERS[format_](model, file)
+        run(_random_images(model)[:1])  # a network may have fixed the number of images
+        return run
     except ImportError as error:
         needed = " ".join(_PACKAGES.get(format_, ()))
         raise InputError(f"{format_} needs packages: pip install {needed} ({error})") from error

@@ -128,6 +128,8 @@ def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
             f"it has {pixels.shape[1]}x{pixels.shape[0]} pixels, and the model takes "
             f"{width}x{height}; a model trained with size: takes any size"
         )
+    if channels not in (1, 3):
+        raise BadImageError(f"it is read with 1 or 3 channels, and the model takes {channels}")
     if channels == 1 and pixels.shape[2] == 3:
         if (pixels != pixels[..., :1]).any():
             raise BadImageError("it has colours, and the model takes grey images")
