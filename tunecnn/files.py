@@ -148,6 +148,11 @@ def expanded(path: str | Path) -> Path:
         raise InputError(f"{path}: there is no home folder of {Path(path).parts[0]}") from error
 
 
+def whole(path: str | Path) -> Path:
+    """Return the absolute path without `..`, so that its parts are names; links are kept."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  `resolve` would follow links
+
+
 def nearest_existing(path: Path) -> Path:
     """Return a path itself, or the nearest folder above it that exists."""
     whole = path.absolute()

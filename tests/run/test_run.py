@@ -58,7 +58,8 @@ def test_truths_with_gaps_stay_truths_in_parquet():
     read = pd.read_parquet(io.BytesIO(to_parquet(frame)))
     assert read["flag"].isna().tolist() == [False, True, False]
     assert read["flag"].dropna().tolist() == [True, False]
-    assert pd.api.types.is_string_dtype(read["mixed"])
+    assert read["mixed"].isna().tolist() == [False, True, False]
+    assert read["mixed"].dropna().tolist() == ["True", "a"]
 
 
 def test_only_complete_trials_are_ranked(scripted_run):

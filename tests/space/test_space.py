@@ -246,3 +246,19 @@ def test_a_parameter_with_a_condition_exists_beside_some_values_only():
     assert space.only_active({**everything, "optimizer": "adamw"}) == {"optimizer": "adamw"}
     assert "nesterov" not in space.only_active({**everything, "momentum": 0.0})
     assert space.config({"optimizer": "adamw"}).momentum == 0.9  # the default; it changes nothing
+
+
+def test_start_points_are_values_of_the_space_also_from_a_data_frame():
+    """A row of a frame has floats for whole numbers."""
+    text = """
+dataset: digits
+parameters:
+  batch_size: {choice: [64, 128]}
+  net.dense_units: {int: [32, 64], step: 32}
+  flip: {choice: [true, false]}
+start: [{batch_size: 128.0, net.dense_units: 64.0, flip: true}]
+"""
+    (point,) = SearchSpace.from_text(text, "space").start_points()
+    assert [repr(value) for value in point.values()] == ["128", "64", "True"]
+    with pytest.raises(InputError, match=r"flip = 1, which the space does not contain"):
+        SearchSpace.from_text(text.replace("flip: true}", "flip: 1}"), "space")

@@ -496,3 +496,18 @@ def test_a_postponed_trial_pauses_at_the_rungs_as_others_do(open_study):
     again = study.next_trial()
     assert again.number == second.number
     assert again.rungs == second.rungs != ()
+
+
+def test_a_condition_holds_for_the_steps_that_floats_miss(open_study, tmp_path):
+    """Three steps of 0.1 are 0.30000000000000004."""
+    text = SPACE.replace("trials: 6", "trials: 24").replace(
+        "{choice: [0.5, 1.0]}", "{choice: [0.5, 1.0], when: {net.dropout_dense: [0.3, 0.4]}}"
+    )
+    study = open_study(text)
+    run_out(study)
+    records = read_records(tmp_path)
+    drawn = {round(one.values["net.dropout_dense"], 9) for one in records}
+    assert {0.3, 0.4} <= drawn
+    for one in records:
+        has_width = "net.width" in one.values
+        assert has_width is (one.values["net.dropout_dense"] in (0.3, 0.4))

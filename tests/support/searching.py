@@ -56,10 +56,11 @@ def begin(
     checkpoint_seconds: float = 30.0,
     job: Job | None = None,
     resume_or_start: str | None = None,
+    name: str | None = "quick",
     **changes,
 ) -> RunResult:
     options = RunOptions(
-        runs_dir=tmp_path, name="quick", local=True, cpus_per_trial=threads,
+        runs_dir=tmp_path, name=name, local=True, cpus_per_trial=threads,
         checkpoint_seconds=checkpoint_seconds, resume_or_start=resume_or_start,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -328,3 +328,13 @@ def test_what_a_notebook_uses_is_what_is_trained(tmp_path, monkeypatch):
             notebook_source(made)
     with pytest.raises(tunecnn.InputError, match=r"Changed.forward was set outside of the class"):
         notebook_source(module.Changed)
+
+
+def test_what_is_probably_unintended_is_warned_of(tmp_path):
+    space = {"dataset": "digits", "epochs": 1, "trials": 1, "sampler": "random",
+             "parameters": {"batch_size": {"choice": [64]}, "train_images": 100}}  # fmt: skip
+    with pytest.warns(UserWarning, match="batch_size has only one value, 64"):
+        run = tunecnn.search(space, trials=np.int64(1), local=True, runs_dir=tmp_path)
+    assert len(run.trials) == 1
+    with pytest.raises(tunecnn.InputError, match="space is a SearchSpace; give the file"):
+        tunecnn.search(run.space, local=True, runs_dir=tmp_path)

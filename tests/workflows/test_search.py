@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ import tunecnn.workflows.session
 from tests.support.scripted import metrics
 from tests.support.searching import TEXT, Silent, begin, carry_on
 from tunecnn import load_run
+from tunecnn.analysis.search import summarize_search
 from tunecnn.engines.local import LocalEngine
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.folder import RunFolder
@@ -475,3 +477,39 @@ def test_a_session_that_is_cut_off_after_its_budget_is_used_up_is_not_done(tmp_p
     result = begin(tmp_path, TEXT + "budget: {accuracy: 0.5}\n")
     assert result.ending == "interrupted"
     assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "waiting"]
+
+
+def test_the_time_of_a_killed_session_counts(tmp_path):
+    folder = begin(tmp_path, listener=Silent(raise_at=1)).folder
+    stored = RunFolder(folder)
+    info = stored.read_info()
+    started = info.last_session.started
+    stored.write_info(info.with_session(ended=None, ending=None))
+    sign = started.timestamp() + 3600
+    os.utime(folder / "study.journal", (sign, sign))
+    carry_on(folder)
+    run = load_run(folder)
+    assert run.info.sessions[0].ended == started + timedelta(hours=1)
+    assert run.info.wall_seconds >= 3600
+    assert "1 of them cut off" in str(summarize_search(run).time)
+
+
+def test_jobs_that_start_in_the_same_second_get_names_of_their_own(tmp_path, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 1, 1, tzinfo=UTC)
+
+    monkeypatch.setattr("tunecnn.workflows.search.datetime", Clock)
+    folders = [begin(tmp_path, name=None).folder.name for _ in range(3)]
+    assert folders == [f"{folders[0]}{end}" for end in ("", "-2", "-3")]
+    with pytest.raises(InputError, match="there is a run at"):
+        begin(tmp_path, name=folders[0])
+
+
+def test_a_path_with_dots_is_the_folder_that_it_means(tmp_path, monkeypatch):
+    folder = begin(tmp_path).folder
+    monkeypatch.chdir(folder / "figures")
+    run = load_run("..")
+    assert run.name == folder.name
+    assert set(run.trials["run"]) == {folder.name}

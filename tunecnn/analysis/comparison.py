@@ -11,6 +11,7 @@ import pandas as pd
 from tunecnn.analysis.confirmation import LatestConfirmation, latest_confirmation
 from tunecnn.analysis.winner import winner_of
 from tunecnn.errors import InputError
+from tunecnn.files import whole
 from tunecnn.run.info import SearchJob
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
@@ -92,7 +93,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
         raise InputError("give at least two runs to compare")
     for index, run in enumerate(runs):
         run.job_as(SearchJob)
-        if run.path.absolute() in [other.path.absolute() for other in runs[:index]]:
+        if whole(run.path) in [whole(other.path) for other in runs[:index]]:
             raise InputError(f"{run.path} is given twice")
     names = _names(runs)
     settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
@@ -131,6 +132,12 @@ def _settings(run: Run) -> dict[str, str]:
         part = getattr(space, key)
         options = ", ".join(f"{name} {value}" for name, value in dict(part).items())
         found[key] = type(part).__name__.lower() + (f" ({options})" if options else "")
+    found["budget"] = space.budget.in_words or "-"
+    points = [one for one in space.start if one != "baseline"]
+    found["start"] = ("baseline" if len(points) < len(space.start) else "no baseline") + (
+        f" and {len(points)} start points" if points else ""
+    )
+    found["splits of a confirmation"] = str(space.splits)
     found |= {name: describe(parameter) for name, parameter in space.parameters.items()}
     found |= {key: in_short(value) for key, value in vars(space.image_options).items()
               if value is not None}  # fmt: skip

@@ -235,10 +235,12 @@ def _time(run: Run) -> dict[str, str]:
     sessions = run.info.sessions
     wall = run.info.wall_seconds
     killed = sum(session.ended is None for session in sessions)
+    cut = sum(session.ending is None for session in sessions) - killed
     devices = ", ".join(sorted(set(trials["device"]) - {""})) or "none yet"
     return {
         "started": sessions[0].started.isoformat(timespec="seconds"),
         "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
+        + (f", {cut} of them cut off" if cut else "")
         + (f", not counting {killed} cut off" if killed else ""),
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
         f"{trials['epochs'].sum():,} epochs, on {devices}",

@@ -73,6 +73,7 @@ def print_plan(
     candidates: tuple[int, int] | None = None,
     *,
     measure: bool = False,
+    ended: int = 0,
 ) -> None:
     """Print the plan of a search of a space.
 
@@ -82,11 +83,12 @@ def print_plan(
         candidates: number of best trials to confirm at the end, and of new seeds; None to
             confirm none.
         measure: whether to time a few epochs, in order to estimate the duration.
+        ended: number of trials that have ended before those of the space.
     """
     from tunecnn.cli.spaces import print_space
     from tunecnn.workflows.plan import plan_search
 
-    planned = plan_search(space, options, measure=measure)
+    planned = plan_search(space, options, measure=measure, ended=ended)
     console = PlainConsole()
     print_space(space, console)
     _print_networks(planned.plan, console)

@@ -165,7 +165,9 @@ def _print_plan_of_rest(
     if splits is not None:
         space = space.override(splits=splits)
     if ended < space.trials:
-        print_plan(space.override(trials=space.trials - ended), options, candidates)
+        start = () if ended >= len(space.start) else space.start
+        rest = space.override(trials=space.trials - ended, start=start)
+        print_plan(rest, options, candidates, ended=ended)
 
 
 def _trial_count(text: str | None) -> tuple[int | None, bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.machinery
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,10 @@ class Architecture:
         parts = self.module.split(".")
         search: list[str] | None = None
         for number, part in enumerate(parts):
-            spec = importlib.machinery.PathFinder.find_spec(part, search)
+            if search is None:  # by any finder, such as those of editable installs
+                spec = importlib.util.find_spec(part)
+            else:
+                spec = importlib.machinery.PathFinder.find_spec(part, search)
             if spec is None:
                 beside = self.folder / f"{self.module.replace('.', '/')}.py"
                 hint = ""

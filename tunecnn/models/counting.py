@@ -81,7 +81,8 @@ class CostCounter:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tunecnn.models.counting_process"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                env={**os.environ, "TMPDIR": self._scratch.name},
+                # Workers do not have the current folder on their path either.
+                env={**os.environ, "TMPDIR": self._scratch.name, "PYTHONSAFEPATH": "1"},
             )  # fmt: skip
 
     def cost(self, name: str, given: Mapping[str, Any]) -> Cost:

@@ -153,13 +153,15 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
     True and false with gaps, as of a parameter that only some trials have, stay what they are.
     """
-    mixed = {}
-    for name, dtype in frame.dtypes.items():
-        if pd.api.types.is_object_dtype(dtype):
-            types = set(frame[name].dropna().map(type))
-            mixed[name] = "boolean" if types == {bool} else "str"
+    plain: dict[str, pd.Series] = {}
+    for name, column in ((str(name), column) for name, column in frame.items()):
+        if pd.api.types.is_object_dtype(column):
+            if set(column.dropna().map(type)) == {bool}:
+                plain[name] = column.astype("boolean")
+            else:  # `astype("str")` of pandas 2 makes a word of a gap
+                plain[name] = column.map(str, na_action="ignore")
     stream = io.BytesIO()
-    frame.astype(mixed).to_parquet(stream, index=False)
+    frame.assign(**plain).to_parquet(stream, index=False)
     return stream.getvalue()
 
 

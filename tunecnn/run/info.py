@@ -142,7 +142,8 @@ class Session(_Model):
         started: start time in UTC.
         engine: engine and hardware on which its trials ran.
         versions: versions of Python and of the packages on which results can depend.
-        ended: end time in UTC; None for a session that was killed or still runs.
+        ended: end time in UTC; that of its last sign for a session that was killed, once another
+            has begun; None for one that was killed or still runs.
         ending: `done` or `interrupted`; None for a session that was killed or still runs.
         used_up: limit of the budget that kept further trials from starting, in words.
         shut_out: reason why trials no longer ran on a node, by the node's name.
@@ -290,7 +291,7 @@ class RunInfo(_Model):
 
     @property
     def wall_seconds(self) -> float:
-        """Total duration of all sessions in seconds; a killed session has no end and counts 0."""
+        """Total duration of all sessions in seconds; one that has no end yet counts 0."""
         return sum(
             (session.ended - session.started).total_seconds()
             for session in self.sessions

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from pydantic import BaseModel
 
 from tunecnn.errors import InputError, RunError, TunecnnError
+from tunecnn.files import whole
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import (
     PREDICTION_DTYPES,
@@ -341,7 +342,7 @@ class Run:
 
 def name_of(path: Path) -> str:
     """Return the name of the run in a folder; that of a confirmation begins with its search's."""
-    path = path.absolute()
+    path = whole(path)
     inside = path.parent.name == "confirmations"
     return in_utf8(f"{path.parent.parent.name}/{path.name}" if inside else path.name)
 

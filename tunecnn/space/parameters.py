@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -92,6 +93,10 @@ class FloatParameter(SpaceModel):
             return False
         return low <= value <= high and _on_grid(value, low, self.step)
 
+    def own(self, value: Scalar) -> Scalar:
+        """Return a value as it is drawn."""
+        return value
+
     def grid(self) -> list[Scalar] | None:
         """Return all values, or None if there is no step."""
         return None if self.step is None else [float(v) for v in _steps(*self.bounds, self.step)]
@@ -118,9 +123,13 @@ class IntParameter(SpaceModel):
     def contains(self, value: object) -> bool:
         """Tell whether a value can be drawn."""
         low, high = self.bounds
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or value % 1:
             return False
         return low <= value <= high and (value - low) % self.step == 0
+
+    def own(self, value: Scalar) -> Scalar:
+        """Return a value as it is drawn: 3 for 3.0, as a row of a data frame has it."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def grid(self) -> list[Scalar] | None:
         """Return all values, or None if there are too many to list."""
@@ -156,7 +165,11 @@ class ChoiceParameter(SpaceModel):
 
     def contains(self, value: object) -> bool:
         """Tell whether a value can be drawn."""
-        return value in self.options
+        return any(map(partial(_same, value), self.options))
+
+    def own(self, value: Scalar) -> Scalar:
+        """Return a value as it is drawn: 128 for 128.0, as a row of a data frame has it."""
+        return next(filter(partial(_same, value), self.options), value)
 
     def grid(self) -> list[Scalar]:
         """Return all values."""
@@ -296,6 +309,11 @@ def Choice(  # noqa: N802
 
 
 _P = TypeVar("_P", FloatParameter, IntParameter, ChoiceParameter)
+
+
+def _same(one: object, other: object) -> bool:
+    """Return whether two values are equal, and not 1 and True."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def plain(value: Any) -> Any:

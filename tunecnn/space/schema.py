@@ -388,8 +388,10 @@ class SpaceSchema(SpaceModel):
 
     def start_points(self) -> list[dict[str, Scalar]]:
         """Return the start points as values of some or all of the searched parameters."""
+        points = (self.baseline_point() if one == "baseline" else one for one in self.start)
         return [
-            self.baseline_point() if point == "baseline" else dict(point) for point in self.start
+            {name: self.searched[name].own(value) for name, value in point.items()}
+            for point in points
         ]
 
     def count(self) -> int | None:

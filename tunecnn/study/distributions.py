@@ -19,7 +19,7 @@ from optuna.trial import Trial
 
 from tunecnn.space.parameters import ChoiceParameter, IntParameter, Parameter
 from tunecnn.space.space import SearchSpace
-from tunecnn.study.records import quiet_optuna
+from tunecnn.study.records import clean, quiet_optuna
 from tunecnn.trial.config import Scalar
 
 
@@ -70,7 +70,7 @@ def random_points(space: SearchSpace, count: int) -> list[dict[str, Scalar]]:
     with quiet_optuna():
         study = optuna.create_study(sampler=RandomSampler(seed=0))
     among = {name: distribution(parameter) for name, parameter in space.searched.items()}
-    return [space.only_active(study.ask(among).params) for _ in range(count)]
+    return [space.only_active(clean(study.ask(among).params)) for _ in range(count)]
 
 
 def _shuffled(grids: Sequence[Sequence[Scalar]], seed: int) -> Iterator[tuple[Scalar, ...]]:

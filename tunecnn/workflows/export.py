@@ -15,7 +15,7 @@ import numpy as np
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import check_writable, partial_of, write_atomically
+from tunecnn.files import check_writable, partial_of, whole, write_atomically
 from tunecnn.run.info import DatasetRecord
 from tunecnn.workflows.found_model import FoundModel, find_model
 
@@ -182,7 +182,7 @@ def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _name(found: FoundModel) -> str:
     if found.run is None:
         return found.path.stem
-    return f"{found.run.path.absolute().name}-trial-{found.trial:05d}"
+    return f"{whole(found.run.path).name}-trial-{found.trial:05d}"
 
 
 def model_card(found: FoundModel, file: str, format_: str, difference: float) -> str:

@@ -123,6 +123,7 @@ def make_plan(
     *,
     slots: int = 1,
     timer: Timer | None = None,
+    ended: int = 0,
 ) -> Plan:
     """Plan a search.
 
@@ -132,6 +133,7 @@ def make_plan(
         costs: counts the costs of the networks for these images.
         slots: number of trials that would run at once.
         timer: function that measures the time of epochs; None for no measurement.
+        ended: number of trials of the search that have ended, and are not those of the space.
 
     Raises:
         InputError: if no network of an architecture can be built for these images.
@@ -179,7 +181,7 @@ def make_plan(
         image_memory=data.train.pixels.nbytes + data.validation.pixels.nbytes,
         disk=space.trials * _JOURNAL_BYTES + KEEP_WEIGHTS * kept,
         time=_time(space, data, costs, named, timer, expected or all_epochs) if timer else None,
-        warnings=(*space.warnings(), *_warnings(space, size), *filter(None, [unmeasured])),
+        warnings=(*space.warnings(), *_warnings(space, size, ended), *filter(None, [unmeasured])),
     )
 
 
@@ -264,12 +266,15 @@ def _repeats(space: SearchSpace, size: int | None) -> float | None:
     return space.trials - size * (1 - (1 - 1 / size) ** space.trials)
 
 
-def _warnings(space: SearchSpace, size: int | None) -> Iterable[str]:
-    if isinstance(space.sampler, Tpe) and space.sampler.startup_trials >= space.trials:
+def _warnings(space: SearchSpace, size: int | None, ended: int) -> Iterable[str]:
+    trials = space.trials + ended
+    if isinstance(space.sampler, Tpe) and space.sampler.startup_trials >= trials:
         yield (
             f"tpe samples its first {space.sampler.startup_trials} trials at random, and there "
-            f"are only {space.trials}: it would be no better than random search"
+            f"are only {trials}: it would be no better than random search"
         )
+    if ended:
+        return
     if isinstance(space.sampler, Grid) and size is not None and size > space.trials:
         yield (
             f"the grid has {size:,} points, but only {space.trials} trials are requested: they "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.errors import InputError, TunecnnError
-from tunecnn.files import check_regular
+from tunecnn.files import check_regular, whole
 from tunecnn.run.info import ConfirmationJob, SearchJob
 from tunecnn.run.run import Run, load_run
 
@@ -81,7 +81,7 @@ def find_model(path: Path) -> FoundModel:
     from tunecnn.trial.trained import load_model
 
     model = load_model(path)
-    around = path.absolute().parent.parent
+    around = whole(path).parent.parent
     stem, _, number = path.stem.partition("-")
     if stem == "trial" and number.isdecimal() and (around / "run.json").is_file():
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunecnn.data.loading import load_dataset
 from tunecnn.errors import InputError
+from tunecnn.files import whole
 from tunecnn.models.architecture import Architecture, code_files
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
@@ -133,7 +134,7 @@ def code_of(config: TrialConfig, path: Path | None) -> tuple[NetworkCode | None,
     """
     if not Architecture(config.architecture, Path()).is_own_file:
         return None, ""
-    run = path.absolute().parent.parent if path is not None else None
+    run = whole(path).parent.parent if path is not None else None
     if run is not None and config.code and (run / "code").is_dir():
         folder = RunFolder.open(run)
         info = folder.read_info()

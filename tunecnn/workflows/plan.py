@@ -37,13 +37,16 @@ class PlannedRun:
     dataset: Dataset
 
 
-def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = False) -> PlannedRun:
+def plan_search(
+    space: SearchSpace, options: RunOptions, *, measure: bool = False, ended: int = 0
+) -> PlannedRun:
     """Plan a search.
 
     Args:
         space: space to search.
         options: options of the run.
         measure: whether to time a few epochs, in order to estimate the duration.
+        ended: number of trials that have ended before those of the space.
 
     Raises:
         InputError: if the data or the cluster cannot be used.
@@ -54,7 +57,9 @@ def plan_search(space: SearchSpace, options: RunOptions, *, measure: bool = Fals
     with _slots(options) as (slots, placement, timer):
         code = space.network_code()
         with CostCounter(code, data.input_shape, len(data.classes)) as costs:
-            plan = make_plan(space, data, costs, slots=slots, timer=timer if measure else None)
+            plan = make_plan(
+                space, data, costs, slots=slots, timer=timer if measure else None, ended=ended
+            )
         seconds = time.monotonic() - started
     # A search does all of this before its first epoch, except for the timed epochs.
     timed = plan.time.spent if plan.time else 0.0

@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
@@ -65,8 +66,8 @@ class Run(StoredRun):
             InputError: if its data have changed, or an argument is invalid.
             RunError: if the run had to stop; it can be resumed.
         """
-        found = _options(options)
-        return type(self)(resume(self.path, found, _listening(listeners), more_trials).folder)
+        found, more = _options(options), plain(more_trials)
+        return type(self)(resume(self.path, found, _listening(listeners), more).folder)
 
     def confirm(
         self,
@@ -97,6 +98,7 @@ class Run(StoredRun):
             RunError: if the run had to stop; the same call resumes it.
         """
         where, found = _listening(listeners), _options(options)
+        top, seeds, splits = plain([top, seeds, splits])
         return type(self)(
             confirm(self.path, top, seeds, configs or {}, found, where, splits).folder
         )
@@ -152,7 +154,7 @@ def search(
     if network is None and isinstance(space, Mapping) and callable(space.get("architecture")):
         network = space["architecture"]
         space = {key: value for key, value in space.items() if key != "architecture"}
-    changes: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed}
+    changes: dict[str, Any] = plain({"trials": trials, "epochs": epochs, "seed": seed})
     with _network(network) as (architecture, folder):
         values, beside = _space(space)
         if architecture is not None:
@@ -166,6 +168,8 @@ def search(
         changes = {key: value for key, value in changes.items() if value is not None}
         checked = in_file.override(**changes)
         prepared = Prepared(checked, text, {**changes, "dataset": checked.dataset})
+        for warning in checked.warnings():
+            warnings.warn(warning, stacklevel=2)
         return Run(start_search(prepared, found, listening).folder)
 
 
@@ -232,6 +236,8 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
 
 def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
     """Return the keys of a space, and the folder of its networks."""
+    if isinstance(space, SearchSpace):
+        raise InputError("space is a SearchSpace; give the file that it is from, or a mapping")
     if isinstance(space, Mapping):
         return {key: plain(value) for key, value in space.items()}, Path.cwd()
     path = find_space(str(space))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError, RunError
-from tunecnn.files import expanded, sha256
+from tunecnn.files import expanded, sha256, whole
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import (
@@ -83,8 +84,27 @@ def search(
             processor=processor(),
             job=job,
         )
-        folder = RunFolder.create(path, prepared.text, info, code)
+        folder = _created(path, prepared.text, info, code, options)
         return run_session(folder, space, there, listening, options, notes)
+
+
+def _created(
+    path: Path, text: str, info: RunInfo, code: NetworkCode | None, options: RunOptions
+) -> RunFolder:
+    """Create the folder of a run; a name of ours may be that of another job of the same second."""
+    for number in itertools.count(1):
+        free = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            return RunFolder.create(free, text, info, code)
+        except InputError:
+            if not _is_ours(options) or not free.exists():
+                raise
+    raise AssertionError
+
+
+def _is_ours(options: RunOptions) -> bool:
+    """Return whether the user has given no name, so that it is made of the time."""
+    return options.name is None and options.resume_or_start is None
 
 
 def _resume_same(
@@ -136,7 +156,7 @@ def resume(
         RunError: if the run had to stop.
     """
     run = open_run(path, more_trials, budget)
-    outer = Path(path).absolute().parent.parent
+    outer = whole(path).parent.parent
     if not isinstance(run[1].job, ConfirmationJob) or not (outer / "run.json").is_file():
         return resume_opened(run, options, listening)
     around = RunFolder.open(outer)
@@ -241,7 +261,8 @@ def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
     for parent in list(path.parents)[: len(Path(name).parts) - 1]:
         if (parent / "run.json").exists():
             raise InputError(f"{parent} is a run; a run cannot be made inside another")
-    RunFolder.check_free(path)
+    if not (_is_ours(options) and path.exists()):
+        RunFolder.check_free(path)
     return path
 
 

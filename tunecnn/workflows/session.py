@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -266,6 +267,7 @@ def _run_locked(
     """Run trials, evaluate them if the run is tested, and record the session."""
     if (info := folder.read_info()).sessions:
         check_journal(folder.path / JOURNAL)  # else all trials would be trained again
+        info = _with_end(info, folder.path / JOURNAL)
     study = Study(folder.path, space, there.costs, info.id)
     # Once the journal is there, for readers.
     info = _start_session(folder, info, space, there.engine)
@@ -326,6 +328,14 @@ def changed_versions(
         for name in names
         if name in before and before[name] != now[name]
     )
+
+
+def _with_end(info: RunInfo, journal: Path) -> RunInfo:
+    """Give a killed session the time of its last sign as its end, so that its hours count."""
+    if info.last_session.ended is not None:
+        return info
+    sign = datetime.fromtimestamp(journal.stat().st_mtime, UTC)
+    return info.with_session(ended=max(info.last_session.started, sign))
 
 
 def _start_session(
