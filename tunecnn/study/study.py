@@ -347,8 +347,8 @@ class Study:
         values: dict[str, Scalar] = {}
         for name in self.space.parents_first:
             if self.space.is_active(name, values):
-                drawn = suggest(sampled, name, self._distributions[name])
-                values |= clean({name: drawn})  # else 0.30000000000000004 is no 0.3 of a `when`
+                value = suggest(sampled, name, self._distributions[name])
+                values |= clean({name: value})  # else 0.30000000000000004 is no 0.3 of a `when`
         return sampled
 
     def _promoted(self, *, needed: bool = False) -> TrialTask | None:
