@@ -14,16 +14,12 @@ from torch import nn
 
 from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import (
-    build,
-    check_output,
-    importable,
-    measure,
-    use_channels_last,
-)
+from tunecnn.models.building import build, importable
+from tunecnn.models.checking import check_output, use_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost, count
+from tunecnn.models.measuring import measure
 
 HEAD = "import sys, time\nfrom torch import nn\nimport torch\n"
 NET = """

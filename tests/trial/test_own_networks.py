@@ -14,8 +14,9 @@ from torch import nn
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import importable, measure
+from tunecnn.models.building import importable
 from tunecnn.models.code import NetworkCode
+from tunecnn.models.measuring import measure
 from tunecnn.trial.batches import to_device
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import Outcome

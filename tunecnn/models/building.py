@@ -1,9 +1,8 @@
-"""Building of networks: import of their code, a check of what they return, and their cost."""
+"""Building of networks, from their code, which is imported for as long as it is needed."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib
 import inspect
 import sys
@@ -16,18 +15,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import save
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from tunecnn.errors import InputError, nearest, text_of
 from tunecnn.models.architecture import PUBLISHED, Architecture
 from tunecnn.models.code import NetworkCode
-from tunecnn.models.designs import Cost, InputShape
+from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
 from tunecnn.models.signature import CLASSES_NAMES, INPUT_NAMES
 
-_SUM_TOLERANCE = 1e-4
 _folder: Path | None = None  # of the code that can be imported now
 _code: NetworkCode | None = None
 _imported: dict[str, tuple[tempfile.TemporaryDirectory[str], dict[str, ModuleType]]] = {}
@@ -197,285 +193,6 @@ def in_own_code(file: str) -> bool:
     return _folder is not None and str(_folder) in file
 
 
-def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
-    """Bring a network's weights into the memory layout `channels_last`, if it can process it.
-
-    In that layout, `view` raises an error where `reshape` or `flatten` would work, and a network
-    may check it; one that fails, also in a step of training, is left as it is. It is in evaluation
-    mode afterwards.
-
-    Returns:
-        Whether images have to be in `channels_last` too.
-    """
-    channels, height, width = input_shape
-    # As batches are made: `contiguous` would change nothing in images of one channel.
-    images = torch.zeros(2, height, width, channels, device=_device(network)).permute(0, 3, 1, 2)
-    network.eval()
-    try:
-        with torch.no_grad():
-            network(images)
-            network.to(memory_format=torch.channels_last)
-            network(images)
-        _step(network, images)
-    except (Exception, SystemExit):
-        network.to(memory_format=torch.contiguous_format)
-        return False
-    return True
-
-
-def can_train_on(
-    network: nn.Module, input_shape: InputShape, count: int, *, last: bool = False
-) -> str:
-    """Try a step of training; return why it fails, empty if it does not.
-
-    Args:
-        network: network, which has not been trained afterwards.
-        input_shape: channels, height and width of one image.
-        count: number of images.
-        last: whether the images are in `channels_last`.
-    """
-    try:
-        _step(network, _images(network, input_shape, count, last=last))
-    except (Exception, SystemExit) as error:
-        return describe(error)
-    return ""
-
-
-def _step(network: nn.Module, images: Tensor) -> None:
-    """Pass images forward and gradients back through a copy of a network."""
-    devices = [images.device] if images.device.type == "cuda" else []
-    with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        tried.train()
-        tried(images).float().logsumexp(1).sum().backward()
-        tried.zero_grad(set_to_none=True)
-    network.eval()
-
-
-def settle(network: nn.Module) -> None:
-    """Bring a network whose weights were replaced into evaluation mode.
-
-    Some cache what they compute from their weights, until they are in training mode again.
-    """
-    network.train()
-    network.eval()
-
-
-def check_output(
-    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
-) -> None:
-    """Check that a network maps images to logits, and can be trained.
-
-    It is in evaluation mode afterwards, and has not been trained.
-
-    Args:
-        name: name of the network in messages.
-        network: network, on any device.
-        input_shape: channels, height and width of one image.
-        classes: number of classes.
-        last: whether the images are in `channels_last`.
-
-    Raises:
-        NetworkError: if it cannot process images, does not return finite values of the shape
-            (n, classes), in training too, has nothing that could be trained, or has a state that
-            cannot be saved.
-    """
-    check_evaluation(name, network, input_shape, classes, last=last)
-    check_training(name, network, input_shape, classes, last=last)
-
-
-def check_evaluation(
-    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
-) -> None:
-    """Do the first part of `check_output`: a forward pass in evaluation mode."""
-    network.eval()
-    with torch.no_grad():
-        logits = _logits(name, network, input_shape, classes, last=last)
-    if logits.device.type == "meta":
-        return
-    if not bool(torch.isfinite(logits).all()):
-        raise NetworkError(f"{name} returns nan or infinity before any training")
-    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < _SUM_TOLERANCE).all()):
-        raise NetworkError(
-            f"{name} returns probabilities, not logits: leave its softmax out, as the loss and "
-            "the predictions have one of their own"
-        )
-
-
-def check_training(
-    name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
-) -> None:
-    """Do the second part of `check_output`: a forward pass in training mode."""
-    if not any(one.requires_grad for one in network.parameters()):
-        raise NetworkError(f"{name} has no parameters to train")
-    for key, value in network.state_dict().items():
-        if not isinstance(value, Tensor):
-            raise NetworkError(
-                f"{name} keeps {key!r}, a {type(value).__name__}, in its state; a file of weights "
-                "has tensors only: register it as a buffer"
-            )
-        if why := _cannot_be_kept(value):
-            raise NetworkError(f"{name} keeps {key!r}, {why}")
-    with torch.no_grad():
-        _logits(name, network.eval(), input_shape, classes, last=last, count=1)
-    device = _device(network)
-    devices = [device] if device.type == "cuda" else []
-    with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        tried.train()
-        logits = _logits(name, tried, input_shape, classes, last=last)
-        known = {id(one) for one in tried.parameters()}
-    network.eval()
-    if not logits.requires_grad:
-        raise NetworkError(
-            f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
-            "nothing in it would be trained"
-        )
-    if lost := [one for one in _trained_by(logits) if id(one) not in known]:
-        raise NetworkError(
-            f"{name} has weights of the shape {tuple(lost[0].shape)} that are not among its "
-            "parameters, so they would be neither trained nor saved; layers in a list belong into "
-            "nn.ModuleList"
-        )
-
-
-def _cannot_be_kept(value: Tensor) -> str:
-    """Return why a tensor cannot be written to a file of weights and read from it; or nothing."""
-    if value.layout is not torch.strided:
-        return "a sparse tensor, which a file of weights cannot hold; keep its dense form"
-    try:
-        save({"": torch.zeros(1, dtype=value.dtype)})
-    except Exception:
-        return f"of the type {value.dtype}, which a file of weights cannot hold; use another one"
-    if any(size > 1 and not stride
-           for size, stride in zip(value.shape, value.stride(), strict=True)):  # fmt: skip
-        return "whose values share memory, as expand() returns them; add .clone()"
-    return ""
-
-
-def _images(network: nn.Module, input_shape: InputShape, count: int, *, last: bool) -> Tensor:
-    channels, height, width = input_shape
-    images = torch.linspace(0, 1, count * channels * height * width, device=_device(network))
-    images = images.view(count, *input_shape)
-    if last:
-        images = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    return images
-
-
-def _logits(
-    name: str,
-    network: nn.Module,
-    input_shape: InputShape,
-    classes: int,
-    *,
-    last: bool,
-    count: int = 2,
-) -> Tensor:
-    channels, height, width = input_shape
-    images = _images(network, input_shape, count, last=last)
-    training = " in training" if network.training else ""
-    try:
-        logits = network(images)
-    except (Exception, SystemExit) as error:
-        raise NetworkError(
-            f"{name} cannot process images of {channels}x{height}x{width}{training}: "
-            f"{describe(error)}"
-        ) from error
-    if not isinstance(logits, Tensor):
-        raise NetworkError(
-            f"{name} returned {type(logits).__name__}{training}, not a tensor of logits"
-        )
-    if tuple(logits.shape) != (count, classes):
-        one = "; a squeeze() may need its dimension" if count == 1 else ""
-        raise NetworkError(
-            f"{name} returned the shape {tuple(logits.shape)} for {count} "
-            f"image{'s' * (count > 1)} of {channels}x{height}x{width}{training}; logits of "
-            f"{classes} classes have the shape ({count}, {classes}){one}"
-        )
-    return logits
-
-
-@contextlib.contextmanager
-def _tried(network: nn.Module) -> Iterator[nn.Module]:
-    """Yield a copy of a network, to try it; or itself, whose buffers are put back then.
-
-    Torch cannot copy all networks, such as those with its older `weight_norm`.
-    """
-    try:
-        tried = copy.deepcopy(network)
-    except Exception:
-        kept = [(module._buffers, name, buffer, buffer.clone())
-                for module in network.modules()
-                for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
-        yield network
-        for buffers, name, buffer, values in kept:
-            buffers[name] = buffer if torch.equal(buffer, values) else values
-        return
-    yield tried
-
-
-def _trained_by(logits: Tensor) -> list[Tensor]:
-    """Return the weights that the gradient of logits reaches."""
-    found, seen = [], set()
-    waiting = [logits.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        weight = getattr(node, "variable", None)  # of the node that accumulates a leaf's gradient
-        if isinstance(weight, Tensor):
-            found.append(weight)
-        waiting += [before for before, _ in node.next_functions]
-    return found
-
-
-def measure(
-    architecture: Architecture, given: Mapping[str, Any], input_shape: InputShape, classes: int
-) -> Cost:
-    """Count what a network costs: by a build on the meta device, which computes nothing.
-
-    A network that cannot be built there is built on the CPU, and moved there if it can: the CPU
-    computes some layers in one step, of which nothing is counted. A class with a static method
-    `count(input_shape, classes, **arguments)` that returns `params` and `macs` is not built.
-
-    Raises:
-        NetworkError: if the network cannot be built, or does not return logits.
-    """
-    made = load(architecture)
-    if isinstance(inspect.getattr_static(made, "count", None), staticmethod):
-        params, macs = made.count(input_shape, classes, **given)  # type: ignore[attr-defined]
-        return Cost(int(params), int(macs), 0)
-    try:
-        with torch.device("meta"):
-            network = build(architecture, given, input_shape, classes)
-        return _cost(architecture, network, input_shape, classes)
-    except (Exception, SystemExit):  # what fails there may still work on the CPU
-        network = build(architecture, given, input_shape, classes)
-        cost = _cost(architecture, network, input_shape, classes)
-        with contextlib.suppress(Exception):
-            return _cost(architecture, network.to("meta"), input_shape, classes)
-        return cost
-
-
-def _cost(
-    architecture: Architecture, network: nn.Module, input_shape: InputShape, classes: int
-) -> Cost:
-    sizes: list[int] = []
-
-    def note(module: nn.Module, given: Any, returned: Any) -> None:
-        if isinstance(returned, Tensor) and returned.dim():
-            sizes.append(returned[0].numel())
-
-    leaves = [one for one in network.modules() if not list(one.children())]
-    hooks = [one.register_forward_hook(note) for one in leaves]
-    with FlopCounterMode(display=False) as counter:
-        check_evaluation(architecture.attribute, network, input_shape, classes)
-    for hook in hooks:
-        hook.remove()
-    check_training(architecture.attribute, network, input_shape, classes)
-    params = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
-
-
 def describe(error: BaseException) -> str:
     """Return an exception as one line, with the line of the user's code that raised it."""
     text = text_of(error)
@@ -506,10 +223,6 @@ def _settable(made: Callable[..., Any]) -> list[str]:
         }
         names.append(next((name for name in CLASSES_NAMES if name in taken), CLASSES_NAMES[1]))
     return names
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next((one.device for one in network.parameters()), torch.device("cpu"))
 
 
 def _in_words(given: Mapping[str, Any]) -> str:

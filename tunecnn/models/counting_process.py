@@ -16,8 +16,9 @@ from typing import Any
 
 from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import describe, importable, load, measure
+from tunecnn.models.building import describe, importable, load
 from tunecnn.models.code import NetworkCode
+from tunecnn.models.measuring import measure
 
 
 def main() -> None:

@@ -28,9 +28,8 @@ from tunecnn.models.building import (
     importable_code,
     load,
     returns_network,
-    settle,
-    use_channels_last,
 )
+from tunecnn.models.checking import settle, use_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of

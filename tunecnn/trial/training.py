@@ -21,15 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunecnn.data.images import Images, TrialData
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import (
-    NetworkError,
-    build,
-    can_train_on,
-    check_output,
-    load,
-    settle,
-    use_channels_last,
-)
+from tunecnn.models.building import NetworkError, build, load
+from tunecnn.models.checking import can_train_on, check_output, settle, use_channels_last
 from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
 from tunecnn.trial.checkpoint import (

@@ -79,7 +79,7 @@ def _test(
     from safetensors.torch import load
     from torch.nn.functional import cross_entropy
 
-    from tunecnn.models.building import settle
+    from tunecnn.models.checking import settle
     from tunecnn.trial.training import Training
 
     training = Training(config, data)

@@ -1,0 +1,65 @@
+"""What a network costs, counted on a network that is built for it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.building import build, load
+from tunecnn.models.checking import check_evaluation, check_training
+from tunecnn.models.designs import Cost, InputShape
+
+
+def measure(
+    architecture: Architecture, given: Mapping[str, Any], input_shape: InputShape, classes: int
+) -> Cost:
+    """Count what a network costs: by a build on the meta device, which computes nothing.
+
+    A network that cannot be built there is built on the CPU, and moved there if it can: the CPU
+    computes some layers in one step, of which nothing is counted. A class with a static method
+    `count(input_shape, classes, **arguments)` that returns `params` and `macs` is not built.
+
+    Raises:
+        NetworkError: if the network cannot be built, or does not return logits.
+    """
+    made = load(architecture)
+    if isinstance(inspect.getattr_static(made, "count", None), staticmethod):
+        params, macs = made.count(input_shape, classes, **given)  # type: ignore[attr-defined]
+        return Cost(int(params), int(macs), 0)
+    try:
+        with torch.device("meta"):
+            network = build(architecture, given, input_shape, classes)
+        return _cost(architecture, network, input_shape, classes)
+    except (Exception, SystemExit):  # what fails there may still work on the CPU
+        network = build(architecture, given, input_shape, classes)
+        cost = _cost(architecture, network, input_shape, classes)
+        with contextlib.suppress(Exception):
+            return _cost(architecture, network.to("meta"), input_shape, classes)
+        return cost
+
+
+def _cost(
+    architecture: Architecture, network: nn.Module, input_shape: InputShape, classes: int
+) -> Cost:
+    sizes: list[int] = []
+
+    def note(module: nn.Module, given: Any, returned: Any) -> None:
+        if isinstance(returned, Tensor) and returned.dim():
+            sizes.append(returned[0].numel())
+
+    leaves = [one for one in network.modules() if not list(one.children())]
+    hooks = [one.register_forward_hook(note) for one in leaves]
+    with FlopCounterMode(display=False) as counter:
+        check_evaluation(architecture.attribute, network, input_shape, classes)
+    for hook in hooks:
+        hook.remove()
+    check_training(architecture.attribute, network, input_shape, classes)
+    params = sum(one.numel() for one in network.parameters() if one.requires_grad)
+    return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
