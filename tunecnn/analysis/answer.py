@@ -149,14 +149,14 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
 
 def _means_beside(best: TrialLine, baseline: TrialLine, gain: Gain) -> str:
     """Say what the values of the best trial are worth where some were tried with several seeds."""
-    side = "above" if gain.difference >= 0 else "below"
+    more = "more" if gain.difference >= 0 else "less"
     text = (
-        f"Their mean over {count_in_words(best.seeds, 'seed')}, {best.mean:.2%}, is beside one of "
-        f"{baseline.mean:.2%} of the baseline over {count_in_words(baseline.seeds, 'seed')}"
+        f"Its values have a mean of {best.mean:.2%} over {count_in_words(best.seeds, 'seed')}, the "
+        f"baseline one of {baseline.mean:.2%} over {count_in_words(baseline.seeds, 'seed')}"
     )
     if not gain.seeds:
         return f"{text}; they have no seed in common, so whether it is more than chance is open."
-    text += f": {100 * abs(gain.difference):.2f} points {side} it with "
+    text += f": {100 * abs(gain.difference):.2f} points {more} with "
     text += f"{count_in_words(gain.seeds, 'seed')} in common"
     if gain.interval is None:
         return f"{text}, too few to say whether it is more than chance."
