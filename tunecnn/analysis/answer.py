@@ -151,8 +151,8 @@ def _means_beside(best: TrialLine, baseline: TrialLine, gain: Gain) -> str:
     """Say what the values of the best trial are worth where some were tried with several seeds."""
     more = "more" if gain.difference >= 0 else "less"
     text = (
-        f"Its values have a mean of {best.mean:.2%} over {count_in_words(best.seeds, 'seed')}, the "
-        f"baseline one of {baseline.mean:.2%} over {count_in_words(baseline.seeds, 'seed')}"
+        f"Its values have a mean of {best.mean:.2%} over {count_in_words(best.seeds, 'seed')}, "
+        f"the baseline one of {baseline.mean:.2%} over {count_in_words(baseline.seeds, 'seed')}"
     )
     if not gain.seeds:
         return f"{text}; they have no seed in common, so whether it is more than chance is open."

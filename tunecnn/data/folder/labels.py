@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import functools
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -153,9 +154,12 @@ class Files:
         self, files: Iterable[str], others: Iterable[str] = (), there: Collection[str] = ()
     ) -> None:
         self._there = there
-        files, others = list(files), list(others)
-        self._by_name = _unambiguous(files, others, lambda key: key)
-        self._by_form = _unambiguous(files, others, _folded)
+        self._files, self._others = list(files), list(others)
+        self._by_name = _unambiguous(self._files, self._others, lambda key: key)
+
+    @functools.cached_property
+    def _by_form(self) -> Mapping[str, str]:
+        return _unambiguous(self._files, self._others, _folded)
 
     def find(self, cell: str, folder: str = "") -> str | None:
         """Return the file that a cell names; None if there is none.
@@ -311,7 +315,7 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
                     f"are not here, such as {shown(cell)}, so its {name} may be the number of the "
                     f"row; correct the paths, or remove {wrong[0]}"
                 )
-            if files.find(name, folder) is not None:
+            if "." in name and files.find(name, folder) is not None:
                 raise InputError(
                     f"imagefolder: {shown(table.name)} has no line with the names of its columns: "
                     f"its first line names the image {shown(name)}; add one, such as file,label"

@@ -35,6 +35,7 @@ from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.errors import InputError
 
 UNLABELLED = "test image without a label"
+_UNKNOWN = frozenset({"unknown", "unlabelled", "unlabeled", "all", "none", "dummy"})
 
 
 @dataclass
@@ -226,14 +227,15 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
 
 
 def _unlabelled(test: PartClasses, train: PartClasses) -> Sequence[TreeFile]:
-    """Return the test images if they have no labels: all are in no folder, or in no class."""
+    """Return the test images if they have no labels: in no folder, or in `test` or `unknown`."""
     full = [name for name, group in test.files.items() if group]
     if not full:
         return test.outside
-    known = set(map(_key, train.files))
-    if len(full) == 1 and test.labels is None and len(known) > 1 and _key(full[0]) not in known:
-        return [*test.outside, *test.files[full[0]]]
-    return ()
+    if len(full) > 1 or test.labels is not None or _key(full[0]) in map(_key, train.files):
+        return ()
+    (name,) = full
+    is_none = part_of(name) or NO_CLASS.fullmatch(name) or name.casefold() in _UNKNOWN
+    return [*test.outside, *test.files[name]] if is_none else ()
 
 
 def _key(name: str) -> str:

@@ -21,8 +21,9 @@ def in_mask_folders(node: Node) -> set[str]:
     """Return the files in folders of masks: beside one of images, or in each class."""
     full = [name for name, inner in node.folders.items() if inner.all_files()]
     if any(map(NO_CLASS.fullmatch, full)):
-        return {file.name for name in full if name.casefold() in MASKS
-                for file in node.folders[name].all_files()}  # fmt: skip
+        folders = [node.folders[name] for name in full if name.casefold() in MASKS]
+        return {file.name for inner in folders if not inner.is_for_something_else()
+                for file in inner.all_files()}  # fmt: skip
     classes = [inner for inner in node.folders.values() if inner.all_files()]
     found = [{name for name in inner.folders if name.casefold() in MASKS} for inner in classes]
     if not classes or not all(

@@ -83,7 +83,8 @@ def classes_of(
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     folders = {name: folder.name for name, folder in inner.folders.items()}
-    masks, mask_files = in_mask_folders(inner), beside_images(inner)
+    masks = in_mask_folders(inner)
+    mask_files = beside_images(inner) - masks
     left_out = {reason: len(some) for reason, some in ((MASK, masks), (MASK_FILE, mask_files))
                 if some}  # fmt: skip
     masks |= mask_files
