@@ -236,3 +236,22 @@ def test_a_folder_without_init_is_one_that_must_travel_too(tmp_path):
     assert [*map(str, code_files(["nets.py:Net"], ("nets.py", "blocks/"), tmp_path))] == [
         "blocks/conv.py", "nets.py",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("from .blocks import B", "src/model.py:1 imports blocks, which is beside it but would"),
+        ("from . import blocks", "src/model.py:1 imports blocks, which is beside it but would"),
+        ("from blocks import B", "beside it and not beside the space: write from .blocks import"),
+    ],
+)
+def test_what_a_file_in_a_folder_imports_must_travel_too(line, expected, tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "blocks.py").write_text("B = 1\n")
+    (tmp_path / "src" / "model.py").write_text(f"{line}\n{NETS}")
+    with pytest.raises(InputError, match=expected) as caught:
+        code_files(["src/model.py:Net"], (), tmp_path)
+    assert "code: [src/]" in str(caught.value)
+    if line.startswith("from ."):
+        assert len(code_files(["src/model.py:Net"], ("src/",), tmp_path)) == 2

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tunecnn.data.images import Images, TrialData
+from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import importable
 from tunecnn.models.code import NetworkCode
@@ -23,7 +24,7 @@ from tunecnn.trial.messages import Outcome
 from tunecnn.trial.optimizers import MuonWithAdamW, make_optimizer
 from tunecnn.trial.runner import TrialRun
 from tunecnn.trial.trained import load_model, pack_model
-from tunecnn.trial.training import Training
+from tunecnn.trial.training import Training, computes_in_bf16
 
 TEXT = """
 import torch
@@ -507,6 +508,15 @@ class Strict(Flat):
             x = x.view(-1, 1, 8, 8)
         return super().forward(x)
 
+class Puts(Flat):
+    def forward(self, x):
+        out = torch.zeros(len(x), 64)
+        out[:, torch.arange(64)] = self.inner(x.flatten(1))
+        return super().forward(out)
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.inner = nn.Linear(64, 64)
+
 class Doubles(Flat):
     def __init__(self, classes):
         super().__init__(classes)
@@ -578,3 +588,14 @@ def test_what_could_not_be_kept_ends_its_trial_after_the_first_epoch(name, reaso
     assert update.end.outcome is Outcome.ERROR
     assert reason in update.end.reason
     assert len(update.epochs) <= 1
+
+
+def test_a_network_that_fails_in_bf16_alone_says_so(data):
+    if not computes_in_bf16(torch.device("cpu")):
+        pytest.skip("this processor does not compute in bfloat16")
+    with importable(ODD_CODE):
+        assert list(Training(config("Puts", epochs=1), data))
+        with pytest.raises(
+            InputError, match=r"Puts cannot be trained in bf16: .* precision: fp32"
+        ):
+            Training(config("Puts", precision="bf16"), data)

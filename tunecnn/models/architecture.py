@@ -215,6 +215,28 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
                         f"but would not travel; write code: [{', '.join(map(str, files))}, "
                         f"{_beside(folder, name)}]"
                     )
+                if name not in travelling and _beside((folder / file).parent, name):
+                    raise InputError(
+                        f"{file}:{getattr(node, 'lineno', 1)} imports {name}, which is beside it "
+                        f"and not beside the space: write from .{name} import ... there, and "
+                        f"code: [{file.parts[0]}/]"
+                    )
+            for path in _imported_beside(node, file):
+                if _beside(folder / path.parent, path.name) and not any(
+                    one == path.with_suffix(".py") or path in one.parents for one in files
+                ):
+                    raise InputError(
+                        f"{file}:{getattr(node, 'lineno', 1)} imports {path.name}, which is "
+                        f"beside it but would not travel; write code: [{file.parts[0]}/]"
+                    )
+
+
+def _imported_beside(node: ast.AST, file: Path) -> Iterator[Path]:
+    """Yield what a relative import means, as paths without a suffix below the space's folder."""
+    if isinstance(node, ast.ImportFrom) and 0 < node.level <= len(file.parts) - 1:
+        base = file.parents[node.level - 1]
+        names = [node.module] if node.module else [alias.name for alias in node.names]
+        yield from (base / name.split(".")[0] for name in names)
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
