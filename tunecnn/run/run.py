@@ -296,7 +296,7 @@ class Run:
         values been sampled again.
         """
         baseline = self.space.baseline_point()
-        if self.space.departures() or not baseline:
+        if self.space.departures():
             return None
         same = [record for record in self._records if dict(record.settings) == baseline]
         if not same:
