@@ -256,6 +256,8 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
             f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "
             f"is white: scale: {'1.0' if high <= 1 else f'{high:.6g}'} (black is 0)"
         )
+    if array.dtype.itemsize < 4:
+        array = array.astype(np.float32)  # in float16, the scale may be infinite
     if array.size and high < options.scale / 255:
         raise InputError(
             f"{where} has values up to {high:.6g}, so with scale: {options.scale:.6g} all images "
@@ -265,8 +267,6 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         notes.append(
             f"{share:.2%} of the values of {where.rpartition(': ')[2]} are above scale, and white"
         )
-    if array.dtype.itemsize < 4:
-        array = array.astype(np.float32)  # in float16, the scale may be infinite
     pixels: Pixels = np.rint(np.clip(array / options.scale, 0, 1) * 255).astype(np.uint8)
     return pixels
 
