@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.support.command import main
@@ -323,3 +324,11 @@ def test_nothing_serious_stands_in_the_way_of_a_screen_reader_on_the_site(tmp_pa
         browser.close()
     assert {name: what for name, what in found.items() if what} == {}
     assert len(found) > 10
+
+
+def test_kept_frames_name_no_place_on_a_machine():
+    frames = sorted((ROOT / "docs" / "results").rglob("trials.parquet"))
+    assert len(frames) > 5
+    for path in frames:
+        names = set(pd.read_parquet(path)["dataset"])
+        assert not {name for name in names if ":/" in name}, path
