@@ -36,8 +36,9 @@ def confirmed(run: Run) -> Figure:
     repeat = "seed" if summary.splits == 1 else "split, mean of its seeds"
     lines = summary.candidates[::-1]
     figure = Figure(figsize=(8, 2.1 + 0.45 * len(lines)), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, title in zip(panels, ("validation", "test"), strict=True):
+    titles = ["validation", "test"] if any(line.test.values for line in lines) else ["validation"]
+    panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+    for axes, title in zip(panels, titles, strict=True):
         for row, line in enumerate(lines):
             over_seeds = line.validation if title == "validation" else line.test
             values = list(over_seeds.repeats.values())
