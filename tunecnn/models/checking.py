@@ -164,10 +164,15 @@ def _cannot_be_kept(value: Tensor) -> str:
         save({"": torch.zeros(1, dtype=value.dtype)})
     except Exception:
         return f"of the type {value.dtype}, which a file of weights cannot hold; use another one"
-    if any(size > 1 and not stride
-           for size, stride in zip(value.shape, value.stride(), strict=True)):  # fmt: skip
+    if is_expanded(value):
         return "whose values share memory, as expand() returns them; add .clone()"
     return ""
+
+
+def is_expanded(tensor: Tensor) -> bool:
+    """Return whether values of a tensor share their memory, so that it cannot be written to."""
+    return any(size > 1 and not stride
+               for size, stride in zip(tensor.shape, tensor.stride(), strict=True))  # fmt: skip
 
 
 def _images(network: nn.Module, input_shape: InputShape, count: int, *, last: bool) -> Tensor:

@@ -110,7 +110,8 @@ def _source(value: Any) -> str:
     `inspect.getsource` knows that of a function; before Python 3.13, it does not know that of a
     class, but its methods know their cell.
     """
-    method = value if inspect.isfunction(value) else _method(value)
+    own = (one for _, one in _methods(value)) if inspect.isclass(value) else iter([value])
+    method = next(own, None)
     lines = linecache.getlines(method.__code__.co_filename) if method is not None else []
     if not lines or method is None:
         raise InputError(
@@ -136,10 +137,7 @@ def _check_methods(value: Any, file: str, start: int, end: int) -> None:
     Raises:
         InputError: if one has.
     """
-    for name, one in vars(value).items() if inspect.isclass(value) else ():
-        found = getattr(one, "__func__", getattr(one, "fget", one))
-        if not isinstance(found, types.FunctionType) or found.__module__ != value.__module__:
-            continue
+    for name, found in _methods(value) if inspect.isclass(value) else ():
         code = found.__code__
         is_there = code.co_filename == file and start <= code.co_firstlineno <= end
         if not is_there and linecache.getlines(code.co_filename):
@@ -148,13 +146,12 @@ def _check_methods(value: Any, file: str, start: int, end: int) -> None:
             )
 
 
-def _method(value: type) -> types.FunctionType | None:
-    """Return a function that a class defines itself."""
-    for one in vars(value).values():
+def _methods(value: type) -> Iterator[tuple[str, types.FunctionType]]:
+    """Yield the functions that a class defines itself, by name."""
+    for name, one in vars(value).items():
         found = getattr(one, "__func__", getattr(one, "fget", one))
         if isinstance(found, types.FunctionType) and found.__module__ == value.__module__:
-            return found
-    return None
+            yield name, found
 
 
 def _names(text: str) -> Iterator[str]:

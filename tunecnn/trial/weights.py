@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tunecnn.errors import InputError
+from tunecnn.models.checking import is_expanded
 
 
 @torch.no_grad()
@@ -74,7 +75,7 @@ class MeanWeights:
         # Unlike `state_dict`, these name a tensor that two layers share only once.
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
         self._tensors = {name: tensor.detach() for name, tensor in tensors.items()
-                         if not _is_expanded(tensor)}  # fmt: skip
+                         if not is_expanded(tensor)}  # fmt: skip
         self._means = {name: tensor.clone() for name, tensor in self._tensors.items()}
         trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
         self._averaged = [
@@ -124,12 +125,6 @@ class MeanWeights:
         self.steps = int(state[_STEPS])
         for name, mean in self._means.items():
             mean.copy_(state[name])
-
-
-def _is_expanded(tensor: Tensor) -> bool:
-    """Return whether values of a tensor share their memory, so that it cannot be written to."""
-    return any(size > 1 and not stride
-               for size, stride in zip(tensor.shape, tensor.stride(), strict=True))  # fmt: skip
 
 
 _STEPS = "steps of the mean"

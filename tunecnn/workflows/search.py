@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -92,14 +91,15 @@ def _created(
     path: Path, text: str, info: RunInfo, code: NetworkCode | None, options: RunOptions
 ) -> RunFolder:
     """Create the folder of a run; a name of ours may be that of another job of the same second."""
-    for number in itertools.count(1):
-        free = path if number == 1 else path.with_name(f"{path.name}-{number}")
+    free, number = path, 1
+    while True:
         try:
             return RunFolder.create(free, text, info, code)
         except InputError:
             if not _is_ours(options) or not free.exists():
                 raise
-    raise AssertionError
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
 
 
 def _is_ours(options: RunOptions) -> bool:
