@@ -46,6 +46,25 @@ def test_networks_that_break_a_constraint_are_not_planned_for(tiny):
     assert 0.3 < planned.infeasible < 0.9
 
 
+def test_a_start_point_that_breaks_a_constraint_is_said(tiny):
+    text = TEXT.replace("[baseline]", "[baseline, {net.width: 2.0}, {net.dropout_dense: 0.2}]")
+    planned = plan(SearchSpace.from_text(text + "constraints: [params <= 200_000]\n"), tiny)
+    params = [count("proposed", (1, 8, 8), 10, width=width).params for width in (1.0, 2.0)]
+    broken = [one for one in planned.warnings if "breaks params <= 200,000" in one]
+    assert broken == [
+        f"the baseline has {params[0]:,} params and breaks params <= 200,000: it is not trained, so "
+        "there is nothing to compare with",
+        f"the start point net.width = 2.0 has {params[1]:,} params and breaks params <= 200,000: "
+        "it is not trained",
+    ]
+
+
+def test_a_plan_in_which_no_network_meets_the_constraints_is_refused(tiny):
+    text = TEXT + "constraints: [params <= 1000, macs >= 5]\n"
+    with pytest.raises(InputError, match="no network that was tried meets params <= 1,000 and ma"):
+        plan(SearchSpace.from_text(text), tiny)
+
+
 def test_what_cannot_be_built_is_found_before_anything_is_trained(tiny):
     """Each value is allowed by itself; two of them together leave nothing of a convolution."""
     text = TEXT.replace("[0.5, 1.0, 2.0]}", "[0.02, 1.0]}\n  net.width_conv1: {int: [8, 32]}")
@@ -215,13 +234,22 @@ def test_the_command_prints_what_a_search_would_do(capsys):
 
 
 @pytest.mark.parametrize(("constraint", "slots", "why"), [
-    ("constraints: [params <= 1000]\n", 2, "no network meets the constraints"),
+    ("constraints: [params <= 100]\n", 2, "no network meets the constraints"),
     ("", 0, "no node has room yet"),  # an autoscaler has not begun
 ])  # fmt: skip
-def test_where_nothing_can_be_measured_the_rest_is_planned(digits, constraint, slots, why):
-    found = plan(
-        SearchSpace.from_text(TEXT + constraint), digits.trial_data, slots=slots, timer=pytest.fail
+def test_where_nothing_can_be_measured_the_rest_is_planned(
+    digits, constraint, slots, why, tmp_path
+):
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "def net(classes, input_shape, width: int = 8) -> nn.Module:\n"
+        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.Linear(width, classes))\n"
     )
+    text = "architecture: nets.py:net\nparameters: {net.width: {int: [16, 32]}}\n" + constraint
+    found = plan(
+        SearchSpace.from_text(text, folder=tmp_path), digits.trial_data, slots=slots,
+        timer=pytest.fail,
+    )  # fmt: skip
     assert found.time is None
     assert f"nothing was measured, since {why}" in found.warnings
 

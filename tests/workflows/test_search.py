@@ -238,7 +238,10 @@ def test_a_resume_on_other_data_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TEXT + "constraints: [params <= 3]\n", "200 proposals in a row could not be tried"),
+        (
+            TEXT + "constraints: [params <= 3]\n",
+            r"no network that was tried meets params <= 3 on digits; relax the constraints, or give",
+        ),
         (
             TEXT.replace("train_images: 200", "train_images: 2000"),
             "train_images is 2000, but there are only",
@@ -246,8 +249,9 @@ def test_a_resume_on_other_data_is_refused(tmp_path):
     ],
 )
 def test_a_search_that_cannot_be_made_says_why(text, message, tmp_path):
-    with pytest.raises(Exception, match=message):
-        begin(tmp_path, text)
+    with pytest.raises(InputError, match=message):
+        begin(tmp_path / "runs", text)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_images_too_small_for_the_network_are_refused_before_anything_is_written(

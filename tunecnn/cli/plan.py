@@ -110,7 +110,7 @@ def _print_networks(plan: Plan, console: PlainConsole) -> None:
 
 
 def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
-    from tunecnn.words import bytes_in_words
+    from tunecnn.words import bytes_in_words, count_in_words
 
     plan, slots = planned.plan, planned.slots
     yield (
@@ -120,7 +120,7 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
     if space.constraints:
         yield (
             f"constraints: about {plan.infeasible:.0%} of random proposals break one and are not "
-            "trained; the networks above meet them"
+            "trained; the smallest and the largest network above meet them"
         )
     expected = f", about {plan.forecast.epochs:,.0f} expected" if plan.forecast else ""
     yield f"epochs: {plan.full_epochs:,} if no trial is stopped early{expected}"
@@ -144,7 +144,7 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
     yield f"augmentation: {space.augmentation}"
     for text in sheet.warnings():
         yield f"warning: {text}"
-    yield f"at once: {slots} trial{'' if slots == 1 else 's'}, {planned.placement}"
+    yield f"at once: {count_in_words(slots, 'trial')}, {planned.placement}"
     if plan.time is not None:
         yield _time_line(planned)
     yield f"corners of the space: {plan.corners}, {len(plan.unbuildable)} cannot be built"

@@ -20,7 +20,14 @@ from tunecnn.study.distributions import random_points
 from tunecnn.study.halving import Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
-from tunecnn.workflows.networks import Corner, check_networks, corners, in_words, sampled_networks
+from tunecnn.workflows.networks import (
+    check_constraints,
+    check_networks,
+    corners,
+    in_words,
+    is_allowed,
+    sampled_networks,
+)
 
 _SAMPLE = 200
 _FLOAT = 4  # bytes
@@ -86,8 +93,8 @@ class Plan:
         rungs: epochs after which successive halving prunes trials; empty for other pruners.
         full_epochs: number of epochs if no trial were pruned.
         forecast: expected number of epochs; None if the pruner allows no forecast.
-        networks: smallest network, baseline (if the space has it) and largest network that meet
-            the constraints, by name.
+        networks: smallest and largest network that meet the constraints, and the baseline (if the
+            space has it), by name.
         infeasible: share of random points of the space that break a constraint; such a proposal
             is not trained.
         unbuildable: descriptions of the corners of the space that cannot be built.
@@ -136,15 +143,17 @@ def make_plan(
         ended: number of trials of the search that have ended, and are not those of the space.
 
     Raises:
-        InputError: if no network of an architecture can be built for these images.
+        InputError: if no network of an architecture can be built for these images, or none meets
+            the constraints.
     """
     check_networks(space, data.name, costs)
+    broken = check_constraints(space, data.name, costs)
     size = space.count()
     if isinstance(space.sampler, Grid) and size is not None and size < space.trials:
         space = space.override(trials=size)  # the search ends with the last point
     found = corners(space, costs)
     samples = sampled_networks(space, costs) if space.constraints else []
-    allowed = [one for one in (*found, *samples) if _is_allowed(space, one)]
+    allowed = [one for one in (*found, *samples) if is_allowed(space, one)]
     networks = [_network(one.values, one.config, one.cost) for one in allowed
                 if one.config and one.cost]  # fmt: skip
     named: dict[str, Network] = {}
@@ -171,7 +180,7 @@ def make_plan(
         full_epochs=space.trials * space.epochs,
         forecast=expected,
         networks=named,
-        infeasible=1 - fmean(_is_allowed(space, one) for one in samples) if samples else 0.0,
+        infeasible=1 - fmean(is_allowed(space, one) for one in samples) if samples else 0.0,
         unbuildable=tuple(
             f"{in_words(one.values)}: {one.problem}" for one in found if one.problem
         ),
@@ -181,15 +190,13 @@ def make_plan(
         image_memory=data.train.pixels.nbytes + data.validation.pixels.nbytes,
         disk=space.trials * _JOURNAL_BYTES + KEEP_WEIGHTS * kept,
         time=_time(space, data, costs, named, timer, expected or all_epochs) if timer else None,
-        warnings=(*space.warnings(), *_warnings(space, size, ended), *filter(None, [unmeasured])),
+        warnings=(
+            *space.warnings(),
+            *broken,
+            *_warnings(space, size, ended),
+            *filter(None, [unmeasured]),
+        ),
     )
-
-
-def _is_allowed(space: SearchSpace, one: Corner) -> bool:
-    """Return whether a network can be built, and meets the space's constraints."""
-    if one.cost is None:
-        return False
-    return all(constraint.violation(one.cost) <= 0 for constraint in space.constraints)
 
 
 def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:

@@ -55,13 +55,7 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
         space: space with the networks.
         costs: counts their costs.
     """
-    ends = {
-        name: list(dict.fromkeys(parameter.ends()))
-        for name, parameter in space.searched.items()
-        if name.startswith(NET) or name == "architecture"
-    }
-    kept = {name for name in ends
-            if name == "architecture" or _matters(space, name, ends, costs)}  # fmt: skip
+    kept = _costly(space, costs)
     kept |= {parent for name in kept for parent in _activated(space, name, {})}
     ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()
             if name in kept}  # fmt: skip
@@ -115,6 +109,52 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
             raise InputError(f"{name} on {dataset}: {own[0].problem}")
     return [f"{in_words(corner.values)} cannot be built: {corner.problem}"
             for corner in found if corner.problem]  # fmt: skip
+
+
+def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:
+    """Check before a search that some networks meet its constraints for its images.
+
+    Args:
+        space: space with the networks.
+        dataset: name of the data set in messages.
+        costs: counts the networks' costs for the images.
+
+    Returns:
+        Warnings about start points that break a constraint, and are not trained.
+
+    Raises:
+        InputError: if none of many networks meets them.
+    """
+    if not space.constraints:
+        return []
+    notes, tried, costly = [], corners(space, costs), _costly(space, costs)
+    for given, point in zip(space.start, space.start_points(), strict=True):
+        if not {name for name in costly if space.is_active(name, point)} <= point.keys():
+            continue  # the sampler proposes the rest
+        one = _corner(space, point, costs)
+        tried.append(one)
+        if one.cost and (broken := [c for c in space.constraints if c.violation(one.cost) > 0]):
+            what = "the baseline" if given == "baseline" else f"the start point {in_words(point)}"
+            lost = ", so there is nothing to compare with" if given == "baseline" else ""
+            found = ", ".join(f"{getattr(one.cost, c.quantity):,} {c.quantity}" for c in broken)
+            notes.append(f"{what} has {found} and breaks {' and '.join(map(str, broken))}: it is "
+                         f"not trained{lost}")  # fmt: skip
+    if not any(is_allowed(space, one) for one in (*tried, *sampled_networks(space, costs))):
+        text = (
+            f"no network that was tried meets {' and '.join(map(str, space.constraints))} on "
+            f"{dataset}; relax the constraints, or give a smaller size"
+        )
+        if _are_counted(space):
+            raise InputError(text)
+        notes.append(text)  # few are built, and a search may find one
+    return notes
+
+
+def is_allowed(space: SearchSpace, one: Corner) -> bool:
+    """Return whether a network can be built, and meets the space's constraints."""
+    if one.cost is None:
+        return False
+    return all(constraint.violation(one.cost) <= 0 for constraint in space.constraints)
 
 
 def code_of(config: TrialConfig, path: Path | None) -> tuple[NetworkCode | None, str]:
@@ -192,6 +232,16 @@ def build_corners(space: SearchSpace, data_dir: Path | None) -> tuple[list[Corne
 def in_words(values: Mapping[str, Scalar]) -> str:
     """Return values as text, such as `net.width = 32`."""
     return ", ".join(f"{name} = {value}" for name, value in values.items()) or "the network"
+
+
+def _costly(space: SearchSpace, costs: CostCounter) -> set[str]:
+    """Return the searched parameters that change what a network costs."""
+    ends = {
+        name: list(dict.fromkeys(parameter.ends()))
+        for name, parameter in space.searched.items()
+        if name.startswith(NET) or name == "architecture"
+    }
+    return {name for name in ends if name == "architecture" or _matters(space, name, ends, costs)}
 
 
 def _matters(

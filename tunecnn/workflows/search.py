@@ -24,7 +24,7 @@ from tunecnn.run.info import (
 )
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, versions
-from tunecnn.workflows.networks import changed_code, check_networks
+from tunecnn.workflows.networks import changed_code, check_constraints, check_networks
 from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
@@ -70,6 +70,7 @@ def search(
         if space.splits > 1 and (reason := there.dataset.fixed_split):
             raise InputError(f"splits: {space.splits}: {reason}")
         notes = check_networks(space, data.name, there.costs)
+        notes += check_constraints(space, data.name, there.costs)
         if isinstance(job, ReproductionJob) and job.against:
             check_images(job.against, data.input_shape, len(data.classes))
         info = RunInfo(
