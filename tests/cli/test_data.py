@@ -90,7 +90,7 @@ def test_the_list_has_every_kind_of_own_data(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["digits", "--fit", "pad"], "fit: pad has no effect without size"),
+        (["digits", "--fit", "pad"], "fit 'pad' has no effect without size"),
         (["digits", "--skip-bad"], "skip_bad is for own images, not for 'digits'"),
         (["mine.npz", "--groups", "folder"], "groups is for imagefolder:PATH"),
         (["imagefolder:.", "--background", "puce-ish"], "background 'puce-ish' is no colour"),

@@ -113,6 +113,80 @@ def test_a_mistake_is_answered_with_place_and_cause(text, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+NET = """
+from typing import Literal
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, classes, width: int | Literal["auto"] = 8, depth: Literal[1, 2, 4] = 1,
+                 share: Literal[0.1, 0.5] = 0.1):
+        super().__init__()
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("net.width: {int: [4, 64]}", ""),
+        ("net.width: {float: [0.5, 2]}", "width of Net (nets.py:5) is one of 'auto' or takes a who"),
+        ("net.depth: {int: [1, 2]}", ""),
+        ("net.depth: {int: [1, 4]}", "depth of Net (nets.py:5) is one of 1, 2, 4, not 3; use choice"),
+        ("net.share: {float: [0.1, 0.5]}", "share of Net (nets.py:6) is one of 0.1, 0.5, not 0.3; us"),
+    ],
+)  # fmt: skip
+def test_a_range_suits_an_argument_of_fixed_values_only_if_all_of_it_does(
+    parameters, message, tmp_path
+):
+    (tmp_path / "nets.py").write_text(NET)
+    file = tmp_path / "space.yaml"
+    file.write_text(f"architecture: nets.py:Net\nparameters: {{{parameters}}}\n")
+    if not message:
+        SearchSpace.from_yaml(file)
+        return
+    with pytest.raises(InputError) as caught:
+        SearchSpace.from_yaml(file)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("dataset: cifar11\nsize: 32\nskip_bad: true", "space:1: dataset: unknown data set"),
+        (
+            "dataset: digits\nskip_bad: true",
+            "space:2: skip_bad: is for own images, not for 'digits'",
+        ),
+        ("dataset: digits\nfit: pad", "space:2: fit: 'pad' has no effect without size"),
+    ],
+)
+def test_a_mistake_in_how_images_are_read_is_named_once(text, line):
+    with pytest.raises(InputError) as caught:
+        SearchSpace.from_text(text)
+    (only,) = [one for one in str(caught.value).splitlines() if one.startswith("space:")]
+    assert only.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "mistakes"),
+    [
+        ("architecture: nets.py:Nte\nparameters: {net.depth: {choice: [1, 2]}}", ["architecture"]),
+        ("architecture: nets.py:Nte\nparameters: {net.depth: 2, lr: 1}",
+         ["architecture", "parameters.lr"]),
+        ("epochs: ten\npruner: {halving: {min_epochs: 40}}", ["epochs"]),
+        ("parameters: {learning_rat: {float: [0.1, 1]}}\nstart: [{learning_rat: 0.5}]",
+         ["parameters.learning_rat"]),
+        ("objectives: [val_acc, params]\nsampler: nsga2", ["objectives"]),
+        ("sampler: grit\nparameters: {seed: {choice: [1, 2]}}", ["sampler"]),
+        ("epochs: ten\nrandom_baseline: 0.5\nsampler: grid", ["epochs", "random_baseline"]),
+    ],
+)  # fmt: skip
+def test_what_may_follow_from_another_mistake_is_not_listed(text, mistakes, tmp_path):
+    (tmp_path / "nets.py").write_text(NET)
+    with pytest.raises(InputError) as caught:
+        SearchSpace.from_text(text, folder=tmp_path)
+    lines = [one for one in str(caught.value).splitlines() if one.startswith("space:")]
+    assert [line.split(": ")[1] for line in lines] == mistakes
+
+
 def test_all_mistakes_come_at_once_in_the_order_of_the_file():
     with pytest.raises(InputError) as caught:
         SearchSpace.from_text(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal
 
 from tunecnn.data.registry import IMAGEFOLDER, is_own, kind_and_path
-from tunecnn.errors import InputError
 from tunecnn.files import expanded
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -42,11 +42,11 @@ IMAGE_OPTIONS = tuple(field.name for field in fields(ImageOptions))
 GROUPS_BY_FOLDER = "folder"
 
 
-def check_options(options: ImageOptions, dataset: str) -> None:
-    """Check options that a data set cannot use, and the background colour.
+def option_problems(options: ImageOptions, dataset: str) -> Iterator[tuple[str, str]]:
+    """Yield the options that a data set cannot use, each with the reason; and a wrong colour.
 
     Raises:
-        InputError: if an option is not allowed; the message names it.
+        InputError: if there is no such data set.
     """
     defaults = ImageOptions()
     if options == defaults:
@@ -54,21 +54,19 @@ def check_options(options: ImageOptions, dataset: str) -> None:
     own = is_own(dataset)
     for name in ("background", "scale", "groups", "skip_bad"):
         if not own and getattr(options, name) != getattr(defaults, name):
-            raise InputError(f"{name} is for own images, not for {dataset!r}")
-    if options.groups is not None and kind_and_path(dataset)[0] != IMAGEFOLDER:
-        raise InputError("groups is for imagefolder:PATH; arrays have their own array groups")
+            yield name, f"is for own images, not for {dataset!r}"
+    if own and options.groups is not None and kind_and_path(dataset)[0] != IMAGEFOLDER:
+        yield "groups", "is for imagefolder:PATH; arrays have their own array groups"
     if options.size is None and options.fit != defaults.fit:
-        raise InputError(f"fit: {options.fit} has no effect without size, such as size: 32")
+        yield "fit", f"{options.fit!r} has no effect without size, such as size: 32"
     if options.background != defaults.background:
         from PIL import ImageColor
 
         try:
             ImageColor.getrgb(options.background)
         except ValueError:
-            raise InputError(
-                f"background {options.background!r} is no colour; write a name such as black, or "
-                "#rrggbb"
-            ) from None
+            text = f"{options.background!r} is no colour; write a name such as black, or #rrggbb"
+            yield "background", text
 
 
 def absolute_groups(groups: str) -> str:

@@ -91,7 +91,6 @@ class Signature:
         file: name of its file, as it is shown in messages.
         line: line of its definition.
         arguments: arguments by name.
-        sets: arguments that tunecnn sets: the input's shape and the number of classes.
         open: why there may be other arguments than these; empty if there are none.
     """
 
@@ -99,7 +98,6 @@ class Signature:
     file: str
     line: int
     arguments: Mapping[str, Argument] = field(default_factory=dict)
-    sets: tuple[str, ...] = ()
     open: str = ""
 
     def where(self, argument: str = "") -> str:
@@ -295,7 +293,7 @@ def _signature_of(
             "classes or num_classes"
         )
     rest = {key: one for key, one in arguments.items() if key not in sets}
-    return Signature(name, shown, call.lineno, rest, sets, is_open)
+    return Signature(name, shown, call.lineno, rest, is_open)
 
 
 def _argument(one: ast.arg, default: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Argument:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError
 
 from pydantic_core import ErrorDetails
 
-from tunecnn.data.options import IMAGE_OPTIONS, check_options
+from tunecnn.data.options import IMAGE_OPTIONS, option_problems
 from tunecnn.data.registry import dataset_info
 from tunecnn.documents import Loc, Mistake
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.signature import REQUIRED, UNREADABLE
 from tunecnn.space.parameters import (
-    ChoiceParameter,
     Constant,
     FloatParameter,
     IntParameter,
@@ -45,6 +44,40 @@ _NOT_SEARCHED = frozenset(
 )
 
 
+# Keys whose values can only be judged if another key is right.
+_RESTING: Mapping[str, tuple[str, ...]] = {
+    "dataset": IMAGE_OPTIONS,
+    "architecture": ("code", "start"),
+    "code": ("start",),
+    "recipe": ("start",),
+    "parameters": ("start",),
+    "epochs": ("pruner",),
+    "objectives": ("sampler", "pruner", "random_baseline"),
+    "sampler": ("random_baseline", "parameters"),
+}
+
+
+def may_follow(mistake: Mistake, others: Iterable[Loc]) -> bool:
+    """Return whether a mistake may only be one since other values were left out as mistakes.
+
+    Args:
+        mistake: mistake in a space without these values, which has defaults in their place.
+        others: locations of the values.
+    """
+    key = mistake.loc[0] if mistake.loc else ""
+    names = {"architecture", "code"}
+    for loc in others:
+        if not loc or key in _RESTING.get(str(loc[0]), ()):
+            return True
+        if key == "parameters" and len(mistake.loc) > 1:
+            of_network = str(mistake.loc[1]).startswith(NET)
+            if of_network and (loc[0] in names or loc[:2] == ("parameters", "architecture")):
+                return True
+            if mistake.loc[2:3] == ("when",) and loc[0] == "parameters":
+                return True
+    return False
+
+
 def mistakes_of(space: SpaceSchema) -> list[Mistake]:
     """Return the mistakes of a space whose values are each well formed."""
     found = list(_network_mistakes(space))
@@ -56,10 +89,9 @@ def mistakes_of(space: SpaceSchema) -> list[Mistake]:
         dataset_info(space.dataset)
     except InputError as error:
         found.append(Mistake(("dataset",), str(error)))
-    try:
-        check_options(space.image_options, space.dataset)
-    except InputError as error:
-        found.append(Mistake((str(error).split(" ")[0].rstrip(":"),), str(error)))
+    else:
+        problems = option_problems(space.image_options, space.dataset)
+        found += [Mistake((name,), text) for name, text in problems]
     if usable:
         found += _parameter_mistakes(space)
         found += _missing_mistakes(space)
@@ -214,10 +246,14 @@ def _argument_problems(
         if argument not in known and argument in SETTINGS:
             yield f"{argument} is a setting of the training: write it without {NET}"
             continue
-        if argument in known and known[argument].values and not isinstance(
-            parameter, Constant | ChoiceParameter
+        if argument in known and known[argument].values and isinstance(
+            parameter, FloatParameter | IntParameter
         ):  # fmt: skip
-            yield f"{network.signature.problem(argument, parameter.ends()[0])}; use choice"
+            low, high = parameter.bounds
+            inside = parameter.grid() or [low, high, (low + high) / 2]
+            problems = (network.signature.problem(argument, value) for value in inside)
+            if problem := next(filter(None, problems), ""):
+                yield f"{problem}; use choice"
             continue
         for value in parameter.ends():
             if problem := _value_problem(architecture, argument, value, space):

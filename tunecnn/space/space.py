@@ -16,7 +16,7 @@ from tunecnn.documents import (
     read_document,
     without,
 )
-from tunecnn.space.checks import explain, mistakes_of, rung_mistakes, waits_too_long
+from tunecnn.space.checks import explain, may_follow, mistakes_of, rung_mistakes, waits_too_long
 from tunecnn.space.schema import SpaceSchema
 
 _MOST_EXPLAINED = 100  # an explanation looks for the nearest of many names
@@ -88,12 +88,13 @@ class SearchSpace(SpaceSchema):
         if len(found) > _MOST_EXPLAINED:
             raise document.error([*mistakes, *found])
         whole = space
-        if space is None and (bad := [mistake.loc for mistake in found]):
+        bad = [mistake.loc for mistake in (*mistakes, *found)]
+        if space is None and bad:
             # Check the rest as well, so that all mistakes are listed at once.
             whole, more = cls._try(without(value, [*bad, *(p[:2] for p in bad)]), folder)
-            found += more
+            found += [one for one in more if not may_follow(one, bad)]
         if whole is not None:
-            found += rung_mistakes(whole)
+            found += [one for one in rung_mistakes(whole) if not may_follow(one, bad)]
         if mistakes or found or space is None:
             raise document.error([*mistakes, *found])
         return space

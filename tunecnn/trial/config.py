@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions, check_options
+from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions, option_problems
 from tunecnn.data.registry import dataset_info
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
@@ -149,7 +149,8 @@ class TrialConfig(BaseModel):
         except ValidationError as error:
             raise _in_our_words(error) from error
         dataset_info(self.dataset)
-        check_options(self.image_options, self.dataset)
+        for name, problem in option_problems(self.image_options, self.dataset):
+            raise InputError(f"{name} {problem}")
         self._check_network()
 
     def _check_network(self) -> None:
@@ -238,4 +239,6 @@ def _in_our_words(error: ValidationError) -> InputError:
     if details["type"] == "literal_error":
         allowed = nearest(details["input"], CHOICES[name])
         return InputError(f"unknown {name} {details['input']!r}; {allowed}")
-    return InputError(f"{'.'.join(map(str, details['loc'][:1]))} {in_words(details)}")
+    if name == "net" and len(details["loc"]) > 1:
+        name = f"{NET}{details['loc'][1]}"
+    return InputError(f"{name} {in_words(details)}")
