@@ -154,9 +154,9 @@ def whole(path: str | Path) -> Path:
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return a path itself, or the nearest folder above it that exists."""
+    """Return a path itself, or the nearest folder above it that exists for this user."""
     whole = path.absolute()
-    return next(one for one in (whole, *whole.parents) if one.exists())
+    return next(one for one in (whole, *whole.parents) if os.path.exists(one))  # noqa: PTH110
 
 
 def check_writable(path: Path, what: str) -> None:

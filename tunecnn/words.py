@@ -103,7 +103,7 @@ def seconds_in_words(seconds: float) -> str:
 def bytes_in_words(count: float) -> str:
     """Format a size with three significant digits: `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

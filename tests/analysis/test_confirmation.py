@@ -206,7 +206,7 @@ def test_data_that_have_one_split_are_not_split_anew(tmp_path):
     """It is said before the search, not after it."""
     np.savez(
         tmp_path / "own.npz", x_train=np.zeros((40, 8, 8), np.uint8), y_train=[0, 1] * 20,
-        x_val=np.ones((8, 8, 8), np.uint8), y_val=[0, 1] * 4,
+        x_val=np.full((8, 8, 8), 9, np.uint8), y_val=[0, 1] * 4,
     )  # fmt: skip
     text = TEXT.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}\nsplits: 3")
     with pytest.raises(InputError, match="splits: 3: the data set has validation images of its"):
@@ -227,6 +227,15 @@ def test_the_search_learns_of_a_confirmation_that_is_resumed_by_its_own_path(tmp
     summary = (folder / "summary.md").read_text()
     assert "Confirmation: with 2 new seeds" in summary
     assert f"used for {len(inner.info.evaluations)} evaluations" in summary
+
+
+def test_a_confirmation_that_is_not_tested_yet_does_not_hide_another_one_from_the_model(tmp_path):
+    folder = begin(tmp_path, TEXT).folder
+    options = RunOptions(local=True)
+    tested = confirm(folder, 1, 1, {}, options, listening_to(Silent()))
+    later = confirm(folder, 1, 2, {}, options, listening_to(Silent(raise_at=1)))
+    assert (tested.ending, later.ending) == ("done", "interrupted")
+    assert find_model(folder).confirmed().run.endswith(tested.folder.name)
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
     )
     lines = {(line.parameter, line.value): line for line in isolation(run)}
     assert {name for name, _ in lines} == {"net.width", "net.dropout_dense"}
-    assert (lines["net.width", "0.5"].val_accuracy, lines["net.width", "0.5"].complete) == (0.6, 2)
+    assert (lines["net.width", "0.5"].accuracy, lines["net.width", "0.5"].complete) == (0.6, 2)
     assert lines["net.width", "2"].trial == 2
     assert ("net.width", "1") not in lines
     assert lines["net.dropout_dense", "0.3 to 0.4"].complete == 2

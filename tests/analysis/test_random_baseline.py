@@ -48,7 +48,7 @@ def test_a_search_that_learns_is_ahead_of_its_control_at_equal_cost(tmp_path):
     run = run_of(tmp_path, lambda width: 0.5 + 0.49 * (width > 1.9))
     found = compare_with_random(run)
     assert (found.search.trials, found.random.trials) == (18, 6)
-    assert found.random.device_seconds == pytest.approx(18.0)
+    assert found.random.seconds == pytest.approx(18.0)
     assert found.expected[0][0] == 1
     for _, typical, (low, high) in found.expected:
         assert low <= typical <= high <= run.trials["val_accuracy"].max()
@@ -61,7 +61,7 @@ def test_both_arms_are_compared_at_the_cost_of_the_cheaper_one(tmp_path):
     run = run_of(tmp_path, lambda width: 0.3 + width / 4)
     found, curves = compare_with_random(run), best_so_far(run)
     ours = curves["search"]
-    at = ours[ours["device_seconds"] <= found.random.device_seconds + 1e-9]["best"].max()
+    at = ours[ours["seconds"] <= found.random.seconds + 1e-9]["best"].max()
     assert found.search.best_at_equal_cost == at <= found.search.best
     assert f"The best of the search is {at:.2%}" in found.verdict
     assert "there is no verdict" in found.verdict

@@ -76,6 +76,22 @@ def test_a_package_that_is_missing_ends_no_report(monkeypatch):
     assert not list(doctor._devices())
 
 
+def test_an_extra_of_which_a_package_is_missing_is_not_installed(monkeypatch):
+    real = doctor.version
+
+    def version(name):
+        if name in ("onnxruntime", "tensorboardx"):
+            raise doctor.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    (found,) = doctor._extras()
+    missing = found.advice.partition("[")[2].partition("]")[0].split(",")
+    assert {"export", "tensorboard"} <= set(missing)
+    assert "mlflow" in found.words
+    assert "dev" not in found.words + found.advice
+
+
 def test_a_full_disk_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "_LEAST_FREE", 1e30)
     (found,) = doctor._storage(tmp_path / "runs")

@@ -15,6 +15,7 @@ import pytest
 from tests.support.command import main
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
+from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
 
@@ -48,6 +49,22 @@ def test_an_evaluation_gives_the_recorded_accuracy_and_is_recorded_once(run, cap
     shutil.copy(weights, alone)
     assert main("evaluate", str(alone), "--json") == 0
     assert json.loads(capsys.readouterr().out)["recorded"] == ""
+
+
+def test_the_cross_entropy_of_a_network_that_is_very_sure_has_no_bound(run, capsys, tmp_path):
+    """Beyond a probability of 1e-38, a logarithm of probabilities has no digits left."""
+    content = load_run(run).weights_of(0).read_bytes()
+    weights, metadata = tensors_and_metadata(content)
+    sure = {
+        name: tensor * (1e4 if tensor.shape[0] == 10 else 1) for name, tensor in weights.items()
+    }
+    file = tmp_path / "sure.safetensors"
+    file.write_bytes(with_metadata(sure, metadata))
+    losses = []
+    for path in (load_run(run).weights_of(0), file):
+        assert main("evaluate", str(path), "--json") == 0
+        losses.append(json.loads(capsys.readouterr().out)["loss"])
+    assert losses[0] < 3 < 100 < losses[1] < float("inf")
 
 
 def test_other_weights_are_not_taken_for_those_of_the_best_without_a_word(run, tmp_path, capsys):

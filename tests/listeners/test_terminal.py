@@ -69,3 +69,19 @@ def test_a_resumed_search_says_which_trials_have_ended_and_which_are_paused(tmp_
     stream = io.StringIO()
     Terminal(run.reopen(), run.path, Console(file=stream, width=60))
     assert "resumed: 2 of 6 trials had ended, 1 paused\n" in stream.getvalue()
+
+
+def test_a_paused_trial_is_not_one_that_has_ended(tmp_path):
+    text = SPACE.replace("{halving: {min_epochs: 1, factor: 2}}", "{promotion: {min_epochs: 1}}")
+    run = ScriptedRun(tmp_path / "run", text)
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=True)
+    progress = Terminal(run.study, run.path, console)
+    run.train([0.9] * 4)
+    run.train([0.5])
+    progress.on_trial_pause(run.study.record(1))
+    with progress.shown():
+        progress.on_tick()
+    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())
+    assert re.search(r" 1/6 +1  paused", shown)
+    assert "1/6 trials, 0 running, 1 paused" in shown

@@ -93,6 +93,7 @@ class ConfirmationSummary(RunOverview):
     def to_json(self) -> dict[str, Any]:
         """Return the results that a program needs."""
         return {
+            "metric": self.metric,
             "splits": self.splits,
             "candidates": [
                 {

@@ -41,7 +41,7 @@ class IsolationLine:
     Attributes:
         parameter: name of the parameter.
         value: value of the parameter, or part of its range, in words.
-        val_accuracy: validation accuracy of the best trial, in [0, 1].
+        accuracy: validation accuracy of the best trial, in [0, 1], in the metric of the search.
         trial: number of the best trial.
         complete: number of complete trials with this value: the best of more trials is better by
             luck alone.
@@ -49,7 +49,7 @@ class IsolationLine:
 
     parameter: str
     value: str
-    val_accuracy: float
+    accuracy: float
     trial: int
     complete: int
 

@@ -18,15 +18,15 @@ class SourceLine:
         name: `search` or `random_baseline`.
         trials: number of trials that ended, whatever their outcome.
         complete: number of trials that were trained to the end.
-        device_seconds: total device-seconds of all its trials.
+        seconds: training time of all its trials together.
         best: validation accuracy of its best complete trial; None without one.
-        best_at_equal_cost: the same, within the device-seconds of the cheaper source.
+        best_at_equal_cost: the same, within the training time of the cheaper source.
     """
 
     name: str
     trials: int
     complete: int
-    device_seconds: float
+    seconds: float
     best: float | None
     best_at_equal_cost: float | None
 
@@ -56,7 +56,7 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     sources = {name: ended[ended["source"] == name] for name in ("search", "random_baseline")}
     if sources["random_baseline"].empty or sources["search"].empty:
         return None
-    cost = min(float(source["device_seconds"].iloc[-1]) for source in sources.values())
+    cost = min(float(source["spent"].iloc[-1]) for source in sources.values())
     search, random = (
         _line(name, trials, cost, run.space.metric) for name, trials in sources.items()
     )
@@ -76,7 +76,7 @@ def _typical(trials: pd.DataFrame, run: Run) -> tuple[tuple[int, float, tuple[fl
 
 
 def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
-    """Return `trial_count`, `device_seconds` and `best` after each ended trial, by source."""
+    """Return `trial_count`, `seconds` and `best` after each ended trial, by source."""
     ended = _ended(run)
     found = {}
     for name in ("search", "random_baseline"):
@@ -85,7 +85,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
         found[name] = pd.DataFrame(
             {
                 "trial_count": range(1, len(source) + 1),
-                "device_seconds": source["device_seconds"],
+                "seconds": source["spent"],
                 "best": complete.cummax().ffill(),
             }
         )
@@ -97,18 +97,18 @@ def _ended(run: Run) -> pd.DataFrame:
     trials = run.trials
     ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
     ended = ended.sort_values(["ended", "trial"])
-    return ended.assign(device_seconds=ended.groupby("source")["seconds"].cumsum())
+    return ended.assign(spent=ended.groupby("source")["seconds"].cumsum())
 
 
 def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLine:
     complete = trials[trials["state"] == "COMPLETE"]
-    affordable = complete[complete["device_seconds"] <= cost + 1e-9]
+    affordable = complete[complete["spent"] <= cost + 1e-9]
 
     def best(of: pd.DataFrame) -> float | None:
         return None if of.empty else float(of[metric].max())
 
     return SourceLine(
-        name, len(trials), len(complete), float(trials["device_seconds"].iloc[-1]),
+        name, len(trials), len(complete), float(trials["spent"].iloc[-1]),
         best(complete), best(affordable),
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLi
 def _verdict(search: SourceLine, random: SourceLine, cost: float) -> str:
     """Return a sentence that gives the best of both sources at equal cost."""
     ours, theirs = search.best_at_equal_cost, random.best_at_equal_cost
-    at = f"after {cost:,.0f} device-seconds each"
+    at = f"after {cost:,.0f} s of training each"
     if ours is None or theirs is None:
         who = [source.name for source in (search, random) if source.best_at_equal_cost is None]
         return f"Nothing can be said {at}: no complete trial of {' and '.join(who)} yet."

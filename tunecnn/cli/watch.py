@@ -66,7 +66,7 @@ def view(run: Run) -> Group:
         for _, row in running.head(_MOST_RUNNING).iterrows():
             table.add_row(
                 f"trial {row['trial']}", f"{row['epochs']}/{run.space.epochs}",
-                _percent(row["val_accuracy"]), f"{row['seconds']:.1f}", row["node"],
+                _percent(row[run.space.metric]), f"{row['seconds']:.1f}", row["node"],
             )  # fmt: skip
         parts += [Text(), table]
         if len(running) > _MOST_RUNNING:
@@ -96,16 +96,17 @@ def view(run: Run) -> Group:
 def _time(run: Run, ended: int) -> str:
     """Say how long the session has taken, and how long it may still take."""
     from tunecnn.run.info import now
+    from tunecnn.trial.messages import Outcome
 
-    if not run.info.sessions:
-        return "no session yet"
     session = run.info.last_session
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"
     here = [r for r in run.records if r.outcome.has_ended and r.ended is not None]
     # Optuna writes the local time without its zone, which `astimezone` takes it to be.
     done = sum(one.ended.astimezone() >= session.started for one in here if one.ended)
-    left = run.space.trials - ended
+    # Few paused trials go on, so the time that is left is that of the trials still to start.
+    paused = sum(record.outcome is Outcome.PAUSED for record in run.records)
+    done, left = done + paused, run.space.trials - ended - paused
     if session.ended is None and done and left > 0:
         rest = seconds_in_words(spent / done * left)
         text += f", about {rest} left for {count_in_words(left, 'trial')}"

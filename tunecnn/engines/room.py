@@ -9,7 +9,7 @@ from typing import Any
 
 from tunecnn.engines.address import answers
 from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
-from tunecnn.words import seconds_in_words
+from tunecnn.words import count_in_words, seconds_in_words
 
 _COUNT_SECONDS = 5.0
 _FIRST_WORD_SECONDS = 10.0
@@ -153,8 +153,7 @@ class Room:
 
 def resources_in_words(cpus: float, gpus: float) -> str:
     """Return cores and GPUs in words, such as `1 core and 0.5 GPUs`."""
-    cores = f"{cpus:g} core" + ("" if cpus == 1 else "s")
-    return f"{cores} and {gpus:g} GPU" + ("" if gpus == 1 else "s")
+    return f"{count_in_words(cpus, 'core')} and {count_in_words(gpus, 'GPU')}"
 
 
 def node_in_words(node: dict[str, Any]) -> str:
@@ -200,7 +199,7 @@ def _holders() -> str:
 
 
 def _job(job: Mapping[str, Any] | None, name: str, actors: int) -> str:
-    what = f"job {name} ({actors} actor" + ("s" if actors > 1 else "")
+    what = f"job {name} ({count_in_words(actors, 'actor')}"
     if job is None:
         return what + ")"
     command = " ".join(str(job.get("Entrypoint") or "").split())[:60]

@@ -57,7 +57,7 @@ class Terminal(Listener):
             self._print("the journal's last line was incomplete and has been dropped")
         if self._before:
             paused = len(study.paused)
-            ended = f"{self._before - paused} of {study.space.trials} trials had ended"
+            ended = f"{study.ended} of {study.space.trials} trials had ended"
             self._print(f"resumed: {ended}{f', {paused} paused' * bool(paused)}")
 
     @classmethod
@@ -131,7 +131,7 @@ class Terminal(Listener):
             self._best = max(self._best, candidate) if self._best else candidate
 
     def _line(self, record: TrialRecord) -> Text:
-        ended = self._study.started - len(self._study.running)
+        ended = self._study.ended
         outcome = record.outcome
         is_best = self._best is not None and self._best[1] == -record.number
         line = Text()
@@ -187,17 +187,19 @@ class Terminal(Listener):
         return columns
 
     def _status(self) -> str:
-        running = len(self._study.running)
-        ended = self._study.started - running
-        requested = self._study.space.trials
+        running, paused = len(self._study.running), len(self._study.paused)
+        ended, requested = self._study.ended, self._study.space.trials
         parts = [f"{ended}/{requested} trials", f"{running} running"]
+        if paused:
+            parts.append(f"{paused} paused")
         if self._best is not None:
             parts.append(f"best {self._best[0]:.2%} (trial {-self._best[1]})")
         elapsed = time.monotonic() - self._started
         parts.append(f"{seconds_in_words(elapsed)}")
-        done_here = ended - self._before
-        if done_here > 0 and ended < requested:
-            left = elapsed / done_here * (requested - ended)
+        # Few paused trials go on, so the time that is left is that of the trials still to start.
+        tried = ended + paused
+        if tried > self._before and tried < requested:
+            left = elapsed / (tried - self._before) * (requested - tried)
             parts.append(f"about {seconds_in_words(left)} left")
         return ", ".join(parts)
 

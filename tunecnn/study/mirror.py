@@ -17,7 +17,7 @@ from tunecnn.errors import RunError
 from tunecnn.study.journal import JOURNAL, Journal
 from tunecnn.study.records import NONSENSE, STUDY_NAME, open_storage, quiet_optuna, to_record
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import in_short
+from tunecnn.words import seconds_in_words
 
 _CONSTRAINTS = "constraints"  # the name that tools read; a positive one means infeasible
 
@@ -151,7 +151,7 @@ def _attributes(trial: FrozenTrial) -> dict[str, Any]:
         "architecture": str(record.config.get("architecture", "")),
         "parameters": f"{record.params:,}" if record.params else "",
         "seed": str(record.config.get("seed", "")),
-        "time": in_short(round(sum(one.seconds for one in record.epochs), 1)) + " s",
+        "time": seconds_in_words(sum(one.seconds for one in record.epochs)),
         "node": record.node,
         "device": record.device,
     }

@@ -290,10 +290,14 @@ class Study:
         return self._rungs.unlikely() if self._rungs is not None else []
 
     @property
+    def ended(self) -> int:
+        """Number of trials that have ended; infeasible ones do not count."""
+        return self._counts[SEARCH] + self._counts[RANDOM]
+
+    @property
     def started(self) -> int:
         """Number of trials that have ended, run or are paused; infeasible ones do not count."""
-        ended = self._counts[SEARCH] + self._counts[RANDOM]
-        return ended + len(self._running) + len(self._paused)
+        return self.ended + len(self._running) + len(self._paused)
 
     @property
     def sampled(self) -> int:

@@ -99,6 +99,18 @@ class TrainedModel(nn.Module):
         Raises:
             InputError: if the images have another type or shape than those of the training.
         """
+        found: npt.NDArray[np.float32] = self.logits(pixels).softmax(1).numpy()
+        return found
+
+    def logits(self, pixels: Pixels) -> Tensor:
+        """Return the network's outputs, batch by batch, for images as `probabilities` takes them.
+
+        Returns:
+            Shape (n, classes), on the CPU.
+
+        Raises:
+            InputError: if the images have another type or shape than those of the training.
+        """
         channels, height, width = self.input_shape
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
             raise InputError(
@@ -111,11 +123,8 @@ class TrainedModel(nn.Module):
             count = evaluation_batch(self.config.batch_size, height, width)
             for start in range(0, len(pixels), count):
                 images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + count]))
-                parts.append(self(images.to(device)).softmax(1).cpu())
-        if not parts:
-            return np.zeros((0, len(self.classes)), np.float32)
-        found: npt.NDArray[np.float32] = torch.cat(parts).numpy()
-        return found
+                parts.append(self(images.to(device)).cpu())
+        return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
 
 
 class _Metadata(BaseModel):

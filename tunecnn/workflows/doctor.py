@@ -7,14 +7,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from tunecnn.errors import TunecnnError
-from tunecnn.files import expanded
+from tunecnn.files import expanded, nearest_existing
 from tunecnn.words import bytes_in_words
 
 State = Literal["good", "note", "problem"]
@@ -60,24 +59,30 @@ def examine(runs_dir: Path, data_dir: Path | None, address: str | None) -> Itera
 
 def _versions() -> Iterator[Finding]:
     """Compare the installed packages with those that tunecnn needs."""
-    from packaging.requirements import Requirement
-
-    needed = [Requirement(text) for text in requires("tunecnn") or ()]
-    for one in needed:
-        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
-            continue
-        try:
-            there = version(one.name)
-        except PackageNotFoundError:
-            yield Finding("packages", "problem", f"{one.name} is missing", f"pip install '{one}'")
-            continue
-        if not one.specifier.contains(there, prereleases=True):
-            yield Finding("packages", "problem", f"{one.name} {there}", f"pip install '{one}'")
+    for what, needed in _unmet():
+        yield Finding("packages", "problem", what, f"pip install '{needed}'")
     shown = []
     for name in ("tunecnn", "torch", "ray", "optuna"):
         with contextlib.suppress(PackageNotFoundError):  # which is named above
             shown.append(f"{name} {version(name)}")
     yield Finding("versions", "good", ", ".join(shown))
+
+
+def _unmet(extra: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what is missing or too old, and the requirement, of all that an extra needs."""
+    from packaging.requirements import Requirement
+
+    for one in map(Requirement, requires("tunecnn") or ()):
+        if one.marker is not None and not one.marker.evaluate({"extra": extra}):
+            continue
+        needed = f"{one.name}{one.specifier}"
+        try:
+            there = version(one.name)
+        except PackageNotFoundError:
+            yield f"{one.name} is missing", needed
+            continue
+        if not one.specifier.contains(there, prereleases=True):
+            yield f"{one.name} {there}", needed
 
 
 def _devices() -> Iterator[Finding]:
@@ -140,7 +145,7 @@ def _cluster(address: str | None) -> Iterator[Finding]:
 
 def _storage(runs_dir: Path) -> Iterator[Finding]:
     """Check that the place of the runs keeps what is written, and knows locks."""
-    parent = _nearest(runs_dir.absolute())
+    parent = nearest_existing(runs_dir.absolute())
     try:
         with TemporaryDirectory(prefix=".tunecnn-doctor-", dir=parent) as place:
             _exercise(Path(place))
@@ -158,11 +163,6 @@ def _storage(runs_dir: Path) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("storage", "good", f"{parent}: {bytes_in_words(free)} free")
-
-
-def _nearest(path: Path) -> Path:
-    """Return the deepest folder on a path that exists, as far as this user can see."""
-    return next(one for one in (path, *path.parents) if os.path.exists(one))  # noqa: PTH110
 
 
 def _exercise(place: Path) -> None:
@@ -193,7 +193,7 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
 
     folder = expanded(data_dir or default_data_dir()).absolute()
     missing = [name for name in ("mnist", "cifar10") if not is_here(name, folder)]
-    parent = _nearest(folder)
+    parent = nearest_existing(folder)
     if not os.access(parent, os.W_OK):
         yield Finding(
             "data", "problem", f"{folder} cannot be written",
@@ -211,11 +211,9 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     """Say which optional packages are missing."""
-    optional = {
-        "dashboard": "optuna_dashboard", "mlflow": "mlflow", "wandb": "wandb",
-        "export": "onnx", "heif": "pillow_heif",
-    }  # fmt: skip
-    missing = [extra for extra, module in optional.items() if find_spec(module) is None]
+    optional = [one for one in metadata("tunecnn").get_all("Provides-Extra", []) if one != "dev"]
+    basic = set(_unmet())
+    missing = [extra for extra in optional if set(_unmet(extra)) - basic]
     there = [extra for extra in optional if extra not in missing]
     yield Finding(
         "extras", "note" if missing else "good",

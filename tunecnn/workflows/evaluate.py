@@ -14,6 +14,8 @@ from tunecnn.study.records import TrialRecord
 from tunecnn.trial.config import TrialConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tunecnn.trial.batches import DeviceData
 
 
@@ -75,9 +77,7 @@ def _test(
     config: TrialConfig, weights: bytes, data: DeviceData, test: Images
 ) -> tuple[float, float, Labels]:
     """Return the accuracy, mean cross-entropy and predicted classes of the test images."""
-    import torch
     from safetensors.torch import load
-    from torch.nn.functional import cross_entropy
 
     from tunecnn.models.checking import settle
     from tunecnn.trial.training import Training
@@ -85,8 +85,19 @@ def _test(
     training = Training(config, data)
     training.model.load_state_dict(load(weights))
     settle(training.model)
-    logits = training.predict(test)
-    labels = torch.from_numpy(test.labels)
-    predicted = logits.argmax(1)
-    accuracy = float((predicted == labels).double().mean())
-    return accuracy, float(cross_entropy(logits, labels)), predicted.numpy()
+    return scores(training.predict(test), test.labels)
+
+
+def scores(logits: Tensor, labels: Labels) -> tuple[float, float, Labels]:
+    """Return the accuracy, mean cross-entropy and predicted classes.
+
+    Args:
+        logits: outputs of the network, shape (n, classes).
+        labels: true classes, shape (n,).
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    true, predicted = torch.from_numpy(labels), logits.argmax(1)
+    accuracy = float((predicted == true).double().mean())
+    return accuracy, float(cross_entropy(logits, true)), predicted.numpy()

@@ -16,12 +16,11 @@ from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import Evaluation, now
+from tunecnn.workflows.evaluate import scores
 from tunecnn.workflows.found_model import FoundModel, find_model
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,9 @@ def evaluate(
     pixels = images.test.pixels
     if pixels.shape[3] == 1 and found.model.input_shape[0] == 3:  # grey, as `predict` takes them
         pixels = np.repeat(pixels, 3, axis=3)
-    probabilities = found.model.probabilities(pixels)
     labels = images.test.labels
-    predicted = probabilities.argmax(1)
+    accuracy, loss, predicted = scores(found.model.logits(pixels), labels)
     right = predicted == labels
-    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _TINY))
-    accuracy = float(right.mean())
-    loss = float(losses.mean())
     return ModelEvaluation(
         dataset=name,
         images=len(labels),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
@@ -254,13 +255,14 @@ def _accuracy(found: FoundModel) -> list[str]:
     record = run.record(found.trial)
     lines = []
     confirmed = found.confirmed()
-    if confirmed is not None and confirmed.test is not None:
+    if confirmed is not None:
         low_high = ""
         if confirmed.interval is not None:
             low_high = ", 95 % interval of the mean {:.2%} to {:.2%}".format(*confirmed.interval)
+        what = f"mean {balanced_in_words(run.space.metric)}test accuracy"
         lines.append(
             f"- confirmed: its configuration, trained with {confirmed.repeats}, has "
-            f"{confirmed.test:.2%} mean test accuracy{low_high} ({confirmed.run})"
+            f"{confirmed.test:.2%} {what}{low_high} ({confirmed.run})"
         )
     own = [one for one in run.info.evaluations
            if one.trial == found.trial and not one.confirmation]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tunecnn.analysis.confirmation import summarize_confirmation
 from tunecnn.errors import InputError, TunecnnError
 from tunecnn.files import check_regular, whole
+from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, SearchJob
 from tunecnn.run.run import Run, load_run
 
@@ -23,13 +24,13 @@ class Confirmed:
     Attributes:
         run: name of the confirmation.
         repeats: the new seeds that were tested, and their new splits of the data, in words.
-        test: mean accuracy on the test images; None before they are used.
+        test: mean accuracy on the test images, by the run's metric.
         interval: 95 % interval of that mean; None for fewer than two repeats.
     """
 
     run: str
     repeats: str
-    test: float | None
+    test: float
     interval: tuple[float, float] | None
 
 
@@ -50,15 +51,15 @@ class FoundModel:
     trial: int | None = None
 
     def confirmed(self) -> Confirmed | None:
-        """Return what the latest confirmation says of the trial; None if none has trained it."""
+        """Return what the latest confirmation says of the trial; None if none has tested it."""
         if self.run is None or self.trial is None or not isinstance(self.run.job, SearchJob):
             return None
         for inner in reversed(self.run.confirmations):
             candidates = inner.job_as(ConfirmationJob).candidates
             names = {one.name for one in candidates if one.is_trial(self.trial)}
             for line in summarize_confirmation(inner).candidates:
-                if line.name in names:
-                    test = line.test
+                test = line.test
+                if line.name in names and test.mean is not None:
                     return Confirmed(inner.name, test.in_words, test.mean, test.interval)
         return None
 
@@ -87,7 +88,7 @@ def find_model(path: Path) -> FoundModel:
         try:
             run = load_run(around)
             if run.weights_of(int(number)).samefile(path):
-                run.load_model(int(number))  # which checks that it is the trial's
+                RunFolder(run.path).read_weights(run.record(int(number)))  # they are the trial's
                 return FoundModel(model, path, run, int(number))
         except (TunecnnError, OSError):
             pass  # a file beside a run that it is not from

@@ -10,6 +10,7 @@ from tunecnn.data.registry import IMAGEFOLDER, dataset_info, is_own
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import DESIGNS, InputShape
+from tunecnn.words import count_in_words
 from tunecnn.workflows.options import check_seeds
 
 _SEEDS = 3
@@ -125,7 +126,7 @@ def reproduction_space(
 
 
 def _goal(dataset: str, against: str | None, seeds: int) -> str:
-    how = f"{seeds} seed{'' if seeds == 1 else 's'} of each network"
+    how = f"{count_in_words(seeds, 'seed')} of each network"
     if against is None:
         return f"What do the published networks reach on {dataset}, by its protocol, with {how}?"
     title = EXPERIMENTS[against].title

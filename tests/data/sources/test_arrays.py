@@ -126,11 +126,12 @@ def test_floats_are_scaled_as_the_user_says(tmp_path):
     arrays = read_arrays(path, options=ImageOptions(scale=0.5))
     assert any(re.search(r"\d\d\.\d\d% of the values of x are above scale", note)
                for note in arrays.notes)  # fmt: skip
-    masks = npz(tmp_path / "c.npz", x=(pixels > 0.5).astype(np.uint8), y=np.arange(10) % 2)
-    assert set(np.unique(read_arrays(masks, options=ImageOptions(scale=1.0)).train.pixels)) == {
-        0,
-        255,
-    }
+    for type_ in (np.uint8, np.bool_, np.int64):
+        masks = npz(tmp_path / "c.npz", x=(pixels > 0.5).astype(type_), y=np.arange(10) % 2)
+        with pytest.raises(InputError, match=r"from 0 to 1 of .*which value is white: scale: 1.0"):
+            read_arrays(masks)
+        found = read_arrays(masks, options=ImageOptions(scale=1.0)).train.pixels
+        assert set(np.unique(found)) == {0, 255}
     arrays = read_arrays(path, options=ImageOptions(scale=1.0))
     assert np.array_equal(arrays.train.pixels[..., 0], np.rint(pixels * 255))
 

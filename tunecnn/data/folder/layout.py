@@ -33,6 +33,7 @@ from tunecnn.data.folder.part import (
 )
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.errors import InputError
+from tunecnn.words import count_in_words
 
 UNLABELLED = "test image without a label"
 _UNKNOWN = frozenset({"unknown", "unlabelled", "unlabeled", "all", "none", "dummy"})
@@ -192,7 +193,7 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
         _check_names(root, part, classes)
     names = sorted(found["train"].files, key=_order(found["train"].files))
     if len(names) < 2:
-        few = f"{len(names)} class folder{'' if len(names) == 1 else 's'}"
+        few = count_in_words(len(names), "class folder")
         why = found["train"].why_no_table
         raise _not_understood(root, node, f"has {few}, and at least 2 are needed", why)
     layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from tunecnn.analysis.comparison import best_so_far_by_time
+from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
 from tunecnn.summary.plots.style import picture, state_finding
 
@@ -29,7 +30,10 @@ def comparison(runs: Sequence[Run]) -> Figure:
             linestyle=_DASHES[index % len(_DASHES)], marker=".",
         )  # fmt: skip
     axes.set_xlabel("training time of all trials together (s)")
-    axes.set_ylabel("best validation accuracy so far (%)")
+    metrics = {run.space.metric for run in runs}
+    which = balanced_in_words(metrics.pop()) if len(metrics) == 1 else ""
+    note = ", each in its own metric" if metrics else ""
+    axes.set_ylabel(f"best {which}validation accuracy so far{note} (%)")
     finding = "No trial has been trained to the end"
     if ends:
         accuracy, name = max(ends)

@@ -66,6 +66,8 @@ def confusion_figure(counts: Counts, classes: Sequence[str], of: str) -> Figure:
 
 def most_confused(counts: Counts, classes: Sequence[str]) -> str:
     """Say which mistake is the most frequent one."""
+    if not counts.any():
+        return "No image has been classified"
     wrong = counts - np.diag(np.diag(counts))
     if not wrong.any():
         return "Every image is classified correctly"

@@ -19,6 +19,7 @@ from tunecnn.summary.plots.images import draw_confusion, most_confused
 from tunecnn.summary.plots.style import BEST as VALIDATION
 from tunecnn.summary.plots.style import COMPLETE as TRAINING
 from tunecnn.summary.plots.style import count_along, legend_below, picture, state_finding
+from tunecnn.words import count_in_words
 
 
 @picture
@@ -117,7 +118,7 @@ def _finding(run: Run, what: str) -> str:
 
 def _seeds(run: Run) -> str:
     count = run.space.trials // len(run.space.architectures)
-    return f"{count} seed{'s' * (count > 1)}"
+    return count_in_words(count, "seed")
 
 
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:

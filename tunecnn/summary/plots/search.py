@@ -36,7 +36,7 @@ from tunecnn.summary.plots.style import (
     state_finding,
     where_decided,
 )
-from tunecnn.words import in_short
+from tunecnn.words import count_in_words, in_short
 
 _MOST_LABELS = 12
 
@@ -57,7 +57,7 @@ def history(run: Run) -> Figure:
         finding = f"Best {top[run.space.metric]:.2%}, first reached by trial {number}"
         later = int(run.trials.loc[run.trials["trial"] > number, run.space.metric].count())
         if later:
-            finding += f"; nothing gained in the {later} trial{'s' * (later > 1)} after it"
+            finding += f"; nothing gained in the {count_in_words(later, 'trial')} after it"
     marks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
         (run.trials["proposal"] == "start", "start point", {"marker": "s", "facecolors": "none"}),
         (run.trials["source"] == "random_baseline", "random baseline", {"marker": "x"}),
@@ -278,7 +278,7 @@ def front(run: Run) -> Figure:
     if len(best):
         least, most = best.iloc[0], best.iloc[-1]
         finding = (
-            f"The front has {len(best)} trial{'s' * (len(best) > 1)}: from "
+            f"The front has {count_in_words(len(best), 'trial')}: from "
             f"{least[run.space.metric]:.2%} with {least[cost]:,} {words} to "
             f"{most[run.space.metric]:.2%} with {most[cost]:,}"
         )
@@ -298,7 +298,7 @@ def isolation(run: Run) -> Figure:
     if not names:
         raise InputError(f"{run.path} has too few complete trials for single parameters")
     figure, grid = panels(len(names), 3, (3.5, 2.7), sharey=True)
-    low, high = ends_of(pd.Series([line.val_accuracy for line in lines]))
+    low, high = ends_of(pd.Series([line.accuracy for line in lines]))
     grid[0].set_ylim(low - 0.2 * (high - low), high + 0.25 * (high - low))
     tops = []
     for i, (axes, name) in enumerate(zip(grid, names, strict=True)):
@@ -308,16 +308,16 @@ def isolation(run: Run) -> Figure:
             isinstance(option, str | bool) for option in parameter.options
         )
         axes.plot(
-            [line.value for line in there], [line.val_accuracy for line in there],
+            [line.value for line in there], [line.accuracy for line in there],
             marker="o", color=COMPLETE, linewidth=1, linestyle="-" if has_order else "",
         )  # fmt: skip
         for line in there:
             axes.annotate(
-                str(line.complete), (line.value, line.val_accuracy), xytext=(0, 5),
+                str(line.complete), (line.value, line.accuracy), xytext=(0, 5),
                 textcoords="offset points", ha="center", fontsize=8,
             )  # fmt: skip
-        best = max(line.val_accuracy for line in there)
-        equals = [line.value for line in there if line.val_accuracy == best]
+        best = max(line.accuracy for line in there)
+        equals = [line.value for line in there if line.accuracy == best]
         tops.append(f"{name} {' and '.join(map(str, equals))}")
         axes.plot(equals, [best] * len(equals), "o", color=BEST, markersize=8, linestyle="")
         axes.tick_params(axis="x", labelrotation=30)
@@ -366,7 +366,7 @@ def interaction(run: Run) -> Figure:
         axes.set_ylabel(width)
         axes.grid(visible=False)
     if image is not None:
-        bar = figure.colorbar(image, ax=grid, label="best validation accuracy")
+        bar = figure.colorbar(image, ax=grid, label=f"best {_accuracy(run)}")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     finding = "No trial has been trained to the end yet"
     if len(trials):
@@ -396,13 +396,13 @@ def random_baseline(run: Run) -> Figure:
     grid = figure.subplots(1, 2, sharey=True)
     for name, curve in best_so_far(run).items():
         is_search = name == "search"
-        for axes, column in zip(grid, ("trial_count", "device_seconds"), strict=True):
+        for axes, column in zip(grid, ("trial_count", "seconds"), strict=True):
             axes.step(
                 curve[column], curve["best"], where="post", label=name,
                 color=BEST if is_search else BASELINE, linestyle="-" if is_search else "--",
             )  # fmt: skip
     for axes, words in zip(
-        grid, ("trials of the source", "device-seconds of the source"), strict=True
+        grid, ("trials of the source", "training time of the source (s)"), strict=True
     ):
         axes.set_xlabel(words)
     in_percent(grid[0], "best complete trial so far")
@@ -428,10 +428,11 @@ def confusion(run: Run) -> Figure:
     """Draw the confusion matrix of the best trial on the validation images.
 
     Raises:
-        InputError: if there are no predictions of a complete trial.
+        InputError: if no predictions of the best trial are kept.
     """
-    if run.best is None or run.validation.empty:
-        raise InputError(f"{run.path} has no complete trial whose predictions are kept")
+    if not applies("confusion", run):
+        raise InputError(f"{run.path} keeps no predictions of its best trial")
+    assert run.best is not None
     trial = int(run.best["trial"])
     counts = confusion_matrix(run, trial)
     return confusion_figure(
@@ -446,7 +447,7 @@ def applies(name: str, run: Run) -> bool:
     if name == "interaction":
         return diagnostics.crossed_trials(run) is not None
     if name == "confusion":
-        return run.best is not None and not run.validation.empty
+        return run.best is not None and bool((run.validation["trial"] == run.best["trial"]).any())
     if name == "random_baseline":
         return compare_with_random(run) is not None
     if name == "importances":
