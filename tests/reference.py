@@ -28,8 +28,9 @@ _FRAMES = {
 def columns() -> str:
     """The page about the columns of the data frames."""
     source = Path(frames.__file__).read_text(encoding="utf-8")
-    parts = ["# Columns\n", "Made from `tunecnn/run/frames.py`. In all frames, (`run`, `trial`) is "
-             "the key; `trials.parquet` and `epochs.parquet` in a run's folder have the same.\n"]  # fmt: skip
+    parts = ["# Columns\n", "Made from `tunecnn/run/frames.py`. In all frames, (`run`, `trial`) names "
+             "a trial, also in frames of several runs. `trials.parquet` and `epochs.parquet` in a run's "
+             "folder have the same columns.\n"]  # fmt: skip
     for name, constant in _FRAMES.items():
         dtypes: Mapping[str, str] = getattr(frames, constant)
         found = re.search(rf'^{constant} = {{.*?^}}\n"""(.*?)"""', source, re.S | re.M)
@@ -97,10 +98,12 @@ def settings() -> str:
     parts += [
         "",
         "## Settings of the training\n",
-        "Each can be searched or fixed under `parameters`; what a space does not give is taken from "
-        "its recipe. The columns are those of the proposed network on CIFAR-10, and of a network "
-        "and images of your own; `batch_size`, `validation`, `flip`, `crop` and `pixels` depend "
-        "on the data set.\n",
+        "Each can be searched or fixed under `parameters`, except `split`, `split_seed`, `validation` "
+        "and `train_images`, which can only be fixed; what a space does not give is taken from its "
+        "recipe. None stands for a setting without a value (`-` in the columns); a space cannot write "
+        "it. The columns are those of the proposed network on CIFAR-10, and of a network and images "
+        "of your own; `split`, `batch_size`, `validation`, `flip`, `crop` and `pixels` depend on the "
+        "data set.\n",
         f"| setting | meaning | {' | '.join(recipes)} |\n|---|---|{'---|' * len(recipes)}",
     ]
     for name, field in TrialConfig.model_fields.items():

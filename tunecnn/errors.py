@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class TunecnnError(Exception):
@@ -35,9 +35,18 @@ def text_of(error: BaseException) -> str:
         return ""
 
 
-def nearest(given: object, allowed: Iterable[str]) -> str:
-    """Return the end of an error message: the nearest spelling, and all allowed names."""
+def nearest(
+    given: object, allowed: Iterable[str], elsewhere: Mapping[str, str] | None = None
+) -> str:
+    """Return the end of an error message: the name that may be meant, and all allowed names.
+
+    Args:
+        given: what was given.
+        allowed: all names.
+        elsewhere: names that other tools use, and what they are called here.
+    """
     names = sorted(allowed)
-    close = difflib.get_close_matches(str(given), names, n=1)
+    same = (elsewhere or {}).get(str(given))
+    close = [same] if same else difflib.get_close_matches(str(given), names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(names)}"

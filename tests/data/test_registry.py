@@ -24,6 +24,16 @@ def test_own_data_are_known_by_their_form(name, kind, path):
     assert not dataset_info(name).flip
 
 
+def test_a_folder_in_the_place_of_a_name_is_told_how_it_is_written(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in (str(tmp_path), str(tmp_path / "photos")):
+        with pytest.raises(InputError) as caught:
+            kind_and_path(name)
+        assert str(caught.value).endswith(f"in folders or an archive, write imagefolder:{name}")
+    with pytest.raises(InputError, match="unknown data set"):
+        kind_and_path("no\0thing")
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_named_data_sets_are_their_own_kind(name):
     assert kind_and_path(name) == (name, "")

@@ -32,7 +32,12 @@ MISTAKES = [
     ("dataset: cifar", "dataset: unknown data set 'cifar'; did you mean 'cifar10'"),
     ("dataset: 'imagefolder:'", "imagefolder needs the path"),
     ("recipe: slow", "recipe: unknown recipe 'slow'; allowed: fast, published"),
-    ("sampler: bayes", "sampler: unknown sampler 'bayes'"),
+    ("sampler: bayes", "sampler: unknown sampler 'bayes'; did you mean 'tpe'? allowed: "),
+    ("pruner: asha", "pruner: unknown pruner 'asha'; did you mean 'promotion'? allowed: "),
+    ("parameters: {lr: 0.1}", "unknown setting 'lr'; did you mean 'learning_rate'? allowed: alter"),
+    ("learning_rate: 0.1", "space:1: learning_rate: is no key of a space: write it under parame"),
+    ("net.width: 2", "net.width: is no key of a space: write it under parameters"),
+    ("until: 0.8", "space:1: until: is a limit: write budget: {accuracy: ...}"),
     ("sampler: {tpe: {startup: 3}}", "tpe has no option 'startup'; did you mean 'startup_trials'"),
     ("pruner: {halving: {factor: 1}}", "pruner: factor: must be 2 or more, not 1"),
     ("pruner: {percentile: {percentile: 100}}", "percentile: must be below 100, not 100"),
@@ -185,6 +190,21 @@ def test_what_may_follow_from_another_mistake_is_not_listed(text, mistakes, tmp_
         SearchSpace.from_text(text, folder=tmp_path)
     lines = [one for one in str(caught.value).splitlines() if one.startswith("space:")]
     assert [line.split(": ")[1] for line in lines] == mistakes
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("flip: false", "none"),
+        ("flip: true, alternate_flip: true", "mirrored in every other epoch"),
+        ("crop: 0.125, cutout: 0.25", "shifted at random by up to 0.125 of the size, covered in a "
+         "square of 0.25 of the shorter side, at random"),
+        ("cutout: {choice: [0.0, 0.25]}", "covered (cutout: one of 0.0, 0.25)"),
+    ],
+)  # fmt: skip
+def test_all_that_changes_images_at_random_is_in_the_words(parameters, words):
+    text = f"dataset: imagefolder:photos\nparameters: {{{parameters}}}"
+    assert SearchSpace.from_text(text).augmentation == words
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_the_file():

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tunecnn
+from tests.support.command import main
 from tunecnn.models.notebook import notebook_source
 
 CELLS = """
@@ -328,6 +329,25 @@ def test_what_a_notebook_uses_is_what_is_trained(tmp_path, monkeypatch):
             notebook_source(made)
     with pytest.raises(tunecnn.InputError, match=r"Changed.forward was set outside of the class"):
         notebook_source(module.Changed)
+
+
+def test_a_space_file_is_the_same_search_as_on_the_command_line(tmp_path):
+    """Its mistakes have their lines, and a scheduler may have begun the run with the command."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "dataset: digits\nepochs: 1\ntrials: 1\narchitecture: model1\n"
+        "parameters: {train_images: 100, net.width: {choice: [0.1, 0.2]}}  # narrow\n"
+    )
+    words = ["--resume-or-start", "same", "--runs-dir", str(tmp_path), "--local"]
+    assert main("search", "--space", str(file), *words) == 0
+    again = tunecnn.search(file, resume_or_start="same", runs_dir=tmp_path, local=True)
+    assert len(again.trials) == 1
+    assert (again.path / "space.yaml").read_text() == file.read_text()
+    file.write_text("dataset: digits\nepochs: one\ntrails: 3\n")
+    with pytest.raises(tunecnn.InputError) as caught:
+        tunecnn.search(file, local=True)
+    assert f"{file}:2: epochs: must be a whole number, not 'one'" in str(caught.value)
+    assert f"{file}:3: trails: unknown key; did you mean 'trials'?" in str(caught.value)
 
 
 def test_what_is_probably_unintended_is_warned_of(tmp_path):

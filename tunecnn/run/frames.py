@@ -51,7 +51,10 @@ validation accuracy, a value that is biased upwards. `source` is `random_baselin
 was sampled at random for the random baseline, else `search`. `proposal` says who chose the values:
 `start`, `grid`, `random`, or `model` for the sampler's model of earlier trials. `seconds` is the
 time of training and validation. `macs` is the number of multiply-accumulates of a forward pass of
-one image.
+one image. `outcome` is one of `complete`, `pruned`, `diverged`, `out_of_memory`, `timeout`,
+`error`, `infeasible` (it breaks a constraint, and was not trained), `running`, `paused` and
+`waiting`; `reason` says more of all but complete trials, and `state` is Optuna's word. `attempts`
+is the number of times that the training was started. The key is (`run`, `trial`).
 """
 
 EPOCH_DTYPES = {
@@ -65,7 +68,10 @@ EPOCH_DTYPES = {
     "val_balanced_accuracy": "float64",
     "seconds": "float64",
 }
-"""Columns of a frame of epochs, as in `tunecnn.trial.messages.EpochMetrics`."""
+"""Columns of a frame of epochs, as in `tunecnn.trial.messages.EpochMetrics`.
+
+The key is (`run`, `trial`, `epoch`).
+"""
 
 EVALUATION_DTYPES = {
     "run": "str",
@@ -78,10 +84,10 @@ EVALUATION_DTYPES = {
 }
 """Columns of a frame of evaluations on the test images: one row per tested trial of the run.
 
-In all frames, `run` is the name of the run's folder, so (`run`, `trial`) is a key, also of frames
-of several runs. A confirmation is a run of its own, whose trials are those of new seeds, so its
-evaluations are not listed by its search. `candidate` is the name of the confirmation's candidate
-that the trial trains; it is empty in other runs.
+`run` is the name of the run's folder, and (`run`, `trial`) the key. A confirmation is a run of its
+own, whose trials are those of new seeds, so its evaluations are not listed by its search.
+`candidate` is the name of the confirmation's candidate that the trial trains; it is empty in other
+runs.
 """
 
 PREDICTION_DTYPES = {
@@ -92,7 +98,13 @@ PREDICTION_DTYPES = {
     "label": "int64",
     "predicted": "int64",
 }
-"""Columns of a frame of predictions: one row for each tested trial and test image."""
+"""Columns of a frame of predictions: one row for each tested trial and test image.
+
+`run.validation` has the same of validation images, and of the trials whose predictions are kept:
+the best three, those that are tested, and the baseline. `image` counts from 0 in the order of the
+images of that part; where trials have different splits, in the order of each trial's own. The key
+is (`run`, `trial`, `image`).
+"""
 
 
 def trials_frame(

@@ -282,9 +282,7 @@ def _name_problem(space: SpaceSchema, name: str) -> str:
         if name not in SETTINGS and name in signature.arguments:
             where = signature.where(name)
             return f"is an argument of {signature.name} ({where}): write {NET}{name}"
-    if name == "code":
-        return "is a key of the space itself, not a parameter"
-    return setting_problem(name)
+    return setting_problem(name, SETTINGS - _OWN_KEYS)
 
 
 def _missing_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
@@ -301,10 +299,13 @@ def _missing_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
                 )
 
 
+_OWN_KEYS = frozenset({"dataset", "epochs", "splits", "code", *IMAGE_OPTIONS})
+
+
 def _is_own_key(name: str, parameter: Parameter | Constant) -> bool:
     if name in ("architecture", "seed"):  # a parameter if it has several values
         return isinstance(parameter, Constant)
-    return name in ("dataset", "epochs", "splits", *IMAGE_OPTIONS)
+    return name in _OWN_KEYS
 
 
 def _may_differ(space: SpaceSchema, split_seed: Parameter | Constant) -> bool:
@@ -368,6 +369,10 @@ def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
             )
 
 
+_AS_BUDGET = {"hours": "hours", "device_hours": "device_hours", "until": "accuracy"}
+"""Options of the command line that a space has in its budget."""
+
+
 def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
     """Convert a pydantic error into a mistake with tunecnn's wording."""
     # Pydantic names its own steps in angle brackets; so may a user a key.
@@ -376,6 +381,10 @@ def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
     error_type = details["type"]
     if error_type == "extra_forbidden":
         known: Iterable[str] = ("step", "log", "role", "when")
+        if len(loc) == 1 and (str(loc[0]) in SETTINGS or str(loc[0]).startswith(NET)):
+            return Mistake(loc, "is no key of a space: write it under parameters")
+        if len(loc) == 1 and loc[0] in _AS_BUDGET:
+            return Mistake(loc, f"is a limit: write budget: {{{_AS_BUDGET[str(loc[0])]}: ...}}")
         if len(loc) == 1:
             known = keys
         elif loc[0] == "budget":

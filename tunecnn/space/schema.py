@@ -294,13 +294,17 @@ class SpaceSchema(SpaceModel):
         """How training images are changed at random, in words."""
         settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
         settings |= self.constants
+        mirrored = "in every other epoch" if settings.get("alternate_flip") else "at random"
         words = []
-        for name, of in (("flip", "mirrored"), ("crop", "shifted")):
+        for name, what, how in (
+            ("flip", "mirrored", mirrored),
+            ("crop", "shifted", "at random by up to {:.4g} of the size"),
+            ("cutout", "covered", "in a square of {:.4g} of the shorter side, at random"),
+        ):
             if name in self.searched:
-                words.append(f"{of} ({name}: {describe(self.searched[name])})")
+                words.append(f"{what} ({name}: {describe(self.searched[name])})")
             elif value := settings.get(name):
-                share = "" if value is True else f" by up to {value:.4g} of the size"
-                words.append(f"{of} at random{share}")
+                words.append(f"{what} {how.format(value)}")
         return ", ".join(words) or "none"
 
     @property

@@ -212,6 +212,11 @@ class Constraint(SpaceModel):
         return f"{self.quantity} {self.comparison} {self.bound:,.0f}"
 
 
+_ELSEWHERE = {"asha": "promotion", "sha": "halving", "successive_halving": "halving",
+         "bayes": "tpe", "bayesian": "tpe", "optuna": "tpe", "sobol": "qmc"}  # fmt: skip
+"""Names that others use, and those of tunecnn."""
+
+
 def parse_named(given: object, known: Mapping[str, type[SpaceModel]], what: str) -> object:
     """Convert `tpe` or `{tpe: {startup_trials: 5}}` into the model of that name."""
     if isinstance(given, SpaceModel):
@@ -221,7 +226,8 @@ def parse_named(given: object, known: Mapping[str, type[SpaceModel]], what: str)
         raise wrong(f"must be a name, or {{name: {{option: value}}}}, not {given!r}")
     ((name, options),) = given.items()
     if name not in known:
-        raise wrong(f"unknown {what} {name!r}; {nearest(name, known)}")
+        elsewhere = {other: ours for other, ours in _ELSEWHERE.items() if ours in known}
+        raise wrong(f"unknown {what} {name!r}; {nearest(name, known, elsewhere)}")
     options = options or {}
     if not isinstance(options, dict):
         raise wrong(f"the options of {name} must be a mapping, not {options!r}")

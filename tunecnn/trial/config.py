@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -220,16 +220,29 @@ def derive_seed(*parts: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def setting_problem(name: str) -> str:
-    """Return why a name is not that of a setting, and how it may be meant; empty if it is."""
+_ELSEWHERE = {
+    "lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size", "batch": "batch_size",
+    "optim": "optimizer", "scheduler": "schedule", "init": "initialization", "ema": "averaging",
+    "dropout": f"{NET}dropout_dense",
+}  # fmt: skip
+"""Names that other tools use, and what they are called here."""
+
+
+def setting_problem(name: str, allowed: Iterable[str] = SETTINGS) -> str:
+    """Return why a name is not that of a setting, and how it may be meant; empty if it is.
+
+    Args:
+        name: the name.
+        allowed: names that can be given here, for the message.
+    """
     if name in SETTINGS:
         return ""
     argument = name.replace(".", "_")  # as these names were written in earlier versions
     if argument in Architecture("proposed", Path()).signature.arguments:
         return f"{name!r} is an argument of the network: write {NET}{argument}"
     return (
-        f"unknown setting {name!r}; {nearest(name, SETTINGS)}; an argument of the network is "
-        f"written {NET}{argument}"
+        f"unknown setting {name!r}; {nearest(name, allowed, _ELSEWHERE)}; an argument of the "
+        f"network is written {NET}{argument}"
     )
 
 

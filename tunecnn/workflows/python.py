@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tunecnn.data.loading import default_data_dir
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.given import store_given
-from tunecnn.documents import read_document, to_yaml
+from tunecnn.documents import read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import notebook_source
@@ -156,11 +156,7 @@ def search(
         space = {key: value for key, value in space.items() if key != "architecture"}
     changes: dict[str, Any] = plain({"trials": trials, "epochs": epochs, "seed": seed})
     with _network(network) as (architecture, folder):
-        values, beside = _space(space)
-        if architecture is not None:
-            values["architecture"] = architecture
-        in_file = SearchSpace.from_values(values, folder or beside)
-        text = to_yaml(values)
+        in_file, text = _space(space, architecture, folder)
         if data is not None:
             place = (found.data_dir or default_data_dir()) / "given"
             options_of_space = in_file.image_options
@@ -234,17 +230,32 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
     return Terminal.of_run(study, folder, PlainConsole()).shown()
 
 
-def _space(space: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
-    """Return the keys of a space, and the folder of its networks."""
+def _space(
+    space: str | Path | Mapping[str, Any], architecture: str | None, folder: Path | None
+) -> tuple[SearchSpace, str]:
+    """Return a space and its text: that of its file, unless it gets another network.
+
+    Args:
+        space: file, name or keys of the space.
+        architecture: name of the network in the place of the space's; None for that one.
+        folder: folder of the network's file; None for that of the space.
+    """
     if isinstance(space, SearchSpace):
         raise InputError("space is a SearchSpace; give the file that it is from, or a mapping")
     if isinstance(space, Mapping):
-        return {key: plain(value) for key, value in space.items()}, Path.cwd()
-    path = find_space(str(space))
-    document = read_document(path)
-    if document.mistakes or not isinstance(document.value, dict):
-        SearchSpace.from_yaml(path)  # which tells what is wrong
-    return dict(document.value), path.parent
+        values, beside = {key: plain(value) for key, value in space.items()}, Path.cwd()
+    else:
+        path = find_space(str(space))
+        text, beside = read_text(path), path.parent
+        if architecture is None:
+            return SearchSpace.from_text(text, str(path), beside), text
+        document = read_document(path)
+        if document.mistakes or not isinstance(document.value, dict):
+            SearchSpace.from_yaml(path)  # which tells what is wrong
+        values = dict(document.value)
+    if architecture is not None:
+        values["architecture"] = architecture
+    return SearchSpace.from_values(values, folder or beside), to_yaml(values)
 
 
 def _dataset(data: Any, folder: Path, options: ImageOptions) -> str:
