@@ -13,7 +13,7 @@ from tests.support.paths import ROOT
 from tunecnn.data.options import IMAGE_OPTIONS
 from tunecnn.run import frames
 from tunecnn.space.space import SearchSpace
-from tunecnn.space.strategy import PRUNERS, SAMPLERS
+from tunecnn.space.strategy import Pruner, Sampler, strategy_name
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.recipes import make_config
 
@@ -117,9 +117,8 @@ def settings() -> str:
 
 def _default(value: Any) -> str:
     """Return a default as it is written in a space."""
-    parts = {part: name for parts in (SAMPLERS, PRUNERS) for name, part in parts.items()}
-    if type(value) in parts:
-        return f"`{parts[type(value)]}`"
+    if isinstance(value, Sampler | Pruner):
+        return f"`{strategy_name(value)}`"
     if isinstance(value, tuple):
         value = ", ".join(map(str, value))
     if isinstance(value, bool):

@@ -121,7 +121,7 @@ def test_a_plan_says_what_the_budget_is_and_that_the_name_is_taken(tmp_path, cap
     )
     assert main(*command) == 0
     assert (
-        "no trial starts after 2.0 hours or a trial with an accuracy of 90.00%"
+        "no trial starts after 2 hours or a trial with an accuracy of 90.00%"
         in capsys.readouterr().out
     )
     (tmp_path / "taken").mkdir()

@@ -82,7 +82,7 @@ NOTHING = {
     "isolation": "has too few complete trials for single parameters",
     "random_baseline": "had no random baseline",
     "importances": "shows no clear effect of any parameter",
-    "confusion": "has no complete trial whose predictions are kept",
+    "confusion": "keeps no predictions of its best trial",
 }
 
 

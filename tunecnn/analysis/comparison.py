@@ -15,6 +15,7 @@ from tunecnn.files import whole
 from tunecnn.run.info import SearchJob
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
+from tunecnn.space.strategy import strategy_in_words
 from tunecnn.words import in_short, in_utf8, seconds_in_words
 
 
@@ -128,10 +129,8 @@ def _settings(run: Run) -> dict[str, str]:
     found = {key: in_short(getattr(space, key)) for key in single}
     found |= {key: ", ".join(map(str, getattr(space, key))) or "-"
               for key in ("objectives", "constraints")}  # fmt: skip
-    for key in ("sampler", "pruner"):
-        part = getattr(space, key)
-        options = ", ".join(f"{name} {value}" for name, value in dict(part).items())
-        found[key] = type(part).__name__.lower() + (f" ({options})" if options else "")
+    found["sampler"] = strategy_in_words(space.sampler)
+    found["pruner"] = strategy_in_words(space.pruner)
     found["budget"] = space.budget.in_words or "-"
     points = [one for one in space.start if one != "baseline"]
     found["start"] = ("baseline" if len(points) < len(space.start) else "no baseline") + (

@@ -25,13 +25,11 @@ from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
-from tunecnn.space.parameters import Constant, SpaceModel, describe
-from tunecnn.space.strategy import Halving, Median, NoPruner, Promotion
-from tunecnn.trial.messages import Outcome
+from tunecnn.space.parameters import Constant, describe
+from tunecnn.space.strategy import Halving, Median, Promotion, Pruner, Sampler, strategy_in_words
 from tunecnn.words import in_utf8, seconds_in_words
 
 TOP = 5
-_TRAINED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class SearchSummary(RunOverview):
         random_baseline: comparison with random search; None without a random baseline.
         repeats: number of trials with the values of an earlier trial.
         complete: number of trials trained to the end, on which the results rest.
-        trained: number of trials that were complete or pruned.
+        trained: number of trials that were trained to the end, or stopped or paused by the pruner.
         epochs: epochs of a trial that is trained to its end.
         rivals: number of trials that are not clearly worse than the best one, itself included; a
             trial that was stopped early is compared at its last epoch.
@@ -173,7 +171,7 @@ def summarize_search(run: Run) -> SearchSummary:
         random_baseline=compare_with_random(run),
         repeats=repeats(run),
         complete=len(run.ranked),
-        trained=int(run.trials["outcome"].isin(_TRAINED).sum()),
+        trained=sum(record.outcome.is_judged for record in run.records),
         epochs=run.space.epochs,
         rivals=winner.rivals if winner else 0,
         search=_search(run),
@@ -246,7 +244,7 @@ def _search(run: Run) -> dict[str, str]:
         else "none",
         "constraints": "; ".join(map(str, space.constraints)) or "none",
         "seed": str(space.seed),
-        "budget": _budget(run),
+        "budget": " or ".join(filter(None, [f"{space.trials} trials", space.budget.in_words])),
         "selection": f"highest {run.space.metric} of the kept epoch, among the trials trained to "
         "their end; the mean of trials with the same values; ties by validation loss",
         "looks at the validation images": f"{run.trials['epochs'].sum():,}, one after each epoch "
@@ -254,16 +252,7 @@ def _search(run: Run) -> dict[str, str]:
     }
 
 
-def _budget(run: Run) -> str:
-    limits = ", ".join(
-        f"{value:.2%} accuracy" if name == "accuracy" else f"{value:g} {name.replace('_', '-')}"
-        for name, value in dict(run.space.budget).items()
-        if value is not None
-    )
-    return f"{run.space.trials} trials" + (f", {limits}" if limits else "")
-
-
-def _in_words(part: SpaceModel) -> str:
+def _in_words(part: Sampler | Pruner) -> str:
     if isinstance(part, Halving):
         return (
             f"successive halving from epoch {part.min_epochs}, keeping 1 in {part.factor} per rung"
@@ -275,16 +264,4 @@ def _in_words(part: SpaceModel) -> str:
         )
     if isinstance(part, Median):
         return f"median, after {part.startup_trials} trials and {part.warmup_epochs} epochs"
-    if isinstance(part, NoPruner):
-        return "none"
-    name = type(part).__name__
-    words = {
-        "Tpe": "TPE",
-        "Gp": "Gaussian process",
-        "Cmaes": "CMA-ES",
-        "Nsga2": "NSGA-II",
-        "Qmc": "Sobol points",
-        "RandomSearch": "random search",
-    }.get(name, name.lower())
-    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
-    return words + (f" ({options})" if options else "")
+    return strategy_in_words(part)

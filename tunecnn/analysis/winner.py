@@ -160,9 +160,6 @@ def winner_of(run: Run) -> Winner | None:
     )
 
 
-_JUDGED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
-
-
 def _rivals(run: Run, best: TrialLine) -> set[int]:
     """Return the trials that are not clearly worse than the best one, itself included.
 
@@ -174,7 +171,7 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
     at_epoch = {one.epoch: getattr(one, metric) for one in run.record(best.trial).epochs}
     rivals = {best.trial}
     for record in run.records:
-        if record.kept is None or record.outcome not in _JUDGED:
+        if record.kept is None or not record.outcome.is_judged:
             continue
         ours = best.accuracy
         if record.outcome is not Outcome.COMPLETE:

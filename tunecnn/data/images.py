@@ -29,11 +29,6 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def whole(self) -> Images:
-        """Return the images in memory: mapped ones are copied."""
-        is_mapped = isinstance(self.pixels, np.memmap)
-        return self.take(np.arange(len(self))) if is_mapped else self
-
     def take(self, indices: Labels) -> Images:
         """Return a copy of some of the images, in the order of their indices.
 

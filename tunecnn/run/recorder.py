@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.process import Interrupts
@@ -27,7 +27,6 @@ from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 
 KEEP_WEIGHTS = 3
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 

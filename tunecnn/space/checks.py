@@ -33,6 +33,7 @@ from tunecnn.space.strategy import (
     Percentile,
     Promotion,
     RandomSearch,
+    strategy_name,
 )
 from tunecnn.trial.config import CHOICES, NET, SETTINGS, Scalar, TrialConfig, setting_problem
 from tunecnn.trial.recipes import RECIPES
@@ -156,7 +157,7 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     if not isinstance(pruner, Promotion | Halving | Hyperband) or pruner.min_epochs < space.epochs:
         return []
     text = (
-        f"{type(pruner).__name__.lower()} from epoch {pruner.min_epochs} leaves no rung before "
+        f"{strategy_name(pruner)} from epoch {pruner.min_epochs} leaves no rung before "
         f"the last of {space.epochs} epochs, so it would never stop a trial; lower min_epochs, or "
         "use pruner: none"
     )
@@ -173,7 +174,7 @@ def waits_too_long(space: SpaceSchema) -> str:
     if epochs < max(1, space.epochs - 1):
         return ""
     return (
-        f"{type(pruner).__name__.lower()} with {wait}: {epochs} could stop no trial before the "
+        f"{strategy_name(pruner)} with {wait}: {epochs} could stop no trial before the "
         f"last of {space.epochs} epochs; lower {wait}, or use pruner: none"
     )
 

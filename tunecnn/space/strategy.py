@@ -126,8 +126,8 @@ class Budget(SpaceModel):
     def in_words(self) -> str:
         """The limits as text; empty if there are none."""
         limits = {
-            f"{self.hours} hours": self.hours,
-            f"{self.device_hours} device-hours": self.device_hours,
+            f"{self.hours or 0:g} hours": self.hours,
+            f"{self.device_hours or 0:g} device-hours": self.device_hours,
             f"a trial with an accuracy of {(self.accuracy or 0):.2%}": self.accuracy,
         }
         return " or ".join(words for words, limit in limits.items() if limit is not None)
@@ -153,6 +153,19 @@ PRUNERS: Mapping[str, type[SpaceModel]] = {
 }
 Sampler = Tpe | Gp | Cmaes | Nsga2 | Qmc | RandomSearch | Grid
 Pruner = Promotion | Halving | Hyperband | Median | Percentile | Patient | NoPruner
+_NAMES = {part: name for parts in (SAMPLERS, PRUNERS) for name, part in parts.items()}
+
+
+def strategy_name(part: Sampler | Pruner) -> str:
+    """Return the name of a sampler or pruner, as in a space."""
+    return _NAMES[type(part)]
+
+
+def strategy_in_words(part: Sampler | Pruner) -> str:
+    """Return the name of a sampler or pruner with its options: `tpe (startup trials 10)`."""
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dict(part).items())
+    return strategy_name(part) + (f" ({options})" if options else "")
+
 
 QUANTITIES = ("params", "macs")
 """Costs of a network, as in `tunecnn.models.designs.Cost`."""

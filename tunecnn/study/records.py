@@ -24,8 +24,6 @@ from tunecnn.trial.messages import EpochMetrics, Outcome
 from tunecnn.words import in_utf8
 
 STUDY_NAME = "tunecnn"
-STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-"""Optuna's names of the states of a trial."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class TrialRecord:
 
     Attributes:
         number: number of the trial, counted from 0.
-        state: state of the trial, one of `STATES`.
+        state: Optuna's state of the trial: `COMPLETE`, `PRUNED`, `FAIL`, `RUNNING` or `WAITING`.
         values: values of the searched parameters by dotted name; empty before sampling.
         config: flat mapping of the trial's `TrialConfig`; empty before sampling.
         params: number of trainable parameters of the network; None before sampling.

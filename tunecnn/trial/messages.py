@@ -81,6 +81,11 @@ class Outcome(StrEnum):
         return self not in (Outcome.RUNNING, Outcome.PAUSED, Outcome.WAITING)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether a trial's accuracy counts: trained to the end, or stopped or paused by it."""
+        return self in (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
+
+    @property
     def is_failure(self) -> bool:
         """Whether the trial failed, so that a summary gives the reason."""
         return self in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT, Outcome.ERROR)

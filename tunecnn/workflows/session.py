@@ -35,6 +35,7 @@ from tunecnn.run.lock import Lease
 from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
 from tunecnn.run.run import load_run, name_of
 from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import strategy_name
 from tunecnn.study.journal import JOURNAL
 from tunecnn.study.records import TrialRecord, check_journal, quiet_optuna
 from tunecnn.study.study import Study
@@ -312,7 +313,7 @@ def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
     settings: dict[str, Scalar] = {
         "space": space.name, "dataset": space.dataset, "architecture": space.architecture,
         "recipe": space.recipe, "epochs": space.epochs, "trials": space.trials,
-        "sampler": type(space.sampler).__name__, "pruner": type(space.pruner).__name__,
+        "sampler": strategy_name(space.sampler), "pruner": strategy_name(space.pruner),
         "seed": space.seed, "job": info.job.type,
     }  # fmt: skip
     return TrackedRun(info.id or "", name_of(folder.path), space.goal, folder.path, settings)
