@@ -67,7 +67,10 @@ def test_a_search_whose_budget_is_used_up_is_done_says_so_and_can_be_given_more(
     assert result.ending == "done"
     assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE"]
     assert "No further trial was started, since a trial reached" in result.summary.verdict
-    assert "6 trials or a trial with an accuracy of 5.00%" in (result.folder / "summary.md").read_text()
+    assert (
+        "6 trials or a trial with an accuracy of 5.00%"
+        in (result.folder / "summary.md").read_text()
+    )
     again = carry_on(result.folder, Silent(), budget={"accuracy": 1.0})
     assert again.ending == "done"
     assert len(load_run(result.folder).complete) == 6

@@ -104,6 +104,18 @@ def test_channels_before_rows_are_turned_and_said(tmp_path):
     assert any("channels before its rows" in note for note in arrays.notes)
 
 
+@pytest.mark.parametrize("train", ["train", "training", "TRAIN"])
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "dev"])
+def test_parts_have_the_names_that_they_may_have_in_a_folder(train, validation, tmp_path):
+    labels = np.arange(10) % 2
+    names = (train, validation, "eval")
+    arrays = {f"{name}_images": images(10, 8, 8) for name in names}
+    arrays |= {f"{name}_labels": labels for name in names}
+    read = read_arrays(npz(tmp_path / "a.npz", **arrays))
+    assert [*read.parts] == ["train", "validation", "test"]
+    assert not any("not used" in note for note in read.notes)
+
+
 def test_half_floats_may_have_a_scale_that_they_cannot_hold(tmp_path):
     values = np.array([0, 16384, 65504], np.float16).reshape(3, 1, 1) * np.ones((1, 4, 4))
     path = npz(tmp_path / "a.npz", x=values.astype(np.float16), y=np.array([0, 1, 0]))

@@ -11,18 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
+from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
 
-Part = Literal["train", "validation", "test"]
-PART_NAMES: Mapping[Part, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "evaluation", "eval"),
-}
 _FILES = ("file", "filename", "file_name", "filepath", "path", "image", "image_id", "image_path",
           "img", "name", "id", "id_code")  # fmt: skip
 _LABELS = ("label", "labels", "class", "class_name", "category", "target", "breed", "species",
@@ -31,23 +25,6 @@ _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write 
 _NEVER_LABELS = ("group", "groups", "patient", "patient_id")
 _ENOUGH = 0.5  # of the images that a table must name
 _HEAD = 1 << 16  # bytes that tell whether a table names files
-
-
-def part_of(name: str) -> Part | None:
-    """Return the part whose name a folder has, in any case."""
-    folded = name.casefold()
-    return next((part for part, names in PART_NAMES.items() if folded in names), None)
-
-
-def part_in(name: str) -> Part | None:
-    """Return the part that a name has a word of, such as `seg_train`, `test1` or `trainLabels`.
-
-    A name with words of two parts, such as `train_val`, is that of neither alone.
-    """
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    words += [word.removesuffix(end) for word in words for end in ("labels", "set", "data")]
-    found = {part for part in map(part_of, words) if part is not None}
-    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunecnn.data.folder.labels import (
-    Part,
     is_table,
-    part_in,
-    part_of,
     read_tables,
 )
 from tunecnn.data.folder.node import NO_CLASS, Node, may_be_image
@@ -32,6 +29,7 @@ from tunecnn.data.folder.part import (
     listed,
 )
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
+from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
 from tunecnn.words import count_in_words
 

@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tunecnn.data.folder.labels import is_table, part_of
+from tunecnn.data.folder.labels import is_table
 from tunecnn.data.folder.tree import Listing, TreeFile, suffix_of
+from tunecnn.data.parts import part_of
 
 _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",

@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 from tunecnn.data.folder.labels import (
     Labels,
-    Part,
     Table,
     is_table,
     labels_of,
@@ -22,6 +21,7 @@ from tunecnn.data.folder.labels import (
 from tunecnn.data.folder.masks import MASK, MASK_FILE, MASKS, beside_images, in_mask_folders
 from tunecnn.data.folder.node import NO_CLASS, Node, labels_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
+from tunecnn.data.parts import Part
 from tunecnn.errors import InputError
 
 OUTSIDE = "outside the class folders"

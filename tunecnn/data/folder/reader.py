@@ -17,13 +17,14 @@ from rich.progress import Progress as ProgressBar
 from tunecnn.console import PlainConsole
 from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
-from tunecnn.data.folder.labels import Files, Part
+from tunecnn.data.folder.labels import Files
 from tunecnn.data.folder.layout import Layout, find_layout
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
 from tunecnn.data.images import Arrays, Images, Labels, Reading
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.parts import Part
 from tunecnn.errors import InputError, reason
 from tunecnn.files import read_regular
 from tunecnn.words import bytes_in_words

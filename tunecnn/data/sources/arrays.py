@@ -18,17 +18,13 @@ from tunecnn.data.folder.tree import shown
 from tunecnn.data.images import Arrays, Images, Pixels, Reading
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.parts import PART_NAMES
 from tunecnn.errors import InputError, reason, text_of
 from tunecnn.files import check_regular, read_regular
 from tunecnn.words import in_utf8
 
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
-_PARTS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test",),
-}
 _EXPECTED = (
     "expected train_images (n, height, width[, channels]) and train_labels (n,), and optionally "
     "the same for val and test, classes (names by label) and groups (n,)"
@@ -178,7 +174,7 @@ def from_mapping(
     said = list(notes)
     used = set[str]()
     raw: dict[str, tuple[Pixels, Any]] = {}
-    for part, prefixes in _PARTS.items():
+    for part, prefixes in PART_NAMES.items():
         found = _find(values, prefixes, part == "train")
         if found is not None:
             images, labels = found

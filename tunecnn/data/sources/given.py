@@ -17,6 +17,7 @@ from PIL import Image
 
 from tunecnn.data.folder.pixels import BadImageError, pixels_of
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.parts import part_of
 from tunecnn.data.sources.arrays import from_mapping, plain_array
 from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
 from tunecnn.errors import InputError, text_of
@@ -63,7 +64,7 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
     elif isinstance(data, Mapping):
         found = {}
         for name, value in data.items():
-            is_part = name in ("train", "val", "validation", "valid", "test")
+            is_part = part_of(str(name)) is not None
             if is_part and _is_pair(value):
                 found |= _of_pair(value, name, options)
             elif is_part and hasattr(value, "__getitem__") and not hasattr(value, "__array__"):

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tunecnn.data.folder.labels import PART_NAMES, Part, part_of
 from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.parts import PART_NAMES, Part, part_of
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tunecnn.data.folder.labels import PART_NAMES, Part
 from tunecnn.data.images import Arrays, Pixels
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
+from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError
 from tunecnn.files import check_regular, expanded
