@@ -153,6 +153,15 @@ def whole(path: str | Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  `resolve` would follow links
 
 
+def shipped(folder: str) -> list[Path]:
+    """Return the files of one of tunecnn's own folders, such as `search_spaces`, by name."""
+    package = Path(__file__).parent
+    # Inside the package if installed; beside it in a checkout.
+    places = (package / folder, package.parent / folder)
+    found = next((place for place in places if place.is_dir()), None)
+    return sorted(found.iterdir()) if found else []
+
+
 def nearest_existing(path: Path) -> Path:
     """Return a path itself, or the nearest folder above it that exists for this user."""
     whole = path.absolute()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +14,6 @@ from tunecnn.console import print_json
 from tunecnn.errors import InputError, RunError
 
 if TYPE_CHECKING:
-    from tunecnn.models.code import NetworkCode
     from tunecnn.trial.messages import EpochMetrics
 
 
@@ -106,8 +103,9 @@ def _train(
 
     import torch
 
+    from tunecnn.models.architecture import is_published
     from tunecnn.models.building import describe, importable
-    from tunecnn.models.designs import DESIGNS
+    from tunecnn.models.code import prints_aside
     from tunecnn.trial.training import Training
 
     gpu = torch.cuda.is_available()
@@ -116,17 +114,17 @@ def _train(
     if threads is not None:
         torch.set_num_threads(threads)
     with importable(code):
-        with _aside(code):
+        with prints_aside(code):
             training = Training(
                 config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
             )
         epochs = iter(training)
         while True:
             try:
-                with _aside(code):
+                with prints_aside(code):
                     metrics = next(epochs, None)
             except (Exception, SystemExit) as error:
-                if config.architecture in DESIGNS:
+                if is_published(config.architecture):
                     raise
                 what = f"{config.architecture} failed in epoch {training.epoch + 1}"
                 raise RunError(f"{what}: {describe(error)}") from error
@@ -150,11 +148,6 @@ def _may_have_gpu() -> bool:
     """Return false if there is surely no GPU, without the import of torch, which takes seconds."""
     nodes = ("nvidiactl", "nvmap", "kfd", "dxg")  # NVIDIA, its boards with a GPU inside, AMD, WSL
     return sys.platform != "linux" or any(Path("/dev", node).exists() for node in nodes)
-
-
-def _aside(code: NetworkCode | None) -> AbstractContextManager[object]:
-    """Send what the code of a network prints to stderr: it is no result."""
-    return contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
 
 
 def _print_epoch(metrics: EpochMetrics, *, json_lines: bool) -> None:

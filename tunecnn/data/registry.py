@@ -32,7 +32,7 @@ class DatasetInfo:
         validation: share of the training images used for validation; the published one if there
             is one.
         published_pixels: pixel scaling of the published runs: `raw` 0..255 or `unit` 0..1.
-        is_published: whether published results exist for it.
+        has_published_results: whether published results exist for it.
         batch: batch size in the `fast` recipe; with a small data set or few epochs, it must be
             small to give enough steps.
     """
@@ -42,7 +42,7 @@ class DatasetInfo:
     crop: float = 0.0
     validation: float = 0.2
     published_pixels: str = "unit"
-    is_published: bool = False
+    has_published_results: bool = False
     batch: int = 128
 
 
@@ -53,7 +53,7 @@ NAMED: Mapping[str, DatasetInfo] = {
     "digits": DatasetInfo(
         "1,797 real 8x8 digits that scikit-learn ships: no download", crop=0.125, batch=32
     ),
-    "mnist": replace(_DIGITS, about="70,000 handwritten 28x28 digits", is_published=True),
+    "mnist": replace(_DIGITS, about="70,000 handwritten 28x28 digits", has_published_results=True),
     "fashion-mnist": replace(_DIGITS, about="70,000 pictures of clothes, 28x28", flip=True),
     "kmnist": replace(_DIGITS, about="70,000 Japanese characters of 10 kinds, 28x28"),
     "emnist-balanced": replace(_DIGITS, about="131,600 letters and digits of 47 kinds, 28x28"),
@@ -65,7 +65,7 @@ NAMED: Mapping[str, DatasetInfo] = {
     ),
     "cifar10": DatasetInfo(
         "60,000 colour photographs, 32x32", flip=True, crop=0.0625, published_pixels="raw",
-        is_published=True, batch=64,
+        has_published_results=True, batch=64,
     ),
     "cifar100": DatasetInfo(
         "60,000 colour photographs of 100 kinds, 32x32", flip=True, crop=0.0625, batch=64

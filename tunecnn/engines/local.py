@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunecnn.data.images import TrialData
 from tunecnn.errors import RunError
-from tunecnn.models.code import NetworkCode
+from tunecnn.models.code import NetworkCode, prints_aside
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
-
-
-def _aside(code: NetworkCode | None) -> contextlib.AbstractContextManager[object]:
-    """Keep what somebody's code prints out of the results, which are printed to stdout."""
-    return contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
 
 
 def _gpus() -> int:
@@ -98,7 +91,7 @@ class LocalEngine:
                 )  # fmt: skip
                 goes_on = True
                 while goes_on and not recorder.stopped:
-                    with interrupts.deferred(False), _aside(code):
+                    with interrupts.deferred(False), prints_aside(code):
                         update = run.advance(0.0)
                     if update.device_error:
                         raise RunError(f"{here.device} failed: {update.device_error}; then resume")

@@ -43,7 +43,7 @@ class Architecture:
     @property
     def is_published(self) -> bool:
         """Whether it is one of the published networks."""
-        return ":" not in self.name
+        return is_published(self.name)
 
     @property
     def is_own_file(self) -> bool:
@@ -109,15 +109,20 @@ class Architecture:
         return {**self.signature.defaults, **given}
 
 
+def is_published(name: str) -> bool:
+    """Return whether a network's name is that of a published one: a word, and no reference."""
+    return ":" not in name
+
+
 def check_name(name: str) -> None:
     """Check the form of a network's name, without looking for its file.
 
     Raises:
         InputError: if it is neither a published network nor file.py:Name or package.module:Name.
     """
-    if ":" not in name and name not in PUBLISHED:
+    if is_published(name) and name not in PUBLISHED:
         raise InputError(_unknown(name))
-    if ":" in name and not _REFERENCE.fullmatch(name):
+    if not is_published(name) and not _REFERENCE.fullmatch(name):
         raise InputError(f"{name!r} is not a network; write file.py:Name or package.module:Name")
 
 

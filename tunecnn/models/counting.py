@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tunecnn.errors import InputError
+from tunecnn.models.architecture import is_published
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import Cost, InputShape, count
 
@@ -95,7 +96,7 @@ class CostCounter:
         Raises:
             InputError: if it cannot be built with these arguments for images of this shape.
         """
-        if ":" not in name:
+        if is_published(name):
             return count(name, self._input_shape, self._classes, **given)
         key = json.dumps([name, sorted(given.items())])
         if key not in self._found:

@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunecnn.errors import InputError, nearest
-from tunecnn.files import expanded
+from tunecnn.files import expanded, shipped
 
 
 def shipped_spaces() -> dict[str, Path]:
     """Return the shipped space files by name."""
-    package = Path(__file__).parent.parent
-    # Inside the package if installed; beside it in a checkout.
-    for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        if folder.is_dir():
-            return {path.name: path for path in sorted(folder.glob("*.yaml"))}
-    return {}
+    return {path.name: path for path in shipped("search_spaces") if path.suffix == ".yaml"}
 
 
 def find_space(name: str) -> Path:
@@ -27,11 +22,11 @@ def find_space(name: str) -> Path:
     path = expanded(name)
     if path.is_file():
         return path
-    shipped = shipped_spaces()
-    found = shipped.get(name) or shipped.get(f"{name}.yaml")
+    ours = shipped_spaces()
+    found = ours.get(name) or ours.get(f"{name}.yaml")
     if found is None:
         raise InputError(
             f"there is no space {name!r}: no such file, and no shipped space of that name; "
-            f"{nearest(name, shipped)}"
+            f"{nearest(name, ours)}"
         )
     return found

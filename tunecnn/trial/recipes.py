@@ -6,7 +6,7 @@ from typing import Any
 
 from tunecnn.data.registry import dataset_info
 from tunecnn.errors import InputError, nearest
-from tunecnn.models.architecture import PUBLISHED
+from tunecnn.models.architecture import is_published
 from tunecnn.trial.config import Scalar, TrialConfig
 
 RECIPES = ("published", "fast")
@@ -30,13 +30,13 @@ def recipe_settings(recipe: str, architecture: str, dataset: str) -> dict[str, S
     settings: dict[str, Scalar] = {"validation": info.validation}
     if recipe == "published":
         settings |= {"pixels": info.published_pixels}
-        if info.is_published:
+        if info.has_published_results:
             settings |= {"split": "published"}
         if architecture == "proposed":
             settings |= {"patience": 10}
         return settings
     rule: dict[str, Scalar] = {"optimizer": "adamw", "learning_rate": 2e-3}
-    if architecture in PUBLISHED:
+    if is_published(architecture):
         rule = {"optimizer": "muon", "learning_rate": 4e-3, "momentum": 0.95}
     return settings | {
         "batch_size": info.batch,

@@ -11,7 +11,7 @@ from pathlib import Path
 from tunecnn.data.loading import load_dataset
 from tunecnn.errors import InputError
 from tunecnn.files import whole
-from tunecnn.models.architecture import Architecture, code_files
+from tunecnn.models.architecture import Architecture, code_files, is_published
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
@@ -78,7 +78,7 @@ def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[Corner]:
 
 def _are_counted(space: SearchSpace) -> bool:
     """Return whether all networks are published ones, which are counted without building them."""
-    return all(":" not in name for name in space.architectures)
+    return all(map(is_published, space.architectures))
 
 
 def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:

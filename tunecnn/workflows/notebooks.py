@@ -6,16 +6,12 @@ import shutil
 from pathlib import Path
 
 from tunecnn.errors import InputError
+from tunecnn.files import shipped
 
 
 def own_notebooks() -> list[Path]:
     """Return the shipped notebooks."""
-    package = Path(__file__).parent.parent
-    # Inside the package if installed; beside it in a checkout.
-    for folder in (package / "notebooks", package.parent / "notebooks"):
-        if folder.is_dir():
-            return sorted(folder.glob("*.ipynb"))
-    return []
+    return [path for path in shipped("notebooks") if path.suffix == ".ipynb"]
 
 
 def copy_notebooks(folder: Path) -> list[Path]:

@@ -33,7 +33,7 @@ def published_for(dataset: str, against: str | None) -> str | None:
     if against == NOTHING:
         return None
     if against is None:
-        if info.is_published:
+        if info.has_published_results:
             return dataset
         ways = f"add --against {NOTHING} to train the networks without a comparison"
         if is_own(dataset):
