@@ -109,14 +109,14 @@ class Finder:
         read = spec.loader.exec_module
         def exec_module(module):
             read(module)
-            advance = module.TrialRun.advance
+            advance = module.RunningTrial.advance
             def fails(self, seconds):
                 if FLAG and Path(FLAG).exists():
                     return advance(self, seconds)
                 Path(FLAG or "/dev/null").touch()
                 error = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
                 return module.TrialUpdate((), None, device_error=error)
-            module.TrialRun.advance = fails
+            module.RunningTrial.advance = fails
         spec.loader.exec_module = exec_module
         return spec
 

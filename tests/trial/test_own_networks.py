@@ -22,7 +22,7 @@ from tunecnn.trial.batches import to_device
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import Outcome
 from tunecnn.trial.optimizers import MuonWithAdamW, make_optimizer
-from tunecnn.trial.runner import TrialRun
+from tunecnn.trial.runner import RunningTrial
 from tunecnn.trial.trained import load_model, pack_model
 from tunecnn.trial.training import Training, computes_in_bf16
 
@@ -145,7 +145,7 @@ FAILURES = [
 @pytest.mark.parametrize(("name", "outcome", "reason"), FAILURES)
 def test_a_network_that_fails_ends_its_trial_with_values_and_line(name, outcome, reason, data):
     with importable(CODE):
-        run = TrialRun(config(name, **{"net.width": 4}), to_device(data, torch.device("cpu")),
+        run = RunningTrial(config(name, **{"net.width": 4}), to_device(data, torch.device("cpu")),
                        None, 30.0)  # fmt: skip
         end = run.advance(0.0).end
     assert end is not None
@@ -421,7 +421,9 @@ def test_muon_trains_convolutions_in_every_memory_layout(name, data):
 )
 def test_what_cannot_be_trained_ends_its_trial_and_says_why(name, changes, reason, data):
     with importable(BROUGHT_CODE):
-        run = TrialRun(config(name, **changes), to_device(data, torch.device("cpu")), None, 30.0)
+        run = RunningTrial(
+            config(name, **changes), to_device(data, torch.device("cpu")), None, 30.0
+        )
         update = run.advance(0.0)
     assert not update.device_error
     assert update.end is not None
@@ -582,7 +584,7 @@ def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, 
 )
 def test_what_could_not_be_kept_ends_its_trial_after_the_first_epoch(name, reason, data):
     with importable(ODD_CODE):
-        run = TrialRun(config(name, epochs=3), to_device(data, torch.device("cpu")), None, 0.0)
+        run = RunningTrial(config(name, epochs=3), to_device(data, torch.device("cpu")), None, 0.0)
         update = run.advance(60.0)
     assert update.end is not None
     assert update.end.outcome is Outcome.ERROR

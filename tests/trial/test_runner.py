@@ -10,7 +10,7 @@ from tunecnn import make_config
 from tunecnn.data.images import Images, TrialData
 from tunecnn.models.published import ConvNet
 from tunecnn.trial.batches import to_device
-from tunecnn.trial.runner import TrialRun
+from tunecnn.trial.runner import RunningTrial
 
 
 def networks() -> int:
@@ -29,7 +29,7 @@ def test_a_trial_that_ended_is_freed_at_once_without_a_search_for_garbage(ending
     before = networks()
     gc.disable()
     try:
-        run = TrialRun(make_config("fast", "proposed", "digits", epochs=2), data, None, 1000.0)
+        run = RunningTrial(make_config("fast", "proposed", "digits", epochs=2), data, None, 1000.0)
         outcome = run.advance(1000.0).end
         assert outcome.outcome == ending
         assert networks() == before

@@ -44,7 +44,7 @@ class ParameterLine:
 
 
 @dataclass(frozen=True)
-class Share:
+class Importance:
     """Share of a parameter in the variance, and its bounds in 95 % of resampled trials."""
 
     share: float
@@ -95,7 +95,7 @@ class SearchSummary(RunOverview):
     top: tuple[TrialLine, ...]
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]
-    importances: dict[str, Share]
+    importances: dict[str, Importance]
     importance_epoch: int
     importance_sample: str
     importance_note: str
@@ -156,7 +156,7 @@ def summarize_search(run: Run) -> SearchSummary:
             if isinstance(parameter, Constant)
         },
         importances={
-            str(name): Share(float(row["share"]), (float(row["low"]), float(row["high"])))
+            str(name): Importance(float(row["share"]), (float(row["low"]), float(row["high"])))
             for name, row in important.shares.iterrows()
         },
         importance_epoch=important.epoch,

@@ -69,14 +69,14 @@ class LocalEngine:
         from tunecnn.models.building import importable
         from tunecnn.trial.batches import DeviceSplits
         from tunecnn.trial.environment import Environment
-        from tunecnn.trial.runner import TrialRun
+        from tunecnn.trial.runner import RunningTrial
 
         torch.set_num_threads(self.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = DeviceSplits(splits.__getitem__, device)
         here = Environment.of_process(device)
         interrupts = recorder.interrupts
-        run: TrialRun | None = None
+        run: RunningTrial | None = None
         with interrupts.deferred(), importable(code):
             while (trial := recorder.next_trial()) is not None:
                 recorder.started(trial.number)
@@ -85,7 +85,7 @@ class LocalEngine:
                         f"{difference}; resume on such a machine, or add --allow-changes"
                     )
                 run = None  # frees its network and images before others take their place
-                run = TrialRun(
+                run = RunningTrial(
                     trial.config, on_device.of(trial.config), trial.checkpoint,
                     self.checkpoint_seconds, trial.rungs,
                 )  # fmt: skip

@@ -160,11 +160,11 @@ class Worker(tune.Trainable):
 
     def _begin(self) -> None:
         from tunecnn.trial.config import TrialConfig
-        from tunecnn.trial.runner import TrialRun
+        from tunecnn.trial.runner import RunningTrial
 
         trial = self.config["trial"]
         config = TrialConfig.from_dict(trial["config"])
-        self._run = TrialRun(
+        self._run = RunningTrial(
             config,
             self._images.of(config),
             self._start_from,

@@ -22,7 +22,7 @@ class CheckpointError(Exception):
     """The given checkpoint cannot be used."""
 
 
-class TrialRun:
+class RunningTrial:
     """A trial that is being trained.
 
     Args:

@@ -92,10 +92,10 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
     return Exported(path, card, difference)
 
 
-Run = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
+Predict = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
 
 
-def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> Run:
+def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> Predict:
     """Export a model to a file, which will be moved to a path, and return what runs the file.
 
     Raises:
@@ -119,7 +119,7 @@ def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> R
         ) from error
 
 
-def _torch_export(model: TrainedModel, path: Path) -> Run:
+def _torch_export(model: TrainedModel, path: Path) -> Predict:
     import torch
     from torch.export import Dim
 
@@ -138,7 +138,7 @@ def _torch_export(model: TrainedModel, path: Path) -> Run:
     return run
 
 
-def _onnx(model: TrainedModel, path: Path) -> Run:
+def _onnx(model: TrainedModel, path: Path) -> Predict:
     import onnxruntime
     import onnxscript  # noqa: F401  torch's exporter needs it
     import torch
@@ -162,7 +162,7 @@ def _onnx(model: TrainedModel, path: Path) -> Run:
     return run
 
 
-_EXPORTERS: dict[Format, Callable[[TrainedModel, Path], Run]] = {
+_EXPORTERS: dict[Format, Callable[[TrainedModel, Path], Predict]] = {
     "torch-export": _torch_export,
     "onnx": _onnx,
 }

@@ -61,7 +61,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Labels:
+class TableLabels:
     """What a table says of some images.
 
     Attributes:
@@ -190,7 +190,7 @@ def labels_of(
     column: str | None = None,
     must_be_named: bool = False,
     of_rows: bool = False,
-) -> tuple[Labels | None, list[str]]:
+) -> tuple[TableLabels | None, list[str]]:
     """Find the table with the labels of some images.
 
     A column with one of the usual names of labels comes first, in any table; else it is the only
@@ -250,7 +250,7 @@ def labels_of(
 
 def _found(
     table: Table, named: Mapping[int, str], what: str, column: str, there: Collection[str]
-) -> Labels:
+) -> TableLabels:
     labels = _labels(table, named, column)
     everywhere = Files(there) if len(named) < len(table.rows) else None
     unknown = sum(
@@ -258,7 +258,7 @@ def _found(
         and everywhere.find(row.get(what, "")) is None
         for index, row in enumerate(table.rows)
     )  # fmt: skip
-    return Labels(table.name, column, labels, unknown if there else 0)
+    return TableLabels(table.name, column, labels, unknown if there else 0)
 
 
 def names_most(table: Table, images: Sequence[str]) -> bool:

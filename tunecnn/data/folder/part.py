@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from tunecnn.data.folder.labels import (
-    Labels,
     Table,
+    TableLabels,
     is_table,
     labels_of,
     names_most,
@@ -42,7 +42,7 @@ class PartClasses:
     reason: str = OUTSIDE
     notes: Sequence[str] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
-    labels: Labels | None = None
+    labels: TableLabels | None = None
     why_no_table: Sequence[str] = ()
     inner: Sequence[str] = ()
 
@@ -121,7 +121,7 @@ def classes_of(
         why += reasons
     if not node.folders and (in_names := labels_in_names(images)):
         first = images[0].name.rpartition("/")[2]
-        classes = _with_labels(node, images, Labels("the file names", "", in_names))
+        classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
     return PartClasses(files, folders, outside, left_out=left_out, why_no_table=why)
@@ -243,7 +243,7 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
 def _with_labels(
     node: Node,
     images: Sequence[TreeFile],
-    labels: Labels,
+    labels: TableLabels,
     left_out: Mapping[str, int] = MappingProxyType({}),
 ) -> PartClasses:
     files: dict[str, list[TreeFile]] = defaultdict(list)
