@@ -82,17 +82,11 @@ def classes_of(
     may_have_others = is_whole and inner is node
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
-    folders = {name: folder.name for name, folder in inner.folders.items()}
-    masks = in_mask_folders(inner)
-    mask_files = beside_images(inner) - masks
-    left_out = {reason: len(some) for reason, some in ((MASK, masks), (MASK_FILE, mask_files))
-                if some}  # fmt: skip
-    masks |= mask_files
-    without = {name: [file for file in group if file.name not in masks]
-               for name, group in files.items()}  # fmt: skip
-    files = {name: group for name, group in without.items() if group or not files[name]}
+    files, masks, left_out = _without_masks(files, inner)
     used = {file.name for group in files.values() for file in group}
     outside = [file for file in node.all_files() if file.name not in used | masks]
+    folders = {name: folder.name for name, folder in inner.folders.items()}
+    rest = PartClasses(files, folders, outside, left_out=left_out)
     known = {table.name for table in shared}
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
                              if is_table(file.name)} - known)  # fmt: skip
@@ -104,7 +98,7 @@ def classes_of(
         _check_beside_folders([*of_part, *of_all], files)
         notes = [f"{len(masks):,} files are masks, by their names"] if masks else []
         same = _same_folders([inner.folders[name] for name, group in files.items() if group])
-        return PartClasses(files, folders, outside, notes=notes, left_out=left_out, inner=same)
+        return replace(rest, notes=notes, inner=same)
     images = [file for file in node.all_files() if may_be_image(file) and file.name not in masks]
     names, why = [file.name for file in images], list[str]()
     for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
@@ -124,7 +118,27 @@ def classes_of(
         classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
-    return PartClasses(files, folders, outside, left_out=left_out, why_no_table=why)
+    return replace(rest, why_no_table=why)
+
+
+def _without_masks(
+    files: Mapping[str, list[TreeFile]], inner: Node
+) -> tuple[dict[str, list[TreeFile]], set[str], dict[str, int]]:
+    """Leave the masks out of the files of each class; return them, and their numbers by reason.
+
+    A class that has nothing but masks is none.
+    """
+    in_folders = in_mask_folders(inner)
+    in_files = beside_images(inner) - in_folders
+    masks = in_folders | in_files
+    without = {name: [file for file in group if file.name not in masks]
+               for name, group in files.items()}  # fmt: skip
+    counted = {MASK: len(in_folders), MASK_FILE: len(in_files)}
+    return (
+        {name: group for name, group in without.items() if group or not files[name]},
+        masks,
+        {reason: count for reason, count in counted.items() if count},
+    )
 
 
 def _same_folders(classes: Sequence[Node]) -> Sequence[str]:

@@ -121,54 +121,74 @@ class Tracking(Listener):
     def _send_all(self) -> None:
         """Send whatever there is, until the run is closed; runs in the thread."""
         failures = 0
-        while True:
-            with self._changed:
-                while not self._newest and self._closing is None:
-                    self._changed.wait()
-                    self._progress = time.monotonic()  # it was idle, and does not hang
-                record = next(iter(self._newest.values()), None)
-                closing = self._closing
+        while not self._is_done:
+            record, closing = self._next()
             try:
-                if self._tracker is None:
-                    self._tracker = self._make()
-                if not self._key:
-                    self._open(self._tracker)
-                elif record is not None:
-                    self._send(self._tracker, record)
-                    with self._changed:
-                        if self._newest.get(record.number) is record:
-                            del self._newest[record.number]
-                elif closing is not None:
-                    self._tracker.close(self._key, *closing)
-                    with self._changed:
-                        self._is_done = True
-                        self._changed.notify_all()
-                    return
+                self._send_next(record, closing)
             except Exception as error:  # of whatever kind: a tracker must not end a search
                 self._complain(error)
                 failures += closing is not None
-                with self._changed:
-                    if record is not None and self._newest.get(record.number) is record:
-                        # It may refuse this one only, which was deleted there: others go first.
-                        self._newest[record.number] = self._newest.pop(record.number)
-                    if failures >= _TRIES and self._key and self._newest:
-                        self._refused, failures = len(self._newest), _TRIES - 1
-                        self._newest.clear()
-                        continue
-                if failures >= _TRIES:
+                if self._put_last(record, failures):
+                    failures = _TRIES - 1
+                elif failures < _TRIES:
+                    self._wait_to_retry(is_closing=closing is not None)
+                else:
                     with self._changed:
                         self._progress = -math.inf
                         self._changed.notify_all()
                     return
-                with self._changed:
-                    if closing is not None:
-                        self._changed.wait(1.0)
-                    else:
-                        self._changed.wait_for(lambda: self._closing is not None, _RETRY_SECONDS)
             else:
                 failures = 0
                 with self._changed:
                     self._progress = time.monotonic()
+
+    def _next(self) -> tuple[TrialRecord | None, tuple[str, Sequence[Path]] | None]:
+        """Wait for something to send: a trial's newest state, if any, and what closes the run."""
+        with self._changed:
+            while not self._newest and self._closing is None:
+                self._changed.wait()
+                self._progress = time.monotonic()  # it was idle, and does not hang
+            return next(iter(self._newest.values()), None), self._closing
+
+    def _send_next(
+        self, record: TrialRecord | None, closing: tuple[str, Sequence[Path]] | None
+    ) -> None:
+        """Open the tracker's run, send a trial, or close the run: the first that is due."""
+        if self._tracker is None:
+            self._tracker = self._make()
+        if not self._key:
+            self._open(self._tracker)
+        elif record is not None:
+            self._send(self._tracker, record)
+            with self._changed:
+                if self._newest.get(record.number) is record:
+                    del self._newest[record.number]
+        elif closing is not None:
+            self._tracker.close(self._key, *closing)
+            with self._changed:
+                self._is_done = True
+                self._changed.notify_all()
+
+    def _put_last(self, record: TrialRecord | None, failures: int) -> bool:
+        """Put a trial that was refused behind the others; return whether all were, and are left.
+
+        It may be refused alone, since it was deleted there.
+        """
+        with self._changed:
+            if record is not None and self._newest.get(record.number) is record:
+                self._newest[record.number] = self._newest.pop(record.number)
+            if failures < _TRIES or not self._key or not self._newest:
+                return False
+            self._refused = len(self._newest)
+            self._newest.clear()
+            return True
+
+    def _wait_to_retry(self, *, is_closing: bool) -> None:
+        with self._changed:
+            if is_closing:
+                self._changed.wait(1.0)
+            else:
+                self._changed.wait_for(lambda: self._closing is not None, _RETRY_SECONDS)
 
     def _open(self, tracker: Tracker) -> None:
         """Begin or continue the tracker's run; one that is new gets the earlier trials too."""
