@@ -21,6 +21,7 @@ from tunecnn.study.halving import Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
 from tunecnn.workflows.networks import (
+    Corner,
     check_constraints,
     check_networks,
     corners,
@@ -153,28 +154,16 @@ def make_plan(
         space = space.override(trials=size)  # the search ends with the last point
     found = corners(space, costs)
     samples = sampled_networks(space, costs) if space.constraints else []
-    allowed = [one for one in (*found, *samples) if is_allowed(space, one)]
-    networks = [_network(one.values, one.config, one.cost) for one in allowed
-                if one.config and one.cost]  # fmt: skip
-    named: dict[str, Network] = {}
-    if networks:
-        named["smallest"] = min(networks, key=lambda network: network.macs)
-        if "baseline" in space.start:
-            values = space.baseline_point()
-            config = space.config(values)
-            named["baseline"] = _network(
-                values, config, costs.cost(config.architecture, config.net)
-            )
-        named["largest"] = max(networks, key=lambda network: network.macs)
+    named = _named_networks(space, [*found, *samples], costs)
     unmeasured = ""
-    if timer and not (networks and slots):
-        why = "no node has room yet" if networks else "no network meets the constraints"
+    if timer and not (named and slots):
+        why = "no node has room yet" if named else "no network meets the constraints"
         unmeasured, timer = f"nothing was measured, since {why}", None
     slots = max(1, slots)  # where an autoscaler has no node yet
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
     assert all_epochs is not None
-    kept = max((network.params for network in networks), default=0) * _FLOAT
+    kept = max((network.params for network in named.values()), default=0) * _FLOAT
     return Plan(
         rungs=tuple(_rungs(space)),
         full_epochs=space.trials * space.epochs,
@@ -197,6 +186,23 @@ def make_plan(
             *filter(None, [unmeasured]),
         ),
     )
+
+
+def _named_networks(
+    space: SearchSpace, tried: Sequence[Corner], costs: CostCounter
+) -> dict[str, Network]:
+    """Return the smallest network, the baseline and the largest one; none if none is allowed."""
+    networks = [_network(one.values, one.config, one.cost) for one in tried
+                if is_allowed(space, one) and one.config and one.cost]  # fmt: skip
+    if not networks:
+        return {}
+    named = {"smallest": min(networks, key=lambda network: network.macs)}
+    if "baseline" in space.start:
+        values = space.baseline_point()
+        config = space.config(values)
+        cost = costs.cost(config.architecture, config.net)
+        named["baseline"] = _network(values, config, cost)
+    return {**named, "largest": max(networks, key=lambda network: network.macs)}
 
 
 def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:
