@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
 
 from tunecnn.data.registry import IMAGEFOLDER, is_own, kind_and_path
 from tunecnn.files import expanded
 
+Size = Annotated[int, Strict(), Field(ge=1, le=4096)]
 Fit = Literal["crop", "pad", "stretch"]
+Scale = Annotated[float, Strict(), Field(gt=0, le=2**32, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,10 @@ class ImageOptions:
         skip_bad: whether to leave out files that cannot be read, instead of refusing the data set.
     """
 
-    size: int | None = None
+    size: Size | None = None
     fit: Fit = "crop"
     background: str = "white"
-    scale: float | None = None
+    scale: Scale | None = None
     groups: str | None = None
     skip_bad: bool = False
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, field_validator, model_validator
 
-from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, absolute_groups
+from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, Scale, Size, absolute_groups
 from tunecnn.data.registry import absolute
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
@@ -98,10 +98,10 @@ class SpaceSchema(SpaceModel):
     name: Annotated[str, AfterValidator(in_utf8)] = "search"
     goal: Annotated[str, Field(max_length=2000), AfterValidator(in_utf8)] = ""
     dataset: str = "cifar10"
-    size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
+    size: Size | None = None
     fit: Fit = "crop"
     background: str = "white"
-    scale: Annotated[float, Strict(), Field(gt=0, le=2**32, allow_inf_nan=False)] | None = None
+    scale: Scale | None = None
     groups: str | None = None
     skip_bad: bool = False
     architecture: str = "proposed"

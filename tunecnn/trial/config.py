@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions, option_problems
+from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, Scale, Size, option_problems
 from tunecnn.data.registry import dataset_info
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
@@ -52,14 +52,14 @@ class TrialConfig(BaseModel):
     """Arguments of the network; those that are not given keep its own defaults."""
     dataset: Annotated[str, Strict()] = "digits"
     """Name of a data set; `tunecnn data list` shows them."""
-    size: Annotated[int, Strict(), Field(ge=1, le=4096)] | None = None
+    size: Size | None = None
     """Height and width of all images in pixels; None to leave them as they are."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How an image that is not square gets `size`: `crop` cuts the longer side, `pad` adds
     background to the shorter one, `stretch` changes the proportions."""
     background: Annotated[str, Strict()] = "white"
     """Colour behind transparent pixels and of padding: a name or `#rrggbb`."""
-    scale: Annotated[float, Strict(), Field(gt=0, le=2**32, allow_inf_nan=False)] | None = None
+    scale: Scale | None = None
     """Value that becomes white in images of more than 8 bits per channel; None to refuse them."""
     groups: Annotated[str, Strict()] | None = None
     """Images that are not divided between training, validation and test: `folder` for those of one
