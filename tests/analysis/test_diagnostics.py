@@ -80,8 +80,9 @@ def test_single_trials_are_no_table_of_values_and_no_picture(tmp_path):
     run = run_of(tmp_path, trials)
     assert isolation(run) == ()
     write_summary(run)
-    assert not (run.path / "figures" / "interaction.png").exists()
-    assert not (run.path / "figures" / "isolation.png").exists()
+    drawn = {path.name for path in (run.path / "figures").iterdir()}
+    assert "curves.svg" in drawn
+    assert not {"interaction.svg", "isolation.svg"} & drawn
     said = " ".join((run.path / "summary.md").read_text().split())
     assert (
         "With 2 trials trained to the end, nothing is shown about single values of a parameter "

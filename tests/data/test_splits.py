@@ -75,5 +75,6 @@ def test_groups_that_cannot_be_split_are_refused_for_the_right_reason():
 def test_the_split_of_a_seed_stays_that_of_a_seed():
     labels = np.arange(40) % 4
     _, validation = Split(seed=5).indices(labels, "mine")
-    assert validation.tolist() == Split(seed=5).indices(labels, "mine")[1].tolist()
+    # A change of this would make the trials of every run that is resumed incomparable.
+    assert validation.tolist() == [1, 6, 7, 12, 18, 24, 37, 39]
     assert validation.tolist() != Split(seed=6).indices(labels, "mine")[1].tolist()

@@ -57,6 +57,9 @@ def test_each_epoch_has_its_own_order(ramp):
 def test_pixels_are_scaled_as_the_config_says(pixels, low, high, ramp):
     images = in_order(batcher(ramp, pixels=pixels), ramp)
     assert low <= images.min() < images.max() <= high
+    if pixels == "unit":
+        bytes_ = torch.from_numpy(ramp.train.pixels).permute(0, 3, 1, 2)
+        assert torch.allclose(images, bytes_ / 255)
     if pixels == "standardized":
         assert images.mean(dim=(0, 2, 3)).abs().max() < 1e-5
         assert (images.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-5

@@ -8,13 +8,14 @@ import torch
 
 from tunecnn import make_config
 from tunecnn.data.images import Images, TrialData
+from tunecnn.models.building import build_model
 from tunecnn.models.published import ConvNet
 from tunecnn.trial.batches import to_device
 from tunecnn.trial.runner import RunningTrial
 
 
 def networks() -> int:
-    return sum(type(thing) is ConvNet for thing in gc.get_objects())
+    return sum(issubclass(type(thing), ConvNet) for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize("ending", ["complete", "error"])
@@ -27,6 +28,10 @@ def test_a_trial_that_ended_is_freed_at_once_without_a_search_for_garbage(ending
     )
     gc.collect()
     before = networks()
+    held = build_model("proposed", tiny.input_shape, 10)
+    assert networks() == before + 1
+    del held
+    gc.collect()
     gc.disable()
     try:
         run = RunningTrial(make_config("fast", "proposed", "digits", epochs=2), data, None, 1000.0)

@@ -119,11 +119,11 @@ def test_initial_weights_do_not_depend_on_the_memory_layout(how, groups):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_network_is_trained_from_each_initialization(initialization, precision):
     config = make_config(
-        "fast", "proposed", "digits", epochs=1, train_images=200, precision=precision,
+        "fast", "proposed", "digits", epochs=4, train_images=200, precision=precision,
         initialization=initialization, **{"net.width": 0.25},
     )  # fmt: skip
-    (epoch,) = train(config, load_dataset("digits", config.data_split).trial_data)
-    assert epoch.train_loss < 4
+    first, *_, last = train(config, load_dataset("digits", config.data_split).trial_data)
+    assert last.train_loss < 0.95 * first.train_loss
 
 
 @pytest.mark.parametrize("how", ["own", "dirac"])

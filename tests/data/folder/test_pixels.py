@@ -197,16 +197,19 @@ def test_a_targa_is_read_by_its_suffix_only():
 
 
 def test_sizes_fit_by_cropping_padding_or_stretching():
-    image = Image.new("L", (20, 10), 0)
-    image.paste(255, (10, 0, 20, 10))
+    image = Image.new("L", (20, 10), 128)  # which a crop to the middle does not have
+    image.paste(0, (5, 0, 10, 10))
+    image.paste(255, (10, 0, 15, 10))
     crop, pad, stretch = (
         read(image, options=ImageOptions(size=8, fit=fit))[0][..., 0]
         for fit in ("crop", "pad", "stretch")
     )
     assert crop.shape == pad.shape == stretch.shape == (8, 8)
     assert (pad[0] == 255).all()  # the background
-    assert pad[4, 0] == 0
-    assert stretch[0, 0] == crop[0, 0] == 0
+    for edge in (pad[4, 0], stretch[0, 0], stretch[0, -1]):
+        assert int(edge) == pytest.approx(128, abs=5)
+    assert crop[0, 0] < 30
+    assert crop[0, -1] > 225
 
 
 def test_values_below_black_are_not_made_black():
