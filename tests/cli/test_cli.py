@@ -232,7 +232,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["data", "report", "imagefolder:~nobody-here/x"], "there is no home folder of ~nobody-here"),
         (["train", "--data-dir", "~nobody-here"], "there is no home folder of ~nobody-here"),
         (["train", "--set", "dataset=mnist"], "--set dataset: give it as --dataset, or in --config"),
-        (["train", "--set", f"seed=0x{'f' * 5000}"], "seed"),
+        (["train", "--set", f"seed=0x{'f' * 5000}"], "is a number of 20,000 bits, more than 1024"),
         (["data", "report", f"imagefolder:{'x' * 5000}"], "File name too long"),
         (["serach"], "No such command 'serach'. Did you mean 'search'?; see tunecnn --help\n"),
         (["runs", "here", "there"], "unexpected extra argument(s) (here there); see tunecnn runs -"),

@@ -94,7 +94,7 @@ def test_the_list_has_every_kind_of_own_data(capsys):
         (["digits", "--skip-bad"], "skip_bad is for own images, not for 'digits'"),
         (["mine.npz", "--groups", "folder"], "groups is for imagefolder:PATH"),
         (["imagefolder:.", "--background", "puce-ish"], "background 'puce-ish' is no colour"),
-        (["digits", "--size", "0"], "size"),
+        (["digits", "--size", "0"], "'--size': it must be greater than or equal to 1"),
     ],
 )
 def test_an_option_that_cannot_apply_is_refused(words, message, capsys):

@@ -468,16 +468,22 @@ def test_damaged_weights_are_not_tested(damage, whole, tmp_path):
         folder.read_weights(read_records(folder.path)[1])
 
 
+def contents(path):
+    """The bytes of a file, or of the files of a folder, by name."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return {file.name: file.read_bytes() for file in files}
+
+
 @pytest.mark.parametrize("name", ["trials.parquet", "summary.md", "summary.json", "figures"])
 def test_what_is_derived_is_made_again(name, whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole, run)
-    there = (run / name).read_bytes() if (run / name).is_file() else b""
+    there = contents(run / name)
+    assert there
     shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).write_bytes(b"")
     write_summary(load_run(run))
-    assert not there or (run / name).read_bytes() == there.replace(
-        str(whole).encode(), str(run).encode()
-    )
+    moved = (str(whole).encode(), str(run).encode())
+    assert contents(run / name) == {file: one.replace(*moved) for file, one in there.items()}
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))

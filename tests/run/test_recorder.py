@@ -176,6 +176,24 @@ def test_a_trial_goes_on_from_its_newest_checkpoint_with_the_epochs_that_led_to_
     assert [m.epoch for m in study.record(0).epochs] == [1, 2, 3, 4, 5, 6]
 
 
+def test_of_the_paused_trials_the_better_half_keeps_its_checkpoints(open_study, tmp_path):
+    study = open_study(
+        "dataset: digits\nepochs: 3\ntrials: 40\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"
+        "sampler: random\npruner: {promotion: {min_epochs: 2, factor: 39}}\n"
+    )
+    recorder, accuracies = recorder_of(study, tmp_path), {}
+    for index in range(30):
+        number = recorder.next_trial().number
+        accuracies[number] = 0.5 + (index * 7 % 30) / 100
+        epochs = tuple(metrics(epoch, accuracies[number]) for epoch in (1, 2))
+        recorder.take(number, TrialUpdate(epochs, None, Checkpoint(2, b"checkpoint")))
+    assert {*study.paused} == {*accuracies}
+    ranked = sorted(accuracies, key=accuracies.__getitem__, reverse=True)
+    assert sorted(study.unlikely) == sorted(ranked[15:])
+    kept = {int(path.name[6:11]) for path in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {*ranked[:15]}
+
+
 def test_a_trial_that_ends_leaves_no_checkpoint(nine_epochs, tmp_path):
     recorder = recorder_of(nine_epochs(), tmp_path)
     recorder.next_trial()

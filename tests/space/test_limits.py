@@ -21,7 +21,7 @@ MANY = ", ".join(map(str, range(1, 2001)))
         ("net.width: 1e308", "at most 1,000,000, not 1e"),
         ("batch_size: {int: [1, 1000000000000000000000000000000]}", "or less, not 1000000000"),
         (f"batch_size: {{choice: [{MANY}]}}", "2,000 values are too many: the limit is 1,000"),
-        ("batch_size: " + "9" * 5000, "batch_size"),
+        ("batch_size: " + "9" * 5000, "has 5,000 characters, too many for a number"),
         ("net.width: 0.5\n" + "\n".join(f"key{i}: 1" for i in range(5000)), "4980 more mistakes"),
         ("net.width: 0.5\ngoal: " + "x" * 2001, "at most 2,000 characters, and has 2,001"),
         ("net.width: 0.5\nstart: [" + "1," * 7000 + "]", "are too many; the limit is 6,000"),

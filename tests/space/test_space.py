@@ -68,7 +68,7 @@ MISTAKES = [
     ("parameters: {splits: 3}", "is a key of the space itself"),
     ("parameters: {split_seed: {choice: [0, 1, 2]}}", "a confirmation makes its own splits of the data, three with splits: 3"),
     ("sampler: grid\nsplits: 2\nparameters: {split_seed: {choice: [0, 1, 2]}}", "must be the same for all trials"),
-    ("sampler: grid\nsplits: 2\nparameters: {split_seed: {choice: [0.5, 1]}}", "split_seed"),
+    ("sampler: grid\nsplits: 2\nparameters: {split_seed: {choice: [0.5, 1]}}", "split_seed: must be the same for all trials"),
     ("parameters: {validation: {float: [0.1, 0.2]}}", "must be the same for all trials"),
     ("parameters: {net.width: {float: [2, 1]}}", "the low bound 2 is above the high bound 1"),
     ("parameters: {net.width: {float: [1]}}", "parameters.net.width.float: must be two values, [low, high], not [1]"),

@@ -169,13 +169,6 @@ def test_a_search_with_promotion_goes_on_as_if_it_had_not_been_interrupted(tmp_p
         assert one.outcome == other.outcome
 
 
-def test_only_the_better_half_of_a_rung_keeps_its_checkpoints(tmp_path):
-    run = scripted(tmp_path, 30)
-    train(run, lambda number, epoch: better(number * 7 % 30, epoch), until=20)
-    there = set(run.study.paused)
-    assert set(run.study.unlikely) < there
-
-
 def test_a_promoted_trial_without_its_checkpoint_makes_a_new_attempt(tmp_path):
     run = scripted(tmp_path)
     train(run, worse, until=3)
