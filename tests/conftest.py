@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 
 BLANK = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+for _name in ("RAY_ADDRESS", "TUNECNN_DATA"):  # of whoever runs the suite
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +38,13 @@ def blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     if request.path.parent.name != "summary":
         monkeypatch.setattr("tunecnn.summary.render.encode", lambda figure, form: BLANK)
         monkeypatch.setattr("tunecnn.summary.page.charts_of", lambda run: [])
+
+
+@pytest.fixture(autouse=True)
+def random_numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test draw the same numbers, whichever tests of its module ran before."""
+    if hasattr(request.module, "RANDOM"):
+        monkeypatch.setattr(request.module, "RANDOM", np.random.default_rng(0))
 
 
 @pytest.fixture(scope="session")

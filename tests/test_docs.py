@@ -77,7 +77,7 @@ def test_every_shipped_space_is_whole_named_as_its_file_and_says_why(path):
         assert space.config(point)
 
 
-def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
+def test_a_wheel_carries_the_spaces_the_notebooks_and_the_templates(tmp_path):
     pytest.importorskip("hatchling", reason="the build backend is not installed")
     from hatchling.builders.wheel import WheelBuilder
 
@@ -85,9 +85,14 @@ def test_a_wheel_carries_the_spaces_and_the_templates(tmp_path):
     import zipfile
 
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in ROOT.glob("search_spaces/*.yaml"):
-        assert f"tunecnn/search_spaces/{path.name}" in names
-    assert "tunecnn/summary/templates/search.md.j2" in names
+    for folder, there in (
+        ("search_spaces/*.yaml", "search_spaces"),
+        ("notebooks/*.ipynb", "notebooks"),
+        ("tunecnn/summary/templates/*", "summary/templates"),
+    ):
+        files = [*ROOT.glob(folder)]
+        assert files
+        assert {f"tunecnn/{there}/{path.name}" for path in files} <= names
 
 
 def test_the_reference_of_spaces_is_complete_and_its_example_can_be_read():

@@ -21,11 +21,16 @@ from tunecnn.workflows.options import RunOptions
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A confirmed search."""
+def confirmed(tmp_path_factory):
     folder = begin(tmp_path_factory.mktemp("models"), TEXT).folder
     confirm(folder, 1, 2, {}, RunOptions(local=True), listening_to(Silent()))
     return folder
+
+
+@pytest.fixture
+def run(confirmed, tmp_path_factory):
+    """A confirmed search, of which each test has a copy: what it records is its own."""
+    return Path(shutil.copytree(confirmed, tmp_path_factory.mktemp("runs") / confirmed.name))
 
 
 def test_an_evaluation_gives_the_recorded_accuracy_and_is_recorded_once(run, capsys, tmp_path):

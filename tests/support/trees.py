@@ -30,8 +30,6 @@ def tree(
     root: Path,
     folders: Sequence[str] = ("train/cat", "train/dog", "test/cat", "test/dog"),
     count: int = 6,
-    suffix: str = "png",
-    size: tuple[int, int] = (10, 10),
 ) -> Path:
     """Fill folders with pictures; the last component of a folder is its class."""
     for folder in folders:
@@ -39,7 +37,7 @@ def tree(
             folder.rpartition("/")[2]
         )
         for i in range(count):
-            save(root / folder / f"{folder.replace('/', '_')}_{i}.{suffix}", picture(label, size))
+            save(root / folder / f"{folder.replace('/', '_')}_{i}.png", picture(label))
     return root
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tunecnn.data.images import Labels, Pixels, blocks, forget
 
 _GRID = 9  # rows and columns of a thumbnail
+_BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # of RGB: what JPEG keeps best
 _SEGMENTS = 4  # of a hash; at most 3 different bits leave one segment equal
 _MOST_BITS = 3
 _LEAST_CORRELATION = 0.99
@@ -84,11 +85,11 @@ def almost_identical(parts: Sequence[Pixels], ids: Sequence[Labels]) -> list[lis
 
 
 def _thumbnails(pixels: Pixels) -> Floats:
-    """Return grey thumbnails of shape (n, 9, 9): means over equal areas."""
+    """Return grey thumbnails of shape (n, 9, 9): means of the brightness over equal areas."""
     _, height, width, channels = pixels.shape
     rows, columns = _area_weights(height), _area_weights(width)
     thumbs = np.empty((len(pixels), _GRID, _GRID), np.float32)
-    columns = np.repeat(columns / channels, channels, axis=1)  # which averages the channels too
+    columns = np.kron(columns, _BRIGHTNESS if channels == 3 else np.ones(1, np.float32))
     for block in blocks(pixels):
         flat = pixels[block].reshape(-1, width * channels)
         across = flat.astype(np.float32) @ columns.T

@@ -94,16 +94,22 @@ class DataSheet:
         for pair, count in self.identical.items():
             part, other = pair.split(" in ")
             if part == other:
-                yield f"{count:,} {part} images are identical to another {part} image"
+                yield f"{_images(count, part)} identical to another {part} image"
             else:
                 yield (
-                    f"{count:,} {part} images are identical to {other} images, so accuracies on "
+                    f"{_images(count, part)} identical to {other} images, so accuracies on "
                     f"the {part} images are too high"
                 )
         if self.two_labels:
-            yield f"{self.two_labels:,} images are identical to an image of another class"
+            yield f"{_images(self.two_labels)} identical to an image of another class"
         if self.examples:
             yield f"for example, {'; '.join(self.examples)}"
         for pair, count in self.near.items():
             part, other = pair.split(" in ")
-            yield f"{count:,} {part} images are almost identical to {other} images"
+            yield f"{_images(count, part)} almost identical to {other} images"
+
+
+def _images(count: int, part: str = "") -> str:
+    """Return the beginning of a sentence: `1 test image is`, `2 test images are`."""
+    of = f"{part} " if part else ""
+    return f"{count:,} {of}image{' is' if count == 1 else 's are'}"
