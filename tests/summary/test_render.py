@@ -9,7 +9,9 @@ import pytest
 from tests.support.command import main
 from tests.support.paths import GOLDEN, ROOT
 from tests.support.scripted import ScriptedRun
+from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
+from tunecnn.run.info import ReproductionJob
 from tunecnn.summary import plots
 from tunecnn.summary.formats import Format
 from tunecnn.summary.markdown import render_markdown
@@ -17,6 +19,9 @@ from tunecnn.summary.render import json_schema, render_json, write_summary
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.config_file import read_config
 from tunecnn.words import seconds_in_words
+from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.reproduction_space import reproduction_space
 
 SCHEMA = ROOT / "docs" / "summary.schema.json"
 PAGE = GOLDEN / "summary.md"
@@ -143,3 +148,20 @@ def test_a_parameter_that_no_trial_has_yet_is_no_traceback(tmp_path):
     loaded = run.train_all(lambda trial: 0.9)
     assert "trial 0" in summarize(loaded).verdict
     write_summary(loaded)
+
+
+def test_the_pictures_of_each_type_of_run_can_be_drawn(tmp_path):
+    """In other folders of the tests, pictures are blank."""
+    search = begin(tmp_path / "search", TEXT).folder
+    confirmation = confirm(search, 1, 2, {}, RunOptions(local=True), listening_to(Silent())).folder
+    text = reproduction_space("digits", None, ["model1", "proposed"], seeds=2, epochs=1)
+    reproduction = begin(tmp_path / "again", text, job=ReproductionJob(against=None)).folder
+    for folder, names in (
+        (search, {"curves", "history", "parameters", "confusion"}),
+        (confirmation, {"confirmed", "confusion"}),
+        (reproduction, {"accuracy", "loss", "confusion"}),
+    ):
+        drawn = {file.stem: file.read_text() for file in (folder / "figures").glob("*.svg")}
+        assert names <= drawn.keys()
+        for text in drawn.values():
+            assert text.count("<path") > 10
