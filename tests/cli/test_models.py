@@ -143,6 +143,28 @@ def test_a_failed_export_leaves_the_file_that_was_there(run, capsys, tmp_path, m
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (ImportError("No module named 'onnxscript'"),
+         "onnx needs packages: pip install onnx onnxscript onnxruntime (No module named"),
+        (ValueError("no such operator\nand more"),
+         "the network cannot be exported to onnx: ValueError: no such operator\n"),
+        (OSError(28, "No space left on device"), "cannot be written: No space left on device"),
+    ],
+)  # fmt: skip
+def test_why_a_network_cannot_be_exported_is_said(
+    raised, message, run, capsys, tmp_path, monkeypatch
+):
+    def fails(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("torch.onnx.export", fails)
+    assert main("export", str(run), "--format", "onnx", "--out", str(tmp_path / "x.onnx")) > 0
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_file_or_format_is_refused(run, capsys, tmp_path):
     assert main("export", str(run), "--out", str(tmp_path / "x.zip")) == 2
     assert "a file of torch-export is named .pt2, not x.zip" in capsys.readouterr().err

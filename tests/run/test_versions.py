@@ -45,6 +45,13 @@ def test_a_run_of_a_tunecnn_that_noted_no_version_is_refused(scripted_run):
         load_run(scripted_run)
 
 
+def test_a_value_that_was_changed_by_hand_is_seen(scripted_run):
+    path = scripted_run / "run.json"
+    path.write_text(path.read_text().replace('"digits"', '"digits "', 1))
+    with pytest.raises(RunError, match="run.json is damaged: its checksum does not match"):
+        load_run(scripted_run)
+
+
 def test_a_field_that_is_missing_is_named(scripted_run):
     path = scripted_run / "run.json"
     values = json.loads(path.read_text())

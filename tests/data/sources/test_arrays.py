@@ -184,6 +184,14 @@ def test_a_set_without_test_images_takes_a_size_too(tmp_path):
             "no training image has the label 7",
         ),
         (
+            {"x": images(4, 8, 8), "y": np.arange(4) % 2, "classes": np.array(["cat"])},
+            "labels from 0 to 1 and 1 class",
+        ),
+        (
+            {"x": images(4, 8, 8), "y": np.array(["cat", "dog"] * 2), "classes": np.array(["cat"])},
+            "the label 'dog' is not in classes",
+        ),
+        (
             {"x": images(4, 8, 8), "y": np.arange(4), "classes": np.array(["a", "b"])},
             "labels from 0 to 3 and 2 classes",
         ),
