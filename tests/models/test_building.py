@@ -137,7 +137,15 @@ def test_code_that_fails_hangs_or_exits_is_told_in_one_line(line, expected):
     assert time.monotonic() - started < 40
 
 
-def test_an_import_that_does_not_end_is_waited_for_once():
+def test_a_process_that_was_killed_for_another_reason_is_asked_once_more(tmp_path):
+    """As by a lack of memory; a network of which this was said could never be tried again."""
+    line = f"if not os.path.exists('{tmp_path}/lost'): open('{tmp_path}/lost', 'w'); os._exit(9)\n"
+    with CostCounter(code_of(HEAD + "import os\n" + line + PLAIN), SHAPE, 10) as costs:
+        assert costs.cost("nets.py:Net", {}).params > 0
+        assert (tmp_path / "lost").exists()
+
+
+def test_an_import_that_does_not_end_is_waited_for_twice():
     started = time.monotonic()
     with CostCounter(code_of(HEAD + "time.sleep(60)\n" + PLAIN), SHAPE, 10, seconds=1.0) as costs:
         for width in range(1, 40):

@@ -139,6 +139,18 @@ def test_values_that_cannot_be_together_are_infeasible_and_another_is_drawn(open
     assert sum(record.outcome == "complete" for record in records) == 3
 
 
+def test_no_point_of_a_grid_takes_the_place_of_a_trial_that_is_given(open_study, tmp_path):
+    """As in a confirmation, whose trials have their candidates by their numbers."""
+    study = open_study(
+        "dataset: digits\nepochs: 1\ntrials: 2\nsampler: grid\nparameters: "
+        "{net.width: {choice: [0.25, 1.0]}, net.width_conv1: {choice: [1, 32]}}\n"
+        "start: [{net.width: 0.25, net.width_conv1: 1}, {net.width: 1.0, net.width_conv1: 32}]\n"
+    )
+    run_out(study, epochs=1)
+    assert study.finished
+    assert [record.outcome for record in read_records(tmp_path)] == ["infeasible", "complete"]
+
+
 def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):
     text = (
         "dataset: digits\nepochs: 1\ntrials: 4\nsampler: grid\nconstraints: "

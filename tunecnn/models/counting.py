@@ -27,6 +27,10 @@ SECONDS = 60.0
 """Time limit for the import of a network's code, and for each build of it."""
 
 
+class _LostError(InputError):
+    """The process gave no answer: it ended, or took too long."""
+
+
 class CostCounter:
     """Counts the cost of networks for images of one shape; results are cached.
 
@@ -84,6 +88,7 @@ class CostCounter:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
                 # Workers do not have the current folder on their path either.
                 env={**os.environ, "TMPDIR": self._scratch.name, "PYTHONSAFEPATH": "1"},
+                start_new_session=True,  # a Ctrl-C in the terminal is for this process alone
             )  # fmt: skip
 
     def cost(self, name: str, given: Mapping[str, Any]) -> Cost:
@@ -101,7 +106,7 @@ class CostCounter:
         key = json.dumps([name, sorted(given.items())])
         if key not in self._found:
             try:
-                self._found[key] = self._ask(name, given)
+                self._found[key] = self._asked(name, given)
             except InputError as error:
                 self._found[key] = error
         found = self._found[key]
@@ -109,15 +114,26 @@ class CostCounter:
             raise found
         return found
 
-    def _ask(self, name: str, given: Mapping[str, Any]) -> Cost:
+    def _asked(self, name: str, given: Mapping[str, Any]) -> Cost:
+        """Ask the process, and once more in a new one if it was lost, whatever it was killed for.
+
+        What is found is believed for the rest of the run.
+        """
         if name in self._unusable:
             raise self._unusable[name]
+        try:
+            return self._ask(name, given)
+        except _LostError:
+            return self._ask(name, given, is_last=True)
+
+    def _ask(self, name: str, given: Mapping[str, Any], *, is_last: bool = False) -> Cost:
         module, _, attribute = name.partition(":")
         self._started()
         try:
             self._answer({"name": name}, f"the import of {module}")
         except InputError as error:
-            self._unusable[name] = error
+            if is_last or not isinstance(error, _LostError):
+                self._unusable[name] = error
             raise
         request = {"name": name, "given": given, "input_shape": self._input_shape,
                    "classes": self._classes}  # fmt: skip
@@ -146,13 +162,13 @@ class CostCounter:
             line = _read_line(process.stdout, limit)
         except TimeoutError:
             self._end()
-            raise InputError(f"{what} did not end within {limit:g} s") from None
+            raise _LostError(f"{what} did not end within {limit:g} s") from None
         except OSError:
             line = b""
         if not line:
             said = self._last_words()
             self._end()
-            raise InputError(f"{what} ended its process{said}")
+            raise _LostError(f"{what} ended its process{said}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise InputError(answer["error"])

@@ -35,7 +35,9 @@ class Queue:
         fixed = (trial.system_attrs.get("fixed_params") for trial in trials)
         self._known = {_key(point) for point in fixed if point is not None}
         self._is_grid = isinstance(space.sampler, Grid)
-        self._grid = self._unknown_points() if self._is_grid else iter(())
+        # Where all trials are given, as in a confirmation, no other point takes the place of one.
+        are_given = len(space.start) >= space.trials
+        self._grid = self._unknown_points() if self._is_grid and not are_given else iter(())
         self._next_point: dict[str, Scalar] | None = None
         for point in space.start_points()[: space.trials]:
             if _key(point) not in self._known:
