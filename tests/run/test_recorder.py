@@ -237,6 +237,29 @@ def test_a_checkpoint_whose_epochs_the_journal_does_not_hold_is_not_used(nine_ep
     assert [m.epoch for m in study.record(0).epochs] == [1]
 
 
+def test_a_training_that_began_again_keeps_its_own_checkpoints(nine_epochs, tmp_path):
+    """Those of later epochs came first in their order, and each new one was removed at once."""
+    study = nine_epochs()
+    recorder_of(study, tmp_path).next_trial()
+    for epoch in (6, 7):
+        Artifacts(tmp_path, print).write_files(0, Checkpoint(epoch, b"of a lost journal"))
+    recorder = recorder_of(nine_epochs(), tmp_path)
+    assert recorder.next_trial().checkpoint is None
+    for epoch in (1, 2, 3):
+        recorder.take(0, epochs_until(epoch, first=epoch, checkpoint=True))
+    study = nine_epochs()
+    assert recorder_of(study, tmp_path).next_trial().checkpoint == Checkpoint(3, b"state 3")
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_checkpoints_are_in_the_order_of_their_epochs_however_many_digits_they_have(tmp_path):
+    files = Artifacts(tmp_path, print)
+    for epoch in (99_998, 99_999, 100_000, 100_001):
+        files.write_files(0, Checkpoint(epoch, b"%d" % epoch))
+    assert files.newest_checkpoint(0) == Checkpoint(100_001, b"100001")
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
 def test_an_attempt_killed_before_it_began_costs_no_epoch(nine_epochs, tmp_path):
     recorder = recorder_of(nine_epochs(), tmp_path)
     recorder.next_trial()

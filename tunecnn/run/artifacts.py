@@ -10,8 +10,6 @@ from pathlib import Path
 from tunecnn.files import read_own, write_atomically
 from tunecnn.trial.messages import Checkpoint, TrialEnd
 
-_KEPT = 2
-
 
 class Artifacts:
     """Store of the checkpoints, weights and validation predictions of a run's trials.
@@ -51,20 +49,28 @@ class Artifacts:
         for path, content in files.items():
             if content is not None:
                 write_atomically(path, content)
-        if checkpoint is not None:
-            for path in self._checkpoints_of(number)[:-_KEPT]:
+        if checkpoint is not None and end is None:
+            self._drop_others(number, self._checkpoint_path(number, checkpoint))
+
+    def _drop_others(self, number: int, newest: Path) -> None:
+        """Keep the checkpoint that was just written, and the one before it.
+
+        Later ones are of a training that could not go on from them, and began again.
+        """
+        epoch = _epoch_of(newest)
+        before = [path for path in self._checkpoints_of(number) if _epoch_of(path) < epoch]
+        for path in self._checkpoints_of(number):
+            if path != newest and path not in before[-1:]:
                 _remove(path)
 
     def newest_checkpoint(self, number: int) -> Checkpoint | None:
         """Read the newest undamaged checkpoint of a trial; None if there is none."""
         for path in reversed(self._checkpoints_of(number)):
-            _, epoch, crc = path.stem.rsplit("-", 2)
-            try:
+            crc = path.stem.rpartition("-")[2]
+            with contextlib.suppress(OSError):  # a stranger's link, or a disk that cannot be read
                 data = read_own(path)
-                if f"{zlib.crc32(data, self._id):08x}" == crc:
-                    return Checkpoint(int(epoch), data)
-            except (OSError, ValueError):
-                pass  # a stranger's file, a link or a name without a number
+                if f"{zlib.crc32(data, self._id):08x}" == crc and _epoch_of(path) > 0:
+                    return Checkpoint(_epoch_of(path), data)
             self._warn(f"{path} is damaged; trial {number} goes on from before it")
         return None
 
@@ -97,7 +103,14 @@ class Artifacts:
         return self._checkpoints / name
 
     def _checkpoints_of(self, number: int) -> list[Path]:
-        return sorted(self._checkpoints.glob(f"trial-{number:05d}-epoch-*.safetensors"))
+        found = self._checkpoints.glob(f"trial-{number:05d}-epoch-*.safetensors")
+        return sorted(found, key=lambda path: (_epoch_of(path), path.name))
+
+
+def _epoch_of(path: Path) -> int:
+    """Return the epoch in the name of a checkpoint; -1 for a stranger's file."""
+    digits = path.stem.rpartition("-")[0].rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else -1
 
 
 def _remove(path: Path) -> None:

@@ -244,6 +244,8 @@ class Recorder:
         checkpoint = self._artifacts.newest_checkpoint(task.number)
         if self._study.go_on_from(task.number, checkpoint.epoch if checkpoint else 0):
             return dataclasses.replace(task, checkpoint=checkpoint)
+        if checkpoint is not None:  # of epochs that the journal does not have
+            self._artifacts.drop_checkpoints(task.number)
         return task
 
     def _stop_paused(self) -> None:

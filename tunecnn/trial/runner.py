@@ -96,6 +96,8 @@ class RunningTrial:
                 try:
                     training.restore(self._start_from.data)
                 except Exception as error:  # another version or damaged: no fault of the trial
+                    if memory_error(error) is not None or device_error(error) is not None:
+                        raise  # nor one of the checkpoint
                     raise CheckpointError(_one_line(error)) from error
                 self._start_from = None
             self._training = training
