@@ -1,4 +1,4 @@
-"""Setup of a tunecnn process: signal handlers, and Python's garbage collector."""
+"""Setup of a tunecnn process: signal handlers, Python's garbage collector, and its clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Self
@@ -44,6 +45,12 @@ class EndedAtOnceError(TunecnnError):
     def __init__(self, exit_code: int) -> None:
         super().__init__("ended at once; everything recorded so far is kept")
         self.exit_code = exit_code
+
+
+def seconds_since_boot() -> float:
+    """Return a time that no one can set, and that goes on while the machine is suspended."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Interrupts:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
+import torch
 
 import tunecnn
 from tests.support.scripted import run_info
-from tests.support.searching import Silent, begin, carry_on
+from tests.support.searching import TEXT, Silent, begin, carry_on
 from tests.support.trees import picture, save, tree
 from tunecnn import InputError, RunError, load_dataset, load_run
 from tunecnn.analysis.intervals import wilson_interval
@@ -107,3 +110,55 @@ def test_other_images_need_no_groups_and_may_be_grey(tmp_path):
     found = tunecnn.evaluate(run.path, f"imagefolder:{tmp_path / 'grey'}")
     assert found.images == 2
     assert any("2 of the 10 training images test" in note for note in found.notes)
+
+
+def test_what_a_network_does_while_it_is_tested_ends_no_run_without_a_word(
+    tmp_path, monkeypatch, capsys
+):
+    """Its prints are no results, and its exceptions no traceback."""
+    from tunecnn.trial.training import Training
+
+    def fails(*_):
+        print("a word of the network")
+        raise AssertionError("no image is like this one")
+
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "def net(classes, input_shape) -> nn.Module:\n"
+        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))\n"
+    )
+    text = TEXT.replace("architecture: model1", "architecture: nets.py:net")
+    text = text.replace(
+        "  net.width: {choice: [0.1, 0.2]}\n", "  learning_rate: {choice: [0.1]}\n"
+    )
+    text = text.replace("start: [{net.width: 0.2}]\n", "")
+    (tmp_path / "space.yaml").write_text(text)
+    run = tunecnn.search(tmp_path / "space.yaml", local=True, runs_dir=tmp_path, name="run")
+    folder, code = RunFolder.open(run.path), run.space.network_code()
+    monkeypatch.setattr(Training, "predict", fails)
+    capsys.readouterr()
+    with pytest.raises(
+        RunError, match=r"trial \d cannot be tested: AssertionError: no image is l"
+    ):
+        evaluate_trials(folder, run.complete, load_dataset("digits"), code)
+    shown = capsys.readouterr()
+    assert "a word of the network" in shown.err
+    assert "a word of the network" not in shown.out
+
+
+def test_a_search_in_a_notebook_leaves_the_threads_of_torch_as_they_were(tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 2)
+    try:
+        begin(tmp_path)
+        assert torch.get_num_threads() == before + 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_clock_that_is_set_during_a_session_does_not_change_its_duration(tmp_path, monkeypatch):
+    long_ago = datetime(1970, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr("tunecnn.workflows.session.now", lambda: long_ago)
+    info = load_run(begin(tmp_path).folder).info
+    assert info.last_session.started == long_ago
+    assert info.wall_seconds < 600

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -27,3 +28,14 @@ def test_a_run_without_its_journal_does_not_begin_again(remains, tmp_path, capsy
     assert main("repair", str(run)) == 0
     assert "saved 0 lines" in capsys.readouterr().out
     assert main("summarize", str(run)) == 0
+
+
+def test_a_repair_is_no_sign_of_life_of_a_session_that_was_killed(tmp_path, capsys):
+    """Its hours count up to the last write of its journal."""
+    run = begin(tmp_path, TEXT).folder
+    journal = run / "study.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    (run / "study.seal").unlink()
+    os.utime(journal, (1e9, 1e9))
+    assert main("repair", str(run)) == 0
+    assert journal.stat().st_mtime == 1e9

@@ -204,7 +204,7 @@ def _before_selection(run: Run) -> tuple[int, pd.DataFrame]:
     decides over all trials has hardly any effect on the best third.
     """
     epochs = run.epochs
-    trials = run.trials[[record.outcome.is_judged for record in run.records]]
+    trials = run.trials[np.array([one.outcome.is_judged for one in run.records], dtype=bool)]
     is_complete = trials["outcome"] == Outcome.COMPLETE
     reached = trials["epochs"].where(~is_complete, run.space.epochs)
     epoch = int(reached.quantile(1 - _NEARLY_ALL, interpolation="lower")) if len(trials) else 0

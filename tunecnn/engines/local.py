@@ -66,12 +66,28 @@ class LocalEngine:
         """
         import torch
 
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            self._run(recorder, splits, code)
+        finally:
+            torch.set_num_threads(before)  # for what a notebook does next
+        if recorder.failure is not None:
+            raise recorder.failure
+
+    def _run(
+        self,
+        recorder: Recorder,
+        splits: Mapping[int, TrialData],
+        code: NetworkCode | None,
+    ) -> None:
+        import torch
+
         from tunecnn.models.building import importable
         from tunecnn.trial.batches import DeviceSplits
         from tunecnn.trial.environment import Environment
         from tunecnn.trial.runner import RunningTrial
 
-        torch.set_num_threads(self.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = DeviceSplits(splits.__getitem__, device)
         here = Environment.of_process(device)
@@ -97,5 +113,3 @@ class LocalEngine:
                         raise RunError(f"{here.device} failed: {update.device_error}; then resume")
                     goes_on = recorder.take(trial.number, update)
                     recorder.tick()
-        if recorder.failure is not None:
-            raise recorder.failure

@@ -106,8 +106,12 @@ class RayEngine:
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
                 self._tuner(recorder, splits, code, scratch).fit()
-        except (ray.exceptions.RayError, tune.TuneError) as error:
-            last = str(error).strip().splitlines()[-1:]
+        except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+            # Tune wraps what it did not expect, such as an update that was lost with its node.
+            cause = error.__cause__ if type(error) is RuntimeError else error
+            if not isinstance(cause, ray.exceptions.RayError | tune.TuneError):
+                raise
+            last = str(cause).strip().splitlines()[-1:]
             raise RunError(f"Ray cannot continue: {' '.join(last)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -394,6 +398,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Decide about a trial whose worker died; exceptions in the training are no such error."""
         number = trial.config["trial"]["number"]
+        trial.config["trial"]["checkpoint"].take()  # who tries again gets its own
         if number not in self._recorder.running or self._crew.was_ended(trial):
             return  # the trial had ended or runs elsewhere; only its actor was left
         self._crew.failed(number, _reason(trial))

@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import drop_partials, read_own, write_atomically
+from tunecnn.process import seconds_since_boot
 
 LEASE_SECONDS = 30.0
 """Time after which a holder that no longer renews its lease is taken for dead."""
@@ -118,7 +119,7 @@ class Lease:
         self._thread = threading.Thread(target=self._renew_again, daemon=True)
         self.left = left
         write_atomically(file, json.dumps(asdict(self._me)))
-        self._renewed = time.monotonic()
+        self._renewed = seconds_since_boot()
         self._thread.start()
 
     def check(self) -> None:
@@ -127,7 +128,7 @@ class Lease:
         Raises:
             RunError: if another process writes the run now.
         """
-        if time.monotonic() - self._renewed > LEASE_SECONDS / 2:
+        if seconds_since_boot() - self._renewed > LEASE_SECONDS / 2:
             self._renew()
         if self._ended.is_set():
             holder = Holder.read(self._file) or "another process"
@@ -154,7 +155,7 @@ class Lease:
                 self._ended.set()
                 return
             os.utime(self._file)
-            self._renewed = time.monotonic()
+            self._renewed = seconds_since_boot()
 
     def _is_ours(self) -> bool:
         holder = Holder.read_strictly(self._file)

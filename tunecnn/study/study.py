@@ -102,6 +102,10 @@ class Study:
             trial.number: optuna.Trial(self._study, self._trial_id(trial.number))
             for trial in trials if is_paused(trial)
         }  # fmt: skip
+        self._open_random = {
+            number for number, trial in self._paused.items()
+            if trial.user_attrs.get("source") == RANDOM
+        }  # fmt: skip
         self._promoted_after: dict[int, int] = {}  # where those that start now were paused
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
@@ -328,10 +332,7 @@ class Study:
 
     def _draw(self) -> optuna.Trial:
         """Sample a trial of the search or of its random baseline."""
-        randoms = self._counts[RANDOM] + sum(
-            trial.user_attrs.get("source") == RANDOM
-            for trial in (*self._running.values(), *self._paused.values())
-        )
+        randoms = self._counts[RANDOM] + len(self._open_random)
         source = RANDOM if self._queue.random_is_due(randoms, self.started) else SEARCH
         proposer = self._proposers[source]
         self._study.sampler = proposer.sampler(self._study)
@@ -341,6 +342,8 @@ class Study:
             sampled.set_user_attr("proposal", "model" if proposer.used_model else "random")
         if source == RANDOM:
             sampled.set_user_attr("source", source)
+        if sampled.user_attrs.get("source") == RANDOM:  # also of an interrupted trial
+            self._open_random.add(sampled.number)
         return sampled
 
     def _ask(self) -> optuna.Trial:
@@ -439,6 +442,7 @@ class Study:
         values: list[float] | None = None,
     ) -> None:
         trial = self._running.pop(number)
+        self._open_random.discard(number)
         trial.set_user_attr("outcome", outcome)
         if reason:
             trial.set_user_attr("reason", reason)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunecnn.data.images import Dataset, Images, Labels
-from tunecnn.errors import RunError
-from tunecnn.models.code import NetworkCode
+from tunecnn.errors import RunError, text_of
+from tunecnn.models.code import NetworkCode, prints_aside
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import Evaluation, now
@@ -39,11 +39,8 @@ def evaluate_trials(
     """
     from tunecnn.models.building import importable
 
-    try:
-        with importable(code):
-            _evaluate(folder, records, dataset)
-    except (OSError, RuntimeError) as error:
-        raise RunError(f"the trials cannot be tested: {error}") from error
+    with importable(code), prints_aside(code):
+        _evaluate(folder, records, dataset)
 
 
 def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
@@ -59,7 +56,14 @@ def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -
             continue
         config = TrialConfig.from_dict(record.config)
         weights = folder.read_weights(record)
-        accuracy, loss, predicted = _test(config, weights, images.of(config), dataset.test)
+        try:
+            accuracy, loss, predicted = _test(config, weights, images.of(config), dataset.test)
+        except RunError:
+            raise
+        except (Exception, SystemExit) as error:  # of the user's network
+            raise RunError(
+                f"trial {record.number} cannot be tested: {type(error).__name__}: {text_of(error)}"
+            ) from error
         folder.write_evaluation(
             Evaluation(
                 trial=record.number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tunecnn.errors import InputError
@@ -27,5 +28,10 @@ def repair(path: Path) -> Repair:
     if not journal.is_file() and not info.sessions:
         raise InputError(f"{path} has no {JOURNAL} yet: there is nothing to repair")
     with folder.lock():
-        journal.touch()  # of a run that has lost it
-        return repair_journal(journal, space, info.id)
+        if not journal.exists():
+            journal.touch()
+        before = journal.stat()
+        repaired = repair_journal(journal, space, info.id)
+        # The last sign of a session that was killed, up to which its hours count.
+        os.utime(journal, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return repaired

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -25,7 +25,7 @@ from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
-from tunecnn.process import Interrupts
+from tunecnn.process import Interrupts, seconds_since_boot
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.folder import RunFolder
@@ -182,7 +182,7 @@ def run_session(
         summary = summarize(folder.path)
         if ending == "done" and summary.failures and not summary.trained:
             raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
-    except RunError:
+    except Exception:  # a mistake of ours too: whoever waits for the end waits for any
         _finish(tracked, "failed")
         run_on_end(options.on_end, folder.path, "failed")
         raise
@@ -272,6 +272,7 @@ def _run_locked(
     study = Study(folder.path, space, there.costs, info.id)
     # Once the journal is there, for readers.
     info = _start_session(folder, info, space, there.engine)
+    began = seconds_since_boot()
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
@@ -303,9 +304,9 @@ def _run_locked(
     except RunError:
         with contextlib.suppress(OSError, TunecnnError):
             lease.check()
-            _end_session(folder, study, recorder, has_failed=True)
+            _end_session(folder, study, recorder, seconds_since_boot() - began, has_failed=True)
         raise
-    return _end_session(folder, study, recorder)
+    return _end_session(folder, study, recorder, seconds_since_boot() - began)
 
 
 def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
@@ -375,9 +376,13 @@ def _warnings(left: str, info: RunInfo) -> Iterator[str]:
 
 
 def _end_session(
-    folder: RunFolder, study: Study, recorder: Recorder | None, *, has_failed: bool = False
-) -> Ending:
-    """Requeue the running trials, and record the end of the session."""
+    folder: RunFolder, study: Study, recorder: Recorder | None, seconds: float, *,
+    has_failed: bool = False,
+) -> Ending:  # fmt: skip
+    """Requeue the running trials, and record the end of the session after so many seconds.
+
+    The clock may have been set in between.
+    """
     is_cut_off = bool(study.running)  # their trials are trained again, whatever is used up
     used_up = recorder.used_up if recorder and not has_failed and not study.finished else ""
     shut_out = recorder.shut_out if recorder else {}
@@ -386,7 +391,8 @@ def _end_session(
     untested = info.is_tested and len(info.evaluations) < len(_complete(study))
     ended = study.finished or (bool(used_up) and not is_cut_off)
     ending: Ending = "done" if ended and not untested else "interrupted"
-    end = {"ended": now(), "ending": ending, "used_up": used_up, "shut_out": dict(shut_out)}
+    ended_at = info.last_session.started + timedelta(seconds=round(seconds))
+    end = {"ended": ended_at, "ending": ending, "used_up": used_up, "shut_out": dict(shut_out)}
     folder.write_info(info.with_session(**end))
     return ending
 

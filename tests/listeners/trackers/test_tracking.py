@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scripted import ScriptedRun, metrics
+from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.listeners.trackers import tracking
@@ -29,6 +29,7 @@ class Memory:
         self.epochs: dict[str, list[int]] = {}
         self.ended: dict[str, str] = {}
         self.opened: list[str | None] = []
+        self.paused: list[str] = []
         self.ending = ""
         self.files: list[str] = []
 
@@ -44,6 +45,10 @@ class Memory:
     def log(self, key, epochs):
         self.fail()
         self.epochs.setdefault(key, []).extend(one.epoch for one in epochs)
+
+    def pause(self, key):
+        self.fail()
+        self.paused.append(key)
 
     def end(self, key, record):
         self.fail()
@@ -159,6 +164,21 @@ def test_a_tracker_that_fails_to_the_end_is_given_up_after_a_few_tries(tmp_path)
     assert time.monotonic() - started < 6
     (why,) = [text for text in (*warned.texts, *problems) if "log in first" in text]
     assert "memory has not taken everything: 1 trial missing" in problems[-1]
+
+
+def test_what_is_held_open_for_a_paused_trial_is_freed(tmp_path):
+    """TensorBoard's writer has three file descriptors and two threads."""
+    text = SPACE.replace("{halving: {min_epochs: 1, factor: 2}}", "{promotion: {min_epochs: 1}}")
+    run, memory = ScriptedRun(tmp_path / "run", text), Memory()
+    listener = tracked(run, memory)
+    train(run, listener, 0.9)  # the baseline, which is never paused
+    task = run.study.next_trial()
+    listener.on_trial_start(task)
+    assert run.study.report(task.number, metrics(1, 0.5))
+    listener.on_trial_pause(run.study.record(task.number))
+    assert listener.finish("interrupted") == []
+    assert memory.paused == ["t1"]
+    assert memory.epochs["t1"] == [1]
 
 
 def test_a_trial_that_a_tracker_refuses_keeps_nothing_else_back(tmp_path, monkeypatch):

@@ -48,6 +48,9 @@ class Tracker(Protocol):
     def log(self, key: str, epochs: Sequence[EpochMetrics]) -> None:
         """Send epochs of a trial."""
 
+    def pause(self, key: str) -> None:
+        """Free what is held open for a trial that may go on much later, or never."""
+
     def end(self, key: str, record: TrialRecord) -> None:
         """Send the outcome of a trial that has ended."""
 

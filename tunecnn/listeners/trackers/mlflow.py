@@ -76,6 +76,9 @@ class MLflow:
             ],
         )
 
+    def pause(self, key: str) -> None:
+        """Do nothing: MLflow's client holds nothing open for a run."""
+
     def end(self, key: str, record: TrialRecord) -> None:
         """Send the outcome of a trial, and its final figures."""
         last = len(record.epochs)

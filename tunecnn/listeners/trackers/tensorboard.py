@@ -44,6 +44,11 @@ class TensorBoard:
                 for name, value in metrics_of(epoch).items():
                     writer.add_scalar(name, value, epoch.epoch)
 
+    def pause(self, key: str) -> None:
+        """Close the file, which takes three descriptors and two threads."""
+        if key in self._writers:
+            self._writers.pop(key).close()
+
     def end(self, key: str, record: TrialRecord) -> None:
         """Write the outcome of a trial, and its final figures."""
         with self._writing(key) as writer:

@@ -16,7 +16,7 @@ from tunecnn.listeners.trackers.base import TrackedRun, Tracker
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
-from tunecnn.trial.messages import EpochMetrics
+from tunecnn.trial.messages import EpochMetrics, Outcome
 from tunecnn.words import count_in_words
 
 PATIENCE = 10.0  # seconds without progress after which a tracker is given up at the end
@@ -70,6 +70,10 @@ class Tracking(Listener):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Send the outcome of a trial."""
+        self._take(record)
+
+    def on_trial_pause(self, record: TrialRecord) -> None:
+        """Let the tracker free what it holds open for a trial."""
         self._take(record)
 
     def problems(self) -> list[str]:
@@ -211,6 +215,8 @@ class Tracking(Listener):
         if new := record.epochs[sent:]:
             tracker.log(key, new)
             self._sent.note(record.number, key, len(record.epochs), record.attempts)
+        if record.outcome is Outcome.PAUSED:
+            tracker.pause(key)
         if record.outcome.has_ended:
             tracker.end(key, record)
             self._sent.note(record.number, key, len(record.epochs), record.attempts, ended=True)

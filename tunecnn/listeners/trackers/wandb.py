@@ -39,6 +39,11 @@ class WeightsAndBiases:
         for one in epochs:
             run.log({"epoch": one.epoch, **metrics_of(one)})
 
+    def pause(self, key: str) -> None:
+        """End the run of a trial, which is continued if the trial is."""
+        if key in self._running:
+            self._running.pop(key).finish()
+
     def end(self, key: str, record: TrialRecord) -> None:
         """Send the outcome of a trial, and its final figures, and end its run."""
         run = self._trial(key, record)
