@@ -106,7 +106,7 @@ class CostCounter:
         key = json.dumps([name, sorted(given.items())])
         if key not in self._found:
             try:
-                self._found[key] = self._asked(name, given)
+                self._found[key] = self._answered(name, given)
             except InputError as error:
                 self._found[key] = error
         found = self._found[key]
@@ -114,7 +114,7 @@ class CostCounter:
             raise found
         return found
 
-    def _asked(self, name: str, given: Mapping[str, Any]) -> Cost:
+    def _answered(self, name: str, given: Mapping[str, Any]) -> Cost:
         """Ask the process, and once more in a new one if it was lost, whatever it was killed for.
 
         What is found is believed for the rest of the run.

@@ -272,7 +272,7 @@ def _run_locked(
     study = Study(folder.path, space, there.costs, info.id)
     # Once the journal is there, for readers.
     info = _start_session(folder, info, space, there.engine)
-    began = seconds_since_boot()
+    started = seconds_since_boot()
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
@@ -304,9 +304,9 @@ def _run_locked(
     except RunError:
         with contextlib.suppress(OSError, TunecnnError):
             lease.check()
-            _end_session(folder, study, recorder, seconds_since_boot() - began, has_failed=True)
+            _end_session(folder, study, recorder, seconds_since_boot() - started, has_failed=True)
         raise
-    return _end_session(folder, study, recorder, seconds_since_boot() - began)
+    return _end_session(folder, study, recorder, seconds_since_boot() - started)
 
 
 def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
