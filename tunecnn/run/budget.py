@@ -18,7 +18,7 @@ class Spending:
     Args:
         budget: limits of the run.
         metric: accuracy by which its trials are ranked, to which `accuracy` applies.
-        devices: number of GPUs per trial, or of cores without GPUs.
+        devices: number of GPUs per trial, or of cores without GPUs, in this session.
         wall_seconds: duration of the earlier sessions, in seconds.
         records: trials of the earlier sessions.
         clock: function that returns the time in seconds.
@@ -35,21 +35,21 @@ class Spending:
     ) -> None:
         self._budget = budget
         self._metric = metric
-        self._devices = devices
+        self.devices = devices
         self._wall_before = wall_seconds
         self._clock = clock
         self._started = clock()
         self._device_seconds = 0.0
         self._best = 0.0
         for record in records:
-            for metrics in record.epochs:
-                self.epoch(metrics)
+            took = devices if record.devices is None else record.devices
+            self._device_seconds += took * sum(metrics.seconds for metrics in record.epochs)
             if record.state == "COMPLETE" and record.kept is not None:
                 self.complete(record.kept)
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Add the duration of an epoch."""
-        self._device_seconds += metrics.seconds * self._devices
+        self._device_seconds += metrics.seconds * self.devices
 
     def complete(self, kept: EpochMetrics) -> None:
         """Record the kept epoch of a trial that was trained to its end."""

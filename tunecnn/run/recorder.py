@@ -146,7 +146,8 @@ class Recorder:
         if difference := self._comparable.difference(there, setting):
             return difference
         precision = there.precision(setting)
-        self._study.place(number, there.node, there.device, precision)
+        devices = self._spending.devices
+        self._study.place(number, there.node, there.device, precision, devices)
         if warning := self._comparable.add(setting, precision, there.node, there.device):
             self._listener.on_warning(warning)
         return ""

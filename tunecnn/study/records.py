@@ -53,6 +53,8 @@ class TrialRecord:
         node: name of the machine that trained the trial last.
         device: type and name of the device, such as `cuda: NVIDIA H100 80GB HBM3`.
         precision: arithmetic, such as `fp32`, `bf16` or `fp32 with TF32`.
+        devices: number of GPUs, or of cores without GPUs, that its latest attempt takes; None if
+            that was not recorded.
         started: time at which the trial was sampled.
         ended: local time at which the trial ended, without its zone.
     """
@@ -76,6 +78,7 @@ class TrialRecord:
     node: str
     device: str
     precision: str
+    devices: float | None
     started: datetime | None
     ended: datetime | None
 
@@ -230,6 +233,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         node=fixed.where.get("node", ""),
         device=fixed.where.get("device", ""),
         precision=fixed.where.get("precision", ""),
+        devices=fixed.devices,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )
@@ -250,6 +254,7 @@ class _Attributes(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
     config: _Values = {}
     where: dict[_Text, _Text] = {}
+    devices: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     attempts: Count = 0
     kept_epoch: Count | None = None
     params: Count | None = None

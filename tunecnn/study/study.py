@@ -169,10 +169,21 @@ class Study:
         trial.set_user_attr(key, 0)
         return False
 
-    def place(self, number: int, node: str, device: str, precision: str) -> None:
-        """Record the machine, device and arithmetic with which a trial is trained."""
+    def place(
+        self, number: int, node: str, device: str, precision: str, devices: float = 1.0
+    ) -> None:
+        """Record the machine, device and arithmetic with which a trial is trained.
+
+        Args:
+            number: number of the trial.
+            node: name of the machine.
+            device: name of the device.
+            precision: arithmetic, such as `bf16`.
+            devices: number of GPUs, or of cores without GPUs, that it takes.
+        """
         where = {"node": node, "device": device, "precision": precision}
         self._running[number].set_user_attr("where", where)
+        self._running[number].set_user_attr("devices", devices)
 
     def report(self, number: int, metrics: EpochMetrics, *, is_last: bool = False) -> bool:
         """Record an epoch; return whether the trial has been pruned or paused.
