@@ -16,7 +16,7 @@ import pytest
 
 import tunecnn.workflows.session
 from tests.support.scripted import metrics
-from tests.support.searching import TEXT, Silent, begin, carry_on
+from tests.support.searching import TEXT, Silent, begin, carry_on, listening_to
 from tunecnn import load_run
 from tunecnn.analysis.search import summarize_search
 from tunecnn.engines.local import LocalEngine
@@ -29,6 +29,9 @@ from tunecnn.summary.render import write_summary
 from tunecnn.trial.environment import versions
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.training import Training
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.prepare import prepare
+from tunecnn.workflows.search import search
 
 
 def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
@@ -252,6 +255,13 @@ def test_a_search_that_cannot_be_made_says_why(text, message, tmp_path):
     with pytest.raises(InputError, match=message):
         begin(tmp_path / "runs", text)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_ray_cannot_name_is_refused_before_anything_is_written(tmp_path):
+    options = RunOptions(runs_dir=tmp_path / "\udcff", name="run", local=False)
+    with pytest.raises(InputError, match=r"Ray cannot use the folder .*udcff/run, .*: --local"):
+        search(prepare("smoke"), options, listening_to(Silent()))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_images_too_small_for_the_network_are_refused_before_anything_is_written(

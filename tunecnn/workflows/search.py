@@ -24,6 +24,7 @@ from tunecnn.run.info import (
 )
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, versions
+from tunecnn.words import in_utf8
 from tunecnn.workflows.networks import changed_code, check_constraints, check_networks
 from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
@@ -214,6 +215,7 @@ def resume_opened(
 ) -> RunResult:
     """Resume a run from `open_run`, without any change to a search around it."""
     folder, info, space = run
+    _check_name(folder.path, options)
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
     changed = changed_versions(info.sessions, versions(), DECISIVE)
     if changed and not options.allow_changes:
@@ -264,7 +266,22 @@ def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
             raise InputError(f"{parent} is a run; a run cannot be made inside another")
     if not (_is_ours(options) and path.exists()):
         RunFolder.check_free(path)
+    _check_name(path, options)
     return path
+
+
+def _check_name(path: Path, options: RunOptions) -> None:
+    """Check that Ray, which writes into the folder of the run too, can name it.
+
+    Raises:
+        InputError: if its path is not UTF-8.
+    """
+    name = str(path.resolve())
+    if not options.local and in_utf8(name) != name:
+        raise InputError(
+            f"Ray cannot use the folder {in_utf8(name)}, whose name is not UTF-8: give another "
+            "folder, or train without Ray: --local"
+        )
 
 
 def _check_same_images(path: Path, before: DatasetRecord, now: DatasetRecord) -> None:
