@@ -82,7 +82,7 @@ def test_the_command_at_the_end_learns_of_a_confirmation_that_is_refused(
     """After the search, which it has waited for."""
     np.savez(
         tmp_path / "own.npz", train_images=np.zeros((40, 8, 8), np.uint8),
-        train_labels=[0, 1] * 20, val_images=np.ones((8, 8, 8), np.uint8), val_labels=[0, 1] * 4,
+        train_labels=[0, 1] * 20, val_images=np.full((8, 8, 8), 9, np.uint8), val_labels=[0, 1] * 4,
     )  # fmt: skip
     text = SPACE.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}")
     (tmp_path / "s.yaml").write_text(text)

@@ -98,7 +98,7 @@ def test_no_search_reads_the_test_images(tmp_path, tripwire):
 
 
 def test_the_tripwire_is_there(tmp_path, tripwire):
-    with pytest.raises(AssertionError, match="of the test images"):
+    with pytest.raises(RunError, match="somebody read the pixels of the test images"):
         begin(tmp_path, job=ReproductionJob(against=None))
 
 

@@ -123,8 +123,7 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
     try:
         with _watchdog() as watchdog:
             try:
-                is_here = ours and address == "local"  # a cluster that was joined may grow
-                yield _fit(resources, watchdog, can_grow=not is_here)
+                yield _fit(resources, watchdog, can_grow=address != "local")
             finally:
                 if ours and address != "local":
                     ray.shutdown()  # it would wait for a head that is gone, so it is watched
