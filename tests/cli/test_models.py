@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.command import main
 from tests.support.searching import TEXT, Silent, begin, listening_to
+from tests.support.trees import picture, save
 from tunecnn import load_run
 from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
 from tunecnn.workflows.confirm import confirm
@@ -234,3 +235,42 @@ def test_searches_are_compared_and_other_runs_refused(run, capsys, tmp_path):
     ):
         assert main("compare", *words) == 2
         assert message in capsys.readouterr().err
+
+
+TALKS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, input_shape):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+    def forward(self, images):
+        print("a word of the network")
+        if not self.training and len(images) == 360:
+            raise AssertionError("too many at once")
+        return self.layers(images)
+"""
+
+
+def test_what_a_network_prints_is_no_result_and_what_it_raises_no_traceback(tmp_path, capsys):
+    (tmp_path / "nets.py").write_text(TALKS)
+    text = TEXT.replace("architecture: model1", "architecture: nets.py:Net")
+    text = text.replace("net.width: {choice: [0.1, 0.2]}", "learning_rate: {choice: [0.1, 0.2]}")
+    text = text.replace("start: [{net.width: 0.2}]\n", "").replace("trials: 3", "trials: 1")
+    (tmp_path / "space.yaml").write_text(text)
+    words = ("--name", "run", "--runs-dir", str(tmp_path), "--local")
+    assert main("search", "--space", str(tmp_path / "space.yaml"), *words) == 0
+    save(tmp_path / "one.png", picture(channels=1).resize((8, 8)))
+    capsys.readouterr()
+    assert main("predict", str(tmp_path / "run"), str(tmp_path / "one.png")) == 0
+    shown = capsys.readouterr()
+    assert "a word of the network" in shown.err
+    assert [line.partition(",")[0] for line in shown.out.splitlines()] == [
+        "file", str(tmp_path / "one.png"),
+    ]  # fmt: skip
+    assert main("evaluate", str(tmp_path / "run"), "--json") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "trial-00000.safetensors failed: AssertionError: too many at once" in shown.err

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.command import main
+from tunecnn.run.folder import RunFolder
 
 SPACE = """
 dataset: digits
@@ -82,7 +83,7 @@ def test_the_command_at_the_end_learns_of_a_confirmation_that_is_refused(
     """After the search, which it has waited for."""
     np.savez(
         tmp_path / "own.npz", train_images=np.zeros((40, 8, 8), np.uint8),
-        train_labels=[0, 1] * 20, val_images=np.full((8, 8, 8), 9, np.uint8), val_labels=[0, 1] * 4,
+        train_labels=[0, 1] * 20, val_images=np.ones((8, 8, 8), np.uint8), val_labels=[0, 1] * 4,
     )  # fmt: skip
     text = SPACE.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}")
     (tmp_path / "s.yaml").write_text(text)
@@ -93,6 +94,20 @@ def test_the_command_at_the_end_learns_of_a_confirmation_that_is_refused(
     assert main("search", "--resume", str(tmp_path / "run"), "--local", *words) == 2
     assert "splits: 2: the data set has validation images of its own" in capsys.readouterr().err
     assert (tmp_path / "heard").read_text() == f"{tmp_path / 'run'} failed\n"
+
+
+def test_the_command_at_the_end_is_not_run_for_a_run_that_another_process_writes(
+    command, tmp_path, capsys
+):
+    assert main(*command) == 0
+    folder = tmp_path / "run"
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "heard"}\n')
+    (tmp_path / "tell.sh").chmod(0o755)
+    words = ("search", "--resume", str(folder), "--local", "--on-end", str(tmp_path / "tell.sh"))
+    with RunFolder.open(folder).lock():
+        assert main(*words) == 2
+    assert "is being written by" in capsys.readouterr().err
+    assert not (tmp_path / "heard").exists()
 
 
 def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):

@@ -18,7 +18,7 @@ def test_watch_shows_what_runs_what_is_best_and_what_failed(tmp_path, capsys):
     run = ScriptedRun(tmp_path / "live")
     run.train([0.5, 0.6, 0.7, 0.8])
     task = run.study.next_trial()
-    run.study.place(task.number, "desk", "cpu", "fp32")
+    run.study.place(task.number, "desk", "cpu", "fp32", 1.0)
     run.study.report(task.number, metrics(1, 0.75))
     assert main("watch", str(run.path)) == 0
     said = capsys.readouterr().out

@@ -145,7 +145,7 @@ def test_a_process_that_was_killed_for_another_reason_is_asked_once_more(tmp_pat
         assert (tmp_path / "lost").exists()
 
 
-def test_an_import_that_does_not_end_is_waited_for_twice():
+def test_an_import_that_does_not_end_is_waited_for_once():
     started = time.monotonic()
     with CostCounter(code_of(HEAD + "time.sleep(60)\n" + PLAIN), SHAPE, 10, seconds=1.0) as costs:
         for width in range(1, 40):

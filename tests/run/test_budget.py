@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
 from tests.support.scripted import metrics
 from tests.support.searching import TEXT, Silent, begin, carry_on
@@ -83,3 +84,12 @@ def test_earlier_sessions_count_with_the_devices_that_they_had(devices, scripted
     ours = Spending(Budget(device_hours=1e-6), "val_accuracy", devices, 0.0, records)
     seconds = 1.5 * sum(len(record.epochs) for record in records)
     assert f"{seconds / 3600:.3g} of 1e-06 device-hours" in ours.used_up
+    older = [dataclasses.replace(record, devices=None) for record in records]  # not recorded
+    ours = Spending(Budget(device_hours=1e-6), "val_accuracy", devices, 0.0, older)
+    assert f"{devices * seconds / 3600:.3g} of 1e-06 device-hours" in ours.used_up
+
+
+def test_what_a_trial_takes_is_recorded_with_it(tmp_path):
+    run = load_run(begin(tmp_path, threads=2).folder)
+    cores_or_gpus = 1.0 if torch.cuda.is_available() else 2.0
+    assert [record.devices for record in run.records] == [cores_or_gpus] * 3

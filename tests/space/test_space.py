@@ -132,6 +132,7 @@ class Net(nn.Module):
     ("parameters", "message"),
     [
         ("net.width: {int: [4, 64]}", ""),
+        ("net.width: {int: [4, 200_001]}", ""),
         ("net.width: {float: [0.5, 2]}", "width of Net (nets.py:5) is one of 'auto' or takes a who"),
         ("net.depth: {int: [1, 2]}", ""),
         ("net.depth: {int: [1, 4]}", "depth of Net (nets.py:5) is one of 1, 2, 4, not 3; use choice"),
@@ -181,6 +182,14 @@ def test_a_mistake_in_how_images_are_read_is_named_once(text, line):
          ["parameters.learning_rat"]),
         ("objectives: [val_acc, params]\nsampler: nsga2", ["objectives"]),
         ("sampler: grit\nparameters: {seed: {choice: [1, 2]}}", ["sampler"]),
+        ("sampler: grit\nparameters: {lr: 1, net.wdth: 1}",
+         ["sampler", "parameters.lr", "parameters.net.wdth"]),
+        ("parameters: {batch_size: {int: [a, 2]}, momentum: {float: [0, 0.9], when: {batch_size: 2}}}",
+         ["parameters.batch_size.int.0"]),
+        ("parameters: {batch_size: {int: [a, 2]}, momentum: {float: [0, 0.9], when: {optimzer: sgd}}}",
+         ["parameters.batch_size.int.0", "parameters.momentum.when"]),
+        ("dataset: digts\nparameters: {batch_size: {choice: [32, 16]}}\nstart: [baseline]",
+         ["dataset"]),
         ("epochs: ten\nrandom_baseline: 0.5\nsampler: grid", ["epochs", "random_baseline"]),
     ],
 )  # fmt: skip
@@ -197,6 +206,8 @@ def test_what_may_follow_from_another_mistake_is_not_listed(text, mistakes, tmp_
     [
         ("flip: false", "none"),
         ("flip: true, alternate_flip: true", "mirrored in every other epoch"),
+        ("flip: true, alternate_flip: {choice: [true, false]}",
+         "mirrored at random or in every other epoch"),
         ("crop: 0.125, cutout: 0.25", "shifted at random by up to 0.125 of the size, covered in a "
          "square of 0.25 of the shorter side, at random"),
         ("cutout: {choice: [0.0, 0.25]}", "covered (cutout: one of 0.0, 0.25)"),

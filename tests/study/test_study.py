@@ -143,8 +143,9 @@ def test_no_point_of_a_grid_takes_the_place_of_a_trial_that_is_given(open_study,
     """As in a confirmation, whose trials have their candidates by their numbers."""
     study = open_study(
         "dataset: digits\nepochs: 1\ntrials: 2\nsampler: grid\nparameters: "
-        "{net.width: {choice: [0.25, 1.0]}, net.width_conv1: {choice: [1, 32]}}\n"
-        "start: [{net.width: 0.25, net.width_conv1: 1}, {net.width: 1.0, net.width_conv1: 32}]\n"
+        "{net.width: {choice: [0.25, 1.0]}, net.width_conv1: {choice: [1, 32]}, "
+        "seed: {choice: [5]}}\nstart: [{net.width: 0.25, net.width_conv1: 1, seed: 5}, "
+        "{net.width: 1.0, net.width_conv1: 32, seed: 5}]\n"
     )
     run_out(study, epochs=1)
     assert study.finished

@@ -181,7 +181,7 @@ def six_endings(path: Path) -> Path:
     for number in range(6):
         trial = run.study.next_trial()
         assert trial is not None
-        run.study.place(number, "desk", "cpu", "fp32")
+        run.study.place(number, "desk", "cpu", "fp32", 1.0)
         if number in accuracies:
             for epoch in range(1, 5):
                 value = accuracies[number] - 0.1 / epoch

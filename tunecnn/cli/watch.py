@@ -105,8 +105,9 @@ def _time(run: Run, ended: int) -> str:
     # Optuna writes the local time without its zone, which `astimezone` takes it to be.
     done = sum(one.ended.astimezone() >= session.started for one in here if one.ended)
     # Few paused trials go on, so the time that is left is that of the trials still to start.
-    paused = sum(record.outcome is Outcome.PAUSED for record in run.records)
-    done, left = done + paused, run.space.trials - ended - paused
+    paused = [record for record in run.records if record.outcome is Outcome.PAUSED]
+    here = [one for one in paused if one.started and one.started.astimezone() >= session.started]
+    done, left = done + len(here), run.space.trials - ended - len(paused)
     if session.ended is None and done and left > 0:
         rest = seconds_in_words(spent / done * left)
         text += f", about {rest} left for {count_in_words(left, 'trial')}"

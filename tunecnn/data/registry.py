@@ -110,7 +110,7 @@ def kind_and_path(name: str) -> tuple[str, str]:
         return FUNCTION, name
     if name.endswith(".py"):
         raise InputError(f"{name!r} needs the name of a function: {name}:FUNCTION")
-    if os.path.exists(expanded(name)):  # noqa: PTH110, which is False for what is no path
+    if name and os.path.exists(expanded(name)):  # noqa: PTH110, which is False for what is no path
         raise InputError(
             f"{name!r} is a path, and no data set has that name; for images in folders or an "
             f"archive, write {IMAGEFOLDER}:{name}"

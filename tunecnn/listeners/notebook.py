@@ -93,9 +93,9 @@ class Notebook(Listener):
             key=lambda record: record.rank(metric),
         )
         spent = seconds_in_words(time.monotonic() - self._started)
-        requested = self._study.space.trials
-        lines = [f"{len(ended)} of {requested} trials have ended, {len(self._running)} running, "
-                 f"{spent}; run: {self._folder}", *self._messages]  # fmt: skip
+        ended_trials = f"{self._study.ended} of {self._study.space.trials} trials have ended"
+        lines = [f"{ended_trials}, {len(self._running)} running, {spent}; run: {self._folder}",
+                 *self._messages]  # fmt: skip
         names = list(self._study.space.searched)
         head = "".join(f"<th>{escape(name)}</th>" for name in ["trial", "accuracy", *names])
         rows = [

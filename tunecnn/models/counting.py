@@ -28,7 +28,7 @@ SECONDS = 60.0
 
 
 class _LostError(InputError):
-    """The process gave no answer: it ended, or took too long."""
+    """The process has ended without an answer."""
 
 
 class CostCounter:
@@ -162,7 +162,7 @@ class CostCounter:
             line = _read_line(process.stdout, limit)
         except TimeoutError:
             self._end()
-            raise _LostError(f"{what} did not end within {limit:g} s") from None
+            raise InputError(f"{what} did not end within {limit:g} s") from None
         except OSError:
             line = b""
         if not line:

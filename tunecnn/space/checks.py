@@ -35,7 +35,15 @@ from tunecnn.space.strategy import (
     RandomSearch,
     strategy_name,
 )
-from tunecnn.trial.config import CHOICES, NET, SETTINGS, Scalar, TrialConfig, setting_problem
+from tunecnn.trial.config import (
+    CHOICES,
+    NET,
+    REPEATS,
+    SETTINGS,
+    Scalar,
+    TrialConfig,
+    setting_problem,
+)
 from tunecnn.trial.recipes import RECIPES
 from tunecnn.words import in_words
 
@@ -47,14 +55,14 @@ _NOT_SEARCHED = frozenset(
 
 # Keys whose values can only be judged if another key is right.
 _RESTING: Mapping[str, tuple[str, ...]] = {
-    "dataset": IMAGE_OPTIONS,
+    "dataset": (*IMAGE_OPTIONS, "start"),
     "architecture": ("code", "start"),
     "code": ("start",),
     "recipe": ("start",),
     "parameters": ("start",),
     "epochs": ("pruner",),
     "objectives": ("sampler", "pruner", "random_baseline"),
-    "sampler": ("random_baseline", "parameters"),
+    "sampler": ("random_baseline",),
 }
 
 
@@ -71,10 +79,15 @@ def may_follow(mistake: Mistake, others: Iterable[Loc]) -> bool:
         if not loc or key in _RESTING.get(str(loc[0]), ()):
             return True
         if key == "parameters" and len(mistake.loc) > 1:
-            of_network = str(mistake.loc[1]).startswith(NET)
-            if of_network and (loc[0] in names or loc[:2] == ("parameters", "architecture")):
+            name = str(mistake.loc[1])
+            if name.startswith(NET) and (
+                loc[0] in names or loc[:2] == ("parameters", "architecture")
+            ):
                 return True
-            if mistake.loc[2:3] == ("when",) and loc[0] == "parameters":
+            if name in REPEATS and loc[0] == "sampler":  # which only a grid may search
+                return True
+            is_parent = loc[0] == "parameters" and repr(loc[1:2])[1:-2] in mistake.text
+            if mistake.loc[2:3] == ("when",) and (loc == ("parameters",) or is_parent):
                 return True
     return False
 
@@ -251,7 +264,9 @@ def _argument_problems(
             parameter, FloatParameter | IntParameter
         ):  # fmt: skip
             low, high = parameter.bounds
-            inside = parameter.grid() or [low, high, (low + high) / 2]
+            is_whole = isinstance(parameter, IntParameter)
+            middle = (low + high) // 2 if is_whole else (low + high) / 2
+            inside = parameter.grid() or [low, high, middle]
             problems = (network.signature.problem(argument, value) for value in inside)
             if problem := next(filter(None, problems), ""):
                 yield f"{problem}; use choice"

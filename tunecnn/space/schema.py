@@ -295,6 +295,8 @@ class SpaceSchema(SpaceModel):
         settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
         settings |= self.constants
         mirrored = "in every other epoch" if settings.get("alternate_flip") else "at random"
+        if "alternate_flip" in self.searched:
+            mirrored = "at random or in every other epoch"
         words = []
         for name, what, how in (
             ("flip", "mirrored", mirrored),

@@ -12,7 +12,7 @@ from pydantic import Field, Strict, ValidationError
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import Cost
 from tunecnn.space.parameters import Count, Number, SpaceModel, wrong
-from tunecnn.words import in_words
+from tunecnn.words import count_in_words, in_words
 
 
 class Tpe(SpaceModel):
@@ -126,8 +126,8 @@ class Budget(SpaceModel):
     def in_words(self) -> str:
         """The limits as text; empty if there are none."""
         limits = {
-            f"{self.hours or 0:g} hours": self.hours,
-            f"{self.device_hours or 0:g} device-hours": self.device_hours,
+            count_in_words(self.hours or 0, "hour"): self.hours,
+            count_in_words(self.device_hours or 0, "device-hour"): self.device_hours,
             f"a trial with an accuracy of {(self.accuracy or 0):.2%}": self.accuracy,
         }
         return " or ".join(words for words, limit in limits.items() if limit is not None)

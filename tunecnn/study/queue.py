@@ -35,9 +35,10 @@ class Queue:
         fixed = (trial.system_attrs.get("fixed_params") for trial in trials)
         self._known = {_key(point) for point in fixed if point is not None}
         self._is_grid = isinstance(space.sampler, Grid)
-        # Where all trials are given, as in a confirmation, no other point takes the place of one.
-        are_given = len(space.start) >= space.trials
-        self._grid = self._unknown_points() if self._is_grid and not are_given else iter(())
+        # Where all trials are given with their seeds, no other point takes the place of one.
+        given = [point for point in space.start if point != "baseline" and "seed" in point]
+        is_confirmation = len(given) == space.trials
+        self._grid = self._unknown_points() if self._is_grid and not is_confirmation else iter(())
         self._next_point: dict[str, Scalar] | None = None
         for point in space.start_points()[: space.trials]:
             if _key(point) not in self._known:
@@ -45,7 +46,7 @@ class Queue:
 
     @property
     def grid_is_done(self) -> bool:
-        """Whether the space is searched by a grid and no point of it is left."""
+        """Whether the space is searched by a grid and no point of it is left to try."""
         return self._is_grid and not self.is_waiting and self._peek() is None
 
     def refill(self) -> None:

@@ -169,9 +169,7 @@ class Study:
         trial.set_user_attr(key, 0)
         return False
 
-    def place(
-        self, number: int, node: str, device: str, precision: str, devices: float = 1.0
-    ) -> None:
+    def place(self, number: int, node: str, device: str, precision: str, devices: float) -> None:
         """Record the machine, device and arithmetic with which a trial is trained.
 
         Args:

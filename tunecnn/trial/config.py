@@ -223,7 +223,6 @@ def derive_seed(*parts: int) -> int:
 _ELSEWHERE = {
     "lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size", "batch": "batch_size",
     "optim": "optimizer", "scheduler": "schedule", "init": "initialization", "ema": "averaging",
-    "dropout": f"{NET}dropout_dense",
 }  # fmt: skip
 """Names that other tools use, and what they are called here."""
 

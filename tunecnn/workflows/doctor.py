@@ -75,7 +75,8 @@ def _unmet(extra: str = "") -> Iterator[tuple[str, str]]:
     for one in map(Requirement, requires("tunecnn") or ()):
         if one.marker is not None and not one.marker.evaluate({"extra": extra}):
             continue
-        needed = f"{one.name}{one.specifier}"
+        extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
+        needed = f"{one.name}{extras}{one.specifier}"
         try:
             there = version(one.name)
         except PackageNotFoundError:

@@ -39,8 +39,11 @@ def evaluate_trials(
     """
     from tunecnn.models.building import importable
 
-    with importable(code), prints_aside(code):
-        _evaluate(folder, records, dataset)
+    try:
+        with importable(code), prints_aside(code):
+            _evaluate(folder, records, dataset)
+    except OSError as error:
+        raise RunError(f"the trials cannot be tested: {error}") from error
 
 
 def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:

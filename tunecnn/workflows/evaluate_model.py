@@ -17,7 +17,7 @@ from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import Evaluation, now
 from tunecnn.workflows.evaluate import scores
-from tunecnn.workflows.found_model import FoundModel, find_model
+from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,7 +72,8 @@ def evaluate(
         InputError: if the model does not suit the images, or there is no such data set.
         RunError: if the model cannot be read, or the run cannot be written.
     """
-    found = find_model(Path(model))
+    with running_its_code(Path(model)):
+        found = find_model(Path(model))
     config = found.model.config
     name = absolute(dataset) if dataset is not None else config.dataset
     place = data_dir
@@ -96,7 +97,9 @@ def evaluate(
     if pixels.shape[3] == 1 and found.model.input_shape[0] == 3:  # grey, as `predict` takes them
         pixels = np.repeat(pixels, 3, axis=3)
     labels = images.test.labels
-    accuracy, loss, predicted = scores(found.model.logits(pixels), labels)
+    with running_its_code(found.path):
+        logits = found.model.logits(pixels)
+    accuracy, loss, predicted = scores(logits, labels)
     right = predicted == labels
     return ModelEvaluation(
         dataset=name,

@@ -18,7 +18,7 @@ from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
 from tunecnn.run.info import DatasetRecord
-from tunecnn.workflows.found_model import FoundModel, find_model
+from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,15 +70,17 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
         if out.suffix != SUFFIXES[format_]:
             raise InputError(f"a file of {format_} is named {SUFFIXES[format_]}, not {out.name}")
         check_writable(out, "--out")
-    found = find_model(model)
+    with running_its_code(model):
+        found = find_model(model)
     path = out or Path(_name(found) + SUFFIXES[format_])
     model_in_float32 = found.model.in_float32()
     pixels = _random_images(model_in_float32)
     partial = partial_of(path).with_suffix(path.suffix)  # what is at the path stays if this fails
     try:
-        run = _exported(format_, model_in_float32, partial, path)
-        expected = model_in_float32.probabilities(pixels)
-        difference = float(np.abs(_softmax(run(pixels)) - expected).max())
+        with running_its_code(found.path):
+            run = _exported(format_, model_in_float32, partial, path)
+            expected = model_in_float32.probabilities(pixels)
+            difference = float(np.abs(_softmax(run(pixels)) - expected).max())
         if not difference <= TOLERANCE:
             raise RunError(
                 f"the exported model gives other probabilities, by up to {difference:.2g}; it has "

@@ -163,7 +163,8 @@ def make_plan(
     expected = forecast(space, slots)
     all_epochs = forecast(space.override(pruner="none"), slots)
     assert all_epochs is not None
-    kept = max((network.params for network in named.values()), default=0) * _FLOAT
+    sizes = [one.cost.params for one in (*found, *samples) if one.cost and is_allowed(space, one)]
+    kept = max(sizes, default=0) * _FLOAT
     return Plan(
         rungs=tuple(_rungs(space)),
         full_epochs=space.trials * space.epochs,

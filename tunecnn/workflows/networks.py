@@ -18,6 +18,7 @@ from tunecnn.models.designs import Cost
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import RunInfo
 from tunecnn.space.space import SearchSpace
+from tunecnn.space.strategy import Grid
 from tunecnn.study.distributions import random_points
 from tunecnn.trial.config import NET, Scalar, TrialConfig
 
@@ -139,14 +140,17 @@ def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> l
             found = ", ".join(f"{getattr(one.cost, c.quantity):,} {c.quantity}" for c in broken)
             notes.append(f"{what} has {found} and breaks {' and '.join(map(str, broken))}: it is "
                          f"not trained{lost}")  # fmt: skip
-    if not any(is_allowed(space, one) for one in (*tried, *sampled_networks(space, costs))):
+    if not any(is_allowed(space, one) for one in tried) and not any(
+        is_allowed(space, one) for one in sampled_networks(space, costs)
+    ):
+        is_limit = any(one.comparison == "<=" for one in space.constraints)
         text = (
             f"no network that was tried meets {' and '.join(map(str, space.constraints))} on "
-            f"{dataset}; relax the constraints, or give a smaller size"
+            f"{dataset}; relax the constraints{', or give a smaller size' * is_limit}"
         )
-        if _are_counted(space):
+        if _are_counted(space) and not isinstance(space.sampler, Grid):
             raise InputError(text)
-        notes.append(text)  # few are built, and a search may find one
+        notes.append(text)  # few are built, and a grid has each: a search may find one
     return notes
 
 
@@ -217,15 +221,17 @@ def build_corners(space: SearchSpace, data_dir: Path | None) -> tuple[list[Corne
         data_dir: folder of the data files; None for the default folder.
 
     Returns:
-        The corners, and warnings about those that cannot be built.
+        The corners, and warnings about those that cannot be built, and about constraints.
 
     Raises:
-        InputError: if no network of an architecture can be built, or the images cannot be used.
+        InputError: if no network of an architecture can be built or meets the constraints, or the
+            images cannot be used.
     """
     dataset = load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
     data = dataset.trial_data
     with CostCounter(space.network_code(), data.input_shape, len(data.classes)) as costs:
         problems = check_networks(space, data.name, costs)
+        problems += check_constraints(space, data.name, costs)
         return corners(space, costs), problems
 
 

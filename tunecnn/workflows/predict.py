@@ -17,7 +17,7 @@ from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 from tunecnn.models.designs import InputShape
-from tunecnn.workflows.found_model import find_model
+from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
@@ -49,20 +49,24 @@ def predict_files(
     files, broken = _files(images)
     # Before torch and the model are loaded, which takes seconds.
     _refuse([f"  {shown(one)}: {why}" for one, why in broken.items()], [*files, *broken])
-    trained = find_model(model).model
+    with running_its_code(model):
+        found = find_model(model)
     if not files:
         raise InputError("there are no image files to predict")
-    return _predictions(trained, files, _read(files, trained), top)
+    return _predictions(found, files, _read(files, found.model), top)
 
 
 def _predictions(
-    trained: TrainedModel, files: Sequence[Path], pixels: Pixels, top: int
+    found: FoundModel, files: Sequence[Path], pixels: Pixels, top: int
 ) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    classes = found.model.classes
     for start in range(0, len(files), _AT_ONCE):
         batch = slice(start, start + _AT_ONCE)
-        for file, row in zip(files[batch], trained.probabilities(pixels[batch]), strict=True):
+        with running_its_code(found.path):
+            rows = found.model.probabilities(pixels[batch])
+        for file, row in zip(files[batch], rows, strict=True):
             best = np.argsort(-row, kind="stable")[:top]
-            yield shown(file), [(trained.classes[label], float(row[label])) for label in best]
+            yield shown(file), [(classes[label], float(row[label])) for label in best]
 
 
 def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:

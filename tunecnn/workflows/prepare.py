@@ -60,8 +60,7 @@ def prepare(
         notes.append(warm.words)
     space = in_file.override(**changed)
     notes += [f"warning: {text}" for text in space.warnings()]
-    # `space.dataset` has an absolute path of its images, so the run can be resumed from anywhere.
-    return Prepared(space, text, {**changed, "dataset": space.dataset}, tuple(notes))
+    return Prepared(space, text, {**changed, **places_of(space)}, tuple(notes))
 
 
 def prepare_text(text: str, source: str, folder: Path | None = None) -> Prepared:
@@ -73,4 +72,10 @@ def prepare_text(text: str, source: str, folder: Path | None = None) -> Prepared
         folder: folder of the networks' files; None if they are in no file.
     """
     space = SearchSpace.from_text(text, source, folder)
-    return Prepared(space, text, {"dataset": space.dataset})
+    return Prepared(space, text, places_of(space))
+
+
+def places_of(space: SearchSpace) -> dict[str, str]:
+    """Return the keys with paths, which are absolute: a run is resumed from anywhere."""
+    groups = {} if space.groups is None else {"groups": space.groups}
+    return {"dataset": space.dataset, **groups}

@@ -33,7 +33,7 @@ from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
-from tunecnn.workflows.prepare import Prepared
+from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
 from tunecnn.workflows.search import resume
 from tunecnn.workflows.search import search as start_search
@@ -163,7 +163,7 @@ def search(
             changes["dataset"] = _dataset(data, place, options_of_space)
         changes = {key: value for key, value in changes.items() if value is not None}
         checked = in_file.override(**changes)
-        prepared = Prepared(checked, text, {**changes, "dataset": checked.dataset})
+        prepared = Prepared(checked, text, {**changes, **places_of(checked)})
         for warning in checked.warnings():
             warnings.warn(warning, stacklevel=2)
         return Run(start_search(prepared, found, listening).folder)

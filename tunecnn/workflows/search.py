@@ -121,7 +121,7 @@ def _resume_same(
     changed = [
         key
         for key in sorted(prepared.changes.keys() | info.changes.keys())
-        if key not in ("trials", "budget", "start", "splits")
+        if key not in ("trials", "budget", "start", "splits", "groups")  # of the file, or more
         and prepared.changes.get(key) != info.changes.get(key)
     ]
     if sha256(prepared.text) != info.space_sha256:

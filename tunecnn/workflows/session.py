@@ -7,6 +7,7 @@ import errno
 import shlex
 import sys
 import threading
+import time
 import warnings as py_warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -25,7 +26,7 @@ from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
-from tunecnn.process import Interrupts, seconds_since_boot
+from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
 from tunecnn.run.folder import RunFolder
@@ -182,6 +183,8 @@ def run_session(
         summary = summarize(folder.path)
         if ending == "done" and summary.failures and not summary.trained:
             raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
+    except InputError:  # such as a lock that another process holds, whose run goes on
+        raise
     except Exception:  # a mistake of ours too: whoever waits for the end waits for any
         _finish(tracked, "failed")
         run_on_end(options.on_end, folder.path, "failed")
@@ -272,7 +275,7 @@ def _run_locked(
     study = Study(folder.path, space, there.costs, info.id)
     # Once the journal is there, for readers.
     info = _start_session(folder, info, space, there.engine)
-    started = seconds_since_boot()
+    started = time.monotonic()
     recorder: Recorder | None = None
     try:
         with listening(study, folder.path) as listener:
@@ -301,12 +304,12 @@ def _run_locked(
     except KeyboardInterrupt:
         if there.interrupts.forced:
             raise  # the run can be resumed; what follows would take time
-    except RunError:
+    except Exception:  # a mistake of ours, or of a user's listener, too
         with contextlib.suppress(OSError, TunecnnError):
             lease.check()
-            _end_session(folder, study, recorder, seconds_since_boot() - started, has_failed=True)
+            _end_session(folder, study, recorder, time.monotonic() - started, has_failed=True)
         raise
-    return _end_session(folder, study, recorder, seconds_since_boot() - started)
+    return _end_session(folder, study, recorder, time.monotonic() - started)
 
 
 def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:

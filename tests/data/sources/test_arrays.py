@@ -140,8 +140,13 @@ def test_floats_are_scaled_as_the_user_says(tmp_path):
                for note in arrays.notes)  # fmt: skip
     for type_ in (np.uint8, np.bool_, np.int64):
         masks = npz(tmp_path / "c.npz", x=(pixels > 0.5).astype(type_), y=np.arange(10) % 2)
-        with pytest.raises(InputError, match=r"from 0 to 1 of .*which value is white: scale: 1.0"):
-            read_arrays(masks)
+        if type_ is np.uint8:  # bytes are taken as they are, and that is said
+            assert any(
+                "almost black; in arrays, scale: 1.0" in n for n in read_arrays(masks).notes
+            )
+        else:
+            with pytest.raises(InputError, match=r"from 0 to 1 of .* is white: scale: 1.0"):
+                read_arrays(masks)
         found = read_arrays(masks, options=ImageOptions(scale=1.0)).train.pixels
         assert set(np.unique(found)) == {0, 255}
     arrays = read_arrays(path, options=ImageOptions(scale=1.0))

@@ -235,7 +235,7 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         raise InputError(f"{where} has {array.shape[3]} channels; images have 1 (grey) or 3 (RGB)")
     if not array.shape[1] * array.shape[2]:
         raise InputError(f"{where} has the shape {array.shape}: its images have no pixels")
-    if not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{where} has values that are not numbers (NaN or infinite)")
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if low < 0:
@@ -243,9 +243,15 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
             f"{where} has values from {low:.6g} to {high:.6g}, and black is 0: add the same "
             "number to the images of all parts, and say which value is white with scale:"
         )
-    is_binary = high == 1  # of which 255 values, 254 would not be used
-    if array.dtype.kind in "iu" and high <= 255 and not is_binary and options.scale is None:
-        return np.ascontiguousarray(array.astype(np.uint8, copy=False))
+    if array.dtype == np.uint8 and options.scale is None:
+        if high == 1:
+            notes.append(
+                f"{where.rpartition(': ')[2]} has only the values 0 and 1 of 255, which are "
+                "almost black; in arrays, scale: 1.0 makes them black and white"
+            )
+        return np.ascontiguousarray(array)
+    if array.dtype.kind in "iu" and 1 < high <= 255 and options.scale is None:
+        return np.ascontiguousarray(array.astype(np.uint8))
     if options.scale is None:
         raise InputError(
             f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "

@@ -64,11 +64,11 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
     elif isinstance(data, Mapping):
         found = {}
         for name, value in data.items():
-            is_part = part_of(str(name)) is not None
-            if is_part and _is_pair(value):
-                found |= _of_pair(value, name, options)
-            elif is_part and hasattr(value, "__getitem__") and not hasattr(value, "__array__"):
-                found |= _indexed(value, name, options)
+            part = part_of(str(name))
+            if part is not None and _is_pair(value):
+                found |= _of_pair(value, part, options)
+            elif part and hasattr(value, "__getitem__") and not hasattr(value, "__array__"):
+                found |= _indexed(value, part, options)
             elif value is not None:
                 found[name] = value
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
