@@ -238,6 +238,41 @@ def distances() -> Figure:
     return figure
 
 
+RECIPES = {
+    "five epochs": ("recipe-five-epochs", "trial 0", BEST),
+    "six epochs": ("recipe-six-epochs/confirmed", "trial 21", BEST),
+    "40 epochs": ("recipe-forty-epochs", "", COMPLETE),
+    "24 epochs, twice the width": ("recipe-width-two", "", BASELINE),
+}
+"""Folder, candidate and colour of the trainings with the settings of the six-epoch search."""
+
+
+@picture
+def recipes() -> Figure:
+    """Draw validation accuracy by epoch of the settings that were found for six epochs."""
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    found = []
+    for name, (folder, candidate, color) in RECIPES.items():
+        tests = pd.read_parquet(RESULTS / folder / "evaluations.parquet")
+        tests = tests[tests["candidate"] == candidate]
+        epochs = pd.read_parquet(RESULTS / folder / "epochs.parquet")
+        style = "--" if name == "five epochs" else "-"
+        mine = epochs[epochs["trial"].isin(tests["trial"])]
+        _curves(axes, mine, color, style, f"{name} (n = {len(tests)})")
+        found.append(f"{tests['accuracy'].mean():.2%} in {name}")
+    axes.axhline(EXPERIMENTS["cifar10"].results["proposed"].test_accuracy, color=STOPPED,
+                 linestyle=":", label="published, on CIFAR-10")  # fmt: skip
+    axes.set_ylim(0.6, 0.9)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    count_along(axes.xaxis)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation accuracy")
+    state_finding(figure, f"Mean test accuracy: {', '.join(found)}")
+    legend_below(figure, axes, 3, "Each line is one training, on cifar10-jpeg.")
+    return figure
+
+
 def _curves(axes: Axes, frame: pd.DataFrame, color: str, style: str, label: str) -> None:
     for count, (_, part) in enumerate(frame.groupby("trial")):
         axes.plot(part["epoch"], part["val_accuracy"], style, color=color, linewidth=1.0,
@@ -254,6 +289,7 @@ TABLES: Mapping[str, Callable[[], list[dict[str, str]]]] = {
 FIGURES: Mapping[str, Callable[[], Figure]] = {
     "experiment-curves": accuracy_curves,
     "experiment-distances": distances,
+    "experiment-recipes": recipes,
 }
 
 
