@@ -82,7 +82,7 @@ class Outcome(StrEnum):
 
     @property
     def is_judged(self) -> bool:
-        """Whether a trial's accuracy counts: trained to the end, or stopped or paused by it."""
+        """Whether its accuracy counts: trained to the end, or stopped or paused by the pruner."""
         return self in (Outcome.COMPLETE, Outcome.PRUNED, Outcome.PAUSED)
 
     @property
