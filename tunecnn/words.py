@@ -74,6 +74,11 @@ def count_in_words(number: float, what: str) -> str:
     return f"{number:g} {what}" + ("" if number == 1 else "s")
 
 
+def resources_in_words(cpus: float, gpus: float) -> str:
+    """Format cores and GPUs: `1 core and 0.5 GPUs`."""
+    return f"{count_in_words(cpus, 'core')} and {count_in_words(gpus, 'GPU')}"
+
+
 def list_in_words(numbers: Sequence[int], of: str) -> str:
     """Format the numbers 3, 4, 5, 9 as `lines 3 to 5, 9`; return "" if there are none."""
     parts: list[list[int]] = []

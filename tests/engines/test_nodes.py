@@ -137,9 +137,9 @@ def test_waiting_without_a_node_is_said_with_its_limit():
     [
         ([node("a", 16, 4)], 1, 1, ""),
         ([node("a", 8, 0)], 2, 0, ""),
-        ([node("a", 5, 4)], 1, 1 / 3, "5 trials at once, since each takes 1 cores: the GPUs alone "
+        ([node("a", 5, 4)], 1, 1 / 3, "5 trials at once, since each takes 1 core: the GPUs alone "
                                       "would hold 12; --cpus-per-trial 0.41 would use all of them"),
-        ([node("a", 0, 2)], 1, 1, "0 trials at once, since each takes 1 cores: the GPUs alone "
+        ([node("a", 0, 2)], 1, 1, "0 trials at once, since each takes 1 core: the GPUs alone "
                                   "would hold 2"),
     ],
 )  # fmt: skip

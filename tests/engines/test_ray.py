@@ -74,7 +74,7 @@ def test_a_trial_takes_a_gpu_where_there_are_any_and_what_it_is_told(ray_cluster
 
 
 def test_more_than_any_node_has_is_refused(ray_cluster, tmp_path):
-    with pytest.raises(InputError, match=r"cannot hold one trial of 8 cores and 1 GPUs .* 4 GPUs"):
+    with pytest.raises(InputError, match=r"cannot hold one trial of 8 cores and 1 GPU .* 4 GPUs"):
         run_on_cluster(tmp_path / "runs", TEXT, cpus_per_trial=8)
     assert not (tmp_path / "runs").exists()
 

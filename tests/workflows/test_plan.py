@@ -222,7 +222,7 @@ def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert re.search(r"time: about .* s, of which .* to start", done.stdout)
-    assert "a trial takes 1 cores and 0 GPUs" in done.stdout
+    assert "a trial takes 1 core and 0 GPUs" in done.stdout
 
 
 def test_the_command_prints_what_a_search_would_do(capsys):

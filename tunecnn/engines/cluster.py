@@ -20,6 +20,7 @@ from tunecnn.engines.address import check_address
 from tunecnn.engines.watchdog import Part, Watchdog
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.info import EngineRecord, NodeRecord
+from tunecnn.words import count_in_words, resources_in_words
 
 # Defaults of environment variables: a value that the user has set is kept.
 QUIET = {
@@ -217,9 +218,9 @@ def _fit(resources: Resources, watchdog: Watchdog, *, can_grow: bool) -> Cluster
         for node in nodes
     )
     if slots < 1 and not can_grow:
-        there = "; ".join(f"{n.name}: {n.cpus:g} cores, {n.gpus:g} GPUs" for n in named)
+        there = "; ".join(f"{n.name} has {resources_in_words(n.cpus, n.gpus)}" for n in named)
         raise InputError(
-            f"this machine cannot hold one trial of {cpus:g} cores and {gpus:g} GPUs "
+            f"this machine cannot hold one trial of {resources_in_words(cpus, gpus)} "
             f"({there}); lower --cpus-per-trial or --gpus-per-trial"
         )
     limit = limit_in_words(nodes, cpus, gpus)
@@ -240,7 +241,8 @@ def limit_in_words(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> str
         f"; --cpus-per-trial {int(lower * 100) / 100:g} would use all of them" if lower else ""
     )
     return (
-        f"{by_both} trials at once, since each takes {cpus:g} cores: "
+        f"{count_in_words(by_both, 'trial')} at once, since each takes "
+        f"{count_in_words(cpus, 'core')}: "
         f"the GPUs alone would hold {by_gpus}{advice}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunecnn.engines.address import answers
 from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
-from tunecnn.words import count_in_words, seconds_in_words
+from tunecnn.words import count_in_words, resources_in_words, seconds_in_words
 
 _COUNT_SECONDS = 5.0
 _FIRST_WORD_SECONDS = 10.0
@@ -149,11 +149,6 @@ class Room:
             self._counted = now
         if self._slots:
             self._seen = now
-
-
-def resources_in_words(cpus: float, gpus: float) -> str:
-    """Return cores and GPUs in words, such as `1 core and 0.5 GPUs`."""
-    return f"{count_in_words(cpus, 'core')} and {count_in_words(gpus, 'GPU')}"
 
 
 def node_in_words(node: dict[str, Any]) -> str:

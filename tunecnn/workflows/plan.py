@@ -12,6 +12,7 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
 from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
+from tunecnn.words import resources_in_words
 from tunecnn.workflows.forecast import Plan, Timer, make_plan
 from tunecnn.workflows.options import RunOptions
 
@@ -81,7 +82,7 @@ def _slots(options: RunOptions) -> Iterator[tuple[int, str, Timer]]:
         from tunecnn.engines.ray import time_on  # ray reads the environment when it is imported
 
         there = "; ".join(
-            f"{node.name}: {node.cpus:g} cores, {node.gpus:g} GPUs" for node in cluster.nodes
+            f"{node.name} has {resources_in_words(node.cpus, node.gpus)}" for node in cluster.nodes
         )
-        takes = f"a trial takes {cluster.cpus:g} cores and {cluster.gpus:g} GPUs of {there}"
+        takes = f"a trial takes {resources_in_words(cluster.cpus, cluster.gpus)}; {there}"
         yield cluster.slots, takes, partial(time_on, cluster)
