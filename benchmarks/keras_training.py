@@ -5,6 +5,10 @@
 It answers one question: when tunecnn's result differs from the published one, do the images differ
 or the training? The network, the optimizer, early stopping and `fit` are Keras's own; only the
 arrays come from tunecnn. Each epoch is printed as one line of JSON.
+
+From the outputs of a softmax layer, JAX and torch compute a loss that is clipped at 16.1, whose
+gradient is zero there. With `--logits` the loss is computed from the logits, as TensorFlow does it
+of itself, and is not clipped.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from tunecnn.data.splits import Split
 from tunecnn.models.designs import DESIGNS
 
 
-def network(architecture: str, shape: tuple[int, ...], classes: int) -> Any:
+def network(architecture: str, shape: tuple[int, ...], classes: int, logits: bool) -> Any:
     """Build a published network as the notebooks write it, with Keras's own initialization."""
     design, layer = DESIGNS[architecture], keras.layers
     stack = [layer.Input(shape)]
@@ -37,7 +41,7 @@ def network(architecture: str, shape: tuple[int, ...], classes: int) -> Any:
     stack += [layer.Flatten(), layer.Dense(design.dense_units, activation="relu")]
     if design.dense_dropout:
         stack.append(layer.Dropout(design.dense_dropout))
-    stack.append(layer.Dense(classes, activation="softmax"))
+    stack.append(layer.Dense(classes, activation=None if logits else "softmax"))
     return keras.Sequential(stack)
 
 
@@ -63,22 +67,31 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir")
+    parser.add_argument("--logits", action="store_true", help="compute the loss from logits")
     given = parser.parse_args()
     published = dataset_info(given.against)
     data = load_dataset(
         given.dataset, Split(validation=published.validation), data_dir=given.data_dir
     )
     scale = {"raw": 1.0, "unit": 255.0}[published.published_pixels]
+    # Keras on torch turns the axes around each convolution, unless the channels come first.
+    channels_first = keras.config.backend() == "torch"
+    if channels_first:
+        keras.config.set_image_data_format("channels_first")
 
     def arrays(images: Images) -> tuple[Any, Any]:
         labels = keras.utils.to_categorical(images.labels, len(data.trial_data.classes))
-        return images.pixels.astype(np.float32) / np.float32(scale), labels
+        pixels = images.pixels.astype(np.float32) / np.float32(scale)
+        return (pixels.transpose(0, 3, 1, 2).copy() if channels_first else pixels), labels
 
     keras.utils.set_random_seed(given.seed)
-    channels, height, width = data.trial_data.input_shape
-    model = network(given.model, (height, width, channels), len(data.trial_data.classes))
-    model.compile(keras.optimizers.RMSprop(1e-4), "categorical_crossentropy", metrics=["accuracy"])
+    channels, *size = data.trial_data.input_shape
+    shape = (channels, *size) if channels_first else (*size, channels)
+    model = network(given.model, shape, len(data.trial_data.classes), given.logits)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=given.logits)
+    model.compile(keras.optimizers.RMSprop(1e-4), loss, metrics=["accuracy"])
     names = {"backend": keras.config.backend(), "model": given.model, "seed": given.seed}
+    names["logits"] = given.logits
     callbacks = [Lines(**names)]
     if given.model == "proposed":
         callbacks.append(keras.callbacks.EarlyStopping(
