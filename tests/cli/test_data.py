@@ -100,3 +100,20 @@ def test_the_list_has_every_kind_of_own_data(capsys):
 def test_an_option_that_cannot_apply_is_refused(words, message, capsys):
     assert main("data", "prepare", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_report_from_within_the_images_does_not_become_one_of_them(
+    tmp_path, monkeypatch, capsys
+):
+    random = np.random.default_rng(0)
+    (tmp_path / "pets").mkdir()
+    for i in range(16):
+        image = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        image.save(tmp_path / "pets" / f"{('cat', 'dog')[i % 2]}.{i}.png")
+    monkeypatch.chdir(tmp_path / "pets")
+    for _ in range(2):
+        assert main("data", "report", "imagefolder:.") == 0
+        assert f"sheet: {tmp_path / 'pets-sheet.png'}" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert main("data", "report", "imagefolder:pets/") == 0
+    assert "sheet: pets-sheet.png" in capsys.readouterr().out

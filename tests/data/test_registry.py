@@ -32,6 +32,10 @@ def test_a_folder_in_the_place_of_a_name_is_told_how_it_is_written(tmp_path):
         assert str(caught.value).endswith(f"in folders or an archive, write imagefolder:{name}")
     with pytest.raises(InputError, match="unknown data set"):
         kind_and_path("no\0thing")
+    for name, advice in (("a.npy", "numpy.savez"), ("a.parquet", "write huggingface:")):
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match=advice):
+            kind_and_path(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", NAMED)

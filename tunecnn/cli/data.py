@@ -89,7 +89,7 @@ def data_report(
     if out is not None:
         check_writable(out, "--out")
     loaded = _load(dataset, size, fit, background, scale, groups, skip_bad, data_dir)
-    path = out or Path(f"{dataset.rstrip('/').rpartition('/')[2].replace(':', '-')}-sheet.png")
+    path = out or _sheet_of(dataset)
     write_sheet(loaded.trial_data, path)
     if json_lines:
         print_json(_as_json(dataset, loaded, path))
@@ -97,6 +97,19 @@ def data_report(
     for line in _lines(dataset, loaded):
         print(line)
     print(f"sheet: {path}")
+
+
+def _sheet_of(dataset: str) -> Path:
+    """Return the file for a sheet: here, or beside the images if this is a folder of theirs."""
+    from tunecnn.data.registry import kind_and_path
+    from tunecnn.files import expanded
+
+    kind, path = kind_and_path(dataset)
+    images = expanded(path.rpartition(":")[0] or path).resolve()
+    name = f"{(images.stem if images.is_file() else images.name) if path else kind}-sheet.png"
+    here = Path.cwd()
+    is_below = path and images.is_dir() and (here == images or images in here.parents)
+    return images.parent / name if is_below else Path(name)
 
 
 @data_app.command("clean")

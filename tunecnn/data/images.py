@@ -15,6 +15,8 @@ from tunecnn.models.designs import InputShape
 
 Pixels = npt.NDArray[np.uint8]
 """Images of shape (n, height, width, channels), values 0..255."""
+ALMOST_BLACK = 2
+"""Brightest value, of 255, of images that a wrong scale has made black for a viewer."""
 Labels = npt.NDArray[np.int64]
 """Class indices of shape (n,)."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 Part = Literal["train", "validation", "test"]
 PART_NAMES: Mapping[Part, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
+    "validation": ("val", "valid", "validate", "validation", "dev"),
     "test": ("test", "testing", "evaluation", "eval"),
 }
 

@@ -111,9 +111,15 @@ def kind_and_path(name: str) -> tuple[str, str]:
     if name.endswith(".py"):
         raise InputError(f"{name!r} needs the name of a function: {name}:FUNCTION")
     if name and os.path.exists(expanded(name)):  # noqa: PTH110, which is False for what is no path
+        advice = {
+            ".parquet": f"for the files of Hugging Face, write {HUGGINGFACE}:{name}",
+            ".npy": f"one array is not enough: save images and labels in a {NPZ} file, with "
+                    "numpy.savez(FILE, images=..., labels=...)",
+        }  # fmt: skip
+        otherwise = f"for images in folders or an archive, write {IMAGEFOLDER}:{name}"
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
         raise InputError(
-            f"{name!r} is a path, and no data set has that name; for images in folders or an "
-            f"archive, write {IMAGEFOLDER}:{name}"
+            f"{name!r} is a path, and no data set has that name; {advice.get(suffix, otherwise)}"
         )
     forms = [form for form, _ in OWN.values()]
     raise InputError(f"unknown data set {name!r}; {nearest(name, [*NAMED, *forms])}")

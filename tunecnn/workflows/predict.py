@@ -76,11 +76,12 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     for path in paths:
         if path.is_dir():
             listing = open_tree(path).list()
-            there = [path / file.name for file in listing.files if may_be_image(file)]
+            there = [path / file.name for file in listing.files
+                     if may_be_image(file) and not _is_no_image(path / file.name)]  # fmt: skip
             if left_out := len(listing.files) - len(there):
                 warnings.warn(
-                    f"{path}: {left_out} file{'s are' if left_out > 1 else ' is'} left out, by "
-                    "their names no images",
+                    f"{path}: {left_out} file{'s are' if left_out > 1 else ' is'} left out: no "
+                    f"image{'s' if left_out > 1 else ''}",
                     stacklevel=4,
                 )
             files += there
@@ -93,6 +94,16 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
         except (OSError, BadImageError, NotAnImageError) as error:
             broken[path] = _why(error)
     return files, broken
+
+
+def _is_no_image(path: Path) -> bool:
+    try:
+        check_image(path)
+    except NotAnImageError:
+        return True
+    except (OSError, BadImageError):
+        return False  # which is said when it is read
+    return False
 
 
 def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:

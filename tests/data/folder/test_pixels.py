@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import PIL
@@ -227,3 +228,49 @@ def test_a_bmp_with_16_bits_for_all_colours_is_not_deep(tmp_path):
     pixels, done = read_pixels(content, "red.bmp", ImageOptions())
     assert (pixels == (255, 0, 0)).all()
     assert not done
+
+
+def planar_tiff(colours):
+    """A TIFF of 16 bits whose red, green and blue lie in planes, as tifffile writes them."""
+    height, width, _ = colours.shape
+    planes = [colours[..., i].astype("<u2").tobytes() for i in range(3)]
+    at = [8 + i * len(planes[0]) for i in range(4)]
+    # Behind the planes: the bits of each, where each begins, and how long it is.
+    extra = struct.pack("<3H", 16, 16, 16) + struct.pack("<6I", *at[:3], *map(len, planes))
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, at[3]), (259, 3, 1, 1),
+            (262, 3, 1, 2), (273, 4, 3, at[3] + 6), (277, 3, 1, 3), (278, 3, 1, height),
+            (279, 4, 3, at[3] + 18), (284, 3, 1, 2)]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = at[3] + len(extra)
+    return (b"II*\0" + struct.pack("<I", directory) + b"".join(planes) + extra
+            + struct.pack("<H", len(tags)) + entries + bytes(4))  # fmt: skip
+
+
+def test_planes_of_16_bits_are_refused_and_not_misread():
+    content = planar_tiff(np.arange(192, dtype=np.uint16).reshape(8, 8, 3) * 300)
+    assert Image.open(io.BytesIO(content)).size == (8, 8)
+    with pytest.raises(BadImageError, match=r"16-bit colours, and of a TIFF only .* convert it"):
+        read_pixels(content, "x.tif", ImageOptions(scale=65535))
+    with pytest.raises(BadImageError, match="convert it to PNG"):
+        read_pixels(content, "x.tif", DEFAULT)
+
+
+@pytest.mark.parametrize("shape", [(9, 1, 3), (1, 9, 3), (1, 1, 3)])
+def test_colours_of_16_bits_stay_colours_in_a_row_of_pixels(shape):
+    content = png_of_16_bits(np.full(shape, 65535, np.uint16))
+    pixels, _ = read_pixels(content, "x.png", ImageOptions(scale=65535))
+    assert pixels.shape == shape
+
+
+def test_a_transparent_colour_of_16_bits_is_refused():
+    content = png_of_16_bits(np.full((4, 4, 3), 700, np.uint16))
+    key = struct.pack(">I", 6) + b"tRNS" + struct.pack(">3H", 700, 700, 700)
+    key += struct.pack(">I", zlib.crc32(key[4:]))
+    with_key = content[:33] + key + content[33:]  # behind the header
+    with pytest.raises(BadImageError, match="with transparency; convert it to 8 bits"):
+        read_pixels(with_key, "x.png", ImageOptions(scale=65535))
+
+
+def test_a_medical_file_is_named_and_not_passed_over():
+    with pytest.raises(BadImageError, match="a medical format; convert it to PNG"):
+        read_pixels(b"DICM", "scan.dcm", DEFAULT)

@@ -174,7 +174,7 @@ def test_a_set_without_test_images_takes_a_size_too(tmp_path):
     [
         ({"a": np.zeros(3)}, r"has a; expected train_images \(n, height, width"),
         ({"x": images(4, 8, 8), "y": np.arange(3)}, "y has 3 values for 4 images"),
-        ({"x": images(4, 8, 8), "y": np.zeros(4)}, "one whole number or name per image"),
+        ({"x": images(4, 8, 8), "y": np.linspace(0, 1, 4)}, "one whole number or name per image"),
         ({"x": images(4, 8, 8), "y": np.zeros(4, int)}, "has 1 class; at least 2 are needed"),
         ({"x": images(4, 8, 8, 5), "y": np.arange(4)}, "has 5 channels"),
         ({"x": images(4, 64), "y": np.arange(4)}, r"has the shape \(4, 64\)"),
@@ -337,3 +337,25 @@ def test_arrays_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(InputError, match="only 5 MB of memory are free"):
         read_npz(tmp_path / "a.npz", ImageOptions())
+
+
+@pytest.mark.parametrize("scale", [255.0, 200.0, 128.0])
+def test_a_scale_that_makes_all_images_almost_black_is_refused(scale, tmp_path):
+    shares = np.linspace(0, 1, 12 * 64).reshape(12, 8, 8)
+    path = npz(tmp_path / "a.npz", x=shares, y=np.arange(12) % 2)
+    with pytest.raises(
+        InputError, match="values up to 1, so with scale: .* black or almost black"
+    ):
+        read_arrays(path, options=ImageOptions(scale=scale))
+    assert read_arrays(path, options=ImageOptions(scale=1.0)).train.pixels.max() == 255
+
+
+def test_labels_that_are_whole_numbers_are_taken_and_one_hot_labels_are_named(tmp_path):
+    labels = np.arange(12) % 2
+    path = npz(tmp_path / "a.npz", x=images(12, 8, 8), y=labels.astype(np.float32))
+    assert read_arrays(path).train.labels.tolist() == labels.tolist()
+    path = npz(tmp_path / "b.npz", x=images(12, 8, 8), y=np.eye(2)[labels])
+    with pytest.raises(
+        InputError, match=r"the shape \(12, 2\) .* \(of one-hot labels, their argmax"
+    ):
+        read_arrays(path)

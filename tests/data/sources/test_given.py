@@ -196,3 +196,28 @@ def test_pictures_of_8_and_16_bits_share_a_scale(tmp_path):
     mixed = [Image.fromarray(np.full((4, 4), 30000, np.uint16)), Image.new("L", (6, 6), 128)] * 2
     pixels = stored((mixed, [0, 1, 0, 1]), tmp_path, scale=60000, size=4).train.pixels
     assert pixels[:, 0, 0, 0].tolist() == [128, 128, 128, 128]
+
+
+class Folder(list):
+    """Pairs with the names of the classes, as the data sets of torchvision have them."""
+
+    def __init__(self, pairs, classes):
+        super().__init__(pairs)
+        self.classes = classes
+
+
+def test_parts_whose_classes_are_numbered_otherwise_keep_their_names(tmp_path):
+    train = Folder(zip(IMAGES, [0, 1, 2, 0, 1, 2], strict=True), ["ant", "bee", "cat"])
+    test = Folder(zip(IMAGES[:4], [1, 0, 1, 0], strict=True), ["ant", "cat"])
+    for data in ({"train": train, "test": test}, {"test": test, "train": train}):
+        arrays = stored(data, tmp_path)
+        assert [arrays.classes[label] for label in arrays.test.labels] == ["cat", "ant"] * 2
+    other = Folder(test, ["ant", "dog"])
+    with pytest.raises(InputError, match="data: test has classes that train lacks: dog; leave"):
+        stored({"train": train, "test": other}, tmp_path)
+
+
+def test_four_arrays_are_not_guessed(tmp_path):
+    labels = np.array(LABELS)
+    with pytest.raises(InputError, match="four arrays, and their order is not clear; write"):
+        stored((IMAGES, labels, IMAGES, labels), tmp_path)

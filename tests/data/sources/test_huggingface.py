@@ -192,3 +192,25 @@ def test_shards_without_a_split_are_one_table(tmp_path):
                 pa.ipc.new_stream(sink, made.schema) as writer:  # fmt: skip
             writer.write_table(made)
     assert len(read_arrays(f"huggingface:{tmp_path}").train) == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("/home/me/1.png", r"its image is the text '/home/me/1.png', which is no path in"),
+        ("1.png", r"its image '1.png' cannot be read: No such file"),
+        (None, "its image is missing"),
+    ],
+)
+def test_images_that_are_paths_are_read_below_the_folder_or_named(value, message, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png())
+    rows = ["a.png", "b.png"] * 4
+    file = tmp_path / "train-0-of-1.parquet"
+    pq.write_table(pa.table({"image": rows, "label": [0, 1] * 4}), file)
+    for path in (tmp_path, file):
+        assert len(read_arrays(f"huggingface:{path}").train) == 8
+    in_structs = [{"bytes": None, "path": one} for one in [*rows[:7], value]]
+    pq.write_table(pa.table({"image": in_structs, "label": [0, 1] * 4}), file)
+    with pytest.raises(InputError, match=rf"1 rows cannot be used: train\[7\]: {message}"):
+        read_arrays(f"huggingface:{tmp_path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import functools
+import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -15,14 +16,19 @@ from pathlib import PurePosixPath
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
 from tunecnn.data.parts import Part, part_in, part_of
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 
-_FILES = ("file", "filename", "file_name", "filepath", "path", "image", "image_id", "image_path",
-          "img", "name", "id", "id_code")  # fmt: skip
-_LABELS = ("label", "labels", "class", "class_name", "category", "target", "breed", "species",
-           "diagnosis", "dx", "y")  # fmt: skip
+# Names of columns as `_plain` has them; those that come first are preferred.
+_FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath",
+          "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
+_LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
+           "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
+_NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
+                 "caseid", "lesionid", "slideid")  # fmt: skip
+_SPLITS = ("split", "subset", "usage", "partition")
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
-_NEVER_LABELS = ("group", "groups", "patient", "patient_id")
+_MISSING_IN_R = "NA"  # in this case only: sodium may be a class
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _ENOUGH = 0.5  # of the images that a table must name
 _HEAD = 1 << 16  # bytes that tell whether a table names files
 
@@ -33,31 +39,61 @@ class Table:
 
     Attributes:
         name: path of its file below the root.
-        rows: its rows, by column; empty if it is none.
+        rows: its rows, by column; empty if it cannot be read.
         split: part to which a column assigns all of its rows; None without such a column.
+        problem: why it cannot be read; empty if it can.
     """
 
     name: str
     rows: Sequence[Mapping[str, str]]
     split: Part | None = None
+    problem: str = ""
 
     @property
     def part(self) -> Part | None:
         """The part of its rows, or in the name of its file; None if there is none, or two."""
         return self.split or part_in(PurePosixPath(self.name).stem)
 
-    def by_split(self) -> list[Table]:
-        """Divide it by the column that assigns its rows to parts, if there is one."""
+    def by_split(self, files: Files) -> list[Table]:
+        """Divide it by the column that assigns its rows to parts, if there is one.
+
+        Args:
+            files: files of the tree: a row that names none of them belongs to no part.
+
+        Raises:
+            InputError: if some rows of such a column have no part, or none has one.
+        """
         for column in self.rows[0] if self.rows else ():
-            cells = [row.get(column, "").strip() for row in self.rows]
-            parts = [part_of(cell) for cell in cells]
-            if "train" in parts and len(set(parts)) > 1 and None not in parts:
-                rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
-                for row, part in zip(self.rows, parts, strict=True):
-                    assert part is not None
+            has_usual_name = _plain(column) in _SPLITS
+            words = Counter(row.get(column, "").strip() for row in self.rows)
+            part_by_word = {one: part_in(one) if has_usual_name else part_of(one) for one in words}
+            known = {part for part in part_by_word.values() if part is not None}
+            named = sum(words[one] for one, part in part_by_word.items() if part is not None)
+            if "train" not in known or len(known) < 2 or named <= len(self.rows) / 2:
+                if has_usual_name and len(words) > 1 and not known:
+                    self._refuse_split(column, list(words), "names of parts (train, val, test)")
+                continue
+            rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
+            strays = []
+            columns_of_files = list(itertools.chain(*_columns_of_files(self)))
+            for row in self.rows:
+                word = row.get(column, "").strip()
+                if (part := part_by_word[word]) is not None:
                     rows[part].append({key: row[key] for key in row if key != column})
-                return [Table(self.name, some, part) for part, some in rows.items()]
+                elif any(files.find(row.get(name, "")) for name in columns_of_files):
+                    strays.append(word)
+            if strays:
+                self._refuse_split(column, strays, "part (train, val or test)")
+            return [Table(self.name, some, part) for part, some in rows.items()]
         return [self]
+
+    def _refuse_split(self, column: str, words: Sequence[str], what: str) -> None:
+        few = ", ".join(shown(word) if word else "nothing" for word in dict.fromkeys(words[:5]))
+        raise InputError(
+            f"imagefolder: {shown(self.name)}: its column {shown(column)} divides the images, and "
+            f"{len(words):,} of its values are no {what}: {few}. Write one of these, or remove "
+            "the rows, or the column"
+        )
 
 
 @dataclass(frozen=True)
@@ -79,30 +115,42 @@ class TableLabels:
 
 def is_table(name: str) -> bool:
     """Return whether a file may be a table, by its name."""
-    return name.lower().endswith((".csv", ".tsv"))
+    return name.lower().endswith((".csv", ".tsv", ".jsonl", *_SPREADSHEETS))
 
 
-def read_tables(tree: Tree, names: Iterable[str]) -> list[Table]:
+def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> list[Table]:
     """Read the tables of a tree, those with shorter names first.
 
     A submission to a competition has no labels, but guesses.
+
+    Args:
+        tree: the tree.
+        names: names of the tables.
+        there: paths of all files of the tree.
+
+    Raises:
+        InputError: if a table has a column that divides only some of the images.
     """
     wanted = sorted((one for one in names if "submission" not in one.lower()),
                     key=lambda name: (len(name), name))  # fmt: skip
     tables = []
+    files = Files(there)
     for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
         try:
-            rows = _rows(source)
-        except (OSError, UnicodeDecodeError, csv.Error):
+            rows = _rows(name, source)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
             continue
-        tables += Table(name, rows).by_split() if rows else []
+        tables += Table(name, rows).by_split(files) if rows else []
     return tables
 
 
-def _rows(source: Source) -> list[dict[str, str]]:
+def _rows(name: str, source: Source) -> list[dict[str, str]]:
     """Read a table; of one that names no files, as a table of pixels, only the beginning."""
+    if name.lower().endswith(_SPREADSHEETS):
+        raise csv.Error("it is a spreadsheet; save it as CSV")
     if isinstance(source, Unreadable):
-        return []
+        raise csv.Error(source.reason)
     if isinstance(source, bytes):
         head = source[:_HEAD]
     else:
@@ -132,24 +180,29 @@ class Files:
     ) -> None:
         self._there = there
         self._files, self._others = list(files), list(others)
-        self._by_name = _unambiguous(self._files, self._others, lambda key: key)
+
+    @functools.cached_property
+    def _by_name(self) -> Mapping[str, str]:
+        return _unambiguous(self._files, self._others, lambda key: key)
 
     @functools.cached_property
     def _by_form(self) -> Mapping[str, str]:
         return _unambiguous(self._files, self._others, _folded)
 
-    def find(self, cell: str, folder: str = "") -> str | None:
+    def find(self, cell: str, folder: str = "", *, whole: bool = False) -> str | None:
         """Return the file that a cell names; None if there is none.
 
         Args:
             cell: path, below the root or the table's folder or of another machine, with slashes
                 or backslashes; file name; or stem.
             folder: folder of the table.
+            whole: whether a path stands for no file in another folder.
         """
-        path = cell.strip().replace("\\", "/")
-        while path.startswith("./"):
-            path = path[2:]
-        keys = (f"{folder}/{path}", path, path.rpartition("/")[2])
+        path = slashed(cell)
+        above = path.split("/")[:-1]
+        ends = [path.split("/", index)[-1] for index in range(1, len(above))]
+        last = () if whole and above else (path.rpartition("/")[2],)
+        keys = (f"{folder}/{path}", path, *ends, *last)
         for key in keys:
             if key and (found := self._by_name.get(key)) is not None:
                 return found
@@ -157,6 +210,14 @@ class Files:
                 return None
         return next((self._by_form[form] for form in map(_folded, keys) if form in self._by_form),
                     None)  # fmt: skip
+
+
+def slashed(cell: str) -> str:
+    """Return a path in a cell of a table with slashes, and without a dot before them."""
+    path = cell.strip().replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:]
+    return path
 
 
 def _unambiguous(
@@ -216,17 +277,20 @@ def labels_of(
     guesses: list[tuple[Table, Mapping[int, str], str, str]] = []
     problem: InputError | None = None
     for table in tables:
+        if table.problem:
+            reasons.append(f"{shown(table.name)} {table.problem}")
+            continue
         named, what, why = _files_named(table, files, len(table.rows) if of_rows else len(images))
         if not named:
             reasons.append(f"{shown(table.name)} {why}")
             continue
         rest = [name for name in table.rows[0] if name != what]
-        label = _first((column.strip().casefold(),) if column else (), rest)
+        label = _first((_plain(column),) if column else (), rest)
         label = label or _first(_LABELS, rest)
-        if label and label.strip().casefold() == "y" and _first(("x",), rest):
+        if label and _plain(label) == "y" and _first(("x",), rest):
             label = None  # a place in the image
         if label is None:
-            if column is None and len(rest) == 1 and rest[0].casefold() not in _NEVER_LABELS:
+            if column is None and len(rest) == 1 and _plain(rest[0]) not in _NEVER_LABELS:
                 guesses.append((table, named, what, rest[0]))
             else:
                 reasons.append(f"{shown(table.name)} has no column called label or class")
@@ -264,7 +328,7 @@ def _found(
 def names_most(table: Table, images: Sequence[str]) -> bool:
     """Return whether a table names most of some images, whatever it says of them."""
     try:
-        return bool(_files_named(table, Files(images), len(images))[0])
+        return bool(table.rows) and bool(_files_named(table, Files(images), len(images))[0])
     except InputError:
         return False
 
@@ -272,18 +336,18 @@ def names_most(table: Table, images: Sequence[str]) -> bool:
 def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, str], str, str]:
     """Return the file that each row names, by the row's index, the column, and why there is none.
 
-    Columns with paths come before those with bare numbers or words, which may be the rows' own.
+    Columns with paths come before those with bare numbers or words, which may be the rows' own. If
+    a path stands for the file in its folder, no other path stands for a file in another folder.
     """
     folder = table.name.rpartition("/")[0]
     least = max(1.0, _ENOUGH * count)
     paths, known = _columns_of_files(table)
     best = 0
     for name in dict.fromkeys((*paths, *known)):
-        found = {
-            index: file
-            for index, row in enumerate(table.rows)
-            if (file := files.find(row.get(name, ""), folder)) is not None
-        }
+        cells = [row.get(name, "") for row in table.rows]
+        found = _found_by(functools.partial(files.find, folder=folder, whole=True), cells)
+        if not any("/" in slashed(cells[index]) for index in found):
+            found = _found_by(functools.partial(files.find, folder=folder), cells)
         if len(set(found.values())) >= least:
             if wrong := [one for one in paths if one in known and one != name]:
                 cell = next(row[wrong[0]] for row in table.rows if row.get(wrong[0]))
@@ -306,11 +370,21 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
 
 
+def _found_by(find: Callable[[str], str | None], cells: Sequence[str]) -> dict[int, str]:
+    """Return the file that each cell names, by its index."""
+    files = enumerate(map(find, cells))
+    return {index: file for index, file in files if file is not None}
+
+
 def _columns_of_files(table: Table) -> tuple[list[str], list[str]]:
-    """Return the columns that may name files: those with paths, and those with usual names."""
+    """Return the columns that may name files: those with paths, and those with usual names.
+
+    Those with usual names are in the order of these: an `id` beside a `file` is another number.
+    """
+    usual = [name for name in table.rows[0] if _plain(name) in _FILES]
     return (
         [name for name in table.rows[0] if _has_paths(table, name)],
-        [name for name in table.rows[0] if name.strip().casefold() in _FILES],
+        sorted(usual, key=lambda name: _FILES.index(_plain(name))),
     )
 
 
@@ -351,7 +425,7 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
 
 def _label(row: Mapping[str, str], column: str) -> str:
     label = row.get(column, "").strip()
-    return "" if label.casefold() in _MISSING else label
+    return "" if label.casefold() in _MISSING or label == _MISSING_IN_R else label
 
 
 def _parts_of(label: str) -> set[str]:
@@ -359,5 +433,10 @@ def _parts_of(label: str) -> set[str]:
 
 
 def _first(wanted: Iterable[str], columns: Sequence[str]) -> str | None:
-    there = {name.strip().casefold(): name for name in columns}
+    there = {_plain(name): name for name in columns}
     return next((there[name] for name in wanted if name in there), None)
+
+
+def _plain(column: str) -> str:
+    """Return the name of a column without differences of case and of what joins its words."""
+    return re.sub(r"[\s_-]", "", column).casefold()

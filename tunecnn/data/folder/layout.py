@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +28,15 @@ from tunecnn.data.folder.part import (
     classes_of,
     listed,
 )
-from tunecnn.data.folder.tree import Tree, TreeFile, shown
+from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown
 from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
 from tunecnn.words import count_in_words
 
 UNLABELLED = "test image without a label"
+RUN = "of a run of tunecnn"
+RUN_JOURNAL = "study.journal"
+"""File that only the folder of a run has."""
 _UNKNOWN = frozenset({"unknown", "unlabelled", "unlabeled", "all", "none", "dummy"})
 
 
@@ -69,19 +72,19 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     Raises:
         InputError: if the tree has no layout that is understood.
     """
-    listing = tree.list()
+    listing = _without_runs(tree.list())
     layout = Layout(left_out=listing.left_out.copy(), broken=dict(listing.broken))
     node = Node.of(listing)
     shared: list[TreeFile] = []
     for name, only in node.wrappers():
-        shared += node.files
+        shared += [*node.files, *_tables_beside(node)]
         layout.notes.append(f"everything is in {shown(name)}/")
         layout.left_out[OUTSIDE] += node.loose_files_above(name)
         node = only
     node = node.inside_out()
-    shared += node.files
-    tables = read_tables(tree, (file.name for file in shared if is_table(file.name)))
+    shared += [*node.files, *_tables_beside(node)]
     there = {file.name for file in listing.files}
+    tables = read_tables(tree, {file.name for file in shared if is_table(file.name)}, there)
     parts, notes = _parts(tree.root, node)
     layout.notes += notes
     found: dict[Part, PartClasses] = {}
@@ -96,11 +99,47 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
         found = by_tables_of_parts(node, tables) or {
             "train": classes_of(tree, node, "train", tables, None, there, is_whole=True)
         }
-    if not has_groups and found["train"].inner:
-        check_depth(found["train"])
+    check_depth(found["train"], has_groups=has_groups)
+    layout.notes += _unused_folders(node, parts, found["train"])
     _merge(tree.root, node, found, layout)
     layout.left_out += Counter()  # drops the zeros
     return layout
+
+
+def _without_runs(listing: Listing) -> Listing:
+    """Leave out the folders of tunecnn's own runs, which have pictures in them."""
+    runs = {above for file in listing.files for above, _, last in [file.name.rpartition("/")]
+            if above and last == RUN_JOURNAL}  # fmt: skip
+    if not runs:
+        return listing
+
+    def is_in_a_run(name: str) -> bool:
+        return name in runs or any(name.startswith(f"{run}/") for run in runs)
+
+    files = [file for file in listing.files if not is_in_a_run(file.name)]
+    around = {run.rpartition("/")[0] for run in runs}
+    empty = {name for name in around if not any(one.name.startswith(f"{name}/") for one in files)}
+    folders = {name for name in listing.folders if not is_in_a_run(name)} - empty
+    left_out = listing.left_out + Counter({RUN: len(listing.files) - len(files)})
+    return Listing(files, folders, left_out, listing.broken)
+
+
+def _tables_beside(node: Node) -> list[TreeFile]:
+    """Return the tables in folders without images, such as `annotations`."""
+    return [file for inner in node.folders.values() if inner.is_for_something_else()
+            for file in inner.files if is_table(file.name)]  # fmt: skip
+
+
+def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) -> Iterator[str]:
+    """Yield a note on each folder beside those of the parts that has the same classes."""
+    classes = {_key(name) for name, files in train.files.items() if files}
+    used = [part.name for part in parts.values()]
+    for inner in node.folders.values() if used else ():
+        if inner.name not in used and {_key(name) for name in inner.folders} == classes:
+            yield (
+                f"{shown(inner.name)}/ has the classes of train, but its name is that of no part "
+                "or of one that is there, so it is not used"
+            )
 
 
 def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
@@ -114,12 +153,15 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
     """
     named: dict[Part, list[Node]] = defaultdict(list)
     alike: dict[Part, list[Node]] = defaultdict(list)
+    notes = []
     for name, inner in node.folders.items():
         if (part := part_of(name)) is not None:
-            named[part].append(inner)
+            if inner.all_files() or part == "train":
+                named[part].append(inner)
+            else:
+                notes.append(f"{shown(inner.name)}/ is empty, so it is not used")
         elif (part := part_in(name)) is not None and inner.all_files():
             alike[part].append(inner)
-    notes = []
     if named["train"]:
         for part, folders in list(alike.items()):
             if not _suits(folders[0], named["train"][0]):
@@ -183,7 +225,8 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
     if test is not None and (unlabelled := _unlabelled(test, found["train"])):
         layout.left_out[UNLABELLED] += len(unlabelled)
         layout.left_out.update(found.pop("test").left_out)
-        layout.notes.append("the test images have no labels, so they are not used")
+        because = f" ({test.why_no_table[0]})" if test.why_no_table else ""
+        layout.notes.append(f"the test images have no labels{because}, so they are not used")
     for part, classes in found.items():
         layout.left_out[classes.reason] += len(classes.outside)
         layout.left_out.update(classes.left_out)
@@ -208,6 +251,14 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
                     f"{shown(name)} of {part} is the class {shown(layout.classes[label])}"
                 )
             groups[label] = files
+        if extra and all(map(NO_CLASS.fullmatch, extra)):
+            unused = f" (not used: {classes.why_no_table[0]})" if classes.why_no_table else ""
+            raise InputError(
+                f"imagefolder: the {part} images have no labels: they are in "
+                f"{listed(map(shown, extra))}, which is no class of train, and no table with a "
+                f"line file,label for each is beside them{unused}. Sort them into folders of "
+                "classes, add such a table, or move them away"
+            )
         if extra:
             raise InputError(
                 f"imagefolder: the {part} images have classes that train lacks: "

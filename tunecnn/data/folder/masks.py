@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 
-from tunecnn.data.folder.node import NO_CLASS, Node, may_be_image
+from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, may_be_image
 
 MASK = "in a folder of masks"
 MASK_FILE = "a mask beside its image"
-MASKS = frozenset(
-    {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "ground_truth",
-     "gt", "trimap", "trimaps"}
-)  # fmt: skip
 _MASK_OF = re.compile(
     r"(.+?)[ _-](mask|masks|segmentation|seg|gt|trimap)([ _-]?\d+)?", re.IGNORECASE
 )

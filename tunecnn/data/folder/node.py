@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tunecnn.data.folder.labels import is_table
-from tunecnn.data.folder.tree import Listing, TreeFile, suffix_of
-from tunecnn.data.parts import part_of
+from tunecnn.data.folder.tree import Listing, TreeFile, shown, suffix_of
+from tunecnn.data.parts import part_in, part_of
+from tunecnn.errors import InputError
 
 _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
-     ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz", ".mat", ".parquet", ".tsv", ".sh"}
+     ".jsonl", ".xlsx", ".xls", ".ods", ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz",
+     ".mat", ".parquet", ".tsv", ".sh"}
 )  # fmt: skip
 _NEVER_NAMES = frozenset(
     {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
@@ -25,6 +27,11 @@ NO_CLASS = re.compile(
     r"(.*[^a-z])?(part|batch|fold|chunk|shard|images?|imgs?|photos?|dir)[^a-z]*", re.IGNORECASE
 )
 """Names of folders that hold some of the images, such as `images_001`."""
+MASKS = frozenset(
+    {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "ground_truth",
+     "gt", "trimap", "trimaps"}
+)  # fmt: skip
+"""Names of folders with masks, where they stand beside one of images."""
 
 
 @dataclass
@@ -64,8 +71,7 @@ class Node:
 
     def is_for_something_else(self) -> bool:
         """Whether there are files in the folder, but none that may be an image."""
-        files = self.all_files()
-        return bool(files) and not any(map(may_be_image, files))
+        return bool(self.all_files()) and not self.has_images()
 
     def wrappers(self, *, of_a_part: bool = False) -> list[tuple[str, Node]]:
         """Return the folders around everything else: each is the only one with files above it.
@@ -77,6 +83,8 @@ class Node:
         """
         full = [name for name, inner in self.folders.items()
                 if inner.all_files() and not inner.is_for_something_else()]  # fmt: skip
+        if any(map(NO_CLASS.fullmatch, full)):
+            full = [name for name in full if name.casefold() not in MASKS]
         if (
             len(full) != 1
             or (part_of(full[0]) and not of_a_part)
@@ -99,20 +107,35 @@ class Node:
         return len(self.all_files()) - len(self.folders[name.rpartition("/")[2]].all_files())
 
     def inside_out(self) -> Node:
-        """Turn `<class>/<part>` into `<part>/<class>`; other trees are returned unchanged."""
-        full = [inner for inner in self.folders.values() if inner.all_files()]
-        is_inverse = len(full) > 1 and all(
-            inner.folders and not inner.files and all(map(part_of, inner.folders))
-            for inner in full
-        )
-        if not is_inverse:
+        """Turn `<class>/<part>` into `<part>/<class>`; other trees are returned unchanged.
+
+        Raises:
+            InputError: if some classes have folders of parts, and other images are in none.
+        """
+        full = [inner for inner in self.folders.values() if inner.has_images()]
+        are_parts = all(inner.folders and all(map(part_of, inner.folders)) for inner in full)
+        parts = [set(map(part_in, inner.folders)) - {None} for inner in full]
+        has_parts = any("train" in some and len(some) > 1 for some in parts)
+        if len(full) < 2 or not (are_parts or has_parts):
             return self
-        turned = Node(self.name, self.files)
+        turned = Node(self.name, list(self.files))
         for inner in full:
+            loose = [folder.name for name, folder in inner.folders.items()
+                     if part_in(name) is None and folder.has_images()]  # fmt: skip
+            if loose := [*loose, *(file.name for file in inner.files if may_be_image(file))]:
+                raise InputError(
+                    "imagefolder: there are folders of parts, such as train and test, in the "
+                    f"classes, and {shown(loose[0])} is in none; move it into one, or away"
+                )
+            turned.files += inner.files
             last = inner.name.rpartition("/")[2]
             for part, folder in inner.folders.items():
                 turned.folders.setdefault(part, Node(part)).folders[last] = folder
         return turned
+
+    def has_images(self) -> bool:
+        """Whether there are files in the folder or below that may be images, by their names."""
+        return any(map(may_be_image, self.all_files()))
 
 
 def may_be_image(file: TreeFile) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -18,8 +19,8 @@ from tunecnn.data.folder.labels import (
     names_most,
     read_tables,
 )
-from tunecnn.data.folder.masks import MASK, MASK_FILE, MASKS, beside_images, in_mask_folders
-from tunecnn.data.folder.node import NO_CLASS, Node, labels_in_names, may_be_image
+from tunecnn.data.folder.masks import MASK, MASK_FILE, beside_images, in_mask_folders
+from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, labels_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError
@@ -27,13 +28,14 @@ from tunecnn.errors import InputError
 OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"
 TABLE = "a table"
+_KIND_OF_CLASS = re.compile("class|label|categor|grade|type|stage|level", re.IGNORECASE)
 
 
 @dataclass
 class PartClasses:
     """The classes of a part, their folders, and the files that belong to none.
 
-    `inner` has the names of the folders in each class, if all have the same and nothing else.
+    `nodes` has the folder of each class, if the classes are folders.
     """
 
     files: dict[str, list[TreeFile]]
@@ -44,7 +46,7 @@ class PartClasses:
     left_out: Mapping[str, int] = field(default_factory=dict)
     labels: TableLabels | None = None
     why_no_table: Sequence[str] = ()
-    inner: Sequence[str] = ()
+    nodes: Sequence[Node] = ()
 
     @property
     def names(self) -> list[str]:
@@ -82,23 +84,23 @@ def classes_of(
     may_have_others = is_whole and inner is node
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
-    files, masks, left_out = _without_masks(files, inner)
-    used = {file.name for group in files.values() for file in group}
-    outside = [file for file in node.all_files() if file.name not in used | masks]
-    folders = {name: folder.name for name, folder in inner.folders.items()}
-    rest = PartClasses(files, folders, outside, left_out=left_out)
     known = {table.name for table in shared}
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
-                             if is_table(file.name)} - known)  # fmt: skip
+                             if is_table(file.name)} - known, there)  # fmt: skip
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
     # another part says nothing of these, and one that is named after none means those of train.
     of_part = [*own, *(one for one in shared if one.part == part)]
     of_all = [one for one in shared if one.part is None]
-    if sum(map(bool, files.values())) > 1:
+    files, masks, left_out = _without_masks(files, inner, [*of_part, *of_all])
+    used = {file.name for group in files.values() for file in group}
+    outside = [file for file in node.all_files() if file.name not in used | masks]
+    folders = {name: folder.name for name, folder in inner.folders.items()}
+    rest = PartClasses(files, folders, outside, left_out=left_out)
+    if sum(map(bool, files.values())) > 1 and not _are_only_numbered([*of_part, *of_all], files):
         _check_beside_folders([*of_part, *of_all], files)
         notes = [f"{len(masks):,} files are masks, by their names"] if masks else []
-        same = _same_folders([inner.folders[name] for name, group in files.items() if group])
-        return replace(rest, notes=notes, inner=same)
+        nodes = [inner.folders[name] for name, group in files.items() if group]
+        return replace(rest, notes=notes, nodes=nodes)
     images = [file for file in node.all_files() if may_be_image(file) and file.name not in masks]
     names, why = [file.name for file in images], list[str]()
     for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
@@ -118,18 +120,26 @@ def classes_of(
         classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
+    if masks:
+        why.append(f"{len(masks):,} files, which are masks, by their names")
     return replace(rest, why_no_table=why)
 
 
 def _without_masks(
-    files: Mapping[str, list[TreeFile]], inner: Node
+    files: Mapping[str, list[TreeFile]], inner: Node, tables: Sequence[Table]
 ) -> tuple[dict[str, list[TreeFile]], set[str], dict[str, int]]:
     """Leave the masks out of the files of each class; return them, and their numbers by reason.
 
-    A class that has nothing but masks is none.
+    A class that has nothing but masks is none. A file that a table labels like the others is no
+    mask, whatever its name.
     """
     in_folders = in_mask_folders(inner)
     in_files = beside_images(inner) - in_folders
+    if in_files:
+        images = [file.name for file in inner.all_files() if may_be_image(file)]
+        with contextlib.suppress(InputError):  # which the caller meets as well
+            labels, _ = labels_of(tables, images)
+            in_files -= labels.by_file.keys() if labels else set()
     masks = in_folders | in_files
     without = {name: [file for file in group if file.name not in masks]
                for name, group in files.items()}  # fmt: skip
@@ -141,37 +151,87 @@ def _without_masks(
     )
 
 
-def _same_folders(classes: Sequence[Node]) -> Sequence[str]:
-    """Return the names of the folders in each class, if all have the same and no other images."""
-    names = {
-        frozenset(name for name, inner in node.folders.items()
-                  if inner.all_files() and name.casefold() not in MASKS)
-        for node in classes
-    }  # fmt: skip
-    if len(names) > 1 or any(map(may_be_image, (file for node in classes for file in node.files))):
-        return ()
-    return sorted(names.pop())
-
-
-def check_depth(train: PartClasses) -> None:
+def check_depth(train: PartClasses, *, has_groups: bool) -> None:
     """Check that the folders in the classes cannot be the classes themselves.
 
+    Args:
+        train: classes of the training images.
+        has_groups: whether the folders below a class are said to be groups of images.
+
     Raises:
-        InputError: if each class has the same two or more, and their names are words without
-            digits, or the numbers from 0 or 1 on, unlike `camera1` or 2019.
+        InputError: if a class has folders with the names of the other classes; or, without groups,
+            if most names of folders in the classes are in two classes or more, and are words, or
+            the numbers from 0 or 1 on, or the classes themselves are only numbered; or if words
+            stand in folders such as `part1`.
     """
-    inner = train.inner
-    first_numbers = [{str(number + first) for number in range(len(inner))} for first in (0, 1)]
-    are_words = not any(re.search(r"\d", name) or NO_CLASS.fullmatch(name) for name in inner)
-    if len(inner) < 2 or not (are_words or set(inner) in first_numbers):
+    outer = [node.name.rpartition("/")[2] for node in train.nodes]
+    for name, node in zip(outer, train.nodes, strict=True):
+        others = set(outer) - {name}
+        if len(others) > 1 and others <= {one for one, inner in node.folders.items()
+                                          if inner.has_images()}:  # fmt: skip
+            raise InputError(
+                f"imagefolder: the class folder {shown(node.name)} has folders with the names of "
+                f"the other classes, {listed(map(shown, sorted(others)))}; it may be a copy of "
+                "all of them: move it away"
+            )
+    if has_groups:
         return
-    outer = [name for name, group in train.files.items() if group]
+    inner = _folders_in(train.nodes)
+    classes = Counter(name for names in inner for name in names)
+    shared = sorted(name for name, count in classes.items() if count > 1)
+    if len(shared) > len(classes) / 2:
+        are_words = not all(re.search(r"\d", name) for name in shared)
+        are_meant = are_words or _are_first_numbers(shared) or _are_numbered(outer)
+        names = shared
+    else:
+        are_meant = all(map(NO_CLASS.fullmatch, outer))
+        names = sorted(classes)
+    if len(names) < 2 or not are_meant or any(map(NO_CLASS.fullmatch, names)):
+        return
     raise InputError(
         f"imagefolder: are the classes the {len(outer):,} folders {listed(map(shown, outer))}, "
-        f"or the {len(inner):,} in each of them, {listed(map(shown, inner))}? To use the outer "
+        f"or the {len(names):,} in them, {listed(map(shown, names))}? To use the outer "
         "ones, move the images out of the inner ones, or write groups: folder if those of an "
         "inner folder belong together; to use the inner ones, merge the outer folders"
     )
+
+
+def _folders_in(classes: Sequence[Node]) -> list[set[str]]:
+    """Return the names of the folders with images in each class; none if one has images itself.
+
+    A single folder in each class, of one name, such as `images`, is passed through.
+    """
+    if any(map(may_be_image, itertools.chain(*(node.files for node in classes)))):
+        return []
+    inner = [{name: one for name, one in node.folders.items()
+              if one.has_images() and name.casefold() not in MASKS}
+             for node in classes]  # fmt: skip
+    names = {name for folders in inner for name in folders}
+    if len(names) == 1 and all(inner):
+        return _folders_in([one for folders in inner for one in folders.values()])
+    return [set(folders) for folders in inner]
+
+
+def _are_first_numbers(names: Sequence[str]) -> bool:
+    """Return whether names are the numbers from 0 or 1 on, unlike 2019 and 2020."""
+    if not all(name.isdecimal() and len(name) < 7 for name in names):
+        return False
+    numbers = sorted(map(int, names))
+    return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _are_numbered(names: Sequence[str]) -> bool:
+    """Return whether names differ only in a number or a letter at their end, as `hospitalA`."""
+    stems = {re.sub(r"([\s_-]*\d+|(?<![A-Z])[A-Z]|[\s_-][a-z])$", "", name) for name in names}
+    return len(names) > 1 and len(stems) == 1 and not _KIND_OF_CLASS.match(stems.pop())
+
+
+def _are_only_numbered(tables: Sequence[Table], files: Mapping[str, Sequence[TreeFile]]) -> bool:
+    """Return whether folders such as `part_1` have the images of one table with their labels."""
+    names = [file.name for group in files.values() for file in group]
+    if not all(NO_CLASS.fullmatch(folder) for folder, group in files.items() if group):
+        return False
+    return labels_of(tables, names, must_be_named=True)[0] is not None
 
 
 def _check_beside_folders(

@@ -20,9 +20,9 @@ from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 
-VERSION = 4
+VERSION = 5
 _ORIENTATION = 0x0112  # EXIF tag
-_PHOTOMETRIC = 262  # tag of TIFF
+_PHOTOMETRIC, _BITS = 262, 258  # tags of TIFF
 _FORMATS = (
     "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO",
     "PCX", "SGI", "HEIF",
@@ -30,6 +30,7 @@ _FORMATS = (
 # Formats without a signature of their own: any file might be one, so the suffix must say so.
 _BY_SUFFIX: Mapping[str, str] = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA"}
 _RAW = frozenset({".nef", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef"})
+_MEDICAL = frozenset({".dcm", ".dicom", ".nii"})
 _HEIF = frozenset({".heic", ".heif", ".hif"})
 _OTHER_IMAGES = frozenset({".svg", ".psd", ".xcf", ".eps", ".jxl"}) | _HEIF
 _OPAQUE = 65535
@@ -69,6 +70,10 @@ def read_pixels(source: Source, name: str, options: ImageOptions) -> tuple[Pixel
     if suffix in _RAW:
         raise BadImageError(
             "a camera's raw file, of which only the preview could be read; convert it"
+        )
+    if suffix in _MEDICAL:
+        raise BadImageError(
+            "a medical format; convert it to PNG, of 16 bits if it has more than 8"
         )
     try:
         with _opened(source, suffix) as image:
@@ -221,12 +226,16 @@ def _deep_values(image: Image.Image) -> str | None:
     if image.mode.startswith(("I", "F")):
         return {"F": "float", "I": "32-bit"}.get(image.mode, "16-bit")
     raw = str(image.tile[0][3]) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    # "BGR;16" is a pixel of 16 bits, five or six for each colour.
-    return "16-bit colour" if ";16" in raw.replace("BGR;16", "") else None
+    # "BGR;16" is a pixel of 16 bits, five or six for each colour. The planes of a TIFF do not say.
+    bits = getattr(image, "tag_v2", {}).get(_BITS, ()) if image.format == "TIFF" else ()
+    is_deep = ";16" in raw.replace("BGR;16", "") or max(bits, default=8) > 8
+    return "16-bit colour" if is_deep else None
 
 
 def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image.Image, bool]:
     """Return an image of 8 bits, and whether values above the scale have become white."""
+    if "transparency" in image.info:
+        raise BadImageError(f"it has {deep} pixels with transparency; convert it to 8 bits")
     values = _colours_of_16_bits(image) if deep == "16-bit colour" else np.asarray(image)
     if not np.isfinite(values).all():
         raise BadImageError("it has pixels that are not numbers (NaN or infinite)")
@@ -274,7 +283,8 @@ def _colours_of_16_bits(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint1
         if colours[..., -1].min() < _OPAQUE:
             raise BadImageError("it has 16-bit colours with transparency; convert it to 8 bits")
         colours = colours[..., :-1]
-    grey_or_rgb: np.ndarray[Any, np.dtype[np.uint16]] = colours.squeeze()
+    grey_or_rgb: np.ndarray[Any, np.dtype[np.uint16]]
+    grey_or_rgb = colours[..., 0] if colours.shape[2] == 1 else colours
     return grey_or_rgb
 
 

@@ -22,7 +22,7 @@ from tunecnn.data.folder.layout import Layout, find_layout
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
-from tunecnn.data.images import Arrays, Images, Labels, Reading
+from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Labels, Reading
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError, reason
@@ -83,11 +83,13 @@ def _decoded(
     unused = [int(index) for index in np.flatnonzero(~found.used)]
     if not mistakes:
         mistakes += _empty_classes(layout, found.used)
-    if options.scale is not None and len(found.pixels) and np.ptp(found.pixels) == 0:
-        colour = "black" if found.pixels.flat[0] == 0 else "white"
-        mistakes.append(
-            f"with scale: {options.scale:g} all images are {colour}; say which value is white"
-        )
+    if options.scale is not None and len(found.pixels):
+        darkest, brightest = found.pixels.min(), found.pixels.max()
+        if brightest <= ALMOST_BLACK or darkest == 255:
+            colour = "white" if darkest == 255 else "black" if not brightest else "almost black"
+            mistakes.append(
+                f"with scale: {options.scale:g} all images are {colour}; say which value is white"
+            )
     if mistakes:
         raise InputError(f"imagefolder: {shown(tree.root)}: " + "\n".join(mistakes))
     record = {"unused": unused, "others": found.others, "changed": found.done, "bad": bad}
@@ -116,12 +118,13 @@ def _arrays(
         end = start + len(labels)
         parts[part] = Images(entry.pixels[start:end], np.array(labels, np.int64))
         start = end
+    notes = list(layout.notes)
     groups = None
     if options.groups is not None:
         there = {file.name for file in files}
         groups = _groups(layout, names, parts["train"].labels, options.groups, there)
+        notes.append(f"the training images are in {len(np.unique(groups)):,} groups")
     has_validation = "validation" in layout.files
-    notes = list(layout.notes)
     if has_validation:
         notes.append("the tree's own validation images validate")
     return Arrays(
@@ -241,7 +244,8 @@ def _groups(
         there: names of the images of all parts.
 
     Raises:
-        InputError: if the table of groups cannot be read, or lacks an image.
+        InputError: if the table of groups cannot be read, or lacks an image; or if no group has
+            two images.
     """
     names = names[: len(labels)]
     if groups == "folder":
@@ -249,7 +253,13 @@ def _groups(
                 for name, label in zip(names, labels, strict=True)]  # fmt: skip
     else:
         keys = _table_groups(Path(groups), names, there)
-    _, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
+    found, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
+    if len(found) == len(keys):
+        where = "lie in one folder below their class" if groups == "folder" else "have one group"
+        raise InputError(
+            f"groups: {groups} does nothing: no two training images {where}; leave it out, or "
+            "correct it"
+        )
     return numbers.astype(np.int64)
 
 

@@ -28,7 +28,7 @@ _SYSTEM_NAMES = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini",
      "system volume information"}
 )  # fmt: skip
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
 _LARGEST_MEMBER = 1 << 30  # bytes of one unpacked file; more is an error or an attack
 _DEEPEST = 64  # folders in one another; more is an error or an attack
 _COMPRESSIONS = frozenset(

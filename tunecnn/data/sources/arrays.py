@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tunecnn.data.folder.tree import shown
-from tunecnn.data.images import Arrays, Images, Pixels, Reading
+from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Pixels, Reading
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES
@@ -259,10 +259,10 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
         )
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)  # in float16, the scale may be infinite
-    if array.size and high < options.scale / 255:
+    if array.size and round(high / options.scale * 255) <= ALMOST_BLACK:
         raise InputError(
             f"{where} has values up to {high:.6g}, so with scale: {options.scale:.6g} all images "
-            "would be black"
+            "would be black or almost black"
         )
     if share := float((array > options.scale).mean()):
         notes.append(
@@ -276,10 +276,13 @@ def _labels(given: Any, count: int, where: str) -> Any:
     labels = np.asarray(given)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
+    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
+        labels = labels.astype(np.int64)  # as pandas writes whole numbers of which one is missing
     if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
+        hint = " (of one-hot labels, their argmax)" if labels.ndim == 2 else ""
         raise InputError(
             f"{where} has the shape {labels.shape} of {labels.dtype}; one whole number or name "
-            "per image is needed"
+            f"per image is needed{hint}"
         )
     labels = _text(labels, where)
     if len(labels) != count:

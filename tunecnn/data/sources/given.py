@@ -62,15 +62,23 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
         # As Keras's `load_data` returns them.
         found = {**_of_pair(data[0], "train", options), **_of_pair(data[1], "test", options)}
     elif isinstance(data, Mapping):
-        found = {}
+        found, known = {}, dict[str, Any]()
         for name, value in data.items():
             part = part_of(str(name))
             if part is not None and _is_pair(value):
                 found |= _of_pair(value, part, options)
             elif part and hasattr(value, "__getitem__") and not hasattr(value, "__array__"):
                 found |= _indexed(value, part, options)
+                known[part] = _class_names(value)
             elif value is not None:
                 found[name] = value
+        _unite_classes(found, known)
+    elif isinstance(data, tuple | list) and len(data) == 4 \
+            and all(hasattr(one, "__array__") for one in data):  # fmt: skip
+        raise InputError(
+            "data has four arrays, and their order is not clear; write "
+            "{'train': (images, labels), 'test': (images, labels)}"
+        )
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         found = _indexed(data, "train", options)
     else:
@@ -82,6 +90,29 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
         except Exception as error:
             raise InputError(f"data: {name} is no array: {text_of(error)}") from error
     return arrays
+
+
+def _unite_classes(found: dict[str, Any], known: Mapping[str, Any]) -> None:
+    """Number the labels of all parts as those of train, whose data sets may number them otherwise.
+
+    Raises:
+        InputError: if a part has classes that train lacks.
+    """
+    train = known.get("train")
+    if not isinstance(train, list | tuple):
+        return
+    for part, names in known.items():
+        if not isinstance(names, list | tuple) or list(names) == list(train):
+            continue
+        labels = found[f"{part}_labels"]
+        if any(isinstance(label, str) for label in labels):
+            continue
+        if missing := [str(name) for name in names if name not in train]:
+            raise InputError(
+                f"data: {part} has classes that train lacks: {', '.join(missing[:5])}; leave them "
+                "out, or give train the same"
+            )
+        found[f"{part}_labels"] = [train.index(names[label]) for label in labels]
 
 
 def _is_pair(data: Any) -> bool:

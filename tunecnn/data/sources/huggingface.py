@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.tree import Unreadable
 from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES, Part, part_of
@@ -232,7 +233,7 @@ def _arrays(
 
 def _rows(
     path: Path, tables: list[pa.Table]
-) -> Iterator[tuple[bytes, Any, tuple[str, ...] | None]]:
+) -> Iterator[tuple[bytes | Unreadable, Any, tuple[str, ...] | None]]:
     """Yield the encoded image, the label and the known class names of each row."""
     for table in tables:
         image, label = image_and_label(table.column_names, f"huggingface: {path} has the columns")
@@ -249,8 +250,8 @@ def _rows(
             ):
                 content = value.get("bytes") if isinstance(value, dict) else value
                 if content is None and isinstance(value, dict):
-                    content = _file_below(path, value.get("path"))
-                yield content if isinstance(content, bytes) else b"", number, known
+                    content = value.get("path")
+                yield _content(path if path.is_dir() else path.parent, content), number, known
 
 
 def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
@@ -280,14 +281,19 @@ def _is_list(type_: pa.DataType) -> bool:
     )  # fmt: skip
 
 
-def _file_below(folder: Path, name: Any) -> bytes:
-    """Return the content of a file that a row names; empty if it is not below the folder."""
-    if not stays_below(name):
-        return b""
+def _content(folder: Path, value: Any) -> bytes | Unreadable:
+    """Return an encoded image: the value itself, or the file below the folder that it names."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        what = "missing" if value is None else f"a {type(value).__name__}, not an encoded image"
+        return Unreadable(f"its image is {what}")
+    if not stays_below(value):
+        return Unreadable(f"its image is the text {value[:60]!r}, which is no path in {folder}")
     try:
-        return read_regular(folder / name)
-    except OSError:
-        return b""
+        return read_regular(folder / value)
+    except OSError as error:
+        return Unreadable(f"its image {value[:200]!r} cannot be read: {reason(error)}")
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:

@@ -1,0 +1,163 @@
+"""Which column of a table names the files, which has their labels, and which divides them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.trees import picture, save, tree
+from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.errors import InputError
+
+
+def images(root, count, folder="."):
+    for i in range(count):
+        save(root / folder / f"{i}.png", picture(i))
+    return root
+
+
+def table(root, *rows, name="labels.csv"):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text("\n".join(rows) + "\n")
+
+
+def labels_by_file(arrays):
+    """The class of each file that is used."""
+    parts = [arrays.train, arrays.validation, arrays.test]
+    labels = np.concatenate([part.labels for part in parts if part is not None])
+    return {
+        name: arrays.classes[label]
+        for name, label in zip(arrays.reading.files, labels, strict=True)
+    }
+
+
+PARTS = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+
+
+@pytest.mark.parametrize("end", [",,", " , ,", "total 12,,", "total,12,"])
+def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_path):
+    root = images(tmp_path / "t", 12)
+    rows = [f"{i}.png,{'ab'[i % 2]},{part}" for i, part in enumerate(PARTS)]
+    table(root, "file,label,split", *rows, end)
+    arrays = read_imagefolder(root)
+    assert arrays.validation is not None
+    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("column", "replaced", "message"),
+    [
+        ("split", {11: "holdout"}, "split divides the images, and 1 of its values are no part .* holdout"),
+        ("split", {3: "", 11: ""}, "2 of its values are no part .*: nothing. Write one of these"),
+        ("how", {11: "unlabelled"}, "column how divides the images, and 1 of its values are"),
+        ("Usage", dict.fromkeys(range(12), "x") | {0: "y"}, "are no names of parts"),
+    ],
+)  # fmt: skip
+def test_a_column_that_divides_only_some_images_is_refused(column, replaced, message, tmp_path):
+    root = images(tmp_path / "t", 12)
+    parts = [replaced.get(i, part) for i, part in enumerate(PARTS)]
+    table(root, f"file,label,{column}", *(f"{i}.png,{i % 2},{p}" for i, p in enumerate(parts)))
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(root)
+
+
+def test_a_column_with_a_usual_name_may_have_words_that_contain_those_of_parts(tmp_path):
+    root = images(tmp_path / "t", 12)
+    words = {"train": "Training", "val": "PublicValidation", "test": "PrivateTest"}
+    rows = (f"{i}.png,{i % 2},{words[part]}" for i, part in enumerate(PARTS))
+    table(root, "file,label,Usage", *rows)
+    assert len(read_imagefolder(root).test) == 4
+
+
+@pytest.mark.parametrize("columns", ["id,file,label", "Id,image-id,label", "id,image_name,target"])
+def test_an_id_is_no_file_where_another_column_names_the_files(columns, tmp_path):
+    root = images(tmp_path / "t", 12)
+    table(root, columns, *(f"{11 - i},{i},{'ab'[i // 6]}" for i in range(12)))
+    found = labels_by_file(read_imagefolder(root))
+    assert found == {f"{i}.png": "ab"[i // 6] for i in range(12)}
+
+
+def test_values_with_commas_are_quoted_or_refused_with_their_line(tmp_path):
+    root = images(tmp_path / "t", 8)
+    names = ["Tomato, healthy", "Tomato, blight"]
+    table(root, "file,label", *(f"{i}.png,{names[i % 2]}" for i in range(8)))
+    with pytest.raises(
+        InputError, match=r"labels.csv cannot be read: line 2 has more values than"
+    ):
+        read_imagefolder(root)
+    table(root, "file, label", *(f'"{i}.png", "{names[i % 2]}"' for i in range(8)))
+    assert read_imagefolder(root).classes == ("Tomato, blight", "Tomato, healthy")
+    table(root, "file,label", *(f"{i}.png,{i % 2},," for i in range(8)))  # as spreadsheets write
+    assert read_imagefolder(root).classes == ("0", "1")
+
+
+@pytest.mark.parametrize("above", ["", "/home/me/frames/", "C:\\frames\\"])
+def test_a_path_into_another_folder_names_no_file_of_its_name_here(above, tmp_path):
+    root = images(tmp_path / "t", 12, "video1")
+    rows = [f"{above}video1/{i}.png,{'ab'[i % 2]}" for i in range(8)]
+    rows += [f"{above}video2/{i}.png,b" for i in range(12)]
+    table(root, "file,label", *rows)
+    arrays = read_imagefolder(root)
+    assert len(arrays.train) == 8
+    assert arrays.reading.left_out["not in the table of labels"] == 4
+
+
+def test_files_that_a_table_labels_are_no_masks(tmp_path):
+    root = tmp_path / "t"
+    for i in range(6):
+        save(root / f"{i}.jpg", picture(0))
+        save(root / f"{i}_mask.jpg", picture(1))
+    with pytest.raises(InputError, match="not used: 6 files, which are masks, by their names"):
+        read_imagefolder(root)
+    rows = [f"{i}{mask}.jpg,{'yes' if mask else 'no'}" for i in range(6) for mask in ("", "_mask")]
+    table(root, "file,label", *rows)
+    found = labels_by_file(read_imagefolder(root))
+    assert len(found) == 12
+    assert all(("mask" in name) == (label == "yes") for name, label in found.items())
+    table(root, "image,mask,label", *(f"{i}.jpg,{i}_mask.jpg,{i % 2}" for i in range(6)))
+    assert len(labels_by_file(read_imagefolder(root))) == 6
+
+
+def test_a_table_may_be_json_or_lie_in_a_folder_beside_the_images(tmp_path):
+    lines = [f'{{"file_name": "{i}.png", "label": {i % 2}, "note": null}}' for i in range(8)]
+    table(images(tmp_path / "t", 8), *lines, name="metadata.jsonl")
+    assert read_imagefolder(tmp_path / "t").classes == ("0", "1")
+    root = images(tmp_path / "u", 8, "images")
+    table(root, "file,label", *(f"{i}.png,{i % 2}" for i in range(8)), name="annotations/all.csv")
+    assert read_imagefolder(root).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labels.xlsx", b"PK", "labels.xlsx cannot be read: it is a spreadsheet; save it as CSV"),
+        ("labels.jsonl", b'{"file": 1}\n[]', "labels.jsonl cannot be read: line 2 is no JSON obj"),
+        ("labels.csv", b"file,label\n\0\x81", "labels.csv cannot be read: "),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(name, content, message, tmp_path):
+    root = images(tmp_path / "t", 4)
+    (root / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(root)
+
+
+def test_missing_labels_of_r_and_numbers_of_patients_are_no_classes(tmp_path):
+    root = images(tmp_path / "t", 9)
+    table(root, "file,label", *(f"{i}.png,{['Na', 'K', 'NA'][i % 3]}" for i in range(9)))
+    assert read_imagefolder(root).classes == ("K", "Na")
+    table(root, "file,PatientID", *(f"{i}.png,p{i % 3}" for i in range(9)))
+    with pytest.raises(InputError, match=r"labels.csv has no column called label or class"):
+        read_imagefolder(root)
+
+
+def test_a_test_table_with_other_names_of_columns_labels_the_test_images(tmp_path):
+    root = tree(tmp_path / "t", ["Train/0", "Train/1"])
+    images(root, 4, "Test")
+    table(
+        root, "Width,ClassId,Path", *(f"9,{i % 2},Test/{i}.png" for i in range(4)), name="Test.csv"
+    )
+    assert len(read_imagefolder(root).test) == 4
+    table(root, "Width,Kind,Path", *(f"9,{i % 2},Test/{i}.png" for i in range(4)), name="Test.csv")
+    note = "the test images have no labels (Test.csv has no column called label or class), so they"
+    assert any(one.startswith(note) for one in read_imagefolder(root).notes)

@@ -1,0 +1,117 @@
+"""Which folders are the classes, where the folders in them may be."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.trees import save, tree
+from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.options import ImageOptions
+from tunecnn.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("folders", "inner"),
+    [
+        (["hospitalA/COVID19", "hospitalA/NORMAL", "hospitalB/COVID19", "hospitalB/NORMAL"],
+         "COVID19, NORMAL"),
+        (["train/A/sick", "train/A/well", "train/B/sick", "train/B/well"], "sick, well"),
+        (["p_01/benign", "p_02/benign", "p_02/malignant", "p_03/malignant"], "benign, malignant"),
+        (["fold1/grade1", "fold1/grade2", "fold2/grade1", "fold2/grade2"], "grade1, grade2"),
+        (["A/00", "A/01", "B/00", "B/01"], "00, 01"),
+        (["amazon/images/bike", "amazon/images/mug", "dslr/images/bike", "dslr/images/mug"],
+         "bike, mug"),
+        (["part1/cat", "part1/dog", "part2/bird", "part2/fish"], "bird, cat, dog, fish"),
+    ],
+)  # fmt: skip
+def test_folders_around_those_that_may_be_the_classes_are_a_question(folders, inner, tmp_path):
+    root = tree(tmp_path / "t", folders, count=4)
+    with pytest.raises(InputError, match=rf"are the classes the .*, or the \d in them, {inner}\?"):
+        read_imagefolder(root)
+    outer = read_imagefolder(root, ImageOptions(groups="folder")).classes
+    assert set(outer) <= {one for folder in folders for one in folder.split("/")}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["cat/2019", "cat/2020", "dog/2019", "dog/2020"],
+        ["cat/camera1", "cat/camera2", "dog/camera1", "dog/camera2"],
+        ["cat/images", "dog/images"],
+        ["cat/siamese", "cat/persian", "dog/pug", "dog/husky"],
+        ["cat/images_1", "cat/images_2", "dog/images_1", "dog/images_2"],
+        ["grade1/left1", "grade1/left2", "grade2/left1", "grade2/left2"],
+    ],
+)
+def test_folders_in_the_classes_that_cannot_be_meant_are_none(folders, tmp_path):
+    classes = read_imagefolder(tree(tmp_path / "t", folders, count=4)).classes
+    assert classes == tuple(sorted({folder.partition("/")[0] for folder in folders}))
+
+
+def test_a_copy_of_all_classes_in_one_of_them_is_no_class(tmp_path):
+    root = tree(tmp_path / "t", ["cells/ill", "cells/well", "cells/cells/ill", "cells/cells/well"])
+    with pytest.raises(InputError, match=r"class folder cells/cells has folders .* ill, well"):
+        read_imagefolder(root)
+
+
+def test_parts_in_the_classes_are_parts_whatever_lies_beside_them(tmp_path):
+    root = tree(tmp_path / "t", [f"{one}/{part}_images" for one in ("cat", "dog")
+                                 for part in ("train", "test")])  # fmt: skip
+    (root / "cat" / "readme.txt").write_text("about cats")
+    arrays = read_imagefolder(root)
+    assert (len(arrays.train), len(arrays.test)) == (12, 12)
+    assert arrays.classes == ("cat", "dog")
+    save(root / "cat" / "extra" / "1.png")
+    with pytest.raises(InputError, match="folders of parts, .* cat/extra is in none; move it"):
+        read_imagefolder(root)
+    tree(tmp_path / "u", ["cat/train", "cat/test", "dog"])
+    with pytest.raises(InputError, match=r"dog/dog_0.png is in none"):
+        read_imagefolder(tmp_path / "u")
+
+
+@pytest.mark.parametrize("name", ["Validierung", "holdout", "train_augmented", "test_hard"])
+def test_a_folder_with_the_classes_that_is_no_part_is_named(name, tmp_path):
+    folders = [f"{part}/{one}" for part in ("train", "test", name) for one in ("cat", "dog")]
+    notes = read_imagefolder(tree(tmp_path / "t", folders)).notes
+    assert any(note.startswith(f"{name}/ has the classes of train, but") for note in notes)
+
+
+def test_an_empty_folder_of_a_part_is_none(tmp_path):
+    root = tree(tmp_path / "t")
+    (root / "val").mkdir()
+    arrays = read_imagefolder(root)
+    assert arrays.validation is None
+    assert "val/ is empty, so it is not used" in arrays.notes
+
+
+def test_validation_images_without_labels_are_not_called_a_class(tmp_path):
+    root = tree(tmp_path / "t", ["train/cat", "train/dog", "val/images"])
+    with pytest.raises(InputError, match=r"the validation images have no labels: they are in ima"):
+        read_imagefolder(root)
+
+
+def test_masks_beside_the_folder_of_all_classes_are_no_class(tmp_path):
+    folders = [f"{place}/{one}" for place in ("Images", "Annotation") for one in ("pug", "husky")]
+    arrays = read_imagefolder(tree(tmp_path / "t", folders))
+    assert arrays.classes == ("husky", "pug")
+    assert len(arrays.train) == 12
+
+
+def test_runs_of_tunecnn_among_the_images_are_no_images(tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    save(root / "runs" / "one" / "figures" / "best.png")
+    (root / "runs" / "one" / "study.journal").write_text("{}")
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.reading.left_out == {"of a run of tunecnn": 2}
+
+
+@pytest.mark.parametrize("groups", ["folder", "table"])
+def test_groups_of_one_image_each_are_refused(groups, tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    if groups == "table":
+        groups = str(tmp_path / "groups.csv")
+        rows = [f"{file.name},{i}" for i, file in enumerate(sorted(root.rglob("*.png")))]
+        (tmp_path / "groups.csv").write_text("\n".join(["file,group", *rows]))
+    with pytest.raises(InputError, match="does nothing: no two training images"):
+        read_imagefolder(root, ImageOptions(groups=groups))
