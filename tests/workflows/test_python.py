@@ -358,3 +358,126 @@ def test_what_is_probably_unintended_is_warned_of(tmp_path):
     assert len(run.trials) == 1
     with pytest.raises(tunecnn.InputError, match="space is a SearchSpace; give the file"):
         tunecnn.search(run.space, local=True, runs_dir=tmp_path)
+
+
+MORE_CELLS = [
+    """
+import dataclasses, enum, functools
+from typing import NamedTuple
+import torch
+from torch import nn
+
+WIDTH = 64
+COUNT = 0
+
+def traced(call):
+    @functools.wraps(call)
+    def inner(*args, **named):
+        return call(*args, **named)
+    return inner
+
+class Kind(enum.Enum):
+    A = "a"
+
+class Size(NamedTuple):
+    width: int = 3
+
+@dataclasses.dataclass
+class Settings:
+    width: int = 4
+
+    def twice(self):
+        return 2 * self.width
+
+class Base(nn.Module):
+    def __init__(self, classes, width=4):
+        super().__init__()
+        self.fc = nn.LazyLinear(classes)
+
+class Net(Base):
+    @torch.no_grad()
+    def reset(self):
+        self.fc.reset_parameters()
+
+    @traced
+    def forward(self, x):
+        global COUNT
+        COUNT += 1
+        return self.fc(x.flatten(1)) * Size().width * Settings().twice() * len(Kind.A.value)
+
+class Plain(Base):
+    pass
+
+class Hidden(Base):
+    hidden = 8
+
+class Default(Base):
+    def __init__(self, classes, *, width=WIDTH):
+        super().__init__(classes, width)
+
+class Fixed(Base):
+    hidden = 2 * WIDTH
+
+@torch.jit.script
+def scripted(x: torch.Tensor):
+    return x + 1
+
+class Scripted(Base):
+    def forward(self, x):
+        return self.fc(scripted(x).flatten(1))
+""",
+    "Hidden.hidden = 64",
+    "Plain.extra = 3",
+    "WIDTH = 4",
+]
+
+
+@pytest.fixture
+def cells(monkeypatch):
+    """What some more cells define, and a function that runs one more of them."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+
+    def run(number):
+        name = f"<cell {number}>"
+        text = MORE_CELLS[number]
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+        exec(compile(text, name, "exec"), module.__dict__)
+
+    run(0)
+    yield module, run
+    for number in range(len(MORE_CELLS)):
+        linecache.cache.pop(f"<cell {number}>", None)
+
+
+def test_decorated_methods_and_classes_without_methods_are_found_in_their_cells(
+    cells, monkeypatch
+):
+    module, _ = cells
+    alone = types.ModuleType("alone")
+    monkeypatch.setitem(sys.modules, "alone", alone)
+    exec(compile(notebook_source(module.Net), "alone.py", "exec"), alone.__dict__)
+    assert alone.Net(classes=2)(torch.zeros(2, 1, 4, 4)).shape == (2, 2)
+    assert alone.COUNT == 1
+    for made in (module.Plain, module.Hidden, module.Default, module.Fixed):
+        assert f"class {made.__name__}" in notebook_source(made)
+    with pytest.raises(
+        tunecnn.InputError, match="Scripted uses scripted, a ScriptFunction that a"
+    ):
+        notebook_source(module.Scripted)
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "message"),
+    [
+        (1, "Hidden", "Hidden.hidden is 64, and its cell would not give it this value now"),
+        (2, "Plain", "Plain.extra is 3, and its cell would not give it this value now; write it"),
+        (3, "Default", "a default of Default.__init__ is 64, and its cell would not give it this"),
+        (3, "Fixed", "Fixed.hidden is 128, and its cell would not give it this value now"),
+    ],
+)
+def test_a_network_that_its_cell_would_make_otherwise_now_is_refused(cell, name, message, cells):
+    module, run = cells
+    run(cell)
+    with pytest.raises(tunecnn.InputError, match=message):
+        notebook_source(getattr(module, name))

@@ -114,10 +114,19 @@ def _train(
     if threads is not None:
         torch.set_num_threads(threads)
     with importable(code):
-        with prints_aside(code):
-            training = Training(
-                config, dataset.trial_data, "cuda" if gpu and device is not Device.CPU else "cpu"
-            )
+        try:
+            with prints_aside(code):
+                training = Training(
+                    config,
+                    dataset.trial_data,
+                    "cuda" if gpu and device is not Device.CPU else "cpu",
+                )
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            if is_published(config.architecture):
+                raise
+            raise InputError(f"{config.architecture}: {describe(error)}") from error
         epochs = iter(training)
         while True:
             try:

@@ -32,6 +32,11 @@ def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
     network.eval()
     try:
         with torch.no_grad():
+            network(images.contiguous())  # which makes the weights of lazy layers
+    except (Exception, SystemExit):
+        return False  # `check_output` says why
+    try:
+        with torch.no_grad():
             network(images)
             network.to(memory_format=torch.channels_last)
             network(images)
@@ -134,8 +139,9 @@ def check_training(
             )
         if why := _cannot_be_kept(value):
             raise NetworkError(f"{name} keeps {key!r}, {why}")
+    network.eval()  # which some forget to return
     with torch.no_grad():
-        _logits(name, network.eval(), input_shape, classes, last=last, count=1)
+        _logits(name, network, input_shape, classes, last=last, count=1)
     device = _device(network)
     devices = [device] if device.type == "cuda" else []
     with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tunecnn.models.architecture import Architecture
-from tunecnn.models.building import build, load
+from tunecnn.models.building import NetworkError, build, load
 from tunecnn.models.checking import check_evaluation, check_training
 from tunecnn.models.designs import Cost, InputShape
 
@@ -30,7 +30,7 @@ def measure(
         NetworkError: if the network cannot be built, or does not return logits.
     """
     made = load(architecture)
-    if isinstance(inspect.getattr_static(made, "count", None), staticmethod):
+    if _counts_itself(made):
         params, macs = made.count(input_shape, classes, **given)  # type: ignore[attr-defined]
         return Cost(int(params), int(macs), 0)
     try:
@@ -45,6 +45,14 @@ def measure(
         return cost
 
 
+def _counts_itself(made: Any) -> bool:
+    """Return whether a class has a static method `count(input_shape, classes, ...)`."""
+    if not isinstance(inspect.getattr_static(made, "count", None), staticmethod):
+        return False
+    takes = inspect.signature(made.count).parameters
+    return {"input_shape", "classes"} <= takes.keys()
+
+
 def _cost(
     architecture: Architecture, network: nn.Module, input_shape: InputShape, classes: int
 ) -> Cost:
@@ -54,6 +62,11 @@ def _cost(
         if isinstance(returned, Tensor) and returned.dim():
             sizes.append(returned[0].numel())
 
+    if any(isinstance(one, torch.jit.ScriptModule) for one in network.modules()):
+        raise NetworkError(
+            f"{architecture.attribute} has parts in TorchScript, whose cost cannot be counted; "
+            "leave torch.jit.script and torch.jit.trace out"
+        )
     leaves = [one for one in network.modules() if not list(one.children())]
     hooks = [one.register_forward_hook(note) for one in leaves]
     with FlopCounterMode(display=False) as counter:

@@ -15,7 +15,7 @@ import symtable
 import sys
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,9 @@ def _collect(
             _check_travels(module, made)
             imports[f"from {module} import {value.__qualname__} as {name}"] = None
             return
-        text = _source(value)
-        parts[name] = ""  # so that a class that uses itself ends
         scope = vars(sys.modules[made.__module__])
+        text = _source(value, scope)
+        parts[name] = ""  # so that a class that uses itself ends
         for other in _names(text):
             is_builtin = scope.get(other) is getattr(builtins, other, _NOTHING)
             if other in scope and other != name and not is_builtin:
@@ -71,7 +71,7 @@ def _collect(
     elif module == "typing":
         imports["import typing"] = None
         parts[name] = f"{name} = {value!r}"
-    elif callable(value) and module and module != made.__module__ and hasattr(value, "__name__"):
+    elif module and module != made.__module__ and _is_found(value, module):
         _check_travels(module, made)
         imports[f"from {module} import {value.__name__} as {name}"] = None
     elif (literal := _literal(value)) is not None:
@@ -82,6 +82,14 @@ def _collect(
             "its source is not known, so the run could not be resumed. Make it inside the class, "
             "or write the network into a file: architecture: nets.py:Name"
         )
+
+
+def _is_found(value: Any, module: str) -> bool:
+    """Return whether a callable object is what its module has under its name."""
+    name = getattr(value, "__name__", None)
+    if not callable(value) or not isinstance(name, str):
+        return False
+    return getattr(sys.modules.get(module), name, None) is value
 
 
 def _check_travels(module: str | None, made: Any) -> None:
@@ -104,31 +112,61 @@ def _check_travels(module: str | None, made: Any) -> None:
         )
 
 
-def _source(value: Any) -> str:
+def _source(value: Any, scope: Mapping[str, Any]) -> str:
     """Return the source of a class or function that a cell defines.
 
     `inspect.getsource` knows that of a function; before Python 3.13, it does not know that of a
-    class, but its methods know their cell.
+    class, but its methods know their cell. A class without any is looked for in all cells.
+
+    Args:
+        value: class or function.
+        scope: what the notebook defines, by name.
+
+    Raises:
+        InputError: if there is no such source, or the object has been changed since.
     """
     own = (one for _, one in _methods(value)) if inspect.isclass(value) else iter([value])
-    method = next(own, None)
-    lines = linecache.getlines(method.__code__.co_filename) if method is not None else []
-    if not lines or method is None:
+    method = next((inspect.unwrap(one) for one in own), None)
+    if method is None:
+        files, first = _cells(), None
+    else:
+        files, first = [method.__code__.co_filename], method.__code__.co_firstlineno
+    sources = [(file, lines) for file in files if (lines := linecache.getlines(file))]
+    if method is not None and value.__name__ == "<lambda>":
+        raise InputError("a lambda has no name under which a run finds it; write def or class")
+    if not sources:
         raise InputError(
             f"the source of {value.__name__} is not known; write it into a file: architecture: "
             "nets.py:Name"
         )
-    first = method.__code__.co_firstlineno
-    for node in ast.walk(ast.parse("".join(lines))):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
+    for file, lines in sources:
+        for node in _defined(lines, value.__name__):
             start = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            if start <= first <= (node.end_lineno or start):
-                _check_methods(value, method.__code__.co_filename, start, node.end_lineno or start)
-                return textwrap.dedent("".join(lines[start - 1 : node.end_lineno])).strip()
+            end = node.end_lineno or start
+            if first is None or start <= first <= end:
+                _check_methods(value, file, start, end)
+                _check_values(value, node, scope)
+                return textwrap.dedent("".join(lines[start - 1 : end])).strip()
     raise InputError(
         f"the source of {value.__name__} is not in one cell: write it, with all of its methods, "
         "into one"
     )
+
+
+def _cells() -> list[str]:
+    """Return the names of the cells whose source is known, the latest first."""
+    return [file for file in reversed(linecache.cache) if not Path(file).is_file()]
+
+
+def _defined(lines: Sequence[str], name: str) -> Iterator[ast.ClassDef | ast.FunctionDef]:
+    """Yield what defines a name in the source of a cell."""
+    try:
+        tree = ast.parse("".join(lines))
+    except SyntaxError:
+        return  # another language, as in a cell with %%html
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            yield node
 
 
 def _check_methods(value: Any, file: str, start: int, end: int) -> None:
@@ -138,7 +176,7 @@ def _check_methods(value: Any, file: str, start: int, end: int) -> None:
         InputError: if one has.
     """
     for name, found in _methods(value) if inspect.isclass(value) else ():
-        code = found.__code__
+        code = inspect.unwrap(found).__code__
         is_there = code.co_filename == file and start <= code.co_firstlineno <= end
         if not is_there and linecache.getlines(code.co_filename):
             raise InputError(
@@ -146,11 +184,80 @@ def _check_methods(value: Any, file: str, start: int, end: int) -> None:
             )
 
 
+def _check_values(
+    value: Any, node: ast.ClassDef | ast.FunctionDef, scope: Mapping[str, Any]
+) -> None:
+    """Check that the source, run now, would give a class its values and defaults.
+
+    Only plain values are compared, and names that stand for such.
+
+    Raises:
+        InputError: if it would not, since a cell has changed them, or a name that they use.
+    """
+    functions = [(value.__name__, value, node)]
+    if isinstance(node, ast.ClassDef):
+        written = {
+            target.id: one.value
+            for one in node.body
+            if isinstance(one, ast.Assign)
+            for target in one.targets
+            if isinstance(target, ast.Name)
+        }
+        written |= {one.target.id: one.value for one in node.body if isinstance(one, ast.AnnAssign)
+                    if isinstance(one.target, ast.Name) and one.value is not None}  # fmt: skip
+        for name, found in vars(value).items():
+            is_made = name.startswith("_") and name not in written  # as an Enum makes its lists
+            if name.startswith("__") or is_made or _literal(found) is None:
+                continue
+            if name not in written or _differs(written[name], found, scope):
+                raise InputError(
+                    f"{value.__name__}.{name} is {found!r}, and its cell would not give it this "
+                    "value now; write it into the class, and run the cell again"
+                )
+        bodies = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
+        functions = [(f"{value.__name__}.{name}", found, bodies[name])
+                     for name, found in _methods(value) if name in bodies]  # fmt: skip
+    for name, found, body in functions:
+        if not isinstance(body, ast.FunctionDef):
+            continue
+        made = inspect.unwrap(found)
+        pairs = list(zip(body.args.defaults, made.__defaults__ or (), strict=False))
+        by_name = made.__kwdefaults__ or {}
+        keywords = zip(body.args.kwonlyargs, body.args.kw_defaults, strict=True)
+        pairs += [
+            (one, by_name.get(argument.arg)) for argument, one in keywords if one is not None
+        ]
+        for written_default, default in pairs:
+            if _differs(written_default, default, scope):
+                raise InputError(
+                    f"a default of {name} is {default!r}, and its cell would not give it this "
+                    "value now; run the cell again"
+                )
+
+
+_PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple,
+          ast.List, ast.Set, ast.Dict, ast.unaryop, ast.operator)  # fmt: skip
+
+
+def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
+    """Return whether an expression has another plain value now than it had."""
+    if not all(isinstance(one, _PLAIN) for one in ast.walk(written)):
+        return False  # a call, say, that may do anything
+    try:
+        now = eval(compile(ast.Expression(written), "cell", "eval"), dict(scope))  # noqa: S307
+    except Exception:
+        return False
+    literal = _literal(now)
+    return literal is not None and literal != _literal(found)
+
+
 def _methods(value: type) -> Iterator[tuple[str, types.FunctionType]]:
-    """Yield the functions that a class defines itself, by name."""
+    """Yield the functions that a class defines itself, by name; not those made for a dataclass."""
     for name, one in vars(value).items():
         found = getattr(one, "__func__", getattr(one, "fget", one))
-        if isinstance(found, types.FunctionType) and found.__module__ == value.__module__:
+        if not isinstance(found, types.FunctionType) or found.__module__ != value.__module__:
+            continue
+        if inspect.unwrap(found).__code__.co_filename != "<string>":
             yield name, found
 
 
@@ -163,7 +270,8 @@ def _names(text: str) -> Iterator[str]:
         for symbol in table.get_symbols():
             name = symbol.get_name()
             is_global = symbol.is_global() or table.get_type() == "module"
-            if is_global and symbol.is_referenced() and name not in seen:
+            is_used = symbol.is_referenced() or symbol.is_declared_global()
+            if is_global and is_used and name not in seen:
                 seen.add(name)
                 yield name
 

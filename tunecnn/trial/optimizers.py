@@ -303,7 +303,7 @@ def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
             eps=config.epsilon,
             weight_decay=config.weight_decay,
         )
-    return _SGD(
+    sgd = _SGD(
         params,
         lr=config.learning_rate,
         momentum=config.momentum,
@@ -311,6 +311,10 @@ def make_optimizer(config: TrialConfig, network: nn.Module) -> Optimizer:
         weight_decay=config.weight_decay,
         fused=is_real,
     )
+    if config.momentum > 0:  # the fused step cannot take a weight whose first gradient comes later
+        for weight in params:
+            sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return sgd
 
 
 def make_schedule(config: TrialConfig, optimizer: Optimizer, steps: int) -> LRScheduler:

@@ -54,6 +54,7 @@ class TrainedModel(nn.Module):
         scaling: scaling of the pixels.
         input_shape: channels, height and width of one image.
         classes: class names by label.
+        code: code of the network, if it is in a file.
 
     Shapes: input (n, height, width, channels) uint8; output (n, classes) float32 logits.
     """
@@ -65,8 +66,10 @@ class TrainedModel(nn.Module):
         scaling: Scaling,
         input_shape: InputShape,
         classes: Sequence[str],
+        code: NetworkCode | None = None,
     ) -> None:
         super().__init__()
+        self._code = code
         self.config = config
         self.network = network
         self.scaling = scaling
@@ -77,14 +80,21 @@ class TrainedModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images."""
         in_bf16 = self.config.precision == "bf16" and computes_in_bf16(images.device)
+        values = self.scaling(images)
         with autocast(images.device, in_bf16=in_bf16):
-            logits: Tensor = self.network(self.scaling(images))
+            try:
+                logits: Tensor = self.network(values)
+            except ImportError:  # its code imports some of itself while it runs
+                with importable(self._code):
+                    logits = self.network(values)
         return logits.float()
 
     def in_float32(self) -> TrainedModel:
         """Return the same network, which computes in float32 also if its training was in bf16."""
         config = self.config.replace(precision="fp32")
-        return TrainedModel(config, self.network, self.scaling, self.input_shape, self.classes)
+        return TrainedModel(
+            config, self.network, self.scaling, self.input_shape, self.classes, self._code
+        )
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Return the probability of each class for each image.
@@ -203,7 +213,7 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
     settle(network)
     if not all(bool(one.isfinite().all()) for one in network.parameters() if one.requires_grad):
         raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
-    return TrainedModel(config, network, scaling, shape, metadata.classes)
+    return TrainedModel(config, network, scaling, shape, metadata.classes, code)
 
 
 def _warn_of_code(architecture: Architecture, code: NetworkCode | None, where: str) -> None:

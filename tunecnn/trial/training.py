@@ -228,6 +228,13 @@ class Training:
         with random_state_of(self.config.seed, self._device):
             again = build(architecture, self.config.net, shape, classes).to(self._device)
         use_channels_last(again, shape)
+        own = {id(weight) for weight in self.model.parameters() if weight.requires_grad}
+        if own & set(map(id, again.parameters())):
+            raise NetworkError(
+                f"{architecture.attribute} has the same weights at each call, so trials would go "
+                "on from each other's: make its layers while it is built, not once for the module "
+                "or as default arguments, and without a cache"
+            )
         again.load_state_dict(self.model.state_dict())
         whole = self._data.validation
         part = DeviceImages(whole.pixels[:_FEW], whole.labels[:_FEW])
@@ -243,6 +250,31 @@ class Training:
                 f"{architecture.attribute} gives other results once its weights are loaded again: "
                 "it uses what its state_dict lacks, such as a counter, or a buffer with "
                 "persistent=False that training changes"
+            )
+        self._check_alone(again, next(self._batcher.evaluation(part))[0])
+
+    def _check_alone(self, network: nn.Module, images: Tensor) -> None:
+        """Check that an image has the same logits alone as among others.
+
+        A network that draws random numbers is not checked.
+
+        Raises:
+            NetworkError: if it has others: then its accuracy would be that of whole batches.
+        """
+        returned = []
+        for seed, given in ((0, images), (1, images), (0, images[:1])):
+            with random_state_of(seed, self._device), torch.no_grad():
+                returned.append(network(given)[:1].float())
+        whole, drawn_anew, alone = returned
+        scale = max(1.0, float(whole.abs().max()))
+        if bool((whole != drawn_anew).any()) or len(images) < 2:
+            return
+        if float((whole - alone).abs().max()) > _TOLERANCE * scale:
+            raise NetworkError(
+                f"{Architecture(self.config.architecture, Path()).attribute} gives an image other "
+                "logits alone than among others, so its accuracy would be that of whole batches: "
+                "it computes over the images, as softmax(dim=0) or a BatchNorm without running "
+                "statistics does"
             )
 
     def evaluate(self, images: Images | DeviceImages) -> tuple[float, float]:
