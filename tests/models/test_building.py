@@ -73,6 +73,17 @@ def test_a_network_may_count_itself():
     own = PLAIN + "    @staticmethod\n    def count(input_shape, classes, width=4): return 5, 6\n"
     cost = measured(own)
     assert (cost.params, cost.macs) == (5, 6)
+    other = PLAIN + "    @staticmethod\n    def count(module): return 7\n"
+    assert measured(other) == measured(PLAIN)
+
+
+def test_parts_in_torchscript_are_named():
+    scripted = PLAIN.replace("nn.Linear(width * h * w, classes)",
+                             "torch.jit.script(nn.Linear(width * h * w, classes))")  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"Net has parts in TorchScript, whose cost cannot be coun"
+    ):
+        measured(scripted)
 
 
 def test_macs_are_those_of_all_layers_also_where_values_are_needed():

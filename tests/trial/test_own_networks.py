@@ -432,6 +432,7 @@ def test_what_cannot_be_trained_ends_its_trial_and_says_why(name, changes, reaso
 
 
 ODD = """
+import functools
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -540,8 +541,61 @@ class Registers(Flat):
 class Drops(Flat):
     def forward(self, x):
         return super().forward(F.dropout(x, 0.5))
+
+@functools.lru_cache
+def cached(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+class Shared(Flat):
+    BODY = nn.Linear(64, 64)
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.body = self.BODY
+    def forward(self, x):
+        return self.head(self.body(x.flatten(1)).relu())
+
+class Centred(Flat):
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+
+class Unkept(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.norm = nn.BatchNorm2d(1, track_running_stats=False)
+    def forward(self, x):
+        return super().forward(self.norm(x))
+
+class Freezes(Flat):
+    def train(self, mode=True):
+        super().train(mode)  # and returns nothing
+
+class Late(Flat):
+    def forward(self, x):
+        import helper
+        from helper import twice
+        return twice(super().forward(x))
+
+class LazyView(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv, self.head = nn.LazyConv2d(4, 3), nn.LazyLinear(classes)
+    def forward(self, x):
+        x = self.conv(x)
+        return self.head(x.view(x.size(0), -1))
+
+class Skips(Flat):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.sometimes, self.calls = nn.Linear(64, 64), 0
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.training and torch.rand(()) < 0.5:
+            x = x + self.sometimes(x)
+        return self.head(x)
 """
-ODD_CODE = NetworkCode({"nets.py": ODD.encode()})
+ODD_CODE = NetworkCode(
+    {"nets.py": ODD.encode(), "helper.py": b"def twice(x):\n    return 2 * x\n"}
+)
 
 
 def model_of(training: Training, path: Path):
@@ -550,7 +604,20 @@ def model_of(training: Training, path: Path):
         return load_model(path)
 
 
-@pytest.mark.parametrize("name", ["Caches", "Frozen", "NeedsTwo", "Strict", "Registers", "Drops"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Caches",
+        "Frozen",
+        "NeedsTwo",
+        "Strict",
+        "Registers",
+        "Drops",
+        "Freezes",
+        "Late",
+        "LazyView",
+    ],
+)
 def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, tmp_path):
     size = len(data.train) - 1  # so that a batch of one image is left
     with importable(ODD_CODE):
@@ -580,6 +647,10 @@ def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, 
         ("Doubles", "keeps 'phase', of the type torch.complex128, which a file of weights cannot"),
         ("Sparse", "keeps 'graph', a sparse tensor, which a file of weights cannot hold"),
         ("Shares", "keeps 'same', whose values share memory, as expand() returns them; add .cl"),
+        ("cached", "cached has the same weights at each call, so trials would go on from each"),
+        ("Shared", "Shared has the same weights at each call, so trials would go on from each"),
+        ("Centred", "Centred gives an image other logits alone than among others, so its accu"),
+        ("Unkept", "Unkept gives an image other logits alone than among others, so its accur"),
     ],
 )
 def test_what_could_not_be_kept_ends_its_trial_after_the_first_epoch(name, reason, data):
@@ -590,6 +661,21 @@ def test_what_could_not_be_kept_ends_its_trial_after_the_first_epoch(name, reaso
     assert update.end.outcome is Outcome.ERROR
     assert reason in update.end.reason
     assert len(update.epochs) <= 1
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_a_layer_may_be_without_a_gradient_in_the_first_steps_of_sgd(momentum, data):
+    with importable(ODD_CODE):
+        one = config("Skips", epochs=3, batch_size=8, optimizer="sgd", momentum=momentum)
+        assert len(list(Training(one, data))) == 3
+
+
+def test_lazy_weights_of_a_view_are_made_for_images_with_colours(data):
+    parts = [Images(np.repeat(part.pixels, 3, axis=3), part.labels)
+             for part in (data.train, data.validation)]  # fmt: skip
+    colours = TrialData.measure("random", data.classes, *parts)
+    with importable(ODD_CODE):
+        assert list(Training(config("LazyView", epochs=1), colours))
 
 
 def test_a_network_that_fails_in_bf16_alone_says_so(data):
