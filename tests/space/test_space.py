@@ -51,6 +51,16 @@ MISTAKES = [
     (SGD + "when: {optimizer: adam}}}", "optimizer is never 'adam' (one of sgd, adamw)"),
     (SGD + "when: sgd}}", "when: must be a mapping such as {optimizer: sgd}, not 'sgd'"),
     (SGD + "when: {momentum: 0.5}}}", "momentum.when: goes in a circle: momentum -> momentum"),
+    ("parameters: {optimizer: sgd, momentum: {float: [0, 0.9], when: {optimizer: sgd}}}",
+     "'optimizer' is not searched; it has one value, so leave the condition out"),
+    ("parameters: {learning_rate: {float: [0.1, 1]}, crop: {float: [0, 0.3], when: {learning_rate: 0.5}}}",
+     "learning_rate is hardly ever 0.5; give it a step, or choices"),
+    ("parameters: {net: {width: {int: [1, 2]}}}", "write each argument with its whole name: net.width"),
+    ("parameters: {net.width: {choice: [1.0, 2.0]}}\nstart: [{net: {width: 2.0}}]",
+     "start.0: net has a mapping; of an argument, write the whole name: net.width"),
+    ("parameters: {net.width: {choice: [1.0, 2.0]}}\nstart: [{net.width: null}]",
+     "start.0: net.width must be a number, a word, true or false, not None"),
+    ("constraints: ['params <= 1', '000']", "'000' is no constraint; write 1,000,000 as 1_000_000"),
     (SGD + "when: {optimizer: sgd}}}\nstart: [{optimizer: adamw, momentum: 0.5}]",
      "start.0: momentum is not there (0 to 0.9, when optimizer is sgd)"),
     ("sampler: random\nrandom_baseline: 0.2", "space:2: random_baseline: random trials are a baseline for a"),
@@ -299,6 +309,41 @@ def test_too_few_epochs_from_the_command_line_are_a_warning():
 def test_a_single_value_is_a_warning():
     space = SearchSpace.from_text("parameters: {net.width: {float: [1, 1]}}")
     assert space.warnings() == ["net.width has only one value, 1.0: nothing is searched in it"]
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("{optimizer: adamw, momentum: {float: [0.5, 0.9]}}", "momentum changes nothing in this space: it is for optimizer: sgd or muon"),
+        ("{optimizer: {choice: [sgd, muon]}, rho: 0.8}", "rho changes nothing"),
+        ("{schedule: cosine, warmup: {float: [0.1, 0.5]}}", "warmup changes nothing in this space: it is for schedule: one_cycle"),
+        ("{flip: false, alternate_flip: {choice: [true, false]}}", "alternate_flip changes nothing in this space: it is for flip: true"),
+        ("{optimizer: {choice: [sgd, adamw]}, momentum: {float: [0.5, 0.9]}}", ""),
+        ("{flip: {choice: [true, false]}, alternate_flip: true}", ""),
+        ("{optimizer: rmsprop, rho: 0.8, epsilon: 1.0e-6}", ""),
+        ("{warmup: {float: [0.1, 0.5]}}", ""),
+    ],
+)  # fmt: skip
+def test_a_setting_that_can_change_nothing_is_warned_of(text, warning):
+    found = SearchSpace.from_text(f"dataset: cifar10\nrecipe: fast\nparameters: {text}").warnings()
+    assert [one[: len(warning)] for one in found] == ([warning] if warning else [])
+
+
+def test_more_start_points_than_trials_are_warned_of():
+    text = "parameters: {net.width: {choice: [1.0, 2.0, 0.5]}}\ntrials: 2\n"
+    points = "start: [baseline, {net.width: 1.0}, {net.width: 2.0}"
+    assert SearchSpace.from_text(text + points + "]").warnings() == []
+    (found,) = SearchSpace.from_text(text + points + ", {net.width: 0.5}]").warnings()
+    assert found == "there are 3 different start points for 2 trials: the last ones are not tried"
+
+
+def test_cmaes_without_a_number_to_model_is_warned_of():
+    text = "sampler: cmaes\nparameters: {batch_size: {choice: [32, 64]}, "
+    (found,) = SearchSpace.from_text(text + "flip: {choice: [true, false]}}").warnings()
+    assert found.startswith(
+        "cmaes models numbers without a condition, and the space searches none"
+    )
+    assert SearchSpace.from_text(text + "crop: {float: [0, 0.3]}}").warnings() == []
 
 
 def test_the_size_counts_configurations():

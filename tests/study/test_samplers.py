@@ -90,6 +90,20 @@ def test_who_proposed_a_trial_is_known(sampler, before, after):
     assert proposer.used_model == (before == "model")
 
 
+def test_without_a_number_cmaes_proposes_at_random_and_says_so():
+    choices = SearchSpace.from_text(
+        "sampler: {cmaes: {startup_trials: 1}}\nparameters:\n  net.width: {choice: [0.5, 1.0]}\n"
+    )
+    study, _ = curves("random")
+    for one, proposed in (
+        (choices, False),
+        (space("sampler: {cmaes: {startup_trials: 1}}"), True),
+    ):
+        proposer = Proposer(one)
+        proposer.sampler(study)
+        assert proposer.used_model is proposed
+
+
 class TestSees(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:

@@ -180,6 +180,15 @@ def test_start_points_that_a_killed_run_had_not_queued_are_queued_on_resume(open
     assert [config.net["dropout_dense"] for config in drawn] == [0.1, 0.2]
 
 
+def test_a_start_point_that_is_given_twice_takes_the_place_of_no_other(open_study):
+    points = "[baseline, {net.width: 1.0}, {net.width: 0.25}]"
+    study = open_study(
+        "dataset: digits\nsampler: random\ntrials: 2\nepochs: 1\n"
+        f"parameters: {{net.width: {{choice: [0.25, 0.5, 1.0]}}}}\nstart: {points}\n"
+    )
+    assert [study.next_trial().config.net["width"] for _ in range(2)] == [1.0, 0.25]
+
+
 def test_epochs_of_an_interrupted_attempt_are_not_those_of_the_next(open_study, tmp_path):
     study = open_study()
     study.next_trial()

@@ -481,3 +481,29 @@ def test_a_network_that_its_cell_would_make_otherwise_now_is_refused(cell, name,
     run(cell)
     with pytest.raises(tunecnn.InputError, match=message):
         notebook_source(getattr(module, name))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"listeners": tunecnn.Listener()}, "listeners must be a list of listeners, not <"),
+        ({"listeners": [tunecnn.Listener]}, "a listener is an object .*, not the class Listener"),
+        ({"local": "no"}, "local cannot be 'no', of type str"),
+        ({"runs_dir": 5}, "runs_dir cannot be 5, of type int"),
+        ({"min_free_gb": None}, "min_free_gb must be a number from 0 to 1,000,000,000, not None"),
+        ({"track": 5}, "track cannot be 5, of type int"),
+        ({"on_end": ["a"]}, r"on_end cannot be \['a'\], of type list"),
+    ],
+)
+def test_an_argument_of_another_type_is_named(given, message):
+    with pytest.raises(tunecnn.InputError, match=message):
+        tunecnn.search(SPACE, **given)
+
+
+def test_data_without_images_are_named(tmp_path):
+    with pytest.raises(tunecnn.InputError, match="has no images"):
+        tunecnn.search(
+            "digits.yaml",
+            data=(np.zeros((0, 8, 8), np.uint8), np.zeros(0, int)),
+            data_dir=tmp_path,
+        )

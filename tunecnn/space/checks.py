@@ -44,7 +44,7 @@ from tunecnn.trial.config import (
     TrialConfig,
     setting_problem,
 )
-from tunecnn.trial.recipes import RECIPES
+from tunecnn.trial.recipes import RECIPES, make_config
 from tunecnn.words import in_words
 
 # Settings with their own key in a space, or with the same value for all trials.
@@ -120,7 +120,18 @@ def _condition_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
         loc: Loc = ("parameters", name, "when")
         for parent, allowed in parameter.when.items():
             if parent not in searched:
-                yield Mistake(loc, f"{parent!r} is not searched; {nearest(parent, searched)}")
+                is_fixed = isinstance(space.parameters.get(parent), Constant)
+                advice = (
+                    "it has one value, so leave the condition out, or the parameter"
+                    if is_fixed
+                    else nearest(parent, searched)
+                )
+                yield Mistake(loc, f"{parent!r} is not searched; {advice}")
+                continue
+            condition = searched[parent]
+            if isinstance(condition, FloatParameter) and condition.step is None and parent != name:
+                text = f"{parent} is hardly ever {allowed[0]!r}; give it a step, or choices"
+                yield Mistake(loc, text)
                 continue
             for value in allowed:
                 if not searched[parent].contains(value):
@@ -175,6 +186,56 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
         "use pruner: none"
     )
     return [Mistake(("pruner",), text)]
+
+
+# Settings that matter only for some values of another one.
+_MATTERS_WITH: Mapping[str, tuple[str, tuple[Scalar, ...]]] = {
+    "momentum": ("optimizer", ("sgd", "muon")),
+    "nesterov": ("optimizer", ("sgd", "muon")),
+    "beta1": ("optimizer", ("adamw", "muon")),
+    "beta2": ("optimizer", ("adamw", "muon")),
+    "rho": ("optimizer", ("rmsprop",)),
+    "epsilon": ("optimizer", ("rmsprop", "adamw", "muon")),
+    "warmup": ("schedule", ("one_cycle",)),
+    "alternate_flip": ("flip", (True,)),
+}
+
+
+def without_effect(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning for each setting that changes nothing, whatever the others are."""
+    settings = make_config(space.recipe, space.architecture, space.dataset).to_dict()
+    for name, (other, values) in _MATTERS_WITH.items():
+        if name not in space.parameters:
+            continue
+        given = space.parameters.get(other)
+        if isinstance(given, Constant):
+            can_matter = given.value in values
+        elif given is not None:
+            can_matter = any(map(given.contains, values))
+        else:
+            can_matter = settings[other] in values
+        if not can_matter:
+            few = " or ".join(map(str, values)).lower()
+            yield f"{name} changes nothing in this space: it is for {other}: {few}"
+
+
+def unused_starts(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning if there are more start points than trials."""
+    points = {tuple(sorted(point.items())) for point in space.start_points()}
+    if len(points) > space.trials:
+        yield (
+            f"there are {len(points):,} different start points for {space.trials:,} trials: the "
+            "last ones are not tried"
+        )
+
+
+def drawn_at_random(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning if the sampler can model no parameter of the space."""
+    if isinstance(space.sampler, Cmaes) and not space.models_numbers:
+        yield (
+            "cmaes models numbers without a condition, and the space searches none: all its "
+            "proposals would be random; use tpe"
+        )
 
 
 def waits_too_long(space: SpaceSchema) -> str:
@@ -408,6 +469,18 @@ def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
         return Mistake(loc, f"unknown key; {nearest(loc[-1], known)}")
     if error_type == "missing":  # the second of two bounds
         return Mistake(loc[:-1], in_words(details))
+    if len(loc) > 3 and loc[0] == "start":  # one error for each type that is allowed
+        name = str(loc[3])  # after the type that the point has
+        given = details["input"]
+        if isinstance(given, dict):
+            return Mistake(
+                loc[:2], f"{name} has a mapping; of an argument, write the whole name: {name}."
+                f"{next(iter(given), '...')}"
+            )  # fmt: skip
+        return Mistake(loc[:2], f"{name} must be a number, a word, true or false, not {given!r}")
+    if error_type == "parameter_type" and loc[-1] == "net" and isinstance(details["input"], dict):
+        argument = next(iter(details["input"]), "...")
+        return Mistake(loc, f"write each argument with its whole name: {NET}{argument}")
     if error_type == "parameter_type":
         return Mistake(loc, f"{details['msg']}, not {details['input']!r}")
     return Mistake(loc, in_words(details))

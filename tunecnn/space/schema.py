@@ -22,6 +22,8 @@ from tunecnn.models.code import NetworkCode
 from tunecnn.space.parameters import (
     Constant,
     Count,
+    FloatParameter,
+    IntParameter,
     Parameter,
     Plain,
     Setting,
@@ -250,6 +252,14 @@ class SpaceSchema(SpaceModel):
     def has_conditions(self) -> bool:
         """Whether any parameter exists only for certain values of another."""
         return any(parameter.when for parameter in self.searched.values())
+
+    @property
+    def models_numbers(self) -> bool:
+        """Whether a number without a condition is searched, as some samplers need it."""
+        return any(
+            isinstance(parameter, FloatParameter | IntParameter) and not parameter.when
+            for parameter in self.searched.values()
+        )
 
     def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
         """Return whether a parameter exists for given values of the other parameters."""

@@ -16,7 +16,16 @@ from tunecnn.documents import (
     read_document,
     without,
 )
-from tunecnn.space.checks import explain, may_follow, mistakes_of, rung_mistakes, waits_too_long
+from tunecnn.space.checks import (
+    drawn_at_random,
+    explain,
+    may_follow,
+    mistakes_of,
+    rung_mistakes,
+    unused_starts,
+    waits_too_long,
+    without_effect,
+)
 from tunecnn.space.schema import SpaceSchema
 
 _MOST_EXPLAINED = 100  # an explanation looks for the nearest of many names
@@ -109,8 +118,14 @@ class SearchSpace(SpaceSchema):
         except SpaceError as error:
             return None, list(error.mistakes)
         except ValidationError as error:
-            details = error.errors(include_url=False)
-            found = [explain(one, cls.model_fields) for one in details[:_MOST_EXPLAINED]]
+            details = [
+                one
+                for one in error.errors(include_url=False)
+                # A mapping among the start points is no word, and its own mistake is told.
+                if not (isinstance(one["input"], dict) and one["type"] == "literal_error")
+            ]
+            explained = (explain(one, cls.model_fields) for one in details[:_MOST_EXPLAINED])
+            found = list(dict.fromkeys(explained))
             rest = (Mistake(tuple(one["loc"]), one["msg"]) for one in details[_MOST_EXPLAINED:])
             return None, [*found, *rest]
 
@@ -126,6 +141,7 @@ class SearchSpace(SpaceSchema):
         """Return warnings about settings that are allowed but probably unintended."""
         found = [mistake.text for mistake in rung_mistakes(self)]
         found += filter(None, [waits_too_long(self)])
+        found += [*without_effect(self), *unused_starts(self), *drawn_at_random(self)]
         for name, parameter in self.searched.items():
             ends = parameter.ends()
             if ends[0] == ends[-1]:

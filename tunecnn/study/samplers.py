@@ -77,7 +77,8 @@ class Proposer:
         seen = [trial for trial in (see(trials) if see else trials) if trial.state in _COUNTED]
         if least is not None and not isinstance(part, Tpe):
             seen = [trial for trial in seen if trial.state == TrialState.COMPLETE]
-        self.used_model = least is not None and len(seen) >= least
+        has_model = not isinstance(part, Cmaes) or self._space.models_numbers
+        self.used_model = least is not None and len(seen) >= least and has_model
         return sampler
 
     def _for_tpe(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

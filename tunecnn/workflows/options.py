@@ -24,6 +24,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "min_free_gb": (0, 10**9),
 }
 """Smallest and largest value of each option that is a number."""
+_NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb")
 _LEAST_SHARE = 0.001
 _WHOLE = ("max_failures", "max_trials_at_once")
 _MOST_CANDIDATES = 100
@@ -94,7 +95,7 @@ class RunOptions:
             object.__setattr__(self, "data_dir", expanded(self.data_dir))
         for field, (low, high) in RANGES.items():
             value = getattr(self, field)
-            if value is None:
+            if value is None and field not in _NEEDED:
                 continue
             kind = Integral if field in _WHOLE else Real
             is_number = isinstance(value, kind) and not isinstance(value, bool)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from tunecnn.data.loading import default_data_dir
 from tunecnn.data.options import ImageOptions
@@ -32,7 +33,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
-from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.options import RANGES, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
 from tunecnn.workflows.search import resume
@@ -204,11 +205,32 @@ def _options(given: Mapping[str, Any]) -> RunOptions:
         values["name"] = str(values["name"])
     if isinstance(values.get("track"), str):
         values["track"] = (values["track"],)
+    if isinstance(values.get("track"), list):
+        values["track"] = tuple(values["track"])
+    for name, allowed in get_type_hints(RunOptions).items():
+        if name in values and name not in RANGES and not _is_of(values[name], allowed):
+            raise InputError(f"{name} cannot be {_type(values[name])}")
     return RunOptions(**values)
+
+
+def _is_of(value: object, allowed: Any) -> bool:
+    """Return whether a value is of one of the types that an option may have."""
+    types = get_args(allowed) if isinstance(allowed, UnionType) else (allowed,)
+    return isinstance(value, tuple(get_origin(one) or one for one in types))
+
+
+def _type(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"{value!r}, of type {type(value).__name__}"
 
 
 def _listening(listeners: Sequence[Listener]) -> Listening:
     """Return what opens the listener that shows the progress, and those that are given."""
+    if not isinstance(listeners, list | tuple):
+        raise InputError(f"listeners must be a list of listeners, not {_type(listeners)}")
+    if wrong := [one for one in listeners if not isinstance(one, Listener)]:
+        raise InputError(f"a listener is an object of a tunecnn.Listener, not {_type(wrong[0])}")
 
     @contextlib.contextmanager
     def opened(study: Study, folder: Path) -> Iterator[Listener]:

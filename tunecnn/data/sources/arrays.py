@@ -314,6 +314,8 @@ def _classes(
     """Return the class names, and the labels of each part as indices into them."""
     if len({one.dtype.kind in "US" for one in labels.values() if len(one)}) > 1:
         raise InputError(f"{where}: some parts have names as labels, and others numbers")
+    if not any(map(len, labels.values())):
+        raise InputError(f"{where} has no images")
     known = np.unique(np.concatenate([one for one in labels.values() if len(one)]))
     if len(known) < 2:
         raise InputError(f"{where} has {len(known)} class; at least 2 are needed")
