@@ -189,6 +189,30 @@ def test_code_that_would_not_travel_whole_is_refused(folder, code, expected):
     assert len(code_files(["nets.py:Net"], ["nets.py", "blocks/"], folder)) == 2
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["from models.blocks import block", "from models import blocks", "import models.blocks"],
+)
+def test_a_module_of_a_folder_is_imported_by_its_whole_name(line, folder):
+    (folder / "models").mkdir()
+    (folder / "models" / "net.py").write_text(f"{line}\n" + NETS)
+    (folder / "models" / "blocks.py").write_text("def block(): pass\n")
+    message = r"net.py:1 imports blocks, which is .* but would not travel; write code: \[models/\]"
+    with pytest.raises(InputError, match=message):
+        code_files(["models/net.py:Net"], (), folder)
+    assert len(code_files(["models/net.py:Net"], ["models/"], folder)) == 2
+
+
+def test_a_file_of_a_package_beside_the_space_is_told_where_the_space_belongs(folder):
+    package = folder / "mine"
+    package.mkdir()
+    (package / "net.py").write_text("from .blocks import block\n" + NETS)
+    (package / "blocks.py").write_text("def block(): pass\n")
+    with pytest.raises(InputError, match=r"net.py:1 imports .blocks, so it is part of a package: .*"
+                       r"architecture: mine/net.py:NAME"):  # fmt: skip
+        code_files(["net.py:Net"], (), package)
+
+
 @pytest.mark.parametrize("name", ["json", "torch"])
 def test_a_file_that_would_hide_an_installed_module_is_refused(folder, name):
     (folder / f"{name}.py").write_text(NETS)

@@ -17,8 +17,16 @@ Pixels = npt.NDArray[np.uint8]
 """Images of shape (n, height, width, channels), values 0..255."""
 ALMOST_BLACK = 2
 """Brightest value, of 255, of images that a wrong scale has made black for a viewer."""
+_LIKELY_WHITES = (255, 1023, 4095, 65535)
 Labels = npt.NDArray[np.int64]
 """Class indices of shape (n,)."""
+
+
+def likely_white(brightest: float) -> str:
+    """Return the value that is probably white in images, by the brightest that they have."""
+    if brightest <= 1:
+        return "1.0"
+    return next((str(top) for top in _LIKELY_WHITES if brightest <= top), f"{brightest:.6g}")
 
 
 @dataclass(frozen=True)

@@ -226,22 +226,38 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
                         f"and not beside the space: write from .{name} import ... there, and "
                         f"code: [{file.parts[0]}/]"
                     )
+            if isinstance(node, ast.ImportFrom) and node.level > len(file.parts) - 1:
+                above = folder.resolve().parts[len(file.parts) - 1 - node.level :]
+                raise InputError(
+                    f"{file}:{node.lineno} imports {'.' * node.level}{node.module or ''}, so it "
+                    "is part of a package: put the space beside that, and write architecture: "
+                    f"{'/'.join([*above, str(file)])}:NAME"
+                )
             for path in _imported_beside(node, file):
                 if _beside(folder / path.parent, path.name) and not any(
                     one == path.with_suffix(".py") or path in one.parents for one in files
                 ):
                     raise InputError(
                         f"{file}:{getattr(node, 'lineno', 1)} imports {path.name}, which is "
-                        f"beside it but would not travel; write code: [{file.parts[0]}/]"
+                        f"beside it but would not travel; write code: [{path.parts[0]}/]"
                     )
 
 
 def _imported_beside(node: ast.AST, file: Path) -> Iterator[Path]:
-    """Yield what a relative import means, as paths without a suffix below the space's folder."""
+    """Yield what an import of a module in a package means, as paths below the space's folder.
+
+    The paths have no suffix. `from package import name` may mean a module or what the package
+    itself defines.
+    """
     if isinstance(node, ast.ImportFrom) and 0 < node.level <= len(file.parts) - 1:
         base = file.parents[node.level - 1]
         names = [node.module] if node.module else [alias.name for alias in node.names]
         yield from (base / name.split(".")[0] for name in names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        module = Path(*node.module.split("."))
+        yield from (module, *(module / alias.name for alias in node.names))
+    elif isinstance(node, ast.Import):
+        yield from (Path(*alias.name.split(".")) for alias in node.names)
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
-from tunecnn.data.images import Pixels
+from tunecnn.data.images import Pixels, likely_white
 from tunecnn.data.options import ImageOptions
 
 VERSION = 5
@@ -247,7 +247,7 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image
     if options.scale is None:
         raise BadImageError(
             f"it has {deep} pixels, here from {values.min():.6g} to {values.max():.6g}; say which "
-            f"value is white: scale: {_likely_white(deep, float(values.max()))}"
+            f"value is white: scale: {likely_white(float(values.max()))}"
         )
     shares = np.clip(values / options.scale, 0, 1)
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
@@ -256,12 +256,6 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image
     scaled = Image.fromarray(bytes_)
     scaled.info["exif"] = image.info.get("exif", b"")
     return scaled, bool((values > options.scale).any())
-
-
-def _likely_white(deep: str, most: float) -> str:
-    if deep == "float":
-        return "1.0" if most <= 1 else f"{most:.6g}"
-    return next((str(top) for top in (255, 1023, 4095, 65535) if most <= top), f"{most:.6g}")
 
 
 def _colours_of_16_bits(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint16]]:

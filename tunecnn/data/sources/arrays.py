@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tunecnn.data.folder.tree import shown
-from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Pixels, Reading
+from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Pixels, Reading, likely_white
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES
@@ -255,7 +255,7 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
     if options.scale is None:
         raise InputError(
             f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "
-            f"is white: scale: {'1.0' if high <= 1 else f'{high:.6g}'} (black is 0)"
+            f"is white: scale: {likely_white(high)} (black is 0)"
         )
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)  # in float16, the scale may be infinite
