@@ -177,3 +177,21 @@ def test_check_plan_and_search_say_the_same_of_code_that_cannot_be_imported(fold
         assert main(words[0], "--space", str(folder / "own.yaml"), *words[1:]) == 2
         assert "ModuleNotFoundError (nets.py:1)" in capsys.readouterr().err
     assert not (folder / "runs").exists()
+
+
+def test_an_argument_that_a_network_swallows_is_warned_of(folder, capsys):
+    (folder / "nets.py").write_text(
+        NETS + "\nclass Open(Small):\n"
+        "    def __init__(self, input_shape, classes, **kwargs):\n"
+        "        super().__init__(input_shape, classes, kwargs.get('channels', 4))\n"
+        "        self.drop = nn.Dropout(kwargs.get('drop', 0.1))\n"
+    )
+    text = SPACE.replace("Small", "Open").replace("start: [baseline, {net.width: 8}]\n", "")
+    text = text.replace("net.width: {choice: [4, 8]}", "net.SIZE: {choice: [4, 8]}")
+    text = text.replace("net.norm: true", "net.drop: {choice: [0.1, 0.5]}")
+    for name, warnings in (("channels", 0), ("chanels", 1)):
+        (folder / "own.yaml").write_text(text.replace("SIZE", name))
+        assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
+        shown = capsys.readouterr()
+        found = (shown.out + shown.err).count("changes neither the layers of nets.py:Open nor wha")
+        assert found == warnings

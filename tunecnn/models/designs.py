@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunecnn.errors import InputError, nearest
@@ -32,11 +32,14 @@ class Cost:
         params: number of trainable parameters.
         macs: multiply-accumulates of one forward pass of one image.
         activations: number of values that its layers return for one image.
+        layers: hash of its layers and their settings, as torch prints them; empty if it was not
+            built. It is no cost, and not compared.
     """
 
     params: int
     macs: int
     activations: int
+    layers: str = field(default="", compare=False)
 
 
 def _check_width(name: str, value: int | float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -75,4 +76,5 @@ def _cost(
         hook.remove()
     check_training(architecture.attribute, network, input_shape, classes)
     params = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    return Cost(params, counter.get_total_flops() // 4, sum(sizes))  # 2 images, 2 per mac
+    layers = hashlib.sha256(repr(network).encode()).hexdigest()
+    return Cost(params, counter.get_total_flops() // 4, sum(sizes), layers)  # 2 images, 2 per mac

@@ -28,6 +28,7 @@ from tunecnn.workflows.networks import (
     in_words,
     is_allowed,
     sampled_networks,
+    unseen_arguments,
 )
 
 _SAMPLE = 200
@@ -183,6 +184,7 @@ def make_plan(
         warnings=(
             *space.warnings(),
             *broken,
+            *unseen_arguments(space, costs),
             *_warnings(space, size, ended),
             *filter(None, [unmeasured]),
         ),

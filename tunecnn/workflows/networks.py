@@ -108,8 +108,26 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
         own = [corner for corner in found if corner.architecture == name]
         if own and all(corner.problem for corner in own):
             raise InputError(f"{name} on {dataset}: {own[0].problem}")
-    return [f"{in_words(corner.values)} cannot be built: {corner.problem}"
-            for corner in found if corner.problem]  # fmt: skip
+    notes = [f"{in_words(corner.values)} cannot be built: {corner.problem}"
+             for corner in found if corner.problem]  # fmt: skip
+    return [*notes, *unseen_arguments(space, costs)]
+
+
+def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
+    """Yield a warning for each argument that a network with `**kwargs` may not have at all."""
+    ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()}
+    for name in (name for name in ends if name.startswith(NET)):
+        others = _activated(space, name, {other: values[0] for other, values in ends.items()})
+        architecture = str(others.get("architecture", space.architecture))
+        if name.removeprefix(NET) in space.network(architecture).signature.arguments:
+            continue
+        ways = [_corner(space, {**others, name: ends[name][at]}, costs).cost for at in (0, -1)]
+        layers = {cost.layers for cost in ways if cost is not None and cost.layers}
+        if None not in ways and ways[0] == ways[1] and len(layers) == 1:
+            yield (
+                f"{name} changes neither the layers of {architecture} nor what they cost: is "
+                "there such an argument? What a network takes as **kwargs cannot be checked"
+            )
 
 
 def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:
