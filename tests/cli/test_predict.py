@@ -65,9 +65,15 @@ def test_all_files_that_cannot_be_used_are_named_before_any_prediction(model, im
     assert main("predict", str(model), str(images)) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    for part in ("1 file is left out", "3 of 8 files", "bad.png", "it has 9x8 pixels",
+    for part in ("3 of 9 files", "bad.png", "it has 9x8 pixels",
                  "red.png: it has colours, and the model takes grey images"):  # fmt: skip
         assert part in shown.err
+    for name in ("bad.png", "wide.png", "red.png"):
+        (images / name).unlink()
+    assert main("predict", str(model), str(images), "--top", "1") == 0
+    shown = capsys.readouterr()
+    assert "warning: 1 file is left out: no image by content" in shown.err
+    assert len(shown.out.splitlines()) == 6
     assert main("predict", str(model), str(images / "notes")) == 2
     assert "notes: not an image" in capsys.readouterr().err
 

@@ -213,6 +213,17 @@ def test_a_file_of_a_package_beside_the_space_is_told_where_the_space_belongs(fo
         code_files(["net.py:Net"], (), package)
 
 
+def test_imports_that_need_not_work_are_no_mistakes(folder):
+    text = (
+        "from typing import TYPE_CHECKING\n"
+        "try:\n    from .blocks import block\nexcept ImportError:\n    from blocks import block\n"
+        "if TYPE_CHECKING:\n    from ..types import Kind\n"
+    )
+    (folder / "nets.py").write_text(text + NETS)
+    (folder / "blocks.py").write_text("def block(): pass\n")
+    assert len(code_files(["nets.py:Net"], ["nets.py", "blocks.py"], folder)) == 2
+
+
 @pytest.mark.parametrize("name", ["json", "torch"])
 def test_a_file_that_would_hide_an_installed_module_is_refused(folder, name):
     (folder / f"{name}.py").write_text(NETS)

@@ -418,6 +418,35 @@ class Default(Base):
 class Fixed(Base):
     hidden = 2 * WIDTH
 
+def marked(cls):
+    cls.kind = "marked"
+    return cls
+
+class Hooked(Base):
+    def __init_subclass__(cls):
+        cls.kind = "hooked"
+
+class Below(Hooked):
+    pass
+
+width = 64
+
+@marked
+class Much(Base):
+    a, b = 1, 2
+    if WIDTH:
+        depth = 3
+    n = 1
+    n += 1
+    steps = []
+    for i in range(3):
+        steps.append(i)
+    width = 4
+    hidden = 2 * width
+
+    def __init__(self, classes, width=width):
+        super().__init__(classes, width)
+
 @torch.jit.script
 def scripted(x: torch.Tensor):
     return x + 1
@@ -459,7 +488,8 @@ def test_decorated_methods_and_classes_without_methods_are_found_in_their_cells(
     exec(compile(notebook_source(module.Net), "alone.py", "exec"), alone.__dict__)
     assert alone.Net(classes=2)(torch.zeros(2, 1, 4, 4)).shape == (2, 2)
     assert alone.COUNT == 1
-    for made in (module.Plain, module.Hidden, module.Default, module.Fixed):
+    for made in (module.Plain, module.Hidden, module.Default, module.Fixed, module.Much,
+                 module.Below):  # fmt: skip
         assert f"class {made.__name__}" in notebook_source(made)
     with pytest.raises(
         tunecnn.InputError, match="Scripted uses scripted, a ScriptFunction that a"

@@ -77,7 +77,10 @@ def data_report(
     skip_bad: SkipBad = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="File for the sheet of pictures. Default: <data set>-sheet.png here."),
+        typer.Option(
+            help="File for the sheet of pictures. Default: <data set>-sheet.png here, "
+            "or beside the images."
+        ),
     ] = None,
     json_lines: Json = False,
     data_dir: DataDir = None,
@@ -105,8 +108,11 @@ def _sheet_of(dataset: str) -> Path:
     from tunecnn.files import expanded
 
     kind, path = kind_and_path(dataset)
-    images = expanded(path.rpartition(":")[0] or path).resolve()
-    name = f"{(images.stem if images.is_file() else images.name) if path else kind}-sheet.png"
+    file, _, function = path.rpartition(":")
+    is_function = file.endswith(".py")
+    images = expanded(file if is_function else path).resolve()
+    stem = images.stem if images.is_file() else images.name
+    name = f"{stem if path else kind}{f'-{function}' * is_function}-sheet.png"
     here = Path.cwd()
     is_below = path and images.is_dir() and (here == images or images in here.parents)
     return images.parent / name if is_below else Path(name)

@@ -11,7 +11,7 @@ import typer
 
 from tunecnn.cli.options import DataDir, Json
 from tunecnn.console import print_json
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, TunecnnError
 
 if TYPE_CHECKING:
     from tunecnn.trial.messages import EpochMetrics
@@ -121,7 +121,7 @@ def _train(
                     dataset.trial_data,
                     "cuda" if gpu and device is not Device.CPU else "cpu",
                 )
-        except InputError:
+        except TunecnnError:
             raise
         except (Exception, SystemExit) as error:
             if is_published(config.architecture):

@@ -22,11 +22,14 @@ Labels = npt.NDArray[np.int64]
 """Class indices of shape (n,)."""
 
 
-def likely_white(brightest: float) -> str:
-    """Return the value that is probably white in images, by the brightest that they have."""
+def likely_white(values: npt.NDArray[np.generic]) -> str:
+    """Return the value that is probably white in images, by the values that they have."""
+    brightest = float(values.max())
     if brightest <= 1:
         return "1.0"
-    return next((str(top) for top in _LIKELY_WHITES if brightest <= top), f"{brightest:.6g}")
+    is_whole = bool(np.array_equal(values, np.rint(values)))
+    whites = _LIKELY_WHITES if is_whole else ()
+    return next((str(top) for top in whites if brightest <= top), f"{brightest:.6g}")
 
 
 @dataclass(frozen=True)

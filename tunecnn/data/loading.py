@@ -130,6 +130,11 @@ def _positions(
         ids = np.where(np.isin(labels, alike), ids.max() + 1 + np.arange(len(ids)), ids)
         names = ", ".join(classes[label] for label in alike[:5])
         notes.append(f"there are not enough different images of {names}, so copies are divided")
+    if arrays.groups is not None and len(np.unique(arrays.groups)) == len(labels):
+        raise InputError(
+            f"{name}: no two training images have the same group, so groups do nothing; correct "
+            "them, or leave them out"
+        )
     groups = ids if arrays.groups is None else united(arrays.groups, ids)
     if arrays.groups is not None and splits < 2:
         own = [what for what, is_own in (("validation", arrays.validation is not None),

@@ -212,7 +212,9 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
     for file in files:
         if file.suffix != ".py":
             continue
-        for node in ast.walk(parse_module(folder / file, str(file))):
+        tree = parse_module(folder / file, str(file))
+        optional = _optional(tree)
+        for node in ast.walk(tree):
             for name in _imported(node):
                 if name not in travelling and _beside(folder, name):
                     raise InputError(
@@ -226,7 +228,9 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
                         f"and not beside the space: write from .{name} import ... there, and "
                         f"code: [{file.parts[0]}/]"
                     )
-            if isinstance(node, ast.ImportFrom) and node.level > len(file.parts) - 1:
+            is_outside = isinstance(node, ast.ImportFrom) and node.level > len(file.parts) - 1
+            if is_outside and node not in optional:
+                assert isinstance(node, ast.ImportFrom)
                 above = folder.resolve().parts[len(file.parts) - 1 - node.level :]
                 raise InputError(
                     f"{file}:{node.lineno} imports {'.' * node.level}{node.module or ''}, so it "
@@ -237,8 +241,9 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
                 if _beside(folder / path.parent, path.name) and not any(
                     one == path.with_suffix(".py") or path in one.parents for one in files
                 ):
+                    name = ".".join(path.parts if path.parent != file.parent else path.parts[-1:])
                     raise InputError(
-                        f"{file}:{getattr(node, 'lineno', 1)} imports {path.name}, which is "
+                        f"{file}:{getattr(node, 'lineno', 1)} imports {name}, which is "
                         f"beside it but would not travel; write code: [{path.parts[0]}/]"
                     )
 
@@ -253,11 +258,24 @@ def _imported_beside(node: ast.AST, file: Path) -> Iterator[Path]:
         base = file.parents[node.level - 1]
         names = [node.module] if node.module else [alias.name for alias in node.names]
         yield from (base / name.split(".")[0] for name in names)
-    elif isinstance(node, ast.ImportFrom) and node.module:
-        module = Path(*node.module.split("."))
-        yield from (module, *(module / alias.name for alias in node.names))
-    elif isinstance(node, ast.Import):
-        yield from (Path(*alias.name.split(".")) for alias in node.names)
+    else:
+        names = []
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        dotted = (name.split(".") for name in names if "." in name)
+        yield from (Path(*parts) for parts in dotted if not _is_installed(parts[0]))
+
+
+def _optional(tree: ast.Module) -> set[ast.AST]:
+    """Return what is only run if it can be, or never: below `try` and `if TYPE_CHECKING`."""
+    found: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        is_never = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if is_never or (isinstance(node, ast.Try) and node.handlers):
+            found |= set(ast.walk(node))
+    return found
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

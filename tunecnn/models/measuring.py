@@ -31,7 +31,7 @@ def measure(
         NetworkError: if the network cannot be built, or does not return logits.
     """
     made = load(architecture)
-    if _counts_itself(made):
+    if _counts_itself(made, input_shape, classes, given):
         params, macs = made.count(input_shape, classes, **given)  # type: ignore[attr-defined]
         return Cost(int(params), int(macs), 0)
     try:
@@ -46,12 +46,16 @@ def measure(
         return cost
 
 
-def _counts_itself(made: Any) -> bool:
-    """Return whether a class has a static method `count(input_shape, classes, ...)`."""
+def _counts_itself(made: Any, *given: Any) -> bool:
+    """Return whether a class has a static method `count` for these arguments."""
     if not isinstance(inspect.getattr_static(made, "count", None), staticmethod):
         return False
-    takes = inspect.signature(made.count).parameters
-    return {"input_shape", "classes"} <= takes.keys()
+    *by_position, named = given
+    try:
+        inspect.signature(made.count).bind(*by_position, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _cost(

@@ -15,6 +15,7 @@ import symtable
 import sys
 import textwrap
 import types
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
         files, first = [method.__code__.co_filename], method.__code__.co_firstlineno
     sources = [(file, lines) for file in files if (lines := linecache.getlines(file))]
     if method is not None and value.__name__ == "<lambda>":
-        raise InputError("a lambda has no name under which a run finds it; write def or class")
+        raise InputError("a lambda has no name by which a run finds it; write it as def or class")
     if not sources:
         raise InputError(
             f"the source of {value.__name__} is not known; write it into a file: architecture: "
@@ -189,27 +190,22 @@ def _check_values(
 ) -> None:
     """Check that the source, run now, would give a class its values and defaults.
 
-    Only plain values are compared, and names that stand for such.
+    Only plain values are compared that one plain line gives, from plain values.
 
     Raises:
         InputError: if it would not, since a cell has changed them, or a name that they use.
     """
     functions = [(value.__name__, value, node)]
     if isinstance(node, ast.ClassDef):
-        written = {
-            target.id: one.value
-            for one in node.body
-            if isinstance(one, ast.Assign)
-            for target in one.targets
-            if isinstance(target, ast.Name)
-        }
-        written |= {one.target.id: one.value for one in node.body if isinstance(one, ast.AnnAssign)
-                    if isinstance(one.target, ast.Name) and one.value is not None}  # fmt: skip
+        scope = {**scope, **vars(value)}
+        written, stored = _written(node), _stored(node)
         for name, found in vars(value).items():
-            is_made = name.startswith("_") and name not in written  # as an Enum makes its lists
-            if name.startswith("__") or is_made or _literal(found) is None:
+            if name.startswith("__") or _literal(found) is None:
                 continue
-            if name not in written or _differs(written[name], found, scope):
+            is_new = (
+                name not in stored and not name.startswith("_") and not _is_changed(value, node)
+            )
+            if is_new or (name in written and _differs(written[name], found, scope)):
                 raise InputError(
                     f"{value.__name__}.{name} is {found!r}, and its cell would not give it this "
                     "value now; write it into the class, and run the cell again"
@@ -224,15 +220,50 @@ def _check_values(
         pairs = list(zip(body.args.defaults, made.__defaults__ or (), strict=False))
         by_name = made.__kwdefaults__ or {}
         keywords = zip(body.args.kwonlyargs, body.args.kw_defaults, strict=True)
-        pairs += [
-            (one, by_name.get(argument.arg)) for argument, one in keywords if one is not None
-        ]
+        pairs += [(one, by_name.get(arg.arg)) for arg, one in keywords if one is not None]
         for written_default, default in pairs:
             if _differs(written_default, default, scope):
                 raise InputError(
                     f"a default of {name} is {default!r}, and its cell would not give it this "
                     "value now; run the cell again"
                 )
+
+
+def _stored(node: ast.ClassDef) -> Counter[str]:
+    """Return how often each name is set in the body of a class, and not in its methods."""
+    found: Counter[str] = Counter()
+    waiting = list[ast.AST](node.body)
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            found[one.id] += 1
+        waiting += ast.iter_child_nodes(one)
+    return found
+
+
+def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """Return what the body of a class sets in one line that is always run, by name.
+
+    A list may be filled later in the body, so only what cannot change is among them.
+    """
+    found: dict[str, ast.expr] = {}
+    for one in node.body:
+        targets = one.targets if isinstance(one, ast.Assign) else (
+            [one.target] if isinstance(one, ast.AnnAssign) else [])  # fmt: skip
+        if len(targets) == 1 and isinstance(targets[0], ast.Name) and one.value is not None:  # type: ignore[attr-defined]
+            found[targets[0].id] = one.value  # type: ignore[attr-defined]
+    stored = _stored(node)
+    changes = (ast.List, ast.Set, ast.Dict)
+    return {name: one for name, one in found.items()
+            if stored[name] == 1 and not isinstance(one, changes)}  # fmt: skip
+
+
+def _is_changed(value: type, node: ast.ClassDef) -> bool:
+    """Return whether a decorator or a base may have set attributes of a class."""
+    has_hook = any("__init_subclass__" in vars(base) for base in value.__mro__[1:-1])
+    return bool(node.decorator_list) or has_hook or type(value) is not type
 
 
 _PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple,

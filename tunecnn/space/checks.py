@@ -207,8 +207,10 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
     for name, (other, values) in _MATTERS_WITH.items():
         if name not in space.parameters:
             continue
-        given = space.parameters.get(other)
-        if isinstance(given, Constant):
+        given, own = space.parameters.get(other), space.searched.get(name)
+        if own is not None and other in own.when:
+            can_matter = any(value in values for value in own.when[other])
+        elif isinstance(given, Constant):
             can_matter = given.value in values
         elif given is not None:
             can_matter = any(map(given.contains, values))
@@ -221,10 +223,9 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
 
 def unused_starts(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning if there are more start points than trials."""
-    points = {tuple(sorted(point.items())) for point in space.start_points()}
-    if len(points) > space.trials:
+    if (count := len(space.different_start_points())) > space.trials:
         yield (
-            f"there are {len(points):,} different start points for {space.trials:,} trials: the "
+            f"there are {count:,} different start points for {space.trials:,} trials: the "
             "last ones are not tried"
         )
 

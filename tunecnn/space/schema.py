@@ -402,6 +402,10 @@ class SpaceSchema(SpaceModel):
         searched = self.parameters.get("architecture")
         return tuple(map(str, searched.ends())) if searched else (self.architecture,)
 
+    def different_start_points(self) -> list[dict[str, Scalar]]:
+        """Return the start points without repetitions."""
+        return list({tuple(sorted(one.items())): one for one in self.start_points()}.values())
+
     def start_points(self) -> list[dict[str, Scalar]]:
         """Return the start points as values of some or all of the searched parameters."""
         points = (self.baseline_point() if one == "baseline" else one for one in self.start)

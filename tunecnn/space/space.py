@@ -122,7 +122,9 @@ class SearchSpace(SpaceSchema):
                 one
                 for one in error.errors(include_url=False)
                 # A mapping among the start points is no word, and its own mistake is told.
-                if not (isinstance(one["input"], dict) and one["type"] == "literal_error")
+                if one["loc"][0] != "start"
+                or one["type"] != "literal_error"
+                or not isinstance(one["input"], dict)
             ]
             explained = (explain(one, cls.model_fields) for one in details[:_MOST_EXPLAINED])
             found = list(dict.fromkeys(explained))

@@ -209,12 +209,10 @@ class Constraint(SpaceModel):
             InputError: if the text is not a constraint.
         """
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*", text)
-        if text.strip().isdecimal():
-            raise InputError(f"{text!r} is no constraint; write 1,000,000 as 1_000_000")
         if not match or match[1] not in QUANTITIES:
             raise InputError(
-                f"{text!r} is no constraint; write one like 'params <= 3_000_000', with "
-                f"{' or '.join(QUANTITIES)} and {' or '.join(_COMPARISONS)}"
+                f"{text!r} is no constraint; write one like 'params <= 3_000_000', without a "
+                f"comma, with {' or '.join(QUANTITIES)} and {' or '.join(_COMPARISONS)}"
             )
         return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
 

@@ -40,9 +40,8 @@ class Queue:
         is_confirmation = len(given) == space.trials
         self._grid = self._unknown_points() if self._is_grid and not is_confirmation else iter(())
         self._next_point: dict[str, Scalar] | None = None
-        different = {_key(point): point for point in space.start_points()}
-        for key, point in list(different.items())[: space.trials]:
-            if key not in self._known:
+        for point in space.different_start_points()[: space.trials]:
+            if _key(point) not in self._known:
                 self._enqueue(point, "start")
 
     @property

@@ -251,9 +251,10 @@ class Training:
                 "it uses what its state_dict lacks, such as a counter, or a buffer with "
                 "persistent=False that training changes"
             )
-        self._check_alone(again, next(self._batcher.evaluation(part))[0])
+        images, _ = next(self._batcher.evaluation(part))
+        self._check_alone(architecture.attribute, again, images)
 
-    def _check_alone(self, network: nn.Module, images: Tensor) -> None:
+    def _check_alone(self, name: str, network: nn.Module, images: Tensor) -> None:
         """Check that an image has the same logits alone as among others.
 
         A network that draws random numbers is not checked.
@@ -271,10 +272,9 @@ class Training:
             return
         if float((whole - alone).abs().max()) > _TOLERANCE * scale:
             raise NetworkError(
-                f"{Architecture(self.config.architecture, Path()).attribute} gives an image other "
-                "logits alone than among others, so its accuracy would be that of whole batches: "
-                "it computes over the images, as softmax(dim=0) or a BatchNorm without running "
-                "statistics does"
+                f"{name} gives an image other logits alone than among others, so its accuracy "
+                "would be that of whole batches: it computes over the images, as softmax(dim=0) "
+                "or a BatchNorm without running statistics does"
             )
 
     def evaluate(self, images: Images | DeviceImages) -> tuple[float, float]:

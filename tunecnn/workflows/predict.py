@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +51,10 @@ def predict_files(
     _refuse([f"  {shown(one)}: {why}" for one, why in broken.items()], [*files, *broken])
     with running_its_code(model):
         found = find_model(model)
-    if not files:
+    read, pixels = _read(files, set(images), found.model)
+    if not read:
         raise InputError("there are no image files to predict")
-    return _predictions(found, files, _read(files, found.model), top)
+    return _predictions(found, read, pixels, top)
 
 
 def _predictions(
@@ -76,14 +77,9 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     for path in paths:
         if path.is_dir():
             listing = open_tree(path).list()
-            there = [path / file.name for file in listing.files
-                     if may_be_image(file) and not _is_no_image(path / file.name)]  # fmt: skip
+            there = [path / file.name for file in listing.files if may_be_image(file)]
             if left_out := len(listing.files) - len(there):
-                warnings.warn(
-                    f"{path}: {left_out} file{'s are' if left_out > 1 else ' is'} left out: no "
-                    f"image{'s' if left_out > 1 else ''}",
-                    stacklevel=4,
-                )
+                warnings.warn(f"{path}: {_left_out(left_out)}: no image by name", stacklevel=4)
             files += there
             broken |= {path / name: why for name, why in listing.broken.items()}
             continue
@@ -96,28 +92,36 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     return files, broken
 
 
-def _is_no_image(path: Path) -> bool:
-    try:
-        check_image(path)
-    except NotAnImageError:
-        return True
-    except (OSError, BadImageError):
-        return False  # which is said when it is read
-    return False
+def _read(
+    files: Sequence[Path], named: Collection[Path], model: TrainedModel
+) -> tuple[list[Path], Pixels]:
+    """Return the images among some files, and their pixels.
 
-
-def _read(files: Sequence[Path], model: TrainedModel) -> Pixels:
+    Args:
+        files: the files.
+        named: those that the user has named, which have to be images.
+        model: model that takes them.
+    """
     channels, height, width = model.input_shape
     options = model.config.image_options
     pixels = np.empty((len(files), height, width, channels), np.uint8)
-    bad = []
-    for index, file in enumerate(files):
+    bad, read = list[str](), list[Path]()
+    for file in files:
         try:
-            pixels[index] = _one(file, options, model.input_shape)
+            pixels[len(read)] = _one(file, options, model.input_shape)
         except (OSError, BadImageError, NotAnImageError) as error:
-            bad.append(f"  {shown(file)}: {_why(error)}")
+            if not isinstance(error, NotAnImageError) or file in named:
+                bad.append(f"  {shown(file)}: {_why(error)}")
+            continue
+        read.append(file)
     _refuse(bad, files)
-    return pixels
+    if left_out := len(files) - len(read):
+        warnings.warn(f"{_left_out(left_out)}: no image by content", stacklevel=3)
+    return read, pixels[: len(read)]
+
+
+def _left_out(count: int) -> str:
+    return f"{count} file{'s are' if count > 1 else ' is'} left out"
 
 
 def _why(error: Exception) -> str:

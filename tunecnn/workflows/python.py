@@ -18,6 +18,8 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from tunecnn.data.loading import default_data_dir
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.given import store_given
@@ -194,7 +196,8 @@ def reproduce(
 
 def _options(given: Mapping[str, Any]) -> RunOptions:
     known = [one.name for one in fields(RunOptions)]
-    values = dict(given)
+    values = {name: one.item() if isinstance(one, np.generic) else one
+              for name, one in given.items()}  # fmt: skip
     for name in given:
         if name not in known:
             raise InputError(f"unknown option {name!r}; {nearest(name, known)}")

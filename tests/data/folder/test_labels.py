@@ -47,18 +47,32 @@ def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_
 @pytest.mark.parametrize(
     ("column", "replaced", "message"),
     [
-        ("split", {11: "holdout"}, "split divides the images, and 1 of its values are no part .* holdout"),
-        ("split", {3: "", 11: ""}, "2 of its values are no part .*: nothing. Write one of these"),
-        ("how", {11: "unlabelled"}, "column how divides the images, and 1 of its values are"),
-        ("Usage", dict.fromkeys(range(12), "x") | {0: "y"}, "are no names of parts"),
+        ("split", {11: "holdout"}, "column split divides .* 1 of its rows have no part .* holdout"),
+        ("split", {3: "", 11: ""}, "2 of its rows have no part .*: nothing. Write one, or remove"),
+        ("how", {11: "unlabelled"}, "column how divides the images, and 1 of its rows have"),
     ],
 )  # fmt: skip
 def test_a_column_that_divides_only_some_images_is_refused(column, replaced, message, tmp_path):
-    root = images(tmp_path / "t", 12)
     parts = [replaced.get(i, part) for i, part in enumerate(PARTS)]
-    table(root, f"file,label,{column}", *(f"{i}.png,{i % 2},{p}" for i, p in enumerate(parts)))
-    with pytest.raises(InputError, match=message):
-        read_imagefolder(root)
+    for place in (".", "a"):  # of two files with one name, the table's folder tells which
+        root = images(images(tmp_path / place / "t", 12, "a"), 12, "b")
+        rows = [f"a/{i}.png,{i % 2},{part}" for i, part in enumerate(parts)]
+        table(root, f"file,label,{column}", *rows)
+        with pytest.raises(InputError, match=message):
+            read_imagefolder(root)
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [("file,label,split", "{}.png,{},{}"), ("file,usage", "{}.png,{}"), ("file,label,subset", "{}.png,{},x")],
+)  # fmt: skip
+def test_a_column_without_words_of_parts_divides_nothing(header, row, tmp_path):
+    root = images(tmp_path / "t", 12)
+    table(root, header, *(row.format(i, "ab"[i % 2], i % 5) for i in range(12)))
+    table(root, "model,split,acc", "net,cv1,0.9", "net,cv2,0.8", name="results.csv")
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("a", "b")
+    assert len(arrays.train) == 12
 
 
 def test_a_column_with_a_usual_name_may_have_words_that_contain_those_of_parts(tmp_path):
@@ -92,14 +106,17 @@ def test_values_with_commas_are_quoted_or_refused_with_their_line(tmp_path):
 
 
 @pytest.mark.parametrize("above", ["", "/home/me/frames/", "C:\\frames\\"])
-def test_a_path_into_another_folder_names_no_file_of_its_name_here(above, tmp_path):
-    root = images(tmp_path / "t", 12, "video1")
+@pytest.mark.parametrize("around", ["", "data", "data/inner"])
+def test_a_path_into_another_folder_names_no_file_of_its_name_here(above, around, tmp_path):
+    root = images(tmp_path / "t" / around, 12, "video1")
     rows = [f"{above}video1/{i}.png,{'ab'[i % 2]}" for i in range(8)]
     rows += [f"{above}video2/{i}.png,b" for i in range(12)]
-    table(root, "file,label", *rows)
-    arrays = read_imagefolder(root)
-    assert len(arrays.train) == 8
-    assert arrays.reading.left_out["not in the table of labels"] == 4
+    for name in ("labels.csv", "annotations/labels.csv"):
+        table(root, "file,label", *rows, name=name)
+        arrays = read_imagefolder(tmp_path / "t")
+        assert len(arrays.train) == 8
+        assert arrays.reading.left_out["not in the table of labels"] == 4
+        (root / name).unlink()
 
 
 def test_files_that_a_table_labels_are_no_masks(tmp_path):
@@ -114,13 +131,16 @@ def test_files_that_a_table_labels_are_no_masks(tmp_path):
     found = labels_by_file(read_imagefolder(root))
     assert len(found) == 12
     assert all(("mask" in name) == (label == "yes") for name, label in found.items())
-    table(root, "image,mask,label", *(f"{i}.jpg,{i}_mask.jpg,{i % 2}" for i in range(6)))
-    assert len(labels_by_file(read_imagefolder(root))) == 6
+    for columns in ("image,mask,label", "mask,photo,label"):
+        first, second = ("", "_mask") if columns.startswith("image") else ("_mask", "")
+        table(root, columns, *(f"{i}{first}.jpg,{i}{second}.jpg,{i % 2}" for i in range(6)))
+        assert labels_by_file(read_imagefolder(root)) == {f"{i}.jpg": str(i % 2) for i in range(6)}
 
 
 def test_a_table_may_be_json_or_lie_in_a_folder_beside_the_images(tmp_path):
-    lines = [f'{{"file_name": "{i}.png", "label": {i % 2}, "note": null}}' for i in range(8)]
-    table(images(tmp_path / "t", 8), *lines, name="metadata.jsonl")
+    lines = [f'{{"file_name": "{i}.png", "label": {i % 2}, "note": "a\u2028b"}}' for i in range(8)]
+    first = '{"file_name": "none.png", "label": null, "note": "x"}'
+    table(images(tmp_path / "t", 8), first, *lines, name="metadata.jsonl")
     assert read_imagefolder(tmp_path / "t").classes == ("0", "1")
     root = images(tmp_path / "u", 8, "images")
     table(root, "file,label", *(f"{i}.png,{i % 2}" for i in range(8)), name="annotations/all.csv")
@@ -145,7 +165,11 @@ def test_a_table_that_cannot_be_read_is_named(name, content, message, tmp_path):
 def test_missing_labels_of_r_and_numbers_of_patients_are_no_classes(tmp_path):
     root = images(tmp_path / "t", 9)
     table(root, "file,label", *(f"{i}.png,{['Na', 'K', 'NA'][i % 3]}" for i in range(9)))
-    assert read_imagefolder(root).classes == ("K", "Na")
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("K", "Na")
+    assert arrays.notes[0].endswith(
+        "column label; 3 of its rows have NA, which is taken as no label"
+    )
     table(root, "file,PatientID", *(f"{i}.png,p{i % 3}" for i in range(9)))
     with pytest.raises(InputError, match=r"labels.csv has no column called label or class"):
         read_imagefolder(root)
@@ -161,3 +185,10 @@ def test_a_test_table_with_other_names_of_columns_labels_the_test_images(tmp_pat
     table(root, "Width,Kind,Path", *(f"9,{i % 2},Test/{i}.png" for i in range(4)), name="Test.csv")
     note = "the test images have no labels (Test.csv has no column called label or class), so they"
     assert any(one.startswith(note) for one in read_imagefolder(root).notes)
+
+
+def test_a_table_in_a_folder_of_its_own_does_not_contradict_folders_of_classes(tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"], count=4)
+    rows = [f"{file.name},{i}" for i, file in enumerate(sorted(root.rglob("*.png")))]
+    table(root, "file,label", *rows, name="info/breeds.csv")
+    assert read_imagefolder(root).classes == ("cat", "dog")

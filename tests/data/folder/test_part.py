@@ -6,8 +6,10 @@ import pytest
 
 from tests.support.trees import save, tree
 from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.loading import load_dataset
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
+from tunecnn.study.journal import JOURNAL
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,9 @@ def test_folders_around_those_that_may_be_the_classes_are_a_question(folders, in
         ["cat/siamese", "cat/persian", "dog/pug", "dog/husky"],
         ["cat/images_1", "cat/images_2", "dog/images_1", "dog/images_2"],
         ["grade1/left1", "grade1/left2", "grade2/left1", "grade2/left2"],
+        ["A/user1", "A/user2", "B/user1", "B/user2"],
+        ["0/writer_1", "0/writer_2", "1/writer_1", "1/writer_2"],
+        ["cat/cam1", "cat/cam2", "cat/misc", "dog/cam1", "dog/cam2", "dog/misc"],
     ],
 )
 def test_folders_in_the_classes_that_cannot_be_meant_are_none(folders, tmp_path):
@@ -50,20 +55,30 @@ def test_folders_in_the_classes_that_cannot_be_meant_are_none(folders, tmp_path)
 
 def test_a_copy_of_all_classes_in_one_of_them_is_no_class(tmp_path):
     root = tree(tmp_path / "t", ["cells/ill", "cells/well", "cells/cells/ill", "cells/cells/well"])
-    with pytest.raises(InputError, match=r"class folder cells/cells has folders .* ill, well"):
+    with pytest.raises(
+        InputError, match=r"class folder cells/cells has folders .* a copy of them"
+    ):
         read_imagefolder(root)
+    patients = [f"{one}/{patient}" for one in "123" for patient in "1234"]
+    arrays = read_imagefolder(tree(tmp_path / "p", patients), ImageOptions(groups="folder"))
+    assert arrays.classes == ("1", "2", "3")
 
 
 def test_parts_in_the_classes_are_parts_whatever_lies_beside_them(tmp_path):
     root = tree(tmp_path / "t", [f"{one}/{part}_images" for one in ("cat", "dog")
                                  for part in ("train", "test")])  # fmt: skip
     (root / "cat" / "readme.txt").write_text("about cats")
+    (root / "meta").mkdir()
+    (root / "meta" / "notes.txt").write_text("about both")
     arrays = read_imagefolder(root)
     assert (len(arrays.train), len(arrays.test)) == (12, 12)
+    assert arrays.reading.left_out == {"outside the class folders": 2}
     assert arrays.classes == ("cat", "dog")
     save(root / "cat" / "extra" / "1.png")
     with pytest.raises(InputError, match="folders of parts, .* cat/extra is in none; move it"):
         read_imagefolder(root)
+    tree(root, ["train/cat", "train/dog"])  # what lies beside folders of parts is no class
+    assert len(read_imagefolder(root).train) == 12
     tree(tmp_path / "u", ["cat/train", "cat/test", "dog"])
     with pytest.raises(InputError, match=r"dog/dog_0.png is in none"):
         read_imagefolder(tmp_path / "u")
@@ -76,8 +91,9 @@ def test_a_folder_with_the_classes_that_is_no_part_is_named(name, tmp_path):
     assert any(note.startswith(f"{name}/ has the classes of train, but") for note in notes)
 
 
-def test_an_empty_folder_of_a_part_is_none(tmp_path):
-    root = tree(tmp_path / "t")
+@pytest.mark.parametrize("parts", [("train", "test"), ("train",)])
+def test_an_empty_folder_of_a_part_is_none(parts, tmp_path):
+    root = tree(tmp_path / "t", [f"{part}/{one}" for part in parts for one in ("cat", "dog")])
     (root / "val").mkdir()
     arrays = read_imagefolder(root)
     assert arrays.validation is None
@@ -99,8 +115,8 @@ def test_masks_beside_the_folder_of_all_classes_are_no_class(tmp_path):
 
 def test_runs_of_tunecnn_among_the_images_are_no_images(tmp_path):
     root = tree(tmp_path / "t", ["cat", "dog"])
-    save(root / "runs" / "one" / "figures" / "best.png")
-    (root / "runs" / "one" / "study.journal").write_text("{}")
+    save(root / "out" / "runs" / "one" / "figures" / "best.png")
+    (root / "out" / "runs" / "one" / JOURNAL).write_text("{}")
     arrays = read_imagefolder(root)
     assert arrays.classes == ("cat", "dog")
     assert arrays.reading.left_out == {"of a run of tunecnn": 2}
@@ -113,5 +129,5 @@ def test_groups_of_one_image_each_are_refused(groups, tmp_path):
         groups = str(tmp_path / "groups.csv")
         rows = [f"{file.name},{i}" for i, file in enumerate(sorted(root.rglob("*.png")))]
         (tmp_path / "groups.csv").write_text("\n".join(["file,group", *rows]))
-    with pytest.raises(InputError, match="does nothing: no two training images"):
-        read_imagefolder(root, ImageOptions(groups=groups))
+    with pytest.raises(InputError, match="no two training images have the same group, so groups"):
+        load_dataset(f"imagefolder:{root}", options=ImageOptions(groups=groups))

@@ -269,8 +269,3 @@ def test_a_transparent_colour_of_16_bits_is_refused():
     with_key = content[:33] + key + content[33:]  # behind the header
     with pytest.raises(BadImageError, match="with transparency; convert it to 8 bits"):
         read_pixels(with_key, "x.png", ImageOptions(scale=65535))
-
-
-def test_a_medical_file_is_named_and_not_passed_over():
-    with pytest.raises(BadImageError, match="a medical format; convert it to PNG"):
-        read_pixels(b"DICM", "scan.dcm", DEFAULT)

@@ -354,6 +354,9 @@ def test_labels_that_are_whole_numbers_are_taken_and_one_hot_labels_are_named(tm
     labels = np.arange(12) % 2
     path = npz(tmp_path / "a.npz", x=images(12, 8, 8), y=labels.astype(np.float32))
     assert read_arrays(path).train.labels.tolist() == labels.tolist()
+    infinite = np.where(labels, np.inf, 0.0)
+    with pytest.raises(InputError, match="one whole number or name per image is needed"):
+        read_arrays(npz(tmp_path / "c.npz", x=images(12, 8, 8), y=infinite))
     path = npz(tmp_path / "b.npz", x=images(12, 8, 8), y=np.eye(2)[labels])
     with pytest.raises(
         InputError, match=r"the shape \(12, 2\) .* \(of one-hot labels, their argmax"

@@ -212,6 +212,12 @@ def test_parts_whose_classes_are_numbered_otherwise_keep_their_names(tmp_path):
     for data in ({"train": train, "test": test}, {"test": test, "train": train}):
         arrays = stored(data, tmp_path)
         assert [arrays.classes[label] for label in arrays.test.labels] == ["cat", "ant"] * 2
+    unused = Folder(test, ["ant", "cat", "unused"])
+    assert stored({"train": train, "test": unused}, tmp_path).test.labels.tolist() == [2, 0, 2, 0]
+    for wrong in (-1, 2):
+        bad = Folder([*test[:3], (IMAGES[3], wrong)], ["cat", "ant"])
+        with pytest.raises(InputError, match=f"test has the label {wrong}, and 2 classes"):
+            stored({"train": train, "test": bad}, tmp_path)
     other = Folder(test, ["ant", "dog"])
     with pytest.raises(InputError, match="data: test has classes that train lacks: dog; leave"):
         stored({"train": train, "test": other}, tmp_path)

@@ -9,8 +9,8 @@ import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from tunecnn.data.folder.table import rows_of
@@ -42,12 +42,14 @@ class Table:
         rows: its rows, by column; empty if it cannot be read.
         split: part to which a column assigns all of its rows; None without such a column.
         problem: why it cannot be read; empty if it can.
+        is_aside: whether it lies in a folder without images, beside those with images.
     """
 
     name: str
     rows: Sequence[Mapping[str, str]]
     split: Part | None = None
     problem: str = ""
+    is_aside: bool = False
 
     @property
     def part(self) -> Part | None:
@@ -61,39 +63,37 @@ class Table:
             files: files of the tree: a row that names none of them belongs to no part.
 
         Raises:
-            InputError: if some rows of such a column have no part, or none has one.
+            InputError: if most rows of such a column have a part, and some that name files none.
         """
-        for column in self.rows[0] if self.rows else ():
-            has_usual_name = _plain(column) in _SPLITS
-            words = Counter(row.get(column, "").strip() for row in self.rows)
-            part_by_word = {one: part_in(one) if has_usual_name else part_of(one) for one in words}
+        columns_of_files = list(itertools.chain(*_columns_of_files(self))) if self.rows else []
+        for column in self.rows[0] if columns_of_files else ():
+            to_part = part_in if _plain(column) in _SPLITS else part_of
+            words = [row.get(column, "").strip() for row in self.rows]
+            part_by_word = {word: to_part(word) for word in set(words)}
             known = {part for part in part_by_word.values() if part is not None}
-            named = sum(words[one] for one, part in part_by_word.items() if part is not None)
-            if "train" not in known or len(known) < 2 or named <= len(self.rows) / 2:
-                if has_usual_name and len(words) > 1 and not known:
-                    self._refuse_split(column, list(words), "names of parts (train, val, test)")
+            strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
+                      if part_by_word[word] is None]  # fmt: skip
+            if "train" not in known or len(known) < 2 or 2 * len(strays) >= len(words):
                 continue
+            folder = self.name.rpartition("/")[0]
+            lost = [
+                shown(word) if word else "nothing"
+                for word, row in strays
+                if any(files.find(row.get(name, ""), folder) for name in columns_of_files)
+            ]
+            if lost:
+                few = ", ".join(list(dict.fromkeys(lost))[:5])
+                raise InputError(
+                    f"imagefolder: {shown(self.name)}: its column {shown(column)} divides the "
+                    f"images, and {len(lost):,} of its rows have no part (train, val or test) "
+                    f"there: {few}. Write one, or remove these rows, or the column"
+                )
             rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
-            strays = []
-            columns_of_files = list(itertools.chain(*_columns_of_files(self)))
-            for row in self.rows:
-                word = row.get(column, "").strip()
+            for word, row in zip(words, self.rows, strict=True):
                 if (part := part_by_word[word]) is not None:
                     rows[part].append({key: row[key] for key in row if key != column})
-                elif any(files.find(row.get(name, "")) for name in columns_of_files):
-                    strays.append(word)
-            if strays:
-                self._refuse_split(column, strays, "part (train, val or test)")
-            return [Table(self.name, some, part) for part, some in rows.items()]
+            return [replace(self, rows=some, split=part) for part, some in rows.items()]
         return [self]
-
-    def _refuse_split(self, column: str, words: Sequence[str], what: str) -> None:
-        few = ", ".join(shown(word) if word else "nothing" for word in dict.fromkeys(words[:5]))
-        raise InputError(
-            f"imagefolder: {shown(self.name)}: its column {shown(column)} divides the images, and "
-            f"{len(words):,} of its values are no {what}: {few}. Write one of these, or remove "
-            "the rows, or the column"
-        )
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,14 @@ class TableLabels:
         column: its column with the labels.
         by_file: label of each file that it names.
         unknown: number of its rows with a label that name no file of the tree.
+        missing: number of its rows of files with NA, which R writes for no label.
     """
 
     table: str
     column: str
     by_file: Mapping[str, str]
     unknown: int = 0
+    missing: int = 0
 
 
 def is_table(name: str) -> bool:
@@ -118,7 +120,9 @@ def is_table(name: str) -> bool:
     return name.lower().endswith((".csv", ".tsv", ".jsonl", *_SPREADSHEETS))
 
 
-def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> list[Table]:
+def read_tables(
+    tree: Tree, names: Iterable[str], aside: Collection[str] = (), *, there: Collection[str]
+) -> list[Table]:
     """Read the tables of a tree, those with shorter names first.
 
     A submission to a competition has no labels, but guesses.
@@ -126,6 +130,7 @@ def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> lis
     Args:
         tree: the tree.
         names: names of the tables.
+        aside: names of those in folders without images.
         there: paths of all files of the tree.
 
     Raises:
@@ -141,7 +146,8 @@ def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> lis
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
             continue
-        tables += Table(name, rows).by_split(files) if rows else []
+        table = Table(name, rows, is_aside=name in aside)
+        tables += table.by_split(files) if rows else []
     return tables
 
 
@@ -189,27 +195,47 @@ class Files:
     def _by_form(self) -> Mapping[str, str]:
         return _unambiguous(self._files, self._others, _folded)
 
+    @functools.cached_property
+    def _lasts(self) -> set[str]:
+        """Names and stems of the files, in one form: most cells of a table have none of them."""
+        return {_folded(key.rpartition("/")[2]) for file in self._files for key in _keys(file)}
+
     def find(self, cell: str, folder: str = "", *, whole: bool = False) -> str | None:
         """Return the file that a cell names; None if there is none.
 
         Args:
-            cell: path, below the root or the table's folder or of another machine, with slashes
-                or backslashes; file name; or stem.
+            cell: path, below the root, the table's folder, one around that, or of another machine,
+                with slashes or backslashes; file name; or stem.
             folder: folder of the table.
             whole: whether a path stands for no file in another folder.
         """
         path = slashed(cell)
-        above = path.split("/")[:-1]
-        ends = [path.split("/", index)[-1] for index in range(1, len(above))]
-        last = () if whole and above else (path.rpartition("/")[2],)
-        keys = (f"{folder}/{path}", path, *ends, *last)
+        last = path.rpartition("/")[2]
+        if not last or _folded(last) not in self._lasts:
+            return None
+        keys = [*_paths(path, folder)]
+        if last != path and not whole:
+            keys.append(last)
         for key in keys:
-            if key and (found := self._by_name.get(key)) is not None:
+            if (found := self._by_name.get(key)) is not None:
                 return found
             if "/" in key and key in self._there:
                 return None
         return next((self._by_form[form] for form in map(_folded, keys) if form in self._by_form),
                     None)  # fmt: skip
+
+
+def _paths(path: str, folder: str) -> Iterator[str]:
+    """Yield what a path in a table may mean below the root, the longest first.
+
+    It may begin on another machine, and lead on from the table's folder or from one around that.
+    """
+    folders = [folder, *map(str, PurePosixPath(folder).parents)] if folder else []
+    above = path.count("/")
+    for index in range(max(above, 1)):
+        end = path.split("/", index)[-1]
+        yield from (f"{one}/{end}" for one in folders if one != ".")
+        yield end
 
 
 def slashed(cell: str) -> str:
@@ -322,7 +348,8 @@ def _found(
         and everywhere.find(row.get(what, "")) is None
         for index, row in enumerate(table.rows)
     )  # fmt: skip
-    return TableLabels(table.name, column, labels, unknown if there else 0)
+    missing = sum(table.rows[index].get(column, "").strip() == _MISSING_IN_R for index in named)
+    return TableLabels(table.name, column, labels, unknown if there else 0, missing)
 
 
 def names_most(table: Table, images: Sequence[str]) -> bool:
@@ -344,10 +371,7 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     paths, known = _columns_of_files(table)
     best = 0
     for name in dict.fromkeys((*paths, *known)):
-        cells = [row.get(name, "") for row in table.rows]
-        found = _found_by(functools.partial(files.find, folder=folder, whole=True), cells)
-        if not any("/" in slashed(cells[index]) for index in found):
-            found = _found_by(functools.partial(files.find, folder=folder), cells)
+        found = _found_by(files, [row.get(name, "") for row in table.rows], folder)
         if len(set(found.values())) >= least:
             if wrong := [one for one in paths if one in known and one != name]:
                 cell = next(row[wrong[0]] for row in table.rows if row.get(wrong[0]))
@@ -370,10 +394,21 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
 
 
-def _found_by(find: Callable[[str], str | None], cells: Sequence[str]) -> dict[int, str]:
-    """Return the file that each cell names, by its index."""
-    files = enumerate(map(find, cells))
-    return {index: file for index, file in files if file is not None}
+def _found_by(files: Files, cells: Sequence[str], folder: str) -> dict[int, str]:
+    """Return the file that each cell of a column names, by its index."""
+    found: dict[int, str] = {}
+    is_whole, rest = False, []
+    for index, cell in enumerate(cells):
+        is_path = "/" in slashed(cell)
+        if (file := files.find(cell, folder, whole=True)) is not None:
+            found[index] = file
+            is_whole |= is_path
+        elif is_path:
+            rest.append(index)
+    for index in rest if not is_whole else ():
+        if (file := files.find(cells[index], folder)) is not None:
+            found[index] = file
+    return found
 
 
 def _columns_of_files(table: Table) -> tuple[list[str], list[str]]:

@@ -36,7 +36,7 @@ from tunecnn.words import count_in_words
 UNLABELLED = "test image without a label"
 RUN = "of a run of tunecnn"
 RUN_JOURNAL = "study.journal"
-"""File that only the folder of a run has."""
+"""File that only the folder of a run has: `tunecnn.study.journal.JOURNAL`."""
 _UNKNOWN = frozenset({"unknown", "unlabelled", "unlabeled", "all", "none", "dummy"})
 
 
@@ -76,15 +76,19 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     layout = Layout(left_out=listing.left_out.copy(), broken=dict(listing.broken))
     node = Node.of(listing)
     shared: list[TreeFile] = []
+    aside: set[str] = set()
     for name, only in node.wrappers():
-        shared += [*node.files, *_tables_beside(node)]
+        shared += node.files
+        aside |= _tables_aside(node)
         layout.notes.append(f"everything is in {shown(name)}/")
         layout.left_out[OUTSIDE] += node.loose_files_above(name)
         node = only
     node = node.inside_out()
-    shared += [*node.files, *_tables_beside(node)]
+    shared += node.files
+    aside |= _tables_aside(node)
     there = {file.name for file in listing.files}
-    tables = read_tables(tree, {file.name for file in shared if is_table(file.name)}, there)
+    beside = {file.name for file in shared if is_table(file.name)}
+    tables = read_tables(tree, beside | aside, aside, there=there)
     parts, notes = _parts(tree.root, node)
     layout.notes += notes
     found: dict[Part, PartClasses] = {}
@@ -112,22 +116,25 @@ def _without_runs(listing: Listing) -> Listing:
             if above and last == RUN_JOURNAL}  # fmt: skip
     if not runs:
         return listing
-
-    def is_in_a_run(name: str) -> bool:
-        return name in runs or any(name.startswith(f"{run}/") for run in runs)
-
-    files = [file for file in listing.files if not is_in_a_run(file.name)]
-    around = {run.rpartition("/")[0] for run in runs}
-    empty = {name for name in around if not any(one.name.startswith(f"{name}/") for one in files)}
-    folders = {name for name in listing.folders if not is_in_a_run(name)} - empty
+    files = [file for file in listing.files if runs.isdisjoint(_around(file.name))]
+    full = {folder for file in files for folder in _around(file.name)}
+    around = {folder for run in runs for folder in (run, *_around(run))}
+    folders = {name for name in listing.folders if name in full
+               or (name not in around and runs.isdisjoint(_around(name)))}  # fmt: skip
     left_out = listing.left_out + Counter({RUN: len(listing.files) - len(files)})
     return Listing(files, folders, left_out, listing.broken)
 
 
-def _tables_beside(node: Node) -> list[TreeFile]:
+def _around(name: str) -> Iterator[str]:
+    """Yield the folders around a file or folder."""
+    while name := name.rpartition("/")[0]:
+        yield name
+
+
+def _tables_aside(node: Node) -> set[str]:
     """Return the tables in folders without images, such as `annotations`."""
-    return [file for inner in node.folders.values() if inner.is_for_something_else()
-            for file in inner.files if is_table(file.name)]  # fmt: skip
+    return {file.name for inner in node.folders.values() if inner.is_for_something_else()
+            for file in inner.files if is_table(file.name)}  # fmt: skip
 
 
 def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) -> Iterator[str]:
@@ -153,13 +160,13 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
     """
     named: dict[Part, list[Node]] = defaultdict(list)
     alike: dict[Part, list[Node]] = defaultdict(list)
-    notes = []
+    notes, empty = list[str](), list[str]()
     for name, inner in node.folders.items():
         if (part := part_of(name)) is not None:
             if inner.all_files() or part == "train":
                 named[part].append(inner)
             else:
-                notes.append(f"{shown(inner.name)}/ is empty, so it is not used")
+                empty.append(f"{shown(inner.name)}/ is empty, so it is not used")
         elif (part := part_in(name)) is not None and inner.all_files():
             alike[part].append(inner)
     if named["train"]:
@@ -184,7 +191,7 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
             raise _not_understood(root, node, f"has two folders of {part} images, {names}")
     notes += [f"{shown(folders[0].name)}/ has the {part} images"
               for part, folders in both.items() if part not in named]  # fmt: skip
-    return {part: folders[0] for part, folders in both.items()}, notes
+    return {part: folders[0] for part, folders in both.items()}, [*empty, *notes]
 
 
 def _suits(folder: Node, train: Node) -> bool:

@@ -31,19 +31,23 @@ def in_mask_folders(node: Node) -> set[str]:
             for name in masks for file in inner.folders[name].all_files()}  # fmt: skip
 
 
-def beside_images(node: Node) -> set[str]:
-    """Return the files such as `1_mask.png` beside `1.png`, in the folders of a part."""
+def beside_images(node: Node) -> dict[str, str]:
+    """Return the files such as `1_mask.png` beside `1.png`, each with the name of that.
+
+    The name of the image is without its suffix.
+    """
     files = node.all_files()
-    images = {_without_suffix(file.name) for file in files if may_be_image(file)}
-    found = set()
+    images = {without_suffix(file.name) for file in files if may_be_image(file)}
+    found = {}
     for file in files:
-        folder, slash, last = _without_suffix(file.name).rpartition("/")
+        folder, slash, last = without_suffix(file.name).rpartition("/")
         match = _MASK_OF.fullmatch(last)
-        if match is not None and f"{folder}{slash}{match[1]}" in images:
-            found.add(file.name)
+        if match is not None and (image := f"{folder}{slash}{match[1]}") in images:
+            found[file.name] = image
     return found
 
 
-def _without_suffix(name: str) -> str:
+def without_suffix(name: str) -> str:
+    """Return the path of a file without its suffix."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and "/" not in suffix else name

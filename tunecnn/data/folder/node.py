@@ -116,9 +116,11 @@ class Node:
         are_parts = all(inner.folders and all(map(part_of, inner.folders)) for inner in full)
         parts = [set(map(part_in, inner.folders)) - {None} for inner in full]
         has_parts = any("train" in some and len(some) > 1 for some in parts)
-        if len(full) < 2 or not (are_parts or has_parts):
+        is_outside = any(part_of(name) == "train" for name in self.folders)
+        if len(full) < 2 or is_outside or not (are_parts or has_parts):
             return self
-        turned = Node(self.name, list(self.files))
+        others = {name: inner for name, inner in self.folders.items() if inner not in full}
+        turned = Node(self.name, list(self.files), others)
         for inner in full:
             loose = [folder.name for name, folder in inner.folders.items()
                      if part_in(name) is None and folder.has_images()]  # fmt: skip

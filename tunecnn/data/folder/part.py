@@ -19,7 +19,13 @@ from tunecnn.data.folder.labels import (
     names_most,
     read_tables,
 )
-from tunecnn.data.folder.masks import MASK, MASK_FILE, beside_images, in_mask_folders
+from tunecnn.data.folder.masks import (
+    MASK,
+    MASK_FILE,
+    beside_images,
+    in_mask_folders,
+    without_suffix,
+)
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, labels_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.data.parts import Part
@@ -86,7 +92,7 @@ def classes_of(
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     known = {table.name for table in shared}
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
-                             if is_table(file.name)} - known, there)  # fmt: skip
+                             if is_table(file.name)} - known, there=there)  # fmt: skip
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
     # another part says nothing of these, and one that is named after none means those of train.
     of_part = [*own, *(one for one in shared if one.part == part)]
@@ -97,7 +103,8 @@ def classes_of(
     folders = {name: folder.name for name, folder in inner.folders.items()}
     rest = PartClasses(files, folders, outside, left_out=left_out)
     if sum(map(bool, files.values())) > 1 and not _are_only_numbered([*of_part, *of_all], files):
-        _check_beside_folders([*of_part, *of_all], files)
+        beside = [table for table in (*of_part, *of_all) if not table.is_aside]
+        _check_beside_folders(beside, files)
         notes = [f"{len(masks):,} files are masks, by their names"] if masks else []
         nodes = [inner.folders[name] for name, group in files.items() if group]
         return replace(rest, notes=notes, nodes=nodes)
@@ -130,16 +137,19 @@ def _without_masks(
 ) -> tuple[dict[str, list[TreeFile]], set[str], dict[str, int]]:
     """Leave the masks out of the files of each class; return them, and their numbers by reason.
 
-    A class that has nothing but masks is none. A file that a table labels like the others is no
+    A class that has nothing but masks is none. A file that a table labels beside its image is no
     mask, whatever its name.
     """
     in_folders = in_mask_folders(inner)
-    in_files = beside_images(inner) - in_folders
+    image_of = beside_images(inner)
+    in_files = image_of.keys() - in_folders
     if in_files:
         images = [file.name for file in inner.all_files() if may_be_image(file)]
         with contextlib.suppress(InputError):  # which the caller meets as well
             labels, _ = labels_of(tables, images)
-            in_files -= labels.by_file.keys() if labels else set()
+            labelled = labels.by_file.keys() if labels else set[str]()
+            stems = set(map(without_suffix, labelled))
+            in_files -= {name for name in labelled if image_of.get(name) in stems}
     masks = in_folders | in_files
     without = {name: [file for file in group if file.name not in masks]
                for name, group in files.items()}  # fmt: skip
@@ -159,28 +169,27 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> None:
         has_groups: whether the folders below a class are said to be groups of images.
 
     Raises:
-        InputError: if a class has folders with the names of the other classes; or, without groups,
-            if most names of folders in the classes are in two classes or more, and are words, or
+        InputError: if one class has folders with the names of all others; or, without groups, if
+            most names of folders in the classes are in two classes or more, and are words, or
             the numbers from 0 or 1 on, or the classes themselves are only numbered; or if words
             stand in folders such as `part1`.
     """
     outer = [node.name.rpartition("/")[2] for node in train.nodes]
-    for name, node in zip(outer, train.nodes, strict=True):
-        others = set(outer) - {name}
-        if len(others) > 1 and others <= {one for one, inner in node.folders.items()
-                                          if inner.has_images()}:  # fmt: skip
-            raise InputError(
-                f"imagefolder: the class folder {shown(node.name)} has folders with the names of "
-                f"the other classes, {listed(map(shown, sorted(others)))}; it may be a copy of "
-                "all of them: move it away"
-            )
+    copies = [node for name, node in zip(outer, train.nodes, strict=True)
+              if set(outer) - {name} <= {one for one, inner in node.folders.items()
+                                         if inner.has_images()}]  # fmt: skip
+    if len(copies) == 1 and len(outer) > 2:
+        raise InputError(
+            f"imagefolder: the class folder {shown(copies[0].name)} has folders with the names of "
+            "all other classes; it may be a copy of them: move it away"
+        )
     if has_groups:
         return
     inner = _folders_in(train.nodes)
     classes = Counter(name for names in inner for name in names)
     shared = sorted(name for name, count in classes.items() if count > 1)
     if len(shared) > len(classes) / 2:
-        are_words = not all(re.search(r"\d", name) for name in shared)
+        are_words = 2 * sum(not re.search(r"\d", name) for name in shared) >= len(shared)
         are_meant = are_words or _are_first_numbers(shared) or _are_numbered(outer)
         names = shared
     else:
@@ -223,7 +232,8 @@ def _are_first_numbers(names: Sequence[str]) -> bool:
 def _are_numbered(names: Sequence[str]) -> bool:
     """Return whether names differ only in a number or a letter at their end, as `hospitalA`."""
     stems = {re.sub(r"([\s_-]*\d+|(?<![A-Z])[A-Z]|[\s_-][a-z])$", "", name) for name in names}
-    return len(names) > 1 and len(stems) == 1 and not _KIND_OF_CLASS.match(stems.pop())
+    stem = stems.pop() if len(stems) == 1 else ""
+    return len(names) > 1 and stem != "" and not _KIND_OF_CLASS.match(stem)
 
 
 def _are_only_numbered(tables: Sequence[Table], files: Mapping[str, Sequence[TreeFile]]) -> bool:
@@ -332,6 +342,8 @@ def _with_labels(
     where = f"{shown(labels.table)}, column {shown(labels.column)}"
     if labels.unknown:
         where += f"; {labels.unknown:,} of its rows name no file that is here"
+    if labels.missing:
+        where += f"; {labels.missing:,} of its rows have NA, which is taken as no label"
     above = [PurePosixPath(file.name).parts[:-1] for file in images]
     around = "/".join(same[0] for same in itertools.takewhile(
         lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip

@@ -30,7 +30,6 @@ _FORMATS = (
 # Formats without a signature of their own: any file might be one, so the suffix must say so.
 _BY_SUFFIX: Mapping[str, str] = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA"}
 _RAW = frozenset({".nef", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef"})
-_MEDICAL = frozenset({".dcm", ".dicom", ".nii"})
 _HEIF = frozenset({".heic", ".heif", ".hif"})
 _OTHER_IMAGES = frozenset({".svg", ".psd", ".xcf", ".eps", ".jxl"}) | _HEIF
 _OPAQUE = 65535
@@ -70,10 +69,6 @@ def read_pixels(source: Source, name: str, options: ImageOptions) -> tuple[Pixel
     if suffix in _RAW:
         raise BadImageError(
             "a camera's raw file, of which only the preview could be read; convert it"
-        )
-    if suffix in _MEDICAL:
-        raise BadImageError(
-            "a medical format; convert it to PNG, of 16 bits if it has more than 8"
         )
     try:
         with _opened(source, suffix) as image:
@@ -247,7 +242,7 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image
     if options.scale is None:
         raise BadImageError(
             f"it has {deep} pixels, here from {values.min():.6g} to {values.max():.6g}; say which "
-            f"value is white: scale: {likely_white(float(values.max()))}"
+            f"value is white: scale: {likely_white(values)}"
         )
     shares = np.clip(values / options.scale, 0, 1)
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:

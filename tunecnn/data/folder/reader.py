@@ -244,8 +244,7 @@ def _groups(
         there: names of the images of all parts.
 
     Raises:
-        InputError: if the table of groups cannot be read, or lacks an image; or if no group has
-            two images.
+        InputError: if the table of groups cannot be read, or lacks an image.
     """
     names = names[: len(labels)]
     if groups == "folder":
@@ -253,13 +252,7 @@ def _groups(
                 for name, label in zip(names, labels, strict=True)]  # fmt: skip
     else:
         keys = _table_groups(Path(groups), names, there)
-    found, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
-    if len(found) == len(keys):
-        where = "lie in one folder below their class" if groups == "folder" else "have one group"
-        raise InputError(
-            f"groups: {groups} does nothing: no two training images {where}; leave it out, or "
-            "correct it"
-        )
+    _, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)
     return numbers.astype(np.int64)
 
 

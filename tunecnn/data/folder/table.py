@@ -22,7 +22,7 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
     """
     text = _decoded(content)
     if text.startswith("{"):
-        return [_row_of_json(line, number) for number, line in enumerate(text.splitlines(), 1)
+        return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
                 if line.strip()]  # fmt: skip
     first = text.partition("\n")[0]
     delimiter = max(",;\t|", key=first.count)
@@ -49,7 +49,7 @@ def _row_of_json(line: str, number: int) -> dict[str, str]:
         raise csv.Error(f"line {number} is no JSON") from error
     if not isinstance(row, dict):
         raise csv.Error(f"line {number} is no JSON object")
-    return {name.strip(): str(value) for name, value in row.items() if value is not None}
+    return {name.strip(): "" if value is None else str(value) for name, value in row.items()}
 
 
 def _decoded(content: bytes) -> str:

@@ -255,7 +255,7 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
     if options.scale is None:
         raise InputError(
             f"{where} has values from {low:.6g} to {high:.6g} of {array.dtype}; say which value "
-            f"is white: scale: {likely_white(high)} (black is 0)"
+            f"is white: scale: {likely_white(array)} (black is 0)"
         )
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)  # in float16, the scale may be infinite
@@ -276,7 +276,9 @@ def _labels(given: Any, count: int, where: str) -> Any:
     labels = np.asarray(given)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
+    is_whole = labels.dtype.kind == "f" and np.isfinite(labels).all() \
+        and np.array_equal(labels, np.rint(labels))  # fmt: skip
+    if labels.ndim == 1 and is_whole:
         labels = labels.astype(np.int64)  # as pandas writes whole numbers of which one is missing
     if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
         hint = " (of one-hot labels, their argmax)" if labels.ndim == 2 else ""

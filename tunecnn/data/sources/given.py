@@ -104,15 +104,24 @@ def _unite_classes(found: dict[str, Any], known: Mapping[str, Any]) -> None:
     for part, names in known.items():
         if not isinstance(names, list | tuple) or list(names) == list(train):
             continue
+        numbers = {number: train.index(name) if name in train else None
+                   for number, name in enumerate(names)}  # fmt: skip
         labels = found[f"{part}_labels"]
-        if any(isinstance(label, str) for label in labels):
-            continue
-        if missing := [str(name) for name in names if name not in train]:
+        used = {label for label in labels if type(label) is int}
+        if unknown := used - numbers.keys():
+            raise InputError(
+                f"data: {part} has the label {min(unknown)}, and {len(names)} classes, whose "
+                "labels are counted from 0"
+            )
+        if missing := [str(names[one]) for one in used if numbers[one] is None]:
             raise InputError(
                 f"data: {part} has classes that train lacks: {', '.join(missing[:5])}; leave them "
                 "out, or give train the same"
             )
-        found[f"{part}_labels"] = [train.index(names[label]) for label in labels]
+        # Other labels, such as names, are checked with those of train.
+        found[f"{part}_labels"] = [
+            numbers.get(label, label) if type(label) is int else label for label in labels
+        ]
 
 
 def _is_pair(data: Any) -> bool:

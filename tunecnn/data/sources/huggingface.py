@@ -235,6 +235,7 @@ def _rows(
     path: Path, tables: list[pa.Table]
 ) -> Iterator[tuple[bytes | Unreadable, Any, tuple[str, ...] | None]]:
     """Yield the encoded image, the label and the known class names of each row."""
+    folder = path if path.is_dir() else path.parent
     for table in tables:
         image, label = image_and_label(table.column_names, f"huggingface: {path} has the columns")
         for name in (image, label):
@@ -251,7 +252,7 @@ def _rows(
                 content = value.get("bytes") if isinstance(value, dict) else value
                 if content is None and isinstance(value, dict):
                     content = value.get("path")
-                yield _content(path if path.is_dir() else path.parent, content), number, known
+                yield _content(folder, content), number, known
 
 
 def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
