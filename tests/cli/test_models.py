@@ -149,6 +149,8 @@ def test_a_failed_export_leaves_the_file_that_was_there(run, capsys, tmp_path, m
     [
         (ImportError("No module named 'onnxscript'"),
          "onnx needs packages: pip install onnx onnxscript onnxruntime (No module named"),
+        (ModuleNotFoundError("No module named 'helper'", name="helper"),
+         "the network cannot be exported to onnx: No module named 'helper'"),
         (ValueError("no such operator\nand more"),
          "the network cannot be exported to onnx: ValueError: no such operator\n"),
         (OSError(28, "No space left on device"), "cannot be written: No space left on device"),

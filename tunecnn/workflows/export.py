@@ -110,7 +110,7 @@ def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> P
         return run
     except ImportError as error:
         needed = " ".join(_PACKAGES.get(format_, ()))
-        if (error.name or "").partition(".")[0] not in needed.split():
+        if error.name and error.name.partition(".")[0] not in needed.split():
             raise InputError(f"the network cannot be exported to {format_}: {error}") from error
         raise InputError(f"{format_} needs packages: pip install {needed} ({error})") from error
     except OSError as error:
