@@ -137,17 +137,24 @@ def cost_rows() -> list[dict[str, str]]:
 def control_rows() -> list[dict[str, str]]:
     """Return our test results on `cifar10-jpeg` beside the published ones and Keras's."""
     by_keras = keras().dropna(subset=["test_accuracy"])
+
+    def theirs(architecture: str, logits: bool) -> str:
+        part = by_keras[
+            (by_keras["architecture"] == architecture) & (by_keras["logits"] == logits)
+        ]
+        values = part["test_accuracy"]
+        return ", ".join(f"{value:.2%}" for value in values) + f" (n = {len(values)})"
+
     rows = []
     for architecture, name in NAMES.items():
         published = EXPERIMENTS["cifar10"].results[architecture].test_accuracy
         ours = tested("cifar10", architecture)[0].accuracies
-        theirs = by_keras.loc[by_keras["architecture"] == architecture, "test_accuracy"]
         rows.append({
             "network": name,
             "published, CIFAR-10": f"{published:.2%}",
             "ours, `cifar10-jpeg`": f"{fmean(ours):.2%} (n = {len(ours)})",
-            "Keras on JAX, `cifar10-jpeg`":
-                ", ".join(f"{value:.2%}" for value in theirs) + f" (n = {len(theirs)})",
+            "Keras on JAX, its clipped loss": theirs(architecture, logits=False),
+            "Keras on torch, loss from logits": theirs(architecture, logits=True),
         })  # fmt: skip
     return rows
 
@@ -184,8 +191,8 @@ def accuracy_curves() -> Figure:
             _curves(axes, ours[ours["architecture"] == architecture], COMPLETE, "-", "ours")
             if dataset == "cifar10":
                 theirs = by_keras[by_keras["architecture"] == architecture]
-                _curves(axes, theirs.assign(trial=theirs["seed"]), STOPPED, "-",
-                        "Keras, same images")  # fmt: skip
+                each = theirs["backend"] + theirs["seed"].astype(str)
+                _curves(axes, theirs.assign(trial=each), STOPPED, "-", "Keras, same images")
             once = published[published["architecture"] == architecture]
             _curves(axes, once.assign(trial=0), BEST, "--", "published")
             axes.set_title(place(dataset, architecture), fontsize=10)
@@ -239,25 +246,28 @@ def distances() -> Figure:
 
 
 RECIPES = {
-    "five epochs": ("recipe-five-epochs", "trial 0", BEST),
-    "six epochs": ("recipe-six-epochs/confirmed", "trial 21", BEST),
-    "40 epochs": ("recipe-forty-epochs", "", COMPLETE),
-    "24 epochs, twice the width": ("recipe-width-two", "", BASELINE),
+    "five epochs": ("recipe-five-epochs", "trial 0", BEST, "--"),
+    "six epochs": ("recipe-six-epochs/confirmed", "trial 21", BEST, "-"),
+    "40 epochs": ("recipe-forty-epochs", "", COMPLETE, "--"),
+    "40 epochs, regularized": ("recipe-forty-regularized", "", COMPLETE, "-"),
+    "24 epochs, twice the width": ("recipe-width-two", "", BASELINE, "-"),
 }
-"""Folder, candidate and colour of the trainings with the settings of the six-epoch search."""
+"""Folder, candidate, colour and line of the trainings of each recipe.
+
+All have the settings of the six-epoch search, but for the regularized ones.
+"""
 
 
 @picture
 def recipes() -> Figure:
-    """Draw validation accuracy by epoch of the settings that were found for six epochs."""
+    """Draw validation accuracy by epoch of the recipes that the searches found."""
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
     found = []
-    for name, (folder, candidate, color) in RECIPES.items():
+    for name, (folder, candidate, color, style) in RECIPES.items():
         tests = pd.read_parquet(RESULTS / folder / "evaluations.parquet")
         tests = tests[tests["candidate"] == candidate]
         epochs = pd.read_parquet(RESULTS / folder / "epochs.parquet")
-        style = "--" if name == "five epochs" else "-"
         mine = epochs[epochs["trial"].isin(tests["trial"])]
         _curves(axes, mine, color, style, f"{name} (n = {len(tests)})")
         found.append(f"{tests['accuracy'].mean():.2%} in {name}")

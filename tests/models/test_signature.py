@@ -218,10 +218,17 @@ def test_imports_that_need_not_work_are_no_mistakes(folder):
         "from typing import TYPE_CHECKING\n"
         "try:\n    from .blocks import block\nexcept ImportError:\n    from blocks import block\n"
         "if TYPE_CHECKING:\n    from ..types import Kind\n"
+        "if __name__ == '__main__':\n    from .main import run\n"
+        "try:\n    import parts.fast\nexcept ImportError:\n    pass\n"
     )
+    (folder / "parts").mkdir()
+    for name in ("__init__", "slow", "fast", "train"):
+        (folder / "parts" / f"{name}.py").touch()
+    (folder / "parts" / "train.py").write_text("from ..nets import Net\n")
     (folder / "nets.py").write_text(text + NETS)
     (folder / "blocks.py").write_text("def block(): pass\n")
-    assert len(code_files(["nets.py:Net"], ["nets.py", "blocks.py"], folder)) == 2
+    code = ["nets.py", "blocks.py", "parts/slow.py", "parts/train.py"]
+    assert len(code_files(["nets.py:Net"], code, folder)) == 4
 
 
 @pytest.mark.parametrize("name", ["json", "torch"])

@@ -418,6 +418,26 @@ class Default(Base):
 class Fixed(Base):
     hidden = 2 * WIDTH
 
+LATEST = []
+
+class Counts(Base):
+    from math import pi
+    made, shapes = 0, 0
+    three = 3
+    six = 2 * three
+    three = 4
+
+    def __init__(self, classes, seen={}, sizes=[1, 2]):
+        super().__init__(classes)
+        Counts.made += 1
+        type(self).last = classes
+        seen[classes] = sizes.append(classes)
+
+    def forward(self, x):
+        global LATEST
+        LATEST = [x]
+        return self.fc(x.flatten(1))
+
 def marked(cls):
     cls.kind = "marked"
     return cls
@@ -488,8 +508,9 @@ def test_decorated_methods_and_classes_without_methods_are_found_in_their_cells(
     exec(compile(notebook_source(module.Net), "alone.py", "exec"), alone.__dict__)
     assert alone.Net(classes=2)(torch.zeros(2, 1, 4, 4)).shape == (2, 2)
     assert alone.COUNT == 1
+    module.Counts(3)(torch.zeros(1, 1, 2, 2))
     for made in (module.Plain, module.Hidden, module.Default, module.Fixed, module.Much,
-                 module.Below):  # fmt: skip
+                 module.Below, module.Counts):  # fmt: skip
         assert f"class {made.__name__}" in notebook_source(made)
     with pytest.raises(
         tunecnn.InputError, match="Scripted uses scripted, a ScriptFunction that a"

@@ -11,7 +11,7 @@ import importlib.machinery
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -170,7 +170,7 @@ def code_files(architectures: Sequence[str], code: Sequence[str], folder: Path) 
     for module in dict.fromkeys(modules):
         if Path(module) not in files:
             raise InputError(f"{module} is not in code: {', '.join(roots)}; add it")
-    _check_imports(folder, list(files))
+    _check_imports(folder, list(files), modules)
     return sorted(files)
 
 
@@ -203,7 +203,7 @@ def _files_below(folder: Path, name: str) -> list[Path]:
     return inside
 
 
-def _check_imports(folder: Path, files: Sequence[Path]) -> None:
+def _check_imports(folder: Path, files: Sequence[Path], modules: Collection[str]) -> None:
     """Refuse files that import something beside them that does not travel, or hide a package."""
     travelling = {file.parts[0].removesuffix(".py") for file in files}
     for top in sorted(travelling):
@@ -229,7 +229,7 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
                         f"code: [{file.parts[0]}/]"
                     )
             is_outside = isinstance(node, ast.ImportFrom) and node.level > len(file.parts) - 1
-            if is_outside and node not in optional:
+            if is_outside and str(file) in modules and node not in optional:
                 assert isinstance(node, ast.ImportFrom)
                 above = folder.resolve().parts[len(file.parts) - 1 - node.level :]
                 raise InputError(
@@ -237,7 +237,10 @@ def _check_imports(folder: Path, files: Sequence[Path]) -> None:
                     "is part of a package: put the space beside that, and write architecture: "
                     f"{'/'.join([*above, str(file)])}:NAME"
                 )
+            is_relative = isinstance(node, ast.ImportFrom) and node.level > 0
             for path in _imported_beside(node, file):
+                if not is_relative and node in optional:
+                    continue
                 if _beside(folder / path.parent, path.name) and not any(
                     one == path.with_suffix(".py") or path in one.parents for one in files
                 ):
@@ -269,11 +272,15 @@ def _imported_beside(node: ast.AST, file: Path) -> Iterator[Path]:
 
 
 def _optional(tree: ast.Module) -> set[ast.AST]:
-    """Return what is only run if it can be, or never: below `try` and `if TYPE_CHECKING`."""
+    """Return what may fail or is never run: below `try`, `suppress`, and some conditions."""
     found: set[ast.AST] = set()
     for node in ast.walk(tree):
-        is_never = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if is_never or (isinstance(node, ast.Try) and node.handlers):
+        test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+        is_never = "TYPE_CHECKING" in test or "__main__" in test
+        may_fail = (isinstance(node, ast.Try) and node.handlers) or (
+            isinstance(node, ast.With) and "suppress(" in ast.unparse(node.items[0])
+        )
+        if is_never or may_fail:
             found |= set(ast.walk(node))
     return found
 

@@ -58,14 +58,17 @@ def _collect(
     if inspect.isclass(value) or inspect.isfunction(value):
         if module != made.__module__:
             _check_travels(module, made)
-            imports[f"from {module} import {value.__qualname__} as {name}"] = None
+            is_there = module is not None and _is_found(value, module)
+            attribute = value.__name__ if is_there else value.__qualname__
+            imports[f"from {module} import {attribute} as {name}"] = None
             return
         scope = vars(sys.modules[made.__module__])
         text = _source(value, scope)
         parts[name] = ""  # so that a class that uses itself ends
-        for other in _names(text):
+        for other, is_read in _names(text):
             is_builtin = scope.get(other) is getattr(builtins, other, _NOTHING)
-            if other in scope and other != name and not is_builtin:
+            is_needed = is_read or _literal(scope.get(other)) is not None
+            if other in scope and other != name and not is_builtin and is_needed:
                 _collect(other, scope[other], made, parts, imports)
         del parts[name]  # a part comes after those that it needs
         parts[name] = text
@@ -198,9 +201,9 @@ def _check_values(
     functions = [(value.__name__, value, node)]
     if isinstance(node, ast.ClassDef):
         scope = {**scope, **vars(value)}
-        written, stored = _written(node), _stored(node)
+        written, stored, counted = _written(node), _stored(node), _set_by_code(node)
         for name, found in vars(value).items():
-            if name.startswith("__") or _literal(found) is None:
+            if name.startswith("__") or name in counted or _literal(found) is None:
                 continue
             is_new = (
                 name not in stored and not name.startswith("_") and not _is_changed(value, node)
@@ -222,7 +225,9 @@ def _check_values(
         keywords = zip(body.args.kwonlyargs, body.args.kw_defaults, strict=True)
         pairs += [(one, by_name.get(arg.arg)) for arg, one in keywords if one is not None]
         for written_default, default in pairs:
-            if _differs(written_default, default, scope):
+            if not isinstance(written_default, _CHANGING) and _differs(
+                written_default, default, scope
+            ):
                 raise InputError(
                     f"a default of {name} is {default!r}, and its cell would not give it this "
                     "value now; run the cell again"
@@ -239,6 +244,10 @@ def _stored(node: ast.ClassDef) -> Counter[str]:
             continue
         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
             found[one.id] += 1
+        if isinstance(one, ast.alias):
+            found[(one.asname or one.name).partition(".")[0]] += 1
+        if isinstance(one, ast.MatchAs | ast.MatchStar) and one.name:
+            found[one.name] += 1
         waiting += ast.iter_child_nodes(one)
     return found
 
@@ -255,9 +264,18 @@ def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
         if len(targets) == 1 and isinstance(targets[0], ast.Name) and one.value is not None:  # type: ignore[attr-defined]
             found[targets[0].id] = one.value  # type: ignore[attr-defined]
     stored = _stored(node)
-    changes = (ast.List, ast.Set, ast.Dict)
-    return {name: one for name, one in found.items()
-            if stored[name] == 1 and not isinstance(one, changes)}  # fmt: skip
+
+    def is_certain(one: ast.expr) -> bool:
+        names = [part.id for part in ast.walk(one) if isinstance(part, ast.Name)]
+        return not isinstance(one, _CHANGING) and all(stored[name] < 2 for name in names)
+
+    return {name: one for name, one in found.items() if stored[name] == 1 and is_certain(one)}
+
+
+def _set_by_code(node: ast.ClassDef) -> set[str]:
+    """Return the attributes that code in a class sets, of an object or of the class itself."""
+    return {one.attr for one in ast.walk(node)
+            if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
 
 
 def _is_changed(value: type, node: ast.ClassDef) -> bool:
@@ -268,6 +286,9 @@ def _is_changed(value: type, node: ast.ClassDef) -> bool:
 
 _PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple,
           ast.List, ast.Set, ast.Dict, ast.unaryop, ast.operator)  # fmt: skip
+
+
+_CHANGING = (ast.List, ast.Set, ast.Dict)  # what may be filled later
 
 
 def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
@@ -292,19 +313,21 @@ def _methods(value: type) -> Iterator[tuple[str, types.FunctionType]]:
             yield name, found
 
 
-def _names(text: str) -> Iterator[str]:
-    """Yield the global names that a source uses, each once; those of its arguments are local."""
-    tables, seen = [symtable.symtable(text, "notebook", "exec")], set[str]()
+def _names(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield the global names that a source uses, each once, and whether it reads them.
+
+    Names of its arguments are local. A name that is only declared global may be set, or counted.
+    """
+    tables, found = [symtable.symtable(text, "notebook", "exec")], dict[str, bool]()
     while tables:
         table = tables.pop()
         tables += table.get_children()
         for symbol in table.get_symbols():
             name = symbol.get_name()
             is_global = symbol.is_global() or table.get_type() == "module"
-            is_used = symbol.is_referenced() or symbol.is_declared_global()
-            if is_global and is_used and name not in seen:
-                seen.add(name)
-                yield name
+            if is_global and (symbol.is_referenced() or symbol.is_declared_global()):
+                found[name] = found.get(name, False) or symbol.is_referenced()
+    yield from found.items()
 
 
 def _literal(value: Any) -> str | None:

@@ -267,7 +267,7 @@ class Training:
             with random_state_of(seed, self._device), torch.no_grad():
                 returned.append(network(given)[:1].float())
         whole, drawn_anew, alone = returned
-        scale = max(1.0, float(whole.abs().max()))
+        scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
         if bool((whole != drawn_anew).any()) or len(images) < 2:
             return
         if float((whole - alone).abs().max()) > _TOLERANCE * scale:

@@ -11,7 +11,7 @@ import inspect
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -208,7 +208,7 @@ def _options(given: Mapping[str, Any]) -> RunOptions:
         values["name"] = str(values["name"])
     if isinstance(values.get("track"), str):
         values["track"] = (values["track"],)
-    if isinstance(values.get("track"), list):
+    if isinstance(values.get("track"), list | set | frozenset):
         values["track"] = tuple(values["track"])
     for name, allowed in get_type_hints(RunOptions).items():
         if name in values and name not in RANGES and not _is_of(values[name], allowed):
@@ -219,6 +219,8 @@ def _options(given: Mapping[str, Any]) -> RunOptions:
 def _is_of(value: object, allowed: Any) -> bool:
     """Return whether a value is of one of the types that an option may have."""
     types = get_args(allowed) if isinstance(allowed, UnionType) else (allowed,)
+    if bool in types and isinstance(value, int):
+        return value in (0, 1)
     return isinstance(value, tuple(get_origin(one) or one for one in types))
 
 
@@ -230,15 +232,16 @@ def _type(value: object) -> str:
 
 def _listening(listeners: Sequence[Listener]) -> Listening:
     """Return what opens the listener that shows the progress, and those that are given."""
-    if not isinstance(listeners, list | tuple):
+    if not isinstance(listeners, Iterable):
         raise InputError(f"listeners must be a list of listeners, not {_type(listeners)}")
-    if wrong := [one for one in listeners if not isinstance(one, Listener)]:
+    given = list(listeners)
+    if wrong := [one for one in given if isinstance(one, type)]:
         raise InputError(f"a listener is an object of a tunecnn.Listener, not {_type(wrong[0])}")
 
     @contextlib.contextmanager
     def opened(study: Study, folder: Path) -> Iterator[Listener]:
         with _progress(study, folder) as progress:
-            yield Several([progress, *listeners])
+            yield Several([progress, *given])
 
     return opened
 

@@ -53,13 +53,21 @@ def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_
     ],
 )  # fmt: skip
 def test_a_column_that_divides_only_some_images_is_refused(column, replaced, message, tmp_path):
+    root = images(tmp_path / "t", 12)
     parts = [replaced.get(i, part) for i, part in enumerate(PARTS)]
-    for place in (".", "a"):  # of two files with one name, the table's folder tells which
-        root = images(images(tmp_path / place / "t", 12, "a"), 12, "b")
-        rows = [f"a/{i}.png,{i % 2},{part}" for i, part in enumerate(parts)]
-        table(root, f"file,label,{column}", *rows)
-        with pytest.raises(InputError, match=message):
-            read_imagefolder(root)
+    rows = [f"{i}.png,{i % 2},{part}" for i, part in enumerate(parts)]
+    table(root, f"file,label,{column}", *rows)
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(root)
+    for index in replaced:  # a row without a label labels nothing
+        rows[index] = f"{index}.png,,{parts[index]}"
+    table(root, f"file,label,{column}", *rows)
+    assert read_imagefolder(root).reading.used == 12 - len(replaced)
+    folders = tree(tmp_path / "f", ["train/0", "train/1", "test/0", "test/1"])
+    names = sorted(file.relative_to(folders) for file in folders.rglob("*.png"))
+    rows = [f"{name},{name.parts[1]},{parts[i % 12]}" for i, name in enumerate(names)]
+    table(folders, f"file,label,{column}", *rows)
+    assert len(read_imagefolder(folders).train) == 12  # the folders tell
 
 
 @pytest.mark.parametrize(
@@ -192,3 +200,32 @@ def test_a_table_in_a_folder_of_its_own_does_not_contradict_folders_of_classes(t
     rows = [f"{file.name},{i}" for i, file in enumerate(sorted(root.rglob("*.png")))]
     table(root, "file,label", *rows, name="info/breeds.csv")
     assert read_imagefolder(root).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("name", ["predictions/train.csv", "runs/p.csv", "old/train_labels.csv"])
+def test_a_table_aside_comes_after_folders_tables_and_names(name, tmp_path):
+    folders = tree(tmp_path / "t", ["cat", "dog"], count=4)
+    files = sorted(folders.rglob("*.png"))
+    rows = [f"{file.name},{'cat' if i % 3 else 'dog'}" for i, file in enumerate(files)]
+    table(folders, "file,label", *rows, name=name)
+    found = labels_by_file(read_imagefolder(folders))
+    assert all(file.startswith(label) for file, label in found.items())
+    flat = images(tmp_path / "u", 8)
+    table(flat, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8)))
+    table(flat, "file,label", *(f"{i}.png,a" for i in range(5)), name=name)
+    assert labels_by_file(read_imagefolder(flat)) == {f"{i}.png": "ab"[i % 2] for i in range(8)}
+    for i in range(8):
+        save(tmp_path / "v" / f"{('cat', 'dog')[i % 2]}.{i}.png", picture(i))
+    table(tmp_path / "v", "file,width", *(f"cat.{i}.png,{i % 3}" for i in range(8)), name=name)
+    assert read_imagefolder(tmp_path / "v").classes == ("cat", "dog")
+    unlabelled = images(tree(tmp_path / "w", ["train/cat", "train/dog"]), 4, "test")
+    table(unlabelled, "file,label", *(f"{i}.png,cat" for i in range(4)), name="out/test.csv")
+    assert read_imagefolder(unlabelled).reading.left_out["test image without a label"] == 4
+
+
+def test_folders_that_only_end_in_images_are_no_shards(tmp_path):
+    root = tree(tmp_path / "t", ["cat_images", "dog_images"], count=4)
+    files = sorted(root.rglob("*.png"))
+    table(root, "file,label", *(f"{file.name},{'ab'[i % 2]}" for i, file in enumerate(files)))
+    with pytest.raises(InputError, match=r"2 folders or the labels of labels.csv\?"):
+        read_imagefolder(root)

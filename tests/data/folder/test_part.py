@@ -46,6 +46,12 @@ def test_folders_around_those_that_may_be_the_classes_are_a_question(folders, in
         ["A/user1", "A/user2", "B/user1", "B/user2"],
         ["0/writer_1", "0/writer_2", "1/writer_1", "1/writer_2"],
         ["cat/cam1", "cat/cam2", "cat/misc", "dog/cam1", "dog/cam2", "dog/misc"],
+        ["n01440764/cam1", "n01440764/cam2", "n01443537/cam1", "n01443537/cam2"],
+        ["BIRADS-1/case1", "BIRADS-1/case2", "BIRADS-2/case1", "BIRADS-2/case2"],
+        ["score1/2019-01", "score1/2020-01", "score2/2019-01", "score2/2020-01"],
+        ["cat_images/siamese", "cat_images/persian", "dog_images/pug", "dog_images/husky"],
+        ["0/1", "0/2", "0/3", "1/4", "1/5", "2/6", "2/7"],
+        ["toy/train", "toy/test", "toy/car", "book"],
     ],
 )
 def test_folders_in_the_classes_that_cannot_be_meant_are_none(folders, tmp_path):
@@ -79,7 +85,7 @@ def test_parts_in_the_classes_are_parts_whatever_lies_beside_them(tmp_path):
         read_imagefolder(root)
     tree(root, ["train/cat", "train/dog"])  # what lies beside folders of parts is no class
     assert len(read_imagefolder(root).train) == 12
-    tree(tmp_path / "u", ["cat/train", "cat/test", "dog"])
+    tree(tmp_path / "u", ["cat/train", "cat/test", "bird/train", "bird/test", "dog"])
     with pytest.raises(InputError, match=r"dog/dog_0.png is in none"):
         read_imagefolder(tmp_path / "u")
 

@@ -218,6 +218,9 @@ def test_parts_whose_classes_are_numbered_otherwise_keep_their_names(tmp_path):
         bad = Folder([*test[:3], (IMAGES[3], wrong)], ["cat", "ant"])
         with pytest.raises(InputError, match=f"test has the label {wrong}, and 2 classes"):
             stored({"train": train, "test": bad}, tmp_path)
+    for names in (np.array(["ant", "cat"]), ["Ant", "CAT"]):
+        assert stored({"train": train, "test": Folder(test, names)}, tmp_path).test.labels.tolist() \
+            == [2, 0, 2, 0]  # fmt: skip
     other = Folder(test, ["ant", "dog"])
     with pytest.raises(InputError, match="data: test has classes that train lacks: dog; leave"):
         stored({"train": train, "test": other}, tmp_path)

@@ -42,6 +42,7 @@ class Table:
         rows: its rows, by column; empty if it cannot be read.
         split: part to which a column assigns all of its rows; None without such a column.
         problem: why it cannot be read; empty if it can.
+        undivided: what is wrong with the column that divides its rows; empty if nothing is.
         is_aside: whether it lies in a folder without images, beside those with images.
     """
 
@@ -49,6 +50,7 @@ class Table:
     rows: Sequence[Mapping[str, str]]
     split: Part | None = None
     problem: str = ""
+    undivided: str = ""
     is_aside: bool = False
 
     @property
@@ -59,14 +61,16 @@ class Table:
     def by_split(self, files: Files) -> list[Table]:
         """Divide it by the column that assigns its rows to parts, if there is one.
 
+        If most rows have a part there, and some that label files have none, `undivided` says so.
+
         Args:
             files: files of the tree: a row that names none of them belongs to no part.
-
-        Raises:
-            InputError: if most rows of such a column have a part, and some that name files none.
         """
         columns_of_files = list(itertools.chain(*_columns_of_files(self))) if self.rows else []
+        label = _first(_LABELS, list(self.rows[0])) if self.rows else None
         for column in self.rows[0] if columns_of_files else ():
+            if column == label:
+                continue
             to_part = part_in if _plain(column) in _SPLITS else part_of
             words = [row.get(column, "").strip() for row in self.rows]
             part_by_word = {word: to_part(word) for word in set(words)}
@@ -79,15 +83,17 @@ class Table:
             lost = [
                 shown(word) if word else "nothing"
                 for word, row in strays
-                if any(files.find(row.get(name, ""), folder) for name in columns_of_files)
+                if (label is None or _label(row, label))
+                and any(files.find(row.get(name, ""), folder) for name in columns_of_files)
             ]
             if lost:
                 few = ", ".join(list(dict.fromkeys(lost))[:5])
-                raise InputError(
+                text = (
                     f"imagefolder: {shown(self.name)}: its column {shown(column)} divides the "
                     f"images, and {len(lost):,} of its rows have no part (train, val or test) "
                     f"there: {few}. Write one, or remove these rows, or the column"
                 )
+                return [replace(self, undivided=text)]
             rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
             for word, row in zip(words, self.rows, strict=True):
                 if (part := part_by_word[word]) is not None:
@@ -132,9 +138,6 @@ def read_tables(
         names: names of the tables.
         aside: names of those in folders without images.
         there: paths of all files of the tree.
-
-    Raises:
-        InputError: if a table has a column that divides only some of the images.
     """
     wanted = sorted((one for one in names if "submission" not in one.lower()),
                     key=lambda name: (len(name), name))  # fmt: skip
@@ -316,7 +319,9 @@ def labels_of(
         if label and _plain(label) == "y" and _first(("x",), rest):
             label = None  # a place in the image
         if label is None:
-            if column is None and len(rest) == 1 and _plain(rest[0]) not in _NEVER_LABELS:
+            is_text = table.name.lower().endswith(".jsonl")  # of Hugging Face's: captions, say
+            may_be = column is None and len(rest) == 1 and not is_text
+            if may_be and _plain(rest[0]) not in _NEVER_LABELS:
                 guesses.append((table, named, what, rest[0]))
             else:
                 reasons.append(f"{shown(table.name)} has no column called label or class")
@@ -341,6 +346,8 @@ def labels_of(
 def _found(
     table: Table, named: Mapping[int, str], what: str, column: str, there: Collection[str]
 ) -> TableLabels:
+    if table.undivided:
+        raise InputError(table.undivided)
     labels = _labels(table, named, column)
     everywhere = Files(there) if len(named) < len(table.rows) else None
     unknown = sum(

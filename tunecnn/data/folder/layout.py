@@ -142,7 +142,11 @@ def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) 
     classes = {_key(name) for name, files in train.files.items() if files}
     used = [part.name for part in parts.values()]
     for inner in node.folders.values() if used else ():
-        if inner.name not in used and {_key(name) for name in inner.folders} == classes:
+        if (
+            inner.name not in used
+            and inner.has_images()
+            and {_key(name) for name in inner.folders} == classes
+        ):
             yield (
                 f"{shown(inner.name)}/ has the classes of train, but its name is that of no part "
                 "or of one that is there, so it is not used"

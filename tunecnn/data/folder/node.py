@@ -115,7 +115,7 @@ class Node:
         full = [inner for inner in self.folders.values() if inner.has_images()]
         are_parts = all(inner.folders and all(map(part_of, inner.folders)) for inner in full)
         parts = [set(map(part_in, inner.folders)) - {None} for inner in full]
-        has_parts = any("train" in some and len(some) > 1 for some in parts)
+        has_parts = sum("train" in some and len(some) > 1 for some in parts) > 1
         is_outside = any(part_of(name) == "train" for name in self.folders)
         if len(full) < 2 or is_outside or not (are_parts or has_parts):
             return self

@@ -91,6 +91,8 @@ def classes_of(
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     known = {table.name for table in shared}
+    aside = [table for table in shared if table.is_aside]
+    shared = [table for table in shared if not table.is_aside]
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
                              if is_table(file.name)} - known, there=there)  # fmt: skip
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
@@ -103,8 +105,7 @@ def classes_of(
     folders = {name: folder.name for name, folder in inner.folders.items()}
     rest = PartClasses(files, folders, outside, left_out=left_out)
     if sum(map(bool, files.values())) > 1 and not _are_only_numbered([*of_part, *of_all], files):
-        beside = [table for table in (*of_part, *of_all) if not table.is_aside]
-        _check_beside_folders(beside, files)
+        _check_beside_folders([*of_part, *of_all], files)
         notes = [f"{len(masks):,} files are masks, by their names"] if masks else []
         nodes = [inner.folders[name] for name, group in files.items() if group]
         return replace(rest, notes=notes, nodes=nodes)
@@ -122,11 +123,17 @@ def classes_of(
         if labels is not None:
             return _with_labels(node, images, labels, left_out)
         why += reasons
-    if not node.folders and (in_names := labels_in_names(images)):
+    is_flat = not any(folder.has_images() for folder in node.folders.values())
+    if is_flat and (in_names := labels_in_names(images)):
         first = images[0].name.rpartition("/")[2]
         classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
+    if train is None:  # a table aside may hold guesses or widths: it comes last, if it says label
+        labels, reasons = labels_of(aside, names, there=there, must_be_named=True)
+        if labels is not None:
+            return _with_labels(node, images, labels, left_out)
+        why += reasons
     if masks:
         why.append(f"{len(masks):,} files, which are masks, by their names")
     return replace(rest, why_no_table=why)
@@ -175,9 +182,11 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> None:
             stand in folders such as `part1`.
     """
     outer = [node.name.rpartition("/")[2] for node in train.nodes]
+    flat = {name for name, node in zip(outer, train.nodes, strict=True)
+            if any(map(may_be_image, node.files))}  # fmt: skip
     copies = [node for name, node in zip(outer, train.nodes, strict=True)
-              if set(outer) - {name} <= {one for one, inner in node.folders.items()
-                                         if inner.has_images()}]  # fmt: skip
+              if set(outer) - {name} == flat - {name}
+              == {one for one, inner in node.folders.items() if inner.has_images()}]  # fmt: skip
     if len(copies) == 1 and len(outer) > 2:
         raise InputError(
             f"imagefolder: the class folder {shown(copies[0].name)} has folders with the names of "
@@ -190,10 +199,13 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> None:
     shared = sorted(name for name, count in classes.items() if count > 1)
     if len(shared) > len(classes) / 2:
         are_words = 2 * sum(not re.search(r"\d", name) for name in shared) >= len(shared)
-        are_meant = are_words or _are_first_numbers(shared) or _are_numbered(outer)
+        have_letters = any(re.search(r"[^\W\d]", name) for name in shared)  # unlike dates
+        are_meant = are_words or _are_first_numbers(shared) or (
+            _are_numbered(outer) and have_letters and not _are_numbered(shared)
+        )  # fmt: skip
         names = shared
     else:
-        are_meant = all(map(NO_CLASS.fullmatch, outer))
+        are_meant = _are_shards(outer)
         names = sorted(classes)
     if len(names) < 2 or not are_meant or any(map(NO_CLASS.fullmatch, names)):
         return
@@ -230,16 +242,26 @@ def _are_first_numbers(names: Sequence[str]) -> bool:
 
 
 def _are_numbered(names: Sequence[str]) -> bool:
-    """Return whether names differ only in a number or a letter at their end, as `hospitalA`."""
+    """Return whether names differ only in their end, as `hospitalA`, and are no kind of class."""
+    stem = _stem(names)
+    return stem != "" and not _KIND_OF_CLASS.match(stem)
+
+
+def _are_shards(names: Sequence[str]) -> bool:
+    """Return whether folders hold some of the images each, such as `images_001`."""
+    return all(map(NO_CLASS.fullmatch, names)) and _stem(names) != ""
+
+
+def _stem(names: Sequence[str]) -> str:
+    """Return the beginning of several names that differ only in a number or letter; else "" ."""
     stems = {re.sub(r"([\s_-]*\d+|(?<![A-Z])[A-Z]|[\s_-][a-z])$", "", name) for name in names}
-    stem = stems.pop() if len(stems) == 1 else ""
-    return len(names) > 1 and stem != "" and not _KIND_OF_CLASS.match(stem)
+    return stems.pop() if len(names) > 1 and len(stems) == 1 else ""
 
 
 def _are_only_numbered(tables: Sequence[Table], files: Mapping[str, Sequence[TreeFile]]) -> bool:
     """Return whether folders such as `part_1` have the images of one table with their labels."""
     names = [file.name for group in files.values() for file in group]
-    if not all(NO_CLASS.fullmatch(folder) for folder, group in files.items() if group):
+    if not _are_shards([folder for folder, group in files.items() if group]):
         return False
     return labels_of(tables, names, must_be_named=True)[0] is not None
 
@@ -256,7 +278,8 @@ def _check_beside_folders(
     images = [file.name for group in files.values() for file in group]
     for table in tables:
         try:
-            labels, _ = labels_of([table], images, must_be_named=True)
+            whole = replace(table, undivided="")
+            labels, _ = labels_of([whole], images, must_be_named=True)
         except InputError:  # several labels for one image, such as one for each object in it
             continue
         if labels is None:
@@ -291,6 +314,7 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     """
     images = list(filter(may_be_image, node.all_files()))
     names = [file.name for file in images]
+    tables = [table for table in tables if not table.is_aside]
     found: dict[Part, PartClasses] = {}
     column = None
     folders = [

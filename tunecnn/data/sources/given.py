@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,18 +93,28 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
     return arrays
 
 
+def _texts(classes: Any) -> list[str]:
+    """Return names of classes as text; empty if they are not known."""
+    listed = classes.tolist() if hasattr(classes, "tolist") else classes
+    if not isinstance(listed, list | tuple):
+        return []
+    texts = (str(tuple(one) if isinstance(one, list) else one) for one in listed)
+    return [unicodedata.normalize("NFC", text) for text in texts]
+
+
 def _unite_classes(found: dict[str, Any], known: Mapping[str, Any]) -> None:
     """Number the labels of all parts as those of train, whose data sets may number them otherwise.
 
     Raises:
         InputError: if a part has classes that train lacks.
     """
-    train = known.get("train")
-    if not isinstance(train, list | tuple):
-        return
-    for part, names in known.items():
-        if not isinstance(names, list | tuple) or list(names) == list(train):
+    for part in known:
+        train, names = _texts(known.get("train")), _texts(known[part])
+        if not train or not names or names == train:
             continue
+        folded = [[name.casefold() for name in some] for some in (train, names)]
+        if not set(names) <= set(train) and all(len(set(one)) == len(one) for one in folded):
+            train, names = folded  # folders may be written in another case
         numbers = {number: train.index(name) if name in train else None
                    for number, name in enumerate(names)}  # fmt: skip
         labels = found[f"{part}_labels"]
