@@ -143,7 +143,8 @@ def control_rows() -> list[dict[str, str]]:
             (by_keras["architecture"] == architecture) & (by_keras["logits"] == logits)
         ]
         values = part["test_accuracy"]
-        return ", ".join(f"{value:.2%}" for value in values) + f" (n = {len(values)})"
+        each = ", ".join(f"{value:.2%}" for value in values)
+        return f"{each} (n = {len(values)})" if each else "-"
 
     rows = []
     for architecture, name in NAMES.items():
