@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command import main
 from tests.support.paths import GOLDEN, ROOT
-from tests.support.scripted import ScriptedRun
+from tests.support.scripted import ScriptedRun, metrics
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_run
 from tunecnn.run.info import ReproductionJob
@@ -18,6 +18,7 @@ from tunecnn.summary.markdown import render_markdown
 from tunecnn.summary.render import json_schema, render_json, write_summary
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.config_file import read_config
+from tunecnn.trial.messages import Outcome, TrialEnd
 from tunecnn.words import seconds_in_words
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
@@ -140,6 +141,18 @@ def test_all_panels_of_the_parameters_have_one_scale_with_every_better_trial_on_
         dots = [y for one in axes.collections for _, y in one.get_offsets()]
         assert len(dots) == 40
         assert all(low <= y <= high for y in dots)
+
+
+def test_curves_that_end_close_together_are_seen_on_their_way(tmp_path):
+    run = ScriptedRun(tmp_path / "run", CONDITIONAL.replace("epochs: 1", "epochs: 20"))
+    while (trial := run.study.next_trial()) is not None and trial.number < 3:
+        for epoch in range(1, 21):
+            value = 0.5 + epoch / 50 + trial.number / 10_000
+            run.study.report(trial.number, metrics(epoch, value), is_last=epoch == 20)
+        run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=20))
+    low, high = plots.curves(run.load()).axes[0].get_ylim()
+    assert low <= 0.5 + 6 / 50 + 0.001
+    assert high > 0.5 + 20 / 50
 
 
 def test_a_parameter_that_no_trial_has_yet_is_no_traceback(tmp_path):

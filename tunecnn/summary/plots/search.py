@@ -133,9 +133,14 @@ def curves(run: Run) -> Figure:
 
 
 def _leave_out_the_start(axes: Axes, run: Run) -> None:
-    """Scale the curves to where trials are told apart: the first epochs are far below."""
-    if len(run.ranked):
+    """Scale the curves to where trials are told apart: the first epochs are far below.
+
+    Of the best trial, at least the last three quarters are seen, also if all end close together.
+    """
+    if len(run.ranked) and run.best is not None:
         low, high = where_decided(run.ranked[run.space.metric])
+        best = run.epochs.loc[run.epochs["trial"] == run.best["trial"], run.space.metric]
+        low = min(low, float(best.iloc[len(best) // 4]))
         highest = float(run.epochs[run.space.metric].max())
         axes.set_ylim(low, max(high, highest + 0.05 * (highest - low)))
 
