@@ -17,6 +17,7 @@ from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 from tunecnn.models.designs import InputShape
+from tunecnn.words import count_in_words
 from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _read(
 
 
 def _left_out(count: int) -> str:
-    return f"{count} file{'s are' if count > 1 else ' is'} left out"
+    return f"{count_in_words(count, 'file')} {'is' if count == 1 else 'are'} left out"
 
 
 def _why(error: Exception) -> str:

@@ -43,7 +43,6 @@ class Table:
         split: part to which a column assigns all of its rows; None without such a column.
         problem: why it cannot be read; empty if it can.
         undivided: what is wrong with the column that divides its rows; empty if nothing is.
-        is_aside: whether it lies in a folder without images, beside those with images.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Table:
     split: Part | None = None
     problem: str = ""
     undivided: str = ""
-    is_aside: bool = False
 
     @property
     def part(self) -> Part | None:
@@ -126,9 +124,7 @@ def is_table(name: str) -> bool:
     return name.lower().endswith((".csv", ".tsv", ".jsonl", *_SPREADSHEETS))
 
 
-def read_tables(
-    tree: Tree, names: Iterable[str], aside: Collection[str] = (), *, there: Collection[str]
-) -> list[Table]:
+def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> list[Table]:
     """Read the tables of a tree, those with shorter names first.
 
     A submission to a competition has no labels, but guesses.
@@ -136,7 +132,6 @@ def read_tables(
     Args:
         tree: the tree.
         names: names of the tables.
-        aside: names of those in folders without images.
         there: paths of all files of the tree.
     """
     wanted = sorted((one for one in names if "submission" not in one.lower()),
@@ -149,8 +144,7 @@ def read_tables(
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
             continue
-        table = Table(name, rows, is_aside=name in aside)
-        tables += table.by_split(files) if rows else []
+        tables += Table(name, rows).by_split(files) if rows else []
     return tables
 
 
@@ -196,12 +190,12 @@ class Files:
 
     @functools.cached_property
     def _by_form(self) -> Mapping[str, str]:
-        return _unambiguous(self._files, self._others, _folded)
+        return _unambiguous(self._files, self._others, folded)
 
     @functools.cached_property
     def _lasts(self) -> set[str]:
         """Names and stems of the files, in one form: most cells of a table have none of them."""
-        return {_folded(key.rpartition("/")[2]) for file in self._files for key in _keys(file)}
+        return {folded(key.rpartition("/")[2]) for file in self._files for key in _keys(file)}
 
     def find(self, cell: str, folder: str = "", *, whole: bool = False) -> str | None:
         """Return the file that a cell names; None if there is none.
@@ -214,7 +208,7 @@ class Files:
         """
         path = slashed(cell)
         last = path.rpartition("/")[2]
-        if not last or _folded(last) not in self._lasts:
+        if not last or folded(last) not in self._lasts:
             return None
         keys = [*_paths(path, folder)]
         if last != path and not whole:
@@ -224,7 +218,7 @@ class Files:
                 return found
             if "/" in key and key in self._there:
                 return None
-        return next((self._by_form[form] for form in map(_folded, keys) if form in self._by_form),
+        return next((self._by_form[form] for form in map(folded, keys) if form in self._by_form),
                     None)  # fmt: skip
 
 
@@ -263,7 +257,8 @@ def _unambiguous(
     return found
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name without differences of case and of the form of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

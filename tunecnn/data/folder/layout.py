@@ -15,11 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunecnn.data.folder.labels import (
-    is_table,
-    read_tables,
-)
-from tunecnn.data.folder.node import NO_CLASS, Node, may_be_image
+from tunecnn.data.folder.labels import folded, is_table, read_tables
+from tunecnn.data.folder.node import NO_CLASS, Node
 from tunecnn.data.folder.part import (
     OUTSIDE,
     PartClasses,
@@ -88,20 +85,25 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     aside |= _tables_aside(node)
     there = {file.name for file in listing.files}
     beside = {file.name for file in shared if is_table(file.name)}
-    tables = read_tables(tree, beside | aside, aside, there=there)
+    tables, others = read_tables(tree, beside, there), read_tables(tree, aside, there)
     parts, notes = _parts(tree.root, node)
     layout.notes += notes
     found: dict[Part, PartClasses] = {}
     if "train" in parts:
         for part in sorted(parts, key=lambda part: part != "train"):
-            found[part] = classes_of(tree, parts[part], part, tables, found.get("train"), there)
+            found[part] = classes_of(
+                tree, parts[part], part, tables, found.get("train"), there,
+                aside=others if part == "train" else (),
+            )  # fmt: skip
         found = {part: found[part] for part in parts}
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
         raise _not_understood(tree.root, node, f"has {listed(parts)} but no train folder")
     else:
         found = by_tables_of_parts(node, tables) or {
-            "train": classes_of(tree, node, "train", tables, None, there, is_whole=True)
+            "train": classes_of(
+                tree, node, "train", tables, None, there, aside=others, is_whole=True
+            )
         }
     check_depth(found["train"], has_groups=has_groups)
     layout.notes += _unused_folders(node, parts, found["train"])
@@ -139,13 +141,13 @@ def _tables_aside(node: Node) -> set[str]:
 
 def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) -> Iterator[str]:
     """Yield a note on each folder beside those of the parts that has the same classes."""
-    classes = {_key(name) for name, files in train.files.items() if files}
+    classes = {folded(name) for name, files in train.files.items() if files}
     used = [part.name for part in parts.values()]
     for inner in node.folders.values() if used else ():
         if (
             inner.name not in used
             and inner.has_images()
-            and {_key(name) for name in inner.folders} == classes
+            and {folded(name) for name in inner.folders} == classes
         ):
             yield (
                 f"{shown(inner.name)}/ has the classes of train, but its name is that of no part "
@@ -214,7 +216,7 @@ def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
     """
     others = [inner for inner in node.folders.values() if inner not in parts]
     return (
-        any(any(map(may_be_image, inner.all_files())) for inner in others)
+        any(inner.has_images() for inner in others)
         and not any(inner.folders or inner.has_labels() for inner in parts)
         and not any(NO_CLASS.fullmatch(inner.name.rpartition("/")[2]) for inner in parts)
         and not any(is_table(file.name) for file in node.files)
@@ -249,12 +251,13 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
         why = found["train"].why_no_table
         raise _not_understood(root, node, f"has {few}, and at least 2 are needed", why)
     layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)
-    keys = {_key(name): i for i, name in enumerate(names)}
+    keys = {folded(name): i for i, name in enumerate(names)}
     for part, classes in found.items():
         groups: list[list[TreeFile]] = [[] for _ in names]
         extra = []
+        unused = f" (not used: {classes.why_no_table[0]})" if classes.why_no_table else ""
         for name, files in classes.files.items():
-            if (label := keys.get(_key(name))) is None:
+            if (label := keys.get(folded(name))) is None:
                 extra.append(name)
                 continue
             if name != names[label]:
@@ -263,7 +266,6 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
                 )
             groups[label] = files
         if extra and all(map(NO_CLASS.fullmatch, extra)):
-            unused = f" (not used: {classes.why_no_table[0]})" if classes.why_no_table else ""
             raise InputError(
                 f"imagefolder: the {part} images have no labels: they are in "
                 f"{listed(map(shown, extra))}, which is no class of train, and no table with a "
@@ -277,7 +279,6 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
                 "too, or be moved away"
             )
         if empty := [shown(name) for name, group in zip(names, groups, strict=True) if not group]:
-            unused = f" (not used: {classes.why_no_table[0]})" if classes.why_no_table else ""
             raise InputError(
                 f"imagefolder: no {part} image of {listed(empty)}{unused}: each class needs at "
                 f"least one in each folder of {shown(root)}; add one, or move the class away"
@@ -292,16 +293,11 @@ def _unlabelled(test: PartClasses, train: PartClasses) -> Sequence[TreeFile]:
     full = [name for name, group in test.files.items() if group]
     if not full:
         return test.outside
-    if len(full) > 1 or test.labels is not None or _key(full[0]) in map(_key, train.files):
+    if len(full) > 1 or test.labels is not None or folded(full[0]) in map(folded, train.files):
         return ()
     (name,) = full
     is_none = part_of(name) or NO_CLASS.fullmatch(name) or name.casefold() in _UNKNOWN
     return [*test.outside, *test.files[name]] if is_none else ()
-
-
-def _key(name: str) -> str:
-    """Return a class name without differences of case and of the form of accents."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _check_names(root: Path, part: str, classes: PartClasses) -> None:
@@ -315,7 +311,7 @@ def _check_names(root: Path, part: str, classes: PartClasses) -> None:
                 f"imagefolder: the name of the class folder {shown(name)} in {shown(root)} is not "
                 "UTF-8; rename it"
             ) from None
-        if (other := seen.setdefault(_key(name), name)) != name:
+        if (other := seen.setdefault(folded(name), name)) != name:
             if classes.labels is not None:
                 raise InputError(
                     f"imagefolder: {shown(classes.labels.table)} has the labels {shown(other)} "

@@ -68,6 +68,7 @@ def classes_of(
     train: PartClasses | None,
     there: Collection[str],
     *,
+    aside: Sequence[Table] = (),
     is_whole: bool = False,
 ) -> PartClasses:
     """Return the classes of a part: its folders, or else its files with a table of labels.
@@ -79,6 +80,7 @@ def classes_of(
         shared: tables beside the folders of the parts.
         train: classes of the training images; None if these are asked for.
         there: paths of all files of the tree.
+        aside: tables in folders without images, which are used if nothing else tells the classes.
         is_whole: whether the folder has all images.
 
     Raises:
@@ -91,10 +93,8 @@ def classes_of(
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     known = {table.name for table in shared}
-    aside = [table for table in shared if table.is_aside]
-    shared = [table for table in shared if not table.is_aside]
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
-                             if is_table(file.name)} - known, there=there)  # fmt: skip
+                             if is_table(file.name)} - known, there)  # fmt: skip
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
     # another part says nothing of these, and one that is named after none means those of train.
     of_part = [*own, *(one for one in shared if one.part == part)]
@@ -129,11 +129,11 @@ def classes_of(
         classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
-    if train is None:  # a table aside may hold guesses or widths: it comes last, if it says label
-        labels, reasons = labels_of(aside, names, there=there, must_be_named=True)
-        if labels is not None:
-            return _with_labels(node, images, labels, left_out)
-        why += reasons
+    # A table aside may hold guesses or widths: it comes last, and only if it says label.
+    labels, reasons = labels_of(aside, names, there=there, must_be_named=True)
+    if labels is not None:
+        return _with_labels(node, images, labels, left_out)
+    why += reasons
     if masks:
         why.append(f"{len(masks):,} files, which are masks, by their names")
     return replace(rest, why_no_table=why)
@@ -314,12 +314,9 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     """
     images = list(filter(may_be_image, node.all_files()))
     names = [file.name for file in images]
-    tables = [table for table in tables if not table.is_aside]
     found: dict[Part, PartClasses] = {}
     column = None
-    folders = [
-        inner for inner in node.folders.values() if any(map(may_be_image, inner.all_files()))
-    ]
+    folders = [inner for inner in node.folders.values() if inner.has_images()]
     for part in ("train", "validation", "test"):
         own = [table for table in tables if table.part == part]
         labels, _ = labels_of(
