@@ -400,6 +400,17 @@ def test_a_parameter_with_a_condition_exists_beside_some_values_only():
     assert space.config({"optimizer": "adamw"}).momentum == 0.9  # the default; it changes nothing
 
 
+def test_a_range_of_one_number_is_one_value_as_a_condition_and_in_a_grid():
+    text = """
+sampler: grid
+parameters:
+  learning_rate: {float: [0.01, 0.01]}
+  crop: {float: [0.0, 0.25], step: 0.25, when: {learning_rate: 0.01}}
+"""
+    space = SearchSpace.from_text(text)
+    assert space.count() == 2
+
+
 def test_start_points_are_values_of_the_space_also_from_a_data_frame():
     """A row of a frame has floats for whole numbers."""
     text = """

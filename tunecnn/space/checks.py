@@ -129,7 +129,7 @@ def _condition_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
                 yield Mistake(loc, f"{parent!r} is not searched; {advice}")
                 continue
             condition = searched[parent]
-            if isinstance(condition, FloatParameter) and condition.step is None and parent != name:
+            if condition.grid() is None and parent != name:
                 text = f"{parent} is hardly ever {allowed[0]!r}; give it a step, or choices"
                 yield Mistake(loc, text)
                 continue

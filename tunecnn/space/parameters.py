@@ -98,8 +98,11 @@ class FloatParameter(SpaceModel):
         return value
 
     def grid(self) -> list[Scalar] | None:
-        """Return all values, or None if there is no step."""
-        return None if self.step is None else [float(v) for v in _steps(*self.bounds, self.step)]
+        """Return all values, or None if there are endlessly many."""
+        low, high = self.bounds
+        if low == high:
+            return [float(low)]
+        return None if self.step is None else [float(v) for v in _steps(low, high, self.step)]
 
 
 class IntParameter(SpaceModel):
