@@ -131,6 +131,9 @@ def test_what_cannot_be_built_without_values_is_built_with_them():
 FAULTS = [
     ("raise ValueError('no weights here')\n", "nets.py cannot be imported: ValueError (nets.py:4): no weights here"),
     pytest.param("sys.exit(3)\n", "nets.py cannot be imported: a call of sys.exit (nets.py:4): 3", marks=pytest.mark.slow),
+    ("SIZES = open(__file__.replace('nets.py', 'a/sizes.txt')).read()\n",
+     "FileNotFoundError (nets.py:4): a/sizes.txt does not travel with the code; write code: [nets.py, a/sizes.txt]"),
+    ("SIZES = open('/nowhere/sizes.txt').read()\n", "No such file or directory: '/nowhere/sizes.txt'"),
     ("import os; os._exit(1)\n", "the import of nets.py ended its process"),
     ("time.sleep(60)\n", "the import of nets.py did not end within 1 s"),
 ]  # fmt: skip

@@ -195,12 +195,24 @@ def in_own_code(file: str) -> bool:
 
 def describe(error: BaseException) -> str:
     """Return an exception as one line, with the line of the user's code that raised it."""
-    text = text_of(error)
+    text = _lacking(error) or text_of(error)
     name = "a call of sys.exit" if isinstance(error, SystemExit) else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     inside = [one for one in frames if in_own_code(one.filename)]
     where = f" ({Path(inside[-1].filename).name}:{inside[-1].lineno})" if inside else ""
     return f"{name}{where}" + (f": {text}" if text else "")
+
+
+def _lacking(error: BaseException) -> str:
+    """Return how to let a file travel that the code reads from beside itself; empty if none is."""
+    missing = getattr(error, "filename", None) if isinstance(error, FileNotFoundError) else None
+    if _folder is None or _code is None or not isinstance(missing, str | Path):
+        return ""
+    try:
+        file = Path(missing).resolve().relative_to(_folder.resolve()).as_posix()
+    except ValueError:  # it is elsewhere
+        return ""
+    return f"{file} does not travel with the code; write code: [{', '.join([*_code.files, file])}]"
 
 
 def _settable(made: Callable[..., Any]) -> list[str]:
