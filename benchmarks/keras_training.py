@@ -55,6 +55,7 @@ class Lines(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Print one line."""
         seconds = round(time.perf_counter() - self._start, 2)
+        self._start = time.perf_counter()
         print(json.dumps({**self._names, "epoch": epoch + 1, **logs, "seconds": seconds}),
               flush=True)  # fmt: skip
 
