@@ -91,6 +91,38 @@ def test_the_best_trials_and_the_baseline_are_the_candidates(run):
     assert [c.search_accuracy for c in candidates] == pytest.approx([0.935, 0.925, 0.875])
 
 
+FIXED = """
+name: fixed
+dataset: digits
+recipe: published
+epochs: 2
+trials: 4
+parameters:
+  net.dropout_dense: {choice: [0.1, 0.5]}
+  net.width: 0.1
+  optimizer: sgd
+  learning_rate: 0.05
+  crop: 0.125
+  train_images: 300
+sampler: random
+"""
+
+
+def test_the_baseline_departs_from_the_recipe_as_all_trials_do_but_has_the_networks_defaults(
+    tmp_path,
+):
+    """What the space fixes would otherwise be part of what the search has gained."""
+    loaded = ScriptedRun(tmp_path / "run", FIXED).train_all(lambda trial: 0.5)
+    best, baseline = candidates_of(loaded, 1, {})
+    assert (baseline.is_baseline, baseline.search_accuracy) == (True, None)
+    assert (best.config.net["width"], baseline.config.net["width"]) == (0.1, 1.0)
+    assert baseline.config.net["dropout_dense"] == 0.5
+    same = [config.replace(net={}).to_dict() for config in (best.config, baseline.config)]
+    assert same[0] == same[1]
+    for config in (baseline.config, made(loaded, [best, baseline], seeds=1)[1]):
+        assert (config.optimizer, config.crop, config.net["width"]) == ("sgd", 0.125, 1.0)
+
+
 def test_each_candidate_is_trained_itself_with_the_same_new_seeds(run):
     candidates = candidates_of(run, 2, {})
     configs = made(run, candidates, seeds=4)

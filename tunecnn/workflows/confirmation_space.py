@@ -187,12 +187,14 @@ def _accuracy(run: Run, trial: int) -> float:
 
 
 def _baseline(run: Run) -> Candidate:
-    """Return the baseline in the run's recipe, with its accuracy in the search."""
+    """Return the baseline, trained as the search trains it, with its accuracy there.
+
+    The settings that the space fixes are the same for all candidates: only those that it searches
+    shall differ. Arguments of the network that it fixes at other values are what it is about.
+    """
     accuracy = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         accuracy = _accuracy(run, int(run.baseline_trial["trial"]))
-    best = run.config(int(run.ranked.iloc[0]["trial"]))
-    data = {name: value for name in _DATA if (value := getattr(best, name)) is not None}
     network = run.space.network()
     for name in network.signature.required:
         if f"{NET}{name}" in run.space.searched:
@@ -200,10 +202,8 @@ def _baseline(run: Run) -> Candidate:
                 f"{name} of {network.signature.name} has no default, so there is no baseline to "
                 "compare with; give it one"
             )
-        data[f"{NET}{name}"] = run.space.constants[f"{NET}{name}"]
-    if network.is_own_file and run.info.code is not None:
-        data["code"] = run.info.code.hash
-    config = make_config(run.space.recipe, run.space.architecture, **data)
+    own = {name: default for name, (default, _) in run.space.departures().items()}
+    config = run.space.config(own | run.space.baseline_point())
     return Candidate("the baseline", _plain(run, config), True, accuracy)
 
 
