@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
+from enum import EnumType
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
 from tests.support.paths import ROOT
 from tunecnn.data.options import IMAGE_OPTIONS
@@ -17,6 +21,8 @@ from tunecnn.space.strategy import Pruner, Sampler, strategy_name
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.recipes import make_config
 
+_OWN = ("nets.py:Net", "imagefolder:images")
+_NO_LIMIT = 1e9  # larger ones only keep a number representable
 _FRAMES = {
     "run.trials": "TRIAL_DTYPES",
     "run.epochs": "EPOCH_DTYPES",
@@ -49,7 +55,9 @@ def commands() -> str:
 
     root = typer.main.get_command(app)
     parts = ["# Commands\n", "Made from the code; `tunecnn COMMAND --help` says the same. Which "
-             "options have no effect beside others: [options by mode](options.md).\n"]  # fmt: skip
+             "options have no effect beside others: [options by mode](options.md). What a command "
+             "prints with `--json`, and its exit codes: [for programs](following.md#for-programs).\n",
+             "## tunecnn\n", "Before any command.\n", *_parameters(root), ""]  # fmt: skip
     parts += _commands(root, "tunecnn")
     return "\n".join(parts) + "\n"
 
@@ -63,29 +71,44 @@ def _commands(group: Any, prefix: str) -> Iterator[str]:
         yield f"{command.help}\n"
         if command.epilog:
             yield f"    {command.epilog.removeprefix('Example: ')}\n"
-        yield "| argument or option | meaning | default |\n|---|---|---|"
-        for one in command.params:
-            if one.name == "help":
-                continue
-            flags = ", ".join(f"`{flag}`" for flag in one.opts) if one.opts else ""
-            if one.param_type_name == "argument":
-                flags = f"`{one.name.upper()}`"
-            default = (
-                "" if one.default in (None, False, (), []) or one.required else f"`{one.default}`"
-            )
-            if one.required:
-                default = "required"
-            text = (one.help or "").replace("|", "\\|")
-            yield f"| {flags} | {text} | {default} |"
+        yield from _parameters(command)
         yield ""
+
+
+def _parameters(command: Any) -> Iterator[str]:
+    yield "| argument or option | meaning | default |\n|---|---|---|"
+    for one in command.params:
+        if one.name in ("help", "install_completion", "show_completion"):
+            continue
+        flags = ", ".join(f"`{flag}`" for flag in one.opts) if one.opts else ""
+        if one.param_type_name == "argument":
+            flags = f"`{one.name.upper()}`"
+        default = (
+            "" if one.default in (None, False, (), []) or one.required else f"`{one.default}`"
+        )
+        if one.required:
+            default = "required"
+        text = (one.help or "").replace("|", "\\|")
+        if choices := _choices(one):
+            text += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
+        yield f"| {flags} | {text} | {default} |"
+
+
+def _choices(one: Any) -> list[str]:
+    """Return the values of an option that takes one of a few; empty of any other."""
+    if hasattr(one, "type_descriptor"):  # Typer since 0.28, without click
+        enum = one.type_descriptor.annotation
+        return [member.value for member in enum] if isinstance(enum, EnumType) else []
+    return list(getattr(one.type, "choices", ()))
 
 
 def settings() -> str:
     """The page about the settings of a training, and what is taken for keys that a space lacks."""
     recipes = {
         "`published`": make_config("published", "proposed", "cifar10"),
+        "`published`, own": make_config("published", *_OWN),
         "`fast`": make_config("fast", "proposed", "cifar10"),
-        "`fast`, own images and network": make_config("fast", "nets.py:Net", "imagefolder:images"),
+        "`fast`, own": make_config("fast", *_OWN),
     }
     parts = [
         "# Settings and defaults\n",
@@ -101,18 +124,40 @@ def settings() -> str:
         "Each can be searched or fixed under `parameters`, except `split`, `split_seed`, `validation` "
         "and `train_images`, which can only be fixed; what a space does not give is taken from its "
         "recipe. None stands for a setting without a value (`-` in the columns); a space cannot write "
-        "it. The columns are those of the proposed network on CIFAR-10, and of a network and images "
-        "of your own; `split`, `batch_size`, `validation`, `flip`, `crop` and `pixels` depend on the "
-        "data set.\n",
-        f"| setting | meaning | {' | '.join(recipes)} |\n|---|---|{'---|' * len(recipes)}",
+        "it. The last columns are those of the proposed network on CIFAR-10, and of a network and "
+        "images of your own; `split`, `batch_size`, `validation`, `flip`, `crop` and `pixels` depend "
+        "on the data set.\n",
+        f"| setting | meaning | values | {' | '.join(recipes)} |\n|---|---|---|"
+        f"{'---|' * len(recipes)}",
     ]
     for name, field in TrialConfig.model_fields.items():
         if name in ("architecture", "code", "net", "dataset", "epochs", "seed", *IMAGE_OPTIONS):
             continue  # keys of a space
         values = " | ".join(_default(getattr(config, name)) for config in recipes.values())
         meaning = " ".join((field.description or "").split())
-        parts.append(f"| `{name}` | {meaning} | {values} |")
+        parts.append(f"| `{name}` | {meaning} | {_allowed(field)} | {values} |")
     return "\n".join(parts) + "\n"
+
+
+def _allowed(field: FieldInfo) -> str:
+    """Return the values of a setting in words."""
+    annotation, metadata = field.annotation, [*field.metadata]
+    if get_origin(annotation) in (Union, UnionType):  # it may be without a value
+        annotation = get_args(annotation)[0]
+    if hasattr(annotation, "__metadata__"):
+        parts = [one.metadata if isinstance(one, FieldInfo) else [one]
+                 for one in annotation.__metadata__]  # fmt: skip
+        annotation, metadata = annotation.__origin__, [*itertools.chain(*parts)]
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{one}`" for one in get_args(annotation))
+    if annotation is bool:
+        return "`true`, `false`"
+    bounds = {name: getattr(one, name) for one in metadata
+              for name in ("ge", "gt", "le", "lt") if hasattr(one, name)}  # fmt: skip
+    forms = {"ge": "{:g} or more", "gt": "above {:g}", "le": "at most {:g}", "lt": "below {:g}"}
+    limits = [form.format(bounds[name]) for name, form in forms.items()
+              if name in bounds and bounds[name] < _NO_LIMIT]  # fmt: skip
+    return ", ".join(["a whole number", *limits] if annotation is int else limits)
 
 
 def _default(value: Any) -> str:

@@ -20,7 +20,7 @@ def reproduce(
     ] = None,
     models: Annotated[
         str | None,
-        typer.Option(help="Networks to train. Default: model1,model2,model3."),
+        typer.Option(help="Networks to train. Default: model1,model2,proposed."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Number of seeds per network. Default: 3.")

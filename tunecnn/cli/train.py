@@ -45,7 +45,9 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change a setting, as in net.dropout_block1=0.1; repeatable."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs. Default: that of the config, else 10.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
     data_dir: DataDir = None,
     device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.AUTO,
