@@ -9,7 +9,9 @@ import pytest
 from tunecnn.analysis.classes import (
     class_lines,
     confusion_matrix,
+    effective_images,
     guessing_probability,
+    image_weights,
     recalls,
 )
 from tunecnn.data.sheet import DataSheet
@@ -56,6 +58,16 @@ def test_precision_recall_and_f1_are_scikit_learns():
     found = [[line.precision, line.recall, line.f1, line.images] for line in lines]
     assert np.allclose(found, np.transpose(expected))
     assert class_lines(run_of(labels, predicted, classes=5), {7}) == ()
+
+
+@pytest.mark.parametrize("counts", [(400, 400), (780, 20), (500, 0, 40, 260)])
+def test_a_balanced_accuracy_is_as_uncertain_as_a_plain_one_over_its_effective_images(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    right = RANDOM.random((4000, len(labels))) < 0.8
+    for metric in ("val_accuracy", "val_balanced_accuracy"):
+        seen = (right * image_weights(labels, metric)).mean(axis=1)
+        expected = 0.8 * 0.2 / effective_images(counts, metric)
+        assert seen.var() == pytest.approx(expected, rel=0.08)
 
 
 def test_a_class_without_images_has_no_recall():

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-from tests.support.scripted import ScriptedRun
+from dataclasses import replace
+
+from tests.support.scripted import ScriptedRun, metrics
 from tunecnn.analysis.search import summarize_search
+from tunecnn.analysis.winner import winner_of
+from tunecnn.data.sheet import DataSheet
 from tunecnn.trial.messages import Outcome, TrialEnd
 
 JUDGED = """
@@ -14,6 +18,38 @@ parameters:
 sampler: random
 pruner: {halving: {min_epochs: 1, factor: 2}}
 """
+
+
+BALANCED = """
+name: balanced
+dataset: digits
+epochs: 1
+trials: 7
+objectives: [val_balanced_accuracy]
+parameters:
+  net.dropout_dense: {float: [0.0, 0.5]}
+sampler: random
+"""
+
+
+def test_a_class_with_few_images_makes_more_trials_rivals_in_balanced_accuracy(tmp_path):
+    scripted = ScriptedRun(tmp_path / "run", BALANCED)
+    while (trial := scripted.study.next_trial()) is not None:
+        accuracy = 0.9 - trial.number / 25
+        epoch = replace(metrics(1, accuracy), val_balanced_accuracy=accuracy)
+        scripted.study.report(trial.number, epoch, is_last=True)
+        scripted.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
+    found = []
+    for rare in (28, 3):
+        counts = (288 - 9 * rare, *[rare] * 9)
+        parts = {"train": (1149, *[0] * 9), "validation": counts, "test": (360, *[0] * 9)}
+        info = scripted.folder.read_info()
+        dataset = info.dataset.model_copy(update={"sheet": DataSheet(counts=parts)})
+        scripted.folder.write_info(info.model_copy(update={"dataset": dataset}))
+        winner = winner_of(scripted.load())
+        assert winner is not None
+        found.append(winner.rivals)
+    assert found == [2, 7]
 
 
 def test_the_winner_is_corrected_for_the_trials_that_accuracy_alone_put_behind_it(tmp_path):

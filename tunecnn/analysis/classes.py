@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,22 @@ def image_weights(labels: npt.NDArray[np.int64], metric: str) -> npt.NDArray[np.
         return np.ones(len(labels))
     classes, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return len(labels) / (len(classes) * counts[of])
+
+
+def effective_images(counts: Sequence[int], metric: str) -> float:
+    """Return how many images a plain accuracy would need to be as uncertain as one in a metric.
+
+    A class with few images makes a balanced accuracy much less certain than all images together
+    suggest. As if each class were recognized equally often.
+
+    Args:
+        counts: number of images of each class.
+        metric: `val_accuracy` or `val_balanced_accuracy`.
+    """
+    if metric == "val_accuracy":
+        return sum(counts)
+    there = [count for count in counts if count]
+    return len(there) ** 2 / sum(1 / count for count in there)
 
 
 def confusion_matrix(run: Run, trial: int) -> Counts:

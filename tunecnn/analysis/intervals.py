@@ -29,7 +29,7 @@ def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[
     return float(interval.low), float(interval.high)
 
 
-def is_rival(accuracy: float, best: float, images: int) -> bool:
+def is_rival(accuracy: float, best: float, images: float) -> bool:
     """Return whether a trained model may be as good as the best one: it is not clearly worse.
 
     Clearly worse is one that lies more than 2.5 standard errors of the difference below the best,
@@ -40,7 +40,7 @@ def is_rival(accuracy: float, best: float, images: int) -> bool:
     Args:
         accuracy: share of the images that the model classifies correctly, in [0, 1].
         best: share of the images that the best model classifies correctly, in [0, 1].
-        images: number of images.
+        images: number of images; of balanced accuracies, that of `effective_images`.
     """
     error = math.sqrt((accuracy * (1 - accuracy) + best * (1 - best)) / images)
     return best - accuracy <= _CLEARLY * error

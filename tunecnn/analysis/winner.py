@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tunecnn.analysis.classes import image_weights
+from tunecnn.analysis.classes import effective_images, image_weights
 from tunecnn.analysis.gains import OverSeeds, Paired
 from tunecnn.analysis.intervals import (
     best_gain_interval,
@@ -166,8 +166,10 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
     They are those among which accuracy decided: trained to the end, or stopped or paused by the
     pruner. One that was not trained to its end is compared with the best one at its last epoch.
     """
-    images = run.info.dataset.different("validation")
-    metric = run.space.metric
+    dataset, metric = run.info.dataset, run.space.metric
+    images: float = dataset.different("validation")
+    if dataset.sheet is not None:
+        images *= effective_images(dataset.sheet.counts["validation"], metric) / dataset.validation
     at_epoch = {one.epoch: getattr(one, metric) for one in run.record(best.trial).epochs}
     rivals = {best.trial}
     for record in run.records:
