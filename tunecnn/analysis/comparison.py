@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tunecnn.analysis.confirmation import LatestConfirmation, latest_confirmation
+from tunecnn.analysis.spending import spent
 from tunecnn.analysis.winner import winner_of
 from tunecnn.errors import InputError
 from tunecnn.files import whole
@@ -107,11 +108,9 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 
 def best_so_far_by_time(run: Run) -> pd.Series:
     """Return the best accuracy of trials trained to the end, by training time in seconds."""
-    trials = run.trials.sort_values("ended")
-    spent = trials["seconds"].cumsum()
-    complete = trials["state"] == "COMPLETE"
-    best = trials[run.space.metric].where(complete).cummax()
-    return pd.Series(best.to_numpy(), index=spent.to_numpy()).dropna()
+    complete = run.trials[run.trials["state"] == "COMPLETE"]
+    seconds = complete["trial"].map(spent(run, by_source=False))
+    return pd.Series(complete[run.space.metric].to_numpy(), seconds).sort_index().cummax()
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

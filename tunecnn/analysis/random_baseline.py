@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tunecnn.analysis.intervals import typical_best
+from tunecnn.analysis.spending import spent
 from tunecnn.run.run import Run
 
 
@@ -56,7 +57,7 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     sources = {name: ended[ended["source"] == name] for name in ("search", "random_baseline")}
     if sources["random_baseline"].empty or sources["search"].empty:
         return None
-    cost = min(float(source["spent"].iloc[-1]) for source in sources.values())
+    cost = min(float(source["spent"].max()) for source in sources.values())
     search, random = (
         _line(name, trials, cost, run.space.metric) for name, trials in sources.items()
     )
@@ -93,11 +94,14 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
 
 
 def _ended(run: Run) -> pd.DataFrame:
-    """Return the ended trials of a run, without infeasible ones, in the order of their end."""
+    """Return the ended trials of a run, without infeasible ones, in the order of their last epochs.
+
+    `spent` is what their source had spent then.
+    """
     trials = run.trials
     ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
-    ended = ended.sort_values(["ended", "trial"])
-    return ended.assign(spent=ended.groupby("source")["seconds"].cumsum())
+    ended = ended.assign(spent=ended["trial"].map(spent(run, by_source=True)).fillna(0.0))
+    return ended.sort_values(["spent", "trial"])
 
 
 def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLine:
@@ -108,7 +112,7 @@ def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLi
         return None if of.empty else float(of[metric].max())
 
     return SourceLine(
-        name, len(trials), len(complete), float(trials["spent"].iloc[-1]),
+        name, len(trials), len(complete), float(trials["spent"].max()),
         best(complete), best(affordable),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from tunecnn.run.frames import (
     trials_frame,
 )
 from tunecnn.run.info import ConfirmationJob, Evaluation, Job
-from tunecnn.study.records import TrialRecord, read_records
+from tunecnn.study.records import TrialRecord, read_records, read_reports
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_utf8
@@ -113,6 +113,11 @@ class Run:
     def epochs(self) -> pd.DataFrame:
         """One row for each epoch of each trial: `tunecnn.run.frames.EPOCH_DTYPES`."""
         return epochs_frame(self.name, self._records)
+
+    @cached_property
+    def reports(self) -> list[tuple[int, int]]:
+        """The (trial, epoch) of each epoch, in the order in which they were reported first."""
+        return read_reports(self.path, self.info.id) if self._records else []
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:

@@ -136,6 +136,26 @@ def read_records(
         return records
 
 
+def read_reports(folder: Path, run_id: str | None = None) -> list[tuple[int, int]]:
+    """Read the (trial, epoch) of each epoch of a run's journal, in the order of their reports.
+
+    An epoch that was trained again, after its worker died, stands where it was reported first.
+
+    Args:
+        folder: folder of the run.
+        run_id: id of the run, which its journal must have; None if it is not known.
+
+    Raises:
+        RunError: if the journal is damaged, or it is that of another run.
+    """
+    found: dict[tuple[int, int], None] = {}
+    for log in Journal(folder / JOURNAL, run_id=run_id).read_logs(0):
+        for key in log.get("user_attr", ()):
+            if key.startswith(_EPOCH):
+                found[log["trial_id"], int(key.rpartition(":")[2])] = None
+    return list(found)
+
+
 Types = Mapping[str, set[type]]
 """Types of the values of each searched parameter."""
 
@@ -316,7 +336,8 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
     return sorted(epochs, key=lambda metrics: metrics.epoch)
 
 
-_OF_ATTEMPT = ("begin:", "epoch:")
+_EPOCH = "epoch:"
+_OF_ATTEMPT = ("begin:", _EPOCH)
 
 
 def start_key(attempt: int) -> str:
@@ -326,7 +347,7 @@ def start_key(attempt: int) -> str:
 
 def epoch_key(attempt: int, epoch: int | str) -> str:
     """Return the key of the metrics of an epoch."""
-    return f"epoch:{attempt}:{epoch}"
+    return f"{_EPOCH}{attempt}:{epoch}"
 
 
 def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
