@@ -50,6 +50,24 @@ def test_a_winner_with_the_values_of_the_baseline_is_not_said_to_beat_it(tmp_pat
         assert "It is the baseline itself." in summary.caveats
 
 
+def test_a_start_point_is_given_by_hand_only_as_far_as_it_was(tmp_path):
+    texts = {
+        "start: [{net.width: 0.5, crop: 0.0}]": "It is a start point, which was given by hand: the",
+        "start: [{net.width: 0.5}]": "A start point gave some of its values; the sampler chose the",
+    }
+    for number, (start, said) in enumerate(texts.items()):
+        text = REPEATED.replace("sampler:", "  crop: {choice: [0.0, 0.125]}\nsampler:")
+        run = ScriptedRun(tmp_path / str(number), f"{text}{start}\n")
+        run.train_all(lambda trial: 0.9 - trial.number / 100)
+        caveats = summarize_search(run.load()).caveats
+        assert [one[: len(said)] for one in caveats if "start point" in one] == [said]
+        info = run.folder.read_info()
+        changed = {"start": list(run.space.start)}  # as `--from` records it
+        run.folder.write_info(info.model_copy(update={"changes": changed}))
+        found = " ".join(summarize_search(run.load()).caveats)
+        assert ("or taken from an earlier run" in found) == (not number)
+
+
 def test_what_is_said_of_a_lead_follows_from_its_interval(tmp_path):
     labels, both = np.arange(288) % 10, "start: [baseline, {net.width: 0.5}]\n"
     for wrong in ((10, 3), (9, 1), (5, 4), (40, 2), (1, 0)):  # baseline, other trial

@@ -74,6 +74,8 @@ MISTAKES = [
     ("parameters: {epochs: 3}", "is a key of the space itself"),
     ("parameters: {architecture: model1}", "is a key of the space itself"),
     ("parameters: {net.width: 0.5}\nstart: [baseline]", "width = 1.0, but the space fixes it at 0.5"),
+    ("parameters: {patience: {int: [1, 3]}}\nstart: [baseline]",
+     "start.0: the baseline has no patience with recipe fast; write the start point out: {patience: ...}"),
     ("splits: 0", "splits: must be 1 or more, not 0"),
     ("splits: 1000", "splits: must be 100 or less, not 1000"),
     ("parameters: {splits: 3}", "is a key of the space itself"),
@@ -329,6 +331,36 @@ def test_a_single_value_is_a_warning():
 def test_a_setting_that_can_change_nothing_is_warned_of(text, warning):
     found = SearchSpace.from_text(f"dataset: cifar10\nrecipe: fast\nparameters: {text}").warnings()
     assert [one[: len(warning)] for one in found] == ([warning] if warning else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("parameters: {net.width_conv1: 8}", "the baseline has net.width_conv1 = 8 as well, since the space fixes it"),
+        ("parameters: {net.width_block1: 8}", ""),
+        ("parameters: {patience: {int: [1, 3]}}", "patience is searched, and recipe fast has none"),
+        ("recipe: published\nparameters: {patience: {int: [1, 3]}}", ""),
+        ("parameters: {patience: 3}", ""),
+    ],
+)  # fmt: skip
+def test_a_baseline_that_is_not_quite_the_networks_own_is_warned_of(text, warning):
+    found = SearchSpace.from_text(f"dataset: cifar10\n{text}").warnings()
+    assert [one[: len(warning)] for one in found] == ([warning] if warning else [])
+
+
+def test_a_setting_matters_if_it_does_for_one_of_the_networks(tmp_path):
+    (tmp_path / "nets.py").write_text(NET + NET.replace("class Net", "class Twin"))
+    text = (
+        "dataset: cifar10\nparameters: {momentum: {float: [0.5, 0.9]}, architecture: {choice: %s}}"
+    )
+    for networks, expected in (
+        ("['nets.py:Net', proposed]", 0),
+        ("['nets.py:Net', 'nets.py:Twin']", 1),
+    ):
+        space = SearchSpace.from_text(
+            f"architecture: nets.py:Net\n{text % networks}", folder=tmp_path
+        )
+        assert len(space.warnings()) == expected
 
 
 def test_more_start_points_than_trials_are_warned_of():

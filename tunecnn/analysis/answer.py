@@ -41,7 +41,7 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
     if run.record(trial).proposal == "start" and (
         winner.baseline is None or winner.baseline.trial != trial
     ):
-        found.append("It is a start point, which was given by hand: the search has not found it.")
+        found.append(_as_a_start_point(run, trial))
     found += _against_the_baseline(winner)
     found += _more_about(run, winner.line)
     if len(run.ranked) > 1:
@@ -63,6 +63,17 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
         f"In the search, {found[0][0].lower()}{found[0][1:]}",
         *found[1:],
     ]
+
+
+def _as_a_start_point(run: Run, trial: int) -> str:
+    """Say how much of a trial that began as a start point the search has found itself."""
+    values = dict(run.record(trial).values)
+    if all(run.space.only_active(point) != values for point in run.space.start_points()):
+        return "A start point gave some of its values; the sampler chose the others."
+    whence = "given by hand"
+    if "start" in run.info.changes:
+        whence += ", or taken from an earlier run"
+    return f"It is a start point, which was {whence}: the search has not found it."
 
 
 def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -> Iterator[Lead]:

@@ -94,7 +94,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
 
 
 def _ended(run: Run) -> pd.DataFrame:
-    """Return the ended trials of a run, without infeasible ones, in the order of their last epochs.
+    """Return the ended trials without infeasible ones, in the order of their last epochs.
 
     `spent` is what their source had spent then.
     """

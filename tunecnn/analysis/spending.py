@@ -22,7 +22,9 @@ def spent(run: Run, *, by_source: bool) -> pd.Series:
     position = {epoch: index for index, epoch in enumerate(run.reports)}
     epochs = run.epochs
     keys = zip(epochs["trial"], epochs["epoch"], strict=True)
-    epochs = epochs.assign(position=[position.get(key) for key in keys]).sort_values("position")
+    epochs = epochs.assign(
+        position=[position.get(key, len(position)) for key in keys]
+    ).sort_values("position")
     seconds = epochs["seconds"]
     if by_source:
         source = epochs["trial"].map(run.trials.set_index("trial")["source"])

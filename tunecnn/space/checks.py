@@ -203,7 +203,7 @@ _MATTERS_WITH: Mapping[str, tuple[str, tuple[Scalar, ...]]] = {
 
 def without_effect(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning for each setting that changes nothing, whatever the others are."""
-    settings = make_config(space.recipe, space.architecture, space.dataset).to_dict()
+    recipes = [make_config(space.recipe, one, space.dataset) for one in space.architectures]
     for name, (other, values) in _MATTERS_WITH.items():
         if name not in space.parameters:
             continue
@@ -215,10 +215,33 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
         elif given is not None:
             can_matter = any(map(given.contains, values))
         else:
-            can_matter = settings[other] in values
+            can_matter = any(getattr(recipe, other) in values for recipe in recipes)
         if not can_matter:
             few = " or ".join(map(str, values)).lower()
             yield f"{name} changes nothing in this space: it is for {other}: {few}"
+
+
+def blurred_baseline(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning for each parameter that keeps the baseline from being what it should be."""
+    arguments = space.network().signature.arguments
+    for name, value in space.constants.items():
+        argument = arguments.get(name.removeprefix(NET)) if name.startswith(NET) else None
+        if argument is not None and argument.default is None:
+            yield (
+                f"the baseline has {name} = {value} as well, since the space fixes it; the "
+                "network's own is None"
+            )
+    for name in _without_value(space):
+        yield (
+            f"{name} is searched, and recipe {space.recipe} has none: the baseline cannot be "
+            "trained, so there will be nothing to confirm against"
+        )
+
+
+def _without_value(space: SpaceSchema) -> list[str]:
+    """Return the searched settings of which the baseline has no value."""
+    recipe = make_config(space.recipe, space.architecture, space.dataset)
+    return [name for name in space.searched_settings if getattr(recipe, name, "") is None]
 
 
 def unused_starts(space: SpaceSchema) -> Iterator[str]:
@@ -429,7 +452,12 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 
 def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
-    """Yield the searched arguments of the network whose own default cannot be told."""
+    """Yield what is searched and has no value in the baseline that could be written in a space."""
+    for name in _without_value(space):
+        yield (
+            f"the baseline has no {name} with recipe {space.recipe}; write the start point out: "
+            f"{{{name}: ...}}"
+        )
     signature, baseline = space.network().signature, space.baseline_point()
     for name in space.searched:
         argument = name.removeprefix(NET)

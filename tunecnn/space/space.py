@@ -17,6 +17,7 @@ from tunecnn.documents import (
     without,
 )
 from tunecnn.space.checks import (
+    blurred_baseline,
     drawn_at_random,
     explain,
     may_follow,
@@ -143,7 +144,8 @@ class SearchSpace(SpaceSchema):
         """Return warnings about settings that are allowed but probably unintended."""
         found = [mistake.text for mistake in rung_mistakes(self)]
         found += filter(None, [waits_too_long(self)])
-        found += [*without_effect(self), *unused_starts(self), *drawn_at_random(self)]
+        found += [*without_effect(self), *blurred_baseline(self)]
+        found += [*unused_starts(self), *drawn_at_random(self)]
         for name, parameter in self.searched.items():
             ends = parameter.ends()
             if ends[0] == ends[-1]:
