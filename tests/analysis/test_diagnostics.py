@@ -4,11 +4,12 @@ import random
 
 import pytest
 
-from tests.support.scripted import ScriptedRun
+from tests.support.scripted import ScriptedRun, metrics
 from tunecnn import load_run, plots
 from tunecnn.analysis.diagnostics import (
     best_by,
     bins,
+    importance_analysis,
     isolation,
     near_bounds,
     pareto_front,
@@ -20,6 +21,7 @@ from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, FloatParameter, IntParameter
 from tunecnn.summary.render import write_summary
 from tunecnn.summary.run_types import summarize
+from tunecnn.trial.messages import Outcome, TrialEnd
 
 SPACE = """
 name: reviewed
@@ -170,6 +172,80 @@ def test_a_trial_with_the_values_of_an_earlier_one_is_counted(scripted_run):
     run = load_run(scripted_run)
     values = [tuple(record.values.items()) for record in run.records]
     assert repeats(run) == len(values) - len(set(values))
+
+
+LIMITED = """
+name: limited
+dataset: digits
+epochs: 1
+trials: 6
+parameters:
+  net.width: {choice: [0.5, 1.0, 2.0, 4.0]}
+sampler: random
+constraints: [params <= 300_000]
+"""
+SEEDS = """
+name: seeds
+dataset: digits
+epochs: 1
+trials: 6
+parameters:
+  net.width: {choice: [0.5, 1.0]}
+  seed: {choice: [1, 2, 3]}
+sampler: grid
+"""
+
+
+def test_proposals_that_were_never_trained_repeat_nothing_and_seeds_do(tmp_path):
+    run = ScriptedRun(tmp_path / "limited", LIMITED).train_all(lambda trial: 0.5)
+    trained = run.trials[run.trials["outcome"] == "complete"]
+    assert (run.trials["outcome"] == "infeasible").any()
+    assert repeats(run) == len(trained) - trained["param.net.width"].nunique()
+    assert repeats(ScriptedRun(tmp_path / "seeds", SEEDS).train_all(lambda trial: 0.5)) == 4
+
+
+def test_a_value_with_several_seeds_is_shown_with_their_mean(tmp_path):
+    """One lucky seed of the worse width was shown as the better width."""
+    accuracies = {0.5: iter([0.84, 0.72, 0.76]), 1.0: iter([0.81, 0.80, 0.82])}
+    run = ScriptedRun(tmp_path / "seeds", SEEDS).train_all(
+        lambda trial: next(accuracies[trial.config.net["width"]])
+    )
+    narrow, wide = isolation(run)
+    assert (narrow.accuracy, wide.accuracy) == (
+        pytest.approx(0.7733, abs=1e-3),
+        pytest.approx(0.81),
+    )
+
+
+STOPPING = """
+name: stopping
+dataset: digits
+epochs: 9
+trials: 24
+parameters:
+  net.dropout_dense: {choice: [0.0, 0.5]}
+  patience: 3
+sampler: random
+"""
+
+
+def test_trials_that_stop_themselves_count_with_the_epoch_that_they_keep(tmp_path):
+    """Dropout changes when a trial stops, and not how good it is."""
+    scripted = ScriptedRun(tmp_path / "stopping", STOPPING)
+    luck = random.Random(0)
+    while (trial := scripted.study.next_trial()) is not None:
+        kept, good = (2, 0.8 + luck.gauss(0, 0.01)), trial.config.net["dropout_dense"] == 0.5
+        last = 9 if good else 5
+        for epoch in range(1, last + 1):
+            value = kept[1] if epoch == kept[0] else kept[1] - 0.02 * epoch
+            scripted.study.report(trial.number, metrics(epoch, value), is_last=epoch == 9)
+        scripted.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=kept[0]))
+    found = importance_analysis(scripted.load())
+    assert (found.when, found.shares.empty) == ("at the end", True)
+    assert found.nothing == (
+        "No parameter has a clear effect on the accuracy at the end of the 24 trials trained to "
+        "the end."
+    )
 
 
 @pytest.mark.parametrize(

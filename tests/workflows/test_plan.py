@@ -101,6 +101,16 @@ def test_halving_is_played_through():
     assert forecast(SearchSpace.from_text(TEXT + "pruner: median\n")) is None
 
 
+def test_random_trials_have_rungs_of_their_own_in_the_forecast_too():
+    """At the end, at least five of each source are trained to their end."""
+    text = TEXT + "pruner: {promotion: {min_epochs: 1, factor: 3}}\n"
+    without, beside = (
+        forecast(SearchSpace.from_text(text + more)).epochs
+        for more in ("", "random_baseline: 0.25\n")
+    )
+    assert beside > without + 10
+
+
 def test_the_last_slot_ends_later_than_an_equal_share():
     space = SearchSpace.from_text(TEXT)
     assert forecast(space, slots=1).longest == 270
@@ -152,6 +162,18 @@ def test_the_time_lies_between_the_smallest_and_the_largest_network(digits):
     timed = plan(space, digits.trial_data, slots=2, timer=timer).time
     assert 270 * 1.8 < timed.training < 270 * 2.2
     assert timed.longest == pytest.approx(timed.training / 2)
+
+
+def test_the_time_is_that_of_networks_that_meet_the_constraints(digits):
+    limit = count("proposed", (1, 8, 8), 10, width=1.0).macs
+    space = SearchSpace.from_text(f"{TEXT}constraints: [macs <= {limit}]\n")
+
+    def timer(configs, data, code):
+        assert [config.net["width"] for config in configs] == [0.5, 1.0]
+        return Timing((1.0, 3.0), 9.0)
+
+    timed = plan(space, digits.trial_data, timer=timer).time
+    assert 1.5 < timed.epoch < 2.5
 
 
 @pytest.mark.parametrize("order", ["proposed, model1", "model1, proposed"])

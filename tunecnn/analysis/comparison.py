@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -171,10 +171,14 @@ def _line(name: str, run: Run, latest: LatestConfirmation | None) -> RunLine:
 
 def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) -> list[str]:
     first, found = runs[0], []
-    for what, of in (("images", "fingerprint"), ("validation images", "split_fingerprint")):
-        if any(getattr(run.info.dataset, of) != getattr(first.info.dataset, of) for run in runs):
-            found.append(f"the runs have other {what}, so their accuracies cannot be compared")
-            break
+    if any(run.info.dataset.fingerprint != first.info.dataset.fingerprint for run in runs):
+        found.append("the runs have other images, so their accuracies cannot be compared")
+    elif not all(_have_same_validation(run, first) for run in runs):
+        found.append(
+            "the runs have other validation images, so their accuracies cannot be compared"
+        )
+    if len({run.info.dataset.train for run in runs}) > 1:
+        found.append("the runs train on different numbers of images")
     if (
         len({one.run.info.dataset.split_fingerprint for one in latest if one and one.summary.pick})
         > 1
@@ -188,6 +192,17 @@ def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) 
     if any(run.space.epochs != first.space.epochs for run in runs):
         found.append("the runs train for different numbers of epochs")
     return found
+
+
+def _have_same_validation(run: Run, other: Run) -> bool:
+    """Return whether runs of the same images have the same validation images.
+
+    The fingerprint is that of the training images as well, whose number does not matter here.
+    """
+    if run.info.dataset.split_fingerprint == other.info.dataset.split_fingerprint:
+        return True
+    rule, other_rule = (replace(one.space.data_split, train_images=None) for one in (run, other))
+    return rule == other_rule and run.space.image_options == other.space.image_options
 
 
 def in_words(line: RunLine) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class IsolationLine:
     Attributes:
         parameter: name of the parameter.
         value: value of the parameter, or part of its range, in words.
-        accuracy: validation accuracy of the best trial, in [0, 1], in the metric of the search.
+        accuracy: validation accuracy of the best trial, in [0, 1], in the metric of the search;
+            if its values were tried with several seeds, their mean, by which it is ranked.
         trial: number of the best trial.
         complete: number of complete trials with this value: the best of more trials is better by
             luck alone.
@@ -121,7 +122,7 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
                 best = there.iloc[0]
                 lines.append(
                     IsolationLine(
-                        name, bin_.label, float(best[run.space.metric]), int(best["trial"]),
+                        name, bin_.label, float(best["mean"]), int(best["trial"]),
                         len(there),
                     )
                 )  # fmt: skip
@@ -185,7 +186,9 @@ def crossed_trials(run: Run) -> tuple[pd.DataFrame, int | None] | None:
     if _fill_half(run, run.ranked):
         return run.ranked, None
     epoch, early = _before_selection(run)
-    return (early, epoch) if _fill_half(run, early) else None
+    if not _fill_half(run, early):
+        return None
+    return early, epoch if epoch < run.space.epochs else None
 
 
 def _fill_half(run: Run, trials: pd.DataFrame) -> bool:
@@ -202,17 +205,21 @@ def _before_selection(run: Run) -> tuple[int, pd.DataFrame]:
     """Return the last epoch that nearly all trials have reached, and their accuracy after it.
 
     Among the trials that a pruner has let through, relations turn round: a learning rate that
-    decides over all trials has hardly any effect on the best third.
+    decides over all trials has hardly any effect on the best third. Complete trials that stopped
+    themselves before that epoch count with their last one; if it is the last epoch of all, each
+    counts with the epoch that it keeps.
     """
     epochs = run.epochs
     trials = run.trials[np.array([one.outcome.is_judged for one in run.records], dtype=bool)]
     is_complete = trials["outcome"] == Outcome.COMPLETE
     reached = trials["epochs"].where(~is_complete, run.space.epochs)
     epoch = int(reached.quantile(1 - _NEARLY_ALL, interpolation="lower")) if len(trials) else 0
-    there = epochs[epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
-    # A complete trial may have ended before, by its early stopping.
-    ends = trials[run.space.metric].where(is_complete)
-    value = trials["trial"].map(there).fillna(ends)
+    if epoch == run.space.epochs:
+        value = trials[run.space.metric].where(is_complete)
+    else:
+        there = epochs[epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
+        last = epochs.groupby("trial")[run.space.metric].last()
+        value = trials["trial"].map(there).fillna(trials["trial"].map(last).where(is_complete))
     return epoch, trials.assign(**{run.space.metric: value}).dropna(subset=[run.space.metric])
 
 
@@ -251,8 +258,15 @@ def rungs(run: Run) -> tuple[Rung, ...]:
 
 
 def repeats(run: Run) -> int:
-    """Count the trials with the values of an earlier trial; they differ only by their seed."""
-    sampled = [tuple(sorted(record.values.items())) for record in run.records if record.values]
+    """Count the trials with the values of an earlier trial; they differ only by their seed.
+
+    A proposal that breaks a constraint is no trial.
+    """
+    sampled = [
+        record.settings
+        for record in run.records
+        if record.values and record.outcome is not Outcome.INFEASIBLE
+    ]
     return len(sampled) - len(set(sampled))
 
 
@@ -279,7 +293,8 @@ class Importances:
 
     Attributes:
         epoch: last epoch that nearly all trials have reached; later ones are a selection.
-        trials: number of trials that have reached it.
+        is_end: whether that is the last epoch of a trial; the accuracies are then the kept ones.
+        trials: number of trials that have reached it, or have stopped themselves before.
         shares: share of each parameter with a clear effect, the greatest first, in the columns
             `share`, `low` and `high` (bounds of it in 95 % of resamples), by parameter.
         is_tested: whether there are enough trials to say anything.
@@ -287,17 +302,27 @@ class Importances:
     """
 
     epoch: int
+    is_end: bool
     trials: int
     shares: pd.DataFrame
     is_tested: bool
     untested: tuple[str, ...]
 
     @property
+    def when(self) -> str:
+        """When the trials have these accuracies, in words."""
+        return "at the end" if self.is_end else f"after epoch {self.epoch}"
+
+    @property
+    def _which(self) -> str:
+        return "trained to the end" if self.is_end else "that reached it"
+
+    @property
     def sample(self) -> str:
         """The trials whose accuracies give the shares, in words."""
         if self.trials <= MOST_TRIALS:
-            return f"all {self.trials} trials that reached it"
-        return f"{MOST_TRIALS} of the {self.trials} trials that reached it, taken at random"
+            return f"all {self.trials} trials {self._which}"
+        return f"{MOST_TRIALS} of the {self.trials} trials {self._which}, taken at random"
 
     @property
     def nothing(self) -> str:
@@ -305,13 +330,11 @@ class Importances:
         if not self.shares.empty:
             return ""
         if not self.is_tested:
-            return (
-                f"{self.trials} trials that reached epoch {self.epoch} are too few to say which "
-                "parameter matters."
-            )
+            reached = self._which if self.is_end else f"that reached epoch {self.epoch}"
+            return f"{self.trials} trials {reached} are too few to say which parameter matters."
         return (
-            f"No parameter has a clear effect on the accuracy after epoch {self.epoch} of the "
-            f"{self.trials} trials that reached it."
+            f"No parameter has a clear effect on the accuracy {self.when} of the {self.trials} "
+            f"trials {self._which}."
         )
 
 
@@ -332,6 +355,7 @@ def importance_analysis(run: Run) -> Importances:
     shares = pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
     return Importances(
         epoch,
+        epoch == run.space.epochs,
         len(early),
         shares,
         are_enough(len(early), len(always)) and bool(always),

@@ -67,6 +67,7 @@ class SearchSummary(RunOverview):
         importances: share of each parameter in the variance; those without a clear effect are
             left out.
         importance_epoch: epoch whose accuracy the shares are about.
+        importance_when: the same in words: `after epoch 3`, or `at the end`.
         importance_sample: the trials that the shares are computed from, in words.
         importance_note: sentence in place of the shares; empty if there are any.
         untested: parameters of which nothing is said, since not every trial has them.
@@ -97,6 +98,7 @@ class SearchSummary(RunOverview):
     fixed: dict[str, str]
     importances: dict[str, Importance]
     importance_epoch: int
+    importance_when: str
     importance_sample: str
     importance_note: str
     untested: tuple[str, ...]
@@ -160,6 +162,7 @@ def summarize_search(run: Run) -> SearchSummary:
             for name, row in important.shares.iterrows()
         },
         importance_epoch=important.epoch,
+        importance_when=important.when,
         importance_sample=important.sample,
         importance_note=important.nothing,
         untested=important.untested,

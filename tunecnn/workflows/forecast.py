@@ -17,7 +17,7 @@ from tunecnn.run.recorder import KEEP_WEIGHTS
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
 from tunecnn.study.distributions import random_points
-from tunecnn.study.halving import Arrival, Rungs
+from tunecnn.study.halving import RANDOM, SEARCH, Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
 from tunecnn.workflows.networks import (
@@ -242,12 +242,17 @@ def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
     starts = space.start_points()
     values = [draw.random() for _ in range(space.trials)]
     after: dict[int, int] = {}
+    randoms: set[int] = set()  # trials of the random baseline
+    for number in range(len(starts), space.trials):
+        if len(randoms) + 1 <= space.random_baseline * (number + 1):
+            randoms.add(number)
 
     def train(number: int) -> int:
         begin, is_start = after.pop(number, 0), number < len(starts)
         protected = is_start and starts[number] == space.baseline_point()
         for epoch in [one for one in rungs.epochs if one > begin]:
-            arrival = Arrival(number, epoch, values[number], is_start=is_start)
+            source = RANDOM if number in randoms else SEARCH
+            arrival = Arrival(number, epoch, values[number], source, is_start=is_start)
             if not rungs.goes_on(arrival, protected=protected):
                 after[number] = epoch
                 return epoch - begin
@@ -326,9 +331,11 @@ def _time(
     for values in random_points(space, _SAMPLE):
         try:
             config = space.config(values)
-            sizes.append(costs.cost(config.architecture, config.net).macs)
+            cost = costs.cost(config.architecture, config.net)
         except InputError:
             continue
+        if all(one.violation(cost) <= 0 for one in space.constraints):
+            sizes.append(cost.macs)
     if not sizes:
         return None
     of_few = first + slope * (sum(sizes) / len(sizes) - small.macs)

@@ -205,7 +205,7 @@ def _what_matters(run: Run) -> str:
     shares = "; ".join(
         f"{name} {row['share']:.0%}" for name, row in found.shares.head(3).iterrows()
     )
-    which = f"Clear effects after epoch {found.epoch} ({found.trials} trials)"
+    which = f"Clear effects {found.when} ({found.trials} trials)"
     return f"{which}, of the variance: {shares}"
 
 
@@ -236,7 +236,7 @@ def importances(run: Run) -> Figure:
         figure,
         f"{which.format(shares.index[-1])}: {first['share']:.0%} of the variance "
         f"({first['low']:.0%} to {first['high']:.0%})",
-        f"fANOVA on the accuracy of {found.trials} trials after epoch {found.epoch}; lines: in "
+        f"fANOVA on the accuracy of {found.trials} trials {found.when}; lines: in "
         "95 % of resamples of the trials; parameters without a clear effect are left out",
     )
     return figure

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.scripted import SPACE, ScriptedRun
+from tunecnn.analysis.comparison import compare_runs
+
+OTHER = "the runs have other validation images, so their accuracies cannot be compared"
+FEWER = "the runs train on different numbers of images"
+
+
+@pytest.mark.parametrize(
+    ("setting", "train", "expected"),
+    [("train_images: 300", 300, [FEWER]), ("split_seed: 7", 1149, [OTHER])],
+)
+def test_fewer_training_images_leave_the_validation_images_as_they_are(
+    setting, train, expected, tmp_path
+):
+    runs = []
+    for name, text in (("all", SPACE), ("other", SPACE.replace("start:", f"  {setting}\nstart:"))):
+        scripted = ScriptedRun(tmp_path / name, text)
+        runs.append(scripted.train_all(lambda trial: 0.8))
+    info = scripted.folder.read_info()
+    changed = {"train": train, "split_fingerprint": "another"}
+    dataset = info.dataset.model_copy(update=changed)
+    scripted.folder.write_info(info.model_copy(update={"dataset": dataset}))
+    assert list(compare_runs([runs[0], scripted.load()]).warnings) == expected
