@@ -81,6 +81,21 @@ def test_a_confirmation_without_results_does_not_hide_an_earlier_one(tmp_path):
     assert latest.summary.headline[1:] in summarize_search(loaded).headline
 
 
+def test_a_baseline_that_comes_out_best_is_the_best_trial_of_its_search(tmp_path):
+    """The search went on to offer the trial that new seeds had put behind the baseline."""
+    search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
+    candidates = candidates_of(search, 1, {})
+    text, folder = confirmation_space(search, candidates, 3), search.path / "confirmations" / "c"
+    inner = ScriptedRun(folder, text, job_of(search, candidates))
+    inner.train_all(lambda trial: 0.7 + 0.1 * (trial.number % 2))
+    loaded = load_run(search.path)
+    latest = latest_confirmation(loaded)
+    assert latest is not None
+    assert latest.summary.pick is not None
+    assert latest.summary.pick.name == "the baseline"
+    assert latest.trial == int(loaded.baseline_trial["trial"]) != int(loaded.best["trial"])
+
+
 @pytest.mark.slow
 def test_what_only_luck_had_found_is_not_confirmed(tmp_path):
     """Twenty equal configurations: the search sees an improvement, new seeds do not."""
@@ -337,6 +352,23 @@ def test_candidates_are_ranked_by_the_seeds_that_they_share_with_the_baseline(tm
     assert lead.on == "validation images, mean of 3 new seeds"
     assert lead.accuracy - lead.baseline == pytest.approx(lead.difference)
     assert "1 of 8 trainings failed, and are left out." in result.caveats
+
+
+def test_a_baseline_is_ahead_seed_by_seed_also_where_its_mean_is_lower(tmp_path):
+    """Its worst seed is one that the other candidate has not, since it failed there."""
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
+    names = [one.name for one in candidates_of(search, 1, {})]
+    values = {
+        index: dict(
+            enumerate((0.94, 0.95, 0.96, 0.60) if "baseline" in name else (0.92, 0.93, 0.94))
+        )
+        for index, name in enumerate(names)
+    }
+    result = summarize_confirmation(with_failures(tmp_path / "c", search, values))
+    assert result.headline == (
+        "With 4 new seeds, nothing is ahead of the baseline in mean validation accuracy, with the "
+        "seeds that both have; its own is 86.25%."
+    )
 
 
 def test_candidates_that_share_no_seed_with_the_baseline_are_not_compared(tmp_path):

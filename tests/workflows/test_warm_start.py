@@ -19,7 +19,10 @@ def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
     report, *others = points
     assert report == space_of().baseline_point()
     assert 1 <= len(others) <= 3
-    assert "of 3 trials trained to the end are start points; 0 do not lie" in warm.words
+    assert (
+        "of 3 trials in the space that were trained to the end are start points; 0 do not lie"
+        in warm.words
+    )
 
 
 def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
@@ -28,6 +31,15 @@ def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
     warm = warm_start(space_of(narrow), scripted_run, 12)
     assert f"; {(old == 1.0).sum()} do not lie in the space" in warm.words
     assert all(point["net.width"] == 0.5 for point in warm.start)
+
+
+def test_what_the_earlier_space_left_to_the_network_is_a_value_of_it(scripted_run):
+    wider = SPACE.replace(
+        "  batch_size: 32", "  batch_size: 32\n  net.dense_units: {choice: [256, 512]}"
+    )
+    warm = warm_start(space_of(wider), scripted_run, 12)
+    assert all(point["net.dense_units"] == 512 for point in warm.start[1:])
+    assert len(warm.start) > 1
 
 
 def test_a_run_of_another_space_is_refused(scripted_run):

@@ -85,6 +85,8 @@ def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) ->
         ours, theirs = best.accuracy, baseline.accuracy
         if winner.gain.seeds is not None:
             seeds = f"means of {best.seeds} and {baseline.seeds} seeds"
+            if winner.gain.seeds < max(best.seeds, baseline.seeds):
+                seeds += f", difference over {winner.gain.seeds} in common"
             ours, theirs = best.mean, baseline.mean
         yield Lead(
             f"validation images, {balanced_in_words(run.space.metric)}{seeds}",

@@ -64,6 +64,7 @@ class ConfirmationSummary(RunOverview):
         wilson: Wilson's interval, over the test images, of the test accuracy of one trained
             network: that of the best candidate's first new seed; None for balanced accuracy.
         epochs: number of epochs per trial.
+        may_stop_early: whether some stop themselves before (`patience`).
         trained: number of trials that were trained to the end.
         exported: trials whose configs are written to files: one per candidate.
         classes: test results by class of the best candidate, over its new seeds.
@@ -75,6 +76,7 @@ class ConfirmationSummary(RunOverview):
     candidates: tuple[CandidateLine, ...]
     wilson: tuple[float, float] | None
     epochs: int
+    may_stop_early: bool
     trained: int
     exported: tuple[int, ...]
     classes: tuple[ClassLine, ...]
@@ -138,10 +140,13 @@ class LatestConfirmation:
                 record.number
                 for record in self.search.complete
                 for one in self._candidates
-                if pick is not None and one.name == pick.name and one.is_trial(record.number)
+                if pick is not None and one.name == pick.name and self._is(one, record.number)
             ),
             None,
         )
+
+    def _is(self, candidate: CandidateRecord, trial: int) -> bool:
+        return is_trial(candidate, trial, self.search)
 
     @property
     def has_winner(self) -> bool:
@@ -149,11 +154,22 @@ class LatestConfirmation:
         settings = [f"param.{name}" for name in self.search.space.searched_settings]
         ranked = self.search.ranked
         best = ranked.merge(ranked.head(1)[settings], on=settings) if settings else ranked
-        return any(one.is_trial(number) for one in self._candidates for number in best["trial"])
+        return any(self._is(one, number) for one in self._candidates for number in best["trial"])
 
     @property
     def _candidates(self) -> tuple[CandidateRecord, ...]:
         return self.run.job_as(ConfirmationJob).candidates
+
+
+def is_trial(candidate: CandidateRecord, trial: int, search: Run) -> bool:
+    """Return whether a candidate of a confirmation is a trial of its search.
+
+    The baseline is one too, if the search had it.
+    """
+    if candidate.is_trial(trial):
+        return True
+    baseline = search.baseline_trial
+    return candidate.is_baseline and baseline is not None and int(baseline["trial"]) == trial
 
 
 def latest_confirmation(search: Run) -> LatestConfirmation | None:
@@ -225,6 +241,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         if best_test and metric == "val_accuracy"
         else None,
         epochs=run.space.epochs,
+        may_stop_early=any("patience" in record.config for record in run.records),
         trained=len(run.complete),
         exported=tuple(record.number for record in run.complete if record.number < count),
         classes=class_lines(run, trials_of(run, lines[0].name)),
@@ -355,9 +372,19 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
         return [f"{alone}, so nothing is compared.", *_tested(pick, what), *left_out]
     verdict = _verdict(other, baseline, what)
     if pick.is_baseline:
+        headline = (
+            f"nothing has a higher mean {what}validation accuracy than the baseline: "
+            f"{pick.validation.mean:.2%}"
+        )
+        if any(line.validation.values.keys() != pick.validation.values.keys() for line in trained):
+            headline = (
+                f"nothing is ahead of the baseline in mean {what}validation accuracy, with the "
+                f"seeds that both have; its own is {pick.validation.mean:.2%}"
+            )
+            shared = other.test.shared_with(baseline.test).in_words
+            verdict = verdict and f"{verdict}, with the {shared} that both have"
         return [
-            f"{seeds}, nothing has a higher mean {what}validation accuracy than the baseline: "
-            f"{pick.validation.mean:.2%}.",
+            f"{seeds}, {headline}.",
             *_tested(pick, what),
             *(
                 [f"{_capital(other.name)}, the next, {verdict}.", *_about(other)]

@@ -241,7 +241,7 @@ def _time(run: Run) -> dict[str, str]:
         "started": sessions[0].started.isoformat(timespec="seconds"),
         "sessions": f"{len(sessions)}, {seconds_in_words(wall)} in all"
         + (f", {cut} of them cut off" if cut else "")
-        + (f", not counting {killed} cut off" if killed else ""),
+        + (f", not counting {killed} that runs, or was cut off" if killed else ""),
         "training": f"{seconds_in_words(trials['seconds'].sum())} of all trials together, "
         f"{trials['epochs'].sum():,} epochs, on {devices}",
     }

@@ -297,8 +297,8 @@ class Run:
     def baseline_trial(self) -> pd.Series | None:
         """The row of the first trial with the values of the baseline; None without one.
 
-        One that was trained to the end goes before others: the first may have failed, and the
-        values been sampled again.
+        The best trial of all goes before others if it has these values, and one that was trained
+        to the end before the rest: the first may have failed, and the values been sampled again.
         """
         baseline = self.space.baseline_point()
         if self.space.departures():
@@ -306,7 +306,10 @@ class Run:
         same = [record for record in self._records if dict(record.settings) == baseline]
         if not same:
             return None
-        first = min(same, key=lambda record: (record.state != "COMPLETE", record.number))
+        best = None if self.best is None else int(self.best["trial"])
+        first = min(
+            same, key=lambda one: (one.number != best, one.state != "COMPLETE", one.number)
+        )
         return self.trials.loc[self.trials["trial"] == first.number].iloc[0]
 
     @property

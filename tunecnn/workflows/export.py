@@ -17,7 +17,7 @@ from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
-from tunecnn.run.info import DatasetRecord
+from tunecnn.run.info import DatasetRecord, SearchJob
 from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
@@ -277,11 +277,14 @@ def _accuracy(found: FoundModel) -> list[str]:
     if record.kept is not None:
         accuracy = record.kept.val_accuracy
         low, high = wilson_interval(accuracy, run.info.dataset.different("validation"))
-        what = "" if lines else "; it has not been confirmed with new seeds"
-        lines.append(
-            f"- in the search: {accuracy:.2%} validation accuracy ({low:.2%} to {high:.2%}); the "
-            f"winner of {len(run.complete)} trials is partly the luckiest, so expect less{what}"
-        )
+        text = f"{accuracy:.2%} validation accuracy ({low:.2%} to {high:.2%})"
+        if isinstance(run.job, SearchJob):
+            text = f"in the search: {text}"
+            if len(run.complete) > 1 and run.best is not None and run.best["trial"] == found.trial:
+                text += f"; the winner of {len(run.complete)} trials is partly the luckiest, so "
+                text += "expect less"
+            text += "" if lines else "; it has not been confirmed with new seeds"
+        lines.append(f"- {text}")
     return lines
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunecnn.analysis.confirmation import summarize_confirmation
+from tunecnn.analysis.confirmation import is_trial, summarize_confirmation
 from tunecnn.errors import InputError, RunError, TunecnnError, text_of
 from tunecnn.files import check_regular, whole
 from tunecnn.run.folder import RunFolder
@@ -59,7 +59,7 @@ class FoundModel:
             return None
         for inner in reversed(self.run.confirmations):
             candidates = inner.job_as(ConfirmationJob).candidates
-            names = {one.name for one in candidates if one.is_trial(self.trial)}
+            names = {one.name for one in candidates if is_trial(one, self.trial, self.run)}
             for line in summarize_confirmation(inner).candidates:
                 test = line.test
                 if line.name in names and test.mean is not None:

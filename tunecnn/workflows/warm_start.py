@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tunecnn.errors import InputError
-from tunecnn.run.run import load_run
+from tunecnn.run.run import Run, load_run
 from tunecnn.space.space import SearchSpace
+from tunecnn.trial.config import NET
 
 _SHARE = 4
 
@@ -42,6 +43,7 @@ def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
     outside = 0
     for number in old.ranked["trial"]:
         config = old.record(int(number)).config
+        config = {**_defaults(old, str(config["architecture"])), **config}
         known = {name: config[name] for name in space.searched_settings if name in config}
         point = space.only_active(known)
         missing = [name for name in space.searched_settings.keys() - known.keys()
@@ -59,8 +61,14 @@ def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
         )
     selected = points[: max(1, trials // _SHARE)]
     words = (
-        f"from {path.name}: the best {len(selected)} of {len(old.ranked)} trials trained to the "
-        f"end are start points; {outside} do not lie in the space"
+        f"from {path.name}: the best {len(selected)} of {len(old.ranked) - outside} trials in the "
+        f"space that were trained to the end are start points; {outside} do not lie in the space"
     )
     new = [point for point in selected if point not in space.start]
     return WarmStart((*space.start, *new), words)
+
+
+def _defaults(run: Run, architecture: str) -> dict[str, Any]:
+    """Return the arguments that a network has without being given them, as names of a space."""
+    defaults = run.space.network(architecture).signature.defaults
+    return {f"{NET}{name}": value for name, value in defaults.items()}

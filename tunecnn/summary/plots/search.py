@@ -114,8 +114,10 @@ def curves(run: Run) -> Figure:
                 marker="o" if len(epochs) == 1 else "",
             )  # fmt: skip
     count, total = len(lines[True]), len(lines[True]) + len(lines[False])
+    total += sum(record.outcome.is_failure and not record.epochs for record in run.records)
     axes.plot([], [], color=COMPLETE, label=f"trained to the end ({count})")
-    axes.plot([], [], color=STOPPED, linestyle="--", label=f"not to the end ({total - count})")
+    others = len(lines[False])
+    axes.plot([], [], color=STOPPED, linestyle="--", label=f"not to the end ({others})")
     _leave_out_the_start(axes, run)
     axes.set_xlabel("epoch")
     count_along(axes.xaxis)
