@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.scripted import ScriptedRun, finish
+from tests.support.scripted import ScriptedRun, finish, metrics
 from tunecnn import load_run
 from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.run.run import Run
 from tunecnn.summary.markdown import render_markdown
 from tunecnn.summary.run_types import summarize
+from tunecnn.trial.messages import Outcome, TrialEnd
 
 SPACE = """
 dataset: digits
@@ -65,6 +66,35 @@ def test_both_arms_are_compared_at_the_cost_of_the_cheaper_one(tmp_path):
     assert found.search.best_at_equal_cost == at <= found.search.best
     assert f"The best of the search is {at:.2%}" in found.verdict
     assert "there is no verdict" in found.verdict
+
+
+@pytest.mark.parametrize(
+    ("pruner", "words"),
+    [
+        ("none", "Both had the same epochs."),
+        (
+            "median",
+            "Both had the same epochs and the same pruner, which judged the trials of both",
+        ),
+        ("promotion", "Both had the same epochs and the same pruner, with rungs of their own."),
+    ],
+)
+def test_it_is_said_whether_the_pruner_knew_the_sources_apart(pruner, words, tmp_path):
+    run = ScriptedRun(tmp_path / "run", f"{SPACE}pruner: {pruner}\n")
+    study = run.study
+    while (trial := study.next_trial()) is not None:
+        epoch, stopped = len(study.record(trial.number).epochs), False
+        while epoch < 2 and not stopped:
+            epoch += 1
+            accuracy = 0.5 + trial.config.net["width"] / 10
+            stopped = study.report(trial.number, metrics(epoch, accuracy), is_last=epoch == 2)
+        if not stopped:
+            study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=2))
+    loaded = run.load()
+    found = compare_with_random(loaded)
+    assert found is not None
+    assert found.conditions.startswith(words)
+    assert found.conditions in render_markdown(summarize(loaded), {})
 
 
 def test_a_search_without_a_control_is_not_compared(scripted_run):

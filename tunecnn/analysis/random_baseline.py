@@ -9,6 +9,7 @@ import pandas as pd
 from tunecnn.analysis.intervals import typical_best
 from tunecnn.analysis.spending import spent
 from tunecnn.run.run import Run
+from tunecnn.space.strategy import Halving, NoPruner, Promotion
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class RandomBaseline:
         random: trials of its random baseline.
         verdict: best of both at equal cost, in words. Whether a lead is more than luck is not
             said: it would take the spread over many searches, and there is one.
+        conditions: what both had in common, in words.
         expected: tuples (number of random trials, median of the best of that many, its 95 %
             interval); empty if the pruner stopped any.
     """
@@ -48,6 +50,7 @@ class RandomBaseline:
     search: SourceLine
     random: SourceLine
     verdict: str
+    conditions: str
     expected: tuple[tuple[int, float, tuple[float, float]], ...]
 
 
@@ -62,8 +65,18 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
         _line(name, trials, cost, run.space.metric) for name, trials in sources.items()
     )
     return RandomBaseline(
-        search, random, _verdict(search, random, cost), _typical(sources["random_baseline"], run)
-    )
+        search, random, _verdict(search, random, cost), _conditions(run),
+        _typical(sources["random_baseline"], run),
+    )  # fmt: skip
+
+
+def _conditions(run: Run) -> str:
+    text = "Both had the same epochs"
+    if isinstance(run.space.pruner, Halving | Promotion):
+        return f"{text} and the same pruner, with rungs of their own."
+    if not isinstance(run.space.pruner, NoPruner):
+        return f"{text} and the same pruner, which judged the trials of both beside one another."
+    return f"{text}."
 
 
 def _typical(trials: pd.DataFrame, run: Run) -> tuple[tuple[int, float, tuple[float, float]], ...]:
