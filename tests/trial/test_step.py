@@ -7,7 +7,7 @@ from tunecnn.data.images import TrialData
 from tunecnn.errors import InputError
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.faults import device_error
-from tunecnn.trial.step import GraphedStep
+from tunecnn.trial.step import GraphedStep, TrainingStep
 from tunecnn.trial.training import Training
 
 SETTINGS = {"architecture": "model1", "dataset": "digits", "batch_size": 16, "epochs": 4,
@@ -97,3 +97,36 @@ def test_a_step_that_waits_for_the_device_is_no_failing_device(tiny):
     with pytest.raises(InputError, match=r"cannot be replayed .* set cuda_graph") as caught:
         training.run_epoch()
     assert device_error(caught.value) is None
+
+
+class Given:
+    """Stands for the batcher: the images are the logits themselves."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        self.logits, self.labels = logits, labels
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.logits[indices], self.labels[indices]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_an_image_counts_by_the_weight_of_its_class_whatever_its_batch_has(smoothing):
+    logits = torch.randn(6, 3, requires_grad=True)
+    labels, weights = torch.tensor([0, 0, 0, 0, 1, 2]), torch.tensor([0.5, 2.0, 3.0])
+    optimizer = torch.optim.SGD([logits], lr=0.0)
+    soft = torch.full((6, 3), smoothing / 3)
+    soft[torch.arange(6), labels] += 1 - smoothing
+    each = -(soft * logits.detach().log_softmax(1)).sum(1) * weights[labels]
+    for batch in ([0, 1, 2, 3, 4, 5], [0, 1, 2], [5]):
+        step = TrainingStep(
+            torch.nn.Identity(),
+            optimizer,
+            Given(logits, labels),
+            weights,
+            smoothing,
+            in_bf16=False,
+        )
+        step(torch.tensor(batch))
+        assert step.loss.item() == pytest.approx(each[batch].sum().item(), rel=1e-5)

@@ -278,3 +278,24 @@ def test_class_weights_make_rare_classes_as_likely_as_others():
         share[weights] = predicted.mean()
     assert share["none"] < 0.05
     assert share["balanced"] > 0.1
+
+
+def test_class_weights_and_smoothed_labels_together_leave_what_can_be_learned():
+    """Torch's weights smooth towards the rare class: all common images were taken for it."""
+    random = np.random.default_rng(0)
+
+    def images(count: int) -> Images:
+        labels = (np.arange(count) % 25 == 0).astype(np.int64)
+        dark = random.integers(0, 60, (count, 8, 8, 1))
+        return Images((dark + labels[:, None, None, None] * 150).astype(np.uint8), labels)
+
+    data = TrialData.measure("bright", ("common", "rare"), images(1000), images(250))
+    training = Training(
+        make_config(
+            "fast", "model1", "digits", epochs=3, precision="fp32", crop=0.0, label_smoothing=0.1,
+            class_weights="balanced", **{"net.width": 0.25},
+        ),
+        data,
+    )  # fmt: skip
+    *_, last = training
+    assert last.val_accuracy == last.val_balanced_accuracy == 1.0

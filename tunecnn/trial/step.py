@@ -28,7 +28,7 @@ class TrainingStep:
         forward: network, perhaps compiled.
         optimizer: optimizer of its weights.
         batcher: maker of the batches.
-        class_weights: weight of each class in the loss; None for equal weights.
+        class_weights: weight in the loss of the images of each class; None for equal weights.
         label_smoothing: share of the target spread over all classes.
         in_bf16: whether the forward pass uses autocast to bfloat16.
 
@@ -70,14 +70,21 @@ class TrainingStep:
         values, labels = self._batcher.batch(indices)
         with autocast(values.device, in_bf16=self._in_bf16):
             logits = self._forward(values)
-        loss = cross_entropy(
-            logits.float(), labels, self._class_weights, label_smoothing=self._label_smoothing
-        )
+        loss = self._mean_loss(logits.float(), labels)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self.loss += loss.detach() * len(labels)
         self.hits += (logits.detach().argmax(1) == labels).sum()
+
+    def _mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self._label_smoothing
+        if self._class_weights is None:
+            return cross_entropy(logits, labels, label_smoothing=smoothing)
+        # Not as torch weighs it: it would smooth the targets towards the rare classes, and divide
+        # by the weights of the batch, so that a batch without them counts as much as any other.
+        each = cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (each * self._class_weights[labels]).mean()
 
 
 class GraphedStep:
