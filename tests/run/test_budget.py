@@ -89,6 +89,19 @@ def test_earlier_sessions_count_with_the_devices_that_they_had(devices, scripted
     assert f"{devices * seconds / 3600:.3g} of 1e-06 device-hours" in ours.used_up
 
 
+def test_work_that_was_lost_and_done_again_was_spent_twice(open_study):
+    study = open_study()
+    trial = study.next_trial()
+    for _ in range(2):
+        study.report(trial.number, metrics(1, 0.5))
+        study.requeue(trial.number)  # its worker died before a checkpoint
+        trial = study.next_trial()
+    (record, *_) = study.records
+    assert (len(record.epochs), record.spent) == (1, 3.0)
+    ours = Spending(Budget(device_hours=1e-6), "val_accuracy", 1.0, 0.0, [record])
+    assert f"{3 / 3600:.3g} of 1e-06 device-hours" in ours.used_up
+
+
 def test_what_a_trial_takes_is_recorded_with_it(tmp_path):
     run = load_run(begin(tmp_path, threads=2).folder)
     cores_or_gpus = 1.0 if torch.cuda.is_available() else 2.0

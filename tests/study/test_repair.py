@@ -79,6 +79,39 @@ def test_what_can_be_read_is_saved_and_the_rest_trained_again(wanted, again, scr
     carry_on(scripted_run)
 
 
+PAUSING = """
+name: pausing
+dataset: digits
+epochs: 9
+trials: 4
+parameters:
+  net.dropout_dense: {float: [0.0, 0.5]}
+sampler: random
+pruner: {promotion: {min_epochs: 3, factor: 2}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("trial", "wanted"),
+    [
+        (0, lambda log: "epoch:1:2" in log.get("user_attr", {}) and log["trial_id"] == 0),
+        (1, lambda log: "param_name" in log and log["trial_id"] == 1),
+    ],
+)
+def test_a_trial_that_has_not_ended_is_trained_again_too_if_it_lost_something(
+    trial, wanted, tmp_path
+):
+    """A paused one was promoted without one of its epochs, a running one had other values."""
+    scripted = ScriptedRun(tmp_path / "run", PAUSING)
+    scripted.train([0.5, 0.6, 0.7])
+    scripted.train([0.4])
+    damage(scripted.path, wanted=wanted)
+    assert repair(scripted.path).again == (trial,)
+    records = load_run(scripted.path).records
+    assert [len(record.epochs) for record in records] == [3 * (trial != 0), trial != 1]
+    assert records[trial].state == "WAITING"
+
+
 def rewrite(run, *, wanted, values) -> None:
     """Give the lines of which something is wanted other values, with right checksums."""
     journal = run / JOURNAL

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import PAUSED
 from tunecnn.study.samplers import Proposer, Sees
+from tunecnn.trial.messages import Outcome
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -74,6 +75,30 @@ def test_others_see_the_estimated_final_value_of_pruned_and_paused_trials(sample
     found = seen(*curves(sampler))
     assert [one.state.name for one in found] == ["COMPLETE"] * 4
     assert [one.value for one in found] == pytest.approx([0.8, 0.9, 0.65, 0.85])
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+def test_they_see_what_could_not_be_trained_as_the_worst(sampler):
+    """Each was shown as good as the best, or not at all, and proposed again and again."""
+    study, proposer = curves(sampler)
+    for outcome, state, epochs in (
+        (Outcome.DIVERGED, TrialState.PRUNED, 1),
+        (Outcome.DIVERGED, TrialState.FAIL, 0),
+        (Outcome.OUT_OF_MEMORY, TrialState.PRUNED, 1),
+        (Outcome.INFEASIBLE, TrialState.PRUNED, 0),
+        (Outcome.ERROR, TrialState.FAIL, 0),
+    ):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        if epochs:
+            trial.report(0.6, 1)
+        if outcome is Outcome.OUT_OF_MEMORY:
+            trial.set_constraint("memory", 1.0)
+        trial.set_user_attr("outcome", outcome)
+        study.tell(trial, state=state)
+    found = seen(study, proposer)[4:]
+    assert [one.state.name for one in found] == ["COMPLETE"] * 4 + ["FAIL"]
+    assert [one.values for one in found[:4]] == [[0.2]] * 4
+    assert [one.constraints["memory"] for one in found[:4]] == [-1.0, -1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(

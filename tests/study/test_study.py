@@ -463,6 +463,24 @@ sampler: grid
     assert len(drawn) == len(set(drawn)) == 12
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_point_of_a_grid_that_a_start_point_has_completed_is_not_trained_again(seed, open_study):
+    """0.6, drawn as 0.6000000000000001, was another one."""
+    study = open_study(f"""
+dataset: digits
+epochs: 1
+trials: 40
+seed: {seed}
+parameters:
+  net.dropout_dense: {{float: [0.0, 0.7], step: 0.1}}
+  net.dropout_block1: {{float: [0.0, 0.3], step: 0.1}}
+start: [{{net.dropout_block1: 0.1}}]
+sampler: grid
+""")
+    run_out(study, epochs=1)
+    assert len(study.records) == 32
+
+
 def test_a_grid_has_each_configuration_with_conditions_once(open_study):
     study = open_study(f"{CONDITIONS}sampler: grid\n")
     drawn = []
@@ -533,3 +551,47 @@ def test_a_condition_holds_for_the_steps_that_floats_miss(open_study, tmp_path):
     for one in records:
         has_width = "net.width" in one.values
         assert has_width is (one.values["net.dropout_dense"] in (0.3, 0.4))
+
+
+PARTLY = """
+dataset: digits
+epochs: 1
+trials: 6
+parameters:
+  net.width: {float: [0.25, 2.0]}
+  learning_rate: {float: [1.0e-4, 1.0e-2], log: true}
+start: [{net.width: 0.5}, {net.width: 1.0}, {net.width: 2.0}]
+"""
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
+def test_what_a_start_point_leaves_open_is_sampled_for_each(sampler, open_study):
+    """All of them got the values that the first sampled trial then had as well."""
+    study = open_study(SearchSpace.from_text(f"{PARTLY}sampler: {sampler}\n"))
+    rates = []
+    while (trial := study.next_trial()) is not None:
+        rates.append(trial.config.learning_rate)
+        finish(study, trial, 0.5, epochs=1)
+    assert len(set(rates)) == 6
+
+
+LIMITED = """
+dataset: digits
+epochs: 1
+trials: 20
+parameters:
+  net.width: {float: [0.25, 4.0]}
+  net.dropout_dense: {float: [0.0, 0.6]}
+sampler: {gp: {startup_trials: 4}}
+constraints: [params <= 200_000]
+"""
+
+
+def test_a_gaussian_process_learns_which_networks_are_too_large(open_study):
+    """It proposed the widest ones, of which it never heard again, until the search gave up."""
+    study = open_study(SearchSpace.from_text(LIMITED))
+    while (trial := study.next_trial()) is not None:
+        finish(study, trial, 0.5 + trial.config.net["width"] / 10, epochs=1)
+    outcomes = [record.outcome for record in study.records]
+    assert outcomes.count(Outcome.COMPLETE) == 20
+    assert outcomes.count(Outcome.INFEASIBLE) < 20

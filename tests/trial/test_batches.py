@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
@@ -137,13 +138,20 @@ def test_a_cutout_is_a_square_of_the_mean_colour_anywhere_in_the_image(share, si
 
 
 def test_a_cutout_is_zero_for_the_network_once_pixels_are_standardized():
-    import numpy as np
-
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     images = Images(pixels, np.arange(40))
     data = TrialData.measure("noise", tuple(map(str, range(40))), images, images)
     values, _ = next(epoch(batcher(data, pixels="standardized", cutout=0.99)))
     assert (values.abs() < 0.01).all(dim=1).float().mean() > 0.3
+
+
+@pytest.mark.parametrize(("crop", "most"), [(0.0, 0), (0.01, 1), (0.0625, 1), (0.25, 2)])
+def test_a_small_shift_of_a_small_image_is_one_pixel(crop, most):
+    columns = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None], (200, 8, 8, 1)).copy()
+    images = Images(columns, np.arange(200) % 2)
+    data = TrialData.measure("columns", ("a", "b"), images, images)
+    values = torch.cat([batch for batch, _ in epoch(batcher(data, pixels="raw", crop=crop))])
+    assert set((values[:, 0, 4, 4] - 4).int().tolist()) == set(range(-most, most + 1))
 
 
 def test_a_shifted_image_is_a_window_of_the_reflected_one(ramp):
@@ -172,8 +180,6 @@ def test_validation_is_in_order_and_never_augmented(ramp):
 
 
 def test_a_constant_channel_is_not_divided_by_zero():
-    import numpy as np
-
     images = Images(np.full((4, 3, 3, 1), 7, np.uint8), np.arange(4))
     data = TrialData.measure("flat", ("a", "b", "c", "d"), images, images)
     values, _ = next(epoch(batcher(data, pixels="standardized")))

@@ -43,7 +43,7 @@ class Spending:
         self._best = 0.0
         for record in records:
             took = devices if record.devices is None else record.devices
-            self._device_seconds += took * sum(metrics.seconds for metrics in record.epochs)
+            self._device_seconds += took * record.spent
             if record.state == "COMPLETE" and record.kept is not None:
                 self.complete(record.kept)
 

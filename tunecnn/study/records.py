@@ -40,6 +40,7 @@ class TrialRecord:
             sampling.
         epochs: metrics of each epoch, in order: those of the last attempt, preceded by those up
             to the checkpoint from which it continued.
+        spent: seconds of all its epochs, also of those that were lost and trained again.
         kept_epoch: epoch whose weights a complete trial keeps.
         weights: SHA-256 of the weights that a complete trial keeps; empty if it keeps none.
         predictions: SHA-256 of its predictions for the validation images; empty if it keeps none.
@@ -66,6 +67,7 @@ class TrialRecord:
     params: int | None
     macs: int | None
     epochs: Sequence[EpochMetrics]
+    spent: float
     kept_epoch: int | None
     weights: str
     predictions: str
@@ -241,6 +243,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         params=fixed.params,
         macs=fixed.macs,
         epochs=_epochs(trial.user_attrs),
+        spent=_spent(trial.user_attrs),
         kept_epoch=fixed.kept_epoch,
         weights=fixed.weights,
         predictions=fixed.predictions,
@@ -334,6 +337,11 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
         if not before:
             break
     return sorted(epochs, key=lambda metrics: metrics.epoch)
+
+
+def _spent(attrs: Mapping[str, Any]) -> float:
+    return sum(EpochMetrics.from_dict(attrs[name]).seconds
+               for name in attrs if name.startswith(_EPOCH))  # fmt: skip
 
 
 _EPOCH = "epoch:"

@@ -242,16 +242,17 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace, types: Types) -> bool:
         check_values(record, types)
     except NONSENSE:
         return False
-    if not trial.state.is_finished():
-        return "outcome" not in trial.user_attrs  # with an outcome, its end is lost
-    if record.outcome is Outcome.INFEASIBLE:
+    if record.outcome is Outcome.INFEASIBLE and trial.state.is_finished():
         return True
     config = dict(record.config)
     sampled = space.only_active({name: config[name] for name in space.searched if name in config})
     epochs = [metrics.epoch for metrics in record.epochs]
-    if "outcome" not in trial.user_attrs or not config or sampled.keys() != record.values.keys():
-        return False
-    if epochs != list(range(1, len(epochs) + 1)):
+    is_ended = trial.state.is_finished()
+    if ("outcome" in trial.user_attrs) != is_ended:
+        return False  # with an outcome, its end is lost
+    if not config:
+        return not is_ended and not epochs
+    if sampled.keys() != record.values.keys() or epochs != list(range(1, len(epochs) + 1)):
         return False
     if record.state != "COMPLETE":
         return True

@@ -3,7 +3,8 @@
 TPE sees only the best 50 and the latest 200 trials of a longer study: the cost of a proposal grows
 with the number of trials used, TPE models the good trials by 25 at most, and its model of the
 others hardly changes with their number. Running trials are always included, so that TPE does not
-propose them again. The other samplers see pruned trials as complete ones with an estimated value.
+propose them again. The other samplers see pruned trials as complete ones with an estimated value,
+and those that could not be trained as the worst of all.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Cmaes, Gp, Grid, Nsga2, Qmc, RandomSearch, Sampler, Tpe
 from tunecnn.study.halving import is_paused
 from tunecnn.trial.config import derive_seed
+from tunecnn.trial.messages import Outcome
 
 See = Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -64,14 +66,16 @@ class Proposer:
     def sampler(self, study: Study) -> BaseSampler:
         """Build the Optuna sampler for the next proposal of a study."""
         trials = study.get_trials(deepcopy=False)
-        number = len(trials)
+        # A start point that gives some of the values only is there before they are sampled.
+        waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
+        number = next(waiting, len(trials))
         self.used_model = False
         if self._is_baseline:
             return RandomSampler(seed=derive_seed(self._space.seed, number, _RANDOM))
         part, least = self._space.sampler, _startup(self._space.sampler)
         sampler = _sampler(self._space, number)
         see: See | None = None
-        if least is not None and len(self._space.objectives) == 1:
+        if least is not None and (len(self._space.objectives) == 1 or isinstance(part, Gp)):
             see = self._for_tpe if isinstance(part, Tpe) else for_others
             sampler = Sees(sampler, see)
         seen = [trial for trial in (see(trials) if see else trials) if trial.state in _COUNTED]
@@ -88,7 +92,7 @@ class Proposer:
 
 def for_others(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Show paused and pruned trials as complete ones, as samplers other than TPE need it."""
-    return with_estimates([_as_pruned(trial) for trial in trials])
+    return _with_equal_constraints(with_estimates([_as_pruned(trial) for trial in trials]))
 
 
 def _startup(part: Sampler) -> int | None:
@@ -147,16 +151,20 @@ def _sampler(space: SearchSpace, number: int) -> BaseSampler:
 
 
 def with_estimates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Replace pruned trials by complete ones with an estimate of their final value.
+    """Replace trials that were not trained to their end by complete ones with an estimated value.
 
-    Samplers other than TPE use complete trials only. The estimate is the value at the last epoch,
-    plus what the complete trials gained after this epoch on average, and at most the best complete
-    value. Without a complete trial there is nothing to estimate from.
+    Samplers other than TPE use complete trials only. The estimate for a trial that the pruner has
+    stopped is the value at the last epoch, plus what the complete trials gained after this epoch
+    on average, and at most the best complete value. One that diverged, ran out of memory or broke
+    a constraint has the worst values that were seen, so that the sampler keeps away from it.
+    Without a complete trial there is nothing to estimate from.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete:
         return list(trials)
     best = max(trial.values[0] for trial in complete)
+    lowest = min(min([trial.values[0], *trial.intermediate_values.values()]) for trial in complete)
+    largest = [max(costs) for costs in zip(*(trial.values[1:] for trial in complete), strict=True)]
 
     @functools.cache
     def gain(epoch: int) -> float:
@@ -165,15 +173,53 @@ def with_estimates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         return statistics.fmean(gains) if gains else 0.0
 
     def estimated(trial: FrozenTrial) -> FrozenTrial:
-        epoch = trial.last_step
-        if trial.state != TrialState.PRUNED or epoch is None:
+        epoch, outcome = trial.last_step, trial.user_attrs.get("outcome")
+        if not trial.state.is_finished() or trial.state == TrialState.COMPLETE:
             return trial
-        value = min(best, trial.intermediate_values[epoch] + gain(epoch))
+        if outcome in _UNTRAINABLE:
+            values = [lowest, *largest]
+        elif trial.state == TrialState.PRUNED and epoch is not None:
+            values = [min(best, trial.intermediate_values[epoch] + gain(epoch))]
+        else:
+            return trial
         changed = copy.copy(trial)
-        changed.state, changed.values = TrialState.COMPLETE, [value]
+        changed.state, changed.values = TrialState.COMPLETE, values
         return changed
 
     return [estimated(trial) for trial in trials]
+
+
+_UNTRAINABLE = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.INFEASIBLE)
+
+
+def _with_equal_constraints(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Give all trials the same constraints: a model of them needs a value of each.
+
+    A trial without a value has met the constraint, unless it could not even be built.
+    """
+    names = list(dict.fromkeys(name for trial in trials for name in trial.constraints))
+    if not names:
+        return list(trials)
+
+    def filled(trial: FrozenTrial) -> FrozenTrial:
+        given = trial.constraints
+        if trial.state != TrialState.COMPLETE or given.keys() == set(names):
+            return trial
+        is_broken = trial.user_attrs.get("outcome") == Outcome.INFEASIBLE and not given
+        changed = copy.copy(trial)
+        changed.system_attrs = {
+            name: value
+            for name, value in trial.system_attrs.items()
+            if not name.startswith(_CONSTRAINTS)
+        }
+        for name in names:
+            changed.set_constraint(name, given.get(name, 1.0 if is_broken else -1.0))
+        return changed
+
+    return [filled(trial) for trial in trials]
+
+
+_CONSTRAINTS = "constraints"  # Optuna's prefix of their attributes
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

@@ -279,9 +279,9 @@ class Batcher:
         """
         device = self._data.device
         index = torch.arange(size, device=device)
-        limit = min(round(self._config.crop * size), size - 1)
-        if not limit:
+        if not self._config.crop:
             return index.expand(count, size)
+        limit = min(max(1, round(self._config.crop * size)), size - 1)
         shift = torch.randint(-limit, limit + 1, (count, 1), device=device)
         index = (index + shift).abs()
         return (size - 1) - (size - 1 - index).abs()

@@ -112,7 +112,7 @@ class TrialConfig(BaseModel):
     """Whether to mirror each training image with probability 1/2."""
     crop: Annotated[float, Strict(), Field(ge=0, lt=0.5)] = 0.0
     """Maximum random shift of each training image, as a share of its height and of its width
-    (0.0625 is 2 pixels of 32), with reflected edges."""
+    (0.0625 is 2 pixels of 32), with reflected edges; above 0, it is one pixel at least."""
     alternate_flip: _Flag = False
     """Whether `flip` mirrors each image in every other epoch, instead of at random: a network then
     sees both sides equally often (Jordan 2024, arXiv:2404.00498). Without `flip`, nothing."""

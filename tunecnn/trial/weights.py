@@ -48,8 +48,9 @@ def initialize(network: nn.Module, how: str) -> None:
         elif how == "orthogonal":
             for group in new.chunk(module.groups):  # no output sees the inputs of others
                 nn.init.orthogonal_(group, nn.init.calculate_gain("relu"))
-        elif module.groups == 1:
-            nn.init.dirac_(new[: module.in_channels])
+        else:
+            for group in new.chunk(module.groups):
+                nn.init.dirac_(group[: group.shape[1]])
         weight.copy_(new)
 
 
