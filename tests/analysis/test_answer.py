@@ -52,12 +52,13 @@ def test_a_winner_with_the_values_of_the_baseline_is_not_said_to_beat_it(tmp_pat
 
 def test_a_start_point_is_given_by_hand_only_as_far_as_it_was(tmp_path):
     texts = {
-        "start: [{net.width: 0.5, crop: 0.0}]": "It is a start point, which was given by hand: the",
+        "start: [{net.width: 0.5, rate: 0.0031622776601683794}]": "It is a start point, which was given by hand: the",
         "start: [{net.width: 0.5}]": "A start point gave some of its values; the sampler chose the",
     }
     for number, (start, said) in enumerate(texts.items()):
-        text = REPEATED.replace("sampler:", "  crop: {choice: [0.0, 0.125]}\nsampler:")
-        run = ScriptedRun(tmp_path / str(number), f"{text}{start}\n")
+        text = REPEATED.replace("sampler:", "  rate: {float: [0.001, 0.01]}\nsampler:")
+        text = f"{text}{start}\n".replace("rate:", "learning_rate:")
+        run = ScriptedRun(tmp_path / str(number), text)
         run.train_all(lambda trial: 0.9 - trial.number / 100)
         caveats = summarize_search(run.load()).caveats
         assert [one[: len(said)] for one in caveats if "start point" in one] == [said]

@@ -63,7 +63,7 @@ def test_precision_recall_and_f1_are_scikit_learns():
 @pytest.mark.parametrize("counts", [(400, 400), (780, 20), (500, 0, 40, 260)])
 def test_a_balanced_accuracy_is_as_uncertain_as_a_plain_one_over_its_effective_images(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
-    right = RANDOM.random((4000, len(labels))) < 0.8
+    right = np.random.default_rng(1).random((4000, len(labels))) < 0.8
     for metric in ("val_accuracy", "val_balanced_accuracy"):
         seen = (right * image_weights(labels, metric)).mean(axis=1)
         expected = 0.8 * 0.2 / effective_images(counts, metric)

@@ -11,7 +11,11 @@ FEWER = "the runs train on different numbers of images"
 
 @pytest.mark.parametrize(
     ("setting", "train", "expected"),
-    [("train_images: 300", 300, [FEWER]), ("split_seed: 7", 1149, [OTHER])],
+    [
+        ("train_images: 300", 300, [FEWER]),
+        ("split_seed: 7", 1149, [OTHER]),
+        ("flip: true", 1149, [OTHER]),
+    ],
 )
 def test_fewer_training_images_leave_the_validation_images_as_they_are(
     setting, train, expected, tmp_path

@@ -76,6 +76,10 @@ def test_both_arms_are_compared_at_the_cost_of_the_cheaper_one(tmp_path):
             "median",
             "Both had the same epochs and the same pruner, which judged the trials of both",
         ),
+        (
+            "patient",
+            "Both had the same epochs and the same pruner, which judged each trial by itself.",
+        ),
         ("promotion", "Both had the same epochs and the same pruner, with rungs of their own."),
     ],
 )

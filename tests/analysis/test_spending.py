@@ -5,7 +5,7 @@ import pytest
 from tests.support.scripted import ScriptedRun, metrics
 from tunecnn.analysis.comparison import best_so_far_by_time
 from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
-from tunecnn.analysis.spending import spent
+from tunecnn.analysis.spending import spent_until
 from tunecnn.trial.messages import Outcome, TrialEnd
 
 PAUSING = """
@@ -51,8 +51,12 @@ def test_a_paused_trial_was_paid_for_before_it_ended(ledger):
     complete = run.trials[run.trials["state"] == "COMPLETE"]["trial"]
     order = sorted(complete, key=lambda number: counted[number])
     assert order != sorted(complete)  # some were paused while others ended
-    assert spent(run, by_source=False).to_dict() == {n: one for n, (one, _) in counted.items()}
-    assert spent(run, by_source=True).to_dict() == {n: one for n, (_, one) in counted.items()}
+    assert spent_until(run, by_source=False).to_dict() == {
+        n: one for n, (one, _) in counted.items()
+    }
+    assert spent_until(run, by_source=True).to_dict() == {
+        n: one for n, (_, one) in counted.items()
+    }
 
 
 def test_the_best_at_equal_cost_had_been_trained_by_then(ledger):

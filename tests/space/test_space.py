@@ -336,11 +336,11 @@ def test_a_setting_that_can_change_nothing_is_warned_of(text, warning):
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("parameters: {net.width_conv1: 8}", "the baseline has net.width_conv1 = 8 as well, since the space fixes it"),
-        ("parameters: {net.width_block1: 8}", ""),
-        ("parameters: {patience: {int: [1, 3]}}", "patience is searched, and recipe fast has none"),
-        ("recipe: published\nparameters: {patience: {int: [1, 3]}}", ""),
-        ("parameters: {patience: 3}", ""),
+        ("parameters: {net.width_conv1: 8}\nstart: [baseline]", "the baseline has net.width_conv1 = 8 as well, since the space fixes it"),
+        ("parameters: {net.width_conv1: 8}", ""),
+        ("recipe: published\nparameters: {patience: {int: [1, 13]}}\nstart: [baseline]", ""),
+        ("parameters: {patience: 3}\nstart: [baseline]", ""),
+        ("parameters: {optimizer: {choice: [sgd, muon]}, patience: {int: [1, 3], when: {optimizer: sgd}}}\nstart: [baseline]", ""),
     ],
 )  # fmt: skip
 def test_a_baseline_that_is_not_quite_the_networks_own_is_warned_of(text, warning):

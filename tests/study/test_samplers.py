@@ -97,7 +97,7 @@ def test_they_see_what_could_not_be_trained_as_the_worst(sampler):
         study.tell(trial, state=state)
     found = seen(study, proposer)[4:]
     assert [one.state.name for one in found] == ["COMPLETE"] * 4 + ["FAIL"]
-    assert [one.values for one in found[:4]] == [[0.2]] * 4
+    assert [one.values for one in found[:4]] == [[0.8]] * 4
     assert [one.constraints["memory"] for one in found[:4]] == [-1.0, -1.0, 1.0, 1.0]
 
 

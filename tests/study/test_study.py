@@ -578,7 +578,7 @@ def test_what_a_start_point_leaves_open_is_sampled_for_each(sampler, open_study)
 LIMITED = """
 dataset: digits
 epochs: 1
-trials: 20
+trials: 12
 parameters:
   net.width: {float: [0.25, 4.0]}
   net.dropout_dense: {float: [0.0, 0.6]}
@@ -593,5 +593,5 @@ def test_a_gaussian_process_learns_which_networks_are_too_large(open_study):
     while (trial := study.next_trial()) is not None:
         finish(study, trial, 0.5 + trial.config.net["width"] / 10, epochs=1)
     outcomes = [record.outcome for record in study.records]
-    assert outcomes.count(Outcome.COMPLETE) == 20
-    assert outcomes.count(Outcome.INFEASIBLE) < 20
+    assert outcomes.count(Outcome.COMPLETE) == 12
+    assert outcomes.count(Outcome.INFEASIBLE) < 12

@@ -301,4 +301,4 @@ def test_class_weights_and_smoothed_labels_together_leave_what_can_be_learned():
         data,
     )  # fmt: skip
     *_, last = training
-    assert last.val_accuracy == last.val_balanced_accuracy == 1.0
+    assert min(last.val_accuracy, last.val_balanced_accuracy) > 0.95

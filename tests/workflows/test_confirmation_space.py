@@ -9,7 +9,7 @@ from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.confirmation_space import (
     candidates_of,
-    check_size,
+    check_confirmable,
     confirmation_space,
     job_of,
 )
@@ -200,10 +200,10 @@ def test_a_confirmation_that_could_not_be_read_again_is_refused(run):
 
 
 def test_a_confirmation_that_is_too_large_is_refused_before_the_search(run):
-    check_size(run.space, 3, 5, 60)
+    check_confirmable(run.space, 3, 5, 60)
     message = "a confirmation of 3 trials and the baseline with 5 seeds in 80 splits is 1,600"
     with pytest.raises(InputError, match=f"{message} trainings; the limit for 2 parameters is 1,"):
-        check_size(run.space, 3, 5, 80)
+        check_confirmable(run.space, 3, 5, 80)
 
 
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
@@ -219,3 +219,19 @@ def test_what_cannot_be_confirmed_is_said(run, tmp_path):
     begun = begin(tmp_path, TEXT, Silent(raise_at=1))
     with pytest.raises(InputError, match="no trial that was trained to its end"):
         candidates_of(load_run(begun.folder), 1, {})
+
+
+def test_a_search_that_has_no_baseline_cannot_be_confirmed_and_says_so_before(tmp_path):
+    text = "dataset: digits\nparameters: {patience: {int: [1, 3]}}\nrecipe: "
+    check_confirmable(SearchSpace.from_text(f"{text}published"), 1, 2, 1)
+    with pytest.raises(
+        InputError, match="patience is searched, and recipe fast has none, so ther"
+    ):
+        check_confirmable(SearchSpace.from_text(f"{text}fast"), 1, 2, 1)
+    (tmp_path / "nets.py").write_text(NETWORKS.replace("width: int = 4", "width: int"))
+    space = SearchSpace.from_text(
+        "dataset: digits\narchitecture: nets.py:One\nparameters: {net.width: {int: [2, 4]}}",
+        folder=tmp_path,
+    )
+    with pytest.raises(InputError, match="width of One has no default, so there is no baseline"):
+        check_confirmable(space, 1, 2, 1)

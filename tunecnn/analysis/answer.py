@@ -15,6 +15,7 @@ from tunecnn.analysis.overview import (
 )
 from tunecnn.analysis.winner import Gain, TrialLine, Winner
 from tunecnn.run.run import Run
+from tunecnn.study.records import clean
 from tunecnn.words import count_in_words
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
@@ -68,7 +69,8 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
 def _as_a_start_point(run: Run, trial: int) -> str:
     """Say how much of a trial that began as a start point the search has found itself."""
     values = dict(run.record(trial).values)
-    if all(run.space.only_active(point) != values for point in run.space.start_points()):
+    points = [clean(run.space.only_active(point)) for point in run.space.start_points()]
+    if values not in points:
         return "A start point gave some of its values; the sampler chose the others."
     whence = "given by hand"
     if "start" in run.info.changes:

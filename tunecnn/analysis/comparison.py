@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tunecnn.analysis.confirmation import LatestConfirmation, latest_confirmation
-from tunecnn.analysis.spending import spent
+from tunecnn.analysis.spending import spent_until
 from tunecnn.analysis.winner import winner_of
 from tunecnn.errors import InputError
 from tunecnn.files import whole
@@ -109,7 +109,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 def best_so_far_by_time(run: Run) -> pd.Series:
     """Return the best accuracy of trials trained to the end, by training time in seconds."""
     complete = run.trials[run.trials["state"] == "COMPLETE"]
-    seconds = complete["trial"].map(spent(run, by_source=False))
+    seconds = complete["trial"].map(spent_until(run, by_source=False))
     return pd.Series(complete[run.space.metric].to_numpy(), seconds).sort_index().cummax()
 
 
@@ -177,7 +177,7 @@ def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) 
         found.append(
             "the runs have other validation images, so their accuracies cannot be compared"
         )
-    if len({run.info.dataset.train for run in runs}) > 1:
+    elif len({run.info.dataset.train for run in runs}) > 1:
         found.append("the runs train on different numbers of images")
     if (
         len({one.run.info.dataset.split_fingerprint for one in latest if one and one.summary.pick})
@@ -201,8 +201,11 @@ def _have_same_validation(run: Run, other: Run) -> bool:
     """
     if run.info.dataset.split_fingerprint == other.info.dataset.split_fingerprint:
         return True
-    rule, other_rule = (replace(one.space.data_split, train_images=None) for one in (run, other))
-    return rule == other_rule and run.space.image_options == other.space.image_options
+    rule, other_rule = run.space.data_split, other.space.data_split
+    if rule.train_images == other_rule.train_images:
+        return False
+    same = replace(rule, train_images=None) == replace(other_rule, train_images=None)
+    return same and run.space.image_options == other.space.image_options
 
 
 def in_words(line: RunLine) -> dict[str, Any]:

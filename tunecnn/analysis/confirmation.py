@@ -146,7 +146,7 @@ class LatestConfirmation:
         )
 
     def _is(self, candidate: CandidateRecord, trial: int) -> bool:
-        return is_trial(candidate, trial, self.search)
+        return is_trial(candidate, trial, self.search, self.run)
 
     @property
     def has_winner(self) -> bool:
@@ -161,15 +161,22 @@ class LatestConfirmation:
         return self.run.job_as(ConfirmationJob).candidates
 
 
-def is_trial(candidate: CandidateRecord, trial: int, search: Run) -> bool:
+def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: Run) -> bool:
     """Return whether a candidate of a confirmation is a trial of its search.
 
-    The baseline is one too, if the search had it.
+    The baseline is one too, if the search has trained it in the same way.
     """
     if candidate.is_trial(trial):
         return True
     baseline = search.baseline_trial
-    return candidate.is_baseline and baseline is not None and int(baseline["trial"]) == trial
+    if not candidate.is_baseline or baseline is None or int(baseline["trial"]) != trial:
+        return False
+    names = [one.name for one in confirmation.job_as(ConfirmationJob).candidates]
+    number = names.index(candidate.name)  # with the first seed
+    if not confirmation.record(number).config:
+        return False
+    again, first = confirmation.config(number), search.config(trial)
+    return search.training_of(again) == search.training_of(first)
 
 
 def latest_confirmation(search: Run) -> LatestConfirmation | None:

@@ -394,6 +394,7 @@ def best_by(
         trials: trials with their accuracy; None for the complete ones.
     """
     of = run.ranked if trials is None else trials
+    figure = "mean" if trials is None or trials is run.ranked else run.space.metric
     searched: Mapping[str, Parameter] = run.space.searched_settings
     down, across = bins(searched[rows]), bins(searched[columns])
     index, names = [bin_.label for bin_ in down], [bin_.label for bin_ in across]
@@ -407,7 +408,7 @@ def best_by(
             ]
             count.iloc[i, j] = len(there)
             if len(there):
-                best.iloc[i, j] = there[run.space.metric].max()
+                best.iloc[i, j] = there[figure].max()
     return best, count
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tunecnn.analysis.intervals import typical_best
-from tunecnn.analysis.spending import spent
+from tunecnn.analysis.spending import spent_until
 from tunecnn.run.run import Run
-from tunecnn.space.strategy import Halving, NoPruner, Promotion
+from tunecnn.space.strategy import Halving, NoPruner, Patient, Promotion
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def _conditions(run: Run) -> str:
     text = "Both had the same epochs"
     if isinstance(run.space.pruner, Halving | Promotion):
         return f"{text} and the same pruner, with rungs of their own."
+    if isinstance(run.space.pruner, Patient):
+        return f"{text} and the same pruner, which judged each trial by itself."
     if not isinstance(run.space.pruner, NoPruner):
         return f"{text} and the same pruner, which judged the trials of both beside one another."
     return f"{text}."
@@ -113,8 +115,11 @@ def _ended(run: Run) -> pd.DataFrame:
     """
     trials = run.trials
     ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
-    ended = ended.assign(spent=ended["trial"].map(spent(run, by_source=True)).fillna(0.0))
-    return ended.sort_values(["spent", "trial"])
+    ended = ended.sort_values(["ended", "trial"])
+    known = ended["trial"].map(spent_until(run, by_source=True))
+    # One that failed before its first epoch cost nothing where it stands.
+    ended = ended.assign(spent=known.groupby(ended["source"]).ffill().fillna(0.0))
+    return ended.sort_values("spent", kind="stable")
 
 
 def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLine:

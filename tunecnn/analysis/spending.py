@@ -7,12 +7,12 @@ import pandas as pd
 from tunecnn.run.run import Run
 
 
-def spent(run: Run, *, by_source: bool) -> pd.Series:
+def spent_until(run: Run, *, by_source: bool) -> pd.Series:
     """Return the training time in seconds up to the last epoch of each trial, by its number.
 
     A trial that a pruner has paused ends with the search, long after its last epoch; what it cost
     was spent before. So the epochs count in the order in which they were reported, and not trial
-    by trial. Trials without an epoch are left out.
+    by trial. Trials without an epoch are left out, and so is work that was lost and done again.
 
     Args:
         run: run of the trials.

@@ -80,7 +80,7 @@ def search(
     json_lines: Json = False,
 ) -> None:
     """Search a space: train many configurations, prune weak trials, and summarize the run."""
-    from tunecnn.workflows.confirmation_space import check_size
+    from tunecnn.workflows.confirmation_space import check_confirmable
     from tunecnn.workflows.prepare import prepare
     from tunecnn.workflows.search import resume as resume_search
     from tunecnn.workflows.search import search as start_search
@@ -110,7 +110,7 @@ def search(
         changes |= {"splits": splits, "size": size, "fit": fit, "skip_bad": skip_bad or None}
         prepared = prepare(space, changes, budget, start_from)
         if candidates is not None:
-            check_size(prepared.space, *candidates, prepared.space.splits)
+            check_confirmable(prepared.space, *candidates, prepared.space.splits)
         if plan:
             _print_plan(prepared.space, options, candidates)
             return
@@ -138,14 +138,14 @@ def _print_plan(space: Any, options: RunOptions, candidates: tuple[int, int] | N
 def _check_search(path: Path, top: int, seeds: int, splits: int | None) -> None:
     """Check that a run can be confirmed, before it is resumed for hours."""
     from tunecnn.run.folder import RunFolder
-    from tunecnn.workflows.confirmation_space import check_size
+    from tunecnn.workflows.confirmation_space import check_confirmable
 
     folder = RunFolder.open(path)
     info = folder.read_info()
     if info.job.type != "search":
         raise InputError(f"{path} is a {info.job.type}; only a search can be confirmed")
     space = folder.read_space(info)
-    check_size(space, top, seeds, splits or space.splits)
+    check_confirmable(space, top, seeds, splits or space.splits)
 
 
 def _print_plan_of_rest(

@@ -24,7 +24,7 @@ from tunecnn.run.frames import (
 )
 from tunecnn.run.info import ConfirmationJob, Evaluation, Job
 from tunecnn.study.records import TrialRecord, read_records, read_reports
-from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_utf8
 
@@ -346,6 +346,15 @@ class Run:
     def config(self, trial: int) -> TrialConfig:
         """Return the config of a trial."""
         return TrialConfig.from_dict(self.record(trial).config)
+
+    def training_of(self, config: TrialConfig) -> dict[str, Scalar]:
+        """Return what a config trains, and how, without its seeds: all arguments are in it."""
+        net = self.space.network(config.architecture).filled(config.net)
+        return {
+            **{name: value for name, value in config.to_dict().items()
+               if not name.startswith(NET) and name not in REPEATS},
+            **{f"{NET}{name}": value for name, value in net.items() if value is not None},
+        }  # fmt: skip
 
 
 def name_of(path: Path) -> str:

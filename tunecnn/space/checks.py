@@ -221,27 +221,16 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
             yield f"{name} changes nothing in this space: it is for {other}: {few}"
 
 
-def blurred_baseline(space: SpaceSchema) -> Iterator[str]:
-    """Yield a warning for each parameter that keeps the baseline from being what it should be."""
+def baseline_as_fixed(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning for each argument that the baseline has not as its network has it."""
     arguments = space.network().signature.arguments
-    for name, value in space.constants.items():
+    for name, value in space.constants.items() if "baseline" in space.start else ():
         argument = arguments.get(name.removeprefix(NET)) if name.startswith(NET) else None
         if argument is not None and argument.default is None:
             yield (
                 f"the baseline has {name} = {value} as well, since the space fixes it; the "
                 "network's own is None"
             )
-    for name in _without_value(space):
-        yield (
-            f"{name} is searched, and recipe {space.recipe} has none: the baseline cannot be "
-            "trained, so there will be nothing to confirm against"
-        )
-
-
-def _without_value(space: SpaceSchema) -> list[str]:
-    """Return the searched settings of which the baseline has no value."""
-    recipe = make_config(space.recipe, space.architecture, space.dataset)
-    return [name for name in space.searched_settings if getattr(recipe, name, "") is None]
 
 
 def unused_starts(space: SpaceSchema) -> Iterator[str]:
@@ -453,7 +442,7 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
 
 def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
     """Yield what is searched and has no value in the baseline that could be written in a space."""
-    for name in _without_value(space):
+    for name in space.without_baseline():
         yield (
             f"the baseline has no {name} with recipe {space.recipe}; write the start point out: "
             f"{{{name}: ...}}"

@@ -374,6 +374,16 @@ class SpaceSchema(SpaceModel):
         values = {name: baseline[name] for name in self.searched_settings if name in baseline}
         return self.only_active(values)
 
+    def without_baseline(self) -> list[str]:
+        """Return the searched settings that the baseline should have, and its recipe has not."""
+        recipe = make_config(self.recipe, self.architecture, self.dataset)
+        baseline = self.baseline_point()
+        return [
+            name
+            for name in self.searched_settings
+            if getattr(recipe, name, "") is None and self.is_active(name, baseline)
+        ]
+
     def departures(self) -> dict[str, tuple[Scalar, Scalar]]:
         """Return the constants that depart from the baseline, as (baseline value, constant).
 

@@ -17,7 +17,7 @@ from tunecnn.documents import (
     without,
 )
 from tunecnn.space.checks import (
-    blurred_baseline,
+    baseline_as_fixed,
     drawn_at_random,
     explain,
     may_follow,
@@ -144,7 +144,7 @@ class SearchSpace(SpaceSchema):
         """Return warnings about settings that are allowed but probably unintended."""
         found = [mistake.text for mistake in rung_mistakes(self)]
         found += filter(None, [waits_too_long(self)])
-        found += [*without_effect(self), *blurred_baseline(self)]
+        found += [*without_effect(self), *baseline_as_fixed(self)]
         found += [*unused_starts(self), *drawn_at_random(self)]
         for name, parameter in self.searched.items():
             ends = parameter.ends()

@@ -151,6 +151,7 @@ def read_reports(folder: Path, run_id: str | None = None) -> list[tuple[int, int
         RunError: if the journal is damaged, or it is that of another run.
     """
     found: dict[tuple[int, int], None] = {}
+    check_journal(folder / JOURNAL)
     for log in Journal(folder / JOURNAL, run_id=run_id).read_logs(0):
         for key in log.get("user_attr", ()):
             if key.startswith(_EPOCH):

@@ -242,7 +242,7 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace, types: Types) -> bool:
         check_values(record, types)
     except NONSENSE:
         return False
-    if record.outcome is Outcome.INFEASIBLE and trial.state.is_finished():
+    if record.outcome is Outcome.INFEASIBLE:
         return True
     config = dict(record.config)
     sampled = space.only_active({name: config[name] for name in space.searched if name in config})

@@ -156,14 +156,14 @@ def with_estimates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     Samplers other than TPE use complete trials only. The estimate for a trial that the pruner has
     stopped is the value at the last epoch, plus what the complete trials gained after this epoch
     on average, and at most the best complete value. One that diverged, ran out of memory or broke
-    a constraint has the worst values that were seen, so that the sampler keeps away from it.
+    a constraint has the worst complete ones, so that the sampler keeps away from it.
     Without a complete trial there is nothing to estimate from.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete:
         return list(trials)
     best = max(trial.values[0] for trial in complete)
-    lowest = min(min([trial.values[0], *trial.intermediate_values.values()]) for trial in complete)
+    lowest = min(trial.values[0] for trial in complete)
     largest = [max(costs) for costs in zip(*(trial.values[1:] for trial in complete), strict=True)]
 
     @functools.cache

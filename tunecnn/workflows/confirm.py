@@ -15,7 +15,7 @@ from tunecnn.run.run import load_run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import (
     candidates_of,
-    check_size,
+    check_confirmable,
     confirmation_space,
     job_of,
 )
@@ -64,7 +64,7 @@ def confirm(
 
     def train(inside: RunOptions) -> RunResult:
         count = splits or run.space.splits
-        check_size(run.space, top, seeds, count)
+        check_confirmable(run.space, top, seeds, count)
         candidates = candidates_of(run, top, configs, count)
         text, job = confirmation_space(run, candidates, seeds, count), job_of(run, candidates)
         names = [f"top{top}", f"seeds{seeds}", *([f"splits{count}"] if count > 1 else [])]

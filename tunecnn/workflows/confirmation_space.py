@@ -13,7 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config
 
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS)
@@ -141,12 +141,13 @@ def confirmation_space(
     return text
 
 
-def check_size(space: SearchSpace, top: int, seeds: int, splits: int) -> None:
-    """Check that the confirmation of a search will not be too large, before the search.
+def check_confirmable(space: SearchSpace, top: int, seeds: int, splits: int) -> None:
+    """Check before a search that it can be confirmed.
 
     Raises:
-        InputError: if its space could have more values than a space may have.
+        InputError: if the confirmation would be too large, or have no baseline.
     """
+    _check_baseline(space)
     per_training = len(space.searched_settings) + 2
     most = MAX_VALUES // per_training
     if (top + 1) * seeds * splits > most:
@@ -195,16 +196,30 @@ def _baseline(run: Run) -> Candidate:
     accuracy = None
     if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
         accuracy = _accuracy(run, int(run.baseline_trial["trial"]))
-    network = run.space.network()
+    _check_baseline(run.space)
+    own = {name: default for name, (default, _) in run.space.departures().items()}
+    config = run.space.config(own | run.space.baseline_point())
+    return Candidate("the baseline", _plain(run, config), True, accuracy)
+
+
+def _check_baseline(space: SearchSpace) -> None:
+    """Check that a search has a baseline to compare with.
+
+    Raises:
+        InputError: if it has none.
+    """
+    network = space.network()
     for name in network.signature.required:
-        if f"{NET}{name}" in run.space.searched:
+        if f"{NET}{name}" in space.searched:
             raise InputError(
                 f"{name} of {network.signature.name} has no default, so there is no baseline to "
                 "compare with; give it one"
             )
-    own = {name: default for name, (default, _) in run.space.departures().items()}
-    config = run.space.config(own | run.space.baseline_point())
-    return Candidate("the baseline", _plain(run, config), True, accuracy)
+    for name in space.without_baseline():
+        raise InputError(
+            f"{name} is searched, and recipe {space.recipe} has none, so there is no baseline to "
+            "compare with"
+        )
 
 
 def _plain(run: Run, config: TrialConfig) -> TrialConfig:
@@ -217,7 +232,7 @@ def _without_twins(run: Run, candidates: Sequence[Candidate]) -> list[Candidate]
     distinct: list[Candidate] = []
     for candidate in candidates:
         for index, other in enumerate(distinct):
-            if _same(run, candidate.config, other.config):
+            if run.training_of(candidate.config) == run.training_of(other.config):
                 distinct[index] = dataclasses.replace(
                     other,
                     name=f"{other.name} ({candidate.name})",
@@ -227,16 +242,6 @@ def _without_twins(run: Run, candidates: Sequence[Candidate]) -> list[Candidate]
         else:
             distinct.append(candidate)
     return distinct
-
-
-def _same(run: Run, one: TrialConfig, other: TrialConfig) -> bool:
-    """Return whether two configs train the same network in the same way."""
-    return _training(one) == _training(other) and _net(run, one) == _net(run, other)
-
-
-def _training(config: TrialConfig) -> dict[str, Scalar]:
-    return {name: value for name, value in config.to_dict().items()
-            if not name.startswith(NET) and name not in REPEATS}  # fmt: skip
 
 
 def _net(run: Run, config: TrialConfig) -> dict[str, Scalar]:
@@ -292,7 +297,7 @@ def _check(
     """Check that the space makes exactly the configurations of the candidates."""
     for candidate, values in zip(candidates, settings, strict=True):
         made = space.config({name: values[name] for name in varied if name in values})
-        if not _same(run, made, candidate.config):
+        if run.training_of(made) != run.training_of(candidate.config):
             raise InputError(
                 f"{candidate.name} cannot be confirmed with the others: it has widths per block "
                 "and they per convolution, or it lacks a setting of the recipe"

@@ -27,6 +27,7 @@ from tunecnn.workflows.networks import (
     corners,
     in_words,
     is_allowed,
+    meets,
     sampled_networks,
     unseen_arguments,
 )
@@ -334,11 +335,10 @@ def _time(
             cost = costs.cost(config.architecture, config.net)
         except InputError:
             continue
-        if all(one.violation(cost) <= 0 for one in space.constraints):
+        if meets(space, cost):
             sizes.append(cost.macs)
-    if not sizes:
-        return None
-    of_few = first + slope * (sum(sizes) / len(sizes) - small.macs)
+    mean = sum(sizes) / len(sizes) if sizes else small.macs
+    of_few = first + slope * (mean - small.macs)
     epoch = of_few * len(data.train) / len(few.train)
     return Time(forecast.epochs * epoch, forecast.longest * epoch, epoch, timing.spent)
 

@@ -59,7 +59,7 @@ class FoundModel:
             return None
         for inner in reversed(self.run.confirmations):
             candidates = inner.job_as(ConfirmationJob).candidates
-            names = {one.name for one in candidates if is_trial(one, self.trial, self.run)}
+            names = {one.name for one in candidates if is_trial(one, self.trial, self.run, inner)}
             for line in summarize_confirmation(inner).candidates:
                 test = line.test
                 if line.name in names and test.mean is not None:

@@ -174,9 +174,12 @@ def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> l
 
 def is_allowed(space: SearchSpace, one: Corner) -> bool:
     """Return whether a network can be built, and meets the space's constraints."""
-    if one.cost is None:
-        return False
-    return all(constraint.violation(one.cost) <= 0 for constraint in space.constraints)
+    return one.cost is not None and meets(space, one.cost)
+
+
+def meets(space: SearchSpace, cost: Cost) -> bool:
+    """Return whether a network of such a cost meets the space's constraints."""
+    return all(constraint.violation(cost) <= 0 for constraint in space.constraints)
 
 
 def code_of(config: TrialConfig, path: Path | None) -> tuple[NetworkCode | None, str]:
