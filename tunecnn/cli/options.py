@@ -101,7 +101,7 @@ RUN_OPTIONS: Mapping[str, Any] = {
     "trial_timeout": Annotated[
         float | None,
         typer.Option(
-            help="Mark a trial as failed after this many seconds.",
+            help="Mark a trial as failed after this many seconds without a pause.",
             **_range("trial_timeout"),
         ),
     ],

@@ -49,7 +49,8 @@ class RunOptions:
             work in a crash, but writes more.
         max_failures: number of times that the worker of a trial may die before the trial is
             marked as failed.
-        trial_timeout: seconds after which a trial is marked as failed; None for no limit.
+        trial_timeout: seconds after which a trial is marked as failed; None for no limit. A trial
+            that was paused, or began again on another node, has as many once more.
         max_trials_at_once: trials that may run or wait for a node at once; None for as many as
             fit on the cluster.
         wait_for_workers: seconds to wait when a cluster has no room for a trial.
