@@ -289,6 +289,9 @@ RECIPES = {
     "40 epochs": Recipe("recipe-forty-epochs", "", COMPLETE, "--"),
     "40 epochs, regularized": Recipe("recipe-forty-regularized", "", COMPLETE, "-"),
     "24 epochs, twice the width": Recipe("recipe-width-two", "", BASELINE, "--"),
+    "40 epochs, twice the width, regularized": Recipe(
+        "recipe-width-two-regularized", "", BASELINE, "-"
+    ),
 }
 """All have the settings that the search for six epochs found, but for the regularized ones."""
 
