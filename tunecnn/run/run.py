@@ -349,12 +349,14 @@ class Run:
 
     def training_of(self, config: TrialConfig) -> dict[str, Scalar]:
         """Return what a config trains, and how, without its seeds: all arguments are in it."""
-        net = self.space.network(config.architecture).filled(config.net)
-        return {
-            **{name: value for name, value in config.to_dict().items()
-               if not name.startswith(NET) and name not in REPEATS},
-            **{f"{NET}{name}": value for name, value in net.items() if value is not None},
-        }  # fmt: skip
+        settings = {name: value for name, value in config.to_dict().items()
+                    if not name.startswith(NET) and name not in REPEATS}  # fmt: skip
+        return {**settings, **self.arguments_of(config)}
+
+    def arguments_of(self, config: TrialConfig) -> dict[str, Scalar]:
+        """Return all arguments of the network of a config, by their names in a space."""
+        filled = self.space.network(config.architecture).filled(config.net)
+        return {f"{NET}{name}": value for name, value in filled.items() if value is not None}
 
 
 def name_of(path: Path) -> str:

@@ -244,12 +244,6 @@ def _without_twins(run: Run, candidates: Sequence[Candidate]) -> list[Candidate]
     return distinct
 
 
-def _net(run: Run, config: TrialConfig) -> dict[str, Scalar]:
-    """Return all arguments of the network of a config."""
-    filled = run.space.network(config.architecture).filled(config.net)
-    return {f"{NET}{name}": value for name, value in filled.items() if value is not None}
-
-
 def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scalar]]:
     """Return, per candidate, its value of each setting in which any departs from the recipe.
 
@@ -260,7 +254,7 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
     for candidate in candidates:
         given = candidate.config.to_dict()
         recipe = make_config(run.space.recipe, candidate.config.architecture, run.space.dataset)
-        base = {**_net(run, recipe), **recipe.to_dict()}
+        base = {**run.arguments_of(recipe), **recipe.to_dict()}
         names |= {name for name, value in given.items() if base.get(name) != value}
         whole.append({**base, **given})
     names -= {"dataset", "epochs", "seed", "code", *IMAGE_OPTIONS}

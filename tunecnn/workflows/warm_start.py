@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunecnn.errors import InputError
-from tunecnn.run.run import Run, load_run
+from tunecnn.run.run import load_run
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.config import NET
 
 _SHARE = 4
 
@@ -42,8 +41,8 @@ def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
     points: list[dict[str, Any]] = []
     outside = 0
     for number in old.ranked["trial"]:
-        config = old.record(int(number)).config
-        config = {**_defaults(old, str(config["architecture"])), **config}
+        trained = old.config(int(number))
+        config = {**trained.to_dict(), **old.arguments_of(trained)}
         known = {name: config[name] for name in space.searched_settings if name in config}
         point = space.only_active(known)
         missing = [name for name in space.searched_settings.keys() - known.keys()
@@ -66,9 +65,3 @@ def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
     )
     new = [point for point in selected if point not in space.start]
     return WarmStart((*space.start, *new), words)
-
-
-def _defaults(run: Run, architecture: str) -> dict[str, Any]:
-    """Return the arguments that a network has without being given them, as names of a space."""
-    defaults = run.space.network(architecture).signature.defaults
-    return {f"{NET}{name}": value for name, value in defaults.items()}
