@@ -26,7 +26,8 @@ class CandidateLine:
         name: name of the candidate, as in `tunecnn.workflows.confirmation_space.Candidate`.
         is_baseline: whether it is the baseline.
         values: settings in which the candidates differ, by name.
-        search_accuracy: validation accuracy in the search, from one seed; None if it had none.
+        search_accuracy: validation accuracy in the search, from one seed; None if it had none, or
+            trained with other numbers of epochs and images.
         validation: validation accuracy with the new seeds, as the search ranks by it.
         test: test accuracy with the new seeds, of the same type.
         validation_gain: difference to the baseline in validation accuracy with the same seeds.
@@ -64,6 +65,8 @@ class ConfirmationSummary(RunOverview):
         wilson: Wilson's interval, over the test images, of the test accuracy of one trained
             network: that of the best candidate's first new seed; None for balanced accuracy.
         epochs: number of epochs per trial.
+        trained_with: numbers of epochs and training images, in words.
+        searched_with: those of the search, if they are other ones; else empty.
         may_stop_early: whether some stop themselves before (`patience`).
         trained: number of trials that were trained to the end.
         exported: trials whose configs are written to files: one per candidate.
@@ -76,6 +79,8 @@ class ConfirmationSummary(RunOverview):
     candidates: tuple[CandidateLine, ...]
     wilson: tuple[float, float] | None
     epochs: int
+    trained_with: str
+    searched_with: str
     may_stop_early: bool
     trained: int
     exported: tuple[int, ...]
@@ -164,7 +169,8 @@ class LatestConfirmation:
 def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: Run) -> bool:
     """Return whether a candidate of a confirmation is a trial of its search.
 
-    The baseline is one too, if the search has trained it in the same way.
+    The baseline is one too, if the search has trained it in the same way, but for the numbers of
+    epochs and images.
     """
     if candidate.is_trial(trial):
         return True
@@ -176,6 +182,7 @@ def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: 
     if not confirmation.record(number).config:
         return False
     again, first = confirmation.config(number), search.config(trial)
+    first = first.replace(epochs=again.epochs, train_images=again.train_images)
     return search.training_of(again) == search.training_of(first)
 
 
@@ -199,7 +206,7 @@ def trials_of(run: Run, candidate: str) -> set[int]:
 
 def summarize_confirmation(run: Run) -> ConfirmationSummary:
     """Summarize a confirmation as it stands."""
-    job = run.job_as(ConfirmationJob).candidates
+    job, searched_with = run.job_as(ConfirmationJob).candidates, _searched_with(run)
     count, metric = len(job), run.space.metric
     validation: list[dict[int, float]] = [{} for _ in job]
     test: list[dict[int, float]] = [{} for _ in job]
@@ -228,7 +235,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             name=candidate.name,
             is_baseline=candidate.is_baseline,
             values=dict(candidate.values),
-            search_accuracy=candidate.search_accuracy,
+            search_accuracy=None if searched_with else candidate.search_accuracy,
             validation=on_validation[index],
             test=on_test[index],
             validation_gain=validation_gains[index],
@@ -248,11 +255,27 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
         if best_test and metric == "val_accuracy"
         else None,
         epochs=run.space.epochs,
+        trained_with=_trained_with(run),
+        searched_with=searched_with,
         may_stop_early=any("patience" in record.config for record in run.records),
         trained=len(run.complete),
         exported=tuple(record.number for record in run.complete if record.number < count),
         classes=class_lines(run, trials_of(run, lines[0].name)),
     )
+
+
+def _trained_with(run: Run) -> str:
+    return _scale_in_words(run.space.epochs, run.info.dataset.train)
+
+
+def _searched_with(run: Run) -> str:
+    """Say how much the search trained a trial, if a confirmation trains more or less."""
+    scale = run.job_as(ConfirmationJob).searched_with
+    return _scale_in_words(scale.epochs, scale.train) if scale else ""
+
+
+def _scale_in_words(epochs: int, images: int) -> str:
+    return f"{count_in_words(epochs, 'epoch')} of {images:,} training images"
 
 
 def _rank(line: CandidateLine) -> tuple[bool, float, float]:
@@ -357,11 +380,16 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
     pick, what = lines[0], balanced_in_words(run.space.metric)
     trained = [line for line in lines if line.validation.values]
     failed = sum(record.outcome.is_failure for record in run.records)
-    left_out = [f"{failed} of {run.space.trials} trainings failed, and are left out."] * (
-        failed > 0
-    )
+    also = []
+    if searched_with := _searched_with(run):
+        also.append(
+            f"In the confirmation each was trained for {_trained_with(run)}, "
+            f"in the search for {searched_with}."
+        )
+    if failed:
+        also.append(f"{failed} of {run.space.trials} trainings failed, and are left out.")
     if not trained:
-        return ["No candidate has been trained to its end with a new seed yet.", *left_out]
+        return ["No candidate has been trained to its end with a new seed yet.", *also]
     seeds = f"With {pick.validation.in_words}"
     validation = f"{pick.validation.mean:.2%} mean {what}validation accuracy"
     if (both := _beside_baseline(lines)) is None:
@@ -370,13 +398,13 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
             missing = "no other candidate has" if pick.is_baseline else "the baseline has not"
             why = f"{missing} been trained to its end with a new seed"
         alone = f"{seeds}, {pick.name} has {validation}; {why}, so nothing is compared"
-        return [f"{alone}.", *_tested(pick, what), *left_out]
+        return [f"{alone}.", *_tested(pick, what), *also]
     other, baseline = both
     if other.validation_gain.mean is None:
         alone = (
             f"{seeds}, {pick.name} has {validation}; {other.name} shares no seed with the baseline"
         )
-        return [f"{alone}, so nothing is compared.", *_tested(pick, what), *left_out]
+        return [f"{alone}, so nothing is compared.", *_tested(pick, what), *also]
     verdict = _verdict(other, baseline, what)
     if pick.is_baseline:
         headline = (
@@ -398,18 +426,18 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
                 if verdict
                 else []
             ),
-            *left_out,
+            *also,
         ]
     best = f"{_capital(pick.name)} is the best of {count_in_words(len(lines) - 1, 'candidate')}"
     found = f"on the validation images: {validation}{_shrunk(pick)}"
     if verdict is None:
-        return [f"{seeds}, {best[0].lower()}{best[1:]} {found}.", *_tested(pick, what), *left_out]
+        return [f"{seeds}, {best[0].lower()}{best[1:]} {found}.", *_tested(pick, what), *also]
     seeds = f"With {pick.test.shared_with(baseline.test).in_words}"
     return [
         f"{seeds}, {pick.name} {verdict}.",
         *_about(pick),
         f"{best} {found}.",
-        *left_out,
+        *also,
     ]
 
 

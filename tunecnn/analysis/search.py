@@ -86,6 +86,8 @@ class SearchSummary(RunOverview):
         search: settings of the search in words, by name.
         recalls: accuracy of the best trial on the validation images of each class, worst first.
         confirmed: trial that the latest confirmation has found to be the best; None without one.
+        confirmed_with: epochs and training images of that confirmation, in words, if the search
+            had other ones; else empty.
         command: command that trains that trial again, else the best one; empty without one.
     """
 
@@ -116,6 +118,7 @@ class SearchSummary(RunOverview):
     search: dict[str, str]
     recalls: tuple[RecallLine, ...]
     confirmed: int | None
+    confirmed_with: str
     command: str
 
     @property
@@ -180,6 +183,9 @@ def summarize_search(run: Run) -> SearchSummary:
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),
         confirmed=confirmed,
+        confirmed_with=latest.summary.trained_with
+        if latest and latest.summary.searched_with
+        else "",
         command=train_command(run, best.trial if confirmed is None else confirmed) if best else "",
     )
 

@@ -219,16 +219,26 @@ class CandidateRecord(_Model):
         return self.search_accuracy is not None and name == f"trial {number}"
 
 
+class ScaleRecord(_Model):
+    """How much a search trains a trial: the number of epochs, and that of training images."""
+
+    epochs: Annotated[Count, Field(ge=1)]
+    train: Annotated[Count, Field(ge=1)]
+
+
 class ConfirmationJob(_Model):
     """The run trains candidates of a search again, with new seeds.
 
     Attributes:
         candidates: the candidates, in the order of their trials.
         search: id of the search; empty in runs without it.
+        searched_with: epochs and images of the search, if these are other ones, so that
+            accuracies in the search are not comparable; else None.
     """
 
     type: Literal["confirmation"] = "confirmation"
     search: str = ""
+    searched_with: ScaleRecord | None = None
     candidates: tuple[CandidateRecord, ...]
 
 

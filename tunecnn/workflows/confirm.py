@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tunecnn.errors import InputError
@@ -14,6 +14,8 @@ from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.run import load_run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import (
+    AS_SEARCHED,
+    Scale,
     candidates_of,
     check_confirmable,
     confirmation_space,
@@ -33,12 +35,13 @@ def confirm(
     options: RunOptions,
     listening: Listening,
     splits: int | None = None,
+    scale: Scale = AS_SEARCHED,
 ) -> RunResult:
     """Train the best trials of a search and the baseline again with new seeds, and test them.
 
     The confirmation is a run inside the search's folder. An existing one is resumed only if it has
-    the same candidates, seeds and splits of the data; once the best trials are others, a new
-    one is made. When it has ended, its evaluations on the test images are copied into the
+    the same candidates, seeds, splits of the data and scale; once the best trials are others, a
+    new one is made. When it has ended, its evaluations on the test images are copied into the
     search's `run.json`, and the search's summary includes its result. The search's lock is held
     from the start, because the end of the confirmation writes into the search's folder.
 
@@ -50,6 +53,7 @@ def confirm(
         options: options of the run; `runs_dir` and `name` are not used.
         listening: function that opens the listener which displays the run.
         splits: number of splits of the data; None for that of the search's space.
+        scale: how much each candidate is trained.
 
     Raises:
         InputError: if there is nothing to confirm, an argument is invalid, or another process
@@ -65,10 +69,10 @@ def confirm(
     def train(inside: RunOptions) -> RunResult:
         count = splits or run.space.splits
         check_confirmable(run.space, top, seeds, count)
-        candidates = candidates_of(run, top, configs, count)
-        text, job = confirmation_space(run, candidates, seeds, count), job_of(run, candidates)
-        names = [f"top{top}", f"seeds{seeds}", *([f"splits{count}"] if count > 1 else [])]
-        name = "-".join([*names, *map(_slug, configs)])
+        candidates = candidates_of(run, top, configs, count, scale)
+        text = confirmation_space(run, candidates, seeds, count)
+        job = job_of(run, candidates, scale)
+        name = _name(top, seeds, count, scale.changes(run), configs)
         inner = _folder_of(run.path / "confirmations" / name, text, job)
         if inner.exists():
             return resume_opened(open_run(inner), inside, listening)
@@ -107,6 +111,20 @@ def _question(job: Job) -> tuple[str, list[dict[str, Scalar]]] | None:
     if not isinstance(job, ConfirmationJob):
         return None
     return job.search, [one.values for one in job.candidates]
+
+
+def _name(
+    top: int, seeds: int, splits: int, changes: Mapping[str, int | None], configs: Iterable[str]
+) -> str:
+    """Return the name of a confirmation, which says what is not as it is by default."""
+    parts = [f"top{top}", f"seeds{seeds}"]
+    if splits > 1:
+        parts.append(f"splits{splits}")
+    if "train_images" in changes:
+        parts.append(f"images{changes['train_images'] or 'all'}")
+    if "epochs" in changes:
+        parts.append(f"epochs{changes['epochs']}")
+    return "-".join([*parts, *map(_slug, configs)])
 
 
 def _slug(name: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions
 from tunecnn.documents import MAX_VALUES, to_yaml
 from tunecnn.errors import InputError
-from tunecnn.run.info import CandidateRecord, ConfirmationJob
+from tunecnn.run.info import CandidateRecord, ConfirmationJob, ScaleRecord
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
@@ -19,6 +19,35 @@ from tunecnn.trial.recipes import make_config
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS)
 _FRESH = 0xC0F1  # makes the seeds of a confirmation differ from those of the search's trials
 _SPLITS = 0x5B117  # and its splits from that of the search
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much each candidate is trained, where it is not as much as in the search.
+
+    A search on a part of the images, or of fewer epochs, is cheap; what its best trials are worth
+    with all images is seen by training only these, and the baseline, with them.
+
+    Attributes:
+        train_images: number of training images, or `all`; None for that of the search.
+        epochs: number of epochs; None for that of the search.
+    """
+
+    train_images: int | Literal["all"] | None = None
+    epochs: int | None = None
+
+    def changes(self, run: Run) -> dict[str, int | None]:
+        """Return the settings, by name, in which a candidate is not trained as in the search."""
+        wanted: dict[str, int | None] = {}
+        if self.train_images is not None:
+            wanted["train_images"] = None if self.train_images == "all" else self.train_images
+        if self.epochs is not None:
+            wanted["epochs"] = self.epochs
+        searched = {"train_images": run.space.data_split.train_images, "epochs": run.space.epochs}
+        return {name: value for name, value in wanted.items() if value != searched[name]}
+
+
+AS_SEARCHED = Scale()
 
 
 @dataclass(frozen=True)
@@ -40,7 +69,11 @@ class Candidate:
 
 
 def candidates_of(
-    run: Run, top: int, configs: Mapping[str, TrialConfig], splits: int = 1
+    run: Run,
+    top: int,
+    configs: Mapping[str, TrialConfig],
+    splits: int = 1,
+    scale: Scale = AS_SEARCHED,
 ) -> list[Candidate]:
     """Return the candidates of a confirmation: the best trials, the baseline, and other configs.
 
@@ -49,34 +82,38 @@ def candidates_of(
         top: number of its best trials.
         configs: other configurations, by name.
         splits: number of splits of the data; with several, the config's own does not matter.
+        scale: how much each is trained.
 
     Raises:
         InputError: if there is nothing to confirm, or a config has other data than the run, or the
-            name of another candidate.
+            name of another candidate, or cannot be trained at that scale.
     """
     if run.ranked.empty:
         raise InputError(
             f"{run.path} has no trial that was trained to its end; there is none to confirm"
         )
-    candidates = [_of_trial(run, int(trial)) for trial in run.configurations["trial"].head(top)]
-    candidates.append(_baseline(run))
-    for name, config in configs.items():
+    changes = {"seed": 0, "epochs": run.space.epochs, **scale.changes(run)}
+    trials = run.configurations["trial"].head(top)
+    candidates = [*(_of_trial(run, int(trial)) for trial in trials), _baseline(run)]
+    candidates = [_changed(one, changes) for one in candidates]
+    for name, given in configs.items():
         if name in {candidate.name for candidate in candidates}:
             raise InputError(f"another candidate is called {name!r}; give the config another name")
+        config = given.replace(**changes)
         for field in _DATA:
             if field == "split_seed" and splits > 1:
                 continue
             theirs, ours = getattr(config, field), getattr(candidates[0].config, field)
             if theirs != ours:
                 raise InputError(f"{name} has {field} = {theirs!r}, but the run has {ours!r}")
-        candidates.append(Candidate(name, _plain(run, config)))
+        candidates.append(Candidate(name, config))
     return _without_twins(run, candidates)
 
 
 def confirmation_space(
     run: Run, candidates: Sequence[Candidate], seeds: int, splits: int = 1
 ) -> str:
-    """Write the space of a confirmation: every candidate with every seed, for all epochs.
+    """Write the space of a confirmation: every candidate with every seed, for all its epochs.
 
     The seeds are new and the same for each candidate, so that comparisons of candidates are
     paired. Of several splits of the data, all are new, as the candidates were chosen by that
@@ -118,11 +155,11 @@ def confirmation_space(
         "name": "confirm",
         "goal": f"Does what the search {run.space.name} found hold with new seeds?",
         "dataset": run.space.dataset,
-        **_changed(run.space.image_options),
+        **_not_default(run.space.image_options),
         "architecture": settings[0]["architecture"],
         **({"code": list(run.info.code.files)} if run.info.code else {}),
         "recipe": run.space.recipe,
-        "epochs": run.space.epochs,
+        "epochs": candidates[0].config.epochs,
         "objectives": [run.space.metric],
         **({"splits": splits} if splits > 1 else {}),
         "trials": len(candidates) * len(repeats),
@@ -158,12 +195,17 @@ def check_confirmable(space: SearchSpace, top: int, seeds: int, splits: int) -> 
         )
 
 
-def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
+def job_of(
+    run: Run, candidates: Sequence[Candidate], scale: Scale = AS_SEARCHED
+) -> ConfirmationJob:
     """Return the record of the candidates for a confirmation's run."""
     settings = _settings(run, candidates)
     varied = _varied(settings)
     return ConfirmationJob(
         search=run.info.id,
+        searched_with=ScaleRecord(epochs=run.space.epochs, train=run.info.dataset.train)
+        if scale.changes(run)
+        else None,
         candidates=tuple(
             CandidateRecord(
                 name=candidate.name,
@@ -177,9 +219,7 @@ def job_of(run: Run, candidates: Sequence[Candidate]) -> ConfirmationJob:
 
 
 def _of_trial(run: Run, trial: int) -> Candidate:
-    return Candidate(
-        f"trial {trial}", _plain(run, run.config(trial)), False, _accuracy(run, trial)
-    )
+    return Candidate(f"trial {trial}", run.config(trial), False, _accuracy(run, trial))
 
 
 def _accuracy(run: Run, trial: int) -> float:
@@ -199,7 +239,7 @@ def _baseline(run: Run) -> Candidate:
     _check_baseline(run.space)
     own = {name: default for name, (default, _) in run.space.departures().items()}
     config = run.space.config(own | run.space.baseline_point())
-    return Candidate("the baseline", _plain(run, config), True, accuracy)
+    return Candidate("the baseline", config, True, accuracy)
 
 
 def _check_baseline(space: SearchSpace) -> None:
@@ -222,9 +262,9 @@ def _check_baseline(space: SearchSpace) -> None:
         )
 
 
-def _plain(run: Run, config: TrialConfig) -> TrialConfig:
-    """Set the epochs and the seed to the same values for all; the space sets the real seeds."""
-    return config.replace(epochs=run.space.epochs, seed=0)
+def _changed(candidate: Candidate, changes: Mapping[str, int | None]) -> Candidate:
+    """Set what is the same for all candidates; the space sets the real seeds."""
+    return dataclasses.replace(candidate, config=candidate.config.replace(**changes))
 
 
 def _without_twins(run: Run, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -269,7 +309,7 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
     return [{name: values[name] for name in sorted(names) if name in values} for values in whole]
 
 
-def _changed(options: ImageOptions) -> dict[str, Scalar]:
+def _not_default(options: ImageOptions) -> dict[str, Scalar]:
     """Return the image options that are not the defaults, as keys of a space."""
     defaults = ImageOptions()
     return {name: value for name, value in vars(options).items()

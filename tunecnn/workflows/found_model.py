@@ -54,11 +54,17 @@ class FoundModel:
     trial: int | None = None
 
     def confirmed(self) -> Confirmed | None:
-        """Return what the latest confirmation says of the trial; None if none has tested it."""
+        """Return what the latest confirmation says of the trial; None if none has tested it.
+
+        One with other numbers of epochs or images says nothing of this model.
+        """
         if self.run is None or self.trial is None or not isinstance(self.run.job, SearchJob):
             return None
         for inner in reversed(self.run.confirmations):
-            candidates = inner.job_as(ConfirmationJob).candidates
+            job = inner.job_as(ConfirmationJob)
+            if job.searched_with:
+                continue
+            candidates = job.candidates
             names = {one.name for one in candidates if is_trial(one, self.trial, self.run, inner)}
             for line in summarize_confirmation(inner).candidates:
                 test = line.test

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.confirmation_space import Scale
 from tunecnn.workflows.options import RANGES, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
@@ -79,6 +80,8 @@ class Run(StoredRun):
         configs: Mapping[str, TrialConfig] | None = None,
         *,
         splits: int | None = None,
+        train_images: int | Literal["all"] | None = None,
+        epochs: int | None = None,
         listeners: Sequence[Listener] = (),
         **options: Any,
     ) -> Run:
@@ -90,6 +93,8 @@ class Run(StoredRun):
             configs: other configurations, by name.
             splits: number of new splits of the data; None for that of the search's space, 1
                 for the split of the search.
+            train_images: number of training images, or `all`; None for that of the search.
+            epochs: number of epochs; None for that of the search.
             listeners: listeners that are called beside the one that shows the progress.
             **options: options of the run: `tunecnn.workflows.options.RunOptions`.
 
@@ -101,9 +106,12 @@ class Run(StoredRun):
             RunError: if the run had to stop; the same call resumes it.
         """
         where, found = _listening(listeners), _options(options)
-        top, seeds, splits = plain([top, seeds, splits])
+        top, seeds, splits, train_images, epochs = plain(
+            [top, seeds, splits, train_images, epochs]
+        )
+        scale = Scale(train_images, epochs)
         return type(self)(
-            confirm(self.path, top, seeds, configs or {}, found, where, splits).folder
+            confirm(self.path, top, seeds, configs or {}, found, where, splits, scale).folder
         )
 
 

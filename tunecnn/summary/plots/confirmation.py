@@ -57,7 +57,8 @@ def confirmed(run: Run) -> Figure:
     panels[0].set_ylim(-0.6, len(lines) - 0.4)
     panels[0].plot([], [], "o", color=NEW, alpha=0.5, label=f"one new {repeat}")
     panels[0].plot([], [], "|", color=NEW, markersize=14, mew=2.5, label="their mean")
-    panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="in the search")
+    if not summary.searched_with:
+        panels[0].plot([], [], "D", mfc="none", color=SEARCH, label="in the search")
     panels[0].plot([], [], "s", color=BASELINE, label="the baseline")
     legend_below(figure, panels[0])
     state_finding(figure, _finding(summary))
