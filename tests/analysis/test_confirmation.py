@@ -26,7 +26,12 @@ from tunecnn.summary.render import write_summary
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.confirm import confirm
-from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
+from tunecnn.workflows.confirmation_space import (
+    Scale,
+    candidates_of,
+    confirmation_space,
+    job_of,
+)
 from tunecnn.workflows.found_model import find_model
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.search import resume
@@ -225,6 +230,73 @@ def test_a_search_is_confirmed_in_several_splits_of_the_data(tmp_path):
     compared = compare_runs([load_run(folder), load_run(other)])
     assert [line.splits for line in compared.lines] == [2, 0]
     assert "only their test accuracies can be compared" in "".join(compared.warnings)
+
+
+def test_a_cheap_search_is_confirmed_with_all_images_and_more_epochs(tmp_path):
+    """Its accuracies are not compared with these, and its own models are not said to have them."""
+    text = TEXT.replace("start: [", "start: [baseline, ").replace("[0.1, 0.2]", "[0.1, 0.2, 1.0]")
+    folder, options = begin(tmp_path, text).folder, RunOptions(local=True)
+    same = confirm(folder, 2, 1, {}, options, listening_to(Silent()))
+    more = Scale("all", 3)
+    result = confirm(folder, 2, 1, {}, options, listening_to(Silent()), scale=more)
+    assert (same.folder.name, result.folder.name) == (
+        "top2-seeds1",
+        "top2-seeds1-imagesall-epochs3",
+    )
+    inner, search = load_run(result.folder), load_run(folder)
+    assert inner.info.dataset.train == 1149
+    assert set(inner.trials["epochs"]) == {3}
+    configs = [inner.config(int(number)) for number in inner.trials["trial"]]
+    assert {config.train_images for config in configs} == {None}
+    scales = "for 3 epochs of 1,149 training images, in the search for 2 epochs of 200"
+    assert any(scales in one for one in result.summary.caveats)
+    assert {line.search_accuracy for line in result.summary.candidates} == {None}
+    written = (result.folder / "summary.md").read_text()
+    assert "overstated" not in written
+    assert "The search trained each for 2 epochs of 200 training images, so" in written
+    assert "overstated by" in (same.folder / "summary.md").read_text()
+    said = (folder / "summary.md").read_text()
+    assert scales in said
+    assert "as in the search, not for 3 epochs of 1,149 training images:" in said
+    assert latest_confirmation(search).run.path == inner.path
+    assert find_model(folder).confirmed().run.endswith(same.folder.name)
+    again = confirm(folder, 2, 1, {}, options, listening_to(Silent()), scale=more)
+    assert again.folder == result.folder
+
+
+@pytest.mark.parametrize(
+    ("scale", "name"),
+    [(Scale(200, 2), "top1-seeds1"), (Scale(300), "top1-seeds1-images300")],
+)
+def test_only_what_the_search_does_not_have_is_another_scale(scale, name, tmp_path):
+    folder, options = (
+        begin(tmp_path, TEXT.replace("0.2]", "0.2, 1.0]")).folder,
+        RunOptions(local=True),
+    )
+    result = confirm(folder, 1, 1, {}, options, listening_to(Silent()), scale=scale)
+    assert result.folder.name == name
+    wanted = None if scale.train_images == 200 else {"epochs": 2, "train": 200}
+    record = load_run(result.folder).job.searched_with
+    assert (record and record.model_dump()) == wanted
+
+
+def test_more_images_than_there_are_cannot_confirm(tmp_path):
+    folder = begin(tmp_path, TEXT.replace("0.2]", "0.2, 1.0]")).folder
+    with pytest.raises(InputError, match="train_images is 5000, but there are only 1149 training"):
+        confirm(
+            folder, 1, 1, {}, RunOptions(local=True), listening_to(Silent()), scale=Scale(5000)
+        )
+    with pytest.raises(InputError, match="epochs must be 1 or more, not 0"):
+        candidates_of(load_run(folder), 1, {}, scale=Scale(epochs=0))
+
+
+def test_confirmations_with_other_numbers_of_images_are_compared_with_a_warning(tmp_path):
+    text, options = TEXT.replace("0.2]", "0.2, 1.0]"), RunOptions(local=True)
+    folders = [begin(tmp_path, text, name=name).folder for name in ("a", "b")]
+    for folder, images in zip(folders, (None, "all"), strict=True):
+        confirm(folder, 1, 1, {}, options, listening_to(Silent()), scale=Scale(images))
+    warnings = compare_runs([load_run(folder) for folder in folders]).warnings
+    assert warnings == ("their confirmations train for different numbers of epochs or images",)
 
 
 def test_data_that_have_one_split_are_not_split_anew(tmp_path):

@@ -208,6 +208,8 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--space", "smoke", "--splits", "3"], "--splits has no effect without --confirm"),
         (["search", "--space", "smoke", "--confirm", "3x5", "--splits", "101"], "--splits must be from 1 to 100"),
         (["confirm", "nowhere", "--splits", "0"], "--splits must be from 1 to 100, not 0"),
+        (["confirm", "nowhere", "--train-images", "0"], "--train-images must be all, or a whole number from 1 to"),
+        (["confirm", "nowhere", "--train-images", "some"], "not 'some'"),
         (["confirm", "nowhere"], "nowhere is not the folder of a run"),
         (["reproduce"], "give --dataset, such as --dataset mnist, or --resume RUN"),
         (["reproduce", "--dataset", "digits"], "no results were published on digits, so there is n"),

@@ -8,6 +8,7 @@ from tunecnn import load_run, make_config
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.confirmation_space import (
+    Scale,
     candidates_of,
     check_confirmable,
     confirmation_space,
@@ -89,6 +90,16 @@ def test_the_best_trials_and_the_baseline_are_the_candidates(run):
     assert [c.name for c in candidates] == ["trial 3", "trial 1", "the baseline"]
     assert [c.is_baseline for c in candidates] == [False, False, True]
     assert [c.search_accuracy for c in candidates] == pytest.approx([0.935, 0.925, 0.875])
+
+
+def test_a_config_with_more_images_is_a_candidate_where_all_get_as_many(run):
+    best = run.config(3)
+    mine = best.replace(train_images=300, learning_rate=0.123)
+    with pytest.raises(InputError, match="mine has train_images = 300, but the run has None"):
+        candidates_of(run, 1, {"mine": mine})
+    candidates = candidates_of(run, 1, {"mine": mine}, scale=Scale(400, epochs=6))
+    for config in (*(one.config for one in candidates), *made(run, candidates, seeds=1)):
+        assert (config.train_images, config.epochs) == (400, 6)
 
 
 FIXED = """

@@ -179,14 +179,14 @@ def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) 
         )
     elif len({run.info.dataset.train for run in runs}) > 1:
         found.append("the runs train on different numbers of images")
-    if (
-        len({one.run.info.dataset.split_fingerprint for one in latest if one and one.summary.pick})
-        > 1
-    ):
+    confirmed = [one.run for one in latest if one and one.summary.pick]
+    if not all(_have_same_validation(run, confirmed[0]) for run in confirmed):
         found.append(
             "their confirmations have other validation images, so only their test accuracies can "
             "be compared"
         )
+    if len({(run.space.epochs, run.info.dataset.train) for run in confirmed}) > 1:
+        found.append("their confirmations train for different numbers of epochs or images")
     if any(run.space.metric != first.space.metric for run in runs):
         found.append("the runs are ranked by different accuracies")
     if any(run.space.epochs != first.space.epochs for run in runs):
@@ -201,11 +201,13 @@ def _have_same_validation(run: Run, other: Run) -> bool:
     """
     if run.info.dataset.split_fingerprint == other.info.dataset.split_fingerprint:
         return True
-    rule, other_rule = run.space.data_split, other.space.data_split
-    if rule.train_images == other_rule.train_images:
+    rules, other_rules = run.space.data_splits, other.space.data_splits
+    if rules[0].train_images == other_rules[0].train_images:
         return False
-    same = replace(rule, train_images=None) == replace(other_rule, train_images=None)
-    return same and run.space.image_options == other.space.image_options
+    whole_rules, other_whole = (
+        [replace(rule, train_images=None) for rule in one] for one in (rules, other_rules)
+    )
+    return whole_rules == other_whole and run.space.image_options == other.space.image_options
 
 
 def in_words(line: RunLine) -> dict[str, Any]:
