@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,22 @@ def test_data_live_where_the_environment_says(monkeypatch, tmp_path):
     assert default_data_dir() == tmp_path
     monkeypatch.delenv("TUNECNN_DATA")
     assert default_data_dir().name == "data"
+
+
+@pytest.mark.parametrize(("groups", "reason"), [(True, "groups stay"), (False, "identical im")])
+def test_the_share_of_a_part_is_told_with_its_reason(groups, reason, tmp_path):
+    """One half of the images is one group, or copies of one image."""
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 4, 4), dtype=np.uint8)
+    labels = np.arange(80) % 2
+    arrays = {"train_images": pixels, "train_labels": labels}
+    if groups:
+        arrays["groups"] = np.where(np.arange(80) < 36, 0, np.arange(80) // 4)
+    else:
+        pixels[:36:2], pixels[1:36:2] = pixels[0], pixels[1]
+    np.savez(tmp_path / "a.npz", **arrays)
+    notes = load_dataset(str(tmp_path / "a.npz")).sheet.notes
+    text = " ".join(notes)
+    assert f"in the place of 20.0%, since {reason}" in text or "a fifth, by a fixed" in text
+    shares = re.findall(r"(\d+\.\d)% in the place of 20.0%", text)
+    assert shares, text
+    assert all(not 15 <= float(share) <= 25 for share in shares)

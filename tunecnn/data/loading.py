@@ -149,22 +149,32 @@ def _positions(
     test = np.arange(test_start, test_start + len(arrays.test))
     if not len(test):
         rest, test = stratified(labels, _TEST_SHARE, _TEST_SEED, "test", groups, classes)
+        why = _odd_share(len(test) / len(labels), _TEST_SHARE, arrays, ids)
         notes.append(
             f"there are no labelled test images, so {len(test):,} of the {len(labels):,} training "
-            "images test (a fifth, by a fixed seed)"
+            f"images test ({why or 'a fifth'}, by a fixed seed)"
         )
     if arrays.validation is not None:
         train = rest[split.subset(labels[rest], np.arange(len(rest)))]
         return {"train": train, "validation": np.arange(validation_start, test_start),
                 "test": test}, notes  # fmt: skip
     train, validation = split.indices(labels[rest], name, groups[rest], classes)
-    share = len(validation) / len(rest)
-    if split.method == "stratified" and share > 1.25 * split.validation:
-        notes.append(
-            f"{len(validation):,} images ({share:.1%}) validate, more than the "
-            f"{split.validation:.1%} that were asked for, since each class gives at least one"
-        )
+    why = _odd_share(len(validation) / len(rest), split.validation, arrays, ids)
+    if split.method == "stratified" and why:
+        notes.append(f"{len(validation):,} images validate ({why})")
     return {"train": rest[train], "validation": rest[validation], "test": test}, notes
+
+
+def _odd_share(share: float, wanted: float, arrays: Arrays, ids: Labels) -> str:
+    """Say why a part has another share of the images than was wanted; empty if it has about it."""
+    if 0.75 * wanted <= share <= 1.25 * wanted:
+        return ""
+    why = "each class gives at least one"
+    if len(np.unique(ids)) < len(ids):
+        why = "identical images stay together"
+    if arrays.groups is not None:
+        why = "groups stay together"
+    return f"{share:.1%} in the place of {wanted:.1%}, since {why}"
 
 
 def _images_at(arrays: Arrays, positions: Labels) -> Images:

@@ -229,3 +229,140 @@ def test_folders_that_only_end_in_images_are_no_shards(tmp_path):
     table(root, "file,label", *(f"{file.name},{'ab'[i % 2]}" for i, file in enumerate(files)))
     with pytest.raises(InputError, match=r"2 folders or the labels of labels.csv\?"):
         read_imagefolder(root)
+
+
+@pytest.mark.parametrize("words", [("train", "holdout"), ("trn", "tst"), ("trainval", "test")])
+def test_words_of_a_split_that_are_no_parts_are_not_passed_over(words, tmp_path):
+    root = images(tmp_path / "t", 12)
+    table(root, "file,label,split", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}" for i in range(12)))
+    with pytest.raises(InputError, match="column split has the words .* not all of them are part"):
+        read_imagefolder(root)
+
+
+def test_tables_that_contradict_each_other_are_refused(tmp_path):
+    root = images(tmp_path / "t", 12)
+    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(12)))
+    table(root, "file,class", *(f"{i}.png,{'ab'[i % 3 > 1]}" for i in range(12)), name="p.csv")
+    with pytest.raises(InputError, match=r"p.csv and labels.csv have other labels .* 1.png is a"):
+        read_imagefolder(root)
+    table(root, "file,class", *(f"{i}.png,{i % 2 + 1}" for i in range(12)), name="p.csv")
+    assert len(read_imagefolder(root).classes) == 2  # numbers of the same classes
+
+
+def test_of_two_columns_of_other_classes_one_must_be_called_label(tmp_path):
+    root = images(tmp_path / "t", 12)
+    rows = [f"{i}.png,{'ab'[i % 2]},{'cde'[i % 3]}" for i in range(12)]
+    table(root, "file,species,breed", *rows)
+    with pytest.raises(InputError, match="which column has the labels, breed or species"):
+        read_imagefolder(root)
+    table(root, "file,label,breed", *rows)
+    assert read_imagefolder(root).classes == ("a", "b")
+    table(root, "file,class,class_id", *(f"{i}.png,{'ab'[i % 2]},{i % 2}" for i in range(12)))
+    assert read_imagefolder(root).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("header", ["file,split", "file,part"])
+def test_a_table_without_labels_divides_the_images_of_folders_and_of_names(header, tmp_path):
+    folders, flat = tmp_path / "folders", tmp_path / "flat"
+    for i in range(12):
+        save(folders / "ab"[i % 2] / f"{i}.png", picture(i))
+        save(flat / f"{'ab'[i % 2]}.{i}.png", picture(i))
+    table(folders, header, *(f"{i}.png,{part}" for i, part in enumerate(PARTS)))
+    table(flat, header, *(f"{'ab'[i % 2]}.{i}.png,{part}" for i, part in enumerate(PARTS[:11])))
+    for root, tests in ((folders, {8, 9, 10, 11}), (flat, {8, 9, 10})):
+        arrays = read_imagefolder(root)
+        assert arrays.classes == ("a", "b")
+        assert arrays.validation is not None
+        counted = [len(arrays.train), len(arrays.validation), len(arrays.test)]
+        assert counted == [6, 2, len(tests)]
+        names = arrays.reading.files[-len(tests) :]
+        assert {int("".join(filter(str.isdigit, name))) for name in names} == tests
+        assert any("the parts are those of labels.csv" in note for note in arrays.notes)
+    assert arrays.reading.left_out["in no part, by the tables of the parts"] == 1
+
+
+def test_lists_of_files_for_each_part_divide_the_images(tmp_path):
+    for i in range(12):
+        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))
+    for part in ("train", "val", "test"):
+        rows = [f"{'ab'[i % 2]}/{i}.png" for i in range(12) if PARTS[i] == part]
+        table(tmp_path / "t", "file", *rows, name=f"{part}.csv")
+    arrays = read_imagefolder(tmp_path / "t")
+    assert arrays.validation is not None
+    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
+    table(tmp_path / "t", "file", "a/0.png", "b/9.png", name="test.csv")
+    with pytest.raises(
+        InputError, match=r"csv has a/0.png among the \w+ images, and it is one of"
+    ):
+        read_imagefolder(tmp_path / "t")
+
+
+def test_validation_images_may_lie_in_the_folder_of_the_training_images(tmp_path):
+    root = tmp_path / "t"
+    rows = []
+    for i, part in enumerate(PARTS):
+        folder = "test" if part == "test" else "train"
+        save(root / folder / f"{i}.png", picture(i))
+        rows.append(f"{folder}/{i}.png,{'ab'[i % 2]},{part}")
+    table(root, "file,label,split", *rows)
+    arrays = read_imagefolder(root)
+    assert arrays.validation is not None
+    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
+    assert "not in the table of labels" not in arrays.reading.left_out
+
+
+def test_a_table_of_two_parts_has_the_training_images_beside_that_of_the_test(tmp_path):
+    root = images(tmp_path / "t", 12, "images")
+    for name, numbers in (("train_val", range(8)), ("test", range(8, 12))):
+        table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in numbers), name=f"{name}.csv")
+    arrays = read_imagefolder(root)
+    assert [len(arrays.train), len(arrays.test)] == [8, 4]
+    assert "not in the table of labels" not in arrays.reading.left_out
+
+
+@pytest.mark.parametrize("column", ["fold", "width", "height", "kfold"])
+def test_folds_and_sizes_are_no_classes(column, tmp_path):
+    for i in range(8):
+        save(tmp_path / "t" / f"{['cat', 'dog'][i % 2]}.{i}.png", picture(i))
+    rows = [f"{['cat', 'dog'][i % 2]}.{i}.png,{i % 4}" for i in range(8)]
+    table(tmp_path / "t", f"file,{column}", *rows)
+    assert read_imagefolder(tmp_path / "t").classes == ("cat", "dog")
+
+
+def test_labels_in_names_come_before_a_column_that_may_be_anything(tmp_path):
+    for i in range(8):
+        save(tmp_path / "t" / f"{['cat', 'dog'][i % 2]}.{i}.png", picture(i))
+    rows = [f"{['cat', 'dog'][i % 2]}.{i}.png,{'xyz'[i % 3]}" for i in range(8)]
+    table(tmp_path / "t", "file,camera", *rows)
+    assert read_imagefolder(tmp_path / "t").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(("labels", "message"), [('["cat"]', ""), ('["cat", "dog"]', "several")])
+def test_a_list_of_labels_in_json_is_several_labels(labels, message, tmp_path):
+    root = images(tmp_path / "t", 8)
+    rows = [f'{{"file_name": "{i}.png", "label": ["{["cat", "dog"][i % 2]}"]}}' for i in range(8)]
+    rows[0] = f'{{"file_name": "0.png", "label": {labels}}}'
+    table(root, *rows, name="metadata.jsonl")
+    if message:
+        with pytest.raises(InputError, match=r"metadata.jsonl has several labels for 1 of 8 file"):
+            read_imagefolder(root)
+    else:
+        assert read_imagefolder(root).classes == ("cat", "dog")
+
+
+def test_a_table_whose_column_has_no_usual_name_may_contradict_folders(tmp_path):
+    root = tmp_path / "t"
+    for i in range(24):
+        save(root / f"subject{i % 3}" / f"{i}.png", picture(i))
+    table(root, "file,emotion", *(f"{i}.png,{['sad', 'glad'][i % 2]}" for i in range(24)))
+    with pytest.raises(InputError, match="are the classes the 3 folders or the labels of labels"):
+        read_imagefolder(root)
+    table(root, "file,age", *(f"{i}.png,{20 + i % 2}" for i in range(24)))
+    assert len(read_imagefolder(root).classes) == 3
+
+
+def test_a_table_of_the_test_images_alone_is_named_in_the_refusal(tmp_path):
+    root = images(tmp_path / "t", 8, "images")
+    table(root, "file,label", *(f"{i}.png,{i % 2}" for i in range(8)), name="eval_labels.csv")
+    with pytest.raises(InputError, match=r"not used: eval_labels.csv is for the test images, by"):
+        read_imagefolder(root)

@@ -191,15 +191,15 @@ def test_a_table_of_the_test_images_is_none_of_those_beside_it(tmp_path):
     assert arrays.reading.left_out == {"not in the table of labels": 4, "a table": 2}
 
 
-def test_tables_of_parts_beside_folders_of_classes_need_a_column_of_labels(tmp_path):
+def test_tables_of_parts_divide_folders_of_classes_whatever_else_they_say(tmp_path):
     files = sorted(tree(tmp_path / "t", ["cat", "dog"]).rglob("*.png"))
-    for column, expected in (("width", (12, 0)), ("class", (8, 4))):
+    for column in ("width", "class"):
         for name, part in (("test", files[::3]), ("train", [*files[1::3], *files[2::3]])):
             rows = [f"{one.name},{one.parent.name if column == 'class' else 10}" for one in part]
             (tmp_path / "t" / f"{name}.csv").write_text("\n".join([f"file,{column}", *rows]))
         arrays = read_imagefolder(tmp_path / "t")
         assert arrays.classes == ("cat", "dog")
-        assert (len(arrays.train), len(arrays.test)) == expected
+        assert (len(arrays.train), len(arrays.test)) == (8, 4)
 
 
 def test_an_image_with_two_labels_is_refused_and_one_with_equal_rows_is_not(tmp_path):
@@ -697,7 +697,9 @@ def test_rows_of_no_file_are_counted(tmp_path):
     rows = "".join(f"{i}.png,{i % 2}\n" for i in range(9))
     (tmp_path / "t" / "labels.csv").write_text("file,label\n" + rows)
     (note,) = read_imagefolder(tmp_path / "t").notes
-    assert note.endswith("labels.csv, column label; 3 of its rows name no file that is here")
+    assert note.endswith(
+        "labels.csv, column label; 3 of its rows name no file that is here, or several"
+    )
 
 
 def test_a_zip_that_does_not_say_that_its_names_are_utf_8_is_read(tmp_path):
@@ -776,3 +778,38 @@ def test_files_about_each_image_are_not_counted_as_images(tmp_path):
     (root / "labels").mkdir()
     (root / "labels" / "0.txt").write_text("0 0.5")
     assert len(read_imagefolder(root).train) == 12
+
+
+@pytest.mark.parametrize(
+    "folders", [["mask", "no_mask", "test_images"], ["photo", "annotation", "logo"]]
+)
+def test_a_class_may_have_the_name_of_masks(folders, tmp_path):
+    arrays = read_imagefolder(tree(tmp_path / "t", folders))
+    assert set(arrays.classes) == set(folders)
+
+
+def test_masks_are_found_by_the_names_of_their_images_beside_other_folders(tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    for i in range(4):
+        save(root / "photos" / f"p{i}.png")
+        save(root / "masks" / f"p{i}_mask.png")
+    assert read_imagefolder(root).classes == ("cat", "dog", "photos")
+
+
+@pytest.mark.parametrize("doubled", ["rps/rps", "rps-test-set/rps-test-set"])
+def test_archives_unpacked_into_folders_of_their_own_names_are_no_classes(doubled, tmp_path):
+    other = {"rps/rps": "rps-test-set", "rps-test-set/rps-test-set": "rps"}[doubled]
+    both = [doubled, f"{other}/{other}"]
+    root = tree(tmp_path / "t", [f"{one}/{name}" for one in both for name in ("paper", "rock")])
+    with pytest.raises(InputError, match="are the classes the 2 folders rps, rps-test-set, or th"):
+        read_imagefolder(root)
+
+
+def test_records_of_tensorflow_beside_the_images_are_no_second_part(tmp_path):
+    root = tree(tmp_path / "t", ["train_images/cat", "train_images/dog", "test_images/cat",
+                                 "test_images/dog"])  # fmt: skip
+    for part in ("train", "test"):
+        (root / f"{part}_tfrecords").mkdir()
+        (root / f"{part}_tfrecords" / "1.tfrec").write_bytes(b"records")
+    arrays = read_imagefolder(root)
+    assert (len(arrays.train), len(arrays.test)) == (12, 12)

@@ -269,3 +269,13 @@ def test_a_transparent_colour_of_16_bits_is_refused():
     with_key = content[:33] + key + content[33:]  # behind the header
     with pytest.raises(BadImageError, match="with transparency; convert it to 8 bits"):
         read_pixels(with_key, "x.png", ImageOptions(scale=65535))
+
+
+def test_colours_of_16_bits_in_a_ppm_are_refused_as_in_a_tiff(tmp_path):
+    values = np.full((4, 4, 3), 4000, ">u2")
+    (tmp_path / "a.ppm").write_bytes(b"P6\n4 4\n4095\n" + values.tobytes())
+    for options in (ImageOptions(), ImageOptions(scale=4095)):
+        with pytest.raises(BadImageError, match="of a PPM only the upper 8 bits could be read"):
+            read_pixels(tmp_path / "a.ppm", "a.ppm", options)
+    (tmp_path / "b.ppm").write_bytes(b"P6\n4 4\n255\n" + bytes(range(48)))
+    assert read_pixels(tmp_path / "b.ppm", "b.ppm", ImageOptions())[0][0, 0].tolist() == [0, 1, 2]

@@ -269,7 +269,7 @@ def odd():
     raise Odd
 
 def ragged():
-    return {1: 2, "x": [[1], [2, 3]]}
+    return {"train_images": [[1], [2, 3]], "train_labels": [0, 1]}
 """
 
 
@@ -293,7 +293,7 @@ def test_a_function_gives_images_and_its_code_is_recorded(file):
         ("ends", "mine.py:ends failed: SystemExit: 3"),
         ("number", "mine.py:number returned int; expected train_images"),
         ("odd", "mine.py:odd failed: Odd"),
-        ("ragged", "mine.py:ragged returned what are no arrays: setting an array element"),
+        ("ragged", "mine.py:ragged: train_images is no array: setting an array element"),
         ("nothing", "mine.py has no function 'nothing'"),
         ("COUNT", "mine.py has no function 'COUNT'"),
     ],
@@ -362,3 +362,16 @@ def test_labels_that_are_whole_numbers_are_taken_and_one_hot_labels_are_named(tm
         InputError, match=r"the shape \(12, 2\) .* \(of one-hot labels, their argmax"
     ):
         read_arrays(path)
+
+
+def test_a_function_may_give_pictures_and_lie_below_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text(
+        "from PIL import Image\n"
+        "def load():\n"
+        "    red, blue = (Image.new('RGB', (4, 4), one).convert('P') for one in ('red', 'blue'))\n"
+        "    return {'train_images': [red, blue] * 6, 'train_labels': [0, 1] * 6, 'by': 'me'}\n"
+    )
+    arrays = read_arrays("~/mine.py:load")
+    assert arrays.train.pixels[:2, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    assert "not used: by" in arrays.notes

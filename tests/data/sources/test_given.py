@@ -230,3 +230,20 @@ def test_four_arrays_are_not_guessed(tmp_path):
     labels = np.array(LABELS)
     with pytest.raises(InputError, match="four arrays, and their order is not clear; write"):
         stored((IMAGES, labels, IMAGES, labels), tmp_path)
+
+
+def test_pictures_in_a_mapping_are_taken_as_a_viewer_shows_them(tmp_path):
+    """As palette indices, all pictures of one colour were black."""
+    colours = [(255, 0, 0), (0, 0, 255)] * 3
+    palette = [Image.new("RGB", (4, 4), one).convert("P", palette=Image.Palette.ADAPTIVE)
+               for one in colours]  # fmt: skip
+    for pictures in (palette, [one.convert("RGBA") for one in palette], pd.Series(palette)):
+        arrays = stored({"train_images": pictures, "train_labels": LABELS}, tmp_path)
+        assert arrays.train.pixels[:, 0, 0].tolist() == [list(one) for one in colours]
+
+
+@pytest.mark.parametrize("name", ["info", "filenames", "file", "allow_pickle", "unsupervised"])
+def test_what_is_not_used_may_be_anything_and_is_named(name, tmp_path):
+    for value in ({"by": "me"}, [None] * 6, [[1], [2, 3]], IMAGES):
+        given = {"train_images": IMAGES, "train_labels": LABELS, name: value}
+        assert f"not used: {name}" in stored(given, tmp_path).notes

@@ -214,3 +214,25 @@ def test_images_that_are_paths_are_read_below_the_folder_or_named(value, message
     pq.write_table(pa.table({"image": in_structs, "label": [0, 1] * 4}), file)
     with pytest.raises(InputError, match=rf"1 rows cannot be used: train\[7\]: {message}"):
         read_arrays(f"huggingface:{tmp_path}")
+
+
+@pytest.mark.parametrize(("white", "scale"), [(4095, 4095), (65535, 65535)])
+def test_a_scale_is_applied_once(white, scale, tmp_path):
+    streams = [io.BytesIO() for _ in range(10)]
+    for number, stream in enumerate(streams):
+        values = np.full((4, 4), white * number // 9, np.uint16)
+        Image.fromarray(values).save(stream, "PNG")
+    made = table([one.getvalue() for one in streams], [0, 1] * 5)
+    pq.write_table(made, tmp_path / "train.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}", options=ImageOptions(scale=scale))
+    found = arrays.train.pixels[:, 0, 0, 0].tolist()
+    assert found == [round(255 * (white * i // 9) / white) for i in range(10)]
+
+
+def test_a_split_may_follow_the_name_of_the_data_set(tmp_path):
+    for split, count in (("train", 8), ("test", 4)):
+        made = table([png() for _ in range(count)], [0, 1] * (count // 2))
+        with pa.ipc.new_stream(tmp_path / f"mnist-{split}.arrow", made.schema) as out:
+            out.write_table(made)
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert [len(part) for part in arrays.parts.values()] == [8, 4]

@@ -23,12 +23,14 @@ _FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefi
           "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
 _LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
            "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-_NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
-                 "caseid", "lesionid", "slideid")  # fmt: skip
 _SPLITS = ("split", "subset", "usage", "partition")
+_NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
+                 "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
+                 "md5", "sha256")  # fmt: skip
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 _MISSING_IN_R = "NA"  # in this case only: sodium may be a class
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
+_MOST_PARTS = 3  # more words in a column such as `split` are folds
 _ENOUGH = 0.5  # of the images that a table must name
 _HEAD = 1 << 16  # bytes that tell whether a table names files
 
@@ -76,6 +78,9 @@ class Table:
             strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
                       if part_by_word[word] is None]  # fmt: skip
             if "train" not in known or len(known) < 2 or 2 * len(strays) >= len(words):
+                are_few = 1 < len(set(words) - {""}) <= _MOST_PARTS
+                if _plain(column) in _SPLITS and are_few and (label is not None or known):
+                    return [replace(self, undivided=_not_understood(self.name, column, words))]
                 continue
             folder = self.name.rpartition("/")[0]
             lost = [
@@ -98,6 +103,15 @@ class Table:
                     rows[part].append({key: row[key] for key in row if key != column})
             return [replace(self, rows=some, split=part) for part, some in rows.items()]
         return [self]
+
+
+def _not_understood(table: str, column: str, words: Collection[str]) -> str:
+    """Say that a column such as `split` has words that are no parts."""
+    there = ", ".join(shown(word) for word in sorted(set(words)) if word)
+    return (
+        f"imagefolder: {shown(table)}: its column {shown(column)} has the words {there}, and not "
+        "all of them are parts: write train, val and test, or remove or rename the column"
+    )
 
 
 @dataclass(frozen=True)
@@ -295,11 +309,12 @@ def labels_of(
 
     Raises:
         InputError: if a table gives an image several labels, names files that are not there, or
-            two tables may be meant.
+            two tables or columns may be meant.
     """
     files, reasons = Files(images, others, there), list[str]()
     guesses: list[tuple[Table, Mapping[int, str], str, str]] = []
     problem: InputError | None = None
+    found: TableLabels | None = None
     for table in tables:
         if table.problem:
             reasons.append(f"{shown(table.name)} {table.problem}")
@@ -309,10 +324,7 @@ def labels_of(
             reasons.append(f"{shown(table.name)} {why}")
             continue
         rest = [name for name in table.rows[0] if name != what]
-        label = _first((_plain(column),) if column else (), rest)
-        label = label or _first(_LABELS, rest)
-        if label and _plain(label) == "y" and _first(("x",), rest):
-            label = None  # a place in the image
+        label = _first((_plain(column),) if column else (), rest) or _label_column(table, rest)
         if label is None:
             is_text = table.name.lower().endswith(".jsonl")  # of Hugging Face's: captions, say
             may_be = column is None and len(rest) == 1 and not is_text
@@ -322,9 +334,15 @@ def labels_of(
                 reasons.append(f"{shown(table.name)} has no column called label or class")
             continue
         try:
-            return _found(table, named, what, label, there), []
+            labels = _found(table, named, what, label, there)
         except InputError as error:
             problem = problem or error
+            continue
+        if found is not None:
+            _check_agree(found, labels)
+        found = found or labels
+    if found is not None:
+        return found, []
     if problem is not None:
         raise problem
     if must_be_named or not guesses:
@@ -336,6 +354,47 @@ def labels_of(
             "table away"
         )
     return _found(*guesses[0], there), []
+
+
+def _label_column(table: Table, rest: Sequence[str]) -> str | None:
+    """Return the column with a usual name of labels; None if there is none.
+
+    Raises:
+        InputError: if there are two, none called `label`, which are not names of the same classes.
+    """
+    usual = [name for wanted in _LABELS if (name := _first((wanted,), rest))]
+    if _first(("x",), rest):
+        usual = [name for name in usual if _plain(name) != "y"]  # a place in the image
+    if len(usual) > 1 and _plain(usual[0]) not in ("label", "labels"):
+        pairs = {(_label(row, usual[0]), _label(row, usual[1])) for row in table.rows}
+        if not _is_renaming(pairs):
+            raise InputError(
+                f"imagefolder: {shown(table.name)}: which column has the labels, "
+                f"{shown(usual[0])} or {shown(usual[1])}? Call it label, or remove the other"
+            )
+    return usual[0] if usual else None
+
+
+def _is_renaming(pairs: Collection[tuple[str, str]]) -> bool:
+    """Return whether two labels of the same images name the same classes in other words."""
+    both = {pair for pair in pairs if all(pair)}
+    return len(both) == len({one for one, _ in both}) == len({other for _, other in both})
+
+
+def _check_agree(labels: TableLabels, others: TableLabels) -> None:
+    """Check that two tables give the images that both name the same labels.
+
+    Raises:
+        InputError: if they do not; they may do so in other words, such as numbers.
+    """
+    shared = labels.by_file.keys() & others.by_file.keys()
+    if not _is_renaming({(labels.by_file[file], others.by_file[file]) for file in shared}):
+        file = min(file for file in shared if labels.by_file[file] != others.by_file[file])
+        raise InputError(
+            f"imagefolder: {shown(labels.table)} and {shown(others.table)} have other labels for "
+            f"the same images: {shown(file)} is {shown(labels.by_file[file])} in one, and "
+            f"{shown(others.by_file[file])} in the other; move one of them away"
+        )
 
 
 def _found(
@@ -352,6 +411,18 @@ def _found(
     )  # fmt: skip
     missing = sum(table.rows[index].get(column, "").strip() == _MISSING_IN_R for index in named)
     return TableLabels(table.name, column, labels, unknown if there else 0, missing)
+
+
+def files_named(table: Table, images: Sequence[str]) -> set[str]:
+    """Return the images that a table names, whatever it says of them; none if few of its rows do.
+
+    Raises:
+        InputError: if it names files that are not there beside them.
+    """
+    if not table.rows:
+        return set()
+    named, _, _ = _files_named(table, Files(images), len(table.rows))
+    return set(named.values())
 
 
 def names_most(table: Table, images: Sequence[str]) -> bool:

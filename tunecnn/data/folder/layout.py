@@ -23,7 +23,9 @@ from tunecnn.data.folder.part import (
     by_tables_of_parts,
     check_depth,
     classes_of,
+    divided,
     listed,
+    parts_within,
 )
 from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown
 from tunecnn.data.parts import Part, part_in, part_of
@@ -95,16 +97,15 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
                 tree, parts[part], part, tables, found.get("train"), there,
                 aside=others if part == "train" else (),
             )  # fmt: skip
-        found = {part: found[part] for part in parts}
+        found = parts_within({part: found[part] for part in parts}, parts["train"], tables)
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
         raise _not_understood(tree.root, node, f"has {listed(parts)} but no train folder")
     else:
-        found = by_tables_of_parts(node, tables) or {
-            "train": classes_of(
-                tree, node, "train", tables, None, there, aside=others, is_whole=True
-            )
-        }
+        found = by_tables_of_parts(node, tables) or divided(
+            classes_of(tree, node, "train", tables, None, there, aside=others, is_whole=True),
+            tables,
+        )
     check_depth(found["train"], has_groups=has_groups)
     layout.notes += _unused_folders(node, parts, found["train"])
     _merge(tree.root, node, found, layout)
@@ -173,7 +174,7 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
                 named[part].append(inner)
             else:
                 empty.append(f"{shown(inner.name)}/ is empty, so it is not used")
-        elif (part := part_in(name)) is not None and inner.all_files():
+        elif (part := part_in(name)) is not None and inner.has_images():
             alike[part].append(inner)
     if named["train"]:
         for part, folders in list(alike.items()):

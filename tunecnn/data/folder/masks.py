@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
-from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, may_be_image
+from tunecnn.data.folder.node import MASK_OF, MASKS, Node, may_be_image
 
 MASK = "in a folder of masks"
 MASK_FILE = "a mask beside its image"
-_MASK_OF = re.compile(
-    r"(.+?)[ _-](mask|masks|segmentation|seg|gt|trimap)([ _-]?\d+)?", re.IGNORECASE
-)
 
 
 def in_mask_folders(node: Node) -> set[str]:
     """Return the files in folders of masks: beside one of images, or in each class."""
-    full = [name for name, inner in node.folders.items() if inner.all_files()]
-    if any(map(NO_CLASS.fullmatch, full)):
-        folders = [node.folders[name] for name in full if name.casefold() in MASKS]
-        return {file.name for inner in folders if not inner.is_for_something_else()
-                for file in inner.all_files()}  # fmt: skip
+    if beside := node.mask_folders():
+        return {file.name for inner in beside for file in inner.all_files()}
     classes = [inner for inner in node.folders.values() if inner.all_files()]
     found = [{name for name in inner.folders if name.casefold() in MASKS} for inner in classes]
     if not classes or not all(
@@ -41,7 +33,7 @@ def beside_images(node: Node) -> dict[str, str]:
     found = {}
     for file in files:
         folder, slash, last = without_suffix(file.name).rpartition("/")
-        match = _MASK_OF.fullmatch(last)
+        match = MASK_OF.fullmatch(last)
         if match is not None and (image := f"{folder}{slash}{match[1]}") in images:
             found[file.name] = image
     return found

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from tunecnn.data.folder.labels import is_table
 from tunecnn.data.folder.tree import Listing, TreeFile, shown, suffix_of
@@ -16,7 +17,7 @@ from tunecnn.errors import InputError
 _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
      ".jsonl", ".xlsx", ".xls", ".ods", ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz",
-     ".mat", ".parquet", ".tsv", ".sh"}
+     ".mat", ".parquet", ".arrow", ".tsv", ".sh", ".tfrec", ".tfrecord", ".h5", ".hdf5", ".pkl"}
 )  # fmt: skip
 _NEVER_NAMES = frozenset(
     {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
@@ -32,6 +33,10 @@ MASKS = frozenset(
      "gt", "trimap", "trimaps"}
 )  # fmt: skip
 """Names of folders with masks, where they stand beside one of images."""
+MASK_OF = re.compile(
+    r"(.+?)[ _-](mask|masks|segmentation|seg|gt|trimap)([ _-]?\d+)?", re.IGNORECASE
+)
+"""Names of masks beside their images, without suffixes."""
 
 
 @dataclass
@@ -73,6 +78,29 @@ class Node:
         """Whether there are files in the folder, but none that may be an image."""
         return bool(self.all_files()) and not self.has_images()
 
+    def mask_folders(self) -> list[Node]:
+        """Return the folders of masks beside those of images.
+
+        A class may be called `mask`, so all others are of images by their names, or the files of
+        one are called as those here, which is how masks are found.
+        """
+        full = {name: inner for name, inner in self.folders.items() if inner.all_files()}
+        masks = [inner for name, inner in full.items()
+                 if name.casefold() in MASKS and not inner.is_for_something_else()]  # fmt: skip
+        others = [name for name, inner in full.items()
+                  if name.casefold() not in MASKS and inner.has_images()]  # fmt: skip
+        of_images = [full[name] for name in others if NO_CLASS.fullmatch(name)]
+        if len(of_images) == len(others):
+            return masks if others else []
+        names = set().union(*(inner.stems() for inner in of_images))
+        return [inner for inner in masks if 2 * len(inner.stems() & names) > len(inner.stems())]
+
+    def stems(self) -> set[str]:
+        """The names of the files that may be images, without folder, suffix, and `_mask`."""
+        lasts = (file.name.rpartition("/")[2] for file in self.all_files() if may_be_image(file))
+        stems = {PurePosixPath(last).stem for last in lasts}
+        return {match[1] if (match := MASK_OF.fullmatch(stem)) else stem for stem in stems}
+
     def wrappers(self, *, of_a_part: bool = False) -> list[tuple[str, Node]]:
         """Return the folders around everything else: each is the only one with files above it.
 
@@ -83,8 +111,8 @@ class Node:
         """
         full = [name for name, inner in self.folders.items()
                 if inner.all_files() and not inner.is_for_something_else()]  # fmt: skip
-        if any(map(NO_CLASS.fullmatch, full)):
-            full = [name for name in full if name.casefold() not in MASKS]
+        masks = [inner.name for inner in self.mask_folders()]
+        full = [name for name in full if self.folders[name].name not in masks]
         if (
             len(full) != 1
             or (part_of(full[0]) and not of_a_part)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from tunecnn.data.folder.labels import (
     Table,
     TableLabels,
+    files_named,
     is_table,
     labels_of,
     names_most,
@@ -28,11 +29,12 @@ from tunecnn.data.folder.masks import (
 )
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, labels_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
-from tunecnn.data.parts import Part
+from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.errors import InputError
 
 OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"
+NO_PART = "in no part, by the tables of the parts"
 TABLE = "a table"
 _KIND_OF_CLASS = re.compile("class|label|categor|grade|type|stage|level", re.IGNORECASE)
 
@@ -111,6 +113,8 @@ def classes_of(
         return replace(rest, notes=notes, nodes=nodes)
     images = [file for file in node.all_files() if may_be_image(file) and file.name not in masks]
     names, why = [file.name for file in images], list[str]()
+    is_flat = not any(folder.has_images() for folder in node.folders.values())
+    in_names = labels_in_names(images) if is_flat else {}
     for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
         labels, reasons = labels_of(
             tables,
@@ -118,13 +122,12 @@ def classes_of(
             others=others,
             there=there,
             column=train.labels.column if train and train.labels else None,
-            must_be_named=train is not None and train.labels is None,
+            must_be_named=bool(in_names) or (train is not None and train.labels is None),
         )
         if labels is not None:
             return _with_labels(node, images, labels, left_out)
         why += reasons
-    is_flat = not any(folder.has_images() for folder in node.folders.values())
-    if is_flat and (in_names := labels_in_names(images)):
+    if in_names:
         first = images[0].name.rpartition("/")[2]
         classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
@@ -134,6 +137,8 @@ def classes_of(
     if labels is not None:
         return _with_labels(node, images, labels, left_out)
     why += reasons
+    why += [f"{shown(one.name)} is for the {one.part} images, by its name" for one in shared
+            if one.part not in (None, part) and not one.split]  # fmt: skip
     if masks:
         why.append(f"{len(masks):,} files, which are masks, by their names")
     return replace(rest, why_no_table=why)
@@ -181,7 +186,7 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> None:
             the numbers from 0 or 1 on, or the classes themselves are only numbered; or if words
             stand in folders such as `part1`.
     """
-    outer = [node.name.rpartition("/")[2] for node in train.nodes]
+    outer = [name for name, group in train.files.items() if group and train.nodes]
     flat = {name for name, node in zip(outer, train.nodes, strict=True)
             if any(map(may_be_image, node.files))}  # fmt: skip
     copies = [node for name, node in zip(outer, train.nodes, strict=True)
@@ -220,15 +225,14 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> None:
 def _folders_in(classes: Sequence[Node]) -> list[set[str]]:
     """Return the names of the folders with images in each class; none if one has images itself.
 
-    A single folder in each class, of one name, such as `images`, is passed through.
+    A single folder in each class, such as `images`, or the class's name again, is passed through.
     """
     if any(map(may_be_image, itertools.chain(*(node.files for node in classes)))):
         return []
     inner = [{name: one for name, one in node.folders.items()
               if one.has_images() and name.casefold() not in MASKS}
              for node in classes]  # fmt: skip
-    names = {name for folders in inner for name in folders}
-    if len(names) == 1 and all(inner):
+    if inner and all(len(folders) == 1 for folders in inner):
         return _folders_in([one for folders in inner for one in folders.values()])
     return [set(folders) for folders in inner]
 
@@ -273,7 +277,8 @@ def _check_beside_folders(
 
     Raises:
         InputError: if a table has several labels in one folder, or fewer labels than there are
-            folders, or there is one and the folders differ only in a number.
+            folders, or there is one and the folders differ only in a number. A column whose name
+            does not tell must have words, each of several images: others are ages and the like.
     """
     images = [file.name for group in files.values() for file in group]
     for table in tables:
@@ -290,6 +295,8 @@ def _check_beside_folders(
                     "with the labels label, and put all images into one folder; or move the table "
                     "away, to use the folders"
                 )
+            labels = _guessed(whole, images)
+        if labels is None:
             continue
         by_folder = {folder: {labels.by_file[file.name] for file in group
                               if file.name in labels.by_file}
@@ -306,8 +313,30 @@ def _check_beside_folders(
             )
 
 
+def _guessed(table: Table, images: Sequence[str]) -> TableLabels | None:
+    """Return the labels in the only other column of a table, if they look like classes."""
+    with contextlib.suppress(InputError):
+        labels, _ = labels_of([table], images)
+        if labels is not None:
+            words = set(labels.by_file.values())
+            if 2 * len(words) <= len(labels.by_file) and not all(map(_is_number, words)):
+                return labels
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartClasses]:
     """Return the parts of images that lie together, by tables such as `train.csv` and `test.csv`.
+
+    Beside tables of the others, one that is named after no part, or after two, has the training
+    images.
 
     Raises:
         InputError: if two tables name one image.
@@ -319,6 +348,8 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     folders = [inner for inner in node.folders.values() if inner.has_images()]
     for part in ("train", "validation", "test"):
         own = [table for table in tables if table.part == part]
+        if part == "train" and not own and any(table.part for table in tables):
+            own = [table for table in tables if table.part is None]
         labels, _ = labels_of(
             own, names, column=column, must_be_named=len(folders) > 1, of_rows=True
         )
@@ -345,6 +376,69 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     }  # fmt: skip
 
 
+def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartClasses]:
+    """Divide images whose classes are known by tables that say which of them train and test.
+
+    Raises:
+        InputError: if tables of two parts name an image, or one divides them in other words.
+    """
+    names = classes.names
+    for table in tables:
+        if table.undivided and files_named(table, names):
+            raise InputError(table.undivided)
+    part_of_file: dict[str, Part] = {}
+    for table in tables:
+        if table.part is None:
+            continue
+        for file in files_named(table, names):
+            if part_of_file.setdefault(file, table.part) != table.part:
+                raise InputError(
+                    f"imagefolder: {shown(table.name)} has {shown(file)} among the {table.part} "
+                    f"images, and it is one of the {part_of_file[file]} images as well"
+                )
+    parts: set[Part] = set(part_of_file.values())
+    if "train" not in parts or len(parts) < 2:
+        return {"train": classes}
+    which = listed(dict.fromkeys(shown(table.name) for table in tables if table.part))
+    rest = [name for name in names if name not in part_of_file]
+    found: dict[Part, PartClasses] = {}
+    for part in (one for one in PART_NAMES if one in parts):
+        files = {label: [file for file in group if part_of_file.get(file.name) == part]
+                 for label, group in classes.files.items()}  # fmt: skip
+        if part == "train":
+            notes = [*classes.notes, f"the parts are those of {which}"]
+            left_out = {**classes.left_out, NO_PART: len(rest)}
+            found[part] = replace(classes, files=files, notes=notes, left_out=left_out)
+        else:
+            files = {label: group for label, group in files.items() if group}
+            found[part] = PartClasses(files, dict(classes.folders))
+    return found
+
+
+def parts_within(
+    found: Mapping[Part, PartClasses], node: Node, tables: Sequence[Table]
+) -> dict[Part, PartClasses]:
+    """Add the parts without a folder whose images lie among those of train, by their tables.
+
+    Args:
+        found: parts that have folders.
+        node: folder of the training images.
+        tables: tables beside the folders.
+    """
+    train = found["train"]
+    more: dict[Part, PartClasses] = {}
+    for part in (one for one in PART_NAMES if one not in found):
+        own = [table for table in tables if table.part == part]
+        rest = [file for file in train.outside if may_be_image(file)]
+        labels, _ = labels_of(own, [file.name for file in rest], must_be_named=True, of_rows=True)
+        if labels is None:
+            continue
+        more[part] = replace(_with_labels(node, rest, labels), outside=(), left_out={})
+        outside = [file for file in train.outside if file.name not in labels.by_file]
+        train = replace(train, outside=outside)
+    return {**found, "train": train, **more}
+
+
 def _with_labels(
     node: Node,
     images: Sequence[TreeFile],
@@ -362,7 +456,7 @@ def _with_labels(
     counts = {**left_out, TABLE: tables, OUTSIDE: others}
     where = f"{shown(labels.table)}, column {shown(labels.column)}"
     if labels.unknown:
-        where += f"; {labels.unknown:,} of its rows name no file that is here"
+        where += f"; {labels.unknown:,} of its rows name no file that is here, or several"
     if labels.missing:
         where += f"; {labels.missing:,} of its rows have NA, which is taken as no label"
     above = [PurePosixPath(file.name).parts[:-1] for file in images]

@@ -20,7 +20,7 @@ from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
 from tunecnn.data.images import Pixels, likely_white
 from tunecnn.data.options import ImageOptions
 
-VERSION = 5
+VERSION = 6
 _ORIENTATION = 0x0112  # EXIF tag
 _PHOTOMETRIC, _BITS = 262, 258  # tags of TIFF
 _FORMATS = (
@@ -224,6 +224,9 @@ def _deep_values(image: Image.Image) -> str | None:
     # "BGR;16" is a pixel of 16 bits, five or six for each colour. The planes of a TIFF do not say.
     bits = getattr(image, "tag_v2", {}).get(_BITS, ()) if image.format == "TIFF" else ()
     is_deep = ";16" in raw.replace("BGR;16", "") or max(bits, default=8) > 8
+    if image.format == "PPM" and isinstance(image, ImageFile.ImageFile) and image.tile:
+        args = image.tile[0][3]
+        is_deep |= isinstance(args, tuple) and args[-1] > 255  # the value that is white
     return "16-bit colour" if is_deep else None
 
 

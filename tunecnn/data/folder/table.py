@@ -49,7 +49,14 @@ def _row_of_json(line: str, number: int) -> dict[str, str]:
         raise csv.Error(f"line {number} is no JSON") from error
     if not isinstance(row, dict):
         raise csv.Error(f"line {number} is no JSON object")
-    return {name.strip(): "" if value is None else str(value) for name, value in row.items()}
+    return {name.strip(): _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> str:
+    """Return a value of JSON as in a cell of CSV, where people join several labels."""
+    if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
+        return "|".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _decoded(content: bytes) -> str:

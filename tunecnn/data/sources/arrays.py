@@ -18,35 +18,19 @@ from tunecnn.data.folder.tree import shown
 from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Pixels, Reading, likely_white
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.parts import PART_NAMES
+from tunecnn.data.parts import PART_NAMES, Part
+from tunecnn.data.sources.values import array_given
 from tunecnn.errors import InputError, reason, text_of
-from tunecnn.files import check_regular, read_regular
+from tunecnn.files import check_regular, expanded, read_regular
 from tunecnn.words import in_utf8
 
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
+_ALSO = ("classes", "groups")
 _EXPECTED = (
     "expected train_images (n, height, width[, channels]) and train_labels (n,), and optionally "
     "the same for val and test, classes (names by label) and groups (n,)"
 )
-
-
-def plain_array(value: Any) -> Any:
-    """Return a value as an array: tensors of any device, and names or numbers of pandas.
-
-    Raises:
-        Exception: whatever the value raises when it is made an array.
-    """
-    if hasattr(value, "detach"):  # a tensor of torch
-        value = value.detach().cpu()
-    array = np.asarray(value)
-    if array.dtype.kind in "OT":
-        items = array.ravel().tolist()
-        if items and all(isinstance(one, str) for one in items):
-            return np.array(items, str).reshape(array.shape)
-        if items and all(isinstance(one, int) for one in items):
-            return np.array(items, np.int64).reshape(array.shape)
-    return array
 
 
 def read_npz(path: Path, options: ImageOptions) -> Arrays:
@@ -113,6 +97,7 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
         InputError: if there is no such function, it fails, or its arrays cannot be used.
     """
     file, _, name = path.rpartition(":")
+    file = str(expanded(file))
     try:
         code = read_regular(Path(file))
     except OSError as error:
@@ -138,13 +123,27 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
                         "test_images": test_images, "test_labels": test_labels}  # fmt: skip
     if not isinstance(returned, Mapping):
         raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
-    try:
-        arrays = {str(key): plain_array(value) for key, value in returned.items()
-                  if value is not None}  # fmt: skip
-    except Exception as error:
-        raise InputError(f"{path} returned what are no arrays: {text_of(error)}") from error
+    arrays = arrays_given(returned, path, options)
     note = f"the images are made by {name} of code {hashlib.sha256(code).hexdigest()[:12]}"
     return from_mapping(arrays, path, options, note)
+
+
+def arrays_given(values: Mapping[Any, Any], where: str, options: ImageOptions) -> dict[str, Any]:
+    """Return the values of a mapping as arrays by name, without those that are None.
+
+    A value that `from_mapping` does not use may be of any type: an empty array stands for it.
+
+    Raises:
+        InputError: if one that is used is no array.
+    """
+    used = {name for names in _used(values).values() for name in names}
+    return {
+        str(name): array_given(value, f"{where}: {name}", options)
+        if name in used or name in _ALSO
+        else np.zeros(0)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 @contextlib.contextmanager
@@ -174,15 +173,12 @@ def from_mapping(
     said = list(notes)
     used = set[str]()
     raw: dict[str, tuple[Pixels, Any]] = {}
-    for part, prefixes in PART_NAMES.items():
-        found = _find(values, prefixes, part == "train")
-        if found is not None:
-            images, labels = found
-            used |= {images, labels}
-            if part == "validation" and not len(values[images]):
-                continue  # as a function returns them that splits nothing off
-            pixels = _pixels(np.asarray(values[images]), f"{where}: {images}", options, said)
-            raw[part] = pixels, _labels(values[labels], len(pixels), f"{where}: {labels}")
+    for part, (images, labels) in _used(values).items():
+        used |= {images, labels}
+        if part == "validation" and not len(values[images]):
+            continue  # as a function returns them that splits nothing off
+        pixels = _pixels(np.asarray(values[images]), f"{where}: {images}", options, said)
+        raw[part] = pixels, _labels(values[labels], len(pixels), f"{where}: {labels}")
     if "train" not in raw:
         there = ", ".join(map(shown, sorted(values))) or "nothing"
         raise InputError(f"{where} has {there}; {_EXPECTED}")
@@ -195,7 +191,7 @@ def from_mapping(
     if values.get("groups") is not None:
         groups = np.unique(_labels(values["groups"], len(parts["train"]), f"{where}: groups"),
                            return_inverse=True)[1].astype(np.int64)  # fmt: skip
-    others = sorted(set(values) - used - {"classes", "groups"})
+    others = sorted(set(values) - used - set(_ALSO))
     if others:
         said.append(f"not used: {', '.join(map(str, others))}")
     empty = Images(parts["train"].pixels[:0], parts["train"].labels[:0])
@@ -203,6 +199,13 @@ def from_mapping(
         parts["train"], parts.get("test", empty), classes, parts.get("validation"), groups,
         Reading(used=sum(map(len, parts.values())), files=_names(parts)), tuple(said),
     )  # fmt: skip
+
+
+def _used(values: Mapping[Any, Any]) -> dict[Part, tuple[Any, Any]]:
+    """Return the names of the images and labels of each part."""
+    found = {part: _find(values, prefixes, part == "train")
+             for part, prefixes in PART_NAMES.items()}  # fmt: skip
+    return {part: names for part, names in found.items() if names is not None}
 
 
 def _find(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import unicodedata
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tunecnn.data.folder.pixels import BadImageError, pixels_of
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import part_of
-from tunecnn.data.sources.arrays import from_mapping, plain_array
+from tunecnn.data.sources.arrays import arrays_given, from_mapping
 from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
+from tunecnn.data.sources.values import pixels_given, stacked
 from tunecnn.errors import InputError, text_of
 from tunecnn.files import write_atomically
 
@@ -44,14 +45,22 @@ def store_given(data: Any, folder: Path, options: ImageOptions) -> str:
     """
     values = _as_mapping(data, options)
     from_mapping(values, "data", options)  # so that a mistake is told before anything is stored
-    stream = io.BytesIO()
-    np.savez(stream, **values)
-    content = stream.getvalue()
+    content = _npz(values)
     path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.npz"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     return str(path.absolute())
+
+
+def _npz(values: Mapping[str, Any]) -> bytes:
+    """Return the content of a `.npz` file; NumPy's own function takes no array called `file`."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in values.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return stream.getvalue()
 
 
 def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
@@ -84,13 +93,7 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
         found = _indexed(data, "train", options)
     else:
         raise InputError(f"data is {_FORMS}, not {type(data).__name__}")
-    arrays = {}
-    for name, value in found.items():
-        try:
-            arrays[str(name)] = plain_array(value)
-        except Exception as error:
-            raise InputError(f"data: {name} is no array: {text_of(error)}") from error
-    return arrays
+    return arrays_given(found, "data", options)
 
 
 def _texts(classes: Any) -> list[str]:
@@ -162,8 +165,8 @@ def _is_image(value: Any) -> bool:
 def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     images, labels = pair
     if not hasattr(images, "__array__"):
-        images = _stacked([_pixels(one, f"{part}[{i}]", options)
-                           for i, one in enumerate(images)], part)  # fmt: skip
+        images = stacked([pixels_given(one, f"data: {part}[{i}]", options)
+                          for i, one in enumerate(images)], f"data: {part}")  # fmt: skip
     return {f"{part}_images": images, f"{part}_labels": labels}
 
 
@@ -183,12 +186,12 @@ def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
             image, label = _of_row(item, where) if isinstance(item, Mapping) else item
         except (TypeError, ValueError) as error:
             raise InputError(f"data: {where} is not a pair (image, label): {error}") from error
-        images.append(_pixels(image, where, options))
+        images.append(pixels_given(image, f"data: {where}", options))
         labels.append(_label(label, where))
     if not images:
         raise InputError(f"data: {part} has no images")
     values: dict[str, Any] = {
-        f"{part}_images": _stacked(images, part),
+        f"{part}_images": stacked(images, f"data: {part}"),
         f"{part}_labels": labels,
     }
     classes = _class_names(data)
@@ -225,47 +228,3 @@ def _label(label: Any, where: str) -> Any:
             "name per image is needed (of a one-hot label, its "
             "argmax)"
         ) from None
-
-
-def _pixels(image: Any, where: str, options: ImageOptions) -> Any:
-    """Return an image as an array (height, width[, channels]); torch's has the channels first.
-
-    Pillow's images are taken as a viewer shows them, as files are; with a scale, in its unit.
-    """
-    if isinstance(image, Image.Image) and image.mode.startswith(("I", "F")) \
-            and options.scale is None:  # fmt: skip
-        return np.asarray(image)[..., None]  # the values of all images tell what white may be
-    if isinstance(image, Image.Image):
-        try:
-            pixels = pixels_of(image, options)[0]
-        except BadImageError as error:
-            raise InputError(f"data: {where}: {error}") from error
-        if options.scale is None:
-            return pixels
-        return pixels.astype(np.float32) * np.float32(options.scale / 255)
-    try:
-        array = plain_array(image)
-    except Exception as error:
-        raise InputError(f"data: the image of {where} is no array: {text_of(error)}") from error
-    is_torchs = hasattr(image, "detach") and array.ndim == 3 and array.shape[0] in (1, 3)
-    return np.moveaxis(array, 0, -1) if is_torchs else array
-
-
-def _stacked(images: list[Any], part: str) -> Any:
-    """Return the images as one array; grey ones become RGB if others are."""
-    channels = max((image.shape[2] for image in images if image.ndim == 3), default=1)
-    if channels == 3:
-        images = [
-            np.broadcast_to(image.reshape(*image.shape[:2], 1), (*image.shape[:2], 3))
-            if image.ndim == 2 or image.shape[2:] == (1,)
-            else image
-            for image in images
-        ]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise InputError(
-            f"data: the images of {part} have {len(shapes)} different shapes, such as "
-            f"{' and '.join(map(str, sorted(shapes)[:2]))}; resize them to one (of Pillow's "
-            "images, `size` in the space does it)"
-        )
-    return np.stack(images)

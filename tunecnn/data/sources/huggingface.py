@@ -19,7 +19,7 @@ from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixe
 from tunecnn.data.folder.tree import Unreadable
 from tunecnn.data.images import Arrays, Pixels, Reading
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.parts import PART_NAMES, Part, part_of
+from tunecnn.data.parts import PART_NAMES, Part, part_in, part_of
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
@@ -111,7 +111,8 @@ def _split_of(file: Path) -> str:
 
 
 def _part_named(word: str) -> Part | None:
-    return part_of(re.split(r"[-_.]", word)[0])
+    """Return the part that a name begins with, or else names, as `mnist-train.arrow`."""
+    return part_of(re.split(r"[-_.]", word)[0]) or part_in(_SHARD.sub("", word.partition(".")[0]))
 
 
 def _configuration(file: Path, root: Path) -> Path:
@@ -222,7 +223,8 @@ def _arrays(
         arrays_by_name[f"{part}_labels"] = np.array(found.labels[part])
     if found.classes is not None:
         arrays_by_name["classes"] = found.classes
-    arrays = from_mapping(arrays_by_name, f"huggingface: {path}", options)
+    in_bytes = replace(options, scale=None)  # `read_pixels` has divided by it
+    arrays = from_mapping(arrays_by_name, f"huggingface: {path}", in_bytes)
     out = {**left_out, UNLABELLED: found.unlabelled, "cannot be read (--skip-bad)": len(found.bad)}
     reading = Reading(
         len(found.names), {why: count for why, count in out.items() if count},
