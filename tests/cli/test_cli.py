@@ -221,7 +221,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["train", "--set", "epochs=ten"], "epochs must be a whole number, not 'ten'"),
         (["train", "--config", "none.yaml"], "none.yaml: cannot be read"),
         (["train", "--recipe", "quick"], "unknown recipe 'quick'"),
-        (["train", "--config", "x.yaml", "--dataset", "mnist"], "change one with --set"),
+        (["train", "--config", "x.yaml", "--dataset", "mnist"], "the config has its own: change it there"),
         (["search", "--space", "smoke", "--local", "--address", "auto"], "--address has no effect beside --local"),
         (["train", "--device", "cuda"], "this machine has no GPU"),
         (["train", "--out", "/dev/null/w"], "--out /dev/null/w: cannot be written: "),
@@ -371,3 +371,50 @@ def test_a_word_without_end_is_cut_in_the_middle_of_its_message(tmp_path, capsys
 def test_the_form_of_an_address_is_checked_before_the_space(address, capsys):
     assert main("search", "--space", "nowhere.yaml", "--address", address) == 2
     assert address in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_fails_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "m.safetensors"
+    words = ["--epochs", "2", "--set", "learning_rate=1e20", "--set", "optimizer=sgd",
+             "--set", "net.width=0.1", "--device", "cpu", "--out", str(out)]  # fmt: skip
+    assert main("train", *words) == 1
+    said = capsys.readouterr()
+    assert "error: it has diverged: the loss of epoch" in said.err
+    assert "kept epoch" not in said.out
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("data",), ("spaces",)])
+def test_help_without_a_command_is_no_error_without_words(words, capsys):
+    assert main(*words) == 2
+    said = capsys.readouterr()
+    assert "Usage: tunecnn" in said.out + said.err
+    assert "error:" not in said.err
+
+
+def test_a_plan_confirms_no_more_trials_than_there_are(space_file, capsys):
+    assert main("plan", "--space", space_file, "--local", "--confirm", "50x5") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "confirmation: 20 trainings of 2 epochs (3 trials and the baseline" in said
+
+
+def test_a_folder_that_is_no_run_is_not_resumed(space_file, tmp_path, capsys):
+    (tmp_path / "taken").mkdir()
+    where = ("--runs-dir", str(tmp_path), "--name", "taken", "--local")
+    assert main("search", "--space", space_file, *where) == 2
+    said = capsys.readouterr().err
+    assert "there is something at" in said
+    assert "--resume" not in said
+
+
+def test_a_home_is_known_wherever_a_path_may_be(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main("runs", "--runs-dir=~/nowhere") == 2
+    assert f"there is no folder {tmp_path}/nowhere" in capsys.readouterr().err
+
+
+def test_a_summary_elsewhere_is_of_the_run(scripted_run, tmp_path, capsys):
+    assert main("summarize", str(scripted_run), "--out", str(tmp_path / "out"), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["run"] == str(scripted_run)
+    assert found["summary"] == str(tmp_path / "out" / "summary.md")

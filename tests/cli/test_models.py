@@ -16,6 +16,7 @@ from tests.support.command import main
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tests.support.trees import picture, save
 from tunecnn import load_run
+from tunecnn.run.folder import RunFolder
 from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
@@ -276,3 +277,13 @@ def test_what_a_network_prints_is_no_result_and_what_it_raises_no_traceback(tmp_
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "trial-00000.safetensors failed: AssertionError: too many at once" in shown.err
+
+
+def test_test_images_are_not_used_while_that_cannot_be_recorded(run, capsys, monkeypatch):
+    def used(*arguments):
+        raise AssertionError("the test images were used")
+
+    monkeypatch.setattr("tunecnn.workflows.evaluate_model.scores", used)
+    with RunFolder(run).lock():
+        assert main("evaluate", str(run)) == 2
+    assert "is being written by" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from tests.support.command import main
-from tests.support.scripted import ScriptedRun, metrics
+from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn.run.folder import RunFolder
 
 
@@ -83,3 +83,16 @@ def test_a_note_typed_in_the_dashboard_does_not_reach_the_run(scripted_run):
             process.terminate()
     assert process.returncode == -signal.SIGTERM
     assert (scripted_run / "study.journal").read_bytes() == before
+
+
+def test_watch_shows_no_value_of_a_setting_that_a_trial_does_not_have(tmp_path, capsys):
+    text = SPACE.replace(
+        "  batch_size: 32",
+        "  optimizer: {choice: [muon, adamw]}\n"
+        "  nesterov: {choice: [true, false], when: {optimizer: muon}}",
+    )
+    ScriptedRun(tmp_path / "run", text).train_all(lambda trial: 0.5 + trial.number / 100)
+    assert main("watch", "--once", str(tmp_path / "run")) == 0
+    said = capsys.readouterr().out
+    assert "optimizer adamw" in said
+    assert "None" not in said

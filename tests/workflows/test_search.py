@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import tunecnn.workflows.session
@@ -31,7 +32,7 @@ from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 from tunecnn.trial.training import Training
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare
-from tunecnn.workflows.search import search
+from tunecnn.workflows.search import resume, search
 
 
 def test_a_search_ends_with_a_run_that_can_be_read(tmp_path):
@@ -527,3 +528,38 @@ def test_a_path_with_dots_is_the_folder_that_it_means(tmp_path, monkeypatch):
     run = load_run("..")
     assert run.name == folder.name
     assert set(run.trials["run"]) == {folder.name}
+
+
+def test_a_job_that_is_started_again_without_its_limit_goes_on(tmp_path):
+    """The limit of the first command stayed, so it ended at once and was called done."""
+    options = RunOptions(runs_dir=tmp_path, local=True, resume_or_start="job")
+    path = tmp_path / "space.yaml"
+    path.write_text(TEXT)
+    limited = prepare(str(path), {}, {"accuracy": 0.01})
+    first = search(limited, options, listening_to(Silent()))
+    assert len(load_run(first.folder).records) < 3
+    again = search(prepare(str(path)), options, listening_to(Silent()))
+    assert len(load_run(again.folder).complete) == 3
+
+
+def test_what_trains_a_trial_again_has_the_threads_of_that_trial(tmp_path):
+    """A session that only sends a tracker what it lacks may have had others."""
+    folder = begin(tmp_path, threads=2).folder
+    before = summarize_search(load_run(folder))
+    resume(folder, RunOptions(local=True, cpus_per_trial=1), listening_to(Silent()))
+    found = load_run(folder)
+    assert found.info.last_session.engine.threads == 1
+    after = summarize_search(found)
+    assert "--threads 2" in before.command
+    assert (after.command, after.hardware) == (before.command, before.hardware)
+
+
+def test_warnings_about_the_images_are_warnings(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    labels = np.arange(60) % 2
+    np.savez(tmp_path / "a.npz", train_images=pixels, train_labels=labels,
+             test_images=pixels[:10], test_labels=labels[:10])  # fmt: skip
+    silent = Silent()
+    text = TEXT.replace("digits", str(tmp_path / "a.npz")).replace("train_images: 200", "crop: 0")
+    begin(tmp_path, text, silent)
+    assert any("test images are identical to train" in one for one in silent.warnings)

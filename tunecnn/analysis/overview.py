@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import pandas as pd
 from pydantic import computed_field
 
+from tunecnn.run.info import Session
 from tunecnn.run.run import Run
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import count_in_words, in_utf8, seconds_in_words
@@ -208,18 +210,21 @@ def majority_in_words(run: Run) -> str:
 
 def _hardware(run: Run) -> dict[str, str]:
     """Describe the hardware of a run, and its versions."""
-    session = run.info.last_session
+    session = _last_that_trained(run)
     engine = session.engine
     nodes = [
         f"{node.name} ({count_in_words(node.cpus, 'core')}, {count_in_words(node.gpus, 'GPU')})"
         for node in engine.nodes
     ]
+    known = {node.name for one in run.info.sessions for node in one.engine.nodes}
+    if later := sorted(set(run.trials["node"]) - known - {""}):
+        nodes.append(f"{', '.join(later)} (joined later)")
     takes = "the process itself, one at a time"
     if engine.cpus_per_trial is not None and engine.gpus_per_trial is not None:
         takes = (
             f"{count_in_words(engine.cpus_per_trial, 'core')}, "
             f"{count_in_words(engine.gpus_per_trial, 'GPU')}; "
-            f"{engine.slots} at once"
+            f"at most {engine.slots} at once"
         )
     return {
         "nodes": "; ".join(nodes),
@@ -227,6 +232,19 @@ def _hardware(run: Run) -> dict[str, str]:
         "a trial takes": takes,
         "versions": ", ".join(f"{name} {version}" for name, version in session.versions.items()),
     }
+
+
+def _last_that_trained(run: Run) -> Session:
+    """Return the last session in which a trial ended; the last one if none has.
+
+    One that only sent a tracker what it lacked may have had other hardware.
+    """
+    ended = [record.ended.astimezone(UTC) for record in run.records
+             if record.ended and record.epochs]  # fmt: skip
+    for session in reversed(run.info.sessions if ended else ()):
+        if session.started <= max(ended):
+            return session
+    return run.info.last_session
 
 
 def _time(run: Run) -> dict[str, str]:

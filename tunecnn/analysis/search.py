@@ -212,8 +212,12 @@ def train_command(run: Run, trial: int, folder: Path | None = None) -> str:
         folder: folder with the summary; None for that of the run.
     """
     words = ["tunecnn", "train", "--config", str(config_path(folder or run.path, trial))]
-    if run.record(trial).device.startswith("cpu"):
+    record = run.record(trial)
+    if record.device.startswith("cpu"):
+        # As many as its cores: the last session may have had others, and trained nothing.
         threads = run.info.last_session.engine.threads
+        if record.devices is not None:
+            threads = max(1, int(record.devices))
         words += ["--device", "cpu", "--threads", str(threads)]
     if run.info.data_dir:
         words += ["--data-dir", run.info.data_dir]

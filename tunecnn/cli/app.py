@@ -106,6 +106,7 @@ def main() -> None:
         text = error.format_message().replace("Value error, ", "").rstrip(".")
         text = text.replace("Input should be", "it must be")  # pydantic's words
         command = getattr(getattr(error, "ctx", None), "command_path", "tunecnn")
-        print(as_error(f"{text}; see {command} --help"), file=sys.stderr)
+        if text:  # none if the help was printed, as for `tunecnn` alone
+            print(as_error(f"{text}; see {command} --help"), file=sys.stderr)
         sys.exit(InputError.exit_code)
     sys.exit(code or 0)

@@ -36,7 +36,10 @@ def confirm(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of each training, instead of the search's.")
+        int | None,
+        typer.Option(
+            help="Epochs of each training, instead of the search's.", min=1, max=1_000_000_000
+        ),
     ] = None,
     config: Annotated[
         list[Path] | None, typer.Option(help="Config file to confirm as well; repeatable.")

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tunecnn.cli.options import DataDir, Fit, Json, Size, SkipBad
 from tunecnn.console import PlainConsole, print_json
+from tunecnn.files import expanded
 
 if TYPE_CHECKING:
     from tunecnn.data.images import Dataset
@@ -38,7 +39,7 @@ def data_list(data_dir: DataDir = None) -> None:
     from tunecnn.data.loading import default_data_dir, is_here
     from tunecnn.data.registry import NAMED, OWN
 
-    folder = data_dir or default_data_dir()
+    folder = expanded(data_dir or default_data_dir())
     table = Table("data set", "here", "description", box=None)
     for name, info in NAMED.items():
         table.add_row(name, "yes" if is_here(name, folder) else "no", info.about)
@@ -105,7 +106,6 @@ def data_report(
 def _sheet_of(dataset: str) -> Path:
     """Return the file for a sheet: here, or beside the images if this is a folder of theirs."""
     from tunecnn.data.registry import kind_and_path
-    from tunecnn.files import expanded
 
     kind, path = kind_and_path(dataset)
     file, _, function = path.rpartition(":")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand
 
 from tunecnn.cli.groups import arrange
 from tunecnn.errors import InputError
+from tunecnn.files import expanded
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,25 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
     "train": (
         Mode(
             "config",
-            _each("architecture dataset recipe", "the config has its own; change one with --set"),
+            _each("architecture dataset recipe", "the config has its own: change it there"),
         ),
     ),
 }  # fmt: skip
 """The modes of each command in which at least one option has no effect."""
 
 
+def _at_home(value: Any) -> Any:
+    """Replace the `~` of a path, which no shell does in `--runs-dir=~/runs`."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return expanded(value) if isinstance(value, Path) else value
+
+
 class ModalCommand(TyperCommand):
-    """A command that refuses options without effect in combination with the other options."""
+    """A command that refuses options without effect in combination with the other options.
+
+    The `~` of its paths is the user's home, wherever it stands.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -110,6 +122,8 @@ class ModalCommand(TyperCommand):
         Raises:
             InputError: if a given option has no effect.
         """
+        for name, value in ctx.params.items():
+            ctx.params[name] = _at_home(value)
         flags = {parameter.name: parameter.opts[0] for parameter in self.params}
         given = {
             name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"

@@ -45,12 +45,18 @@ def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:
 
 
 def print_result(
-    folder: Path, ending: str, summary: RunSummary, *, quiet: bool, json_lines: bool
+    folder: Path,
+    ending: str,
+    summary: RunSummary,
+    *,
+    quiet: bool,
+    json_lines: bool,
+    written: Path | None = None,
 ) -> None:
-    """Print the verdict of a run and the path of its summary."""
+    """Print the verdict of a run and the path of its summary, in its folder if not elsewhere."""
     from tunecnn.analysis.search import SearchSummary
 
-    path = folder / "summary.md"
+    path = (written or folder) / "summary.md"
     if json_lines:
         print_json({"event": ending, "run": str(folder), **summary.to_json(),
                     "summary": str(path)})  # fmt: skip

@@ -23,6 +23,7 @@ from tunecnn.cli.options import (
     candidates_in,
 )
 from tunecnn.console import PlainConsole
+from tunecnn.errors import InputError
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
@@ -95,7 +96,10 @@ def print_plan(
     for line in _lines(planned, space):
         console.print(line, soft_wrap=True)
     if candidates is not None:
-        console.print(_confirmation_line(planned, space, *candidates), soft_wrap=True)
+        if space.splits > 1 and (reason := planned.dataset.fixed_split):
+            raise InputError(f"splits: {space.splits}: {reason}")
+        line = _confirmation_line(planned, space, space.trials + ended, *candidates)
+        console.print(line, soft_wrap=True)
 
 
 def _print_networks(plan: Plan, console: PlainConsole) -> None:
@@ -154,10 +158,13 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
         yield f"warning: {text}"
 
 
-def _confirmation_line(planned: PlannedRun, space: SearchSpace, top: int, seeds: int) -> str:
-    """Say how much a confirmation trains, with the baseline as one more candidate."""
+def _confirmation_line(
+    planned: PlannedRun, space: SearchSpace, trials: int, top: int, seeds: int
+) -> str:
+    """Say how much a confirmation trains at most, with the baseline as one more candidate."""
     from tunecnn.words import count_in_words, seconds_in_words
 
+    top = min(top, trials)
     trainings = (top + 1) * seeds * space.splits
     splits = f" in each of {space.splits} new splits of the data" if space.splits > 1 else ""
     text = (

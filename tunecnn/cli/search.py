@@ -111,11 +111,11 @@ def search(
         prepared = prepare(space, changes, budget, start_from)
         if candidates is not None:
             check_confirmable(prepared.space, *candidates, prepared.space.splits)
+        for note in prepared.notes:
+            print(note, file=sys.stderr)
         if plan:
             _print_plan(prepared.space, options, candidates)
             return
-        for note in prepared.notes:
-            print(note, file=sys.stderr)
         result = start_search(prepared, first, listening)
     end(result, quiet=quiet, json_lines=json_lines)
     if candidates is not None:

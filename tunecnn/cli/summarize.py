@@ -29,7 +29,7 @@ def summarize(
     from tunecnn.workflows.session import summarize as summarize_run
 
     found = summarize_run(run, figures or (), out)
-    print_result(out or run, "summarized", found, quiet=False, json_lines=json_lines)
+    print_result(run, "summarized", found, quiet=False, json_lines=json_lines, written=out)
 
 
 def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:

@@ -129,7 +129,7 @@ def _train(
             if is_published(config.architecture):
                 raise
             raise InputError(f"{config.architecture}: {describe(error)}") from error
-        epochs = iter(training)
+        epochs, has_diverged = iter(training), False
         while True:
             try:
                 with prints_aside(code):
@@ -142,6 +142,9 @@ def _train(
             if metrics is None:
                 break
             _print_epoch(metrics, json_lines=json_lines)
+            has_diverged = metrics.diverged
+        if has_diverged:
+            raise RunError(f"it has diverged: the loss of epoch {training.epoch} is not finite")
         kept = training.kept
         assert kept is not None
         if out is not None:

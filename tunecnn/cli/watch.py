@@ -49,6 +49,8 @@ def watch(
 
 def view(run: Run) -> Group:
     """Return what a terminal shows of a run."""
+    import pandas as pd
+
     trials = run.trials
     ended = run.ended
     lines = [Text(run.name, "bold"), Text(run.space.goal)] if run.space.goal else [Text(run.name)]
@@ -78,7 +80,7 @@ def view(run: Run) -> Group:
             values = ", ".join(
                 f"{name.removeprefix('net.')} {in_short(row[f'param.{name}'])}"
                 for name in names
-                if row[f"param.{name}"] == row[f"param.{name}"]
+                if not pd.isna(row[f"param.{name}"])
             )
             table.add_row(f"trial {row['trial']}", _percent(row[run.space.metric]),
                           str(row["epochs"]), f"{row['params']:,}", values)  # fmt: skip

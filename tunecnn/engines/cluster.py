@@ -93,7 +93,7 @@ class Cluster:
             engine="ray",
             nodes=self.nodes,
             threads=self.threads,
-            slots=self.slots,
+            slots=self.at_once or self.slots,
             cpus_per_trial=self.cpus,
             gpus_per_trial=self.gpus,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -159,7 +160,8 @@ def _abandon(recorder: Recorder, scratch: Path, reason: str) -> str:
     """Leave a run as a resumed session expects it, from another thread; return what to say."""
     recorder.abandon()
     shutil.rmtree(scratch, ignore_errors=True)
-    return f"{reason}; all that was recorded is kept: add --resume {recorder.folder} to go on"
+    again = f"tunecnn search --resume {shlex.quote(str(recorder.folder))}"
+    return f"{reason}; all that was recorded is kept; go on with: {again}"
 
 
 def _timed(

@@ -64,7 +64,7 @@ class Notebook(Listener):
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Show why a trial will be retried."""
         self._running.pop(number, None)
-        self.on_warning(f"trial {number} will be retried: {reason}")
+        self.on_note(f"trial {number} will be retried: {reason}")
 
     def on_note(self, text: str) -> None:
         """Show a statement."""
@@ -73,7 +73,7 @@ class Notebook(Listener):
 
     def on_warning(self, text: str) -> None:
         """Show a warning."""
-        self._messages.append(text)
+        self._messages.append(f"warning: {text}")
         self._update()
 
     def on_tick(self) -> None:

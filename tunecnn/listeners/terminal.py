@@ -24,7 +24,7 @@ _COLUMNS = {"ended": 7, "trial": 5, "outcome": 10, "accuracy": 8, "epochs": 6, "
 """Width of each column of a line, by its heading."""
 _LINES_PER_HEADING = 40
 _NARROWEST = 8
-_MARKS = {"complete": "green", "pruned": "dim", "paused": "dim", "infeasible": "dim"}
+_MARKS = {"complete": "green", "pruned": "dim", "paused": "dim"}
 
 
 class Terminal(Listener):
@@ -97,7 +97,7 @@ class Terminal(Listener):
 
     def on_trial_requeue(self, number: int, reason: str) -> None:
         """Print that a trial went back into the queue."""
-        self.on_warning(f"trial {number} will be retried: {reason}")
+        self.on_note(f"trial {number} will be retried: {reason}")
 
     def on_note(self, text: str) -> None:
         """Print a statement."""
@@ -105,7 +105,7 @@ class Terminal(Listener):
 
     def on_warning(self, text: str) -> None:
         """Print a warning."""
-        self._print(text)
+        self._print(f"warning: {text}")
 
     def on_tick(self) -> None:
         """Refresh the live line."""

@@ -101,10 +101,8 @@ class RunFolder:
             raise _cannot_make(path, error.strerror) from error
         if is_taken:
             what = "a run" if is_run else "something"
-            raise InputError(
-                f"there is {what} at {path} already; give another --name, or carry on with "
-                f"--resume {path}"
-            )
+            resume = f", or carry on with --resume {path}" if is_run else ""
+            raise InputError(f"there is {what} at {path} already; give another --name{resume}")
         if not above.is_dir():
             raise _cannot_make(path, f"{above} is not a folder")
 

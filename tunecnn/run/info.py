@@ -121,7 +121,7 @@ class EngineRecord(_Model):
         engine: type of the engine: `ray`, or `local` for the process itself.
         nodes: machines of the cluster.
         threads: number of torch threads per trial.
-        slots: number of trials that ran at once.
+        slots: number of trials that might run at once.
         cpus_per_trial: number of cores per trial; None without a cluster.
         gpus_per_trial: number of GPUs per trial; None without a cluster.
     """

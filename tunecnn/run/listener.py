@@ -20,7 +20,7 @@ class Listener:
         """Is called with the metrics of each epoch of a trial."""
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Is called when a trial has ended, whatever its outcome."""
+        """Is called when a trial that was trained has ended, whatever its outcome."""
 
     def on_trial_pause(self, record: TrialRecord) -> None:
         """Is called when the pruner has paused a trial, which it may promote later."""
@@ -29,7 +29,7 @@ class Listener:
         """Is called when a trial goes back into the queue."""
 
     def on_note(self, text: str) -> None:
-        """Is called with a statement about the images or the training, before the first trial."""
+        """Is called with a statement about the images, the training or the cluster."""
 
     def on_warning(self, text: str) -> None:
         """Is called with a warning for the user."""

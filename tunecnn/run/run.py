@@ -65,7 +65,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """What has become of the run: `done`, `interrupted`, or `running or killed`."""
+        """What has become of it: `not started`, `done`, `interrupted` or `running or killed`."""
         if not self.info.sessions:
             return "not started"
         return self.info.last_session.ending or "running or killed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def confirm(
     folder = RunFolder.open(path)
 
     def train(inside: RunOptions) -> RunResult:
+        if run.state != "done":
+            warnings.warn(
+                f"the search has not ended ({run.ended} of {run.space.trials} trials have): its "
+                "best trials may become others",
+                stacklevel=2,
+            )
         count = splits or run.space.splits
         check_confirmable(run.space, top, seeds, count)
         candidates = candidates_of(run, top, configs, count, scale)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +99,13 @@ def evaluate(
     if pixels.shape[3] == 1 and found.model.input_shape[0] == 3:  # grey, as `predict` takes them
         pixels = np.repeat(pixels, 3, axis=3)
     labels = images.test.labels
-    with running_its_code(found.path):
-        logits = found.model.logits(pixels)
-    accuracy, loss, predicted = scores(logits, labels)
+    # The lock comes first: the test images are not used if that cannot be recorded.
+    with _recording(found, images) as folder:
+        with running_its_code(found.path):
+            logits = found.model.logits(pixels)
+        accuracy, loss, predicted = scores(logits, labels)
+        if folder is not None:
+            _record(folder, found.trial, images, accuracy, loss, predicted)
     right = predicted == labels
     return ModelEvaluation(
         dataset=name,
@@ -110,32 +116,38 @@ def evaluate(
         ),
         interval=wilson_interval(accuracy, images.sheet.different["test"]),
         loss=loss,
-        recorded=_record(found, images, accuracy, loss, predicted),
+        recorded=found.run.name if folder is not None and found.run is not None else "",
         trial=found.trial,
         notes=() if is_own else images.sheet.notes,
     )
 
 
-def _record(
-    found: FoundModel, images: Dataset, accuracy: float, loss: float,
-    predicted: npt.NDArray[np.int64],
-) -> str:  # fmt: skip
-    """Record the use of a run's test images; return the name of the run, empty if it has none."""
-    if found.run is None or found.trial is None:
-        return ""
-    if images.fingerprint != found.run.info.dataset.fingerprint:
-        return ""
-    folder = RunFolder(found.run.path)
+@contextlib.contextmanager
+def _recording(found: FoundModel, images: Dataset) -> Iterator[RunFolder | None]:
+    """Lock the run whose test images the images are, and yield its folder; None without one."""
+    run = found.run
+    if run is None or found.trial is None or images.fingerprint != run.info.dataset.fingerprint:
+        yield None
+        return
+    folder = RunFolder(run.path)
     with folder.lock():
-        info = folder.read_info()
-        if not any(one.trial == found.trial and not one.confirmation for one in info.evaluations):
-            evaluation = Evaluation(
-                trial=found.trial, time=now(), images=len(images.test), accuracy=accuracy,
-                loss=loss, predictions_sha256="",
-            )  # fmt: skip
-            frame = predictions_frame(found.trial, images.test.labels, predicted)
-            folder.write_evaluation(evaluation, frame)
-    return found.run.name
+        yield folder
+
+
+def _record(
+    folder: RunFolder, trial: int | None, images: Dataset, accuracy: float, loss: float,
+    predicted: npt.NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Record the use of a run's test images, once for each trial."""
+    assert trial is not None
+    info = folder.read_info()
+    if any(one.trial == trial and not one.confirmation for one in info.evaluations):
+        return
+    evaluation = Evaluation(
+        trial=trial, time=now(), images=len(images.test), accuracy=accuracy, loss=loss,
+        predictions_sha256="",
+    )  # fmt: skip
+    folder.write_evaluation(evaluation, predictions_frame(trial, images.test.labels, predicted))
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -23,7 +23,7 @@ class ListedRun:
         started: start time; None if the run cannot be read.
         type: purpose of the run: `search`, `reproduction` or `confirmation`.
         goal: question of the run.
-        state: what has become of it: `done`, `interrupted`, or `running or killed`.
+        state: what has become of it, as in `tunecnn.run.run.Run`.
         trials: number of trials that have ended, of those requested.
         best: highest validation accuracy; None without a complete trial.
         seconds: duration of its sessions.

@@ -135,7 +135,7 @@ def _resume_same(
             f"name, or go on with it as it is: --resume {path}"
         )
     more = prepared.space.trials - int(info.changes.get("trials", prepared.space.trials))
-    run = open_run(path, max(0, more), prepared.changes.get("budget"))
+    run = open_run(path, max(0, more), dict(prepared.space.budget))
     return resume_opened(run, options, listening)
 
 

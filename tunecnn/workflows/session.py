@@ -284,7 +284,7 @@ def _run_locked(
                 tracked.append(listener)
             for text in (*_notes(space, there.dataset), *there.engine.notes()):
                 listener.on_note(text)
-            for text in (*warnings, *_warnings(lease.left, info)):
+            for text in (*warnings, *there.dataset.sheet.warnings(), *_warnings(lease.left, info)):
                 listener.on_warning(text)
             spending = Spending(
                 space.budget, space.metric, there.engine.devices, info.wall_seconds, study.records
@@ -366,7 +366,6 @@ def _notes(space: SearchSpace, dataset: Dataset) -> Iterator[str]:
         yield f"images: {files}"
         yield from sheet.notes
     yield f"augmentation: {space.augmentation}"
-    yield from (f"warning: {text}" for text in sheet.warnings())
 
 
 def _warnings(left: str, info: RunInfo) -> Iterator[str]:

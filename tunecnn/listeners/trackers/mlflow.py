@@ -22,7 +22,7 @@ from tunecnn.trial.messages import EpochMetrics, Outcome
 _EXPERIMENT = "tunecnn"
 _MOST_PARAMS = 100  # in one request
 _LONGEST = 500  # characters of a parameter's value that every store of MLflow takes
-_STATUS = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "KILLED", Outcome.INFEASIBLE: "KILLED"}
+_STATUS = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "KILLED"}
 
 
 class MLflow:

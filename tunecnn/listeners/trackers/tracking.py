@@ -118,6 +118,8 @@ class Tracking(Listener):
         """Note the newest state of a trial."""
         if not record.config or self._sent.is_complete(record):
             return
+        if record.outcome is Outcome.INFEASIBLE:  # of which nothing was trained
+            return
         with self._changed:
             self._newest[record.number] = record
             self._changed.notify_all()
