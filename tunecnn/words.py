@@ -65,8 +65,13 @@ def all_in_utf8(value: Any) -> Any:
 
 
 def in_short(value: object) -> str:
-    """Format a value with at most four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Format a value with at most four significant digits; whole numbers with all of theirs.
+
+    A column with gaps has whole numbers as floats.
+    """
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
 
 
 def count_in_words(number: float, what: str) -> str:

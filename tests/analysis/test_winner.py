@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.support.scripted import ScriptedRun, metrics
+from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn.analysis.search import summarize_search
-from tunecnn.analysis.winner import winner_of
+from tunecnn.analysis.winner import trial_line, winner_of
 from tunecnn.data.sheet import DataSheet
+from tunecnn.summary.render import write_summary
 from tunecnn.trial.messages import Outcome, TrialEnd
 
 JUDGED = """
@@ -70,3 +71,20 @@ def test_the_winner_is_corrected_for_the_trials_that_accuracy_alone_put_behind_i
     summary = summarize_search(run.load())
     assert summary.rivals == 3
     assert "for the choice among it and 2 trials that are not clearly worse." in summary.verdict
+
+
+def test_whole_numbers_with_a_condition_keep_all_of_their_digits(tmp_path):
+    """A column with gaps has them as floats, of which four digits were shown."""
+    text = SPACE.replace(
+        "  batch_size: 32",
+        "  optimizer: {choice: [muon, adamw]}\n"
+        "  batch_size: {int: [12345, 12349], when: {optimizer: muon}}",
+    ).replace("start: [baseline]\n", "")
+    run = ScriptedRun(tmp_path / "run", text).train_all(lambda trial: 0.5 + trial.number / 100)
+    values = [
+        trial_line(run, row).values["batch_size"] for _, row in run.configurations.iterrows()
+    ]
+    assert {type(value) for value in values if value is not None} == {int}
+    write_summary(run)
+    page = (run.path / "summary.md").read_text()
+    assert all(str(value) in page for value in values[:5] if value is not None)

@@ -16,9 +16,11 @@ from tests.support.command import main
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tests.support.trees import picture, save
 from tunecnn import load_run
+from tunecnn.analysis.confirmation import latest_confirmation
 from tunecnn.run.folder import RunFolder
 from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
 from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.found_model import find_model
 from tunecnn.workflows.options import RunOptions
 
 
@@ -93,7 +95,8 @@ def test_images_of_other_classes_are_refused(run, capsys, tmp_path):
     np.savez(tmp_path / "x.npz", train_images=np.zeros((40, 8, 8), np.uint8),
              train_labels=np.arange(40) % 2)  # fmt: skip
     assert main("evaluate", str(run), "--dataset", str(tmp_path / "x.npz")) == 2
-    assert "are 0, 1, and the model knows 0, 1, 2, 3 and 6 more" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has other classes than the model: without 2, 3, 4, 5 and 4 more, which the mod" in said
 
 
 ALONE = """
@@ -287,3 +290,85 @@ def test_test_images_are_not_used_while_that_cannot_be_recorded(run, capsys, mon
     with RunFolder(run).lock():
         assert main("evaluate", str(run)) == 2
     assert "is being written by" in capsys.readouterr().err
+
+
+def test_the_model_of_a_confirmed_search_is_the_confirmed_one(run, capsys, tmp_path, monkeypatch):
+    """It was the search's winner, which new seeds had put behind another trial."""
+    (inner,) = load_run(run).confirmations
+    search = load_run(run)
+    other = int(search.configurations["trial"].iloc[1])
+    candidate = inner.job.candidates[0]
+    folder = RunFolder(inner.path)
+    info = folder.read_info()
+    first = candidate.model_copy(update={"name": f"trial {other}", "search_accuracy": 0.5})
+    job = info.job.model_copy(update={"candidates": (first, *info.job.candidates[1:])})
+    folder.write_info(info.with_changes(job=job))
+    latest = latest_confirmation(load_run(run))
+    assert latest is not None
+    wanted = latest.trial if latest.trial is not None else int(search.best["trial"])
+    found = find_model(run)
+    assert found.trial == wanted
+    monkeypatch.chdir(tmp_path)
+    assert main("export", str(run)) == 0
+    assert (tmp_path / f"quick-trial-{wanted:05d}.pt2").is_file()
+
+
+def grouped(root):
+    for folder in range(8):
+        for label in ("cat", "dog"):
+            for i in range(4):
+                save(root / label / f"g{folder}" / f"{i}.png", picture(label == "dog"))
+    return root
+
+
+def test_images_at_another_place_are_divided_as_in_the_run(tmp_path, capsys):
+    """Without the groups of the run, images that it had trained on were tested and recorded."""
+    root = grouped(tmp_path / "images")
+    text = TEXT.replace("digits", f"imagefolder:{root}").replace("train_images: 200", "crop: 0")
+    text = text.replace("epochs: 2", "groups: folder\nsize: 28\nepochs: 1")
+    folder = begin(tmp_path, text).folder
+    assert main("evaluate", str(folder), "--json") == 0
+    first = json.loads(capsys.readouterr().out)
+    moved = root.rename(tmp_path / "moved")
+    assert main("evaluate", str(folder), "--dataset", f"imagefolder:{moved}", "--json") == 0
+    second = json.loads(capsys.readouterr().out)
+    for name in ("images", "accuracy", "loss", "recorded"):
+        assert first[name] == second[name]
+
+
+def test_a_model_without_its_run_does_not_say_what_it_was_trained_on(run, capsys, tmp_path):
+    weights = next((run / "weights").iterdir())
+    shutil.copy(weights, tmp_path / "alone.safetensors")
+    assert main("evaluate", str(tmp_path / "alone.safetensors")) == 0
+    said = capsys.readouterr()
+    assert "whether it was trained on some of these images is not known" in said.out + said.err
+
+
+FROZEN = """
+import torch
+from torch import nn
+
+class Frozen(nn.Module):
+    def __init__(self, in_channels: int, classes: int):
+        super().__init__()
+        self.body = nn.Conv2d(in_channels, 4, 3)
+        self.head = nn.Linear(144, classes)
+
+    def forward(self, images):
+        with torch.no_grad():
+            seen = self.body(images).flatten(1)
+        return self.head(seen)
+"""
+
+
+def test_a_network_with_a_part_without_gradients_can_be_exported(tmp_path, capsys, monkeypatch):
+    (tmp_path / "nets.py").write_text(FROZEN)
+    (tmp_path / "space.yaml").write_text(
+        "name: frozen\ndataset: digits\narchitecture: nets.py:Frozen\nepochs: 1\ntrials: 1\n"
+        "parameters:\n  learning_rate: {choice: [0.001, 0.002]}\nsampler: random\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main("search", "--space", "space.yaml", "--local", "--name", "f", "--quiet") == 0
+    assert main("export", "runs/f", "--out", "f.pt2") == 0
+    assert (tmp_path / "f.pt2").is_file()
+    assert "best of" not in (tmp_path / "f.pt2.md").read_text()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from torch import nn
 
 from tests.support.searching import begin
 from tunecnn import load_dataset, load_model, load_run, make_config
@@ -125,3 +126,31 @@ def test_a_file_cannot_make_us_call_any_function(name, tiny, tmp_path):
     ):
         unpack_model(content, "m")
     assert not mark.exists()
+
+
+def test_probabilities_are_those_of_use_while_the_model_is_trained_further(tiny):
+    """They were computed as in training, and changed the model."""
+    training = Training(config(), tiny)
+    next(iter(training))
+    model = unpack_model(pack_model(training), "m")
+    model.network = nn.Sequential(model.network, nn.BatchNorm1d(10), nn.Dropout(0.5)).eval()
+    expected = model.probabilities(tiny.validation.pixels)
+    model.train()
+    model.network[-1].eval()  # frozen, as people do it
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert np.array_equal(model.probabilities(tiny.validation.pixels), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert (model.training, model.network[-1].training) == (True, False)
+
+
+@pytest.mark.parametrize("form", [torch.from_numpy, list, np.ndarray.tolist])
+def test_a_model_takes_images_in_the_forms_in_which_people_have_them(form, tiny):
+    training = Training(config(), tiny)
+    next(iter(training))
+    model = unpack_model(pack_model(training), "m")
+    pixels = tiny.validation.pixels[:4]
+    if form is np.ndarray.tolist:
+        with pytest.raises(InputError, match="takes bytes of the shape"):
+            model.probabilities(form(pixels))
+    else:
+        assert np.array_equal(model.probabilities(form(pixels)), model.probabilities(pixels))

@@ -246,3 +246,18 @@ def test_a_search_that_has_no_baseline_cannot_be_confirmed_and_says_so_before(tm
     )
     with pytest.raises(InputError, match="width of One has no default, so there is no baseline"):
         check_confirmable(space, 1, 2, 1)
+
+
+def test_a_config_without_the_hash_of_its_code_is_of_the_runs_code(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    run = ScriptedRun(tmp_path / "run", SEVERAL, folder=tmp_path)
+    loaded = run.train_all(lambda trial: 0.5 + trial.number / 100)
+    best = loaded.config(int(loaded.configurations["trial"].iloc[0]))
+    mine = best.replace(code=None, learning_rate=0.5)
+    candidates = candidates_of(loaded, 1, {"mine": mine})
+    assert candidates[-1].config.code == best.code
+    confirmation_space(loaded, candidates, 1)
+    with pytest.raises(
+        InputError, match=r"other was made with other code of nets.py:\w+ \(hash 0"
+    ):
+        candidates_of(loaded, 1, {"other": best.replace(code="0123456789ab")})

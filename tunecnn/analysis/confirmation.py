@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -354,8 +355,11 @@ def _beside_baseline(lines: Sequence[CandidateLine]) -> tuple[CandidateLine, Can
 
 
 def _leads(run: Run, lines: Sequence[CandidateLine]) -> Iterator[Lead]:
-    """Yield the best candidate beside the baseline, over the seeds of both, test images first."""
-    if (both := _beside_baseline(lines)) is None:
+    """Yield the best candidate beside the baseline, over the seeds of both, test images first.
+
+    There is none if the baseline itself is the best.
+    """
+    if lines[0].is_baseline or (both := _beside_baseline(lines)) is None:
         return
     pick, baseline = both
     balanced = balanced_in_words(run.space.metric)
@@ -495,4 +499,5 @@ def _shrunk(line: CandidateLine) -> str:
 
 
 def _capital(name: str) -> str:
-    return f"{name[0].upper()}{name[1:]}"
+    """Begin a sentence with a candidate; the name of a file stays as it is."""
+    return re.sub(r"^(trial \d|the baseline)", lambda found: found[0].capitalize(), name)

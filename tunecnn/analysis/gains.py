@@ -196,13 +196,13 @@ class Paired:
         Few repeats measure the spread over repeats badly; many images measure the other parts, of
         which the least deviation is one, well. With a single degree of freedom, a spread below
         the least deviation is too often luck to rely on that; with splits, which may differ by
-        more than their seeds do, also with two or three.
+        more than their seeds do, also with two or three; with two seeds of several candidates,
+        whose spreads are pooled, with less than three.
         """
-        measured = max(1, round(self.pooled * (repeats - 1)))
-        if (
-            measured < (4 if self.repeat == "split" else 2)
-            or not self._spread + self.least_deviation
-        ):
+        exact = self.pooled * (repeats - 1)
+        measured = max(1, round(exact))
+        least = 4 if self.repeat == "split" else 3 if repeats == 2 else 2
+        if exact < least - _ROUNDING or not self._spread + self.least_deviation:
             return measured
         if self._spread <= self.least_deviation:
             return _MOST_FREEDOM

@@ -129,7 +129,11 @@ def trial_line(run: Run, row: pd.Series) -> TrialLine:
         params=int(row["params"]),
         macs=_plain(row["macs"]),
         seconds=float(row["seconds"]),
-        values={name: _plain(row[f"param.{name}"]) for name in run.space.searched_settings},
+        values={
+            name: parameter.own(value) if value is not None else None
+            for name, parameter in run.space.searched_settings.items()
+            for value in [_plain(row[f"param.{name}"])]
+        },
     )
 
 

@@ -114,7 +114,10 @@ def load(architecture: Architecture) -> Callable[..., Any]:
     name = architecture.module
     if architecture.is_own_file:
         if _folder is None:
-            raise NetworkError(f"the code of {architecture.name} is not at hand")
+            raise NetworkError(
+                f"the code of {architecture.name} is not at hand; train its config with tunecnn "
+                "train --config, beside its code"
+            )
         name = ".".join(Path(name).with_suffix("").parts)
     try:
         # The file may seed a generator, or draw constants; who loads it next finds it imported.

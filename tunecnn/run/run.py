@@ -188,7 +188,7 @@ class Run:
         from tunecnn.trial.trained import unpack_model
 
         number = self.best_kept() if trial is None else trial
-        kept = self._kept()
+        kept = self.kept
         if number not in kept:
             few = ", ".join(map(str, kept[:10])) or "none"
             raise InputError(
@@ -205,7 +205,7 @@ class Run:
         Raises:
             InputError: if there is none.
         """
-        kept = self._kept()
+        kept = self.kept
         ranked = [int(number) for number in self.ranked["trial"]]
         found = next((number for number in ranked if number in kept), None)
         if found is None:
@@ -222,7 +222,9 @@ class Run:
         """Return the path of a trial's weights, whether they are kept or not."""
         return RunFolder(self.path).weights_path(self.record(trial))
 
-    def _kept(self) -> list[int]:
+    @property
+    def kept(self) -> list[int]:
+        """The complete trials whose weights are kept."""
         # A broken link is there, and is refused where it is read.
         return [
             one.number for one in self.complete if os.path.lexists(self.weights_of(one.number))

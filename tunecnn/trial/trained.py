@@ -6,8 +6,9 @@ and the statistics that scale the pixels. Without those, the weights give other 
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from torch import Tensor, nn
 
 from tunecnn.data.images import Pixels
+from tunecnn.data.sources.values import plain_array
 from tunecnn.errors import InputError, RunError, text_of
 from tunecnn.files import check_stamp, read_regular, stamp
 from tunecnn.models.architecture import Architecture
@@ -81,7 +83,9 @@ class TrainedModel(nn.Module):
         """Return the logits of images."""
         in_bf16 = self.config.precision == "bf16" and computes_in_bf16(images.device)
         values = self.scaling(images)
-        with autocast(images.device, in_bf16=in_bf16):
+        # Nothing is said to torch in float32: its exporter takes no region without autocast.
+        context = autocast(images.device, in_bf16=True) if in_bf16 else contextlib.nullcontext()
+        with context:
             try:
                 logits: Tensor = self.network(values)
             except ImportError:  # its code imports some of itself while it runs
@@ -122,6 +126,7 @@ class TrainedModel(nn.Module):
             InputError: if the images have another type or shape than those of the training.
         """
         channels, height, width = self.input_shape
+        pixels = plain_array(pixels)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
             raise InputError(
                 f"the model takes bytes of the shape (n, {height}, {width}, {channels}), and the "
@@ -129,12 +134,24 @@ class TrainedModel(nn.Module):
             )
         device = next(self.network.parameters()).device
         parts = []
-        with torch.inference_mode(), random_state_of(self.config.seed, device):
+        with self._evaluating(), random_state_of(self.config.seed, device):
             count = evaluation_batch(self.config.batch_size, height, width)
             for start in range(0, len(pixels), count):
                 images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + count]))
                 parts.append(self(images.to(device)).cpu())
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Compute as in use, even if the model is being trained further, and change nothing."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            for module, was_training in modes.items():
+                module.training = was_training
 
 
 class _Metadata(BaseModel):

@@ -33,10 +33,12 @@ def initialize(network: nn.Module, how: str) -> None:
             continue
         weight = module.weight
         if not isinstance(weight, nn.Parameter) or nn.parameter.is_lazy(weight):
+            why = "computes its weights from others (a parametrization)"
+            if nn.parameter.is_lazy(weight):
+                why = "has no weights before its first images"
             raise InputError(
-                f"initialization: {how}: the convolution {name or type(module).__name__} has no "
-                "weights of its own before its first images; build it with them, or leave "
-                "initialization at own"
+                f"initialization: {how}: the convolution {name or type(module).__name__} {why}; "
+                "leave initialization at own"
             )
         if not weight.requires_grad:
             continue

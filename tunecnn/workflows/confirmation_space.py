@@ -99,7 +99,7 @@ def candidates_of(
     for name, given in configs.items():
         if name in {candidate.name for candidate in candidates}:
             raise InputError(f"another candidate is called {name!r}; give the config another name")
-        config = given.replace(**changes)
+        config = _with_code(run, name, given).replace(**changes)
         for field in _DATA:
             if field == "split_seed" and splits > 1:
                 continue
@@ -265,6 +265,24 @@ def _check_baseline(space: SearchSpace) -> None:
 def _changed(candidate: Candidate, changes: Mapping[str, int | None]) -> Candidate:
     """Set what is the same for all candidates; the space sets the real seeds."""
     return dataclasses.replace(candidate, config=candidate.config.replace(**changes))
+
+
+def _with_code(run: Run, name: str, config: TrialConfig) -> TrialConfig:
+    """Return a config whose network is in a file of the run with the hash of that.
+
+    Raises:
+        InputError: if it was made with other code.
+    """
+    code = run.info.code
+    if code is None or config.architecture not in run.space.architectures:
+        return config
+    ours = run.config(int(run.configurations["trial"].iloc[0])).code
+    if config.code not in (None, ours):
+        raise InputError(
+            f"{name} was made with other code of {config.architecture} (hash {config.code}) than "
+            f"the run (hash {code.hash}); remove code: from it to use the run's"
+        )
+    return config.replace(code=ours)
 
 
 def _without_twins(run: Run, candidates: Sequence[Candidate]) -> list[Candidate]:

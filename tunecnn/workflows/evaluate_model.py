@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import Evaluation, now
+from tunecnn.run.run import Run
+from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.evaluate import scores
 from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
@@ -57,7 +59,7 @@ class ModelEvaluation:
 
 
 def evaluate(
-    model: str | Path, dataset: str | None = None, data_dir: str | Path | None = None
+    model: str | Path | Run, dataset: str | None = None, data_dir: str | Path | None = None
 ) -> ModelEvaluation:
     """Evaluate a model on the test images of a data set.
 
@@ -65,7 +67,7 @@ def evaluate(
     models by their test accuracy is no longer a test.
 
     Args:
-        model: file of weights, or folder of a run, whose best trial is taken.
+        model: file of weights, or a run or its folder, whose best trial is taken.
         dataset: name of a data set with the classes of the training; None for that of the
             training.
         data_dir: folder of the data files; None for that of the run, or else the default.
@@ -74,8 +76,9 @@ def evaluate(
         InputError: if the model does not suit the images, or there is no such data set.
         RunError: if the model cannot be read, or the run cannot be written.
     """
-    with running_its_code(Path(model)):
-        found = find_model(Path(model))
+    path = model.path if isinstance(model, Run) else Path(model)
+    with running_its_code(path):
+        found = find_model(path)
     config = found.model.config
     name = absolute(dataset) if dataset is not None else config.dataset
     place = data_dir
@@ -84,17 +87,20 @@ def evaluate(
     is_own = name == config.dataset
     options = config.image_options if is_own else replace(config.image_options, groups=None)
     images = load_dataset(name, config.data_split if is_own else None, place, options)
-    if is_own and found.run and images.fingerprint != found.run.info.dataset.fingerprint:
+    run = found.run
+    if run and not is_own and images.fingerprint == run.info.dataset.fingerprint:
+        # The run's images at another place: they are divided as there.
+        is_own = True
+        images = load_dataset(name, config.data_split, place, config.image_options)
+    if run and is_own and not _are_those_of(run, config, images):
         raise InputError(
-            f"the images of {name} are not those of the run any more, so some that test now may "
-            "have been trained on; evaluate on a data set of new images: --dataset"
+            f"the images of {name} are not those of the run any more, or divided otherwise, so "
+            "some that test now may have been trained on; evaluate on a data set of new images: "
+            "--dataset"
         )
     classes = images.trial_data.classes
     if classes != found.model.classes:
-        raise InputError(
-            f"the classes of {name} are {_few(classes)}, and the model knows "
-            f"{_few(found.model.classes)}"
-        )
+        raise InputError(f"{name} has other classes than the model: {_difference(classes, found)}")
     pixels = images.test.pixels
     if pixels.shape[3] == 1 and found.model.input_shape[0] == 3:  # grey, as `predict` takes them
         pixels = np.repeat(pixels, 3, axis=3)
@@ -118,8 +124,29 @@ def evaluate(
         loss=loss,
         recorded=found.run.name if folder is not None and found.run is not None else "",
         trial=found.trial,
-        notes=() if is_own else images.sheet.notes,
+        notes=_notes(images, run, is_own=is_own),
     )
+
+
+def _are_those_of(run: Run, config: TrialConfig, images: Dataset) -> bool:
+    """Return whether images are those of a run, and divided as there."""
+    recorded = run.info.dataset
+    if images.fingerprint != recorded.fingerprint:
+        return False
+    if config.data_split != run.space.data_split:  # one of several, which share the test images
+        return True
+    return images.split_fingerprint == recorded.split_fingerprint
+
+
+def _notes(images: Dataset, run: Run | None, *, is_own: bool) -> tuple[str, ...]:
+    if not is_own:
+        return tuple(images.sheet.notes)
+    if run is None:
+        return (
+            "the run is not beside the model, so whether it was trained on some of these images "
+            "is not known",
+        )
+    return ()
 
 
 @contextlib.contextmanager
@@ -150,5 +177,20 @@ def _record(
     folder.write_evaluation(evaluation, predictions_frame(trial, images.test.labels, predicted))
 
 
-def _few(names: tuple[str, ...]) -> str:
+def _difference(classes: tuple[str, ...], found: FoundModel) -> str:
+    """Say which classes only a data set or only a model has."""
+    known = found.model.classes
+    only = [one for one in classes if one not in known]
+    lacking = [one for one in known if one not in classes]
+    if not only and not lacking:
+        return "the same in another order"
+    texts = []
+    if only:
+        texts.append(f"{_few(only)}, which the model does not know")
+    if lacking:
+        texts.append(f"without {_few(lacking)}, which the model knows")
+    return "; ".join(texts)
+
+
+def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

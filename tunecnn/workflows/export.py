@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import warnings
 from collections.abc import Callable
@@ -116,9 +117,10 @@ def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> P
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}") from error
     except Exception as error:
-        first = str(error).strip().splitlines()[:1]
+        cause = error.__cause__ or error  # an exporter of torch names its own step first
+        first = re.sub(r"\x1b\[[\d;]*m", "", str(cause)).strip().splitlines()[:1]
         raise InputError(
-            f"the network cannot be exported to {format_}: {type(error).__name__}: "
+            f"the network cannot be exported to {format_}: {type(cause).__name__}: "
             f"{' '.join(first)}"
         ) from error
 
@@ -195,7 +197,7 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
     model, run = found.model, found.run
     config = model.config
     channels, height, width = model.input_shape
-    classes = ", ".join(model.classes[:20]) + (", ..." if len(model.classes) > 20 else "")
+    classes = ", ".join(model.classes)
     lines = [
         f"# {Path(file).stem}",
         "",
@@ -278,12 +280,13 @@ def _accuracy(found: FoundModel) -> list[str]:
         accuracy = record.kept.val_accuracy
         low, high = wilson_interval(accuracy, run.info.dataset.different("validation"))
         text = f"{accuracy:.2%} validation accuracy ({low:.2%} to {high:.2%})"
-        if isinstance(run.job, SearchJob):
-            text = f"in the search: {text}"
-            if len(run.complete) > 1 and run.best is not None and run.best["trial"] == found.trial:
-                text += f"; the winner of {len(run.complete)} trials is partly the luckiest, so "
-                text += "expect less"
-            text += "" if lines else "; it has not been confirmed with new seeds"
+        is_search = isinstance(run.job, SearchJob)
+        text = f"in the search: {text}" if is_search else text
+        if len(run.complete) > 1 and run.best is not None and run.best["trial"] == found.trial:
+            text += f"; the best of {len(run.complete)} trials by this figure is partly the "
+            text += "luckiest, so expect less"
+        if is_search and not lines:
+            text += "; it has not been confirmed with new seeds"
         lines.append(f"- {text}")
     return lines
 

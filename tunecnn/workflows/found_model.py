@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunecnn.analysis.confirmation import is_trial, summarize_confirmation
+from tunecnn.analysis.confirmation import (
+    is_trial,
+    latest_confirmation,
+    summarize_confirmation,
+)
 from tunecnn.errors import InputError, RunError, TunecnnError, text_of
 from tunecnn.files import check_regular, whole
 from tunecnn.run.folder import RunFolder
@@ -90,8 +94,20 @@ def running_its_code(path: Path) -> Iterator[None]:
         raise RunError(f"the network of {path} failed: {text}") from error
 
 
+def best_model_of(run: Run) -> int:
+    """Return the trial whose model is taken from a run: what a confirmation found, or the best.
+
+    Raises:
+        InputError: if the run keeps no weights.
+    """
+    latest = latest_confirmation(run) if isinstance(run.job, SearchJob) else None
+    if latest is not None and latest.trial is not None and latest.trial in run.kept:
+        return latest.trial
+    return run.best_kept()
+
+
 def find_model(path: Path) -> FoundModel:
-    """Load the model of a file, or of the best trial of a run.
+    """Load the model of a file, or of the best trial of a run, confirmed if it has been.
 
     Args:
         path: file of weights, or folder of a run.
@@ -102,7 +118,7 @@ def find_model(path: Path) -> FoundModel:
     """
     if path.is_dir():
         run = load_run(path)
-        trial = run.best_kept()
+        trial = best_model_of(run)
         return FoundModel(run.load_model(trial), run.weights_of(trial), run, trial)
     _check_weights(path)  # before torch is imported, which takes seconds
     from tunecnn.trial.trained import load_model

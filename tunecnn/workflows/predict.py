@@ -142,7 +142,14 @@ def _refuse(bad: Sequence[str], files: Sequence[Path]) -> None:
 
 def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
     channels, height, width = shape
-    pixels, _ = read_pixels(file, file.name, options)
+    try:
+        pixels, _ = read_pixels(file, file.name, options)
+    except BadImageError as error:
+        if "scale:" not in str(error):
+            raise
+        raise BadImageError(
+            "it has more than 8 bits per channel, and the images of the training had 8; convert it"
+        ) from error
     if pixels.shape[:2] != (height, width):
         raise BadImageError(
             f"it has {pixels.shape[1]}x{pixels.shape[0]} pixels, and the model takes "

@@ -36,6 +36,7 @@ from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import Scale
+from tunecnn.workflows.found_model import best_model_of
 from tunecnn.workflows.options import RANGES, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
@@ -46,12 +47,27 @@ from tunecnn.workflows.session import Listening
 if TYPE_CHECKING:
     from torch import nn
 
+    from tunecnn.trial.trained import TrainedModel
+
 Network = Callable[..., "nn.Module"]
 """A class or function that returns a network, as in `docs/own-network.md`."""
 
 
 class Run(StoredRun):
     """A run that can go on: `tunecnn.run.run.Run`, and `resume` and `confirm`."""
+
+    def load_model(self, trial: int | None = None) -> TrainedModel:
+        """Load the network of a trial.
+
+        Args:
+            trial: number of the trial; None for the one that a confirmation has found to be the
+                best, or else the best.
+
+        Raises:
+            InputError: if there is no such trial, or its weights were not kept.
+            RunError: if its weights cannot be read, or are damaged.
+        """
+        return super().load_model(best_model_of(self) if trial is None else trial)
 
     def resume(
         self, more_trials: int = 0, *, listeners: Sequence[Listener] = (), **options: Any
@@ -71,6 +87,8 @@ class Run(StoredRun):
             RunError: if the run had to stop; it can be resumed.
         """
         found, more = _options(options), plain(more_trials)
+        if not isinstance(more, int):
+            raise InputError(f"more_trials must be a whole number, not {more_trials!r}")
         return type(self)(resume(self.path, found, _listening(listeners), more).folder)
 
     def confirm(
@@ -110,6 +128,11 @@ class Run(StoredRun):
             [top, seeds, splits, train_images, epochs]
         )
         scale = Scale(train_images, epochs)
+        for one in (configs or {}).values():
+            if not isinstance(one, TrialConfig):
+                raise InputError(
+                    f"configs has {type(one).__name__}s; give a tunecnn.TrialConfig for each name"
+                )
         return type(self)(
             confirm(self.path, top, seeds, configs or {}, found, where, splits, scale).folder
         )
