@@ -7,19 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.command import main
+from tests.support.scripted import ScriptedRun
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tests.support.trees import picture, save
 from tunecnn import load_run
-from tunecnn.analysis.confirmation import latest_confirmation
 from tunecnn.run.folder import RunFolder
 from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
 from tunecnn.workflows.confirm import confirm
+from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.found_model import find_model
 from tunecnn.workflows.options import RunOptions
 
@@ -292,25 +294,22 @@ def test_test_images_are_not_used_while_that_cannot_be_recorded(run, capsys, mon
     assert "is being written by" in capsys.readouterr().err
 
 
-def test_the_model_of_a_confirmed_search_is_the_confirmed_one(run, capsys, tmp_path, monkeypatch):
+def test_the_model_of_a_confirmed_search_is_the_confirmed_one(run, tmp_path, monkeypatch):
     """It was the search's winner, which new seeds had put behind another trial."""
-    (inner,) = load_run(run).confirmations
     search = load_run(run)
-    other = int(search.configurations["trial"].iloc[1])
-    candidate = inner.job.candidates[0]
-    folder = RunFolder(inner.path)
-    info = folder.read_info()
-    first = candidate.model_copy(update={"name": f"trial {other}", "search_accuracy": 0.5})
-    job = info.job.model_copy(update={"candidates": (first, *info.job.candidates[1:])})
-    folder.write_info(info.with_changes(job=job))
-    latest = latest_confirmation(load_run(run))
-    assert latest is not None
-    wanted = latest.trial if latest.trial is not None else int(search.best["trial"])
-    found = find_model(run)
-    assert found.trial == wanted
+    best, other = (int(trial) for trial in search.configurations["trial"].iloc[:2])
+    candidates = [one for one in candidates_of(search, 2, {}) if one.name != "the baseline"]
+    first = next(one for one in candidates if one.name.startswith(f"trial {other}"))
+    second = next(one for one in candidates if one is not first)
+    pair = [replace(first, is_baseline=False), replace(second, is_baseline=True)]
+    shutil.rmtree(run / "confirmations")
+    inner = ScriptedRun(run / "confirmations" / "c", confirmation_space(search, pair, 2),
+                        job_of(search, pair))  # fmt: skip
+    inner.train_all(lambda trial: 0.9 - 0.1 * (trial.number % 2))
+    assert find_model(run).trial == other != best
     monkeypatch.chdir(tmp_path)
     assert main("export", str(run)) == 0
-    assert (tmp_path / f"quick-trial-{wanted:05d}.pt2").is_file()
+    assert (tmp_path / f"quick-trial-{other:05d}.pt2").is_file()
 
 
 def grouped(root):

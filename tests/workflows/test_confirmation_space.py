@@ -261,3 +261,10 @@ def test_a_config_without_the_hash_of_its_code_is_of_the_runs_code(tmp_path):
         InputError, match=r"other was made with other code of nets.py:\w+ \(hash 0"
     ):
         candidates_of(loaded, 1, {"other": best.replace(code="0123456789ab")})
+
+
+def test_as_many_images_as_the_search_had_are_no_other_scale(run):
+    assert run.info.dataset.train == 1149
+    assert Scale(1149, run.space.epochs).changes(run) == {}
+    assert Scale("all").changes(run) == {}
+    assert Scale(1000, 9).changes(run) == {"train_images": 1000, "epochs": 9}

@@ -432,15 +432,15 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
             ),
             *also,
         ]
-    best = f"{_capital(pick.name)} is the best of {count_in_words(len(lines) - 1, 'candidate')}"
+    best = f"is the best of {count_in_words(len(lines) - 1, 'candidate')}"
     found = f"on the validation images: {validation}{_shrunk(pick)}"
     if verdict is None:
-        return [f"{seeds}, {best[0].lower()}{best[1:]} {found}.", *_tested(pick, what), *also]
+        return [f"{seeds}, {pick.name} {best} {found}.", *_tested(pick, what), *also]
     seeds = f"With {pick.test.shared_with(baseline.test).in_words}"
     return [
         f"{seeds}, {pick.name} {verdict}.",
         *_about(pick),
-        f"{best} {found}.",
+        f"{_capital(pick.name)} {best} {found}.",
         *also,
     ]
 

@@ -91,6 +91,7 @@ def data_report(
     from tunecnn.workflows.data_sheet import write_sheet
 
     if out is not None:
+        out = expanded(out)
         check_writable(out, "--out")
     loaded = _load(dataset, size, fit, background, scale, groups, skip_bad, data_dir)
     path = out or _sheet_of(dataset)

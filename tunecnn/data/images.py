@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,19 @@ def likely_white(values: npt.NDArray[np.generic]) -> str:
     is_whole = bool(np.array_equal(values, np.rint(values)))
     whites = _LIKELY_WHITES if is_whole else ()
     return next((str(top) for top in whites if brightest <= top), f"{brightest:.6g}")
+
+
+def useless_scale(pixels: Iterable[Pixels], scale: float | None) -> str:
+    """Say what images have become by a wrong scale; empty if they can be told apart."""
+    seen = [one for one in pixels if one.size] if scale is not None else []
+    if not seen:
+        return ""
+    brightest = max(int(one.max()) for one in seen)
+    darkest = min(int(one.min()) for one in seen)
+    if brightest > ALMOST_BLACK and darkest < 255:
+        return ""
+    colour = "white" if darkest == 255 else "black" if not brightest else "almost black"
+    return f"with scale: {scale:g} all images are {colour}; say which value is white"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Scale:
     def changes(self, run: Run) -> dict[str, int | None]:
         """Return the settings, by name, in which a candidate is not trained as in the search."""
         wanted: dict[str, int | None] = {}
-        if self.train_images is not None:
+        if self.train_images not in (None, run.info.dataset.train):
             wanted["train_images"] = None if self.train_images == "all" else self.train_images
         if self.epochs is not None:
             wanted["epochs"] = self.epochs

@@ -97,11 +97,14 @@ def running_its_code(path: Path) -> Iterator[None]:
 def best_model_of(run: Run) -> int:
     """Return the trial whose model is taken from a run: what a confirmation found, or the best.
 
+    A confirmation with other numbers of epochs or images says nothing of the search's models.
+
     Raises:
         InputError: if the run keeps no weights.
     """
     latest = latest_confirmation(run) if isinstance(run.job, SearchJob) else None
-    if latest is not None and latest.trial is not None and latest.trial in run.kept:
+    is_same = latest is not None and not latest.summary.searched_with
+    if latest is not None and is_same and latest.trial is not None and latest.trial in run.kept:
         return latest.trial
     return run.best_kept()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -247,3 +248,28 @@ def test_what_is_not_used_may_be_anything_and_is_named(name, tmp_path):
     for value in ({"by": "me"}, [None] * 6, [[1], [2, 3]], IMAGES):
         given = {"train_images": IMAGES, "train_labels": LABELS, name: value}
         assert f"not used: {name}" in stored(given, tmp_path).notes
+
+
+class Column(Sequence):
+    """Is a column of images as newer data sets of Hugging Face give it."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+def test_pictures_in_a_column_and_among_arrays_are_pictures(tmp_path):
+    red = Image.new("RGB", (4, 4), (255, 0, 0)).convert("P", palette=Image.Palette.ADAPTIVE)
+    for pictures in (Column([red] * 6), [red, np.full((4, 4, 3), 9, np.uint8)] * 3):
+        arrays = stored({"train_images": pictures, "train_labels": LABELS}, tmp_path)
+        assert arrays.train.pixels[0, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_an_array_of_one_object_is_named(tmp_path):
+    with pytest.raises(InputError, match="data"):
+        stored({"train_images": np.array({"a": 1}, object), "train_labels": LABELS}, tmp_path)

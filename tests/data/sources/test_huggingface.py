@@ -236,3 +236,22 @@ def test_a_split_may_follow_the_name_of_the_data_set(tmp_path):
             out.write_table(made)
     arrays = read_arrays(f"huggingface:{tmp_path}")
     assert [len(part) for part in arrays.parts.values()] == [8, 4]
+
+
+def test_a_scale_by_which_all_images_are_black_is_refused(tmp_path):
+    streams = [io.BytesIO() for _ in range(10)]
+    for number, stream in enumerate(streams):
+        Image.fromarray(np.full((4, 4), 40 * number, np.uint16)).save(stream, "PNG")
+    made = table([one.getvalue() for one in streams], [0, 1] * 5)
+    pq.write_table(made, tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="with scale: 65535 all images are almost black"):
+        read_arrays(f"huggingface:{tmp_path}", options=ImageOptions(scale=65535))
+
+
+def test_words_in_names_count_only_where_no_split_is_named(tmp_path):
+    for name, count in (("train-0-of-1", 8), ("test-0-of-1", 4), ("extra_train-0-of-1", 6)):
+        pq.write_table(table([png() for _ in range(count)], [0, 1] * (count // 2)),
+                       tmp_path / f"{name}.parquet")  # fmt: skip
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert [len(part) for part in arrays.parts.values()] == [8, 4]
+    assert "rows of extra_train-0-of-1.parquet, which names no split" in arrays.reading.left_out

@@ -26,7 +26,7 @@ _LABELS = ("label", "labels", "class", "classname", "category", "target", "breed
 _SPLITS = ("split", "subset", "usage", "partition")
 _NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
                  "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
-                 "md5", "sha256")  # fmt: skip
+                 "md5", "sha256", "split", "subset", "partition")  # fmt: skip
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 _MISSING_IN_R = "NA"  # in this case only: sodium may be a class
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
@@ -67,6 +67,7 @@ class Table:
             files: files of the tree: a row that names none of them belongs to no part.
         """
         columns_of_files = list(itertools.chain(*_columns_of_files(self))) if self.rows else []
+        undivided = ""
         label = _first(_LABELS, list(self.rows[0])) if self.rows else None
         for column in self.rows[0] if columns_of_files else ():
             if column == label:
@@ -79,8 +80,12 @@ class Table:
                       if part_by_word[word] is None]  # fmt: skip
             if "train" not in known or len(known) < 2 or 2 * len(strays) >= len(words):
                 are_few = 1 < len(set(words) - {""}) <= _MOST_PARTS
-                if _plain(column) in _SPLITS and are_few and (label is not None or known):
-                    return [replace(self, undivided=_not_understood(self.name, column, words))]
+                if (
+                    _plain(column) in _SPLITS
+                    and are_few
+                    and (label is not None or known or _plain(column) in _NEVER_LABELS)
+                ):
+                    undivided = undivided or _not_understood(self.name, column, words)
                 continue
             folder = self.name.rpartition("/")[0]
             lost = [
@@ -102,7 +107,7 @@ class Table:
                 if (part := part_by_word[word]) is not None:
                     rows[part].append({key: row[key] for key in row if key != column})
             return [replace(self, rows=some, split=part) for part, some in rows.items()]
-        return [self]
+        return [replace(self, undivided=undivided)]
 
 
 def _not_understood(table: str, column: str, words: Collection[str]) -> str:
@@ -319,24 +324,26 @@ def labels_of(
         if table.problem:
             reasons.append(f"{shown(table.name)} {table.problem}")
             continue
-        named, what, why = _files_named(table, files, len(table.rows) if of_rows else len(images))
+        least = len(table.rows) if of_rows else len(images)
+        try:  # what is wrong with a table matters only if no other has the labels
+            named, what, why = _files_named(table, files, least)
+            rest = [name for name in table.rows[0] if name != what]
+            label = _first((_plain(column),) if column else (), rest)
+            label = label or (_label_column(table, rest) if named else None)
+            labels = _found(table, named, what, label, there) if label and named else None
+        except InputError as error:
+            problem = problem or error
+            continue
         if not named:
             reasons.append(f"{shown(table.name)} {why}")
             continue
-        rest = [name for name in table.rows[0] if name != what]
-        label = _first((_plain(column),) if column else (), rest) or _label_column(table, rest)
-        if label is None:
+        if labels is None:
             is_text = table.name.lower().endswith(".jsonl")  # of Hugging Face's: captions, say
             may_be = column is None and len(rest) == 1 and not is_text
             if may_be and _plain(rest[0]) not in _NEVER_LABELS:
                 guesses.append((table, named, what, rest[0]))
             else:
                 reasons.append(f"{shown(table.name)} has no column called label or class")
-            continue
-        try:
-            labels = _found(table, named, what, label, there)
-        except InputError as error:
-            problem = problem or error
             continue
         if found is not None:
             _check_agree(found, labels)
@@ -389,7 +396,13 @@ def _check_agree(labels: TableLabels, others: TableLabels) -> None:
     """
     shared = labels.by_file.keys() & others.by_file.keys()
     if not _is_renaming({(labels.by_file[file], others.by_file[file]) for file in shared}):
-        file = min(file for file in shared if labels.by_file[file] != others.by_file[file])
+        different = [one for one in shared if labels.by_file[one] != others.by_file[one]]
+        if not set(labels.by_file.values()) & set(others.by_file.values()):  # in other words
+            pairs = Counter((labels.by_file[one], others.by_file[one]) for one in shared)
+            rare = min(pairs.values())
+            different = [one for one in shared
+                         if pairs[labels.by_file[one], others.by_file[one]] == rare]  # fmt: skip
+        file = min(different)
         raise InputError(
             f"imagefolder: {shown(labels.table)} and {shown(others.table)} have other labels for "
             f"the same images: {shown(file)} is {shown(labels.by_file[file])} in one, and "
@@ -423,6 +436,21 @@ def files_named(table: Table, images: Sequence[str]) -> set[str]:
         return set()
     named, _, _ = _files_named(table, Files(images), len(table.rows))
     return set(named.values())
+
+
+def lists_files(table: Table) -> bool:
+    """Return whether a table has a column of paths or names of files, unlike bare numbers."""
+    return bool(table.rows) and bool(_columns_of_files(table)[0])
+
+
+def rejoined(tables: Sequence[Table]) -> list[Table]:
+    """Return tables that a column had divided as they are in their files, without that column."""
+    by_name: dict[str, Table] = {}
+    for table in tables:
+        if (one := by_name.get(table.name)) is not None:
+            table = replace(table, rows=[*one.rows, *table.rows])
+        by_name[table.name] = replace(table, split=None)
+    return list(by_name.values())
 
 
 def names_most(table: Table, images: Sequence[str]) -> bool:

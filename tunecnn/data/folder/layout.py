@@ -12,7 +12,7 @@ import itertools
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunecnn.data.folder.labels import folded, is_table, read_tables
@@ -92,6 +92,8 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     layout.notes += notes
     found: dict[Part, PartClasses] = {}
     if "train" in parts:
+        if len(parts) > 1:  # the folders are the parts, whatever a column says
+            tables = [replace(table, undivided="") for table in tables]
         for part in sorted(parts, key=lambda part: part != "train"):
             found[part] = classes_of(
                 tree, parts[part], part, tables, found.get("train"), there,
@@ -104,7 +106,7 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     else:
         found = by_tables_of_parts(node, tables) or divided(
             classes_of(tree, node, "train", tables, None, there, aside=others, is_whole=True),
-            tables,
+            [*tables, *others],
         )
     check_depth(found["train"], has_groups=has_groups)
     layout.notes += _unused_folders(node, parts, found["train"])

@@ -17,8 +17,10 @@ from tunecnn.data.folder.labels import (
     files_named,
     is_table,
     labels_of,
+    lists_files,
     names_most,
     read_tables,
+    rejoined,
 )
 from tunecnn.data.folder.masks import (
     MASK,
@@ -115,6 +117,8 @@ def classes_of(
     names, why = [file.name for file in images], list[str]()
     is_flat = not any(folder.has_images() for folder in node.folders.values())
     in_names = labels_in_names(images) if is_flat else {}
+    if len(set(in_names.values())) < 2:
+        in_names = {}  # such as `img.0.png`
     for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
         labels, reasons = labels_of(
             tables,
@@ -133,7 +137,7 @@ def classes_of(
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
     # A table aside may hold guesses or widths: it comes last, and only if it says label.
-    labels, reasons = labels_of(aside, names, there=there, must_be_named=True)
+    labels, reasons = labels_of(rejoined(aside), names, there=there, must_be_named=True)
     if labels is not None:
         return _with_labels(node, images, labels, left_out)
     why += reasons
@@ -277,8 +281,8 @@ def _check_beside_folders(
 
     Raises:
         InputError: if a table has several labels in one folder, or fewer labels than there are
-            folders, or there is one and the folders differ only in a number. A column whose name
-            does not tell must have words, each of several images: others are ages and the like.
+            folders, or there is one and the folders differ only in a number. Of folders that do
+            so, such as `subject1`, a column whose name does not tell may have the labels.
     """
     images = [file.name for group in files.values() for file in group]
     for table in tables:
@@ -295,7 +299,8 @@ def _check_beside_folders(
                     "with the labels label, and put all images into one folder; or move the table "
                     "away, to use the folders"
                 )
-            labels = _guessed(whole, images)
+            if _stem([folder for folder, group in files.items() if group]):
+                labels = _guessed(whole, images)
         if labels is None:
             continue
         by_folder = {folder: {labels.by_file[file.name] for file in group
@@ -344,20 +349,29 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     images = list(filter(may_be_image, node.all_files()))
     names = [file.name for file in images]
     found: dict[Part, PartClasses] = {}
-    column = None
     folders = [inner for inner in node.folders.values() if inner.has_images()]
-    for part in ("train", "validation", "test"):
-        own = [table for table in tables if table.part == part]
-        if part == "train" and not own and any(table.part for table in tables):
-            own = [table for table in tables if table.part is None]
-        labels, _ = labels_of(
-            own, names, column=column, must_be_named=len(folders) > 1, of_rows=True
-        )
-        if part == "train" and labels is None:
-            return {}
-        if labels is None:
-            continue
-        column = labels.column
+    must_be_named = len(folders) > 1 or len(set(labels_in_names(images).values())) > 1
+
+    def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
+        return labels_of(
+            own, names, column=column, must_be_named=must_be_named, of_rows=True
+        )[0]  # fmt: skip
+
+    of_part = {part: [table for table in tables if table.part == part] for part in PART_NAMES}
+    is_whole = not of_part["train"] and any(of_part.values())
+    of_train = [one for one in tables if one.part is None] if is_whole else of_part["train"]
+    train = labels_in(of_train, None)
+    if train is None:
+        return {}
+    others: dict[Part, TableLabels] = {
+              part: labels for part in PART_NAMES if part != "train"
+              and (labels := labels_in(of_part[part], train.column)) is not None}  # fmt: skip
+    if is_whole:  # the table of all images: those of the others' tables do not train
+        elsewhere = set().union(*(one.by_file.keys() for one in others.values()))
+        mine = {file: label for file, label in train.by_file.items() if file not in elsewhere}
+        train = replace(train, by_file=mine)
+    all_labels: dict[Part, TableLabels] = {"train": train, **others}
+    for part, labels in all_labels.items():
         for other, classes in found.items():
             if both := set(classes.names) & labels.by_file.keys():
                 raise InputError(
@@ -379,40 +393,76 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
 def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartClasses]:
     """Divide images whose classes are known by tables that say which of them train and test.
 
+    Without a list of the training images, all others train, if the lists have names of files.
+
     Raises:
-        InputError: if tables of two parts name an image, or one divides them in other words.
+        InputError: if two tables name an image for different parts, or one divides them in words
+            that are no parts.
     """
     names = classes.names
+    if sum(map(bool, classes.files.values())) < 2:
+        return {"train": classes}
     for table in tables:
         if table.undivided and files_named(table, names):
             raise InputError(table.undivided)
-    part_of_file: dict[str, Part] = {}
-    for table in tables:
-        if table.part is None:
-            continue
-        for file in files_named(table, names):
-            if part_of_file.setdefault(file, table.part) != table.part:
-                raise InputError(
-                    f"imagefolder: {shown(table.name)} has {shown(file)} among the {table.part} "
-                    f"images, and it is one of the {part_of_file[file]} images as well"
-                )
-    parts: set[Part] = set(part_of_file.values())
-    if "train" not in parts or len(parts) < 2:
+    lists = [(table, table.part, files_named(table, names)) for table in tables if table.part]
+    lists = [one for one in lists if one[2]]
+    counted = Counter(part for _, part, _ in lists)
+    parts = set(counted)
+    if "train" not in parts:
+        parts = {part for table, part, _ in lists if lists_files(table)}
+    if not parts - {"train"}:
         return {"train": classes}
-    which = listed(dict.fromkeys(shown(table.name) for table in tables if table.part))
-    rest = [name for name in names if name not in part_of_file]
+    by_file: dict[str, tuple[Part, str]] = {}
+    for table, part, named in lists:
+        for file in named if part in parts else ():
+            other, name = by_file.setdefault(file, (part, table.name))
+            if other == part:
+                continue
+            if max(counted.values()) > 1:
+                which = listed(shown(one.name) for one, *_ in lists)
+                note = f"{which} are not used: they divide the images in several ways"
+                return {"train": replace(classes, notes=[*classes.notes, note])}
+            raise InputError(
+                f"imagefolder: {shown(file)} is one of the {other} images in {shown(name)}, and "
+                f"one of the {part} images in {shown(table.name)}; move one of the tables away"
+            )
+    is_listed = "train" in parts
     found: dict[Part, PartClasses] = {}
-    for part in (one for one in PART_NAMES if one in parts):
-        files = {label: [file for file in group if part_of_file.get(file.name) == part]
-                 for label, group in classes.files.items()}  # fmt: skip
+    for part in PART_NAMES:
+        files = {
+            label: [
+                file
+                for file in group
+                if by_file.get(file.name, ("" if is_listed else "train", ""))[0] == part
+            ]
+            for label, group in classes.files.items()
+        }
         if part == "train":
-            notes = [*classes.notes, f"the parts are those of {which}"]
-            left_out = {**classes.left_out, NO_PART: len(rest)}
-            found[part] = replace(classes, files=files, notes=notes, left_out=left_out)
-        else:
-            files = {label: group for label, group in files.items() if group}
-            found[part] = PartClasses(files, dict(classes.folders))
+            train = _of_train(classes, files, [one.name for one, *_ in lists])
+            rest = sum(name not in by_file for name in names) if is_listed else 0
+            left_out = {**classes.left_out, **({NO_PART: rest} if rest else {})}
+            found[part] = replace(train, left_out=left_out)
+        elif part in parts:
+            found[part] = PartClasses(
+                {label: group for label, group in files.items() if group}, dict(classes.folders)
+            )
     return found
+
+
+def _of_train(
+    classes: PartClasses, files: dict[str, list[TreeFile]], tables: Sequence[str]
+) -> PartClasses:
+    """Return the training images among all, by the tables of the parts."""
+    full = [name for name, group in classes.files.items() if group]
+    nodes = [node for name, node in zip(full, classes.nodes, strict=False) if files[name]]
+    which = listed(map(shown, dict.fromkeys(tables)))
+    return replace(
+        classes,
+        files=files,
+        nodes=nodes,
+        notes=[*classes.notes, f"the parts are those of {which}"],
+    )
 
 
 def parts_within(
@@ -431,11 +481,22 @@ def parts_within(
         own = [table for table in tables if table.part == part]
         rest = [file for file in train.outside if may_be_image(file)]
         labels, _ = labels_of(own, [file.name for file in rest], must_be_named=True, of_rows=True)
-        if labels is None:
+        if labels is not None:
+            more[part] = replace(_with_labels(node, rest, labels), outside=(), left_out={})
+            outside = [file for file in train.outside if file.name not in labels.by_file]
+            train = replace(train, outside=outside)
             continue
-        more[part] = replace(_with_labels(node, rest, labels), outside=(), left_out={})
-        outside = [file for file in train.outside if file.name not in labels.by_file]
-        train = replace(train, outside=outside)
+        columns = [table for table in own if table.split]
+        named = set().union(*(files_named(table, train.names) for table in columns))
+        if named:
+            inside = {label: [file for file in group if file.name in named]
+                      for label, group in train.files.items()}  # fmt: skip
+            more[part] = PartClasses(
+                {label: group for label, group in inside.items() if group}, dict(train.folders)
+            )
+            files = {label: [file for file in group if file.name not in named]
+                     for label, group in train.files.items()}  # fmt: skip
+            train = _of_train(train, files, [table.name for table in columns])
     return {**found, "train": train, **more}
 
 

@@ -22,7 +22,7 @@ from tunecnn.data.folder.layout import Layout, find_layout
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
-from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Labels, Reading
+from tunecnn.data.images import Arrays, Images, Labels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError, reason
@@ -83,13 +83,8 @@ def _decoded(
     unused = [int(index) for index in np.flatnonzero(~found.used)]
     if not mistakes:
         mistakes += _empty_classes(layout, found.used)
-    if options.scale is not None and len(found.pixels):
-        darkest, brightest = found.pixels.min(), found.pixels.max()
-        if brightest <= ALMOST_BLACK or darkest == 255:
-            colour = "white" if darkest == 255 else "black" if not brightest else "almost black"
-            mistakes.append(
-                f"with scale: {options.scale:g} all images are {colour}; say which value is white"
-            )
+    if why := useless_scale([found.pixels], options.scale):
+        mistakes.append(why)
     if mistakes:
         raise InputError(f"imagefolder: {shown(tree.root)}: " + "\n".join(mistakes))
     record = {"unused": unused, "others": found.others, "changed": found.done, "bad": bad}

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.tree import Unreadable
-from tunecnn.data.images import Arrays, Pixels, Reading
+from tunecnn.data.images import Arrays, Pixels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES, Part, part_in, part_of
 from tunecnn.data.sources.arrays import from_mapping
@@ -33,7 +33,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     """Read a folder of Parquet or Arrow files, or one such file.
 
     The split of a file is the first word of its name (`train-00000-of-00001.parquet`) or the
-    folder that it lies in.
+    folder that it lies in; where no file has one, a word of its name (`mnist-train.arrow`).
 
     Raises:
         InputError: if there are no such files, a column is missing, or an image cannot be used.
@@ -59,13 +59,16 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     parts = [_part_of(file, path) for file in files]
     if all(_SHARD.search(file.stem) for file in files) and not any(parts):
         parts = ["train"] * len(files)  # of one table
+    is_alike = not any(parts)
+    if is_alike:  # as in `mnist-train.arrow`
+        parts = [part_in(_SHARD.sub("", file.stem)) for file in files]
     for file, part in zip(files, parts, strict=True):
         table = _read(file)
         if part is None and len(files) > 1:
             left_out[f"rows of {file.name}, which names no split"] = len(table)
             continue
         part = part or "train"
-        split = _split_of(file)
+        split = _SHARD.sub("", file.stem) if is_alike and len(files) > 1 else _split_of(file)
         if splits.setdefault(part, split) != split:
             raise InputError(
                 f"huggingface: {path} has two splits of {part} images, {splits[part]} and "
@@ -111,8 +114,7 @@ def _split_of(file: Path) -> str:
 
 
 def _part_named(word: str) -> Part | None:
-    """Return the part that a name begins with, or else names, as `mnist-train.arrow`."""
-    return part_of(re.split(r"[-_.]", word)[0]) or part_in(_SHARD.sub("", word.partition(".")[0]))
+    return part_of(re.split(r"[-_.]", word)[0])
 
 
 def _configuration(file: Path, root: Path) -> Path:
@@ -223,6 +225,9 @@ def _arrays(
         arrays_by_name[f"{part}_labels"] = np.array(found.labels[part])
     if found.classes is not None:
         arrays_by_name["classes"] = found.classes
+    everything = [one for images in found.images.values() for one in images]
+    if why := useless_scale(everything, options.scale):
+        raise InputError(f"huggingface: {path}: {why}")
     in_bytes = replace(options, scale=None)  # `read_pixels` has divided by it
     arrays = from_mapping(arrays_by_name, f"huggingface: {path}", in_bytes)
     out = {**left_out, UNLABELLED: found.unlabelled, "cannot be read (--skip-bad)": len(found.bad)}

@@ -42,13 +42,12 @@ def array_given(value: Any, where: str, options: ImageOptions) -> Any:
     Raises:
         InputError: if it is no array.
     """
-    is_listed = isinstance(value, list | tuple) or (
-        hasattr(value, "dtype") and value.dtype == np.dtype(object)
-    )
-    if is_listed and len(value) and all(isinstance(one, Image.Image) for one in value):
-        return stacked(
-            [pixels_given(one, f"{where}[{i}]", options) for i, one in enumerate(value)], where
-        )
+    is_column = hasattr(value, "dtype") and value.dtype == np.dtype(object) and value.ndim == 1
+    if is_column or (isinstance(value, Sequence) and not isinstance(value, str | bytes)):
+        items = list(value)
+        if any(isinstance(one, Image.Image) for one in items):
+            given = (pixels_given(one, f"{where}[{i}]", options) for i, one in enumerate(items))
+            return stacked(list(given), where)
     try:
         return plain_array(value)
     except Exception as error:
