@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -20,6 +22,7 @@ from PIL import Image
 from tests.support.trees import picture, save, tree
 from tunecnn.data.folder import cache, pixels, reader
 from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.folder.tree import open_tree
 from tunecnn.data.loading import clean, load_dataset
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.splits import Split
@@ -463,3 +466,25 @@ def test_names_in_a_tar_may_begin_with_dots(root, tmp_path):
             continue
         with pytest.raises(InputError):
             read_imagefolder(tmp_path / "t.tar")
+
+
+def test_a_tar_that_is_not_compressed_is_not_read_into_memory_as_a_whole(tmp_path):
+    files = {f"{i}.bin": np.random.default_rng(i).bytes(200_000) for i in range(40)}
+    for suffix, mode in ((".tar", "w"), (".tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / f"t{suffix}", mode) as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    names = [*files, "missing.bin"]
+    packed = open_tree(tmp_path / "t.tar.gz")
+    packed.list()
+    expected = list(packed.contents(names))
+    tree_ = open_tree(tmp_path / "t.tar")
+    tree_.list()
+    tracemalloc.start()
+    for found, wanted in zip(tree_.contents(names), expected, strict=True):
+        assert found == wanted
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import lzma
 import os
 import posixpath
@@ -11,7 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,7 @@ _COMPRESSIONS = frozenset(
 )
 _MOST_LINKS = 40  # links to links, as in Linux
 _TOO_DEEP = f"lies in more than {_DEEPEST} folders"
+_GONE = "it is no longer in the archive"
 
 
 class TreeFile(NamedTuple):
@@ -313,10 +315,29 @@ class _Archive:
                 for name in names:
                     yield _content(partial(archive.read, stored[name]))
             return
-        # In the order of the archive, since a compressed one cannot be read from the middle.
         wanted = [self._links.get(name, name) for name in names]
         if not wanted:
             return
+        yield from (self._unpacked if self._is_packed else self._in_place)(wanted)
+
+    @functools.cached_property
+    def _is_packed(self) -> bool:
+        """Whether the tar archive is compressed, so that it cannot be read from the middle."""
+        try:
+            tarfile.open(self.root, "r:").close()
+        except tarfile.ReadError:
+            return True
+        return False
+
+    def _in_place(self, wanted: Sequence[str]) -> Iterator[Source]:
+        with tarfile.open(self.root, "r:", tarinfo=_TarMember) as tar:
+            files = {_plain(member.name): member for member in tar if member.isfile()}
+            for name in wanted:
+                file = tar.extractfile(files[name]) if name in files else None
+                yield _content(file.read) if file else Unreadable(_GONE)
+
+    def _unpacked(self, wanted: Sequence[str]) -> Iterator[Source]:
+        """Yield the files of a compressed archive, all of which are in memory at first."""
         uses, held = Counter(wanted), dict[str, bytes | Unreadable]()
         with tarfile.open(self.root, tarinfo=_TarMember) as tar:
             for member in tar:
@@ -325,7 +346,7 @@ class _Archive:
                     held[name] = _content(file.read)
         for name in wanted:
             uses[name] -= 1
-            content = held.get(name, Unreadable("it is no longer in the archive"))
+            content = held.get(name, Unreadable(_GONE))
             if not uses[name]:
                 held.pop(name, None)
             yield content
