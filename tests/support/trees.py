@@ -55,3 +55,20 @@ def png_of_16_bits(colours: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw))
             + chunk(b"IEND", b""))  # fmt: skip
+
+
+PARTS = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+"""A part for each of twelve images."""
+
+
+def numbered(root: Path, count: int, folder: str = ".") -> Path:
+    """Save pictures called 0.png, 1.png and so on in a folder of a tree."""
+    for i in range(count):
+        save(root / folder / f"{i}.png", picture(i))
+    return root
+
+
+def table(root: Path, *rows: str, name: str = "labels.csv") -> None:
+    """Write a table into a tree."""
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text("\n".join(rows) + "\n")

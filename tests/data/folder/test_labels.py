@@ -5,20 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.trees import picture, save, tree
+from tests.support.trees import PARTS, numbered, picture, save, table, tree
 from tunecnn.data.folder.reader import read_imagefolder
 from tunecnn.errors import InputError
-
-
-def images(root, count, folder="."):
-    for i in range(count):
-        save(root / folder / f"{i}.png", picture(i))
-    return root
-
-
-def table(root, *rows, name="labels.csv"):
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text("\n".join(rows) + "\n")
 
 
 def labels_by_file(arrays):
@@ -31,12 +20,9 @@ def labels_by_file(arrays):
     }
 
 
-PARTS = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
-
-
 @pytest.mark.parametrize("end", [",,", " , ,", "total 12,,", "total,12,"])
 def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     rows = [f"{i}.png,{'ab'[i % 2]},{part}" for i, part in enumerate(PARTS)]
     table(root, "file,label,split", *rows, end)
     arrays = read_imagefolder(root)
@@ -53,7 +39,7 @@ def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_
     ],
 )  # fmt: skip
 def test_a_column_that_divides_only_some_images_is_refused(column, replaced, message, tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     parts = [replaced.get(i, part) for i, part in enumerate(PARTS)]
     rows = [f"{i}.png,{i % 2},{part}" for i, part in enumerate(parts)]
     table(root, f"file,label,{column}", *rows)
@@ -75,7 +61,7 @@ def test_a_column_that_divides_only_some_images_is_refused(column, replaced, mes
     [("file,label,split", "{}.png,{},{}"), ("file,usage", "{}.png,{}"), ("file,label,subset", "{}.png,{},x")],
 )  # fmt: skip
 def test_a_column_without_words_of_parts_divides_nothing(header, row, tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     table(root, header, *(row.format(i, "ab"[i % 2], i % 5) for i in range(12)))
     table(root, "model,split,acc", "net,cv1,0.9", "net,cv2,0.8", name="results.csv")
     arrays = read_imagefolder(root)
@@ -84,7 +70,7 @@ def test_a_column_without_words_of_parts_divides_nothing(header, row, tmp_path):
 
 
 def test_a_column_with_a_usual_name_may_have_words_that_contain_those_of_parts(tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     words = {"train": "Training", "val": "PublicValidation", "test": "PrivateTest"}
     rows = (f"{i}.png,{i % 2},{words[part]}" for i, part in enumerate(PARTS))
     table(root, "file,label,Usage", *rows)
@@ -93,14 +79,14 @@ def test_a_column_with_a_usual_name_may_have_words_that_contain_those_of_parts(t
 
 @pytest.mark.parametrize("columns", ["id,file,label", "Id,image-id,label", "id,image_name,target"])
 def test_an_id_is_no_file_where_another_column_names_the_files(columns, tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     table(root, columns, *(f"{11 - i},{i},{'ab'[i // 6]}" for i in range(12)))
     found = labels_by_file(read_imagefolder(root))
     assert found == {f"{i}.png": "ab"[i // 6] for i in range(12)}
 
 
 def test_values_with_commas_are_quoted_or_refused_with_their_line(tmp_path):
-    root = images(tmp_path / "t", 8)
+    root = numbered(tmp_path / "t", 8)
     names = ["Tomato, healthy", "Tomato, blight"]
     table(root, "file,label", *(f"{i}.png,{names[i % 2]}" for i in range(8)))
     with pytest.raises(
@@ -116,7 +102,7 @@ def test_values_with_commas_are_quoted_or_refused_with_their_line(tmp_path):
 @pytest.mark.parametrize("above", ["", "/home/me/frames/", "C:\\frames\\"])
 @pytest.mark.parametrize("around", ["", "data", "data/inner"])
 def test_a_path_into_another_folder_names_no_file_of_its_name_here(above, around, tmp_path):
-    root = images(tmp_path / "t" / around, 12, "video1")
+    root = numbered(tmp_path / "t" / around, 12, "video1")
     rows = [f"{above}video1/{i}.png,{'ab'[i % 2]}" for i in range(8)]
     rows += [f"{above}video2/{i}.png,b" for i in range(12)]
     for name in ("labels.csv", "annotations/labels.csv"):
@@ -145,12 +131,12 @@ def test_files_that_a_table_labels_are_no_masks(tmp_path):
         assert labels_by_file(read_imagefolder(root)) == {f"{i}.jpg": str(i % 2) for i in range(6)}
 
 
-def test_a_table_may_be_json_or_lie_in_a_folder_beside_the_images(tmp_path):
+def test_a_table_may_be_json_or_lie_in_a_folder_beside_the_numbered(tmp_path):
     lines = [f'{{"file_name": "{i}.png", "label": {i % 2}, "note": "a\u2028b"}}' for i in range(8)]
     first = '{"file_name": "none.png", "label": null, "note": "x"}'
-    table(images(tmp_path / "t", 8), first, *lines, name="metadata.jsonl")
+    table(numbered(tmp_path / "t", 8), first, *lines, name="metadata.jsonl")
     assert read_imagefolder(tmp_path / "t").classes == ("0", "1")
-    root = images(tmp_path / "u", 8, "images")
+    root = numbered(tmp_path / "u", 8, "images")
     table(root, "file,label", *(f"{i}.png,{i % 2}" for i in range(8)), name="annotations/all.csv")
     assert read_imagefolder(root).classes == ("0", "1")
 
@@ -164,14 +150,14 @@ def test_a_table_may_be_json_or_lie_in_a_folder_beside_the_images(tmp_path):
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(name, content, message, tmp_path):
-    root = images(tmp_path / "t", 4)
+    root = numbered(tmp_path / "t", 4)
     (root / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_imagefolder(root)
 
 
 def test_missing_labels_of_r_and_numbers_of_patients_are_no_classes(tmp_path):
-    root = images(tmp_path / "t", 9)
+    root = numbered(tmp_path / "t", 9)
     table(root, "file,label", *(f"{i}.png,{['Na', 'K', 'NA'][i % 3]}" for i in range(9)))
     arrays = read_imagefolder(root)
     assert arrays.classes == ("K", "Na")
@@ -183,9 +169,9 @@ def test_missing_labels_of_r_and_numbers_of_patients_are_no_classes(tmp_path):
         read_imagefolder(root)
 
 
-def test_a_test_table_with_other_names_of_columns_labels_the_test_images(tmp_path):
+def test_a_test_table_with_other_names_of_columns_labels_the_test_numbered(tmp_path):
     root = tree(tmp_path / "t", ["Train/0", "Train/1"])
-    images(root, 4, "Test")
+    numbered(root, 4, "Test")
     table(
         root, "Width,ClassId,Path", *(f"9,{i % 2},Test/{i}.png" for i in range(4)), name="Test.csv"
     )
@@ -210,7 +196,7 @@ def test_a_table_aside_comes_after_folders_tables_and_names(name, tmp_path):
     table(folders, "file,label", *rows, name=name)
     found = labels_by_file(read_imagefolder(folders))
     assert all(file.startswith(label) for file, label in found.items())
-    flat = images(tmp_path / "u", 8)
+    flat = numbered(tmp_path / "u", 8)
     table(flat, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8)))
     table(flat, "file,label", *(f"{i}.png,a" for i in range(5)), name=name)
     assert labels_by_file(read_imagefolder(flat)) == {f"{i}.png": "ab"[i % 2] for i in range(8)}
@@ -218,7 +204,7 @@ def test_a_table_aside_comes_after_folders_tables_and_names(name, tmp_path):
         save(tmp_path / "v" / f"{('cat', 'dog')[i % 2]}.{i}.png", picture(i))
     table(tmp_path / "v", "file,width", *(f"cat.{i}.png,{i % 3}" for i in range(8)), name=name)
     assert read_imagefolder(tmp_path / "v").classes == ("cat", "dog")
-    unlabelled = images(tree(tmp_path / "w", ["train/cat", "train/dog"]), 4, "test")
+    unlabelled = numbered(tree(tmp_path / "w", ["train/cat", "train/dog"]), 4, "test")
     table(unlabelled, "file,label", *(f"{i}.png,cat" for i in range(4)), name="out/test.csv")
     assert read_imagefolder(unlabelled).reading.left_out["test image without a label"] == 4
 
@@ -233,14 +219,14 @@ def test_folders_that_only_end_in_images_are_no_shards(tmp_path):
 
 @pytest.mark.parametrize("words", [("train", "holdout"), ("trn", "tst"), ("trainval", "test")])
 def test_words_of_a_split_that_are_no_parts_are_not_passed_over(words, tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     table(root, "file,label,split", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}" for i in range(12)))
     with pytest.raises(InputError, match="column split has the words .* not all of them are part"):
         read_imagefolder(root)
 
 
 def test_tables_that_contradict_each_other_are_refused(tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(12)))
     table(root, "file,class", *(f"{i}.png,{'ab'[i % 3 > 1]}" for i in range(12)), name="p.csv")
     with pytest.raises(InputError, match=r"p.csv and labels.csv have other labels .* 1.png is a"):
@@ -250,7 +236,7 @@ def test_tables_that_contradict_each_other_are_refused(tmp_path):
 
 
 def test_of_two_columns_of_other_classes_one_must_be_called_label(tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     rows = [f"{i}.png,{'ab'[i % 2]},{'cde'[i % 3]}" for i in range(12)]
     table(root, "file,species,breed", *rows)
     with pytest.raises(InputError, match="which column has the labels, breed or species"):
@@ -259,65 +245,6 @@ def test_of_two_columns_of_other_classes_one_must_be_called_label(tmp_path):
     assert read_imagefolder(root).classes == ("a", "b")
     table(root, "file,class,class_id", *(f"{i}.png,{'ab'[i % 2]},{i % 2}" for i in range(12)))
     assert read_imagefolder(root).classes == ("a", "b")
-
-
-@pytest.mark.parametrize("header", ["file,split", "file,part"])
-def test_a_table_without_labels_divides_the_images_of_folders_and_of_names(header, tmp_path):
-    folders, flat = tmp_path / "folders", tmp_path / "flat"
-    for i in range(12):
-        save(folders / "ab"[i % 2] / f"{i}.png", picture(i))
-        save(flat / f"{'ab'[i % 2]}.{i}.png", picture(i))
-    table(folders, header, *(f"{i}.png,{part}" for i, part in enumerate(PARTS)))
-    table(flat, header, *(f"{'ab'[i % 2]}.{i}.png,{part}" for i, part in enumerate(PARTS[:11])))
-    for root, tests in ((folders, {8, 9, 10, 11}), (flat, {8, 9, 10})):
-        arrays = read_imagefolder(root)
-        assert arrays.classes == ("a", "b")
-        assert arrays.validation is not None
-        counted = [len(arrays.train), len(arrays.validation), len(arrays.test)]
-        assert counted == [6, 2, len(tests)]
-        names = arrays.reading.files[-len(tests) :]
-        assert {int("".join(filter(str.isdigit, name))) for name in names} == tests
-        assert any("the parts are those of labels.csv" in note for note in arrays.notes)
-    assert arrays.reading.left_out["in no part, by the tables of the parts"] == 1
-
-
-def test_lists_of_files_for_each_part_divide_the_images(tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))
-    for part in ("train", "val", "test"):
-        rows = [f"{'ab'[i % 2]}/{i}.png" for i in range(12) if PARTS[i] == part]
-        table(tmp_path / "t", "file", *rows, name=f"{part}.csv")
-    arrays = read_imagefolder(tmp_path / "t")
-    assert arrays.validation is not None
-    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
-    table(tmp_path / "t", "file", "a/0.png", "b/9.png", name="test.csv")
-    with pytest.raises(
-        InputError, match="a/0.png is one of the test images in test.csv, and one o"
-    ):
-        read_imagefolder(tmp_path / "t")
-
-
-def test_validation_images_may_lie_in_the_folder_of_the_training_images(tmp_path):
-    root = tmp_path / "t"
-    rows = []
-    for i, part in enumerate(PARTS):
-        folder = "test" if part == "test" else "train"
-        save(root / folder / f"{i}.png", picture(i))
-        rows.append(f"{folder}/{i}.png,{'ab'[i % 2]},{part}")
-    table(root, "file,label,split", *rows)
-    arrays = read_imagefolder(root)
-    assert arrays.validation is not None
-    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
-    assert "not in the table of labels" not in arrays.reading.left_out
-
-
-def test_a_table_of_two_parts_has_the_training_images_beside_that_of_the_test(tmp_path):
-    root = images(tmp_path / "t", 12, "images")
-    for name, numbers in (("train_val", range(8)), ("test", range(8, 12))):
-        table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in numbers), name=f"{name}.csv")
-    arrays = read_imagefolder(root)
-    assert [len(arrays.train), len(arrays.test)] == [8, 4]
-    assert "not in the table of labels" not in arrays.reading.left_out
 
 
 @pytest.mark.parametrize("column", ["fold", "width", "height", "kfold"])
@@ -339,7 +266,7 @@ def test_labels_in_names_come_before_a_column_that_may_be_anything(tmp_path):
 
 @pytest.mark.parametrize(("labels", "message"), [('["cat"]', ""), ('["cat", "dog"]', "several")])
 def test_a_list_of_labels_in_json_is_several_labels(labels, message, tmp_path):
-    root = images(tmp_path / "t", 8)
+    root = numbered(tmp_path / "t", 8)
     rows = [f'{{"file_name": "{i}.png", "label": ["{["cat", "dog"][i % 2]}"]}}' for i in range(8)]
     rows[0] = f'{{"file_name": "0.png", "label": {labels}}}'
     table(root, *rows, name="metadata.jsonl")
@@ -362,19 +289,10 @@ def test_a_table_whose_column_has_no_usual_name_may_contradict_folders(tmp_path)
 
 
 def test_a_table_of_the_test_images_alone_is_named_in_the_refusal(tmp_path):
-    root = images(tmp_path / "t", 8, "images")
+    root = numbered(tmp_path / "t", 8, "images")
     table(root, "file,label", *(f"{i}.png,{i % 2}" for i in range(8)), name="eval_labels.csv")
     with pytest.raises(InputError, match=r"not used: eval_labels.csv is for the test images, by"):
         read_imagefolder(root)
-
-
-def test_a_class_whose_images_all_test_is_named(tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / "abc"[i % 3] / f"{i}.png", picture(i))
-    parts = ["test" if i % 3 == 2 else "train" for i in range(12)]
-    table(tmp_path / "t", "file,part", *(f"{i}.png,{part}" for i, part in enumerate(parts)))
-    with pytest.raises(InputError, match="no train image of c"):
-        read_imagefolder(tmp_path / "t")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +304,7 @@ def test_a_class_whose_images_all_test_is_named(tmp_path):
     ],
 )
 def test_what_is_wrong_with_one_table_does_not_spoil_another(name, header, row, tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(12)))
     table(root, header, *(row.format(i, i % 3) for i in range(12)), name=name)
     assert read_imagefolder(root).classes == ("a", "b")
@@ -401,87 +319,11 @@ def test_names_of_one_word_do_not_come_before_a_table(tmp_path):
 
 
 def test_the_column_that_divides_need_not_be_the_first_with_such_a_name(tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     rows = (f"{i}.png,{'ab'[i % 2]},{'AB'[i % 2]},{part}" for i, part in enumerate(PARTS))
     table(root, "file,label,subset,split", *rows)
     arrays = read_imagefolder(root)
     assert (len(arrays.train), len(arrays.test)) == (6, 4)
-
-
-def test_folders_of_parts_come_before_words_that_are_none(tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / ("train" if i < 8 else "test") / f"{i}.png", picture(i))
-    rows = (f"{i}.png,{'ab'[i % 2]},{'AB'[i % 2]}" for i in range(12))
-    table(tmp_path / "t", "file,label,subset", *rows)
-    arrays = read_imagefolder(tmp_path / "t")
-    assert (len(arrays.train), len(arrays.test)) == (8, 4)
-
-
-def test_a_table_of_all_labels_and_one_of_the_test_images_divide_them(tmp_path):
-    root = images(tmp_path / "t", 12)
-    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(12)))
-    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8, 12)), name="test.csv")
-    arrays = read_imagefolder(root)
-    assert (len(arrays.train), len(arrays.test)) == (8, 4)
-
-
-@pytest.mark.parametrize("names", [["labels"], ["train", "test"]])
-def test_labels_in_names_stay_beside_tables_of_parts(names, tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / f"{['cat', 'dog'][i % 2]}.{i}.png", picture(i))
-    rows = [f"{['cat', 'dog'][i % 2]}.{i}.png,{'xy'[i % 3 > 1]}" for i in range(12)]
-    if names == ["labels"]:
-        rows = [f"{row},{'train' if i < 8 else 'test'}" for i, row in enumerate(rows)]
-        table(tmp_path / "t", "file,camera,split", *rows)
-    else:
-        table(tmp_path / "t", "file,camera", *rows[:8], name="train.csv")
-        table(tmp_path / "t", "file,camera", *rows[8:], name="test.csv")
-    arrays = read_imagefolder(tmp_path / "t")
-    assert arrays.classes == ("cat", "dog")
-    assert (len(arrays.train), len(arrays.test)) == (8, 4)
-
-
-def test_a_column_may_name_validation_images_in_the_folders_of_train(tmp_path):
-    rows = []
-    for i, part in enumerate(PARTS):
-        folder = f"{'test' if part == 'test' else 'train'}/{'ab'[i % 2]}"
-        save(tmp_path / "t" / folder / f"{i}.png", picture(i))
-        rows.append(f"{folder}/{i}.png,{part}")
-    table(tmp_path / "t", "file,split", *rows)
-    arrays = read_imagefolder(tmp_path / "t")
-    assert arrays.validation is not None
-    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
-
-
-@pytest.mark.parametrize("folder", ["", "splits/"])
-def test_lists_of_the_other_parts_leave_the_rest_to_train(folder, tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))
-    for part, numbers in (("val", (6, 7)), ("test", (8, 9, 10, 11))):
-        rows = [f"{'ab'[i % 2]}/{i}.png" for i in numbers]
-        table(tmp_path / "t", "file", *rows, name=f"{folder}{part}.csv")
-    arrays = read_imagefolder(tmp_path / "t")
-    assert arrays.validation is not None
-    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
-
-
-def test_a_table_aside_divides_the_images_that_it_labels(tmp_path):
-    root = images(tmp_path / "t", 12, "images")
-    rows = (f"{i}.png,{'ab'[i % 2]},{part}" for i, part in enumerate(PARTS))
-    table(root, "file,label,split", *rows, name="annotations/labels.csv")
-    arrays = read_imagefolder(root)
-    assert arrays.validation is not None
-    assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
-    assert "not in the table of labels" not in arrays.reading.left_out
-
-
-@pytest.mark.parametrize("words", [("train", "holdout"), ("trn", "tst")])
-def test_words_that_are_no_parts_are_named_beside_folders_of_classes_too(words, tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))
-    table(tmp_path / "t", "file,split", *(f"{i}.png,{words[i > 7]}" for i in range(12)))
-    with pytest.raises(InputError, match="column split has the words .* not all of them are part"):
-        read_imagefolder(tmp_path / "t")
 
 
 def test_what_else_is_known_of_images_in_folders_of_words_is_no_label(tmp_path):
@@ -491,21 +333,8 @@ def test_what_else_is_known_of_images_in_folders_of_words_is_no_label(tmp_path):
     assert read_imagefolder(tmp_path / "t").classes == ("benign", "malignant")
 
 
-def test_lists_of_several_folds_divide_nothing_and_are_named(tmp_path):
-    for i in range(12):
-        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))
-    for fold in range(2):
-        for part, tests in (("train", False), ("test", True)):
-            rows = [f"{'ab'[i % 2]}/{i}.png" for i in range(12) if (i // 6 == fold) == tests]
-            table(tmp_path / "t", "file", *rows, name=f"fold{fold}_{part}.csv")
-    arrays = read_imagefolder(tmp_path / "t")
-    assert len(arrays.train) == 12
-    assert any("are not used: they divide the images in several ways" in one
-               for one in arrays.notes)  # fmt: skip
-
-
 def test_the_image_that_two_tables_disagree_about_is_named(tmp_path):
-    root = images(tmp_path / "t", 12)
+    root = numbered(tmp_path / "t", 12)
     table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(12)))
     wrong = [f"{i}.png,{(i + (i == 11)) % 2}" for i in range(12)]
     table(root, "file,class", *wrong, name="p.csv")

@@ -14,10 +14,8 @@ from types import MappingProxyType
 from tunecnn.data.folder.labels import (
     Table,
     TableLabels,
-    files_named,
     is_table,
     labels_of,
-    lists_files,
     names_most,
     read_tables,
     rejoined,
@@ -31,12 +29,11 @@ from tunecnn.data.folder.masks import (
 )
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, labels_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
-from tunecnn.data.parts import PART_NAMES, Part
+from tunecnn.data.parts import Part
 from tunecnn.errors import InputError
 
 OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"
-NO_PART = "in no part, by the tables of the parts"
 TABLE = "a table"
 _KIND_OF_CLASS = re.compile("class|label|categor|grade|type|stage|level", re.IGNORECASE)
 
@@ -129,17 +126,17 @@ def classes_of(
             must_be_named=bool(in_names) or (train is not None and train.labels is None),
         )
         if labels is not None:
-            return _with_labels(node, images, labels, left_out)
+            return with_labels(node, images, labels, left_out)
         why += reasons
     if in_names:
         first = images[0].name.rpartition("/")[2]
-        classes = _with_labels(node, images, TableLabels("the file names", "", in_names))
+        classes = with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
     # A table aside may hold guesses or widths: it comes last, and only if it says label.
     labels, reasons = labels_of(rejoined(aside), names, there=there, must_be_named=True)
     if labels is not None:
-        return _with_labels(node, images, labels, left_out)
+        return with_labels(node, images, labels, left_out)
     why += reasons
     why += [f"{shown(one.name)} is for the {one.part} images, by its name" for one in shared
             if one.part not in (None, part) and not one.split]  # fmt: skip
@@ -337,175 +334,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartClasses]:
-    """Return the parts of images that lie together, by tables such as `train.csv` and `test.csv`.
-
-    Beside tables of the others, one that is named after no part, or after two, has the training
-    images.
-
-    Raises:
-        InputError: if two tables name one image.
-    """
-    images = list(filter(may_be_image, node.all_files()))
-    names = [file.name for file in images]
-    found: dict[Part, PartClasses] = {}
-    folders = [inner for inner in node.folders.values() if inner.has_images()]
-    must_be_named = len(folders) > 1 or len(set(labels_in_names(images).values())) > 1
-
-    def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
-        return labels_of(
-            own, names, column=column, must_be_named=must_be_named, of_rows=True
-        )[0]  # fmt: skip
-
-    of_part = {part: [table for table in tables if table.part == part] for part in PART_NAMES}
-    is_whole = not of_part["train"] and any(of_part.values())
-    of_train = [one for one in tables if one.part is None] if is_whole else of_part["train"]
-    train = labels_in(of_train, None)
-    if train is None:
-        return {}
-    others: dict[Part, TableLabels] = {
-              part: labels for part in PART_NAMES if part != "train"
-              and (labels := labels_in(of_part[part], train.column)) is not None}  # fmt: skip
-    if is_whole:  # the table of all images: those of the others' tables do not train
-        elsewhere = set().union(*(one.by_file.keys() for one in others.values()))
-        mine = {file: label for file, label in train.by_file.items() if file not in elsewhere}
-        train = replace(train, by_file=mine)
-    all_labels: dict[Part, TableLabels] = {"train": train, **others}
-    for part, labels in all_labels.items():
-        for other, classes in found.items():
-            if both := set(classes.names) & labels.by_file.keys():
-                raise InputError(
-                    f"imagefolder: {shown(labels.table)} and the table of the {other} images both "
-                    f"name {len(both):,} images, such as {shown(min(both))}"
-                )
-        found[part] = _with_labels(node, images, labels)
-    if len(found) < 2:
-        return {}
-    known = {name for classes in found.values() for name in classes.names}
-    rest = [file for file in images if file.name not in known]
-    return {
-        part: replace(classes, outside=rest if part == "train" else [],
-                      left_out=classes.left_out if part == "train" else {})
-        for part, classes in found.items()
-    }  # fmt: skip
-
-
-def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartClasses]:
-    """Divide images whose classes are known by tables that say which of them train and test.
-
-    Without a list of the training images, all others train, if the lists have names of files.
-
-    Raises:
-        InputError: if two tables name an image for different parts, or one divides them in words
-            that are no parts.
-    """
-    names = classes.names
-    if sum(map(bool, classes.files.values())) < 2:
-        return {"train": classes}
-    for table in tables:
-        if table.undivided and files_named(table, names):
-            raise InputError(table.undivided)
-    lists = [(table, table.part, files_named(table, names)) for table in tables if table.part]
-    lists = [one for one in lists if one[2]]
-    counted = Counter(part for _, part, _ in lists)
-    parts = set(counted)
-    if "train" not in parts:
-        parts = {part for table, part, _ in lists if lists_files(table)}
-    if not parts - {"train"}:
-        return {"train": classes}
-    by_file: dict[str, tuple[Part, str]] = {}
-    for table, part, named in lists:
-        for file in named if part in parts else ():
-            other, name = by_file.setdefault(file, (part, table.name))
-            if other == part:
-                continue
-            if max(counted.values()) > 1:
-                which = listed(shown(one.name) for one, *_ in lists)
-                note = f"{which} are not used: they divide the images in several ways"
-                return {"train": replace(classes, notes=[*classes.notes, note])}
-            raise InputError(
-                f"imagefolder: {shown(file)} is one of the {other} images in {shown(name)}, and "
-                f"one of the {part} images in {shown(table.name)}; move one of the tables away"
-            )
-    is_listed = "train" in parts
-    found: dict[Part, PartClasses] = {}
-    for part in PART_NAMES:
-        files = {
-            label: [
-                file
-                for file in group
-                if by_file.get(file.name, ("" if is_listed else "train", ""))[0] == part
-            ]
-            for label, group in classes.files.items()
-        }
-        if part == "train":
-            train = _of_train(classes, files, [one.name for one, *_ in lists])
-            rest = sum(name not in by_file for name in names) if is_listed else 0
-            left_out = {**classes.left_out, **({NO_PART: rest} if rest else {})}
-            found[part] = replace(train, left_out=left_out)
-        elif part in parts:
-            found[part] = PartClasses(
-                {label: group for label, group in files.items() if group}, dict(classes.folders)
-            )
-    return found
-
-
-def _of_train(
-    classes: PartClasses, files: dict[str, list[TreeFile]], tables: Sequence[str]
-) -> PartClasses:
-    """Return the training images among all, by the tables of the parts."""
-    full = [name for name, group in classes.files.items() if group]
-    nodes = [node for name, node in zip(full, classes.nodes, strict=False) if files[name]]
-    which = listed(map(shown, dict.fromkeys(tables)))
-    return replace(
-        classes,
-        files=files,
-        nodes=nodes,
-        notes=[*classes.notes, f"the parts are those of {which}"],
-    )
-
-
-def parts_within(
-    found: Mapping[Part, PartClasses], node: Node, tables: Sequence[Table]
-) -> dict[Part, PartClasses]:
-    """Add the parts without a folder whose images lie among those of train, by their tables.
-
-    Args:
-        found: parts that have folders.
-        node: folder of the training images.
-        tables: tables beside the folders.
-    """
-    train = found["train"]
-    more: dict[Part, PartClasses] = {}
-    for part in (one for one in PART_NAMES if one not in found):
-        own = [table for table in tables if table.part == part]
-        rest = [file for file in train.outside if may_be_image(file)]
-        labels, _ = labels_of(own, [file.name for file in rest], must_be_named=True, of_rows=True)
-        if labels is not None:
-            more[part] = replace(_with_labels(node, rest, labels), outside=(), left_out={})
-            outside = [file for file in train.outside if file.name not in labels.by_file]
-            train = replace(train, outside=outside)
-            continue
-        columns = [table for table in own if table.split]
-        named = set().union(*(files_named(table, train.names) for table in columns))
-        if named:
-            inside = {label: [file for file in group if file.name in named]
-                      for label, group in train.files.items()}  # fmt: skip
-            more[part] = PartClasses(
-                {label: group for label, group in inside.items() if group}, dict(train.folders)
-            )
-            files = {label: [file for file in group if file.name not in named]
-                     for label, group in train.files.items()}  # fmt: skip
-            train = _of_train(train, files, [table.name for table in columns])
-    return {**found, "train": train, **more}
-
-
-def _with_labels(
+def with_labels(
     node: Node,
     images: Sequence[TreeFile],
     labels: TableLabels,
     left_out: Mapping[str, int] = MappingProxyType({}),
 ) -> PartClasses:
+    """Return the classes of images by their labels in a table, or in their names."""
     files: dict[str, list[TreeFile]] = defaultdict(list)
     for file in images:
         if file.name in labels.by_file:
