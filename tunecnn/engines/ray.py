@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from tunecnn.run.recorder import Recorder
 
 _NODE_LOST = re.compile(r"node has died|node was terminated|NODE_DIED|node_died", re.IGNORECASE)
+_UNREACHABLE = re.compile(r"actor is temporarily unavailable", re.IGNORECASE)
+"""What Ray says of a worker whose node is gone, before it knows that; a crash has other words."""
 
 
 @dataclass(frozen=True)
@@ -266,9 +268,14 @@ class _Crew(_NotSaved):
     def failed(self, number: int, text: str) -> None:
         """Decide what becomes of a trial whose worker has ended with an error."""
         place = self._places.pop(number, Place("", ""))
-        if _NODE_LOST.search(text) or (place.node_id and not self.room.is_alive(place.node_id)):
+        if place.node_id:
+            is_lost = not self.room.is_alive(place.node_id)
+        else:  # it has not said yet where it is
+            is_lost = _UNREACHABLE.search(text) is not None
+        if is_lost or _NODE_LOST.search(text):
             if not self._nodes.lost(number):
-                self._recorder.put_back(number, f"node {place} was lost")
+                which = f"node {place}" if place.node else "its node"
+                self._recorder.put_back(number, f"{which} was lost")
                 return
             text = f"{text} (each time with its node)"
         elif DEVICE_ERROR in text:
