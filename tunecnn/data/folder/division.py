@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tunecnn.data.folder.labels import Table, TableLabels, files_named, labels_of, lists_files
-from tunecnn.data.folder.node import Node, labels_in_names, may_be_image
+from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
 from tunecnn.data.folder.part import PartClasses, listed, with_labels
 from tunecnn.data.folder.tree import TreeFile, shown
 from tunecnn.data.parts import PART_NAMES, Part
@@ -29,7 +29,7 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     names = [file.name for file in images]
     found: dict[Part, PartClasses] = {}
     folders = [inner for inner in node.folders.values() if inner.has_images()]
-    must_be_named = len(folders) > 1 or len(set(labels_in_names(images).values())) > 1
+    must_be_named = len(folders) > 1 or bool(classes_in_names(images))
 
     def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
         return labels_of(
@@ -109,30 +109,34 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
     is_listed = "train" in parts
     found: dict[Part, PartClasses] = {}
     for part in PART_NAMES:
-        files = {
-            label: [
-                file
-                for file in group
-                if by_file.get(file.name, ("" if is_listed else "train", ""))[0] == part
-            ]
-            for label, group in classes.files.items()
-        }
+        mine = {name for name, (of, _) in by_file.items() if of == part}
         if part == "train":
-            train = _of_train(classes, files, [one.name for one, *_ in lists])
+            if not is_listed:
+                mine = {name for name in names if name not in by_file}
+            train = _of_train(classes, mine, [one.name for one, *_ in lists])
             rest = sum(name not in by_file for name in names) if is_listed else 0
             left_out = {**classes.left_out, **({NO_PART: rest} if rest else {})}
             found[part] = replace(train, left_out=left_out)
         elif part in parts:
-            found[part] = PartClasses(
-                {label: group for label, group in files.items() if group}, dict(classes.folders)
-            )
+            found[part] = _of_another(classes, mine)
     return found
 
 
-def _of_train(
-    classes: PartClasses, files: dict[str, list[TreeFile]], tables: Sequence[str]
-) -> PartClasses:
+def _among(classes: PartClasses, names: Collection[str]) -> dict[str, list[TreeFile]]:
+    """Return the files of each class that have one of some names."""
+    return {label: [file for file in group if file.name in names]
+            for label, group in classes.files.items()}  # fmt: skip
+
+
+def _of_another(classes: PartClasses, names: Collection[str]) -> PartClasses:
+    """Return the images of a part that does not train, among all."""
+    files = {label: group for label, group in _among(classes, names).items() if group}
+    return PartClasses(files, dict(classes.folders))
+
+
+def _of_train(classes: PartClasses, names: Collection[str], tables: Sequence[str]) -> PartClasses:
     """Return the training images among all, by the tables of the parts."""
+    files = _among(classes, names)
     full = [name for name, group in classes.files.items() if group]
     nodes = [node for name, node in zip(full, classes.nodes, strict=False) if files[name]]
     which = listed(map(shown, dict.fromkeys(tables)))
@@ -168,12 +172,7 @@ def parts_within(
         columns = [table for table in own if table.split]
         named = set().union(*(files_named(table, train.names) for table in columns))
         if named:
-            inside = {label: [file for file in group if file.name in named]
-                      for label, group in train.files.items()}  # fmt: skip
-            more[part] = PartClasses(
-                {label: group for label, group in inside.items() if group}, dict(train.folders)
-            )
-            files = {label: [file for file in group if file.name not in named]
-                     for label, group in train.files.items()}  # fmt: skip
-            train = _of_train(train, files, [table.name for table in columns])
+            more[part] = _of_another(train, named)
+            rest_of_train = set(train.names) - named
+            train = _of_train(train, rest_of_train, [table.name for table in columns])
     return {**found, "train": train, **more}

@@ -183,3 +183,9 @@ def labels_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
             return {}
         labels[file.name] = match[1]
     return labels
+
+
+def classes_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
+    """Return the labels in names if they are of several classes, unlike `img.0.png`."""
+    labels = labels_in_names(images)
+    return labels if len(set(labels.values())) > 1 else {}

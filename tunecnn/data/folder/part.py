@@ -27,7 +27,7 @@ from tunecnn.data.folder.masks import (
     in_mask_folders,
     without_suffix,
 )
-from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, labels_in_names, may_be_image
+from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError
@@ -113,9 +113,7 @@ def classes_of(
     images = [file for file in node.all_files() if may_be_image(file) and file.name not in masks]
     names, why = [file.name for file in images], list[str]()
     is_flat = not any(folder.has_images() for folder in node.folders.values())
-    in_names = labels_in_names(images) if is_flat else {}
-    if len(set(in_names.values())) < 2:
-        in_names = {}  # such as `img.0.png`
+    in_names = classes_in_names(images) if is_flat else {}
     for tables, others in ((of_part, ()), (of_all, train.names if train else ())):
         labels, reasons = labels_of(
             tables,
