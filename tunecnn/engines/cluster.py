@@ -93,7 +93,7 @@ class Cluster:
             engine="ray",
             nodes=self.nodes,
             threads=self.threads,
-            slots=min(self.at_once or self.slots, self.slots) or self.at_once or 0,
+            slots=min(filter(None, (self.at_once, self.slots)), default=0),
             cpus_per_trial=self.cpus,
             gpus_per_trial=self.gpus,
         )

@@ -103,10 +103,8 @@ def best_model_of(run: Run) -> int:
         InputError: if the run keeps no weights.
     """
     latest = latest_confirmation(run) if isinstance(run.job, SearchJob) else None
-    is_same = latest is not None and not latest.summary.searched_with
-    if latest is not None and is_same and latest.trial is not None and latest.trial in run.kept:
-        return latest.trial
-    return run.best_kept()
+    trial = latest.trial if latest and not latest.summary.searched_with else None
+    return trial if trial is not None and trial in run.kept else run.best_kept()
 
 
 def find_model(path: Path) -> FoundModel:
