@@ -17,9 +17,11 @@ from tests.support.command import main
 from tests.support.scripted import ScriptedRun
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tests.support.trees import picture, save
-from tunecnn import load_run
+from tunecnn import load_model, load_run, make_config
 from tunecnn.run.folder import RunFolder
 from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
+from tunecnn.trial.trained import pack_model
+from tunecnn.trial.training import Training
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import candidates_of, confirmation_space, job_of
 from tunecnn.workflows.found_model import find_model
@@ -138,6 +140,24 @@ def test_an_exported_model_runs_without_tunecnn_and_gives_the_same(
                  "mean test accuracy", "net.width:", "confirmed: its configuration"):  # fmt: skip
         assert part in card
     assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize("format_", [pytest.param("torch-export", marks=pytest.mark.slow), "onnx"])
+def test_an_exported_model_has_the_views_of_its_training(format_, tiny, capsys, tmp_path):
+    training = Training(make_config("fast", "model1", "digits", epochs=1, views="shifted"), tiny)
+    training.run_epoch()
+    (tmp_path / "m.safetensors").write_bytes(pack_model(training))
+    out = tmp_path / ("m.onnx" if format_ == "onnx" else "m.pt2")
+    words = ["export", str(tmp_path / "m.safetensors"), "--format", format_, "--out", str(out)]
+    assert main(*words) == 0  # which compares it with the model
+    pixels = tiny.validation.pixels
+    np.save(tmp_path / "pixels.npy", pixels)
+    files = [str(out), str(tmp_path / "pixels.npy"), str(tmp_path / "logits.npy")]
+    subprocess.run([sys.executable, "-c", ALONE, *files], check=True, timeout=200)
+    model = load_model(tmp_path / "m.safetensors").in_float32()
+    logits = np.load(tmp_path / "logits.npy")
+    np.testing.assert_allclose(logits, model.logits(pixels).numpy(), atol=1e-4)
+    assert np.abs(logits - model.with_views("one").logits(pixels).numpy()).max() > 1e-2
 
 
 def test_a_failed_export_leaves_the_file_that_was_there(run, capsys, tmp_path, monkeypatch):

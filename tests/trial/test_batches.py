@@ -30,7 +30,7 @@ def epoch(made: Batcher) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 def in_order(made: Batcher, data: TrialData) -> torch.Tensor:
     images = images_to_device(data.validation, torch.device("cpu"))
-    return torch.cat([values for values, _ in made.evaluation(images)])
+    return torch.cat([made.scaling(pixels) for pixels, _ in made.evaluation(images)])
 
 
 def test_an_epoch_has_every_image_once_and_keeps_the_last_batch(ramp):

@@ -137,6 +137,7 @@ def _data(run: Run) -> dict[str, str]:
         "test images": f"{dataset.test:,}, {tested}",
         **_files(run),
         "augmentation": run.space.augmentation,
+        **({"views of an image": run.space.views} if run.space.views else {}),
         "fingerprint": dataset.fingerprint,
         "split fingerprint": dataset.split_fingerprint,
     }

@@ -56,6 +56,11 @@ _SPLIT_FIELDS = {
     "validation": "validation",
     "train_images": "train_images",
 }
+_VIEWS = {
+    "mirrored": "2, over which its logits are averaged: itself and its mirror image",
+    "shifted": "6, over which its logits are averaged: itself, shifted to two sides, and their "
+    "mirror images",
+}
 
 MOST_SPLITS = 100
 Splits = Annotated[int, Strict(), Field(ge=1, le=MOST_SPLITS)]
@@ -318,6 +323,12 @@ class SpaceSchema(SpaceModel):
             elif value := settings.get(name):
                 words.append(f"{what} {how.format(value)}")
         return ", ".join(words) or "none"
+
+    @property
+    def views(self) -> str:
+        """Over which views of an image its logits are averaged, in words; empty for itself."""
+        value = self.constants.get("views")
+        return _VIEWS.get(value, "") if isinstance(value, str) else ""
 
     @property
     def constants(self) -> dict[str, Scalar]:

@@ -221,12 +221,12 @@ class Batcher:
         return self.scaling(pixels), images.labels[indices]
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in order, without augmentation; shapes as in `batch`."""
+        """Yield images (b, height, width, C) in order, uint8, and their labels (b,)."""
         height, width = images.pixels.shape[1:3]
         count = evaluation_batch(self._config.batch_size, height, width)
         for start in range(0, len(images), count):
             part = slice(start, start + count)
-            yield self.scaling(images.pixels[part]), images.labels[part]
+            yield images.pixels[part], images.labels[part]
 
     def augmented(self, indices: Tensor) -> Tensor:
         """Gather training images, each shifted and mirrored at random, in one indexing operation.

@@ -20,6 +20,8 @@ from tunecnn.words import in_words
 Scalar = int | float | bool | str
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of things, which arithmetic with floats keeps exactly."""
+Views = Literal["one", "mirrored", "shifted"]
+"""Views of an image over which the logits are averaged; see the setting."""
 
 _Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 _Whole = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
@@ -128,6 +130,11 @@ class TrialConfig(BaseModel):
     """Decay by step of the mean of the weights that is validated and kept instead of the last
     weights; 0 for no mean. The decay of step t is at most t / (t + 10): 0.99 is in use from step
     990 on, 0.999 from step 9,990, and shorter trainings do not tell the two apart."""
+    views: Views = "one"
+    """Views of each image over which the logits are averaged, in validation, test and use: `one`
+    for the image itself, `mirrored` for its mirror image as well, or `shifted` for these two and,
+    with half of the weight, both shifted by a 32nd of the size to two sides (Jordan 2024,
+    arXiv:2404.00498). That takes one, two or six forward passes; `macs` counts one."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weights of the classes in the training loss: `none`, or `balanced` for weights in inverse
     proportion to the number of training images of a class, with a mean of 1 over the images."""

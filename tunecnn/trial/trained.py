@@ -37,9 +37,10 @@ from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.batches import Scaling, evaluation_batch
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
-from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.config import TrialConfig, Views
 from tunecnn.trial.step import autocast
 from tunecnn.trial.training import Training, computes_in_bf16
+from tunecnn.trial.views import mean_logits
 from tunecnn.words import first_error
 
 _SCHEMA = 2
@@ -81,21 +82,39 @@ class TrainedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images."""
-        in_bf16 = self.config.precision == "bf16" and computes_in_bf16(images.device)
-        values = self.scaling(images)
+        return mean_logits(self._output, self.scaling, images, self.config.views)
+
+    def _output(self, values: Tensor) -> Tensor:
+        in_bf16 = self.config.precision == "bf16" and computes_in_bf16(values.device)
         # Nothing is said to torch in float32: its exporter takes no region without autocast.
-        context = autocast(images.device, in_bf16=True) if in_bf16 else contextlib.nullcontext()
+        context = autocast(values.device, in_bf16=True) if in_bf16 else contextlib.nullcontext()
         with context:
             try:
                 logits: Tensor = self.network(values)
             except ImportError:  # its code imports some of itself while it runs
                 with importable(self._code):
                     logits = self.network(values)
-        return logits.float()
+        return logits
 
     def in_float32(self) -> TrainedModel:
         """Return the same network, which computes in float32 also if its training was in bf16."""
-        config = self.config.replace(precision="fp32")
+        return self._with(precision="fp32")
+
+    def with_views(self, views: Views) -> TrainedModel:
+        """Return the same network, which sees other views of each image than in its training.
+
+        They say nothing of how it was trained. To choose among them, use the validation images.
+
+        Args:
+            views: `one`, `mirrored` or `shifted`; see the setting of that name.
+
+        Raises:
+            InputError: for other views.
+        """
+        return self._with(views=views)
+
+    def _with(self, **changes: str) -> TrainedModel:
+        config = self.config.replace(**changes)
         return TrainedModel(
             config, self.network, self.scaling, self.input_shape, self.classes, self._code
         )

@@ -37,6 +37,7 @@ from tunecnn.trial.config import TrialConfig, derive_seed
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.trial.optimizers import make_optimizer, make_schedule
 from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
+from tunecnn.trial.views import mean_logits
 from tunecnn.trial.weights import MeanWeights, initialize
 
 _FEW = 8  # images on which a network whose weights are loaded again is compared
@@ -236,14 +237,13 @@ class Training:
                 "or as default arguments, and without a cache"
             )
         again.load_state_dict(self.model.state_dict())
-        whole = self._data.validation
-        part = DeviceImages(whole.pixels[:_FEW], whole.labels[:_FEW])
+        part = self._data.validation.pixels[:_FEW]
         returned = []
         for network in (self.model, again):
             settle(network)
             with random_state_of(self.config.seed, self._device), torch.no_grad(), \
                     self._autocast():  # fmt: skip
-                returned.append(network(next(self._batcher.evaluation(part))[0]).float())
+                returned.append(network(self._batcher.scaling(part)).float())
         scale = max(1.0, float(returned[0].abs().max()))
         if float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale:
             raise NetworkError(
@@ -251,8 +251,7 @@ class Training:
                 "it uses what its state_dict lacks, such as a counter, or a buffer with "
                 "persistent=False that training changes"
             )
-        images, _ = next(self._batcher.evaluation(part))
-        self._check_alone(architecture.attribute, again, images)
+        self._check_alone(architecture.attribute, again, self._batcher.scaling(part))
 
     def _check_alone(self, name: str, network: nn.Module, images: Tensor) -> None:
         """Check that an image has the same logits alone as among others.
@@ -290,10 +289,9 @@ class Training:
         predicted = []
         self._forward.eval()
         with torch.no_grad():  # a buffer made in inference mode could not be trained with
-            for values, labels in self._batcher.evaluation(images):
-                with self._autocast():
-                    logits = self._forward(values)
-                loss += cross_entropy(logits.float(), labels, reduction="sum")
+            for pixels, labels in self._batcher.evaluation(images):
+                logits = self._logits(pixels)
+                loss += cross_entropy(logits, labels, reduction="sum")
                 predicted.append(logits.argmax(1))
                 hits += (predicted[-1] == labels).sum()
         classes = torch.cat(predicted)
@@ -304,10 +302,17 @@ class Training:
         self._forward.eval()
         parts = []
         with torch.no_grad(), random_state_of(self.config.seed, self._device):
-            for values, _ in self._batcher.evaluation(images_to_device(images, self._device)):
-                with self._autocast():
-                    parts.append(self._forward(values).float())
+            for pixels, _ in self._batcher.evaluation(images_to_device(images, self._device)):
+                parts.append(self._logits(pixels))
         return torch.cat(parts).cpu()
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        return mean_logits(self._output, self._batcher.scaling, pixels, self.config.views)
+
+    def _output(self, values: Tensor) -> Tensor:
+        with self._autocast():
+            output: Tensor = self._forward(values)
+        return output
 
     def predictions(self) -> bytes:
         """Return the labels and predicted classes of the validation images, for the kept weights.
