@@ -150,6 +150,7 @@ def test_an_exported_model_has_the_views_of_its_training(format_, tiny, capsys, 
     out = tmp_path / ("m.onnx" if format_ == "onnx" else "m.pt2")
     words = ["export", str(tmp_path / "m.safetensors"), "--format", format_, "--out", str(out)]
     assert main(*words) == 0  # which compares it with the model
+    assert "the mean of the logits over 6" in out.with_name(f"{out.name}.md").read_text()
     pixels = tiny.validation.pixels
     np.save(tmp_path / "pixels.npy", pixels)
     files = [str(out), str(tmp_path / "pixels.npy"), str(tmp_path / "logits.npy")]

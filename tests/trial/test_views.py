@@ -100,7 +100,7 @@ def test_a_run_says_over_which_views_its_accuracies_are_and_keeps_models_with_th
     text = TEXT.replace("parameters:", "parameters:\n  views: mirrored")
     run = load_run(begin(tmp_path, text).folder)
     page = (run.path / "summary.md").read_text()
-    assert "- views of an image: 2, over which its logits are averaged: itself and its m" in page
+    assert "- views of an image: the mean of the logits over 2: itself and its mirror im" in page
     data = load_dataset("digits", Split(train_images=200)).trial_data.validation
     model = run.load_model()
     assert model.config.views == "mirrored"

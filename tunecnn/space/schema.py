@@ -46,7 +46,7 @@ from tunecnn.space.strategy import (
     Tpe,
     parse_named,
 )
-from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, REPEATS, VIEWS, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config, recipe_settings
 from tunecnn.words import in_utf8
 
@@ -55,11 +55,6 @@ _SPLIT_FIELDS = {
     "split_seed": "seed",
     "validation": "validation",
     "train_images": "train_images",
-}
-_VIEWS = {
-    "mirrored": "2, over which its logits are averaged: itself and its mirror image",
-    "shifted": "6, over which its logits are averaged: itself, shifted to two sides, and their "
-    "mirror images",
 }
 
 MOST_SPLITS = 100
@@ -327,8 +322,7 @@ class SpaceSchema(SpaceModel):
     @property
     def views(self) -> str:
         """Over which views of an image its logits are averaged, in words; empty for itself."""
-        value = self.constants.get("views")
-        return _VIEWS.get(value, "") if isinstance(value, str) else ""
+        return VIEWS.get(str(self.constants.get("views")), "")
 
     @property
     def constants(self) -> dict[str, Scalar]:

@@ -208,6 +208,12 @@ NET = "net."
 """Prefix of the names of a network's arguments."""
 SETTINGS = frozenset(TrialConfig.model_fields) - {"net"}
 """Names of the training settings."""
+VIEWS: Mapping[str, str] = {
+    "mirrored": "the mean of the logits over 2: itself and its mirror image",
+    "shifted": "the mean of the logits over 6: itself, shifted to two sides, and their mirror "
+    "images",
+}
+"""What `views` of more than one are, in words."""
 REPEATS = ("seed", "split_seed")
 """Settings in which trials of one configuration differ: its seeds and splits of the data."""
 CHOICES: Mapping[str, tuple[str, ...]] = {

@@ -19,6 +19,7 @@ from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
 from tunecnn.run.info import DatasetRecord, SearchJob
+from tunecnn.trial.config import VIEWS
 from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
@@ -211,6 +212,11 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
         "scaling of the pixels is inside the model",
         f"- output `logits`: (n, {len(model.classes)}) floats; their softmax is the probability "
         "of each class",
+        *(
+            [f"- views of an image: {VIEWS[config.views]}; they are made inside the model"]
+            if config.views in VIEWS
+            else []
+        ),
         f"- classes, by index: {classes}",
         f"- images of other sizes have to be made {width}x{height} as in the training"
         + (f" (`size: {config.size}`, `fit: {config.fit}`)" if config.size else ""),
