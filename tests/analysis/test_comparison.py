@@ -29,3 +29,16 @@ def test_fewer_training_images_leave_the_validation_images_as_they_are(
     dataset = info.dataset.model_copy(update=changed)
     scripted.folder.write_info(info.model_copy(update={"dataset": dataset}))
     assert list(compare_runs([runs[0], scripted.load()]).warnings) == expected
+
+
+def test_runs_that_classify_by_other_views_are_compared_with_a_warning(tmp_path):
+    runs = []
+    views = "  views: mirrored\n"
+    for name, line in (("one", ""), ("two", views), ("again", views)):
+        scripted = ScriptedRun(tmp_path / name, SPACE.replace("start:", f"{line}start:"))
+        runs.append(scripted.train_all(lambda trial: 0.8))
+    assert list(compare_runs(runs[:2]).warnings) == [
+        "the runs classify by other views of an image, so their accuracies do not say which "
+        "training is better"
+    ]
+    assert list(compare_runs(runs[1:]).warnings) == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from tests.support.searching import TEXT, begin
 from tunecnn import load_dataset, load_run, make_config
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
+from tunecnn.space.space import SearchSpace
 from tunecnn.trial.trained import pack_model, unpack_model
 from tunecnn.trial.training import Training
 from tunecnn.trial.views import mean_logits
@@ -79,10 +82,8 @@ def test_a_mirrored_image_has_the_probabilities_of_the_image(tiny):
     np.testing.assert_allclose(ours, mirrored, atol=1e-3)  # in bfloat16 where there is any
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"averaging": 0.9}, {"patience": 3, "precision": "fp32"}]
-)
-def test_the_views_change_what_is_validated_and_not_the_training(settings, tiny):
+@pytest.mark.parametrize("settings", [{}, {"averaging": 0.9}])
+def test_the_views_change_what_is_validated_and_not_the_weights(settings, tiny):
     plain, viewed = (
         Training(make_config("fast", "model1", "digits", epochs=3, views=views, **settings), tiny)
         for views in ("one", "shifted")
@@ -90,10 +91,57 @@ def test_the_views_change_what_is_validated_and_not_the_training(settings, tiny)
     for one, other in zip(plain, viewed, strict=True):
         assert one.train_loss == other.train_loss
         assert one.val_loss != other.val_loss
-    model = unpack_model(pack_model(viewed), "m")
-    predicted = model.probabilities(tiny.validation.pixels).argmax(1)
-    accuracy = float((predicted == tiny.validation.labels).mean())
-    assert accuracy == pytest.approx(viewed.kept.val_accuracy)
+    for name, weight in plain.weights().items():
+        assert torch.equal(viewed.weights()[name], weight)
+
+
+def test_validation_test_and_the_loaded_model_see_the_same_views(tiny):
+    training = Training(make_config("fast", "model1", "digits", epochs=2, views="shifted"), tiny)
+    list(training)
+    images = tiny.validation
+    model = unpack_model(pack_model(training), "m")
+    logits = training.predict(images)
+    assert torch.equal(model.logits(images.pixels), logits)
+    assert (model.with_views("one").logits(images.pixels) - logits).abs().max() > 1e-2
+    labels, predicted = np.load(io.BytesIO(training.predictions()))
+    assert (predicted == logits.argmax(1).numpy()).all()
+    accuracy = float((predicted == labels).mean())
+    assert training.kept is not None
+    assert accuracy == pytest.approx(training.kept.val_accuracy)
+    assert accuracy == pytest.approx(training.evaluate(images)[1])
+
+
+def test_a_model_that_is_trained_further_sees_the_images_themselves(tiny):
+    training = Training(make_config("fast", "proposed", "digits", epochs=1, views="shifted"), tiny)
+    training.run_epoch()
+    model = unpack_model(pack_model(training), "m")
+    model.train()
+    other = model.with_views("mirrored")
+    assert all(module.training for module in (*model.modules(), *other.modules())
+               if module is not model.scaling)  # fmt: skip
+    calls = []
+    model.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    pixels = torch.from_numpy(tiny.validation.pixels[:4])
+    model(pixels)
+    assert len(calls) == 1
+    model.probabilities(tiny.validation.pixels[:4])
+    assert len(calls) == 7
+    assert model.network.training
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("flip: true", ""),
+        ("views: one", ""),
+        ("views: {choice: [one, mirrored]}", "one of one, mirrored, by trial"),
+        ("views: shifted", "the mean of the logits over 6: itself and its mirror image, a quarter "
+         "each, and both shifted up and left, and down and right, an eighth each"),
+    ],
+)  # fmt: skip
+def test_the_views_of_a_space_in_words(parameters, words):
+    text = f"dataset: imagefolder:photos\nparameters: {{{parameters}}}"
+    assert SearchSpace.from_text(text).views == words
 
 
 def test_a_run_says_over_which_views_its_accuracies_are_and_keeps_models_with_them(tmp_path):

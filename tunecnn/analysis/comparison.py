@@ -187,6 +187,11 @@ def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) 
         )
     if len({(run.space.epochs, run.info.dataset.train) for run in confirmed}) > 1:
         found.append("their confirmations train for different numbers of epochs or images")
+    if any(run.space.views != first.space.views for run in runs):
+        found.append(
+            "the runs classify by other views of an image, so their accuracies do not say which "
+            "training is better"
+        )
     if any(run.space.metric != first.space.metric for run in runs):
         found.append("the runs are ranked by different accuracies")
     if any(run.space.epochs != first.space.epochs for run in runs):

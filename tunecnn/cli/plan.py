@@ -146,6 +146,8 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
         yield from sheet.notes
     yield from sheet.parts_in_words(planned.dataset.trial_data.classes)
     yield f"augmentation: {space.augmentation}"
+    if space.views:
+        yield f"views of an image: {space.views}"
     for text in sheet.warnings():
         yield f"warning: {text}"
     yield f"at once: {count_in_words(slots, 'trial')}, {planned.placement}"

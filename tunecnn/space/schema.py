@@ -322,6 +322,8 @@ class SpaceSchema(SpaceModel):
     @property
     def views(self) -> str:
         """Over which views of an image its logits are averaged, in words; empty for itself."""
+        if searched := self.searched.get("views"):
+            return f"{describe(searched)}, by trial"
         return VIEWS.get(str(self.constants.get("views")), "")
 
     @property

@@ -132,9 +132,10 @@ class TrialConfig(BaseModel):
     990 on, 0.999 from step 9,990, and shorter trainings do not tell the two apart."""
     views: Views = "one"
     """Views of each image over which the logits are averaged, in validation, test and use: `one`
-    for the image itself, `mirrored` for its mirror image as well, or `shifted` for these two and,
-    with half of the weight, both shifted by a 32nd of the size to two sides (Jordan 2024,
-    arXiv:2404.00498). That takes one, two or six forward passes; `macs` counts one."""
+    for the image itself, `mirrored` for its mirror image as well, or `shifted` for these two, a
+    quarter each, and both shifted up and left, and down and right, by a 32nd of the size, a pixel
+    at least, an eighth each (Jordan 2024, arXiv:2404.00498). That takes one, two or six forward
+    passes; `macs` counts one."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weights of the classes in the training loss: `none`, or `balanced` for weights in inverse
     proportion to the number of training images of a class, with a mean of 1 over the images."""
@@ -210,8 +211,8 @@ SETTINGS = frozenset(TrialConfig.model_fields) - {"net"}
 """Names of the training settings."""
 VIEWS: Mapping[str, str] = {
     "mirrored": "the mean of the logits over 2: itself and its mirror image",
-    "shifted": "the mean of the logits over 6: itself, shifted to two sides, and their mirror "
-    "images",
+    "shifted": "the mean of the logits over 6: itself and its mirror image, a quarter each, and "
+    "both shifted up and left, and down and right, an eighth each",
 }
 """What `views` of more than one are, in words."""
 REPEATS = ("seed", "split_seed")

@@ -78,11 +78,11 @@ class TrainedModel(nn.Module):
         self.scaling = scaling
         self.input_shape = input_shape
         self.classes = tuple(classes)
-        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images."""
-        return mean_logits(self._output, self.scaling, images, self.config.views)
+        """Return the logits of images: of their views, but of themselves while it is trained."""
+        views = "one" if self.training else self.config.views
+        return mean_logits(self._output, self.scaling, images, views)
 
     def _output(self, values: Tensor) -> Tensor:
         in_bf16 = self.config.precision == "bf16" and computes_in_bf16(values.device)
@@ -115,9 +115,11 @@ class TrainedModel(nn.Module):
 
     def _with(self, **changes: str) -> TrainedModel:
         config = self.config.replace(**changes)
-        return TrainedModel(
+        model = TrainedModel(
             config, self.network, self.scaling, self.input_shape, self.classes, self._code
         )
+        model.training = self.training  # the network is the same, and stays as it is
+        return model
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Return the probability of each class for each image.
@@ -249,7 +251,7 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
     settle(network)
     if not all(bool(one.isfinite().all()) for one in network.parameters() if one.requires_grad):
         raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
-    return TrainedModel(config, network, scaling, shape, metadata.classes, code)
+    return TrainedModel(config, network, scaling, shape, metadata.classes, code).eval()
 
 
 def _warn_of_code(architecture: Architecture, code: NetworkCode | None, where: str) -> None:

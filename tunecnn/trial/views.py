@@ -10,7 +10,8 @@ from torch import Tensor
 from tunecnn.trial.config import Views
 
 _SHIFT = 1 / 32
-"""Shift of a view as a share of the size: the one pixel of Jordan 2024 (arXiv:2404.00498)."""
+"""Shift of a view as a share of the size, one pixel at least: that of Jordan 2024
+(arXiv:2404.00498), whose images have 32."""
 
 
 def mean_logits(
@@ -26,37 +27,41 @@ def mean_logits(
         scaling: scaling of the pixels.
         pixels: images, shape (n, height, width, channels), uint8.
         views: `one` for the images themselves, `mirrored` for them and their mirror images, or
-            `shifted` for these two and, with half of the weight, both shifted up and to the left,
-            and down and to the right.
+            `shifted` for these two, a quarter each, and both shifted up and to the left, and down
+            and to the right, an eighth each.
 
     Returns:
         Shape (n, classes), float32.
     """
+    if views == "one":
+        return network(scaling(pixels)).float()
     # Each view is made of the bytes, so the network gets all in the same memory layout.
-    return sum(
-        (weight * network(scaling(view)).float() for weight, view in _weighted(pixels, views)),
-        start=torch.zeros((), device=pixels.device),
+    first, *others = (
+        weight * network(scaling(view)).float() for weight, view in _weighted(pixels, views)
     )
+    return sum(others, start=first)
 
 
 def _weighted(pixels: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
-    """Yield the views of images, each with its weight; the weights add up to 1."""
-    if views == "one":
-        yield 1.0, pixels
-        return
+    """Yield several views of images, each with its weight; the weights add up to 1."""
     straight = [(1.0, pixels)]
     if views == "shifted":
-        straight = [(0.5, pixels), *((0.25, _shifted(pixels, way)) for way in (1, -1))]
+        moved = _up_and_left(pixels), _turned(_up_and_left(_turned(pixels)))
+        straight = [(0.5, pixels), *((0.25, view) for view in moved)]
     for weight, view in straight:
         yield weight / 2, view
         yield weight / 2, view.flip(2)
 
 
-def _shifted(pixels: Tensor, way: int) -> Tensor:
-    """Return images shifted along both axes by a 32nd of the size, with reflected edges."""
+def _up_and_left(pixels: Tensor) -> Tensor:
+    """Return images shifted by a 32nd of their size, with reflected edges."""
     for axis in (1, 2):
         size = pixels.shape[axis]
         shift = min(max(1, round(size * _SHIFT)), size - 1)
-        index = (torch.arange(size, device=pixels.device) + way * shift).abs()
-        pixels = pixels.index_select(axis, (size - 1) - (size - 1 - index).abs())
+        edge = pixels.narrow(axis, size - 1 - shift, shift).flip(axis)
+        pixels = torch.cat([pixels.narrow(axis, shift, size - shift), edge], axis)
     return pixels
+
+
+def _turned(pixels: Tensor) -> Tensor:
+    return pixels.flip(1, 2)

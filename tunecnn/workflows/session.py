@@ -366,6 +366,8 @@ def _notes(space: SearchSpace, dataset: Dataset) -> Iterator[str]:
         yield f"images: {files}"
         yield from sheet.notes
     yield f"augmentation: {space.augmentation}"
+    if space.views:
+        yield f"views of an image: {space.views}"
 
 
 def _warnings(left: str, info: RunInfo) -> Iterator[str]:
