@@ -32,6 +32,8 @@ def main() -> None:
             config = model.config
             data = load_dataset(config.dataset, config.data_split, run.info.data_dir,
                                 config.image_options)  # fmt: skip
+            if data.fingerprint != run.info.dataset.fingerprint:
+                raise SystemExit(f"{config.dataset} has other images than {run.name} had")
             images = data.test if given.part == "test" else data.trial_data.validation
             line = {"run": run.name, "trial": trial, "seed": config.seed, "part": given.part,
                     "images": len(images)}  # fmt: skip
