@@ -364,7 +364,7 @@ def view_rows() -> list[dict[str, str]]:
 @picture
 def recipes() -> Figure:
     """Draw validation accuracy by epoch of the recipes that the searches found."""
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     axes = figure.subplots()
     means = {}
     for name, recipe in RECIPES.items():
