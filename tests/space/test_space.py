@@ -326,6 +326,11 @@ def test_a_single_value_is_a_warning():
         ("{flip: {choice: [true, false]}, alternate_flip: true}", ""),
         ("{optimizer: rmsprop, rho: 0.8, epsilon: 1.0e-6}", ""),
         ("{warmup: {float: [0.1, 0.5]}}", ""),
+        ("{flip: false, views: mirrored}", "views classifies mirror images as well, and no training in this space sees any: for images that may be mirrored, add flip: true"),
+        ("{flip: false, views: {choice: [one, shifted]}}", "views classifies mirror images as well"),
+        ("{views: shifted}", ""),
+        ("{flip: {choice: [true, false]}, views: mirrored}", ""),
+        ("{flip: false, views: one}", ""),
     ],
 )  # fmt: skip
 def test_a_setting_that_can_change_nothing_is_warned_of(text, warning):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError
 
 from pydantic_core import ErrorDetails
@@ -40,6 +40,7 @@ from tunecnn.trial.config import (
     NET,
     REPEATS,
     SETTINGS,
+    VIEWS,
     Scalar,
     TrialConfig,
     setting_problem,
@@ -207,18 +208,37 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
     for name, (other, values) in _MATTERS_WITH.items():
         if name not in space.parameters:
             continue
-        given, own = space.parameters.get(other), space.searched.get(name)
+        own = space.searched.get(name)
         if own is not None and other in own.when:
             can_matter = any(value in values for value in own.when[other])
-        elif isinstance(given, Constant):
-            can_matter = given.value in values
-        elif given is not None:
-            can_matter = any(map(given.contains, values))
         else:
-            can_matter = any(getattr(recipe, other) in values for recipe in recipes)
+            can_matter = _can_be(space, recipes, other, values)
         if not can_matter:
             few = " or ".join(map(str, values)).lower()
             yield f"{name} changes nothing in this space: it is for {other}: {few}"
+
+
+def unseen_mirror_images(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning if mirror images are classified, and none is ever trained on."""
+    recipes = [make_config(space.recipe, one, space.dataset) for one in space.architectures]
+    views = tuple(VIEWS)
+    if _can_be(space, recipes, "views", views) and not _can_be(space, recipes, "flip", (True,)):
+        yield (
+            "views classifies mirror images as well, and no training in this space sees any: for "
+            "images that may be mirrored, add flip: true"
+        )
+
+
+def _can_be(
+    space: SpaceSchema, recipes: Sequence[TrialConfig], name: str, values: Sequence[Scalar]
+) -> bool:
+    """Return whether a setting has one of some values in any trial, by the space or a recipe."""
+    given = space.parameters.get(name)
+    if isinstance(given, Constant):
+        return given.value in values
+    if given is not None:
+        return any(map(given.contains, values))
+    return any(getattr(recipe, name) in values for recipe in recipes)
 
 
 def baseline_as_fixed(space: SpaceSchema) -> Iterator[str]:

@@ -23,6 +23,7 @@ from tunecnn.space.checks import (
     may_follow,
     mistakes_of,
     rung_mistakes,
+    unseen_mirror_images,
     unused_starts,
     waits_too_long,
     without_effect,
@@ -144,7 +145,7 @@ class SearchSpace(SpaceSchema):
         """Return warnings about settings that are allowed but probably unintended."""
         found = [mistake.text for mistake in rung_mistakes(self)]
         found += filter(None, [waits_too_long(self)])
-        found += [*without_effect(self), *baseline_as_fixed(self)]
+        found += [*without_effect(self), *unseen_mirror_images(self), *baseline_as_fixed(self)]
         found += [*unused_starts(self), *drawn_at_random(self)]
         for name, parameter in self.searched.items():
             ends = parameter.ends()
