@@ -384,12 +384,8 @@ def recipes() -> Figure:
         f"Mean test accuracy on cifar10-jpeg: {means[short]:.2%} in {short}, "
         f"{means[best]:.2%} in {best}",
     )
-    legend_below(
-        figure,
-        axes,
-        3,
-        "Each line is one training, on cifar10-jpeg; by one view if none are named.",
-    )
+    note = "Each line is one training, on cifar10-jpeg; by one view if none are named."
+    legend_below(figure, axes, 3, note)
     return figure
 
 

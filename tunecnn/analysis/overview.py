@@ -136,8 +136,7 @@ def _data(run: Run) -> dict[str, str]:
         "validation images": f"{dataset.validation:,}{first}",
         "test images": f"{dataset.test:,}, {tested}",
         **_files(run),
-        "augmentation": run.space.augmentation,
-        **({"views of an image": run.space.views} if run.space.views else {}),
+        **run.space.image_changes,
         "fingerprint": dataset.fingerprint,
         "split fingerprint": dataset.split_fingerprint,
     }

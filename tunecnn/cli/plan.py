@@ -145,9 +145,7 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
         yield f"images: {files}"
         yield from sheet.notes
     yield from sheet.parts_in_words(planned.dataset.trial_data.classes)
-    yield f"augmentation: {space.augmentation}"
-    if space.views:
-        yield f"views of an image: {space.views}"
+    yield from (f"{name}: {text}" for name, text in space.image_changes.items())
     for text in sheet.warnings():
         yield f"warning: {text}"
     yield f"at once: {count_in_words(slots, 'trial')}, {planned.placement}"

@@ -204,7 +204,6 @@ _MATTERS_WITH: Mapping[str, tuple[str, tuple[Scalar, ...]]] = {
 
 def without_effect(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning for each setting that changes nothing, whatever the others are."""
-    recipes = [make_config(space.recipe, one, space.dataset) for one in space.architectures]
     for name, (other, values) in _MATTERS_WITH.items():
         if name not in space.parameters:
             continue
@@ -212,7 +211,7 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
         if own is not None and other in own.when:
             can_matter = any(value in values for value in own.when[other])
         else:
-            can_matter = _can_be(space, recipes, other, values)
+            can_matter = _can_be(space, other, values)
         if not can_matter:
             few = " or ".join(map(str, values)).lower()
             yield f"{name} changes nothing in this space: it is for {other}: {few}"
@@ -220,24 +219,21 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
 
 def unseen_mirror_images(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning if mirror images are classified, and none is ever trained on."""
-    recipes = [make_config(space.recipe, one, space.dataset) for one in space.architectures]
-    views = tuple(VIEWS)
-    if _can_be(space, recipes, "views", views) and not _can_be(space, recipes, "flip", (True,)):
+    if _can_be(space, "views", tuple(VIEWS)) and not _can_be(space, "flip", (True,)):
         yield (
             "views classifies mirror images as well, and no training in this space sees any: for "
             "images that may be mirrored, add flip: true"
         )
 
 
-def _can_be(
-    space: SpaceSchema, recipes: Sequence[TrialConfig], name: str, values: Sequence[Scalar]
-) -> bool:
+def _can_be(space: SpaceSchema, name: str, values: Sequence[Scalar]) -> bool:
     """Return whether a setting has one of some values in any trial, by the space or a recipe."""
     given = space.parameters.get(name)
     if isinstance(given, Constant):
         return given.value in values
     if given is not None:
         return any(map(given.contains, values))
+    recipes = (make_config(space.recipe, one, space.dataset) for one in space.architectures)
     return any(getattr(recipe, name) in values for recipe in recipes)
 
 

@@ -327,6 +327,12 @@ class SpaceSchema(SpaceModel):
         return VIEWS.get(str(self.constants.get("views")), "")
 
     @property
+    def image_changes(self) -> dict[str, str]:
+        """What is done to images in a training and in use, in words, by its name."""
+        views = {"views of an image": self.views} if self.views else {}
+        return {"augmentation": self.augmentation, **views}
+
+    @property
     def constants(self) -> dict[str, Scalar]:
         """The parameters with one value, by name."""
         return {

@@ -30,6 +30,16 @@ def evaluation_batch(batch_size: int, height: int, width: int) -> int:
     return min(_EVALUATION_BATCH, max(batch_size, _EVALUATION_PIXELS // (height * width)))
 
 
+def shift_in_pixels(share: float, size: int) -> int:
+    """Return a shift by a share of the size of an image: one pixel at least, if it has another."""
+    return min(max(1, round(share * size)), size - 1)
+
+
+def reflected(index: Tensor, size: int) -> Tensor:
+    """Reflect indices that are beyond the edges of an image of a size, by less than the size."""
+    return (size - 1) - (size - 1 - index.abs()).abs()
+
+
 @dataclass(frozen=True)
 class DeviceImages:
     """Images on a device: `pixels` (n, height, width, channels) uint8, `labels` (n,) int64."""
@@ -281,7 +291,6 @@ class Batcher:
         index = torch.arange(size, device=device)
         if not self._config.crop:
             return index.expand(count, size)
-        limit = min(max(1, round(self._config.crop * size)), size - 1)
+        limit = shift_in_pixels(self._config.crop, size)
         shift = torch.randint(-limit, limit + 1, (count, 1), device=device)
-        index = (index + shift).abs()
-        return (size - 1) - (size - 1 - index).abs()
+        return reflected(index + shift, size)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from tunecnn.trial.batches import reflected, shift_in_pixels
 from tunecnn.trial.config import Views
 
 _SHIFT = 1 / 32
@@ -46,22 +47,16 @@ def _weighted(pixels: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
     """Yield several views of images, each with its weight; the weights add up to 1."""
     straight = [(1.0, pixels)]
     if views == "shifted":
-        moved = _up_and_left(pixels), _turned(_up_and_left(_turned(pixels)))
-        straight = [(0.5, pixels), *((0.25, view) for view in moved)]
+        straight = [(0.5, pixels), *((0.25, _shifted(pixels, way)) for way in (1, -1))]
     for weight, view in straight:
         yield weight / 2, view
         yield weight / 2, view.flip(2)
 
 
-def _up_and_left(pixels: Tensor) -> Tensor:
-    """Return images shifted by a 32nd of their size, with reflected edges."""
+def _shifted(pixels: Tensor, way: int) -> Tensor:
+    """Return images shifted up and to the left (1), or down and to the right (-1)."""
     for axis in (1, 2):
         size = pixels.shape[axis]
-        shift = min(max(1, round(size * _SHIFT)), size - 1)
-        edge = pixels.narrow(axis, size - 1 - shift, shift).flip(axis)
-        pixels = torch.cat([pixels.narrow(axis, shift, size - shift), edge], axis)
+        index = torch.arange(size, device=pixels.device) + way * shift_in_pixels(_SHIFT, size)
+        pixels = pixels.index_select(axis, reflected(index, size))
     return pixels
-
-
-def _turned(pixels: Tensor) -> Tensor:
-    return pixels.flip(1, 2)

@@ -365,9 +365,7 @@ def _notes(space: SearchSpace, dataset: Dataset) -> Iterator[str]:
     if files := sheet.files_in_words():
         yield f"images: {files}"
         yield from sheet.notes
-    yield f"augmentation: {space.augmentation}"
-    if space.views:
-        yield f"views of an image: {space.views}"
+    yield from (f"{name}: {text}" for name, text in space.image_changes.items())
 
 
 def _warnings(left: str, info: RunInfo) -> Iterator[str]:
