@@ -224,6 +224,8 @@ def test_what_may_follow_from_another_mistake_is_not_listed(text, mistakes, tmp_
         ("crop: 0.125, cutout: 0.25", "shifted at random by up to 0.125 of the size, covered in a "
          "square of 0.25 of the shorter side, at random"),
         ("cutout: {choice: [0.0, 0.25]}", "covered (cutout: one of 0.0, 0.25)"),
+        ("flip: true, cutmix: 0.5", "mirrored at random, pasted over by a part of another with "
+         "probability 0.5"),
     ],
 )  # fmt: skip
 def test_all_that_changes_images_at_random_is_in_the_words(parameters, words):

@@ -25,7 +25,8 @@ def batcher(data: TrialData, **settings) -> Batcher:
 
 
 def epoch(made: Batcher) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    return map(made.batch, made.order())
+    for values, targets in map(made.batch, made.order()):
+        yield values, targets.labels
 
 
 def in_order(made: Batcher, data: TrialData) -> torch.Tensor:
@@ -98,7 +99,8 @@ def test_a_mirrored_image_is_the_image_or_its_mirror(ramp):
 def mirrored(made: Batcher, data: TrialData, number: int) -> dict[int, bool]:
     """Return of each image whether it is mirrored in an epoch."""
     found = {}
-    for images, labels in map(made.batch, made.order(number)):
+    for images, targets in map(made.batch, made.order(number)):
+        labels = targets.labels
         for image, label in zip(images, labels, strict=True):
             original = torch.from_numpy(data.train.pixels[label]).permute(2, 0, 1).float()
             found[int(label)] = not torch.equal(image, original)
@@ -143,6 +145,47 @@ def test_a_cutout_is_zero_for_the_network_once_pixels_are_standardized():
     data = TrialData.measure("noise", tuple(map(str, range(40))), images, images)
     values, _ = next(epoch(batcher(data, pixels="standardized", cutout=0.99)))
     assert (values.abs() < 0.01).all(dim=1).float().mean() > 0.3
+
+
+def rectangle(changed: torch.Tensor) -> tuple[int, int, int, int]:
+    """Return the first and the last row and column of the pixels that are True."""
+    low, high = changed.nonzero().min(dim=0).values, changed.nonzero().max(dim=0).values
+    return tuple(torch.stack([low, high]).T.flatten().tolist())
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_rectangle_of_another_image_of_the_batch_is_pasted(share, ramp):
+    made = batcher(ramp, pixels="raw", cutmix=share)
+    originals = torch.from_numpy(ramp.train.pixels).permute(0, 3, 1, 2).float()
+    places, areas, pairs = set(), [], set()
+    for _ in range(300):
+        for values, targets in map(made.batch, made.order()):
+            for image, label, other, part in zip(
+                values, targets.labels, targets.others, targets.pasted, strict=True
+            ):
+                pasted = (image != originals[label]).any(dim=0)
+                assert torch.equal(image[:, pasted], originals[other][:, pasted])
+                assert part.item() == pytest.approx(pasted.float().mean().item())
+                areas.append(part.item())
+                if pasted.any():
+                    top, bottom, left, right = rectangle(pasted)
+                    assert pasted[top : bottom + 1, left : right + 1].all()
+                    places.add((top, left))
+                    pairs.add((label.item(), other.item()))
+    assert places == {(row, column) for row in range(5) for column in range(6)}
+    assert len(pairs) == 90  # each image over each other
+    count, mixed = len(areas), sum(area > 0 for area in areas)
+    assert 0.7 * share * count < mixed < share * count
+    # A half of the area on average, and a part of that is outside.
+    assert 0.2 < sum(areas) / mixed < 0.4
+    assert max(areas) > 0.95
+
+
+def test_a_batch_of_one_image_is_pasted_over_by_itself(ramp):
+    made = batcher(ramp, pixels="raw", cutmix=1.0)
+    values, targets = made.batch(torch.tensor([3]))
+    assert torch.equal(values[0].permute(1, 2, 0), torch.from_numpy(ramp.train.pixels[3]).float())
+    assert targets.labels.tolist() == targets.others.tolist() == [3]
 
 
 @pytest.mark.parametrize(("crop", "most"), [(0.0, 0), (0.01, 1), (0.0625, 1), (0.25, 2)])

@@ -5,6 +5,7 @@ import torch
 
 from tunecnn.data.images import TrialData
 from tunecnn.errors import InputError
+from tunecnn.trial.batches import Targets
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.faults import device_error
 from tunecnn.trial.step import GraphedStep, TrainingStep
@@ -104,29 +105,46 @@ class Given:
 
     device = torch.device("cpu")
 
-    def __init__(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        self.logits, self.labels = logits, labels
+    def __init__(self, logits: torch.Tensor, targets: Targets) -> None:
+        self.logits, self.targets = logits, targets
 
-    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.logits[indices], self.labels[indices]
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, Targets]:
+        given = (self.targets.labels, self.targets.others, self.targets.pasted)
+        return self.logits[indices], Targets(
+            *(one if one is None else one[indices] for one in given)
+        )
+
+
+def step_on(logits, targets, weights=None, smoothing=0.0) -> TrainingStep:
+    optimizer = torch.optim.SGD([logits], lr=0.0)
+    return TrainingStep(
+        torch.nn.Identity(), optimizer, Given(logits, targets), weights, smoothing, in_bf16=False
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_an_image_counts_by_the_weight_of_its_class_whatever_its_batch_has(smoothing):
     logits = torch.randn(6, 3, requires_grad=True)
     labels, weights = torch.tensor([0, 0, 0, 0, 1, 2]), torch.tensor([0.5, 2.0, 3.0])
-    optimizer = torch.optim.SGD([logits], lr=0.0)
     soft = torch.full((6, 3), smoothing / 3)
     soft[torch.arange(6), labels] += 1 - smoothing
     each = -(soft * logits.detach().log_softmax(1)).sum(1) * weights[labels]
     for batch in ([0, 1, 2, 3, 4, 5], [0, 1, 2], [5]):
-        step = TrainingStep(
-            torch.nn.Identity(),
-            optimizer,
-            Given(logits, labels),
-            weights,
-            smoothing,
-            in_bf16=False,
-        )
+        step = step_on(logits, Targets(labels), weights, smoothing)
         step(torch.tensor(batch))
         assert step.loss.item() == pytest.approx(each[batch].sum().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 3.0])])
+def test_an_image_of_two_counts_for_both_by_their_areas(weights):
+    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0], [0.0, 4.0, 0.0]], requires_grad=True)
+    targets = Targets(
+        torch.tensor([0, 0, 2]), torch.tensor([1, 2, 1]), torch.tensor([0.0, 0.25, 1.0])
+    )
+    # The third image is covered by another of class 1, so its own class does not count.
+    soft = torch.tensor([[1.0, 0.0, 0.0], [0.75, 0.0, 0.25], [0.0, 1.0, 0.0]])
+    each = -(soft * logits.detach().log_softmax(1) * (1 if weights is None else weights)).sum()
+    step = step_on(logits, targets, weights)
+    step(torch.arange(3))
+    assert step.loss.item() == pytest.approx(each.item(), rel=1e-5)
+    assert step.hits.item() == pytest.approx(1.0 + 0.25 + 1.0)

@@ -77,7 +77,7 @@ def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(
 @pytest.mark.parametrize("patience", [None, 2])
 def test_a_training_with_each_kind_of_extra_goes_on_from_its_checkpoint(patience, tiny):
     settings = config(
-        epochs=6, flip=True, alternate_flip=True, cutout=0.3, initialization="dirac",
+        epochs=6, flip=True, alternate_flip=True, cutout=0.3, cutmix=0.5, initialization="dirac",
         averaging=0.9, patience=patience,
     )  # fmt: skip
     whole = Training(settings, tiny)

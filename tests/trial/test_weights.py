@@ -172,6 +172,7 @@ def test_a_convolution_without_weights_of_its_own_is_named(layer, why):
         ("initialization", "hee", "unknown initialization 'hee'; did you mean 'he'"),
         ("averaging", 1, "averaging must be below 1, not 1"),
         ("cutout", -0.1, "cutout must be"),
+        ("cutmix", 1.5, "cutmix must be"),
         ("alternate_flip", "yes", "alternate_flip must be true or false, not 'yes'"),
     ],
 )

@@ -312,6 +312,7 @@ class SpaceSchema(SpaceModel):
             ("flip", "mirrored", mirrored),
             ("crop", "shifted", "at random by up to {:.4g} of the size"),
             ("cutout", "covered", "in a square of {:.4g} of the shorter side, at random"),
+            ("cutmix", "pasted over by a part of another", "with probability {:.4g}"),
         ):
             if name in self.searched:
                 words.append(f"{what} ({name}: {describe(self.searched[name])})")

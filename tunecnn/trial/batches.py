@@ -52,6 +52,30 @@ class DeviceImages:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """The classes of the images of a batch, of which some may be parts of two images.
+
+    Attributes:
+        labels: class of each image, shape (b,) int64.
+        others: class of the image of which a part was pasted, shape (b,); None if none was.
+        pasted: share of that part, shape (b,) float32; None if none was pasted.
+    """
+
+    labels: Tensor
+    others: Tensor | None = None
+    pasted: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def weighted(self, values: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the values for the classes (b,), by the parts of each image; shape (b,)."""
+        if self.others is None or self.pasted is None:
+            return values(self.labels)
+        return torch.lerp(values(self.labels), values(self.others), self.pasted)
+
+
+@dataclass(frozen=True)
 class DeviceData:
     """`TrialData` on a device; successive trainings can share it."""
 
@@ -219,8 +243,8 @@ class Batcher:
         order = torch.randperm(len(self._data.train), device=self._data.device)
         return torch.split(order, self._sizes())
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return training images (b, C, H, W), augmented and scaled, and their labels (b,)."""
+    def batch(self, indices: Tensor) -> tuple[Tensor, Targets]:
+        """Return training images (b, C, H, W), augmented and scaled, and their classes."""
         images = self._data.train
         if self._config.crop or self._config.flip:
             pixels = self.augmented(indices)
@@ -228,7 +252,10 @@ class Batcher:
             pixels = images.pixels[indices]
         if self._config.cutout:
             pixels = torch.where(self._cut(len(indices)), self._mean, pixels)
-        return self.scaling(pixels), images.labels[indices]
+        targets = Targets(images.labels[indices])
+        if self._config.cutmix:
+            pixels, targets = self._mixed(pixels, targets.labels)
+        return self.scaling(pixels), targets
 
     def evaluation(self, images: DeviceImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (b, height, width, C) in order, uint8, and their labels (b,)."""
@@ -272,15 +299,36 @@ class Batcher:
         """
         _, height, width, _ = self._data.train.pixels.shape
         side = max(1, round(self._config.cutout * min(height, width)))
-        rows = self._in_square(height, side, count)
-        columns = self._in_square(width, side, count)
+        rows = self._within(height, side, count)
+        columns = self._within(width, side, count)
         return (rows[:, :, None] & columns[:, None, :])[..., None]
 
-    def _in_square(self, size: int, side: int, count: int) -> Tensor:
+    def _mixed(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
+        """Paste a rectangle of the image before it over some of the images of a batch.
+
+        The order of a batch is random, so the image before it is any other one.
+        """
+        count, height, width, _ = pixels.shape
         device = self._data.device
-        first = torch.randint(size, (count, 1), device=device) - side // 2
+        # The root, so that all areas are equally likely.
+        side = torch.rand(count, 1, device=device).sqrt()
+        side *= torch.rand(count, 1, device=device) < self._config.cutmix
+        rows = self._within(height, (side * height).round(), count)
+        columns = self._within(width, (side * width).round(), count)
+        inside = (rows[:, :, None] & columns[:, None, :])[..., None]
+        pasted = inside.mean((1, 2, 3), dtype=torch.float32)
+        mixed = torch.where(inside, pixels.roll(1, 0), pixels)
+        return mixed, Targets(labels, labels.roll(1, 0), pasted)
+
+    def _within(self, size: int, length: int | Tensor, count: int) -> Tensor:
+        """Return which of `size` pixels are within a length of a random centre, for each image.
+
+        Shapes: `length` is a number or (count, 1); the result is (count, size).
+        """
+        device = self._data.device
+        first = torch.randint(size, (count, 1), device=device) - length // 2
         index = torch.arange(size, device=device)
-        return (index >= first) & (index < first + side)
+        return (index >= first) & (index < first + length)
 
     def _shifted(self, size: int, count: int) -> Tensor:
         """Return `count` rows of indices 0..size-1, each shifted at random and reflected at edges.

@@ -121,6 +121,10 @@ class TrialConfig(BaseModel):
     cutout: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.0
     """Size of the square of each training image that is replaced by the mean colour, at a random
     place, as a share of the shorter side (DeVries and Taylor 2017, arXiv:1708.04552)."""
+    cutmix: Annotated[float, Strict(), Field(ge=0, le=1)] = 0.0
+    """Share of the training images over which a rectangle of another one of their batch is pasted,
+    of any area and at a random place; the target, and a hit in `train_accuracy`, are then those of
+    both images, in proportion to their areas (Yun et al. 2019, arXiv:1905.04899)."""
     initialization: Literal["own", "he", "orthogonal", "dirac"] = "own"
     """Initial weights of the convolutions: the network's `own` (Glorot's in the published ones),
     `he` (He et al. 2015), `orthogonal` (Saxe et al. 2014), or `dirac`: as many outputs as possible

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from tunecnn.errors import InputError
-from tunecnn.trial.batches import Batcher
+from tunecnn.trial.batches import Batcher, Targets
 
 _WARM_UP_STEPS = 3  # after which optimizer and libraries have all the memory that they keep
 
@@ -67,24 +67,31 @@ class TrainingStep:
         Args:
             indices: their indices, shape (b,).
         """
-        values, labels = self._batcher.batch(indices)
+        values, targets = self._batcher.batch(indices)
         with autocast(values.device, in_bf16=self._in_bf16):
             logits = self._forward(values)
-        loss = self._mean_loss(logits.float(), labels)
+        loss = self._mean_loss(logits.float(), targets)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        self.loss += loss.detach() * len(labels)
-        self.hits += (logits.detach().argmax(1) == labels).sum()
+        self.loss += loss.detach() * len(targets)
+        predicted = logits.detach().argmax(1)
+        self.hits += targets.weighted(lambda labels: (predicted == labels).float()).sum()
 
-    def _mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _mean_loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        if self._class_weights is None and targets.others is None:
+            return cross_entropy(logits, targets.labels, label_smoothing=self._label_smoothing)
+        return targets.weighted(lambda labels: self._losses(logits, labels)).mean()
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each image, weighted by its class; shape (b,)."""
         smoothing = self._label_smoothing
+        each = cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
         if self._class_weights is None:
-            return cross_entropy(logits, labels, label_smoothing=smoothing)
+            return each
         # Not as torch weighs it: it would smooth the targets towards the rare classes, and divide
         # by the weights of the batch, so that a batch without them counts as much as any other.
-        each = cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-        return (each * self._class_weights[labels]).mean()
+        return each * self._class_weights[labels]
 
 
 class GraphedStep:
