@@ -77,10 +77,10 @@ def test_the_command_at_the_end_waits_for_the_confirmation(command, tmp_path):
     assert said.read_text() == f"{run} done\n1\n"
 
 
-def test_the_command_at_the_end_learns_of_a_confirmation_that_is_refused(
+def test_a_confirmation_that_the_images_do_not_allow_is_refused_before_any_trial(
     command, tmp_path, capsys
 ):
-    """After the search, which it has waited for."""
+    """Only whoever has asked for the confirmation alone waits for its end."""
     np.savez(
         tmp_path / "own.npz", train_images=np.zeros((40, 8, 8), np.uint8),
         train_labels=[0, 1] * 20, val_images=np.ones((8, 8, 8), np.uint8), val_labels=[0, 1] * 4,
@@ -90,10 +90,17 @@ def test_the_command_at_the_end_learns_of_a_confirmation_that_is_refused(
     assert main(*command) == 0
     (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "heard"}\n')
     (tmp_path / "tell.sh").chmod(0o755)
-    words = ("--confirm", "1x1", "--splits", "2", "--on-end", str(tmp_path / "tell.sh"))
-    assert main("search", "--resume", str(tmp_path / "run"), "--local", *words) == 2
-    assert "splits: 2: the data set has validation images of its own" in capsys.readouterr().err
-    assert (tmp_path / "heard").read_text() == f"{tmp_path / 'run'} failed\n"
+    run, journal = str(tmp_path / "run"), tmp_path / "run" / "study.journal"
+    before, options = journal.read_bytes(), ("--local", "--on-end", str(tmp_path / "tell.sh"))
+    more = ("search", "--resume", run, "--trials", "+1", "--confirm", "1x1", "--splits", "2")
+    message = "splits: 2: the data set has validation images of its own"
+    assert main(*more, *options) == 2
+    assert message in capsys.readouterr().err
+    assert journal.read_bytes() == before
+    assert not (tmp_path / "heard").exists()
+    assert main("confirm", run, "--top", "1", "--seeds", "1", "--splits", "2", *options) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "heard").read_text() == f"{run} failed\n"
 
 
 def test_the_command_at_the_end_is_not_run_for_a_run_that_another_process_writes(

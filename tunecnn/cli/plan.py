@@ -23,7 +23,6 @@ from tunecnn.cli.options import (
     candidates_in,
 )
 from tunecnn.console import PlainConsole
-from tunecnn.errors import InputError
 from tunecnn.workflows.options import RunOptions
 
 if TYPE_CHECKING:
@@ -96,8 +95,6 @@ def print_plan(
     for line in _lines(planned, space):
         console.print(line, soft_wrap=True)
     if candidates is not None:
-        if space.splits > 1 and (reason := planned.dataset.fixed_split):
-            raise InputError(f"splits: {space.splits}: {reason}")
         line = _confirmation_line(planned, space, space.trials + ended, *candidates)
         console.print(line, soft_wrap=True)
 

@@ -99,7 +99,7 @@ def search(
         if plan:
             _print_plan_of_rest(resume, count or 0, budget, options, candidates, splits)
             return
-        result = resume_search(resume, first, listening, count or 0, budget)
+        result = resume_search(resume, first, listening, count or 0, budget, splits)
     elif is_more:
         raise InputError(f"--trials {trials} adds to a run that exists: give --resume RUN too")
     elif space is None:
@@ -157,13 +157,11 @@ def _print_plan_of_rest(
     from tunecnn.run.run import load_run
     from tunecnn.workflows.search import open_run
 
-    _, info, space = open_run(run, more_trials, budget)
+    _, info, space = open_run(run, more_trials, budget, splits)
     if options.data_dir is None and info.data_dir:
         options = dataclasses.replace(options, data_dir=Path(info.data_dir))
     ended = load_run(run).ended
     print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
-    if splits is not None:
-        space = space.override(splits=splits)
     if ended < space.trials:
         start = () if ended >= len(space.start) else space.start
         rest = space.override(trials=space.trials - ended, start=start)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tunecnn.data.images import Dataset
 from tunecnn.data.options import IMAGE_OPTIONS, ImageOptions
 from tunecnn.documents import MAX_VALUES, to_yaml
 from tunecnn.errors import InputError
@@ -176,6 +177,16 @@ def confirmation_space(
     space_made = SearchSpace.from_text(text, "confirmation", run.path / "code")
     _check(run, space_made, candidates, settings, varied)
     return text
+
+
+def check_splits(space: SearchSpace, dataset: Dataset) -> None:
+    """Check that images can be divided anew, if a confirmation in several splits needs it.
+
+    Raises:
+        InputError: if they cannot.
+    """
+    if space.splits > 1 and dataset.fixed_split:
+        raise InputError(f"splits: {space.splits}: {dataset.fixed_split}")
 
 
 def check_confirmable(space: SearchSpace, top: int, seeds: int, splits: int) -> None:

@@ -13,6 +13,7 @@ from tunecnn.data.loading import load_dataset
 from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.words import resources_in_words
+from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.forecast import Plan, Timer, make_plan
 from tunecnn.workflows.options import RunOptions
 
@@ -54,6 +55,7 @@ def plan_search(
     """
     started = time.monotonic()
     dataset = load_dataset(space.dataset, space.data_split, options.data_dir, space.image_options)
+    check_splits(space, dataset)
     data = dataset.trial_data
     with _slots(options) as (slots, placement, timer):
         code = space.network_code()

@@ -25,6 +25,7 @@ from tunecnn.run.info import (
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, versions
 from tunecnn.words import in_utf8
+from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.networks import changed_code, check_constraints, check_networks
 from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
@@ -68,8 +69,7 @@ def search(
     code = space.network_code()
     with opened(space, data_dir, options, code) as there:
         data = there.dataset.trial_data
-        if space.splits > 1 and (reason := there.dataset.fixed_split):
-            raise InputError(f"splits: {space.splits}: {reason}")
+        check_splits(space, there.dataset)
         notes = check_networks(space, data.name, there.costs)
         notes += check_constraints(space, data.name, there.costs)
         if isinstance(job, ReproductionJob) and job.against:
@@ -145,19 +145,21 @@ def resume(
     listening: Listening,
     more_trials: int = 0,
     budget: Mapping[str, float] | None = None,
+    splits: int | None = None,
 ) -> RunResult:
     """Resume a run that was interrupted or killed, or add trials to it.
 
     Finished trials are unchanged; unfinished ones continue from their last checkpoint, with the
-    same numbers and seeds. For the arguments see `search`; without a data folder, the one recorded
-    in the run is used. The search around a confirmation learns of its result, as from `confirm`.
+    same numbers and seeds. For the arguments see `search` and `open_run`; without a data folder,
+    the one recorded in the run is used. The search around a confirmation learns of its result, as
+    from `confirm`.
 
     Raises:
         InputError: if there is no such run, its data have changed, or another process holds the
             lock of the search around a confirmation.
         RunError: if the run had to stop.
     """
-    run = open_run(path, more_trials, budget)
+    run = open_run(path, more_trials, budget, splits)
     outer = whole(path).parent.parent
     if not isinstance(run[1].job, ConfirmationJob) or not (outer / "run.json").is_file():
         return resume_opened(run, options, listening)
@@ -226,13 +228,24 @@ def resume_opened(
     code = folder.read_code(info)
     with opened(space, data_dir, options, code) as there:
         _check_same_images(folder.path, info.dataset, DatasetRecord.of(there.dataset))
+        check_splits(space, there.dataset)
         return run_session(folder, space, there, listening, options, changed_code(space, info))
 
 
 def open_run(
-    path: Path, more_trials: int = 0, budget: Mapping[str, float] | None = None
+    path: Path,
+    more_trials: int = 0,
+    budget: Mapping[str, float] | None = None,
+    splits: int | None = None,
 ) -> tuple[RunFolder, RunInfo, SearchSpace]:
     """Open a run to resume it; return its folder, its info, and its space with the changes.
+
+    Args:
+        path: its folder.
+        more_trials: number of trials to add.
+        budget: limits that replace those of the run.
+        splits: number of splits of the data of the confirmation that comes next; None for that of
+            the run's space.
 
     Raises:
         InputError: if there is no such run, or fewer trials are asked for.
@@ -250,6 +263,8 @@ def open_run(
     if more_trials or budget:
         limits = {**dict(space.budget), **(budget or {})}
         space = space.override(trials=space.trials + more_trials, budget=limits)
+    if splits is not None:
+        space = space.override(splits=splits)
     return folder, info, space
 
 
