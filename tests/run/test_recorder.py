@@ -13,7 +13,7 @@ from tests.support.searching import Silent
 from tunecnn.errors import RunError
 from tunecnn.run.artifacts import Artifacts, weights_path
 from tunecnn.run.budget import Spending
-from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
+from tunecnn.run.recorder import Limits, Recorder
 from tunecnn.space.strategy import Budget
 from tunecnn.study.study import Study
 from tunecnn.summary.run_types import summarize
@@ -58,8 +58,16 @@ def test_the_weights_of_the_best_few_are_kept_also_across_a_resume(one_epoch, tm
             trial = recorder.next_trial()
             assert not recorder.take(trial.number, report(accuracy))
     kept = {float(path.read_bytes()) for path in (tmp_path / "weights").iterdir()}
-    assert kept == set(sorted(accuracies)[-KEEP_WEIGHTS:])
+    assert kept == set(sorted(accuracies)[-3:])
     assert weights_path(tmp_path, 5).read_bytes() == b"0.95"
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1, 1), (4, 4), (100, 6)])
+def test_as_many_weights_are_kept_as_are_wanted(limit, left, one_epoch, tmp_path):
+    recorder = recorder_of(one_epoch(), tmp_path, keep_weights=limit)
+    for accuracy in (0.5, 0.9, 0.7, 0.8, 0.6, 0.95):
+        recorder.take(recorder.next_trial().number, report(accuracy))
+    assert len(list((tmp_path / "weights").iterdir())) == left
 
 
 def test_the_weights_are_those_of_the_values_that_the_summary_ranks_first(one_epoch, tmp_path):

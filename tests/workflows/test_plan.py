@@ -29,6 +29,14 @@ def plan(space: SearchSpace, data, **options) -> Plan:
     return make_plan(space, data, costs, **options)
 
 
+def test_kept_weights_take_room_on_the_disk(tiny):
+    space = SearchSpace.from_text(TEXT)
+    few, many, all_ = (plan(space, tiny, keep_weights=kept).disk for kept in (3, 8, 1000))
+    weights = 4 * count("proposed", (1, 8, 8), 10, width=2.0).params
+    assert many - few == 5 * weights
+    assert all_ - few == 27 * weights  # of 30 trials
+
+
 def test_the_smallest_and_the_largest_network_are_those_of_the_ends(tiny):
     planned = plan(SearchSpace.from_text(TEXT), tiny)
     for name, width in (("smallest", 0.5), ("baseline", 1.0), ("largest", 2.0)):

@@ -14,7 +14,7 @@ from tunecnn.errors import InputError
 from tunecnn.workflows.options import RunOptions
 
 
-@takes_run_options(without=("runs_dir", "name", "resume_or_start"))
+@takes_run_options(without=("runs_dir", "name", "resume_or_start", "keep_weights"))
 def confirm(
     *,
     run: Annotated[Path, typer.Argument(help="Folder of a search.")],

@@ -127,6 +127,12 @@ RUN_OPTIONS: Mapping[str, Any] = {
             **_range("min_free_gb"),
         ),
     ],
+    "keep_weights": Annotated[
+        int,
+        typer.Option(
+            help="Keep the weights of this many of the best trials.", **_range("keep_weights")
+        ),
+    ],
     "take_over": Annotated[
         bool,
         typer.Option(

@@ -12,7 +12,7 @@ from tunecnn.errors import InputError
 from tunecnn.workflows.options import RunOptions
 
 
-@takes_run_options()
+@takes_run_options(without=("keep_weights",))
 def reproduce(
     *,
     dataset: Annotated[

@@ -101,9 +101,9 @@ PREDICTION_DTYPES = {
 """Columns of a frame of predictions: one row for each tested trial and test image.
 
 `run.validation` has the same of validation images, and of the trials whose predictions are kept:
-the best three, those that are tested, and the baseline. `image` counts from 0 in the order of the
-images of that part; where trials have different splits, in the order of each trial's own. The key
-is (`run`, `trial`, `image`).
+the best three (`--keep-weights`), those that are tested, and the baseline. `image` counts from 0
+in the order of the images of that part; where trials have different splits, in the order of each
+trial's own. The key is (`run`, `trial`, `image`).
 """
 
 

@@ -25,8 +25,6 @@ from tunecnn.trial.environment import Comparable, Environment
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 
-KEEP_WEIGHTS = 3
-
 T = TypeVar("T")
 
 
@@ -42,7 +40,7 @@ class Limits:
             sessions.
     """
 
-    keep_weights: int = KEEP_WEIGHTS
+    keep_weights: int = 3
     trial_timeout: float | None = None
     min_free_gb: float = 0.0
     allow_changes: bool = False

@@ -13,7 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
-from tunecnn.run.recorder import KEEP_WEIGHTS
+from tunecnn.run.recorder import Limits
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
 from tunecnn.study.distributions import random_points
@@ -134,6 +134,7 @@ def make_plan(
     slots: int = 1,
     timer: Timer | None = None,
     ended: int = 0,
+    keep_weights: int = Limits.keep_weights,
 ) -> Plan:
     """Plan a search.
 
@@ -144,6 +145,7 @@ def make_plan(
         slots: number of trials that would run at once.
         timer: function that measures the time of epochs; None for no measurement.
         ended: number of trials of the search that have ended, and are not those of the space.
+        keep_weights: number of the best trials whose weights are kept.
 
     Raises:
         InputError: if no network of an architecture can be built for these images, or none meets
@@ -180,7 +182,7 @@ def make_plan(
         size=size,
         repeats=_repeats(space, size),
         image_memory=data.train.pixels.nbytes + data.validation.pixels.nbytes,
-        disk=space.trials * _JOURNAL_BYTES + KEEP_WEIGHTS * kept,
+        disk=space.trials * _JOURNAL_BYTES + min(keep_weights, space.trials) * kept,
         time=_time(space, data, costs, named, timer, expected or all_epochs) if timer else None,
         warnings=(
             *space.warnings(),

@@ -22,11 +22,12 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_trials_at_once": (1, 10**6),
     "wait_for_workers": (1, _SECONDS),
     "min_free_gb": (0, 10**9),
+    "keep_weights": (1, 10**9),
 }
 """Smallest and largest value of each option that is a number."""
-_NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb")
+_NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb", "keep_weights")
 _LEAST_SHARE = 0.001
-_WHOLE = ("max_failures", "max_trials_at_once")
+_WHOLE = ("max_failures", "max_trials_at_once", "keep_weights")
 _MOST_CANDIDATES = 100
 _MOST_SEEDS = 1000
 
@@ -55,6 +56,8 @@ class RunOptions:
             fit on the cluster.
         wait_for_workers: seconds to wait when a cluster has no room for a trial.
         min_free_gb: free disk space, in 10^9 bytes, below which no trial starts.
+        keep_weights: number of the best trials of a search whose weights are kept; those of the
+            other trials are deleted as they end. All trials that are tested keep theirs.
         take_over: whether to take the lock of the run from a process that seems to hold it.
         allow_changes: whether to resume with other versions of the packages that trials depend
             on.
@@ -83,6 +86,7 @@ class RunOptions:
     max_trials_at_once: int | None = None
     wait_for_workers: float = 300.0
     min_free_gb: float = 0.5
+    keep_weights: int = 3
     take_over: bool = False
     allow_changes: bool = False
     track: tuple[str, ...] = ()

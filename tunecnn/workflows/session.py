@@ -33,7 +33,7 @@ from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import RunInfo, Session, now
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
-from tunecnn.run.recorder import KEEP_WEIGHTS, Limits, Recorder
+from tunecnn.run.recorder import Limits, Recorder
 from tunecnn.run.run import load_run, name_of
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import strategy_name
@@ -290,7 +290,7 @@ def _run_locked(
                 space.budget, space.metric, there.engine.devices, info.wall_seconds, study.records
             )
             limits = Limits(
-                space.trials if info.is_tested else KEEP_WEIGHTS,
+                space.trials if info.is_tested else options.keep_weights,
                 options.trial_timeout, options.min_free_gb, options.allow_changes,
             )  # fmt: skip
             recorder = Recorder(
