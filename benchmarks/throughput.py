@@ -76,7 +76,7 @@ def main() -> None:
             "way": NAMES.get(way, way),
             "seconds": middle([one.seconds for one in runs]),
             "images/s": round(statistics.median(images_in_all / one.seconds for one in runs)),
-            "tunecnn is faster by": middle([
+            "times tunecnn": middle([
                 one.seconds / ours.seconds
                 for one, ours in zip(runs, seen["tunecnn"], strict=True)]),
             "peak MB": round(max(one.peak_mb for one in runs)),

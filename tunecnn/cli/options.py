@@ -90,7 +90,7 @@ RUN_OPTIONS: Mapping[str, Any] = {
     "checkpoint_seconds": Annotated[
         float,
         typer.Option(
-            help="Seconds between two checkpoints of a trial.",
+            help="Least seconds between two checkpoints of a trial, each written after an epoch.",
             **_range("checkpoint_seconds"),
         ),
     ],
@@ -101,7 +101,7 @@ RUN_OPTIONS: Mapping[str, Any] = {
     "trial_timeout": Annotated[
         float | None,
         typer.Option(
-            help="Mark a trial as failed after this many seconds without a pause.",
+            help="Mark a trial as failed after this many seconds; they count anew after a pause.",
             **_range("trial_timeout"),
         ),
     ],

@@ -46,8 +46,8 @@ class RunOptions:
         address: address of a running Ray cluster; None for `RAY_ADDRESS`, or else this machine.
         cpus_per_trial: CPU cores per trial; None for one.
         gpus_per_trial: GPUs per trial, may be a fraction; None for one if there is a GPU.
-        checkpoint_seconds: seconds between two checkpoints of a trial; a shorter time loses less
-            work in a crash, but writes more.
+        checkpoint_seconds: least seconds between two checkpoints of a trial, each written after an
+            epoch; a shorter time loses less work in a crash, but writes more.
         max_failures: number of times that the worker of a trial may die before the trial is
             marked as failed.
         trial_timeout: seconds after which a trial is marked as failed; None for no limit. A trial
