@@ -290,3 +290,42 @@ def test_wherever_reading_fails_repair_makes_it_readable(scripted_run, data):
     finally:
         journal.write_bytes(kept[0])
         seal.write_bytes(kept[1])
+
+
+GIVEN = """
+name: given
+dataset: digits
+epochs: 1
+trials: 6
+parameters:
+  net.dropout_dense: {choice: [0.1, 0.2, 0.3]}
+  seed: {choice: [1, 2]}
+sampler: grid
+"""
+START = """start:
+  - {net.dropout_dense: 0.3, seed: 2}
+  - {net.dropout_dense: 0.1, seed: 1}
+"""
+
+
+@pytest.mark.parametrize("text", [GIVEN, GIVEN + START], ids=["grid", "start points"])
+def test_a_given_trial_that_lost_its_creation_has_its_values_again(text, tmp_path):
+    """As its number says what it is: a candidate of a confirmation, a seed of a reproduction."""
+    whole = ScriptedRun(tmp_path / "whole", text)
+    whole.train_all(lambda task: 0.5)
+    values = [record.values for record in load_run(whole.path).records]
+    assert len({tuple(one.items()) for one in values}) == 6
+    for number in (0, 1, 4):
+        scripted = ScriptedRun(tmp_path / f"run{number}", text)
+        scripted.train_all(lambda task: 0.5)
+        damage(
+            scripted.path,
+            wanted=lambda log, lost=number: (
+                log.get("trial") == lost
+                or (log.get("trial_id") == lost and ("param_name" in log or log["op_code"] == 6))
+            ),
+        )
+        assert repair(scripted.path).again == (number,)
+        study = scripted.reopen()
+        run_out(study, epochs=1)
+        assert [record.values for record in study.records] == values

@@ -35,10 +35,7 @@ class Queue:
         fixed = (trial.system_attrs.get("fixed_params") for trial in trials)
         self._known = {_key(point) for point in fixed if point is not None}
         self._is_grid = isinstance(space.sampler, Grid)
-        # Where all trials are given with their seeds, no other point takes the place of one.
-        given = [point for point in space.start if point != "baseline" and "seed" in point]
-        is_confirmation = len(given) == space.trials
-        self._grid = self._unknown_points() if self._is_grid and not is_confirmation else iter(())
+        self._grid = self._unknown_points()
         self._next_point: dict[str, Scalar] | None = None
         for point in space.different_start_points()[: space.trials]:
             if _key(point) not in self._known:
@@ -75,7 +72,7 @@ class Queue:
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def _unknown_points(self) -> Iterator[dict[str, Scalar]]:
-        return (point for point in grid(self._space) if _key(point) not in self._known)
+        return (point for point in _grid(self._space) if _key(point) not in self._known)
 
     def _peek(self) -> dict[str, Scalar] | None:
         """Return the next point of the grid without consuming it."""
@@ -91,13 +88,51 @@ class Queue:
         return self._next_point
 
     def _enqueue(self, point: dict[str, Scalar], proposal: str) -> None:
-        is_baseline = "baseline" in self._space.start and point == self._space.baseline_point()
         self._known.add(_key(point))
-        attrs: dict[str, object] = {"proposal": proposal}
-        if is_baseline:
-            attrs["protected"] = True
         with quiet_optuna():
-            self._study.enqueue_trial(point, user_attrs=attrs)
+            self._study.enqueue_trial(point, user_attrs=_attrs(self._space, point, proposal))
+
+
+def given_trials(space: SearchSpace) -> Iterator[dict[str, object]]:
+    """Yield the trials of a space that no sampler proposes, in the order of their numbers.
+
+    They are its start points, then the points of a grid; where start points leave values to the
+    sampler, the points after them depend on these, and are not yielded.
+
+    Yields:
+        The attributes of a trial in Optuna, by which it has its values.
+    """
+    start = space.different_start_points()[: space.trials]
+    for point in start:
+        yield _stored(space, point, "start")
+    if all(space.is_active(name, point) == (name in point)
+           for point in start for name in space.searched):  # fmt: skip
+        known = set(map(_key, start))
+        for point in _grid(space):
+            if _key(point) not in known:
+                yield _stored(space, point, "grid")
+
+
+def _grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
+    """Return the points of a grid in the order in which they are tried.
+
+    Where all trials are given with their seeds, as in a confirmation, there are no others.
+    """
+    given = [point for point in space.start if point != "baseline" and "seed" in point]
+    if not isinstance(space.sampler, Grid) or len(given) == space.trials:
+        return iter(())
+    return iter(grid(space))
+
+
+def _stored(space: SearchSpace, point: dict[str, Scalar], proposal: str) -> dict[str, object]:
+    """Return the attributes of an enqueued trial, as Optuna stores them."""
+    attrs = _attrs(space, point, proposal)
+    return {"user_attrs": attrs, "system_attrs": {"fixed_params": point}}
+
+
+def _attrs(space: SearchSpace, point: Mapping[str, Scalar], proposal: str) -> dict[str, object]:
+    is_baseline = "baseline" in space.start and point == space.baseline_point()
+    return {"proposal": proposal, **({"protected": True} if is_baseline else {})}
 
 
 def _key(point: Mapping[str, Scalar]) -> _Key:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tunecnn.study.journal import (
     read_seal,
     to_line,
 )
+from tunecnn.study.queue import given_trials
 from tunecnn.study.records import (
     NONSENSE,
     STUDY_NAME,
@@ -66,7 +68,7 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     """Write a new journal from the readable lines of a damaged one, and keep the old file.
 
     A trial that has lost its end, config, values or epochs is put back into the queue. All trials
-    keep their numbers.
+    keep their numbers, and start points and points of a grid their values.
 
     Args:
         journal: path of the journal; the caller must hold the run's lock.
@@ -81,7 +83,8 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     found, lost = _salvage(journal, data, sealed, run_id, creation)
     if data.endswith(b"\n") and _can_be_read(journal, run_id, space):
         return Repair(len(found), (), (), None)
-    logs, senseless = _replayable(_with_creations(found, creation))
+    given = list(itertools.islice(given_trials(space), space.trials))
+    logs, senseless = _replayable(_with_creations(found, creation, given))
     lost = sorted({*lost, *senseless})
     again = _incomplete(logs, space)
     logs = [log for log in logs if log.get("trial_id") not in again]
@@ -91,7 +94,7 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
         created = (index for index, log in enumerate(logs) if log["op_code"] == CREATE_TRIAL)
         for number, index in enumerate(list(created)):
             if number in still:
-                logs[index] = _blank(number)
+                logs[index] = _waiting(number, given)
     old = _keep(journal, data)
     logs[0] |= {**stamp(SCHEMA), "run": run_id}
     lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
@@ -191,13 +194,23 @@ def _creation(space: SearchSpace) -> Log:
     return {"op_code": _CREATE_STUDY, **_WORKER, **study}
 
 
-def _blank(number: int) -> Log:
-    """Return the operation that creates a trial which waits, and of which nothing is known."""
+def _waiting(number: int, given: Sequence[Log]) -> Log:
+    """Return the operation that creates a trial which waits to be trained.
+
+    Nothing is known of it, but where the space gives its values: there it has them again, as a
+    trial of a confirmation is known by its number.
+    """
     state = {"datetime_start": None, "state": TrialState.WAITING}
-    return {"op_code": CREATE_TRIAL, **_WORKER, "study_id": 0, **state, "trial": number}
+    log = {"op_code": CREATE_TRIAL, **_WORKER, "study_id": 0, **state, "trial": number}
+    if number >= len(given):
+        return log
+    nothing: Log = {name: {} for name in ("distributions", "params", "intermediate_values")}
+    return {**log, "value": None, "values": None, **nothing, **given[number]}
 
 
-def _with_creations(found: Mapping[int, Log], creation: Log) -> Iterator[tuple[int, Log]]:
+def _with_creations(
+    found: Mapping[int, Log], creation: Log, given: Sequence[Log]
+) -> Iterator[tuple[int, Log]]:
     """Restore lost creations of the study and of trials: Optuna numbers trials by their order.
 
     Yields:
@@ -210,7 +223,7 @@ def _with_creations(found: Mapping[int, Log], creation: Log) -> Iterator[tuple[i
         is_creation = log["op_code"] == CREATE_TRIAL
         needed = log.get("trial", trials) if is_creation else log.get("trial_id", -1) + 1
         for number in range(trials, needed):
-            yield 0, _blank(number)
+            yield 0, _waiting(number, given)
         trials = max(trials, needed) + is_creation
         yield line, log
 
