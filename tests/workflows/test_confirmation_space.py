@@ -178,9 +178,13 @@ def test_a_config_of_ones_own_takes_part(run):
 
 
 def test_the_split_of_a_config_does_not_matter_where_there_are_several(run):
-    own = make_config("fast", "proposed", "digits", split_seed=7)
+    own = make_config("fast", "proposed", "digits", split_seed=7, learning_rate=0.02)
     candidates = candidates_of(run, 1, {"mine.yaml": own}, splits=2)
-    assert len({config.split_seed for config in made(run, candidates, seeds=1, splits=2)}) == 2
+    configs = made(run, candidates, seeds=1, splits=2)
+    splits = [[config.split_seed for config in configs[number::3]] for number in range(3)]
+    assert splits[0] == splits[1] == splits[2]  # of the trial, the baseline and the config
+    assert len(set(splits[0])) == 2
+    assert not {run.space.data_split.seed, 7} & set(splits[0])
 
 
 def test_another_architecture_takes_part(run):

@@ -101,9 +101,9 @@ def candidates_of(
         if name in {candidate.name for candidate in candidates}:
             raise InputError(f"another candidate is called {name!r}; give the config another name")
         config = _with_code(run, name, given).replace(**changes)
+        if splits > 1:
+            config = config.replace(split_seed=candidates[0].config.split_seed)
         for field in _DATA:
-            if field == "split_seed" and splits > 1:
-                continue
             theirs, ours = getattr(config, field), getattr(candidates[0].config, field)
             if theirs != ours:
                 raise InputError(f"{name} has {field} = {theirs!r}, but the run has {ours!r}")
