@@ -290,3 +290,20 @@ def test_of_trials_that_are_equally_good_no_value_is_the_better_one(tmp_path):
     trials = [(width, 0.1, 1e-3 + i * 1e-6, ends(0.9))
               for width in (2.0, 1.0, 0.5) for i in range(10)]  # fmt: skip
     assert near_bounds(run_of(tmp_path, trials)) == {}
+
+
+@pytest.mark.parametrize(
+    "parameters", ["{}", f"{{seed: {{choice: {list(range(24))}}}}}"], ids=["nothing", "seeds"]
+)
+def test_a_run_that_searches_nothing_has_a_summary(parameters, tmp_path):
+    """As one does to see how far seeds differ."""
+    sampler = "random" if parameters == "{}" else "grid"
+    text = (
+        f"dataset: digits\nepochs: 1\ntrials: 24\nparameters: {parameters}\nsampler: {sampler}\n"
+    )
+    accuracies = iter(range(500, 600))
+    scripted = ScriptedRun(tmp_path / "run", text)
+    run = scripted.train_all(lambda task: next(accuracies) / 1000)
+    assert importance_analysis(run).shares.empty
+    write_summary(run)
+    assert "mean of 51.15%" in (run.path / "summary.md").read_text()

@@ -358,7 +358,7 @@ def importance_analysis(run: Run) -> Importances:
         epoch == run.space.epochs,
         len(early),
         shares,
-        are_enough(len(early), len(always)) and bool(always),
+        are_enough(len(early), len(always)),
         tuple(name for name in searched if name not in always),
     )
 

@@ -22,8 +22,8 @@ _LEVEL = 0.045  # 5 % less one standard error of what 2,000 permutations can sho
 
 
 def are_enough(trials: int, parameters: int) -> bool:
-    """Return whether so many trials can say anything of the importance of parameters."""
-    return trials >= max(_FEWEST_TRIALS, 2 * parameters)
+    """Return whether so many trials can say anything of the importance of parameters, if any."""
+    return parameters > 0 and trials >= max(_FEWEST_TRIALS, 2 * parameters)
 
 
 def parameter_importances(
