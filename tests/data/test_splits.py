@@ -78,3 +78,16 @@ def test_the_split_of_a_seed_stays_that_of_a_seed():
     # A change of this would make the trials of every run that is resumed incomparable.
     assert validation.tolist() == [1, 6, 7, 12, 18, 24, 37, 39]
     assert validation.tolist() != Split(seed=6).indices(labels, "mine")[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("counts", "groups"), [([100, 100], None), ([2, 30], None), ([100, 100], np.arange(200) // 4)]
+)
+def test_every_seed_that_a_config_may_have_makes_a_split(counts, groups):
+    """NumPy's generator takes smaller ones only."""
+    labels = np.repeat(np.arange(2), counts)
+    splits = {
+        tuple(stratified(labels, 0.2, seed, "validation", groups)[1])
+        for seed in (0, 5, 2**32 + 5, 2**63 - 1)
+    }
+    assert len(splits) > 1

@@ -13,6 +13,7 @@ from tunecnn.data.images import Labels
 from tunecnn.errors import InputError
 
 _ATTEMPTS = 100
+_SEEDS = 2**32  # of NumPy's legacy generator, which scikit-learn uses
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _rarest_first(
     """
     share = size if size < 1 else size / len(labels)
     for attempt in range(_ATTEMPTS):
-        random = np.random.RandomState([seed % 2**32, attempt])
+        random = np.random.RandomState([seed % _SEEDS, attempt])
         side: dict[int, bool] = {}
         for groups in sorted(members.values(), key=len):
             for is_off in (True, False):
@@ -190,7 +191,7 @@ def _stratified(
 
     try:
         rest, part = train_test_split(
-            np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
+            np.arange(len(labels)), test_size=size, random_state=seed % _SEEDS, stratify=labels
         )
     except ValueError as error:
         raise InputError(f"{failed}: {error}") from error
@@ -220,7 +221,7 @@ def _named(label: Any, classes: Sequence[str] | None) -> str:
 
 def _one_of_each_at_least(labels: Labels, share: float, seed: int) -> tuple[Labels, Labels]:
     """Split off a share of each class, rounded, but leave at least one image on both sides."""
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(seed % _SEEDS)
     is_off = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))

@@ -199,6 +199,8 @@ _MATTERS_WITH: Mapping[str, tuple[str, tuple[Scalar, ...]]] = {
     "epsilon": ("optimizer", ("rmsprop", "adamw", "muon")),
     "warmup": ("schedule", ("one_cycle",)),
     "alternate_flip": ("flip", (True,)),
+    "split_seed": ("split", ("stratified",)),
+    "validation": ("split", ("stratified",)),
 }
 
 
