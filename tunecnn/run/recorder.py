@@ -263,14 +263,14 @@ class Recorder:
             )
 
     def _take(self, number: int, update: TrialUpdate) -> bool:
-        self._any_epoch_seen = True
+        self._any_epoch_seen |= bool(update.epochs)
         if update.bad_checkpoint:
             self._artifacts.drop_checkpoints(number)
             self._put_back(number, f"it starts from the beginning, since {update.bad_checkpoint}")
             return False
         stops = False
-        for metrics in update.epochs:
-            is_last = update.end is not None and metrics == update.epochs[-1]
+        for count, metrics in enumerate(update.epochs, 1):
+            is_last = update.end is not None and count == len(update.epochs)
             self._spending.epoch(metrics)
             stops = self._study.report(number, metrics, is_last=is_last)
             self._listener.on_epoch(number, metrics)

@@ -210,6 +210,8 @@ class Study:
                     # Before the value, without which the trial is not taken for a paused one.
                     trial.set_user_attr(PAUSED, metrics.epoch)
                     self._paused[number] = self._running.pop(number)
+                elif goes_on and attrs.get(PAUSED):
+                    trial.set_user_attr(PAUSED, 0)  # of an attempt that ended before the value
                 trial.report(value, metrics.epoch)
             if goes_on or number in self._paused:
                 return not goes_on
