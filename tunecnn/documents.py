@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import ConstructorError
@@ -46,17 +46,37 @@ class SpaceError(InputError):
 
 @dataclass
 class Document:
-    """A YAML file's value as plain dicts, lists and scalars, with the line of each value."""
+    """A YAML file's value as plain dicts, lists and scalars, with the line of each value.
+
+    Attributes:
+        source: name of the file in messages.
+        value: its value.
+        lines: line of each value, from 1.
+        mistakes: what is wrong with it as YAML.
+        changed: keys whose values are not those of the file.
+    """
 
     source: str
     value: Any = None
     lines: dict[Loc, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    changed: frozenset[str] = frozenset()
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """Return the document with other values of some keys, whose lines are not told."""
+        if not isinstance(self.value, dict):
+            return self
+        return replace(self, value={**self.value, **changes}, changed=frozenset(changes))
 
     def error(self, mistakes: Sequence[Mistake]) -> SpaceError:
         """Return one error with all mistakes, in the order of their lines."""
         found = sorted(mistakes, key=lambda mistake: self.line(mistake.loc) or 0)
-        texts = [_line(self.source, self.line(m.loc), m) for m in dict.fromkeys(found)]
+        texts = [
+            _line("", None, mistake)
+            if mistake.loc and mistake.loc[0] in self.changed
+            else _line(self.source, self.line(mistake.loc), mistake)
+            for mistake in dict.fromkeys(found)
+        ]
         if len(texts) > MAX_MISTAKES:
             texts[MAX_MISTAKES:] = [
                 f"{self.source}: and {len(texts) - MAX_MISTAKES} more mistakes"
@@ -88,10 +108,7 @@ def read_text(path: Path) -> str:
     try:
         check_regular(path)
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(
-                f"{path}: {path.stat().st_size:,} bytes is too large for a space; the limit is "
-                f"{MAX_BYTES:,}"
-            )
+            raise _too_large(str(path), path.stat().st_size)
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
@@ -99,8 +116,16 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
 
 
+def _too_large(source: str, size: int) -> InputError:
+    return InputError(
+        f"{source}: {size:,} bytes is too large for a space; the limit is {MAX_BYTES:,}"
+    )
+
+
 def parse_document(text: str, source: str) -> Document:
     """Parse YAML 1.2 text; see `read_document`. `source` names the text in messages."""
+    if (size := len(text.encode(errors="surrogateescape"))) > MAX_BYTES:
+        raise _too_large(source, size)
     if (values := text.count(",") + text.count("\n")) > MAX_VALUES:
         raise InputError(
             f"{source}: {values:,} values and lines are too many; the limit is {MAX_VALUES:,}"

@@ -562,3 +562,25 @@ def test_data_without_images_are_named(tmp_path):
             data=(np.zeros((0, 8, 8), np.uint8), np.zeros(0, int)),
             data_dir=tmp_path,
         )
+
+
+def test_floats_get_their_scale_from_the_space_also_beside_another_data_set(tmp_path):
+    """The data set of the space, which takes no scale, is not that of the search."""
+    images, labels = np.random.default_rng(0).random((40, 8, 8, 1)), [0, 1] * 20
+    space = {"name": "own", "epochs": 1, "trials": 1, "sampler": "random", "architecture": "model1",
+             "parameters": {"net.width": 0.25}}  # fmt: skip
+    options = {"local": True, "runs_dir": tmp_path, "data_dir": tmp_path, "data": (images, labels)}
+    with pytest.raises(tunecnn.InputError, match="say which value is white: scale: 1.0"):
+        tunecnn.search(space, **options)
+    run = tunecnn.search({**space, "scale": 1.0}, **options)
+    assert tunecnn.load_run(run.path).space.scale == 1.0
+
+
+def test_a_mapping_that_could_not_be_read_again_is_refused(tmp_path):
+    points = [{"learning_rate": 1e-3 + i * 1e-6, "net.dropout_dense": 0.1} for i in range(3500)]
+    space = {"name": "long", "dataset": "digits", "trials": 4000, "epochs": 1, "start": points,
+             "parameters": {"learning_rate": tunecnn.Float(1e-4, 1e-2),
+                            "net.dropout_dense": tunecnn.Float(0.0, 0.5)}}  # fmt: skip
+    with pytest.raises(tunecnn.InputError, match="space: .* values and lines are too many"):
+        tunecnn.search(space, local=True, runs_dir=tmp_path)
+    assert not list(tmp_path.iterdir())

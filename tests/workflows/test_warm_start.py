@@ -14,7 +14,7 @@ def space_of(text: str = SPACE) -> SearchSpace:
 
 
 def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
-    warm = warm_start(space_of(), scripted_run, 12)
+    warm = warm_start(space_of(), scripted_run)
     points = space_of().override(start=warm.start).start_points()
     report, *others = points
     assert report == space_of().baseline_point()
@@ -28,7 +28,7 @@ def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
 def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):
     narrow = SPACE.replace("choice: [0.5, 1.0]", "choice: [0.5, 0.7]").replace("[baseline]", "[]")
     old = load_run(scripted_run).ranked["param.net.width"]
-    warm = warm_start(space_of(narrow), scripted_run, 12)
+    warm = warm_start(space_of(narrow), scripted_run)
     assert f"; {(old == 1.0).sum()} do not lie in the space" in warm.words
     assert all(point["net.width"] == 0.5 for point in warm.start)
 
@@ -37,7 +37,7 @@ def test_what_the_earlier_space_left_to_the_network_is_a_value_of_it(scripted_ru
     wider = SPACE.replace(
         "  batch_size: 32", "  batch_size: 32\n  net.dense_units: {choice: [256, 512]}"
     )
-    warm = warm_start(space_of(wider), scripted_run, 12)
+    warm = warm_start(space_of(wider), scripted_run)
     assert all(point["net.dense_units"] == 512 for point in warm.start[1:])
     assert len(warm.start) > 1
 
@@ -45,4 +45,4 @@ def test_what_the_earlier_space_left_to_the_network_is_a_value_of_it(scripted_ru
 def test_a_run_of_another_space_is_refused(scripted_run):
     other = "dataset: digits\nparameters: {batch_size: {choice: [8, 16]}}\n"
     with pytest.raises(InputError, match="not one of the 3 trials .* lies in the space"):
-        warm_start(space_of(other), scripted_run, 12)
+        warm_start(space_of(other), scripted_run)

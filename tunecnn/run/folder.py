@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunecnn.documents import SpaceError, loc_name
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import (
     drop_partials,
@@ -162,11 +163,13 @@ class RunFolder:
                 f"{self.space_file} is not the space that the run was started with; put it back, "
                 f"or start another: tunecnn search --space {self.space_file} --from {self.path}"
             )
-        space = SearchSpace.from_yaml(self.space_file, self.code)
         try:
-            return space.override(**info.changes)
-        except InputError as error:
-            first = str(error).splitlines()[0]
+            return SearchSpace.from_yaml(self.space_file, self.code, info.changes)
+        except SpaceError as error:
+            wrong = [one for one in error.mistakes if one.loc[:1] and one.loc[0] in info.changes]
+            if not wrong:
+                raise
+            first = f"{loc_name(wrong[0].loc)}{wrong[0].text}"
             raise RunError(f"{self.info_file} is damaged: its changes: {first}") from error
 
     def read_code(self, info: RunInfo) -> NetworkCode | None:

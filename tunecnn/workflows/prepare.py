@@ -49,16 +49,17 @@ def prepare(
     """
     path = find_space(name)
     text = read_text(path)
-    in_file = SearchSpace.from_text(text, str(path), path.parent)
     changed = {key: value for key, value in (changes or {}).items() if value is not None}
-    if budget:
-        changed["budget"] = {**dict(in_file.budget), **budget}
+    space = SearchSpace.from_text(text, str(path), path.parent, changed)
     notes = []
+    more: dict[str, Any] = {}
+    if budget:
+        more["budget"] = {**dict(space.budget), **budget}
     if start_from is not None:
-        warm = warm_start(in_file, start_from, changed.get("trials", in_file.trials))
-        changed["start"] = warm.start
+        warm = warm_start(space, start_from)
+        more["start"] = warm.start
         notes.append(warm.words)
-    space = in_file.override(**changed)
+    space, changed = space.override(**more), {**changed, **more}
     notes += [f"warning: {text}" for text in space.warnings()]
     return Prepared(space, text, {**changed, **places_of(space)}, tuple(notes))
 

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import numpy as np
 
 from tunecnn.data.loading import default_data_dir
-from tunecnn.data.options import ImageOptions
 from tunecnn.data.sources.given import store_given
-from tunecnn.documents import read_document, read_text, to_yaml
+from tunecnn.documents import parse_document, read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import notebook_source
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tunecnn.trial.trained import TrainedModel
+
+_GIVEN = "given.npz"  # stands for images of Python until they have a name
 
 Network = Callable[..., "nn.Module"]
 """A class or function that returns a network, as in `docs/own-network.md`."""
@@ -189,14 +190,16 @@ def search(
         network = space["architecture"]
         space = {key: value for key, value in space.items() if key != "architecture"}
     changes: dict[str, Any] = plain({"trials": trials, "epochs": epochs, "seed": seed})
+    changes = {key: value for key, value in changes.items() if value is not None}
     with _network(network) as (architecture, folder):
-        in_file, text = _space(space, architecture, folder)
-        if data is not None:
+        check = _space(space, architecture, folder)
+        if isinstance(data, str):
+            changes["dataset"] = data
+        elif data is not None:
             place = (found.data_dir or default_data_dir()) / "given"
-            options_of_space = in_file.image_options
-            changes["dataset"] = _dataset(data, place, options_of_space)
-        changes = {key: value for key, value in changes.items() if value is not None}
-        checked = in_file.override(**changes)
+            in_use, _ = check({**changes, "dataset": _GIVEN})
+            changes["dataset"] = store_given(data, place, in_use.image_options)
+        checked, text = check(changes)
         prepared = Prepared(checked, text, {**changes, **places_of(checked)})
         for warning in checked.warnings():
             warnings.warn(warning, stacklevel=2)
@@ -291,8 +294,10 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
 
 def _space(
     space: str | Path | Mapping[str, Any], architecture: str | None, folder: Path | None
-) -> tuple[SearchSpace, str]:
-    """Return a space and its text: that of its file, unless it gets another network.
+) -> Callable[[Mapping[str, Any]], tuple[SearchSpace, str]]:
+    """Return what checks a space with changes, and gives its text without them.
+
+    The text is that of its file, unless it gets another network.
 
     Args:
         space: file, name or keys of the space.
@@ -307,18 +312,23 @@ def _space(
         path = find_space(str(space))
         text, beside = read_text(path), path.parent
         if architecture is None:
-            return SearchSpace.from_text(text, str(path), beside), text
+            return lambda changes: (
+                SearchSpace.from_text(text, str(path), beside, changes), text
+            )  # fmt: skip
         document = read_document(path)
         if document.mistakes or not isinstance(document.value, dict):
             SearchSpace.from_yaml(path)  # which tells what is wrong
         values = dict(document.value)
     if architecture is not None:
         values["architecture"] = architecture
-    return SearchSpace.from_values(values, folder or beside), to_yaml(values)
 
+    def check(changes: Mapping[str, Any]) -> tuple[SearchSpace, str]:
+        checked = SearchSpace.from_values({**values, **changes}, folder or beside)
+        written = to_yaml(values)
+        parse_document(written, "space")  # as the run has to be read again
+        return checked, written
 
-def _dataset(data: Any, folder: Path, options: ImageOptions) -> str:
-    return data if isinstance(data, str) else store_given(data, folder, options)
+    return check
 
 
 @contextlib.contextmanager

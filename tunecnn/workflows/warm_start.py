@@ -21,7 +21,7 @@ class WarmStart:
     words: str
 
 
-def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
+def warm_start(space: SearchSpace, path: Path) -> WarmStart:
     """Take the best trials of an earlier run as start points, at most a quarter of the trials.
 
     They are trained again, so that all results of the new run come from its own data, epochs and
@@ -31,7 +31,6 @@ def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
     Args:
         space: space of the new run.
         path: folder of the earlier run.
-        trials: number of trials of the new run.
 
     Raises:
         InputError: if not one of its complete trials lies in the space.
@@ -58,7 +57,7 @@ def warm_start(space: SearchSpace, path: Path, trials: int) -> WarmStart:
             f"not one of the {len(old.ranked)} trials that {path} trained to the end lies in the "
             f"space {space.name}"
         )
-    selected = points[: max(1, trials // _SHARE)]
+    selected = points[: max(1, space.trials // _SHARE)]
     words = (
         f"from {path.name}: the best {len(selected)} of {len(old.ranked) - outside} trials in the "
         f"space that were trained to the end are start points; {outside} do not lie in the space"
