@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tests.support.command import main
+from tunecnn.errors import InputError, RunError
+from tunecnn.process import EndedAtOnceError
 from tunecnn.run.folder import RunFolder
+from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.search import run_inside
+from tunecnn.workflows.session import RunResult
 
 SPACE = """
 dataset: digits
@@ -124,3 +129,28 @@ def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "MLflow knows no URI of this form; did you mean 'sqlite'? allowed: databricks" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(EndedAtOnceError(130), "interrupted"), (KeyboardInterrupt(), "interrupted"),
+     (RunError("no room"), "failed")],
+)  # fmt: skip
+def test_the_command_at_the_end_learns_how_a_confirmation_ended(error, said, command, tmp_path):
+    assert main(*command) == 0
+    folder = RunFolder.open(tmp_path / "run")
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "heard"}\n')
+    (tmp_path / "tell.sh").chmod(0o755)
+    options = RunOptions(on_end=str(tmp_path / "tell.sh"))
+
+    def ends(inside: RunOptions) -> RunResult:
+        assert inside.on_end is None
+        raise error
+
+    with pytest.raises(type(error)):
+        run_inside(folder, options, ends)
+    assert (tmp_path / "heard").read_text() == f"{folder.path} {said}\n"
+    (tmp_path / "heard").unlink()
+    with folder.lock(), pytest.raises(InputError, match="is being written by"):
+        run_inside(folder, options, ends)
+    assert not (tmp_path / "heard").exists()

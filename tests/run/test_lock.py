@@ -13,6 +13,7 @@ import pytest
 
 import tunecnn.run.lock
 from tunecnn.errors import InputError, RunError
+from tunecnn.process import seconds_since_boot
 from tunecnn.run.lock import Holder, run_lock
 
 
@@ -113,26 +114,50 @@ def test_a_lease_is_renewed(tmp_path, monkeypatch):
             time.sleep(0.01)
 
 
-def test_a_lease_outlives_a_file_that_cannot_be_read_for_a_moment(tmp_path, monkeypatch):
-    monkeypatch.setattr(tunecnn.run.lock, "LEASE_SECONDS", 0.0)
+@pytest.fixture
+def later(monkeypatch):
+    """Move the clock on, as while a process is stopped: `later(seconds)`."""
+
+    def move(seconds: float) -> None:
+        monkeypatch.setattr(
+            tunecnn.run.lock, "seconds_since_boot", lambda: seconds_since_boot() + seconds
+        )
+
+    return move
+
+
+def fails(file):
+    raise OSError(5, "Input/output error")
+
+
+def test_a_lease_outlives_a_file_that_cannot_be_read_for_a_moment(tmp_path, monkeypatch, later):
     read = tunecnn.run.lock.read_own
-
-    def fails(file):
-        raise OSError(5, "Input/output error")
-
     with run_lock(tmp_path) as lease:
         monkeypatch.setattr(tunecnn.run.lock, "read_own", fails)
+        later(20)
         lease.check()
         monkeypatch.setattr(tunecnn.run.lock, "read_own", read)
+        later(50)
         lease.check()
     assert not (tmp_path / ".holder").exists()
 
 
-def test_a_process_that_stopped_too_long_writes_no_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(tunecnn.run.lock, "LEASE_SECONDS", 0.0)
+def test_a_process_that_cannot_see_whose_run_it_is_writes_no_more(tmp_path, monkeypatch, later):
     with run_lock(tmp_path) as lease:
+        monkeypatch.setattr(tunecnn.run.lock, "read_own", fails)
+        later(40)
+        with pytest.raises(
+            RunError, match="could not be renewed for 40 s, so another process may"
+        ):
+            lease.check()
+
+
+def test_a_process_that_stopped_too_long_writes_no_more(tmp_path, later):
+    with run_lock(tmp_path) as lease:
+        later(40)
         lease.check()
         other = held(tmp_path, **ELSEWHERE)
+        later(80)
         with pytest.raises(RunError, match="taken over by process .* on elsewhere since noon"):
             lease.check()
     assert Holder.read(tmp_path / ".holder") == other  # it is not removed with ours

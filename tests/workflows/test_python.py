@@ -584,3 +584,33 @@ def test_a_mapping_that_could_not_be_read_again_is_refused(tmp_path):
     with pytest.raises(tunecnn.InputError, match="space: .* values and lines are too many"):
         tunecnn.search(space, local=True, runs_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"local": True, "gpus_per_trial": 0}, "gpus_per_trial has no effect beside local=True"),
+        ({"local": True, "address": "auto"}, "address has no effect beside local=True, since all"),
+        ({"resume_or_start": "a", "name": "b"}, "name has no effect beside resume_or_start"),
+        ({"is_followed": True}, "unknown option 'is_followed'"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(options, message, tmp_path):
+    with pytest.raises(tunecnn.InputError, match=message):
+        tunecnn.search(SPACE, runs_dir=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_goes_on_in_its_folder_with_another_budget(tmp_path):
+    space = {"name": "budget", "dataset": "digits", "architecture": "model1", "epochs": 1,
+             "trials": 3, "parameters": {"net.width": tunecnn.Choice(0.25, 0.5)},
+             "sampler": "random", "budget": {"hours": 1e-9}}  # fmt: skip
+    run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
+    assert run.trials["state"].eq("COMPLETE").sum() == 0
+    for call, reason in ((run.resume, "a resumed run stays in its folder"),
+                         (run.confirm, "a confirmation is in the folder of its search")):  # fmt: skip
+        with pytest.raises(tunecnn.InputError, match=f"name has no effect here, since {reason}"):
+            call(local=True, name="other")
+    with pytest.raises(tunecnn.InputError, match="budget"):
+        run.resume(budget={"days": 1}, local=True)
+    assert len(run.resume(budget={"hours": 1}, local=True).complete) == 3

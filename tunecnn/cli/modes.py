@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 from tunecnn.cli.groups import arrange
 from tunecnn.errors import InputError
 from tunecnn.files import expanded
+from tunecnn.workflows.options import IN_PROCESS, SAME_FOLDER
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,14 @@ def _each(names: str, reason: str) -> dict[str, str]:
 
 
 _KEPT = "a resumed run keeps what it was started with"
-_SAME_FOLDER = _each("runs_dir name resume_or_start", "a resumed run stays in its folder")
 _TRAINS_NOTHING = "a plan trains nothing"
-_IN_PROCESS = "all trials are trained in this process"
 
 _NEW = Mode(
     "resume", _each("take_over allow_changes", "a new run has no earlier session"),
     is_without=True, unless="resume_or_start",
 )  # fmt: skip
 _BY_NAME = Mode("resume_or_start", _each("name", "it has the name already"))
-_LOCAL = Mode(
-    "local",
-    _each("address gpus_per_trial max_failures max_trials_at_once wait_for_workers", _IN_PROCESS),
-)
+_LOCAL = Mode("local", IN_PROCESS)
 _UNCONFIRMED = Mode(
     "confirm", _each("splits", "only a confirmation splits the data anew"), is_without=True
 )
@@ -64,7 +60,7 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         Mode(
             "resume",
             _each("space dataset size fit skip_bad epochs seed random_baseline start_from", _KEPT)
-            | _SAME_FOLDER,
+            | dict(SAME_FOLDER),
         ),
         _NEW,
         _BY_NAME,
@@ -81,14 +77,17 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         _JSON,
     ),
     "reproduce": (
-        Mode("resume", _each("dataset models seeds epochs against", _KEPT) | _SAME_FOLDER),
+        Mode("resume", _each("dataset models seeds epochs against", _KEPT) | dict(SAME_FOLDER)),
         _NEW,
         _BY_NAME,
         _LOCAL,
         _JSON,
     ),
     "confirm": (_LOCAL, _JSON),
-    "plan": (Mode("local", _each("address gpus_per_trial", _IN_PROCESS)), _UNCONFIRMED),
+    "plan": (
+        Mode("local", {name: IN_PROCESS[name] for name in ("address", "gpus_per_trial")}),
+        _UNCONFIRMED,
+    ),
     "train": (
         Mode(
             "config",

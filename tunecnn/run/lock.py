@@ -126,10 +126,17 @@ class Lease:
         """Check, after a pause in which the lease may have run out, that it is still ours.
 
         Raises:
-            RunError: if another process writes the run now.
+            RunError: if another process writes the run now, or may, since the folder does not
+                answer.
         """
         if seconds_since_boot() - self._renewed > LEASE_SECONDS / 2:
             self._renew()
+        silent = seconds_since_boot() - self._renewed
+        if silent > LEASE_SECONDS and not self._ended.is_set():
+            raise RunError(
+                f"the lock of {self._file.parent} could not be renewed for {silent:.0f} s, so "
+                "another process may write the run; all that was recorded is kept"
+            )
         if self._ended.is_set():
             holder = Holder.read(self._file) or "another process"
             raise RunError(

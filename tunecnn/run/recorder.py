@@ -58,6 +58,7 @@ class Recorder:
         interrupts: interrupts by the user, which end the session.
         clock: function that returns the time in seconds.
         lease: right to write the run; None in a test without a lock.
+        on_abandoned: function that is called as the last act of a process that has to end at once.
 
     Attributes:
         failure: error because of which the study cannot continue; None if there is none.
@@ -76,6 +77,7 @@ class Recorder:
         interrupts: Interrupts | None = None,
         clock: Callable[[], float] = time.monotonic,
         lease: Lease | None = None,
+        on_abandoned: Callable[[], None] = lambda: None,
     ) -> None:
         self._study = study
         self._artifacts = artifacts
@@ -84,6 +86,7 @@ class Recorder:
         self._limits = limits or Limits()
         self._clock = clock
         self._lease = lease
+        self._on_abandoned = on_abandoned
         self.used_up = ""
         self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts or Interrupts()
@@ -227,6 +230,7 @@ class Recorder:
         self.failure = self.failure or RunError("this process is ending")
         if self._lease is not None:
             self._lease.end()
+        self._on_abandoned()
 
     def fail(self, error: TunecnnError) -> None:
         """End the session with an error of the engine."""

@@ -25,6 +25,15 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "keep_weights": (1, 10**9),
 }
 """Smallest and largest value of each option that is a number."""
+IN_PROCESS: Mapping[str, str] = dict.fromkeys(
+    ("address", "gpus_per_trial", "max_failures", "max_trials_at_once", "wait_for_workers"),
+    "all trials are trained in this process",
+)
+"""Options that have no effect with `local`, and why."""
+SAME_FOLDER: Mapping[str, str] = dict.fromkeys(
+    ("runs_dir", "name", "resume_or_start"), "a resumed run stays in its folder"
+)
+"""Options that have no effect on a run that exists, and why."""
 _NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb", "keep_weights")
 _LEAST_SHARE = 0.001
 _WHOLE = ("max_failures", "max_trials_at_once", "keep_weights")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -36,7 +36,7 @@ from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import Scale
 from tunecnn.workflows.found_model import best_model_of
-from tunecnn.workflows.options import RANGES, RunOptions
+from tunecnn.workflows.options import IN_PROCESS, RANGES, SAME_FOLDER, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
 from tunecnn.workflows.search import resume
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from tunecnn.trial.trained import TrainedModel
 
+_IN_SEARCH = dict.fromkeys(("runs_dir", "name"), "a confirmation is in the folder of its search")
 _GIVEN = "given.npz"  # stands for images of Python until they have a name
 
 Network = Callable[..., "nn.Module"]
@@ -71,12 +72,18 @@ class Run(StoredRun):
         return super().load_model(best_model_of(self) if trial is None else trial)
 
     def resume(
-        self, more_trials: int = 0, *, listeners: Sequence[Listener] = (), **options: Any
+        self,
+        more_trials: int = 0,
+        *,
+        budget: Mapping[str, float] | None = None,
+        listeners: Sequence[Listener] = (),
+        **options: Any,
     ) -> Run:
         """Resume the run after an interruption, or add trials to it.
 
         Args:
             more_trials: number of trials to add.
+            budget: limits that replace those of the run, as in a space: `{"hours": 12}`.
             listeners: listeners that are called beside the one that shows the progress.
             **options: options of the run: `tunecnn.workflows.options.RunOptions`.
 
@@ -87,10 +94,11 @@ class Run(StoredRun):
             InputError: if its data have changed, or an argument is invalid.
             RunError: if the run had to stop; it can be resumed.
         """
-        found, more = _options(options), plain(more_trials)
+        found, more = _options(options, SAME_FOLDER), plain(more_trials)
         if not isinstance(more, int):
             raise InputError(f"more_trials must be a whole number, not {more_trials!r}")
-        return type(self)(resume(self.path, found, _listening(listeners), more).folder)
+        limits = plain(dict(budget or {}))
+        return type(self)(resume(self.path, found, _listening(listeners), more, limits).folder)
 
     def confirm(
         self,
@@ -124,7 +132,8 @@ class Run(StoredRun):
             InputError: if there is nothing to confirm, or an argument is invalid.
             RunError: if the run had to stop; the same call resumes it.
         """
-        where, found = _listening(listeners), _options(options)
+        kept = {"keep_weights": "all trials of a confirmation keep their weights"}
+        where, found = _listening(listeners), _options(options, {**_IN_SEARCH, **kept})
         top, seeds, splits, train_images, epochs = plain(
             [top, seeds, splits, train_images, epochs]
         )
@@ -228,8 +237,19 @@ def reproduce(
     return Run(start_reproduction(dataset, against, models, seeds, epochs, found, where).folder)
 
 
-def _options(given: Mapping[str, Any]) -> RunOptions:
-    known = [one.name for one in fields(RunOptions)]
+def _options(
+    given: Mapping[str, Any], without: Mapping[str, str] = MappingProxyType({})
+) -> RunOptions:
+    """Return the options of a run.
+
+    Args:
+        given: values by name.
+        without: options that have no effect, and why.
+
+    Raises:
+        InputError: for a wrong name or value, or one that would have no effect.
+    """
+    known = [one.name for one in fields(RunOptions) if one.name != "is_followed"]
     values = {name: one.item() if isinstance(one, np.generic) else one
               for name, one in given.items()}  # fmt: skip
     for name in given:
@@ -247,7 +267,22 @@ def _options(given: Mapping[str, Any]) -> RunOptions:
     for name, allowed in get_type_hints(RunOptions).items():
         if name in values and name not in RANGES and not _is_of(values[name], allowed):
             raise InputError(f"{name} cannot be {_type(values[name])}")
-    return RunOptions(**values)
+    options = RunOptions(**values)
+    _refuse(options, without, "here")
+    if options.local:
+        _refuse(options, IN_PROCESS, "beside local=True")
+    if options.resume_or_start is not None:
+        _refuse(options, {"name": "it has the name already"}, "beside resume_or_start")
+    return options
+
+
+def _refuse(options: RunOptions, reasons: Mapping[str, str], where: str) -> None:
+    """Refuse options that have no effect, unless they have their default."""
+    for one in fields(RunOptions):
+        if one.name in reasons and getattr(options, one.name) != one.default:
+            raise InputError(
+                f"{one.name} has no effect {where}, since {reasons[one.name]}; leave it out"
+            )
 
 
 def _is_of(value: object, allowed: Any) -> bool:

@@ -12,6 +12,7 @@ from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import expanded, sha256, whole
 from tunecnn.models.code import NetworkCode
+from tunecnn.process import EndedAtOnceError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import (
     CodeRecord,
@@ -179,13 +180,19 @@ def run_inside(
         run: function that runs the confirmation with the options that it gets.
     """
     check_on_end(options.on_end)
+    is_ours = False
     try:
         with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
+            is_ours = True
             result = run(replace(options, on_end=None))
             _copy_evaluations(around, result.folder)
         summarize(around.path)
+    except (KeyboardInterrupt, EndedAtOnceError):
+        run_on_end(options.on_end, around.path, "interrupted")
+        raise
     except Exception:  # whoever waits for the end waits for it after a search of days
-        run_on_end(options.on_end, around.path, "failed")
+        if is_ours:  # else another process has the lock, whose run goes on
+            run_on_end(options.on_end, around.path, "failed")
         raise
     run_on_end(options.on_end, around.path, result.ending)
     return result

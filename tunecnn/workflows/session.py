@@ -296,6 +296,7 @@ def _run_locked(
             recorder = Recorder(
                 study, Artifacts(folder.path, listener.on_warning, info.id), listener, spending,
                 limits, there.interrupts, lease=lease,
+                on_abandoned=lambda: run_on_end(options.on_end, folder.path, "failed"),
             )  # fmt: skip
             there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
         ended = study.finished or recorder.used_up
