@@ -204,3 +204,14 @@ def test_equal_rankings_of_few_trials_are_no_certainty():
 ])  # fmt: skip
 def test_the_critical_values_are_those_of_dunnetts_tables(count, freedom, expected):
     assert dunnett_quantile(count, freedom) == pytest.approx(expected, abs=0.011)
+
+
+@pytest.mark.parametrize(("count", "freedom"), [(2, 1), (5, 2), (30, 5), (1000, 2)])
+def test_the_critical_value_of_many_comparisons_holds_in_simulations(count, freedom):
+    random = np.random.default_rng(0)
+    size = 4000 if count < 100 else 1000
+    errors = random.normal(size=(size, count)) - random.normal(size=(size, 1))
+    deviation = np.sqrt(random.chisquare(freedom, (size, 1)) / freedom)
+    largest = np.abs(errors / np.sqrt(2) / deviation).max(axis=1)
+    held = (largest < dunnett_quantile(count, freedom)).mean()
+    assert held == pytest.approx(0.95, abs=4 * np.sqrt(0.05 * 0.95 / size))
