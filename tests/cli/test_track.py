@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tunecnn
 from tests.support.command import main
 from tunecnn.errors import InputError, RunError
 from tunecnn.process import EndedAtOnceError
@@ -154,3 +155,21 @@ def test_the_command_at_the_end_learns_how_a_confirmation_ended(error, said, com
     with folder.lock(), pytest.raises(InputError, match="is being written by"):
         run_inside(folder, options, ends)
     assert not (tmp_path / "heard").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "recorded"),
+    [
+        (["--on-end", "notify --token abc"], "--on-end ..."),
+        (["--on-end=notify --token abc"], "--on-end=..."),
+        (["--track", "mlflow:postgresql://me:abc@host/db"], "mlflow:postgresql://...@host/db"),
+    ],
+)
+def test_the_recorded_command_line_has_no_secrets(words, recorded, command, tmp_path, monkeypatch):
+    """It is in the summary, and in the card of an exported model, which others get."""
+    monkeypatch.setattr("sys.argv", ["tunecnn", *command, *words])
+    tunecnn.search(tmp_path / "s.yaml", local=True, runs_dir=tmp_path, name="run")
+    said = (tmp_path / "run" / "run.json").read_text()
+    assert recorded in said
+    assert "abc" not in said
+    assert "abc" not in (tmp_path / "run" / "summary.md").read_text()

@@ -103,7 +103,9 @@ def _time(run: Run, ended: int) -> str:
     session = run.info.last_session
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"
-    here = [r for r in run.records if r.outcome.has_ended and r.ended is not None]
+    # Proposals that break a constraint take no time, and are none of the requested trials.
+    here = [r for r in run.records if r.outcome.has_ended and r.outcome is not Outcome.INFEASIBLE
+            and r.ended is not None]  # fmt: skip
     # Optuna writes the local time without its zone, which `astimezone` takes it to be.
     done = sum(one.ended.astimezone() >= session.started for one in here if one.ended)
     # Few paused trials go on, so the time that is left is that of the trials still to start.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from tunecnn.data.images import Dataset, Images, Labels
@@ -25,7 +26,7 @@ def evaluate_trials(
     """Evaluate the kept weights of trials that have not been tested yet.
 
     Each evaluation is written to `run.json`, and the predicted class of each image to a file
-    beside it.
+    beside it. Trials that were trained without a GPU are tested without one.
 
     Args:
         folder: folder of the run, locked by the caller.
@@ -50,14 +51,25 @@ def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -
     import torch
 
     from tunecnn.trial.batches import DeviceSplits
+    from tunecnn.trial.environment import Environment
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = any(record.device.startswith("cuda") for record in records)
+    device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
+    here, warned = Environment.of_process(device), False
     images = DeviceSplits(dataset.splits.__getitem__, device)
     tested = {evaluation.trial for evaluation in folder.read_info().evaluations}
     for record in records:
         if record.number in tested:
             continue
         config = TrialConfig.from_dict(record.config)
+        precision = here.precision(config.precision)
+        if record.precision not in ("", precision) and not warned:
+            warned = True
+            warnings.warn(
+                f"trials were trained in {record.precision} on {record.node}, and are tested in "
+                f"{precision} here: their accuracies may differ a little",
+                stacklevel=2,
+            )
         weights = folder.read_weights(record)
         try:
             accuracy, loss, predicted = _test(config, weights, images.of(config), dataset.test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import shlex
 import sys
 import threading
@@ -349,7 +350,7 @@ def _start_session(
 ) -> RunInfo:
     """Record the start of a session, with any additional trials and budget."""
     session = Session(
-        command=in_utf8(shlex.join(sys.argv)),
+        command=in_utf8(shlex.join(_shown(sys.argv))),
         started=now(),
         engine=engine.record(),
         versions=versions(),
@@ -358,6 +359,23 @@ def _start_session(
     info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})
     folder.write_info(info)
     return info
+
+
+def _shown(words: Sequence[str]) -> Iterator[str]:
+    """Yield a command line without what may be secret: summaries and model cards are passed on.
+
+    That is the command of `--on-end`, and who asks in the address of a tracker or a cluster.
+    """
+    before = ""
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if before == "--on-end":
+            yield "..."
+        elif option == "--on-end" and equals:
+            yield "--on-end=..."
+        else:
+            yield re.sub(r"(?<=://)[^/@\s]*@", "...@", word)
+        before = word
 
 
 def _notes(space: SearchSpace, dataset: Dataset) -> Iterator[str]:
