@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from datetime import UTC, datetime
 
 import numpy as np
@@ -40,6 +42,21 @@ def test_a_second_look_is_not_taken(reproduced):
     before = folder.info_file.read_bytes()
     evaluate_trials(folder, reproduced.complete, load_dataset("digits"), None)
     assert folder.info_file.read_bytes() == before
+
+
+def test_trials_are_tested_where_they_were_trained_or_it_is_said(
+    reproduced, tmp_path, monkeypatch
+):
+    """Without a GPU if they were trained without one, though there is one."""
+    shutil.copytree(reproduced.path, tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    folder.write_info(folder.read_info().with_changes(evaluations=()))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    elsewhere = [dataclasses.replace(one, precision="bf16") for one in reproduced.complete]
+    with pytest.warns(UserWarning, match="trained in bf16 on .*, and are tested in fp32 here"):
+        evaluate_trials(folder, elsewhere, load_dataset("digits"), None)
+    again = load_run(folder.path).evaluations
+    assert again["accuracy"].tolist() == reproduced.evaluations["accuracy"].tolist()
 
 
 def test_all_weights_of_a_reproduction_are_kept(tmp_path):
