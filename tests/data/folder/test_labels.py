@@ -340,3 +340,52 @@ def test_the_image_that_two_tables_disagree_about_is_named(tmp_path):
     table(root, "file,class", *wrong, name="p.csv")
     with pytest.raises(InputError, match=r"11.png is (0|b) in one, and (0|b) in the other"):
         read_imagefolder(root)
+
+
+PARTS_ASIDE = {
+    "images beside labels": ("images/train", "images/test", "labels/train.csv", "labels/test.csv"),
+    "parts beside labels": ("train", "test", "annotations/train.csv", "annotations/test.csv"),
+    "names that contain the part": ("train", "test", "meta/y_train.csv", "meta/y_test.csv"),
+}
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["same names", "other names"])
+@pytest.mark.parametrize("layout", PARTS_ASIDE)
+def test_tables_in_a_folder_of_their_own_are_those_of_their_parts(layout, shared, tmp_path):
+    """Images of two parts may have the same names, and other classes."""
+    train, test, *names = PARTS_ASIDE[layout]
+    root = tmp_path / "t"
+    for number, (folder, name) in enumerate(zip((train, test), names, strict=True)):
+        rows = []
+        for i in range(12):
+            file = f"{i if shared else 100 * number + i}.png"
+            label = "ab"[(i + number) % 2]
+            save(root / folder / file, picture((i + number) % 2))
+            rows.append(f"{file},{label}")
+        table(root, "file,label", *rows, name=name)
+    found = read_imagefolder(root)
+    for images in (found.train, found.test):
+        assert len(images) == 12
+        is_bright = images.pixels.mean(axis=(1, 2, 3)) > 125
+        assert is_bright.astype(int).tolist() == images.labels.tolist()
+
+
+@pytest.mark.parametrize("counts", [(12, 12), (24, 12)])
+def test_tables_in_a_folder_of_their_own_divide_the_images_of_one_folder(counts, tmp_path):
+    root, first = tmp_path / "t", 0
+    for name, count in zip(("train", "test"), counts, strict=True):
+        rows = []
+        for i in range(first, first + count):
+            save(root / "images" / f"{i}.png", picture(i))
+            rows.append(f"{i}.png,{'ab'[i % 2]}")
+        table(root, "file,label", *rows, name=f"annotations/{name}.csv")
+        first += count
+    found = read_imagefolder(root)
+    assert (len(found.train), len(found.test)) == counts
+
+
+def test_a_flat_test_folder_has_its_labels_in_a_folder_of_labels(tmp_path):
+    root = numbered(tree(tmp_path / "t", ["train/a", "train/b"]), 4, "test")
+    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(4)),
+          name="labels/test_labels.csv")  # fmt: skip
+    assert read_imagefolder(root).test.labels.tolist().count(1) == 2

@@ -16,11 +16,18 @@ from tunecnn.errors import InputError
 NO_PART = "in no part, by the tables of the parts"
 
 
-def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartClasses]:
+def by_tables_of_parts(
+    node: Node, tables: Sequence[Table], *, must_be_named: bool = False
+) -> dict[Part, PartClasses]:
     """Return the parts of images that lie together, by tables such as `train.csv` and `test.csv`.
 
     Beside tables of the others, one that is named after no part, or after two, has the training
     images.
+
+    Args:
+        node: folder of the images.
+        tables: the tables.
+        must_be_named: whether the column of the labels must have a usual name.
 
     Raises:
         InputError: if two tables name one image.
@@ -29,7 +36,7 @@ def by_tables_of_parts(node: Node, tables: Sequence[Table]) -> dict[Part, PartCl
     names = [file.name for file in images]
     found: dict[Part, PartClasses] = {}
     folders = [inner for inner in node.folders.values() if inner.has_images()]
-    must_be_named = len(folders) > 1 or bool(classes_in_names(images))
+    must_be_named = must_be_named or len(folders) > 1 or bool(classes_in_names(images))
 
     def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
         return labels_of(

@@ -88,17 +88,22 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
             tables = [replace(table, undivided="") for table in tables]
         for part in sorted(parts, key=lambda part: part != "train"):
             found[part] = classes_of(
-                tree, parts[part], part, tables, found.get("train"), there,
-                aside=others if part == "train" else (),
+                tree, parts[part], part, tables, found.get("train"), there, aside=others,
             )  # fmt: skip
-        found = parts_within({part: found[part] for part in parts}, parts["train"], tables)
+        found = parts_within(
+            {part: found[part] for part in parts}, parts["train"], [*tables, *others]
+        )
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
         raise _not_understood(tree.root, node, f"has {listed(parts)} but no train folder")
     else:
-        found = by_tables_of_parts(node, tables) or divided(
-            classes_of(tree, node, "train", tables, None, there, aside=others, is_whole=True),
-            [*tables, *others],
+        found = (
+            by_tables_of_parts(node, tables)
+            or by_tables_of_parts(node, others, must_be_named=True)
+            or divided(
+                classes_of(tree, node, "train", tables, None, there, aside=others, is_whole=True),
+                [*tables, *others],
+            )
         )
     check_depth(found["train"], has_groups=has_groups)
     layout.notes += _unused_folders(node, parts, found["train"])

@@ -35,6 +35,7 @@ from tunecnn.errors import InputError
 OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"
 TABLE = "a table"
+_LABEL_FOLDER = re.compile("labels?|annotations?|ground[ _-]?truths?|gt", re.IGNORECASE)
 _KIND_OF_CLASS = re.compile("class|label|categor|grade|type|stage|level", re.IGNORECASE)
 
 
@@ -132,15 +133,36 @@ def classes_of(
         notes = [f"the labels are in the names of the files: {shown(first)}"]
         return replace(classes, notes=notes, labels=None)
     # A table aside may hold guesses or widths: it comes last, and only if it says label.
-    labels, reasons = labels_of(rejoined(aside), names, there=there, must_be_named=True)
-    if labels is not None:
-        return with_labels(node, images, labels, left_out)
-    why += reasons
-    why += [f"{shown(one.name)} is for the {one.part} images, by its name" for one in shared
+    aside = rejoined(aside) if is_whole else _of_labels(aside, train)
+    for of, others in ((part, ()), (None, train.names if train else ())):
+        tables = [one for one in aside if one.part == of]
+        labels, reasons = labels_of(tables, names, others=others, there=there, must_be_named=True)
+        if labels is not None:
+            return with_labels(node, images, labels, left_out)
+        why += reasons
+    why += [f"{shown(one.name)} is for the {one.part} images, by its name"
+            for one in (*shared, *aside)
             if one.part not in (None, part) and not one.split]  # fmt: skip
     if masks:
         why.append(f"{len(masks):,} files, which are masks, by their names")
     return replace(rest, why_no_table=why)
+
+
+def _of_labels(aside: Sequence[Table], train: PartClasses | None) -> list[Table]:
+    """Return the tables aside that may label a part beside train, by their folders.
+
+    Those are in the folder of the table of train, or in one for labels: others may have guesses.
+    """
+    table = train.labels.table if train is not None and train.labels is not None else ""
+    same = table.rpartition("/")[0]
+    folders = {one.name: one.name.rpartition("/")[0] for one in aside}
+    return [
+        one
+        for one in aside
+        if train is None
+        or (same and folders[one.name] == same)
+        or _LABEL_FOLDER.fullmatch(folders[one.name].rpartition("/")[2])
+    ]
 
 
 def _without_masks(
