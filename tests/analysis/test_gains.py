@@ -129,3 +129,12 @@ def test_without_errors_of_images_the_interval_is_students(seeds):
         values = np.random.default_rng(draw).normal(0.01, 0.01, seeds)
         wanted = stats.t.interval(0.95, seeds - 1, values.mean(), stats.sem(values))
         assert Paired(tuple(values)).interval == pytest.approx(wanted, rel=1e-3)
+
+
+def test_few_repeats_are_neither_a_certainty_nor_more_than_is_possible():
+    assert OverSeeds({1: 0.5, 2: 0.5}).interval is None
+    baseline, other = OverSeeds({1: 0.1, 2: 0.9}), OverSeeds({1: 0.9, 2: 0.2})
+    _, gain = paired_gains([baseline, other], 0, [(0.0, 0.0), (0.0, 0.0)])
+    assert gain.interval == (-1.0, 1.0)
+    assert gain.detectable is None
+    assert gain.verdict == "no more than noise"

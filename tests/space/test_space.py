@@ -323,6 +323,7 @@ def test_a_single_value_is_a_warning():
         ("{optimizer: {choice: [sgd, muon]}, rho: 0.8}", "rho changes nothing"),
         ("{optimizer: {choice: [sgd, adamw]}, momentum: {float: [0.5, 0.9], when: {optimizer: adamw}}}", "momentum changes nothing"),
         ("{schedule: cosine, warmup: {float: [0.1, 0.5]}}", "warmup changes nothing in this space: it is for schedule: one_cycle"),
+        ("{cutmix: 0.5, batch_size: 1}", "cutmix changes nothing in this space: it is for batches of two"),
         ("{split: published, split_seed: 3}", "split_seed changes nothing in this space: it is for split: stratified"),
         ("{split: published, validation: 0.1}", "validation changes nothing in this space"),
         ("{flip: false, alternate_flip: {choice: [true, false]}}", "alternate_flip changes nothing in this space: it is for flip: true"),

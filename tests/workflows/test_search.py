@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import numpy as np
 import pytest
 
 import tunecnn.workflows.session
+from tests.support.command import main
 from tests.support.scripted import metrics
 from tests.support.searching import TEXT, Silent, begin, carry_on, listening_to
+from tests.support.trees import picture, save
 from tunecnn import load_run
 from tunecnn.analysis.search import summarize_search
 from tunecnn.engines.local import LocalEngine
@@ -563,3 +566,37 @@ def test_warnings_about_the_images_are_warnings(tmp_path):
     text = TEXT.replace("digits", str(tmp_path / "a.npz")).replace("train_images: 200", "crop: 0")
     begin(tmp_path, text, silent)
     assert any("test images are identical to train" in one for one in silent.warnings)
+
+
+def test_a_resumed_search_keeps_as_many_weights_as_before(tmp_path):
+    run = tmp_path / "run"
+    words = ("search", "--space", "smoke", "--trials", "5", "--epochs", "1", "--local", "-q")
+    assert main(*words, "--runs-dir", str(tmp_path), "--name", "run", "--keep-weights", "4") == 0
+    assert len(list((run / "weights").iterdir())) == 4
+    more = ("search", "--resume", str(run), "--trials", "+1", "--local", "-q")
+    assert main(*more) == 0
+    assert len(list((run / "weights").iterdir())) == 4
+    assert main(*more, "--keep-weights", "2") == 0
+    assert len(list((run / "weights").iterdir())) == 2
+
+
+def test_a_search_is_confirmed_on_its_own_images_only(tmp_path, capsys):
+    for i in range(40):
+        save(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png", picture(i))
+    text = f"dataset: imagefolder:{tmp_path / 'photos'}\nepochs: 1\ntrials: 2\nsampler: random\n"
+    (tmp_path / "s.yaml").write_text(text + "parameters: {net.width: {choice: [0.25, 0.5]}}\n")
+    words = ("search", "--space", str(tmp_path / "s.yaml"), "--local", "-q")
+    assert main(*words, "--runs-dir", str(tmp_path), "--name", "run") == 0
+    save(tmp_path / "photos" / "a" / "100.png", picture(0))
+    confirm = ("confirm", str(tmp_path / "run"), "--top", "1", "--seeds", "1", "--local", "-q")
+    assert main(*confirm) == 2
+    assert "its trials would not be comparable" in capsys.readouterr().err
+    (tmp_path / "photos" / "a" / "100.png").unlink()
+    assert main(*confirm) == 0
+    predictions = next((tmp_path / "run" / "confirmations").glob("*/predictions"))
+    shutil.rmtree(predictions)
+    capsys.readouterr()
+    assert main("summarize", str(tmp_path / "run")) == 0  # the search is none the worse for it
+    assert "is left out: the predictions" in capsys.readouterr().err
+    assert main("summarize", str(predictions.parent)) == 1
+    assert f"remove the run {predictions.parent} and train it again" in capsys.readouterr().err

@@ -75,10 +75,14 @@ class OverSeeds:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Student's 95 % interval of the mean; None for fewer than two repeats."""
-        if len(self.repeats) < 2:
+        """Student's 95 % interval of the mean; None for fewer than two repeats, or equal ones.
+
+        Some that happen to agree are no certainty.
+        """
+        values = list(self.repeats.values())
+        if len(values) < 2 or max(values) - min(values) < _ROUNDING:
             return None
-        low, high = mean_interval(list(self.repeats.values()))
+        low, high = mean_interval(values)
         return max(low, 0.0), min(high, 1.0)
 
     def minus(self, other: OverSeeds) -> OverSeeds:
@@ -135,12 +139,15 @@ class Paired:
         if self.mean is None or not self._varies:
             return None
         half = self._quantile(len(self.values)) * self._error(len(self.values))
-        return self.mean - half, self.mean + half
+        return max(self.mean - half, -1.0), min(self.mean + half, 1.0)
 
     @property
     def detectable(self) -> float | None:
-        """Smallest true difference that would have been found in 80 of 100 cases."""
-        return self._detectable_with(len(self.values)) if self._varies else None
+        """Smallest true difference that would have been found in 80 of 100 cases; None if none."""
+        if not self._varies:
+            return None
+        found = self._detectable_with(len(self.values))
+        return found if found <= 1 else None
 
     @property
     def repeats_for_half_a_point(self) -> int | None:

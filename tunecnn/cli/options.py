@@ -128,9 +128,10 @@ RUN_OPTIONS: Mapping[str, Any] = {
         ),
     ],
     "keep_weights": Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Keep the weights of this many of the best trials.", **_range("keep_weights")
+            help="Keep the weights of this many of the best trials. Default: 3, or as before.",
+            **_range("keep_weights"),
         ),
     ],
     "take_over": Annotated[

@@ -256,7 +256,10 @@ class RunFolder:
         try:
             content = read_own(path)
         except OSError as error:
-            raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
+            raise RunError(
+                f"the predictions {path} cannot be read: {error.strerror}; put them back, or "
+                f"remove the run {self.path} and train it again"
+            ) from error
         if sha256(content) != evaluation.predictions_sha256:
             raise RunError(
                 f"the predictions {path} are damaged: they are not those of the evaluation"

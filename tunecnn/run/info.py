@@ -17,6 +17,7 @@ from tunecnn.trial.config import Count
 from tunecnn.words import all_in_utf8, first_error
 
 SCHEMA = 3
+KEEP_WEIGHTS = 3
 _CHECKSUM = "checksum"
 
 
@@ -258,6 +259,7 @@ class RunInfo(_Model):
         dataset: record of the images.
         code: record of the networks' code; None if they are in no file.
         processor: processor of the machine that started the run.
+        keep_weights: number of the best trials of a search whose weights are kept.
         job: purpose of the run.
         evaluations: evaluations on the test images.
         sessions: processes that worked on the run, in order.
@@ -271,6 +273,7 @@ class RunInfo(_Model):
     dataset: DatasetRecord
     code: CodeRecord | None = None
     processor: str
+    keep_weights: Annotated[Count, Field(ge=1)] = KEEP_WEIGHTS
     job: Job
     evaluations: tuple[Evaluation, ...] = ()
     sessions: tuple[Session, ...] = ()

@@ -17,6 +17,7 @@ from tunecnn.errors import RunError, TunecnnError
 from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
+from tunecnn.run.info import KEEP_WEIGHTS
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
 from tunecnn.study.records import TrialRecord
@@ -40,7 +41,7 @@ class Limits:
             sessions.
     """
 
-    keep_weights: int = 3
+    keep_weights: int = KEEP_WEIGHTS
     trial_timeout: float | None = None
     min_free_gb: float = 0.0
     allow_changes: bool = False

@@ -135,6 +135,7 @@ class Run:
                 run = type(self)(info.parent)
                 if run.job_as(ConfirmationJob).search not in ("", self.info.id):
                     raise RunError("it is that of another search")
+                run.predictions  # noqa: B018  without which it says nothing
             except TunecnnError as error:
                 warnings.warn(f"{info.parent} is left out: {error}", stacklevel=2)
                 continue

@@ -217,6 +217,8 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
         if not can_matter:
             few = " or ".join(map(str, values)).lower()
             yield f"{name} changes nothing in this space: it is for {other}: {few}"
+    if "cutmix" in space.parameters and space.constants.get("batch_size") == 1:
+        yield "cutmix changes nothing in this space: it is for batches of two images or more"
 
 
 def unseen_mirror_images(space: SpaceSchema) -> Iterator[str]:

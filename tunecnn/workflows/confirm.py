@@ -91,7 +91,7 @@ def confirm(
             name=inner.name,
             resume_or_start=inner.name if inside.resume_or_start else None,
         )
-        return search(prepare_text(text, "confirmation", folder.code), new, listening, job)
+        return search(prepare_text(text, "confirmation", folder.code), new, listening, job, run)
 
     return run_inside(folder, options, train)
 

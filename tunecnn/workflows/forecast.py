@@ -13,7 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
-from tunecnn.run.recorder import Limits
+from tunecnn.run.info import KEEP_WEIGHTS
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
 from tunecnn.study.distributions import random_points
@@ -134,7 +134,7 @@ def make_plan(
     slots: int = 1,
     timer: Timer | None = None,
     ended: int = 0,
-    keep_weights: int = Limits.keep_weights,
+    keep_weights: int = KEEP_WEIGHTS,
 ) -> Plan:
     """Plan a search.
 

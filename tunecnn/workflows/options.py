@@ -34,7 +34,7 @@ SAME_FOLDER: Mapping[str, str] = dict.fromkeys(
     ("runs_dir", "name", "resume_or_start"), "a resumed run stays in its folder"
 )
 """Options that have no effect on a run that exists, and why."""
-_NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb", "keep_weights")
+_NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb")
 _LEAST_SHARE = 0.001
 _WHOLE = ("max_failures", "max_trials_at_once", "keep_weights")
 _MOST_CANDIDATES = 100
@@ -65,8 +65,9 @@ class RunOptions:
             fit on the cluster.
         wait_for_workers: seconds to wait when a cluster has no room for a trial.
         min_free_gb: free disk space, in 10^9 bytes, below which no trial starts.
-        keep_weights: number of the best trials of a search whose weights are kept; those of the
-            other trials are deleted as they end. All trials that are tested keep theirs.
+        keep_weights: number of the best trials of a search whose weights are kept; None for that
+            of the earlier sessions, or else three. The weights of the other trials are deleted as
+            they end. All trials that are tested keep theirs.
         take_over: whether to take the lock of the run from a process that seems to hold it.
         allow_changes: whether to resume with other versions of the packages that trials depend
             on.
@@ -95,7 +96,7 @@ class RunOptions:
     max_trials_at_once: int | None = None
     wait_for_workers: float = 300.0
     min_free_gb: float = 0.5
-    keep_weights: int = 3
+    keep_weights: int | None = None
     take_over: bool = False
     allow_changes: bool = False
     track: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from functools import partial
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
 from tunecnn.models.counting import CostCounter
+from tunecnn.run.info import KEEP_WEIGHTS
 from tunecnn.space.space import SearchSpace
 from tunecnn.words import resources_in_words
 from tunecnn.workflows.confirmation_space import check_splits
@@ -62,7 +63,7 @@ def plan_search(
         with CostCounter(code, data.input_shape, len(data.classes)) as costs:
             plan = make_plan(
                 space, data, costs, slots=slots, timer=timer if measure else None, ended=ended,
-                keep_weights=options.keep_weights,
+                keep_weights=options.keep_weights or KEEP_WEIGHTS,
             )  # fmt: skip
         seconds = time.monotonic() - started
     # A search does all of this before its first epoch, except for the timed epochs.

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, get_args
 from uuid import uuid4
 
+from tunecnn.data.images import Dataset
 from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError, RunError
 from tunecnn.files import expanded, sha256, whole
@@ -23,6 +25,7 @@ from tunecnn.run.info import (
     RunInfo,
     SearchJob,
 )
+from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, versions
 from tunecnn.words import in_utf8
@@ -41,9 +44,15 @@ from tunecnn.workflows.session import (
     summarize,
 )
 
+Fingerprint = Literal["fingerprint", "split_fingerprint"]
+
 
 def search(
-    prepared: Prepared, options: RunOptions, listening: Listening, job: Job | None = None
+    prepared: Prepared,
+    options: RunOptions,
+    listening: Listening,
+    job: Job | None = None,
+    confirmed: Run | None = None,
 ) -> RunResult:
     """Start a search and run it to its end, or until the user interrupts it.
 
@@ -53,6 +62,7 @@ def search(
         listening: function that opens the listener which displays the run.
         job: purpose of the run; None for a search. For any other job, all trials are tested at
             the end.
+        confirmed: search that the run confirms, whose images it must have; None for any images.
 
     Raises:
         InputError: if an argument is invalid; nothing has been written then.
@@ -71,6 +81,8 @@ def search(
     with opened(space, data_dir, options, code) as there:
         data = there.dataset.trial_data
         check_splits(space, there.dataset)
+        if confirmed is not None:
+            _check_same(confirmed.path, "fingerprint", confirmed.info.dataset, there.dataset)
         notes = check_networks(space, data.name, there.costs)
         notes += check_constraints(space, data.name, there.costs)
         if isinstance(job, ReproductionJob) and job.against:
@@ -234,7 +246,8 @@ def resume_opened(
         )
     code = folder.read_code(info)
     with opened(space, data_dir, options, code) as there:
-        _check_same_images(folder.path, info.dataset, DatasetRecord.of(there.dataset))
+        for what in get_args(Fingerprint):
+            _check_same(folder.path, what, info.dataset, there.dataset)
         check_splits(space, there.dataset)
         return run_session(folder, space, there, listening, options, changed_code(space, info))
 
@@ -306,16 +319,25 @@ def _check_name(path: Path, options: RunOptions) -> None:
         )
 
 
-def _check_same_images(path: Path, before: DatasetRecord, now: DatasetRecord) -> None:
-    for what, old, new in (
-        ("fingerprint", before.fingerprint, now.fingerprint),
-        ("split fingerprint", before.split_fingerprint, now.split_fingerprint),
-    ):
-        if old != new:
-            raise InputError(
-                f"the {what} of {now.name} is {new}, but the run {path} was started with {old}: "
-                "its trials would not be comparable"
-            )
+def _check_same(path: Path, what: Fingerprint, before: DatasetRecord, dataset: Dataset) -> None:
+    """Check that images are those with which a run was started.
+
+    Args:
+        path: folder of the run.
+        what: `fingerprint` of all images, or `split_fingerprint` of their parts as well.
+        before: record of its images.
+        dataset: images.
+
+    Raises:
+        InputError: if they are others.
+    """
+    now = DatasetRecord.of(dataset)
+    old, new = getattr(before, what), getattr(now, what)
+    if old != new:
+        raise InputError(
+            f"the {what.replace('_', ' ')} of {now.name} is {new}, but the run {path} was started "
+            f"with {old}: its trials would not be comparable"
+        )
 
 
 def _code_record(space: SearchSpace, code: NetworkCode | None) -> CodeRecord | None:

@@ -275,6 +275,7 @@ def _run_locked(
         info = _with_end(info, folder.path / JOURNAL)
     study = Study(folder.path, space, there.costs, info.id)
     # Once the journal is there, for readers.
+    info = info.with_changes(keep_weights=options.keep_weights or info.keep_weights)
     info = _start_session(folder, info, space, there.engine)
     started = time.monotonic()
     recorder: Recorder | None = None
@@ -291,7 +292,7 @@ def _run_locked(
                 space.budget, space.metric, there.engine.devices, info.wall_seconds, study.records
             )
             limits = Limits(
-                space.trials if info.is_tested else options.keep_weights,
+                space.trials if info.is_tested else info.keep_weights,
                 options.trial_timeout, options.min_free_gb, options.allow_changes,
             )  # fmt: skip
             recorder = Recorder(
