@@ -56,7 +56,7 @@ def test_derived_seeds_are_fixed_and_differ():
         ("dataset", "cifar", "unknown data set 'cifar'; did you mean 'cifar10'"),
         ("net", {"dropout_dense": 1.0}, "dropout_dense must lie in"),
         ("flip", 1, "flip must be true or false, not 1"),
-        ("patience", 0, "patience must be 1 or more"),
+        ("patience", -1, "patience must be 0 or more"),
         ("seed", -1, "seed must be 0 or more, not -1"),
     ],
 )

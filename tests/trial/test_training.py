@@ -302,3 +302,10 @@ def test_class_weights_and_smoothed_labels_together_leave_what_can_be_learned():
     )  # fmt: skip
     *_, last = training
     assert min(last.val_accuracy, last.val_balanced_accuracy) > 0.95
+
+
+def test_a_patience_of_0_is_none_so_that_a_space_can_compare_it(tiny):
+    """The recipe `published` has a patience, which a space can only replace by a value."""
+    none, zero = (Training(config(epochs=3, patience=patience), tiny) for patience in (None, 0))
+    assert figures(none) == figures(zero)
+    assert none.kept.epoch == zero.kept.epoch == 3

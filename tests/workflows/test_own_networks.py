@@ -195,3 +195,25 @@ def test_an_argument_that_a_network_swallows_is_warned_of(folder, capsys):
         shown = capsys.readouterr()
         found = (shown.out + shown.err).count("changes neither the layers of nets.py:Open nor wha")
         assert found == warnings
+
+
+def test_a_run_whose_network_misses_a_file_is_refused_and_stays_as_it_is(tmp_path, monkeypatch):
+    """Its proposals are none that break a constraint."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body.txt").write_text("8")
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, input_shape, classes, bias: bool = True):\n"
+        "        width = int(open('body.txt').read())\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, width, bias), nn.Linear(width, 10))\n"
+    )
+    (tmp_path / "s.yaml").write_text(
+        "dataset: digits\narchitecture: nets.py:Net\nepochs: 1\ntrials: 2\nsampler: random\n"
+        "parameters: {net.bias: {choice: [true, false]}, train_images: 100}\n"
+    )
+    assert main("search", "--space", "s.yaml", "--local", "-q", "--name", "run") == 0
+    (tmp_path / "body.txt").unlink()
+    before = (tmp_path / "runs" / "run" / "study.journal").read_bytes()
+    assert main("search", "--resume", "runs/run", "--trials", "+2", "--local", "-q") == 2
+    assert (tmp_path / "runs" / "run" / "study.journal").read_bytes() == before

@@ -143,9 +143,9 @@ class TrialConfig(BaseModel):
     class_weights: Literal["none", "balanced"] = "none"
     """Weights of the classes in the training loss: `none`, or `balanced` for weights in inverse
     proportion to the number of training images of a class, with a mean of 1 over the images."""
-    patience: _Count | None = None
+    patience: Annotated[int, Strict(), Field(ge=0, le=10**9)] | None = None
     """Number of epochs without a lower validation loss before training stops, keeping the weights
-    of the epoch with the lowest (Keras's EarlyStopping); None to keep those of the last epoch."""
+    of the epoch with the lowest (Keras's EarlyStopping); None or 0 to keep those of the last."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision: `bf16` uses autocast if the device has instructions for it (GPUs since Ampere,
     CPUs with AVX512-BF16 or AMX); otherwise, and with `fp32`, all is computed in fp32."""

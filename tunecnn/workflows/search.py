@@ -248,6 +248,8 @@ def resume_opened(
     with opened(space, data_dir, options, code) as there:
         for what in get_args(Fingerprint):
             _check_same(folder.path, what, info.dataset, there.dataset)
+        # What the code reads may be gone, and each proposal would be one that cannot be built.
+        check_networks(space, there.dataset.trial_data.name, there.costs)
         check_splits(space, there.dataset)
         return run_session(folder, space, there, listening, options, changed_code(space, info))
 
