@@ -8,10 +8,14 @@ from typing import Literal
 
 Part = Literal["train", "validation", "test"]
 PART_NAMES: Mapping[Part, tuple[str, ...]] = {
-    "train": ("train", "training"),
+    "train": ("train", "training", "trn"),
     "validation": ("val", "valid", "validate", "validation", "dev"),
-    "test": ("test", "testing", "evaluation", "eval"),
+    "test": ("test", "testing", "tst", "evaluation", "eval"),
 }
+SPLIT_COLUMNS = ("split", "subset", "usage", "partition")
+"""Names of columns that divide the rows of a table into parts, without case."""
+MOST_PARTS = 3
+"""Number of words in such a column; more are folds."""
 
 
 def part_of(name: str) -> Part | None:

@@ -144,7 +144,7 @@ def test_a_table_aside_divides_the_images_that_it_labels(tmp_path):
     assert "not in the table of labels" not in arrays.reading.left_out
 
 
-@pytest.mark.parametrize("words", [("train", "holdout"), ("trn", "tst")])
+@pytest.mark.parametrize("words", [("train", "holdout"), ("in", "out")])
 def test_words_that_are_no_parts_are_named_beside_folders_of_classes_too(words, tmp_path):
     for i in range(12):
         save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))

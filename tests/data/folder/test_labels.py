@@ -217,7 +217,7 @@ def test_folders_that_only_end_in_images_are_no_shards(tmp_path):
         read_imagefolder(root)
 
 
-@pytest.mark.parametrize("words", [("train", "holdout"), ("trn", "tst"), ("trainval", "test")])
+@pytest.mark.parametrize("words", [("train", "holdout"), ("in", "out"), ("trainval", "test")])
 def test_words_of_a_split_that_are_no_parts_are_not_passed_over(words, tmp_path):
     root = numbered(tmp_path / "t", 12)
     table(root, "file,label,split", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}" for i in range(12)))
@@ -389,3 +389,28 @@ def test_a_flat_test_folder_has_its_labels_in_a_folder_of_labels(tmp_path):
     table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(4)),
           name="labels/test_labels.csv")  # fmt: skip
     assert read_imagefolder(root).test.labels.tolist().count(1) == 2
+
+
+def test_whole_numbers_with_a_point_are_the_same_labels(tmp_path):
+    """As pandas writes them where one is missing."""
+    root = numbered(tmp_path / "t", 12)
+    table(root, "file,label", *(f"{i}.png,{i % 2}{'.0' * (i > 5)}" for i in range(12)))
+    assert read_imagefolder(root).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("column", "words", "part"),
+    [("is_valid", "False True", "validation"), ("is_test", "0 1", "test"),
+     ("is_train", "yes no", "test"), ("set", "trn tst", "test")],
+)  # fmt: skip
+def test_a_column_of_flags_divides_the_images(column, words, part, tmp_path):
+    root, (no, yes) = numbered(tmp_path / "t", 20), words.split()
+    rows = [f"{i}.png,{'ab'[i % 2]},{yes if i < 6 else no}" for i in range(20)]
+    table(root, f"file,label,{column}", *rows)
+    found = read_imagefolder(root)
+    assert len(getattr(found, part)) == 6
+    assert len(found.train) == 14
+    table(root, f"file,label,{column},is_val", *(f"{row},0" for row in rows))
+    if column != "set":
+        with pytest.raises(InputError, match=f"columns {column} and is_val both divide"):
+            read_imagefolder(root)

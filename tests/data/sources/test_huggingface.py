@@ -255,3 +255,28 @@ def test_words_in_names_count_only_where_no_split_is_named(tmp_path):
     arrays = read_arrays(f"huggingface:{tmp_path}")
     assert [len(part) for part in arrays.parts.values()] == [8, 4]
     assert "rows of extra_train-0-of-1.parquet, which names no split" in arrays.reading.left_out
+
+
+@pytest.mark.parametrize("column", ["split", "Subset"])
+def test_a_column_of_parts_divides_rows_without_a_split_in_the_name(column, tmp_path):
+    made = table([png() for _ in range(30)], [0, 1] * 15)
+    words = ["train"] * 20 + ["test"] * 10
+    pq.write_table(made.append_column(column, [words]), tmp_path / "all.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert [len(part) for part in arrays.parts.values()] == [20, 10]
+    pq.write_table(made.append_column(column, [["in", "out"] * 15]), tmp_path / "all.parquet")
+    with pytest.raises(
+        InputError, match=f"its column {column} has the words in, out, and not all"
+    ):
+        read_arrays(f"huggingface:{tmp_path}")
+    pq.write_table(made.append_column(column, [list(range(5)) * 6]), tmp_path / "all.parquet")
+    assert len(read_arrays(f"huggingface:{tmp_path}").train) == 30  # folds
+
+
+def test_a_test_split_without_a_column_of_labels_is_left_out(tmp_path):
+    pq.write_table(table([png() for _ in range(8)], [0, 1] * 4), tmp_path / "train.parquet")
+    unlabelled = table([png() for _ in range(4)], [0] * 4).drop_columns(["label"])
+    pq.write_table(unlabelled, tmp_path / "test.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert (len(arrays.train), len(arrays.test)) == (8, 0)
+    assert arrays.reading.left_out["test image without a label"] == 4

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
-from tunecnn.data.parts import Part, part_in, part_of
+from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, part_in, part_of
 from tunecnn.errors import InputError, reason
 
 # Names of columns as `_plain` has them; those that come first are preferred.
@@ -23,14 +23,17 @@ _FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefi
           "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
 _LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
            "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-_SPLITS = ("split", "subset", "usage", "partition")
+_FLAGS: Mapping[str, Part] = {
+    "isvalid": "validation", "isvalidation": "validation", "isval": "validation",
+    "istest": "test", "istrain": "train", "istraining": "train",
+}  # fmt: skip
 _NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
                  "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
                  "md5", "sha256", "split", "subset", "partition")  # fmt: skip
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 _MISSING_IN_R = "NA"  # in this case only: sodium may be a class
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")  # as pandas writes whole numbers beside a missing one
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
-_MOST_PARTS = 3  # more words in a column such as `split` are folds
 _ENOUGH = 0.5  # of the images that a table must name
 _HEAD = 1 << 16  # bytes that tell whether a table names files
 
@@ -69,19 +72,27 @@ class Table:
         columns_of_files = list(itertools.chain(*_columns_of_files(self))) if self.rows else []
         undivided = ""
         label = _first(_LABELS, list(self.rows[0])) if self.rows else None
+        flags = [
+            one for one in (self.rows[0] if columns_of_files else ()) if _plain(one) in _FLAGS
+        ]
+        if len(flags) > 1:
+            text = (
+                f"imagefolder: {shown(self.name)}: its columns {' and '.join(map(shown, flags))} "
+                "both divide the images; write one column split with train, val and test"
+            )
+            return [replace(self, undivided=text)]
         for column in self.rows[0] if columns_of_files else ():
             if column == label:
                 continue
-            to_part = part_in if _plain(column) in _SPLITS else part_of
             words = [row.get(column, "").strip() for row in self.rows]
-            part_by_word = {word: to_part(word) for word in set(words)}
+            part_by_word = _parts_by_word(column, set(words))
             known = {part for part in part_by_word.values() if part is not None}
             strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
                       if part_by_word[word] is None]  # fmt: skip
             if "train" not in known or len(known) < 2 or 2 * len(strays) >= len(words):
-                are_few = 1 < len(set(words) - {""}) <= _MOST_PARTS
+                are_few = 1 < len(set(words) - {""}) <= MOST_PARTS
                 if (
-                    _plain(column) in _SPLITS
+                    _plain(column) in SPLIT_COLUMNS
                     and are_few
                     and (label is not None or known or _plain(column) in _NEVER_LABELS)
                 ):
@@ -108,6 +119,18 @@ class Table:
                     rows[part].append({key: row[key] for key in row if key != column})
             return [replace(self, rows=some, split=part) for part, some in rows.items()]
         return [replace(self, undivided=undivided)]
+
+
+def _parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]:
+    """Return the part that each word of a column names, or true and false of one as `is_valid`."""
+    flag = _FLAGS.get(_plain(column))
+    if flag is not None:
+        other: Part = "train" if flag != "train" else "test"
+        meant = {**dict.fromkeys(("true", "1", "1.0", "yes"), flag),
+                 **dict.fromkeys(("false", "0", "0.0", "no"), other)}  # fmt: skip
+        return {word: meant.get(word.casefold()) for word in words}
+    to_part = part_in if _plain(column) in SPLIT_COLUMNS else part_of
+    return {word: to_part(word) for word in words}
 
 
 def _not_understood(table: str, column: str, words: Collection[str]) -> str:
@@ -561,7 +584,9 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
 
 def _label(row: Mapping[str, str], column: str) -> str:
     label = row.get(column, "").strip()
-    return "" if label.casefold() in _MISSING or label == _MISSING_IN_R else label
+    if label.casefold() in _MISSING or label == _MISSING_IN_R:
+        return ""
+    return _WHOLE.sub(r"\1", label)
 
 
 def _parts_of(label: str) -> set[str]:

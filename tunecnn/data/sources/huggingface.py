@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tunecnn.data.folder.layout import UNLABELLED
@@ -19,7 +20,7 @@ from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixe
 from tunecnn.data.folder.tree import Unreadable
 from tunecnn.data.images import Arrays, Pixels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.parts import PART_NAMES, Part, part_in, part_of
+from tunecnn.data.parts import MOST_PARTS, PART_NAMES, SPLIT_COLUMNS, Part, part_in, part_of
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
@@ -82,10 +83,37 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
                 "configurations; give the folder of one"
             )
         tables[part].append(table)
+    if tables.keys() == {"train"}:
+        tables = _by_column(path, tables["train"])
     if "train" not in tables:
         there = ", ".join(file.name for file in files[:5])
         raise InputError(f"huggingface: {path} has no training split among {there}")
     return _arrays(path, _decoded(path, tables, options), left_out, options)
+
+
+def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
+    """Divide rows of files that name no other split by a column such as `split`, if they have one.
+
+    Raises:
+        InputError: if it has a few words, not all of which are parts.
+    """
+    found: dict[Part, list[pa.Table]] = defaultdict(list)
+    for table in rows:
+        column = next((one for one in table.column_names if one.casefold() in SPLIT_COLUMNS), None)
+        words = set(table[column].to_pylist()) if column is not None else set()
+        part_by_word = {word: part_in(str(word)) for word in words}
+        if not 1 < len(words) <= MOST_PARTS or column is None:
+            return {"train": rows}
+        if "train" not in part_by_word.values() or None in part_by_word.values():
+            there = ", ".join(sorted(map(str, words)))
+            raise InputError(
+                f"huggingface: {path}: its column {column} has the words {there}, and not all of "
+                "them are parts: write train, val and test, or remove or rename the column"
+            )
+        for word, part in part_by_word.items():
+            assert part is not None
+            found[part].append(table.filter(pc.equal(table[column], word)))
+    return found
 
 
 def _is_cache(file: Path) -> bool:
@@ -167,7 +195,11 @@ class _Decoded:
 def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOptions) -> _Decoded:
     found = _Decoded()
     for part in (part for part in PART_NAMES if part in tables):
-        for number, (content, label, known) in enumerate(_rows(path, tables[part])):
+        own = tables[part]
+        if part == "test":
+            own = [one for one in own if not set(LABEL_COLUMNS).isdisjoint(one.column_names)]
+            found.unlabelled += sum(map(len, tables[part])) - sum(map(len, own))
+        for number, (content, label, known) in enumerate(_rows(path, own)):
             if known and found.classes and known != found.classes:
                 raise InputError(
                     f"huggingface: {path}: its files have different classes, or in another order: "
