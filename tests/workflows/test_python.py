@@ -614,3 +614,20 @@ def test_a_run_goes_on_in_its_folder_with_another_budget(tmp_path):
     with pytest.raises(tunecnn.InputError, match="budget"):
         run.resume(budget={"days": 1}, local=True)
     assert len(run.resume(budget={"hours": 1}, local=True).complete) == 3
+
+
+def test_a_run_may_be_given_by_its_folder_and_images_as_they_were_loaded(scripted_run):
+    run = tunecnn.load_run(scripted_run)
+    for function in (tunecnn.summarize, tunecnn.importances, tunecnn.pareto_front):
+        assert str(function(str(scripted_run))) == str(function(run))
+    assert tunecnn.plots.history(scripted_run)._suptitle.get_text().startswith("Best")
+    with pytest.raises(tunecnn.InputError, match="at least two runs"):
+        tunecnn.compare(str(scripted_run))
+    config = tunecnn.make_config("fast", "model1", "digits", train_images=100)
+    whole = tunecnn.load_dataset("digits", config.data_split)
+    first, second = (next(tunecnn.train(config, data)) for data in (whole, whole.trial_data))
+    assert first.val_loss == second.val_loss
+    with pytest.raises(tunecnn.InputError, match="unknown data set .*photos"):
+        tunecnn.load_dataset(scripted_run / "photos")
+    with pytest.raises(tunecnn.InputError, match="and builtin_function_or_method has no on_"):
+        tunecnn.search(SPACE, listeners=[print])

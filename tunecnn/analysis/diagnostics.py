@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tunecnn.analysis.intervals import correlation_interval
-from tunecnn.run.run import Run
+from tunecnn.run.run import Run, as_run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.strategy import Halving, Hyperband, Promotion
 from tunecnn.space.strategy import rungs as rungs_of
@@ -270,13 +271,14 @@ def repeats(run: Run) -> int:
     return len(sampled) - len(set(sampled))
 
 
-def pareto_front(run: Run) -> pd.DataFrame:
+def pareto_front(run: Run | str | Path) -> pd.DataFrame:
     """Return the rows of the complete trials on the Pareto front, the cheapest first.
 
     A trial is on the front if no other trial is at least as good in both objectives and better in
     one. Of trials that are equal in both, the first is kept. The frame is empty for a search with
     one objective.
     """
+    run = as_run(run)
     if len(run.space.objectives) == 1:
         return run.ranked.iloc[:0]
     accuracy, cost = run.space.objectives
@@ -363,7 +365,7 @@ def importance_analysis(run: Run) -> Importances:
     )
 
 
-def importances(run: Run) -> pd.DataFrame:
+def importances(run: Run | str | Path) -> pd.DataFrame:
     """Return the share of each searched parameter in the variance of the trials' accuracy.
 
     The accuracy is that after the last epoch that nearly all trials have reached. The frame is
@@ -371,7 +373,7 @@ def importances(run: Run) -> pd.DataFrame:
     (bounds of it in 95 % of resamples of the trials). Parameters without a clear effect are left
     out.
     """
-    return importance_analysis(run).shares
+    return importance_analysis(as_run(run)).shares
 
 
 def crossing(run: Run) -> tuple[str, list[str]] | None:

@@ -40,7 +40,7 @@ def default_data_dir() -> Path:
 
 
 def load_dataset(
-    name: str,
+    name: str | Path,
     split: Split | None = None,
     data_dir: str | Path | None = None,
     options: ImageOptions | None = None,
@@ -65,6 +65,7 @@ def load_dataset(
     Raises:
         InputError: if the data set is unknown, missing, damaged or too small for the split.
     """
+    name = str(name)
     arrays = read_arrays(name, data_dir, options, download=download)
     ids = content_ids([images.pixels for images in arrays.parts.values()])
     split = split or Split()

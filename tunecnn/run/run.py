@@ -377,3 +377,13 @@ def load_run(path: str | Path) -> Run:
         RunError: if its journal is damaged.
     """
     return Run(path)
+
+
+def as_run(run: Run | str | Path) -> Run:
+    """Return a run, or that of a folder.
+
+    Raises:
+        InputError: if it is not the folder of a run.
+        RunError: if its journal is damaged.
+    """
+    return run if isinstance(run, Run) else Run(run)

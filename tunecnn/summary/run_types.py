@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from tunecnn.analysis.confirmation import ConfirmationSummary, summarize_confirmation
 from tunecnn.analysis.reproduction import ReproductionSummary, summarize_reproduction
 from tunecnn.analysis.search import SearchSummary, summarize_search
-from tunecnn.run.run import Run
+from tunecnn.run.run import Run, as_run
 from tunecnn.summary.plots import confirmation, reproduction, search
 
 RunSummary = SearchSummary | ReproductionSummary | ConfirmationSummary
@@ -49,6 +50,7 @@ RUN_TYPES: Mapping[str, RunType] = {
 """Types of run by the type of their job."""
 
 
-def summarize(run: Run) -> RunSummary:
-    """Summarize a run as it stands, whatever its type."""
+def summarize(run: Run | str | Path) -> RunSummary:
+    """Summarize a run as it stands, whatever its type; it may be given by its folder."""
+    run = as_run(run)
     return RUN_TYPES[run.job.type].summarize(run)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tunecnn.data.images import Images, TrialData
+from tunecnn.data.images import Dataset, Images, TrialData
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import NetworkError, build, load
 from tunecnn.models.checking import can_train_on, check_output, settle, use_channels_last
@@ -45,7 +45,9 @@ _TOLERANCE = 1e-2  # of the largest logit: bfloat16 has three digits
 
 
 def train(
-    config: TrialConfig, data: TrialData | DeviceData, device: str | torch.device = "cpu"
+    config: TrialConfig,
+    data: Dataset | TrialData | DeviceData,
+    device: str | torch.device = "cpu",
 ) -> Iterator[EpochMetrics]:
     """Train one network and yield the metrics of each epoch when it ends.
 
@@ -111,8 +113,13 @@ class Training:
     """
 
     def __init__(
-        self, config: TrialConfig, data: TrialData | DeviceData, device: str | torch.device = "cpu"
+        self,
+        config: TrialConfig,
+        data: Dataset | TrialData | DeviceData,
+        device: str | torch.device = "cpu",
     ) -> None:
+        if isinstance(data, Dataset):
+            data = data.trial_data
         if isinstance(data, TrialData):
             data = to_device(data, torch.device(device))
         load(Architecture(config.architecture, Path()))  # whose file may set what is set below

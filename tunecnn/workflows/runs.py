@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunecnn.analysis.comparison import Comparison, compare_runs
 from tunecnn.errors import InputError, TunecnnError
-from tunecnn.run.run import Run, load_run
+from tunecnn.run.run import Run, as_run, load_run
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def compare(runs: Sequence[str | Path | Run]) -> Comparison:
         InputError: if there are fewer, a run is given twice, or one is no search.
         RunError: if a run cannot be read.
     """
-    return compare_runs([one if isinstance(one, Run) else load_run(one) for one in runs])
+    given = [runs] if isinstance(runs, str) else runs
+    return compare_runs([as_run(one) for one in given])
 
 
 def _listed(path: Path) -> ListedRun:

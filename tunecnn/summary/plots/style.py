@@ -6,6 +6,7 @@ import functools
 import math
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -20,6 +21,8 @@ from matplotlib.ticker import (
     NullFormatter,
     PercentFormatter,
 )
+
+from tunecnn.run.run import as_run
 
 P = ParamSpec("P")
 
@@ -39,12 +42,18 @@ _RC: Any = {
 
 
 def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Give all pictures the same look, whatever the caller has set in matplotlib."""
+    """Give all pictures the same look, whatever the caller has set in matplotlib.
+
+    A run may be given by its folder.
+    """
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        given: Any = args
+        if given and isinstance(given[0], str | Path):
+            given = (as_run(given[0]), *given[1:])
         with matplotlib.rc_context(_RC):
-            return draw(*args, **kwargs)
+            return draw(*given, **kwargs)
 
     return styled
 
