@@ -65,3 +65,15 @@ def test_a_name_that_is_none_is_refused(name, message):
 def test_paths_of_own_data_are_made_absolute(form, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert absolute(form.format("x/../y")) == form.format(Path(tmp_path).resolve() / "y")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("pixels.csv", "returns its images and labels as arrays, and FILE.py:FUNCTION"),
+     ("images.H5", "suffix .h5 is not read: write a function"),
+     ("photos.zip", "write imagefolder:")],
+)  # fmt: skip
+def test_a_path_that_is_no_data_set_has_advice_that_works(name, advice, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=advice):
+        kind_and_path(str(tmp_path / name))

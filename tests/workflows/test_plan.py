@@ -302,3 +302,14 @@ def test_the_command_plans_the_confirmation_too(capsys):
     ):
         assert main("plan", "--space", "digits", "--local", *words) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_plan_of_a_search_that_has_ended_is_that_of_its_confirmation(tmp_path, capsys):
+    words = ("search", "--space", "smoke", "--trials", "2", "--epochs", "1", "--local", "-q")
+    assert main(*words, "--runs-dir", str(tmp_path), "--name", "run") == 0
+    run = ("search", "--resume", str(tmp_path / "run"), "--plan", "--local")
+    capsys.readouterr()
+    assert main(*run, "--confirm", "1x2", "--splits", "3") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("resumed: 2 of 2 trials have ended")
+    assert "confirmation: 12 trainings of 1 epoch (1 trial and the baseline, 2 new seeds" in text

@@ -99,6 +99,16 @@ def print_plan(
         console.print(line, soft_wrap=True)
 
 
+def print_confirmation(
+    space: SearchSpace, options: RunOptions, candidates: tuple[int, int], trials: int
+) -> None:
+    """Print what a confirmation of a search that has ended would train."""
+    from tunecnn.workflows.plan import plan_search
+
+    planned = plan_search(space, options, ended=trials)
+    print(_confirmation_line(planned, space, trials, *candidates))
+
+
 def _print_networks(plan: Plan, console: PlainConsole) -> None:
     from tunecnn.words import bytes_in_words
 
@@ -165,7 +175,7 @@ def _confirmation_line(
     trainings = (top + 1) * seeds * space.splits
     splits = f" in each of {space.splits} new splits of the data" if space.splits > 1 else ""
     text = (
-        f"confirmation: {trainings:,} trainings of {space.epochs:,} epochs "
+        f"confirmation: {trainings:,} trainings of {count_in_words(space.epochs, 'epoch')} "
         f"({count_in_words(top, 'trial')} and the baseline, {count_in_words(seeds, 'new seed')} "
         f"each{splits})"
     )

@@ -153,7 +153,7 @@ def _print_plan_of_rest(
     candidates: tuple[int, int] | None, splits: int | None,
 ) -> None:  # fmt: skip
     """Print the plan of the remaining trials of a resumed search."""
-    from tunecnn.cli.plan import print_plan
+    from tunecnn.cli.plan import print_confirmation, print_plan
     from tunecnn.run.run import load_run
     from tunecnn.workflows.search import open_run
 
@@ -162,7 +162,10 @@ def _print_plan_of_rest(
         options = dataclasses.replace(options, data_dir=Path(info.data_dir))
     ended = load_run(run).ended
     print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
-    if ended < space.trials:
+    if ended >= space.trials:
+        if candidates is not None:
+            print_confirmation(space, options, candidates, ended)
+    else:
         start = () if ended >= len(space.start) else space.start
         rest = space.override(trials=space.trials - ended, start=start)
         print_plan(rest, options, candidates, ended=ended)

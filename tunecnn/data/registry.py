@@ -111,13 +111,18 @@ def kind_and_path(name: str) -> tuple[str, str]:
     if name.endswith(".py"):
         raise InputError(f"{name!r} needs the name of a function: {name}:FUNCTION")
     if name and os.path.exists(expanded(name)):  # noqa: PTH110, which is False for what is no path
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
         advice = {
             ".parquet": f"for the files of Hugging Face, write {HUGGINGFACE}:{name}",
             ".npy": f"one array is not enough: save images and labels in a {NPZ} file, with "
                     "numpy.savez(FILE, images=..., labels=...)",
-        }  # fmt: skip
+        } | dict.fromkeys(
+            (".csv", ".tsv", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".pt", ".pth", ".rar",
+             ".7z"),
+            f"a file with the suffix {suffix} is not read: write a function that returns its "
+            "images and labels as arrays, and FILE.py:FUNCTION",
+        )  # fmt: skip
         otherwise = f"for images in folders or an archive, write {IMAGEFOLDER}:{name}"
-        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
         raise InputError(
             f"{name!r} is a path, and no data set has that name; {advice.get(suffix, otherwise)}"
         )

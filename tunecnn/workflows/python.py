@@ -202,8 +202,8 @@ def search(
     changes = {key: value for key, value in changes.items() if value is not None}
     with _network(network) as (architecture, folder):
         check = _space(space, architecture, folder)
-        if isinstance(data, str):
-            changes["dataset"] = data
+        if isinstance(data, str | Path):
+            changes["dataset"] = str(data)
         elif data is not None:
             place = (found.data_dir or default_data_dir()) / "given"
             in_use, _ = check({**changes, "dataset": _GIVEN})

@@ -39,6 +39,19 @@ class Rows:
         return {"image": self.images[index], self.label: self.labels[index], "id": index}
 
 
+class Column(Sequence):
+    """Is a list but by its type, as a column of a data set of Hugging Face."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, index):
+        return self.values[index]
+
+
 def stored(data, folder, **options):
     options = ImageOptions(**options)
     return read_arrays(store_given(data, folder, options), options=options)
@@ -63,6 +76,9 @@ FORMS = {
     ],
     "rows": Rows(PICTURES, LABELS, ["cat", "dog"]),
     "rows of parts": {"train": Rows(PICTURES, LABELS), "test": None},
+    "columns": (Column(PICTURES), Column(LABELS)),
+    "columns by name": {"image": PICTURES, "label": LABELS, "id": list(range(6))},
+    "frames of parts": {"train": pd.DataFrame({"image": PICTURES, "label": LABELS})},
 }
 
 
@@ -231,6 +247,11 @@ def test_four_arrays_are_not_guessed(tmp_path):
     labels = np.array(LABELS)
     with pytest.raises(InputError, match="four arrays, and their order is not clear; write"):
         stored((IMAGES, labels, IMAGES, labels), tmp_path)
+
+
+def test_three_pairs_are_not_guessed(tmp_path):
+    with pytest.raises(InputError, match="three pairs .* their order is not clear"):
+        stored(((IMAGES, LABELS),) * 3, tmp_path)
 
 
 def test_pictures_in_a_mapping_are_taken_as_a_viewer_shows_them(tmp_path):

@@ -71,13 +71,25 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
     elif isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_pair, data)):
         # As Keras's `load_data` returns them.
         found = {**_of_pair(data[0], "train", options), **_of_pair(data[1], "test", options)}
+    elif isinstance(data, tuple | list) and len(data) == 3 and all(map(_is_pair, data)):
+        raise InputError(
+            "data has three pairs (images, labels), and their order is not clear; write "
+            "{'train': (images, labels), 'val': ..., 'test': ...}"
+        )
+    elif isinstance(data, Mapping) and _has_both_columns(data):  # `dataset[:]` of Hugging Face
+        names = image_and_label(data, "data has the columns")
+        found = _of_pair([data[name] for name in names], "train", options)
     elif isinstance(data, Mapping):
         found, known = {}, dict[str, Any]()
         for name, value in data.items():
             part = part_of(str(name))
             if part is not None and _is_pair(value):
                 found |= _of_pair(value, part, options)
-            elif part and hasattr(value, "__getitem__") and not hasattr(value, "__array__"):
+            elif (
+                part
+                and hasattr(value, "__getitem__")
+                and (hasattr(value, "columns") or not hasattr(value, "__array__"))
+            ):
                 found |= _indexed(value, part, options)
                 known[part] = _class_names(value)
             elif value is not None:
@@ -94,6 +106,11 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
     else:
         raise InputError(f"data is {_FORMS}, not {type(data).__name__}")
     return arrays_given(found, "data", options)
+
+
+def _has_both_columns(data: Mapping[Any, Any]) -> bool:
+    """Return whether a mapping is of columns, one of images and one of labels, not of parts."""
+    return not set(LABEL_COLUMNS).isdisjoint(data) and not any(part_of(str(one)) for one in data)
 
 
 def _texts(classes: Any) -> list[str]:
@@ -146,12 +163,18 @@ def _is_pair(data: Any) -> bool:
     if hasattr(images, "__array__"):
         return not _is_scalar(labels)
     return (
-        isinstance(images, list | tuple)
+        _is_sequence(images)
         and hasattr(labels, "__len__")
         and len(images) == len(labels) > 0
         and all(map(_is_image, images))
         and not any(map(_is_image, labels))
     )
+
+
+def _is_sequence(value: Any) -> bool:
+    """Return whether a value is a list, or as one, such as a column of Hugging Face's."""
+    is_like = hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    return is_like and not isinstance(value, str | bytes | Mapping | Image.Image)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -167,6 +190,7 @@ def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     if not hasattr(images, "__array__"):
         images = stacked([pixels_given(one, f"data: {part}[{i}]", options)
                           for i, one in enumerate(images)], f"data: {part}")  # fmt: skip
+    labels = labels if hasattr(labels, "__array__") else list(labels)
     return {f"{part}_images": images, f"{part}_labels": labels}
 
 
