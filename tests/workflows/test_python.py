@@ -631,3 +631,40 @@ def test_a_run_may_be_given_by_its_folder_and_images_as_they_were_loaded(scripte
         tunecnn.load_dataset(scripted_run / "photos")
     with pytest.raises(tunecnn.InputError, match="and builtin_function_or_method has no on_"):
         tunecnn.search(SPACE, listeners=[print])
+
+
+BASE = """
+from torch import nn
+class Base(nn.Module):
+    width = {width}
+    def forward(self, x): return x
+"""
+MADE = [
+    ("class Net(Base):\n    def __init__(self): super().__init__()\n", "",
+     "Net was made from an earlier Base"),
+    ("class Net(nn.Module):\n    layer = nn.Identity\n    def forward(self, x): return x\n",
+     "Net.layer = nn.Linear", "Net.layer is .*Linear"),
+    ("LAYER = nn.Linear\nclass Net(nn.Module):\n    def __init__(self, layer=LAYER): pass\n",
+     "LAYER = nn.Identity", "a default of Net.__init__ is .*Linear"),
+    ("class Net(nn.Module):\n    sizes = [1]\n    def forward(self, x): return len(self.sizes)\n",
+     "Net.sizes = [1, 2]", r"Net.sizes is \[1, 2\]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "later", "message"), MADE)
+def test_another_class_than_its_cell_would_make_now_is_refused(text, later, message, monkeypatch):
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+
+    def run(name, cell):
+        monkeypatch.setitem(
+            linecache.cache, name, (len(cell), None, cell.splitlines(keepends=True), name)
+        )
+        exec(compile(cell, name, "exec"), module.__dict__)
+
+    run("<cell a>", BASE.format(width=8))
+    run("<cell b>", text)
+    assert "class Net" in notebook_source(module.Net)
+    run("<cell c>", later or BASE.format(width=32))
+    with pytest.raises(tunecnn.InputError, match=message):
+        notebook_source(module.Net)

@@ -63,6 +63,7 @@ def _collect(
             imports[f"from {module} import {attribute} as {name}"] = None
             return
         scope = vars(sys.modules[made.__module__])
+        _check_bases(value, scope)
         text = _source(value, scope)
         parts[name] = ""  # so that a class that uses itself ends
         for other, is_read in _names(text):
@@ -86,6 +87,21 @@ def _collect(
             "its source is not known, so the run could not be resumed. Make it inside the class, "
             "or write the network into a file: architecture: nets.py:Name"
         )
+
+
+def _check_bases(value: Any, scope: Mapping[str, Any]) -> None:
+    """Check that the classes from which a class was made are those of the notebook now.
+
+    Raises:
+        InputError: if a cell has made one of them anew.
+    """
+    for base in value.__bases__ if inspect.isclass(value) else ():
+        now = scope.get(base.__name__)
+        if base.__module__ == value.__module__ and inspect.isclass(now) and now is not base:
+            raise InputError(
+                f"{value.__name__} was made from an earlier {base.__name__} than that of the "
+                "notebook now; run its cell again"
+            )
 
 
 def _is_found(value: Any, module: str) -> bool:
@@ -193,7 +209,7 @@ def _check_values(
 ) -> None:
     """Check that the source, run now, would give a class its values and defaults.
 
-    Only plain values are compared that one plain line gives, from plain values.
+    Only plain values, classes and functions are compared that one plain line gives.
 
     Raises:
         InputError: if it would not, since a cell has changed them, or a name that they use.
@@ -203,10 +219,15 @@ def _check_values(
         scope = {**scope, **vars(value)}
         written, stored, counted = _written(node), _stored(node), _set_by_code(node)
         for name, found in vars(value).items():
-            if name.startswith("__") or name in counted or _literal(found) is None:
+            is_literal = _literal(found) is not None
+            is_made = inspect.isclass(found) or inspect.isroutine(found)
+            if name.startswith("__") or name in counted or not (is_literal or is_made):
                 continue
             is_new = (
-                name not in stored and not name.startswith("_") and not _is_changed(value, node)
+                is_literal
+                and name not in stored
+                and not name.startswith("_")
+                and not _is_changed(value, node)
             )
             if is_new or (name in written and _differs(written[name], found, scope)):
                 raise InputError(
@@ -255,7 +276,7 @@ def _stored(node: ast.ClassDef) -> Counter[str]:
 def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
     """Return what the body of a class sets in one line that is always run, by name.
 
-    A list may be filled later in the body, so only what cannot change is among them.
+    A list that code in the class may fill is not among them.
     """
     found: dict[str, ast.expr] = {}
     for one in node.body:
@@ -263,13 +284,43 @@ def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
             [one.target] if isinstance(one, ast.AnnAssign) else [])  # fmt: skip
         if len(targets) == 1 and isinstance(targets[0], ast.Name) and one.value is not None:  # type: ignore[attr-defined]
             found[targets[0].id] = one.value  # type: ignore[attr-defined]
-    stored = _stored(node)
+    stored, filled = _stored(node), _filled(node)
 
-    def is_certain(one: ast.expr) -> bool:
+    def is_certain(name: str, one: ast.expr) -> bool:
         names = [part.id for part in ast.walk(one) if isinstance(part, ast.Name)]
-        return not isinstance(one, _CHANGING) and all(stored[name] < 2 for name in names)
+        may_change = isinstance(one, _CHANGING) and name in filled
+        return not may_change and all(stored[name] < 2 for name in names)
 
-    return {name: one for name, one in found.items() if stored[name] == 1 and is_certain(one)}
+    return {name: one for name, one in found.items()
+            if stored[name] == 1 and is_certain(name, one)}  # fmt: skip
+
+
+_READING = frozenset({"len", "range", "enumerate", "zip", "sum", "min", "max", "list", "tuple",
+                      "sorted", "reversed", "print", "str", "int"})  # fmt: skip
+
+
+def _filled(node: ast.ClassDef) -> set[str]:
+    """Return the names of which code in a class calls a method, sets an item, or that it adds to.
+
+    They may be those of an attribute, as in `self.sizes.append(1)`.
+    """
+    found: set[str | None] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
+            found.add(_last_name(one.func.value))
+        if isinstance(one, ast.Subscript) and not isinstance(one.ctx, ast.Load):
+            found.add(_last_name(one.value))
+        if isinstance(one, ast.AugAssign):
+            found.add(_last_name(one.target))
+        if isinstance(one, ast.Call) and _last_name(one.func) not in _READING:
+            found.update(map(_last_name, one.args))  # which it may fill
+    return {name for name in found if name is not None}
+
+
+def _last_name(one: ast.expr) -> str | None:
+    if isinstance(one, ast.Attribute):
+        return one.attr
+    return one.id if isinstance(one, ast.Name) else None
 
 
 def _set_by_code(node: ast.ClassDef) -> set[str]:
@@ -285,20 +336,22 @@ def _is_changed(value: type, node: ast.ClassDef) -> bool:
 
 
 _PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple,
-          ast.List, ast.Set, ast.Dict, ast.unaryop, ast.operator)  # fmt: skip
+          ast.List, ast.Set, ast.Dict, ast.Attribute, ast.unaryop, ast.operator)  # fmt: skip
 
 
 _CHANGING = (ast.List, ast.Set, ast.Dict)  # what may be filled later
 
 
 def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
-    """Return whether an expression has another plain value now than it had."""
+    """Return whether an expression has another value now than it had, or is another class."""
     if not all(isinstance(one, _PLAIN) for one in ast.walk(written)):
         return False  # a call, say, that may do anything
     try:
         now = eval(compile(ast.Expression(written), "cell", "eval"), dict(scope))  # noqa: S307
     except Exception:
         return False
+    if inspect.isclass(now) or inspect.isroutine(now):
+        return now is not found and not isinstance(found, staticmethod | classmethod)
     literal = _literal(now)
     return literal is not None and literal != _literal(found)
 
