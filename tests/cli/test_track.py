@@ -157,6 +157,7 @@ def test_the_command_at_the_end_learns_how_a_confirmation_ended(error, said, com
     assert not (tmp_path / "heard").exists()
 
 
+@pytest.mark.filterwarnings("ignore:net.width has only one value")
 @pytest.mark.parametrize(
     ("words", "recorded"),
     [
