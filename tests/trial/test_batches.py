@@ -159,7 +159,7 @@ def test_a_rectangle_of_another_image_of_the_batch_is_pasted(share, ramp):
     made = batcher(ramp, pixels="raw", cutmix=share)
     originals = torch.from_numpy(ramp.train.pixels).permute(0, 3, 1, 2).float()
     places, areas, pairs = set(), [], set()
-    for _ in range(300):
+    for _ in range(round(400 / share)):
         for values, targets in map(made.batch, made.order()):
             for image, label, other, part in zip(
                 values, targets.labels, targets.others, targets.pasted, strict=True
