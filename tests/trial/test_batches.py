@@ -176,7 +176,7 @@ def test_a_rectangle_of_another_image_of_the_batch_is_pasted(share, ramp):
     assert places == {(row, column) for row in range(5) for column in range(6)}
     assert len(pairs) == 90  # each image over each other
     count, mixed = len(areas), sum(area > 0 for area in areas)
-    assert 0.7 * share * count < mixed < share * count
+    assert 0.7 * share * count < mixed < 1.05 * share * count
     # A half of the area on average, and a part of that is outside.
     assert 0.2 < sum(areas) / mixed < 0.4
     assert max(areas) > 0.95
