@@ -163,14 +163,19 @@ def test_what_a_network_does_while_it_is_tested_ends_no_run_without_a_word(
     assert "a word of the network" not in shown.out
 
 
-def test_a_search_in_a_notebook_leaves_the_threads_of_torch_as_they_were(tmp_path):
-    before = torch.get_num_threads()
+def test_a_search_in_a_notebook_leaves_the_settings_of_torch_as_they_were(tmp_path, digits):
+    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(before + 2)
+    torch.set_float32_matmul_precision("medium")
     try:
         begin(tmp_path)
+        config = tunecnn.make_config("fast", "model1", "digits", epochs=1)
+        assert len(list(tunecnn.train(config, digits))) == 1
         assert torch.get_num_threads() == before + 2
+        assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_num_threads(before)
+        torch.set_float32_matmul_precision(precision)
 
 
 def test_a_clock_that_is_set_during_a_session_does_not_change_its_duration(tmp_path, monkeypatch):

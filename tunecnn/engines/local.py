@@ -66,10 +66,13 @@ class LocalEngine:
         """
         import torch
 
+        from tunecnn.trial.training import settings_kept
+
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            self._run(recorder, splits, code)
+            with settings_kept():
+                self._run(recorder, splits, code)
         finally:
             torch.set_num_threads(before)  # for what a notebook does next
         if recorder.failure is not None:

@@ -63,7 +63,23 @@ def train(
     Raises:
         InputError: if the network cannot be built for the images, or returns no logits.
     """
-    yield from Training(config, data, device)
+    with settings_kept():
+        yield from Training(config, data, device)
+
+
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Give torch back its settings of precision at the end, for what a notebook does next."""
+    precision = torch.get_float32_matmul_precision()
+    flags = (torch.backends.cudnn, "deterministic"), (torch.backends.cudnn, "allow_tf32"), \
+            (torch.backends.cuda.matmul, "allow_tf32")  # fmt: skip
+    before = [getattr(*flag) for flag in flags] if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        for (where, name), value in zip(flags, before, strict=False):
+            setattr(where, name, value)
 
 
 class EarlyStopping:
