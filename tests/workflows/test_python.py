@@ -668,3 +668,15 @@ def test_another_class_than_its_cell_would_make_now_is_refused(text, later, mess
     run("<cell c>", later or BASE.format(width=32))
     with pytest.raises(tunecnn.InputError, match=message):
         notebook_source(module.Net)
+
+
+def test_a_class_without_methods_is_found_in_the_script_that_defines_it(monkeypatch, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from torch import nn\n\n\nclass Net(nn.Flatten):\n    '''Nothing else.'''\n"
+    )
+    module = types.ModuleType("__main__")
+    module.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(script.read_text(), str(script), "exec"), module.__dict__)
+    assert "class Net(nn.Flatten):\n    '''Nothing else.'''" in notebook_source(module.Net)

@@ -174,8 +174,10 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
 
 
 def _cells() -> list[str]:
-    """Return the names of the cells whose source is known, the latest first."""
-    return [file for file in reversed(linecache.cache) if not Path(file).is_file()]
+    """Return the names of the cells whose source is known, the latest first, or of a script."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    cells = [file for file in reversed(linecache.cache) if not Path(file).is_file()]
+    return [*cells, *([script] if script else [])]
 
 
 def _defined(lines: Sequence[str], name: str) -> Iterator[ast.ClassDef | ast.FunctionDef]:
