@@ -40,7 +40,7 @@ class Rows:
 
 
 class Column(Sequence):
-    """Is a list but by its type, as a column of a data set of Hugging Face."""
+    """Is a column as newer data sets of Hugging Face give it: a list but by its type."""
 
     def __init__(self, values):
         self.values = values
@@ -269,19 +269,6 @@ def test_what_is_not_used_may_be_anything_and_is_named(name, tmp_path):
     for value in ({"by": "me"}, [None] * 6, [[1], [2, 3]], IMAGES):
         given = {"train_images": IMAGES, "train_labels": LABELS, name: value}
         assert f"not used: {name}" in stored(given, tmp_path).notes
-
-
-class Column(Sequence):
-    """Is a column of images as newer data sets of Hugging Face give it."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, index):
-        return self.items[index]
 
 
 def test_pictures_in_a_column_and_among_arrays_are_pictures(tmp_path):
