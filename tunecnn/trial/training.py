@@ -57,7 +57,7 @@ def train(
 
     Args:
         config: config of the training.
-        data: training and validation images.
+        data: training and validation images, such as `load_dataset` returns.
         device: device to train on, such as `cpu` or `cuda:0`; ignored for `DeviceData`.
 
     Raises:
