@@ -295,6 +295,9 @@ class Recipe:
 
 
 RECIPES = {
+    "three epochs, searched for four, six views": Recipe(
+        ("recipe-three-epochs-views",), "", STOPPED, "-"
+    ),
     "four epochs, searched for, six views": Recipe(
         ("recipe-four-epochs-searched",), "", BASELINE, ":"
     ),
@@ -318,6 +321,7 @@ Where six views are named, all accuracies are by six views of an image, validati
 VIEWED = {
     "recipe-four-epochs-views": "four epochs",
     "recipe-four-epochs-searched": "four epochs, searched for",
+    "recipe-three-epochs-views": "three epochs, searched for four",
     "recipe-five-epochs-views": "five epochs",
     "recipe-five-epochs-views-more": "five epochs",
     "recipe-forty-regularized": "40 epochs, regularized",
