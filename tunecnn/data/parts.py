@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Part = Literal["train", "validation", "test"]
@@ -33,3 +33,11 @@ def part_in(name: str) -> Part | None:
     words += [word.removesuffix(end) for word in words for end in ("labels", "set", "data")]
     found = {part for part in map(part_of, words) if part is not None}
     return found.pop() if len(found) == 1 else None
+
+
+def not_all_parts(column: str, words: Iterable[str]) -> str:
+    """Say that a column such as `split` has words that are no parts."""
+    return (
+        f"its column {column} has the words {', '.join(sorted(words))}, and not all of them are "
+        "parts: write train, val and test, or remove or rename the column"
+    )

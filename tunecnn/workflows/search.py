@@ -333,12 +333,11 @@ def _check_same(path: Path, what: Fingerprint, before: DatasetRecord, dataset: D
     Raises:
         InputError: if they are others.
     """
-    now = DatasetRecord.of(dataset)
-    old, new = getattr(before, what), getattr(now, what)
+    old, new = getattr(before, what), getattr(dataset, what)
     if old != new:
         raise InputError(
-            f"the {what.replace('_', ' ')} of {now.name} is {new}, but the run {path} was started "
-            f"with {old}: its trials would not be comparable"
+            f"the {what.replace('_', ' ')} of {dataset.trial_data.name} is {new}, but the run "
+            f"{path} was started with {old}: its trials would not be comparable"
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from tunecnn.data.folder.table import rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
-from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, part_in, part_of
+from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, not_all_parts, part_in, part_of
 from tunecnn.errors import InputError, reason
 
 # Names of columns as `_plain` has them; those that come first are preferred.
@@ -96,7 +96,10 @@ class Table:
                     and are_few
                     and (label is not None or known or _plain(column) in _NEVER_LABELS)
                 ):
-                    undivided = undivided or _not_understood(self.name, column, words)
+                    undivided = undivided or (
+                        f"imagefolder: {shown(self.name)}: "
+                        + not_all_parts(shown(column), map(shown, filter(None, set(words))))
+                    )
                 continue
             folder = self.name.rpartition("/")[0]
             lost = [
@@ -131,15 +134,6 @@ def _parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None
         return {word: meant.get(word.casefold()) for word in words}
     to_part = part_in if _plain(column) in SPLIT_COLUMNS else part_of
     return {word: to_part(word) for word in words}
-
-
-def _not_understood(table: str, column: str, words: Collection[str]) -> str:
-    """Say that a column such as `split` has words that are no parts."""
-    there = ", ".join(shown(word) for word in sorted(set(words)) if word)
-    return (
-        f"imagefolder: {shown(table)}: its column {shown(column)} has the words {there}, and not "
-        "all of them are parts: write train, val and test, or remove or rename the column"
-    )
 
 
 @dataclass(frozen=True)

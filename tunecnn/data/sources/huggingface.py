@@ -20,7 +20,15 @@ from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixe
 from tunecnn.data.folder.tree import Unreadable
 from tunecnn.data.images import Arrays, Pixels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.parts import MOST_PARTS, PART_NAMES, SPLIT_COLUMNS, Part, part_in, part_of
+from tunecnn.data.parts import (
+    MOST_PARTS,
+    PART_NAMES,
+    SPLIT_COLUMNS,
+    Part,
+    not_all_parts,
+    part_in,
+    part_of,
+)
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
@@ -105,11 +113,7 @@ def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
         if not 1 < len(words) <= MOST_PARTS or column is None:
             return {"train": rows}
         if "train" not in part_by_word.values() or None in part_by_word.values():
-            there = ", ".join(sorted(map(str, words)))
-            raise InputError(
-                f"huggingface: {path}: its column {column} has the words {there}, and not all of "
-                "them are parts: write train, val and test, or remove or rename the column"
-            )
+            raise InputError(f"huggingface: {path}: {not_all_parts(column, map(str, words))}")
         for word, part in part_by_word.items():
             assert part is not None
             found[part].append(table.filter(pc.equal(table[column], word)))
