@@ -11,9 +11,9 @@ import zipfile
 import pytest
 
 from tests.support.trees import picture, save, tree
-from tunecnn.data.folder import labels as labels_module
+from tunecnn.data.folder import table as table_module
 from tunecnn.data.folder.reader import read_imagefolder
-from tunecnn.data.folder.table import rows_of
+from tunecnn.data.folder.rows import rows_of
 from tunecnn.data.loading import load_dataset
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
@@ -415,7 +415,7 @@ def test_only_the_beginning_of_a_table_of_pixels_is_read(tmp_path, monkeypatch):
         sizes.append(len(content))
         return rows_of(content)
 
-    monkeypatch.setattr(labels_module, "rows_of", counted)
+    monkeypatch.setattr(table_module, "rows_of", counted)
     assert read_imagefolder(tmp_path / "t").classes == ("cat", "dog")
     assert max(sizes) <= 1 << 16 < (tmp_path / "t" / "pixels.csv").stat().st_size
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from tunecnn.data.folder.labels import Table, TableLabels, files_named, labels_of, lists_files
+from tunecnn.data.folder.labels import TableLabels, files_named, labels_of
 from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
 from tunecnn.data.folder.part import PartClasses, listed, with_labels
+from tunecnn.data.folder.table import Table, lists_files
 from tunecnn.data.folder.tree import TreeFile, shown
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.errors import InputError

@@ -1,139 +1,28 @@
-"""Tables of labels: which image each row names, and which column has its class."""
+"""The labels of images: which image each row of a table names, and its class."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import functools
-import itertools
 import re
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from tunecnn.data.folder.table import rows_of
-from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
-from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, not_all_parts, part_in, part_of
-from tunecnn.errors import InputError, reason
+from tunecnn.data.folder.names import Files, slashed
+from tunecnn.data.folder.table import (
+    FILES,
+    LABELS,
+    MISSING_IN_R,
+    NEVER_LABELS,
+    Table,
+    columns_of_files,
+    first_column,
+    label_of,
+    plain,
+)
+from tunecnn.data.folder.tree import shown
+from tunecnn.errors import InputError
 
-# Names of columns as `_plain` has them; those that come first are preferred.
-_FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath",
-          "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
-_LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
-           "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-_FLAGS: Mapping[str, Part] = {
-    "isvalid": "validation", "isvalidation": "validation", "isval": "validation",
-    "istest": "test", "istrain": "train", "istraining": "train",
-}  # fmt: skip
-_NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
-                 "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
-                 "md5", "sha256", "split", "subset", "partition")  # fmt: skip
-_MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
-_MISSING_IN_R = "NA"  # in this case only: sodium may be a class
-_WHOLE = re.compile(r"^(-?\d+)\.0+$")  # as pandas writes whole numbers beside a missing one
-_SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _ENOUGH = 0.5  # of the images that a table must name
-_HEAD = 1 << 16  # bytes that tell whether a table names files
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table in a tree.
-
-    Attributes:
-        name: path of its file below the root.
-        rows: its rows, by column; empty if it cannot be read.
-        split: part to which a column assigns all of its rows; None without such a column.
-        problem: why it cannot be read; empty if it can.
-        undivided: what is wrong with the column that divides its rows; empty if nothing is.
-    """
-
-    name: str
-    rows: Sequence[Mapping[str, str]]
-    split: Part | None = None
-    problem: str = ""
-    undivided: str = ""
-
-    @property
-    def part(self) -> Part | None:
-        """The part of its rows, or in the name of its file; None if there is none, or two."""
-        return self.split or part_in(PurePosixPath(self.name).stem)
-
-    def by_split(self, files: Files) -> list[Table]:
-        """Divide it by the column that assigns its rows to parts, if there is one.
-
-        If most rows have a part there, and some that label files have none, `undivided` says so.
-
-        Args:
-            files: files of the tree: a row that names none of them belongs to no part.
-        """
-        columns_of_files = list(itertools.chain(*_columns_of_files(self))) if self.rows else []
-        undivided = ""
-        label = _first(_LABELS, list(self.rows[0])) if self.rows else None
-        flags = [
-            one for one in (self.rows[0] if columns_of_files else ()) if _plain(one) in _FLAGS
-        ]
-        if len(flags) > 1:
-            text = (
-                f"imagefolder: {shown(self.name)}: its columns {' and '.join(map(shown, flags))} "
-                "both divide the images; write one column split with train, val and test"
-            )
-            return [replace(self, undivided=text)]
-        for column in self.rows[0] if columns_of_files else ():
-            if column == label:
-                continue
-            words = [row.get(column, "").strip() for row in self.rows]
-            part_by_word = _parts_by_word(column, set(words))
-            known = {part for part in part_by_word.values() if part is not None}
-            strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
-                      if part_by_word[word] is None]  # fmt: skip
-            if "train" not in known or len(known) < 2 or 2 * len(strays) >= len(words):
-                are_few = 1 < len(set(words) - {""}) <= MOST_PARTS
-                if (
-                    _plain(column) in SPLIT_COLUMNS
-                    and are_few
-                    and (label is not None or known or _plain(column) in _NEVER_LABELS)
-                ):
-                    undivided = undivided or (
-                        f"imagefolder: {shown(self.name)}: "
-                        + not_all_parts(shown(column), map(shown, filter(None, set(words))))
-                    )
-                continue
-            folder = self.name.rpartition("/")[0]
-            lost = [
-                shown(word) if word else "nothing"
-                for word, row in strays
-                if (label is None or _label(row, label))
-                and any(files.find(row.get(name, ""), folder) for name in columns_of_files)
-            ]
-            if lost:
-                few = ", ".join(list(dict.fromkeys(lost))[:5])
-                text = (
-                    f"imagefolder: {shown(self.name)}: its column {shown(column)} divides the "
-                    f"images, and {len(lost):,} of its rows have no part (train, val or test) "
-                    f"there: {few}. Write one, or remove these rows, or the column"
-                )
-                return [replace(self, undivided=text)]
-            rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
-            for word, row in zip(words, self.rows, strict=True):
-                if (part := part_by_word[word]) is not None:
-                    rows[part].append({key: row[key] for key in row if key != column})
-            return [replace(self, rows=some, split=part) for part, some in rows.items()]
-        return [replace(self, undivided=undivided)]
-
-
-def _parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]:
-    """Return the part that each word of a column names, or true and false of one as `is_valid`."""
-    flag = _FLAGS.get(_plain(column))
-    if flag is not None:
-        other: Part = "train" if flag != "train" else "test"
-        meant = {**dict.fromkeys(("true", "1", "1.0", "yes"), flag),
-                 **dict.fromkeys(("false", "0", "0.0", "no"), other)}  # fmt: skip
-        return {word: meant.get(word.casefold()) for word in words}
-    to_part = part_in if _plain(column) in SPLIT_COLUMNS else part_of
-    return {word: to_part(word) for word in words}
 
 
 @dataclass(frozen=True)
@@ -153,153 +42,6 @@ class TableLabels:
     by_file: Mapping[str, str]
     unknown: int = 0
     missing: int = 0
-
-
-def is_table(name: str) -> bool:
-    """Return whether a file may be a table, by its name."""
-    return name.lower().endswith((".csv", ".tsv", ".jsonl", *_SPREADSHEETS))
-
-
-def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> list[Table]:
-    """Read the tables of a tree, those with shorter names first.
-
-    A submission to a competition has no labels, but guesses.
-
-    Args:
-        tree: the tree.
-        names: names of the tables.
-        there: paths of all files of the tree.
-    """
-    wanted = sorted((one for one in names if "submission" not in one.lower()),
-                    key=lambda name: (len(name), name))  # fmt: skip
-    tables = []
-    files = Files(there)
-    for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
-        try:
-            rows = _rows(name, source)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
-            continue
-        tables += Table(name, rows).by_split(files) if rows else []
-    return tables
-
-
-def _rows(name: str, source: Source) -> list[dict[str, str]]:
-    """Read a table; of one that names no files, as a table of pixels, only the beginning."""
-    if name.lower().endswith(_SPREADSHEETS):
-        raise csv.Error("it is a spreadsheet; save it as CSV")
-    if isinstance(source, Unreadable):
-        raise csv.Error(source.reason)
-    if isinstance(source, bytes):
-        head = source[:_HEAD]
-    else:
-        with source.open("rb") as stream:
-            head = stream.read(_HEAD)
-    if len(head) == _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        first = Table("", rows_of(head[: head.rfind(b"\n") + 1]))
-        if not (first.rows and any(_columns_of_files(first))):
-            return list(map(dict, first.rows))
-    return rows_of(source if isinstance(source, bytes) else source.read_bytes())
-
-
-class Files:
-    """Finds the file that a cell of a table names: by path, file name or stem.
-
-    A name that two files have stands for neither. One that no file has stands for that whose name
-    differs only in case or in the form of accents: macOS and archives change these.
-
-    Args:
-        files: paths of the files below the root.
-        others: files that come first: a name that one of them has stands for none of `files`.
-        there: paths of all files of the tree: one of them stands for itself only.
-    """
-
-    def __init__(
-        self, files: Iterable[str], others: Iterable[str] = (), there: Collection[str] = ()
-    ) -> None:
-        self._there = there
-        self._files, self._others = list(files), list(others)
-
-    @functools.cached_property
-    def _by_name(self) -> Mapping[str, str]:
-        return _unambiguous(self._files, self._others, lambda key: key)
-
-    @functools.cached_property
-    def _by_form(self) -> Mapping[str, str]:
-        return _unambiguous(self._files, self._others, folded)
-
-    @functools.cached_property
-    def _lasts(self) -> set[str]:
-        """Names and stems of the files, in one form: most cells of a table have none of them."""
-        return {folded(key.rpartition("/")[2]) for file in self._files for key in _keys(file)}
-
-    def find(self, cell: str, folder: str = "", *, whole: bool = False) -> str | None:
-        """Return the file that a cell names; None if there is none.
-
-        Args:
-            cell: path, below the root, the table's folder, one around that, or of another machine,
-                with slashes or backslashes; file name; or stem.
-            folder: folder of the table.
-            whole: whether a path stands for no file in another folder.
-        """
-        path = slashed(cell)
-        last = path.rpartition("/")[2]
-        if not last or folded(last) not in self._lasts:
-            return None
-        keys = [*_paths(path, folder)]
-        if last != path and not whole:
-            keys.append(last)
-        for key in keys:
-            if (found := self._by_name.get(key)) is not None:
-                return found
-            if "/" in key and key in self._there:
-                return None
-        return next((self._by_form[form] for form in map(folded, keys) if form in self._by_form),
-                    None)  # fmt: skip
-
-
-def _paths(path: str, folder: str) -> Iterator[str]:
-    """Yield what a path in a table may mean below the root, the longest first.
-
-    It may begin on another machine, and lead on from the table's folder or from one around that.
-    """
-    folders = [folder, *map(str, PurePosixPath(folder).parents)] if folder else []
-    above = path.count("/")
-    for index in range(max(above, 1)):
-        end = path.split("/", index)[-1]
-        yield from (f"{one}/{end}" for one in folders if one != ".")
-        yield end
-
-
-def slashed(cell: str) -> str:
-    """Return a path in a cell of a table with slashes, and without a dot before them."""
-    path = cell.strip().replace("\\", "/")
-    while path.startswith("./"):
-        path = path[2:]
-    return path
-
-
-def _unambiguous(
-    files: Sequence[str], others: Sequence[str], form: Callable[[str], str]
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    taken = {form(key) for file in others for key in _keys(file) if key != file}
-    for file in files:
-        for key in map(form, _keys(file)):
-            if found.setdefault(key, file) != file:
-                taken.add(key)
-    for key in taken:
-        found.pop(key, None)
-    return found
-
-
-def folded(name: str) -> str:
-    """Return a name without differences of case and of the form of accents."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _keys(file: str) -> set[str]:
-    return {PurePosixPath(file).stem, file.rpartition("/")[2], file}
 
 
 def labels_of(
@@ -345,7 +87,7 @@ def labels_of(
         try:  # what is wrong with a table matters only if no other has the labels
             named, what, why = _files_named(table, files, least)
             rest = [name for name in table.rows[0] if name != what]
-            label = _first((_plain(column),) if column else (), rest)
+            label = first_column((plain(column),) if column else (), rest)
             label = label or (_label_column(table, rest) if named else None)
             labels = _found(table, named, what, label, there) if label and named else None
         except InputError as error:
@@ -357,7 +99,7 @@ def labels_of(
         if labels is None:
             is_text = table.name.lower().endswith(".jsonl")  # of Hugging Face's: captions, say
             may_be = column is None and len(rest) == 1 and not is_text
-            if may_be and _plain(rest[0]) not in _NEVER_LABELS:
+            if may_be and plain(rest[0]) not in NEVER_LABELS:
                 guesses.append((table, named, what, rest[0]))
             else:
                 reasons.append(f"{shown(table.name)} has no column called label or class")
@@ -386,11 +128,11 @@ def _label_column(table: Table, rest: Sequence[str]) -> str | None:
     Raises:
         InputError: if there are two, none called `label`, which are not names of the same classes.
     """
-    usual = [name for wanted in _LABELS if (name := _first((wanted,), rest))]
-    if _first(("x",), rest):
-        usual = [name for name in usual if _plain(name) != "y"]  # a place in the image
-    if len(usual) > 1 and _plain(usual[0]) not in ("label", "labels"):
-        pairs = {(_label(row, usual[0]), _label(row, usual[1])) for row in table.rows}
+    usual = [name for wanted in LABELS if (name := first_column((wanted,), rest))]
+    if first_column(("x",), rest):
+        usual = [name for name in usual if plain(name) != "y"]  # a place in the image
+    if len(usual) > 1 and plain(usual[0]) not in ("label", "labels"):
+        pairs = {(label_of(row, usual[0]), label_of(row, usual[1])) for row in table.rows}
         if not _is_renaming(pairs):
             raise InputError(
                 f"imagefolder: {shown(table.name)}: which column has the labels, "
@@ -435,11 +177,11 @@ def _found(
     labels = _labels(table, named, column)
     everywhere = Files(there) if len(named) < len(table.rows) else None
     unknown = sum(
-        everywhere is not None and index not in named and bool(_label(row, column))
+        everywhere is not None and index not in named and bool(label_of(row, column))
         and everywhere.find(row.get(what, "")) is None
         for index, row in enumerate(table.rows)
     )  # fmt: skip
-    missing = sum(table.rows[index].get(column, "").strip() == _MISSING_IN_R for index in named)
+    missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
     return TableLabels(table.name, column, labels, unknown if there else 0, missing)
 
 
@@ -453,21 +195,6 @@ def files_named(table: Table, images: Sequence[str]) -> set[str]:
         return set()
     named, _, _ = _files_named(table, Files(images), len(table.rows))
     return set(named.values())
-
-
-def lists_files(table: Table) -> bool:
-    """Return whether a table has a column of paths or names of files, unlike bare numbers."""
-    return bool(table.rows) and bool(_columns_of_files(table)[0])
-
-
-def rejoined(tables: Sequence[Table]) -> list[Table]:
-    """Return tables that a column had divided as they are in their files, without that column."""
-    by_name: dict[str, Table] = {}
-    for table in tables:
-        if (one := by_name.get(table.name)) is not None:
-            table = replace(table, rows=[*one.rows, *table.rows])
-        by_name[table.name] = replace(table, split=None)
-    return list(by_name.values())
 
 
 def names_most(table: Table, images: Sequence[str]) -> bool:
@@ -484,9 +211,9 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     Columns with paths come before those with bare numbers or words, which may be the rows' own. If
     a path stands for the file in its folder, no other path stands for a file in another folder.
     """
-    folder = table.name.rpartition("/")[0]
+    folder = table.folder
     least = max(1.0, _ENOUGH * count)
-    paths, known = _columns_of_files(table)
+    paths, known = columns_of_files(table)
     best = 0
     for name in dict.fromkeys((*paths, *known)):
         found = _found_by(files, [row.get(name, "") for row in table.rows], folder)
@@ -508,7 +235,7 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     example = next((row[name] for row in table.rows for name in (*paths, *known)[:1]
                     if row.get(name)), "")  # fmt: skip
     if not (paths or known):
-        return {}, "", f"has no column with names of files, such as {' or '.join(_FILES[:3])}"
+        return {}, "", f"has no column with names of files, such as {' or '.join(FILES[:3])}"
     return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
 
 
@@ -529,25 +256,6 @@ def _found_by(files: Files, cells: Sequence[str], folder: str) -> dict[int, str]
     return found
 
 
-def _columns_of_files(table: Table) -> tuple[list[str], list[str]]:
-    """Return the columns that may name files: those with paths, and those with usual names.
-
-    Those with usual names are in the order of these: an `id` beside a `file` is another number.
-    """
-    usual = [name for name in table.rows[0] if _plain(name) in _FILES]
-    return (
-        [name for name in table.rows[0] if _has_paths(table, name)],
-        sorted(usual, key=lambda name: _FILES.index(_plain(name))),
-    )
-
-
-def _has_paths(table: Table, name: str) -> bool:
-    """Return whether most cells of a column look like paths or names of files."""
-    cells = [row[name] for row in table.rows[:200] if row.get(name)]
-    pathlike = sum(bool(re.search(r"[/\\]|\.[A-Za-z]\w{1,4}$", cell)) for cell in cells)
-    return pathlike > len(cells) / 2
-
-
 def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, str]:
     """Return the label of each file.
 
@@ -556,7 +264,7 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     """
     found: dict[str, set[str]] = defaultdict(set)
     for index, file in named.items():
-        if label := _label(table.rows[index], column):
+        if label := label_of(table.rows[index], column):
             found[file].add(label)
     parts = {label: _parts_of(label) for names in found.values() for label in names}
     uses = Counter(part for some in parts.values() for part in some)
@@ -576,22 +284,5 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     return {file: names.pop() for file, names in found.items()}
 
 
-def _label(row: Mapping[str, str], column: str) -> str:
-    label = row.get(column, "").strip()
-    if label.casefold() in _MISSING or label == _MISSING_IN_R:
-        return ""
-    return _WHOLE.sub(r"\1", label)
-
-
 def _parts_of(label: str) -> set[str]:
     return {part.strip() for part in re.split(r"[|,;]", label) if part.strip()}
-
-
-def _first(wanted: Iterable[str], columns: Sequence[str]) -> str | None:
-    there = {_plain(name): name for name in columns}
-    return next((there[name] for name in wanted if name in there), None)
-
-
-def _plain(column: str) -> str:
-    """Return the name of a column without differences of case and of what joins its words."""
-    return re.sub(r"[\s_-]", "", column).casefold()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from tunecnn.data.folder.labels import is_table
+from tunecnn.data.folder.table import is_table
 from tunecnn.data.folder.tree import Listing, TreeFile, shown, suffix_of
 from tunecnn.data.parts import part_in, part_of
 from tunecnn.errors import InputError

@@ -11,15 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from tunecnn.data.folder.labels import (
-    Table,
-    TableLabels,
-    is_table,
-    labels_of,
-    names_most,
-    read_tables,
-    rejoined,
-)
+from tunecnn.data.folder.labels import TableLabels, labels_of, names_most
 from tunecnn.data.folder.masks import (
     MASK,
     MASK_FILE,
@@ -28,6 +20,7 @@ from tunecnn.data.folder.masks import (
     without_suffix,
 )
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
+from tunecnn.data.folder.table import Table, is_table, read_tables, rejoined
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError

@@ -17,10 +17,10 @@ from rich.progress import Progress as ProgressBar
 from tunecnn.console import PlainConsole
 from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
-from tunecnn.data.folder.labels import Files
 from tunecnn.data.folder.layout import Layout, find_layout
+from tunecnn.data.folder.names import Files
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
-from tunecnn.data.folder.table import rows_of
+from tunecnn.data.folder.rows import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
 from tunecnn.data.images import Arrays, Images, Labels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions

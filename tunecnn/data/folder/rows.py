@@ -1,0 +1,68 @@
+"""The rows of tables as people save them: with commas, semicolons, tabs, or as JSON."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from typing import Any
+
+
+def rows_of(content: bytes) -> list[dict[str, str]]:
+    """Return the rows of a table by column; rows without any value are left out.
+
+    The delimiter is the one of `,`, `;`, tab and `|` that the first line has most of. A table that
+    begins with `{` has a JSON object on each line. The text is UTF-8, UTF-16 with its mark, or
+    else what Windows writes in the west.
+
+    Raises:
+        csv.Error: if it is no table, or a row has more values than there are columns.
+        UnicodeDecodeError: if it is no text.
+    """
+    text = _decoded(content)
+    if text.startswith("{"):
+        return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
+                if line.strip()]  # fmt: skip
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t|", key=first.count)
+    lines = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
+    )
+    rows = []
+    for row in lines:
+        if any(map(str.strip, row.pop(None, ()))):
+            raise csv.Error(
+                f"line {lines.line_num} has more values than the first line has columns; quote a "
+                "value that contains the delimiter"
+            )
+        values = {key.strip(): value for key, value in row.items() if value is not None}
+        if any(map(str.strip, values.values())):
+            rows.append(values)
+    return rows
+
+
+def _row_of_json(line: str, number: int) -> dict[str, str]:
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise csv.Error(f"line {number} is no JSON") from error
+    if not isinstance(row, dict):
+        raise csv.Error(f"line {number} is no JSON object")
+    return {name.strip(): _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> str:
+    """Return a value of JSON as in a cell of CSV, where people join several labels."""
+    if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
+        return "|".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _decoded(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
