@@ -280,3 +280,30 @@ def test_a_test_split_without_a_column_of_labels_is_left_out(tmp_path):
     arrays = read_arrays(f"huggingface:{tmp_path}")
     assert (len(arrays.train), len(arrays.test)) == (8, 0)
     assert arrays.reading.left_out["test image without a label"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "classes"), [(["2", "10"], ("2", "10")), (["test", "a b"], ("a b", "test"))]
+)
+def test_folders_of_a_partitioned_table_are_columns(words, classes, tmp_path):
+    for split, count in (("train", 6), ("test", 2)):
+        for word in words:
+            made = table([png() for _ in range(count)], [0] * count).drop_columns(["label"])
+            folder = tmp_path / f"split={split}" / f"label={word.replace(' ', '%20')}"
+            folder.mkdir(parents=True)
+            pq.write_table(made, folder / "part-0-4f1c.c000.snappy.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert arrays.classes == classes
+    for part, count in (("train", 6), ("test", 2)):
+        in_order = sorted(words, key=lambda word: f"label={word.replace(' ', '%20')}")
+        labels = [classes.index(word) for word in in_order for _ in range(count)]
+        assert arrays.parts[part].labels.tolist() == labels
+
+
+def test_shards_of_a_partitioned_table_need_no_split(tmp_path):
+    for label in (0, 1):
+        made = table([png() for _ in range(5)], [label] * 5).drop_columns(["label"])
+        (tmp_path / f"label={label}").mkdir()
+        pq.write_table(made, tmp_path / f"label={label}" / "a1b2c3.parquet")
+    train = read_arrays(f"huggingface:{tmp_path}").train
+    assert train.labels.tolist() == [0] * 5 + [1] * 5

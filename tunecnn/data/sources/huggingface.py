@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tunecnn.data.folder.layout import UNLABELLED
@@ -43,6 +44,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
 
     The split of a file is the first word of its name (`train-00000-of-00001.parquet`) or the
     folder that it lies in; where no file has one, a word of its name (`mnist-train.arrow`).
+    Folders such as `label=3` or `split=train`, as of a partitioned table, are columns.
 
     Raises:
         InputError: if there are no such files, a column is missing, or an image cannot be used.
@@ -65,14 +67,17 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
     folders: dict[Part, Path] = {}
     splits: dict[Part, str] = {}
-    parts = [_part_of(file, path) for file in files]
-    if all(_SHARD.search(file.stem) for file in files) and not any(parts):
+    columns = _partitions(files, path)
+    named = [_without_partitions(file, path) for file in files]
+    parts = [_part_of(file, path) for file in named]
+    is_one_table = bool(columns) or all(_SHARD.search(file.stem) for file in files)
+    if is_one_table and not any(parts):
         parts = ["train"] * len(files)  # of one table
     is_alike = not any(parts)
     if is_alike:  # as in `mnist-train.arrow`
         parts = [part_in(_SHARD.sub("", file.stem)) for file in files]
-    for file, part in zip(files, parts, strict=True):
-        table = _read(file)
+    for original, file, part in zip(files, named, parts, strict=True):
+        table = _read(original, columns.get(original, {}))
         if part is None and len(files) > 1:
             left_out[f"rows of {file.name}, which names no split"] = len(table)
             continue
@@ -130,9 +135,50 @@ def _is_cache(file: Path) -> bool:
     return file.name not in names if names else file.name.startswith("cache-")
 
 
+def _partitions(files: Collection[Path], root: Path) -> dict[Path, dict[str, Any]]:
+    """Return the columns that folders such as `label=3` are, by file; empty if there are none.
+
+    Raises:
+        InputError: if a file below such folders cannot be read.
+    """
+    below = [file for file in files if any(map(_is_partition, _folders(file, root)))]
+    if not below:
+        return {}
+    try:
+        dataset = ds.dataset(
+            list(map(str, below)),
+            format="parquet" if below[0].suffix == ".parquet" else "arrow",
+            partitioning="hive",
+            partition_base_dir=str(root),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"huggingface: {root} cannot be read: {reason(error)}") from error
+    return {
+        Path(one.path): ds.get_partition_keys(one.partition_expression)
+        for one in dataset.get_fragments()
+    }
+
+
+def _without_partitions(file: Path, root: Path) -> Path:
+    """Return the path without folders such as `label=3`; `split=train` is the folder `train`."""
+    folders = [
+        name.partition("=")[2] if name.partition("=")[0].casefold() in SPLIT_COLUMNS else name
+        for name in _folders(file, root)
+        if not _is_partition(name) or name.partition("=")[0].casefold() in SPLIT_COLUMNS
+    ]
+    return root.joinpath(*folders, file.name) if folders or file.parent != root else file
+
+
+def _folders(file: Path, root: Path) -> tuple[str, ...]:
+    return file.relative_to(root).parts[:-1] if file != root else ()
+
+
+def _is_partition(folder: str) -> bool:
+    return bool(re.match(r"\w+=", folder))
+
+
 def _part_of(file: Path, root: Path) -> Part | None:
-    parts = file.relative_to(root).parts if file != root else (file.name,)
-    for word in (file.name, *reversed(parts[:-1])):
+    for word in (file.name, *reversed(_folders(file, root))):
         if (part := _part_named(word)) is not None:
             return part
     return None
@@ -159,18 +205,27 @@ def _configuration(file: Path, root: Path) -> Path:
     return file.parent
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path, columns: Mapping[str, Any]) -> pa.Table:
+    """Read a file, and add columns that have one value in all of its rows."""
     try:
         check_regular(file)
-        if file.suffix == ".parquet":
-            return pq.read_table(file)
-        with pa.memory_map(str(file)) as stream:
-            try:
-                return pa.ipc.open_stream(stream).read_all()
-            except pa.ArrowInvalid:
-                return pa.ipc.open_file(stream).read_all()
+        table = _table(file)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"huggingface: {file} cannot be read: {reason(error)}") from error
+    for name, value in columns.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table)))
+    return table
+
+
+def _table(file: Path) -> pa.Table:
+    if file.suffix == ".parquet":
+        return pq.read_table(file, partitioning=None)
+    with pa.memory_map(str(file)) as stream:
+        try:
+            return pa.ipc.open_stream(stream).read_all()
+        except pa.ArrowInvalid:
+            return pa.ipc.open_file(stream).read_all()
 
 
 @dataclass
