@@ -14,7 +14,7 @@ from ruamel.yaml.constructor import ConstructorError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 from tunecnn.words import in_utf8
 
@@ -111,7 +111,7 @@ def read_text(path: Path) -> str:
             raise _too_large(str(path), path.stat().st_size)
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
 

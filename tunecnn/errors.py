@@ -27,10 +27,15 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def text_of(error: BaseException) -> str:
-    """Return the text of an exception from anybody's code, on one line; empty if it has none."""
+def text_of(error: BaseException, most: int = 300) -> str:
+    """Return the text of an exception from anybody's code, on one line; empty if it has none.
+
+    Args:
+        error: the exception; its `__str__` may fail.
+        most: number of characters to keep.
+    """
     try:
-        return " ".join(str(error).split())[:300]
+        return " ".join(str(error).split())[:most]
     except Exception:
         return ""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.words import in_utf8
 
 _WRITING_SECONDS = 60.0  # after which a file that is still partial was left by a killed process
@@ -187,7 +187,7 @@ def check_writable(path: Path, what: str) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise InputError(f"{what} {path}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{what} {path}: cannot be written: {reason(error)}") from error
 
 
 def stamp(schema: int) -> dict[str, Any]:

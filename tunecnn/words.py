@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,16 @@ def in_words(details: ErrorDetails) -> str:
     text = text.partition(", unable to parse")[0]
     text = text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
     return f"{text}, not {given!r}"
+
+
+def command(words: str, *given: object) -> str:
+    """Return a line of tunecnn to paste into a shell.
+
+    Args:
+        words: fixed words and options, such as `search --resume`.
+        given: what follows them, such as paths, which may have spaces.
+    """
+    return in_utf8(shlex.join(["tunecnn", *words.split(), *map(str, given)]))
 
 
 def in_utf8(text: str) -> str:

@@ -114,9 +114,12 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         load_run(tmp_path)
 
 
-def test_a_run_is_not_begun_over_another(scripted_run):
-    with pytest.raises(InputError, match="there is a run at .* already; give another --name"):
-        RunFolder.create(scripted_run, "", run_info())
+def test_a_run_is_not_begun_over_another(tmp_path):
+    path = tmp_path / "my runs"
+    RunFolder.create(path, "", run_info())
+    message = f"there is a run at .* already; .* --name, or carry on .* --resume '{path}'"
+    with pytest.raises(InputError, match=message):
+        RunFolder.create(path, "", run_info())
 
 
 def test_a_run_has_one_writer(scripted_run):

@@ -15,6 +15,7 @@ from tunecnn.run.info import ReproductionJob
 from tunecnn.summary import plots
 from tunecnn.summary.formats import Format
 from tunecnn.summary.markdown import render_markdown
+from tunecnn.summary.plots.style import finding_of
 from tunecnn.summary.render import json_schema, render_json, write_summary
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.config_file import read_config
@@ -176,5 +177,7 @@ def test_the_pictures_of_each_type_of_run_can_be_drawn(tmp_path):
     ):
         drawn = {file.stem: file.read_text() for file in (folder / "figures").glob("*.svg")}
         assert names <= drawn.keys()
+        finding = finding_of(plots.confusion(folder))  # that of the type of run
+        assert f"![{finding}](figures/confusion.svg)" in (folder / "summary.md").read_text()
         for text in drawn.values():
             assert text.count("<path") > 10

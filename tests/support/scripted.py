@@ -14,12 +14,10 @@ from tunecnn import load_run
 from tunecnn.files import sha256
 from tunecnn.models.counting import CostCounter
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.frames import predictions_frame
 from tunecnn.run.info import (
     CodeRecord,
     DatasetRecord,
     EngineRecord,
-    Evaluation,
     Job,
     NodeRecord,
     RunInfo,
@@ -164,11 +162,7 @@ class ScriptedRun:
         self, trial: int, labels: np.ndarray, predicted: np.ndarray, accuracy: float, loss: float
     ) -> None:
         """Record an evaluation on test images."""
-        evaluation = Evaluation(
-            trial=trial, time=NOON, images=len(labels), accuracy=accuracy, loss=loss,
-            predictions_sha256="",
-        )  # fmt: skip
-        self.folder.write_evaluation(evaluation, predictions_frame(trial, labels, predicted))
+        self.folder.write_evaluation(trial, accuracy, loss, labels, predicted)
 
     def load(self) -> Run:
         return load_run(self.path)

@@ -5,7 +5,7 @@ import ray.exceptions
 import torch
 
 from tunecnn.errors import InputError
-from tunecnn.trial.faults import device_error, ran_out_of_memory
+from tunecnn.trial.faults import device_error, memory_error, ran_out_of_memory
 
 
 def raised(error: BaseException, cause: BaseException) -> BaseException:
@@ -95,3 +95,12 @@ def test_an_error_of_the_device_is_known(error):
 ])  # fmt: skip
 def test_missing_memory_and_mistakes_in_a_network_are_no_error_of_the_device(error):
     assert device_error(error) is None
+
+
+def test_an_error_without_a_text_has_no_fault_and_stops_nothing():
+    class SilentError(Exception):
+        def __str__(self):
+            raise ValueError("no text")
+
+    assert memory_error(SilentError()) is None
+    assert device_error(SilentError()) is None

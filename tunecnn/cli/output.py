@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunecnn.console import PlainConsole, print_json
+from tunecnn.words import command
 
 if TYPE_CHECKING:
     from tunecnn.summary.run_types import RunSummary
@@ -72,6 +72,6 @@ def print_result(
     if isinstance(summary, SearchSummary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", soft_wrap=True)
     if ending == "interrupted":
-        text = f"interrupted; carry on with: tunecnn search --resume {shlex.quote(str(folder))}"
+        text = f"interrupted; carry on with: {command('search --resume', folder)}"
         console.print(text, soft_wrap=True)
     console.print(f"summary: {path}", soft_wrap=True)

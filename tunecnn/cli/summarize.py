@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from tunecnn.cli.options import Json
 from tunecnn.cli.output import print_result
 from tunecnn.summary.formats import Format
+from tunecnn.words import command
 
 
 def summarize(
@@ -45,4 +45,4 @@ def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
     if done.again:
         print(f"to be trained again: {list_in_words(done.again, 'trial')}")
     print(f"the damaged journal is kept: {done.old}")
-    print(f"carry on with: tunecnn search --resume {shlex.quote(str(run))}")
+    print(f"carry on with: {command('search --resume', run)}")

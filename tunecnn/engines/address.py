@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 
 _KNOCK_SECONDS = 5.0
 _PROBE_SECONDS = 30.0
@@ -92,7 +92,7 @@ def _knock(address: str) -> None:
         ) from error
     except OSError as error:
         raise InputError(
-            f"{start} {error.strerror or error}; `ray start --head` prints the right address"
+            f"{start} {reason(error)}; `ray start --head` prints the right address"
         ) from error
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +46,7 @@ from tunecnn.run.info import EngineRecord
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.timing import Timing, time_epochs
+from tunecnn.words import command
 
 if TYPE_CHECKING:
     # Workers import this module too, but they do not need the study.
@@ -162,7 +162,7 @@ def _abandon(recorder: Recorder, scratch: Path, reason: str) -> str:
     """Leave a run as a resumed session expects it, from another thread; return what to say."""
     recorder.abandon()
     shutil.rmtree(scratch, ignore_errors=True)
-    again = f"tunecnn search --resume {shlex.quote(str(recorder.folder))}"
+    again = command("search --resume", recorder.folder)
     return f"{reason}; all that was recorded is kept; go on with: {again}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import read_regular, stays_below
 
 _MAX_BYTES = 8 * 1024 * 1024
@@ -45,7 +45,7 @@ class NetworkCode:
         try:
             files = {name.as_posix(): read_regular(folder / name) for name in names}
         except OSError as error:
-            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+            raise InputError(f"{error.filename} cannot be read: {reason(error)}") from error
         size = sum(map(len, files.values()))
         if size > _MAX_BYTES:
             raise InputError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tunecnn.errors import InputError, nearest
+from tunecnn.errors import InputError, nearest, reason
 from tunecnn.files import check_regular
 
 INPUT_NAMES = ("input_shape", "in_channels")
@@ -68,6 +68,8 @@ class Argument:
 
     def problem(self, value: object) -> str:
         """Return why a value does not suit the argument; empty if it does."""
+        if value is None and self.takes_none:
+            return ""
         if self.other:
             return f"takes {self.other}, and a space gives numbers, words, true or false"
         if any(value == one and type(value) is type(one) for one in self.values):
@@ -186,7 +188,7 @@ def parse_module(path: Path, shown: str) -> ast.Module:
             raise InputError(f"{shown}: {path.stat().st_size:,} bytes is too large for code")
         return ast.parse(path.read_bytes(), filename=str(path))
     except OSError as error:
-        raise InputError(f"{shown}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{shown}: cannot be read: {reason(error)}") from error
     except SyntaxError as error:
         raise InputError(f"{shown}:{error.lineno or 1}: is not Python: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:

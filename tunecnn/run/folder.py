@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunecnn.documents import SpaceError, loc_name
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import (
     drop_partials,
     expanded,
@@ -24,14 +24,17 @@ from tunecnn.files import (
 )
 from tunecnn.models.code import NetworkCode
 from tunecnn.run.artifacts import validation_path, weights_path
-from tunecnn.run.frames import to_parquet
-from tunecnn.run.info import Evaluation, RunInfo
+from tunecnn.run.frames import predictions_frame, to_parquet
+from tunecnn.run.info import Evaluation, RunInfo, now
 from tunecnn.run.lock import Lease, run_lock
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.records import TrialRecord
+from tunecnn.words import command
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tunecnn.data.images import Labels
 
 _NAMES = (
     *("space.yaml", "run.json", "study.journal", "study.seal", ".holder", ".lock"),
@@ -85,7 +88,7 @@ class RunFolder:
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             cls.check_free(path)
-            raise _cannot_make(path, error.strerror) from error
+            raise _cannot_make(path, reason(error)) from error
         return cls(path)
 
     @staticmethod
@@ -99,10 +102,10 @@ class RunFolder:
             is_taken, is_run = path.exists(), (path / "run.json").exists()
             above = nearest_existing(path.absolute().parent)
         except OSError as error:
-            raise _cannot_make(path, error.strerror) from error
+            raise _cannot_make(path, reason(error)) from error
         if is_taken:
             what = "a run" if is_run else "something"
-            resume = f", or carry on with --resume {path}" if is_run else ""
+            resume = f", or carry on with: {command('search --resume', path)}" if is_run else ""
             raise InputError(f"there is {what} at {path} already; give another --name{resume}")
         if not above.is_dir():
             raise _cannot_make(path, f"{above} is not a folder")
@@ -157,11 +160,11 @@ class RunFolder:
         try:
             text = read_own(self.space_file)
         except OSError as error:
-            raise RunError(f"{self.space_file} cannot be read: {error.strerror}") from error
+            raise RunError(f"{self.space_file} cannot be read: {reason(error)}") from error
         if sha256(text) != info.space_sha256:
             raise RunError(
                 f"{self.space_file} is not the space that the run was started with; put it back, "
-                f"or start another: tunecnn search --space {self.space_file} --from {self.path}"
+                f"or start another: {self._as_another}"
             )
         try:
             return SearchSpace.from_yaml(self.space_file, self.code, info.changes)
@@ -187,7 +190,7 @@ class RunFolder:
         if code.hash != info.code.hash:
             raise RunError(
                 f"{self.code} is not the code that the run was started with; put it back, or "
-                f"start another: tunecnn search --space {self.space_file} --from {self.path}"
+                f"start another: {self._as_another}"
             )
         return code
 
@@ -201,14 +204,7 @@ class RunFolder:
         Raises:
             RunError: if they cannot be read, or are damaged.
         """
-        path = self.weights_path(record)
-        try:
-            content = read_own(path)
-        except OSError as error:
-            raise RunError(f"the weights {path} cannot be read: {error.strerror}") from error
-        if sha256(content) != record.weights:
-            raise RunError(f"the weights {path} are damaged: they are not those of the trial")
-        return content
+        return _checked("weights", self.weights_path(record), record.weights, "the trial")
 
     def read_validation(self, record: TrialRecord) -> bytes | None:
         """Read the predictions of a trial for the validation images; None if it keeps none.
@@ -219,30 +215,36 @@ class RunFolder:
         path = validation_path(self.path, record.number)
         if not record.predictions or not path.exists():
             return None
-        try:
-            content = read_own(path)
-        except OSError as error:
-            raise RunError(f"the predictions {path} cannot be read: {error.strerror}") from error
-        if sha256(content) != record.predictions:
-            raise RunError(f"the predictions {path} are damaged: they are not those of the trial")
-        return content
+        return _checked("predictions", path, record.predictions, "the trial")
 
     def predictions_of(self, trial: int) -> Path:
         """Return the path of a trial's predictions for the test images."""
         return self.predictions / f"trial-{trial:05d}.parquet"
 
-    def write_evaluation(self, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
-        """Write a trial's predictions for the test images, and record its evaluation.
+    def write_evaluation(
+        self, trial: int, accuracy: float, loss: float, labels: Labels, predicted: Labels
+    ) -> None:
+        """Record the evaluation of a trial on the test images, with its predictions in a file.
 
         Args:
-            evaluation: evaluation of the trial; the hash of the predictions is filled in.
-            predictions: frame with the columns of `tunecnn.run.frames.PREDICTION_DTYPES`.
+            trial: number of the trial.
+            accuracy: share of correctly classified images, in [0, 1].
+            loss: mean cross-entropy.
+            labels: true class of each image.
+            predicted: predicted class of each image.
         """
-        content = to_parquet(predictions)
-        write_atomically(self.predictions_of(evaluation.trial), content)
+        content = to_parquet(predictions_frame(trial, labels, predicted))
+        write_atomically(self.predictions_of(trial), content)
         info = self.read_info()
-        whole = evaluation.model_copy(update={"predictions_sha256": sha256(content)})
-        self.write_info(info.with_changes(evaluations=(*info.evaluations, whole)))
+        evaluation = Evaluation(
+            trial=trial,
+            time=now(),
+            images=len(labels),
+            accuracy=accuracy,
+            loss=loss,
+            predictions_sha256=sha256(content),
+        )
+        self.write_info(info.with_changes(evaluations=(*info.evaluations, evaluation)))
 
     def read_predictions(self, evaluation: Evaluation) -> pd.DataFrame:
         """Read a trial's predictions for the test images.
@@ -252,19 +254,18 @@ class RunFolder:
         """
         import pandas as pd
 
-        path = self.predictions_of(evaluation.trial)
-        try:
-            content = read_own(path)
-        except OSError as error:
-            raise RunError(
-                f"the predictions {path} cannot be read: {error.strerror}; put them back, or "
-                f"remove the run {self.path} and train it again"
-            ) from error
-        if sha256(content) != evaluation.predictions_sha256:
-            raise RunError(
-                f"the predictions {path} are damaged: they are not those of the evaluation"
-            )
+        content = _checked(
+            "predictions",
+            self.predictions_of(evaluation.trial),
+            evaluation.predictions_sha256,
+            "the evaluation",
+            f"; put them back, or remove the run {self.path} and train it again",
+        )
         return pd.read_parquet(io.BytesIO(content))
+
+    @property
+    def _as_another(self) -> str:
+        return command("search --space", self.space_file, "--from", self.path)
 
     def lock(
         self, *, take_over: bool = False, wait: bool = False
@@ -273,5 +274,24 @@ class RunFolder:
         return run_lock(self.path, take_over=take_over, wait=wait)
 
 
-def _cannot_make(path: Path, reason: str | None) -> InputError:
-    return InputError(f"cannot make the run's folder {path}: {reason}")
+def _checked(what: str, path: Path, digest: str, owner: str, advice: str = "") -> bytes:
+    """Read a file, and check that it is the one that was written.
+
+    Args:
+        what: what it has, in the plural.
+        path: the file.
+        digest: SHA-256 of its content.
+        owner: what it belongs to.
+        advice: what to do if it cannot be read.
+    """
+    try:
+        content = read_own(path)
+    except OSError as error:
+        raise RunError(f"the {what} {path} cannot be read: {reason(error)}{advice}") from error
+    if sha256(content) != digest:
+        raise RunError(f"the {what} {path} are damaged: they are not those of {owner}")
+    return content
+
+
+def _cannot_make(path: Path, problem: str) -> InputError:
+    return InputError(f"cannot make the run's folder {path}: {problem}")

@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter
 
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import drop_partials, read_own, write_atomically
 from tunecnn.process import seconds_since_boot
 
@@ -213,7 +213,7 @@ def _acquire(folder: Path, deadline: float, *, take_over: bool) -> tuple[FileLoc
             holder = Holder.read(folder / ".holder") or "another process"
             refusal = f"the run {folder} is being written by {holder}"
         except OSError as error:
-            raise InputError(f"the run {folder} cannot be written: {error.strerror}") from error
+            raise InputError(f"the run {folder} cannot be written: {reason(error)}") from error
         else:
             left, refusal = _left(folder, take_over=take_over)
             if not refusal:

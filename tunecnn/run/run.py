@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from tunecnn.run.info import ConfirmationJob, Evaluation, Job
 from tunecnn.study.records import TrialRecord, read_records, read_reports
 from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import in_utf8
+from tunecnn.words import command, in_utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,7 +239,7 @@ class Run:
         if not self.info.sessions:
             raise RunError(
                 f"{self.path} has not begun: if nothing begins it now, do it with: "
-                f"tunecnn search --resume {shlex.quote(str(self.path))}"
+                f"{command('search --resume', self.path)}"
             )
 
     @property

@@ -25,6 +25,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, read_own, stamp, write_atomically
+from tunecnn.words import command
 
 JOURNAL = "study.journal"
 SEAL = "study.seal"
@@ -38,8 +39,8 @@ class DamagedError(RunError):
 
     def __init__(self, journal: Path, text: str) -> None:
         super().__init__(
-            f"{journal} is damaged: {text}; `tunecnn repair {journal.parent}` saves what can be "
-            "read"
+            f"{journal} is damaged: {text}; `{command('repair', journal.parent)}` saves what can "
+            "be read"
         )
 
 

@@ -14,14 +14,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from tunecnn.errors import RunError, TunecnnError
+from tunecnn.errors import RunError, TunecnnError, text_of
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
 from tunecnn.trial.config import REPEATS, Count, Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
-from tunecnn.words import in_utf8
+from tunecnn.words import command, in_utf8
 
 STUDY_NAME = "tunecnn"
 
@@ -197,8 +197,8 @@ def check_journal(path: Path) -> None:
         return
     raise RunError(
         f"{path} has been {'emptied' if path.is_file() else 'removed'}, and with it all trials "
-        f"of the run; put it back from a copy, or begin them anew after `tunecnn repair "
-        f"{path.parent}`"
+        f"of the run; put it back from a copy, or begin them anew after "
+        f"`{command('repair', path.parent)}`"
     )
 
 
@@ -215,17 +215,14 @@ def open_storage(journal: Journal, path: Path) -> Iterator[StudyStorage]:
     except TunecnnError:
         raise
     except NONSENSE as error:
-        raise DamagedError(path, f"it cannot be replayed ({in_one_line(error)})") from error
+        raise DamagedError(
+            path, f"it cannot be replayed ({type(error).__name__}: {text_of(error)})"
+        ) from error
 
 
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
             RuntimeError)  # fmt: skip
 """What replaying raises if lines can be read, but are not what tunecnn writes."""
-
-
-def in_one_line(error: Exception) -> str:
-    """Return the start of an error's text as one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tunecnn.errors import text_of
+
 _TEXTS = re.compile(
     r"out of memory"  # torch's allocators, the CUDA driver, JAX's and the kernel's own words
     r"|OutOfMemory"  # names of exceptions, of Ray among others
@@ -62,8 +64,7 @@ def ran_out_of_memory(error: BaseException | str) -> bool:
 def memory_error(error: BaseException) -> BaseException | None:
     """Return the first of an exception and its causes that says so; None if there is none."""
     for cause in _chain(error):
-        text = f"{type(cause).__name__}: {cause}"
-        if isinstance(cause, MemoryError) or ran_out_of_memory(text):
+        if isinstance(cause, MemoryError) or ran_out_of_memory(_named(cause)):
             return cause
     return None
 
@@ -76,9 +77,13 @@ def device_error(error: BaseException) -> BaseException | None:
     if memory_error(error) is not None:
         return None
     for cause in _chain(error):
-        if _DEVICE.search(f"{type(cause).__name__}: {cause}"):
+        if _DEVICE.search(_named(cause)):
             return cause
     return None
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {text_of(error, most=10_000)}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, text_of
 from tunecnn.models.building import in_own_code
 from tunecnn.trial.batches import DeviceData
 from tunecnn.trial.config import NET, TrialConfig
@@ -70,7 +70,7 @@ class RunningTrial:
         except (Exception, SystemExit) as error:  # it ends this trial, not the search
             cause = device_error(error) if self._data.device.type == "cuda" else None
             if cause is not None:
-                return TrialUpdate(tuple(epochs), None, device_error=_one_line(cause))
+                return TrialUpdate(tuple(epochs), None, device_error=text_of(cause))
             end, checkpoint = _failure(error, self._config), None
         if end is not None:
             self._training = None
@@ -98,7 +98,7 @@ class RunningTrial:
                 except Exception as error:  # another version or damaged: no fault of the trial
                     if memory_error(error) is not None or device_error(error) is not None:
                         raise  # nor one of the checkpoint
-                    raise CheckpointError(_one_line(error)) from error
+                    raise CheckpointError(text_of(error)) from error
                 self._start_from = None
             self._training = training
         metrics = self._training.run_epoch()
@@ -120,17 +120,11 @@ class RunningTrial:
 
 def _failure(error: BaseException, config: TrialConfig) -> TrialEnd:
     if (cause := memory_error(error)) is not None:
-        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=_one_line(cause))
+        return TrialEnd(Outcome.OUT_OF_MEMORY, reason=text_of(cause))
     if isinstance(error, InputError):  # what the network is, or gives
         values = ", ".join(f"{NET}{name}={value}" for name, value in config.net.items())
-        return TrialEnd(
-            Outcome.ERROR, reason=_one_line(error) + (f" ({values})" if values else "")
-        )
+        return TrialEnd(Outcome.ERROR, reason=text_of(error) + (f" ({values})" if values else ""))
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((one for one in reversed(frames) if in_own_code(one.filename)), frames[-1])
     where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-    return TrialEnd(Outcome.ERROR, reason=f"{type(error).__name__} in {where}: {_one_line(error)}")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
+    return TrialEnd(Outcome.ERROR, reason=f"{type(error).__name__} in {where}: {text_of(error)}")

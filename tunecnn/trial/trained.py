@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tunecnn.data.images import Pixels
 from tunecnn.data.sources.values import plain_array
-from tunecnn.errors import InputError, RunError, text_of
+from tunecnn.errors import InputError, RunError, reason, text_of
 from tunecnn.files import check_stamp, read_regular, stamp
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import (
@@ -285,5 +285,5 @@ def load_model(path: str | Path) -> TrainedModel:
     try:
         content = read_regular(Path(path))
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        raise RunError(f"{path} cannot be read: {reason(error)}") from error
     return unpack_model(content, str(path))

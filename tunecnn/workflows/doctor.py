@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from tunecnn.errors import TunecnnError
+from tunecnn.errors import TunecnnError, reason
 from tunecnn.files import expanded, nearest_existing
 from tunecnn.words import bytes_in_words
 
@@ -152,7 +152,7 @@ def _storage(runs_dir: Path) -> Iterator[Finding]:
             _exercise(Path(place))
     except OSError as error:
         yield Finding(
-            "storage", "problem", f"{parent}: {error.strerror or error}",
+            "storage", "problem", f"{parent}: {reason(error)}",
             "choose a folder that can be written: --runs-dir",
         )  # fmt: skip
         return

@@ -9,8 +9,6 @@ from tunecnn.data.images import Dataset, Images, Labels
 from tunecnn.errors import RunError, text_of
 from tunecnn.models.code import NetworkCode, prints_aside
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.frames import predictions_frame
-from tunecnn.run.info import Evaluation, now
 from tunecnn.study.records import TrialRecord
 from tunecnn.trial.config import TrialConfig
 
@@ -79,17 +77,7 @@ def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -
             raise RunError(
                 f"trial {record.number} cannot be tested: {type(error).__name__}: {text_of(error)}"
             ) from error
-        folder.write_evaluation(
-            Evaluation(
-                trial=record.number,
-                time=now(),
-                images=len(dataset.test),
-                accuracy=accuracy,
-                loss=loss,
-                predictions_sha256="",
-            ),
-            predictions_frame(record.number, dataset.test.labels, predicted),
-        )
+        folder.write_evaluation(record.number, accuracy, loss, dataset.test.labels, predicted)
 
 
 def _test(

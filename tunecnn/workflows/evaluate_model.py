@@ -16,15 +16,13 @@ from tunecnn.data.loading import load_dataset
 from tunecnn.data.registry import absolute
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.frames import predictions_frame
-from tunecnn.run.info import Evaluation, now
 from tunecnn.run.run import Run
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.evaluate import scores
 from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,10 @@ def evaluate(
             logits = found.model.logits(pixels)
         accuracy, loss, predicted = scores(logits, labels)
         if folder is not None:
-            _record(folder, found.trial, images, accuracy, loss, predicted)
+            assert found.trial is not None
+            tested = folder.read_info().evaluations
+            if not any(one.trial == found.trial and not one.confirmation for one in tested):
+                folder.write_evaluation(found.trial, accuracy, loss, labels, predicted)
     right = predicted == labels
     return ModelEvaluation(
         dataset=name,
@@ -159,22 +160,6 @@ def _recording(found: FoundModel, images: Dataset) -> Iterator[RunFolder | None]
     folder = RunFolder(run.path)
     with folder.lock():
         yield folder
-
-
-def _record(
-    folder: RunFolder, trial: int | None, images: Dataset, accuracy: float, loss: float,
-    predicted: npt.NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Record the use of a run's test images, once for each trial."""
-    assert trial is not None
-    info = folder.read_info()
-    if any(one.trial == trial and not one.confirmation for one in info.evaluations):
-        return
-    evaluation = Evaluation(
-        trial=trial, time=now(), images=len(images.test), accuracy=accuracy, loss=loss,
-        predictions_sha256="",
-    )  # fmt: skip
-    folder.write_evaluation(evaluation, predictions_frame(trial, images.test.labels, predicted))
 
 
 def _difference(classes: tuple[str, ...], found: FoundModel) -> str:

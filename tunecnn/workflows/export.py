@@ -16,7 +16,7 @@ import numpy as np
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
 from tunecnn.run.info import DatasetRecord, SearchJob
 from tunecnn.trial.config import VIEWS
@@ -116,7 +116,7 @@ def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> P
             raise InputError(f"the network cannot be exported to {format_}: {error}") from error
         raise InputError(f"{format_} needs packages: pip install {needed} ({error})") from error
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+        raise RunError(f"{path} cannot be written: {reason(error)}") from error
     except Exception as error:
         cause = error.__cause__ or error  # an exporter of torch names its own step first
         first = re.sub(r"\x1b\[[\d;]*m", "", str(cause)).strip().splitlines()[:1]

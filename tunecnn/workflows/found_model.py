@@ -14,7 +14,7 @@ from tunecnn.analysis.confirmation import (
     latest_confirmation,
     summarize_confirmation,
 )
-from tunecnn.errors import InputError, RunError, TunecnnError, text_of
+from tunecnn.errors import InputError, RunError, TunecnnError, reason, text_of
 from tunecnn.files import check_regular, whole
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, SearchJob
@@ -149,6 +149,6 @@ def _check_weights(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
     if start[8:] != b"{" or int.from_bytes(start[:8], "little") > path.stat().st_size:
         raise InputError(f"{path} is neither weights that tunecnn wrote nor the folder of a run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import shipped
 
 
@@ -28,5 +28,5 @@ def copy_notebooks(folder: Path) -> list[Path]:
         for source, target in zip(own_notebooks(), there, strict=True):
             shutil.copyfile(source, target)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise InputError(f"{folder} cannot be written: {reason(error)}") from error
     return there

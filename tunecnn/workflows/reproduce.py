@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, ReproductionJob
+from tunecnn.words import command
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.reproduction_space import published_for, reproduction_space
@@ -27,8 +27,7 @@ def check_reproduction(path: Path) -> None:
         raise InputError(f"{path} is a confirmation; tunecnn confirm goes on with it")
     if not isinstance(job, ReproductionJob):
         raise InputError(
-            f"{path} is a {job.type}; go on with it by tunecnn search --resume "
-            f"{shlex.quote(str(path))}"
+            f"{path} is a {job.type}; go on with it by {command('search --resume', path)}"
         )
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from tunecnn.data.images import Dataset
 from tunecnn.data.registry import kind_and_path
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import expanded, sha256, whole
 from tunecnn.models.code import NetworkCode
 from tunecnn.process import EndedAtOnceError
@@ -28,7 +28,7 @@ from tunecnn.run.info import (
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, versions
-from tunecnn.words import in_utf8
+from tunecnn.words import command, in_utf8
 from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.networks import changed_code, check_constraints, check_networks
 from tunecnn.workflows.on_end import check_on_end, run_on_end
@@ -145,7 +145,7 @@ def _resume_same(
     if changed:
         raise InputError(
             f"the run {path} was started with another search ({', '.join(changed)}); give another "
-            f"name, or go on with it as it is: --resume {path}"
+            f"name, or go on with it as it is: {command('search --resume', path)}"
         )
     more = prepared.space.trials - int(info.changes.get("trials", prepared.space.trials))
     run = open_run(path, max(0, more), dict(prepared.space.budget))
@@ -226,7 +226,7 @@ def _copy_evaluations(around: RunFolder, inner: Path) -> None:
         around.write_info(info.with_changes(evaluations=(*others, *new)))
     except OSError as error:
         raise RunError(
-            f"{error.filename or around.path} cannot be written ({error.strerror}); all of the "
+            f"{error.filename or around.path} cannot be written ({reason(error)}); all of the "
             f"confirmation is safe in {inner}; when it can be written again, give the same command"
         ) from error
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import fetch, load_dataset
 from tunecnn.engines.base import Engine
-from tunecnn.errors import InputError, RunError, TunecnnError
+from tunecnn.errors import InputError, RunError, TunecnnError, reason
 from tunecnn.files import nearest_existing
 from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers
@@ -43,7 +43,7 @@ from tunecnn.study.records import TrialRecord, check_journal, quiet_optuna
 from tunecnn.study.study import Study
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import versions
-from tunecnn.words import in_utf8
+from tunecnn.words import command, in_utf8
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
@@ -218,9 +218,9 @@ def _stopping(path: Path) -> Iterator[None]:
         if error.errno not in _STORAGE:
             raise
         raise RunError(
-            f"{error.filename or path} cannot be written ({error.strerror}); the trials in "
+            f"{error.filename or path} cannot be written ({reason(error)}); the trials in "
             f"the journal of {path} are safe; when it can be written again, carry on with: "
-            f"tunecnn search --resume {shlex.quote(str(path))}"
+            f"{command('search --resume', path)}"
         ) from error
     except RunError:
         # The error is raised even if this fails, as on a full disk or in a folder that is gone.
@@ -254,8 +254,8 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
         file = error.filename2 or error.filename  # the second one is that of a rename
         raise RunError(
             f"the summary of {path} cannot be written ({f'{file}: ' * bool(file)}"
-            f"{error.strerror or error}); all its trials are safe in its journal; write it "
-            f"elsewhere: tunecnn summarize {shlex.quote(str(path))} --out FOLDER"
+            f"{reason(error)}); all its trials are safe in its journal; write it "
+            f"elsewhere: {command('summarize', path)} --out FOLDER"
         ) from error
 
 

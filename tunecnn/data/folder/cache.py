@@ -30,7 +30,7 @@ from tunecnn.data.folder.pixels import VERSION, can_read_heif
 from tunecnn.data.folder.tree import CACHE_SUFFIX, Tree, Unreadable, shown
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
-from tunecnn.errors import InputError, RunError
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import (
     check_regular,
     check_stamp,
@@ -140,7 +140,7 @@ class Cache:
             try:
                 return self._save(place, key, entry)
             except OSError as error:
-                reasons.append(f"{shown(place)}: {error.strerror or error}")
+                reasons.append(f"{shown(place)}: {reason(error)}")
         _log.warning(
             "the decoded images of %s could not be kept, so they are decoded again next time (%s)",
             shown(self._tree.root), "; ".join(reasons),
@@ -209,7 +209,7 @@ def clean(root: Path, data_dir: Path | None) -> list[Path]:
         try:
             shutil.rmtree(place)
         except OSError as error:
-            raise InputError(f"{shown(place)} cannot be removed: {error.strerror}") from error
+            raise InputError(f"{shown(place)} cannot be removed: {reason(error)}") from error
         removed.append(place)
     return removed
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from tunecnn.data.folder.tree import Source, Unreadable, suffix_of
 from tunecnn.data.images import Pixels, likely_white
 from tunecnn.data.options import ImageOptions
+from tunecnn.errors import text_of
 
 VERSION = 6
 _ORIENTATION = 0x0112  # EXIF tag
@@ -82,8 +83,7 @@ def read_pixels(source: Source, name: str, options: ImageOptions) -> tuple[Pixel
             "make it smaller"
         ) from error
     except Exception as error:  # Pillow raises many types, also struct.error and KeyError
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise BadImageError(text) from error
+        raise BadImageError(text_of(error) or type(error).__name__) from error
 
 
 def pixels_of(image: Image.Image, options: ImageOptions) -> tuple[Pixels, list[str]]:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, Self
 
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason, text_of
 from tunecnn.files import expanded
 
 HIDDEN = "hidden"
@@ -162,21 +162,21 @@ class _Folder:
         except OSError as error:
             if not below:
                 raise InputError(
-                    f"imagefolder: {shown(self.root)} cannot be read: {error.strerror}"
+                    f"imagefolder: {shown(self.root)} cannot be read: {reason(error)}"
                 ) from error
-            listing.broken[below.rstrip("/")] = f"cannot be read: {error.strerror}"
+            listing.broken[below.rstrip("/")] = f"cannot be read: {reason(error)}"
             return
         for entry in found:
             name = below + entry.name
-            reason = ignored or reason_to_ignore(entry.name)
+            why_not = ignored or reason_to_ignore(entry.name)
             try:
                 status = entry.stat()
             except OSError as error:
-                if reason:
-                    listing.left_out[reason] += 1
+                if why_not:
+                    listing.left_out[why_not] += 1
                 else:
                     what = "a broken link" if entry.is_symlink() else "cannot be read"
-                    listing.broken[name] = f"{what}: {error.strerror}"
+                    listing.broken[name] = f"{what}: {reason(error)}"
                 continue
             if stat.S_ISDIR(status.st_mode):
                 here = (status.st_dev, status.st_ino)
@@ -186,11 +186,11 @@ class _Folder:
                 if len(above) >= _DEEPEST:
                     listing.broken[name] = _TOO_DEEP
                     continue
-                if not reason:
+                if not why_not:
                     listing.folders.add(name)
-                self._walk(listing, f"{name}/", reason, (*above, here))
-            elif reason:
-                listing.left_out[reason] += 1
+                self._walk(listing, f"{name}/", why_not, (*above, here))
+            elif why_not:
+                listing.left_out[why_not] += 1
             elif not stat.S_ISREG(status.st_mode):
                 listing.broken[name] = "not a regular file"
             else:
@@ -387,4 +387,4 @@ def _content(read: Callable[[], bytes]) -> bytes | Unreadable:
     try:
         return read()
     except Exception as error:  # zlib.error, BadZipFile, OSError, ...
-        return Unreadable(f"it is damaged: {' '.join(str(error).split())}")
+        return Unreadable(f"it is damaged: {text_of(error)}")

@@ -101,7 +101,7 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
     try:
         code = read_regular(Path(file))
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+        raise InputError(f"{file} cannot be read: {reason(error)}") from error
     try:
         with _importable(Path(file).parent):
             function = runpy.run_path(file).get(name)

@@ -17,7 +17,7 @@ from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.data.sources.arrays import from_mapping
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded
 
 _GZIP = b"\x1f\x8b"
@@ -64,7 +64,7 @@ def read_idx(path: Path) -> tuple[Pixels, bytes]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise BadIdxError(f"cannot be unpacked: {error}") from error
     except OSError as error:
-        raise BadIdxError(f"cannot be read: {error.strerror}") from error
+        raise BadIdxError(f"cannot be read: {reason(error)}") from error
     except ValueError as error:  # fewer bytes than its axes need
         raise BadIdxError(f"is incomplete: {error}") from error
     found = len(content) - 4 - 4 * axes

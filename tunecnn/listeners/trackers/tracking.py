@@ -11,13 +11,14 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from tunecnn.errors import text_of
 from tunecnn.files import read_own, write_atomically
 from tunecnn.listeners.trackers.base import TrackedRun, Tracker
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics, Outcome
-from tunecnn.words import count_in_words
+from tunecnn.words import command, count_in_words
 
 PATIENCE = 10.0  # seconds without progress after which a tracker is given up at the end
 _MOMENT = 2.0  # seconds
@@ -109,8 +110,8 @@ class Tracking(Listener):
                 self._problems.append(
                     f"{self.name} has not taken everything"
                     + (f": {count_in_words(missing, 'trial')} missing" if missing else "")
-                    + "; send the rest later with: tunecnn search --resume "
-                    f"{self._run.folder} --track {self.name}"
+                    + "; send the rest later with: "
+                    + command("search --resume", self._run.folder, "--track", self.name)
                 )
         return self.problems()
 
@@ -228,11 +229,10 @@ class Tracking(Listener):
         if self._has_warned:
             return
         self._has_warned = True
-        text = f"{type(error).__name__}: {error}"
         with self._changed:
             self._problems.append(
-                f"{self.name} does not take the run ({' '.join(text.split())[:300]}); the search "
-                "goes on, and what is missing is sent again"
+                f"{self.name} does not take the run ({type(error).__name__}: {text_of(error)}); "
+                "the search goes on, and what is missing is sent again"
             )
 
 

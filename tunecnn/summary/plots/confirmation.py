@@ -84,6 +84,7 @@ def _finding(summary: ConfirmationSummary) -> str:
     return f"{text}: {gain.verdict}"
 
 
+@picture
 def confusion(run: Run) -> Figure:
     """Draw the confusion matrix of the best candidate on the test images, over its new seeds."""
     best = summarize_confirmation(run).candidates[0]
