@@ -15,7 +15,7 @@ from torch import nn
 from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import build, importable
-from tunecnn.models.checking import check_output, use_channels_last
+from tunecnn.models.checking import check_output, takes_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost, count
@@ -243,15 +243,15 @@ def test_what_cannot_be_built_names_values_and_line():
 
 
 def test_a_view_gets_contiguous_images_and_others_channels_last():
-    assert use_channels_last(network(PLAIN), (3, 8, 8)) is False  # it takes one channel
+    assert takes_channels_last(network(PLAIN), (3, 8, 8)) is False  # it takes one channel
     text = PLAIN.replace(".flatten(1)", ".view(len(x), -1)")
     with importable(code_of(text)):
         viewing = build(Architecture("nets.py:Net", Path()), {}, (3, 8, 8), 10)
-    assert use_channels_last(viewing, (3, 8, 8)) is False
+    assert takes_channels_last(viewing, (3, 8, 8)) is False
     assert viewing.conv.weight.is_contiguous()
     with importable(code_of(PLAIN)):
         flat = build(Architecture("nets.py:Net", Path()), {}, (3, 8, 8), 10)
-    assert use_channels_last(flat, (3, 8, 8)) is True
+    assert takes_channels_last(flat, (3, 8, 8)) is True
     assert flat.conv.weight.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -329,15 +330,62 @@ class Expanded(nn.Module):
 class FromFirstBatch(nn.Module):
     def __init__(self, classes):
         super().__init__()
-        self.ready = False
+        self.register_buffer("ready", torch.tensor(False))
         self.shift = nn.Parameter(torch.zeros(64))
         self.head = nn.Linear(64, classes)
     def forward(self, x):
         x = x.flatten(1)
-        if self.training and not self.ready:
-            self.ready = True
+        if not self.ready:
+            self.ready.fill_(True)
             self.shift.data = -x.mean(0)
         return self.head(x + self.shift)
+
+class Remembers(FromFirstBatch):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.known = False
+    def forward(self, x):
+        if self.training and not self.known:
+            self.known = True
+            self.ready.fill_(False)
+        return super().forward(x)
+
+class Scheduled(LeNet):  # as with DropBlock's schedule by steps
+    def __init__(self, in_channels, classes):
+        super().__init__(in_channels, classes)
+        self.steps = 0
+    def forward(self, x):
+        if self.training:
+            x = torch.dropout(x, max(0.0, 0.5 - 0.1 * self.steps), True)
+            self.steps += 1
+        return super().forward(x)
+
+class OwnNoise(LeNet):
+    def __init__(self, in_channels, classes):
+        super().__init__(in_channels, classes)
+        self.noise = np.random.default_rng(0)
+    def forward(self, x):
+        if self.training:
+            x = x * float(self.noise.uniform(0.5, 1.0))
+        return super().forward(x)
+
+class OwnDraws(LeNet):
+    def __init__(self, in_channels, classes):
+        super().__init__(in_channels, classes)
+        draws = np.random.default_rng().normal(size=tuple(self.conv.weight.shape))
+        self.conv.weight.data = torch.from_numpy(draws).float()
+
+class Hooked(LeNet):  # its hook is a closure over the network itself
+    def __init__(self, in_channels, classes):
+        super().__init__(in_channels, classes)
+        self.seen = {}
+        self.conv.register_forward_hook(self.keep("conv"))
+    def keep(self, name):
+        def hook(module, given, returned):
+            self.seen[name] = returned
+        return hook
+    def forward(self, x):
+        return super().forward(x) + 0 * self.seen["conv"].mean()
 
 class OnGpu(Heads):
     def forward(self, x):
@@ -356,7 +404,7 @@ def trained(name: str, data, **changes) -> Training:
 
 
 @pytest.mark.parametrize("name", ["LeNet", "Repeats", "Deep", "Attends", "Fourier", "Noisy", "Running",
-                                  "Counts", "Normed", "Complex", "Expanded", "FromFirstBatch"])  # fmt: skip
+                                  "Counts", "Normed", "Complex", "Expanded", "FromFirstBatch", "Hooked"])  # fmt: skip
 def test_networks_as_people_bring_them_train_again_alike_and_are_loaded(name, data, tmp_path):
     settings = {"seed": 3, "averaging": 0.9, "patience": 2, "optimizer": "adamw"}
     with importable(BROUGHT_CODE):
@@ -375,6 +423,20 @@ def test_networks_as_people_bring_them_train_again_alike_and_are_loaded(name, da
     if name not in ("Noisy", "Running"):  # these depend on the batches before
         found = model.probabilities(data.validation.pixels).argmax(1)
         assert (found == training.predict(data.validation).argmax(1).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Remembers", "Remembers gives other results in training once its weights are loaded aga"),
+        ("Scheduled", "Scheduled gives other results in training once its weights are loaded aga"),
+        ("OwnNoise", "a random generator of its own (draw from torch's or NumPy's)"),
+        ("OwnDraws", "OwnDraws has another conv.weight each time it is built with one seed"),
+    ],
+)
+def test_what_a_pause_or_a_seed_would_change_is_refused(name, reason, data):
+    with importable(BROUGHT_CODE), pytest.raises(InputError, match=re.escape(reason)):
+        list(Training(config(name, epochs=3), data))
 
 
 def test_a_network_is_not_trained_on_the_images_that_try_it(data):

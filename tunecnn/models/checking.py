@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from tunecnn.models.building import NetworkError, describe
 from tunecnn.models.designs import InputShape
@@ -16,35 +16,47 @@ from tunecnn.models.designs import InputShape
 _SUM_TOLERANCE = 1e-4
 
 
-def use_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
-    """Bring a network's weights into the memory layout `channels_last`, if it can process it.
+def takes_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
+    """Return whether a network can process images and weights in the layout `channels_last`.
 
     In that layout, `view` raises an error where `reshape` or `flatten` would work, and a network
-    may check it; one that fails, also in a step of training, is left as it is. It is in evaluation
-    mode afterwards.
+    may check it, also in a step of training.
 
-    Returns:
-        Whether images have to be in `channels_last` too.
+    Args:
+        network: network to try, which is not used for anything else: it may count its images.
+        input_shape: channels, height and width of one image.
     """
+    lay_out(network, input_shape, last=False)
     channels, height, width = input_shape
     # As batches are made: `contiguous` would change nothing in images of one channel.
     images = torch.zeros(2, height, width, channels, device=_device(network)).permute(0, 3, 1, 2)
-    network.eval()
-    try:
-        with torch.no_grad():
-            network(images.contiguous())  # which makes the weights of lazy layers
-    except (Exception, SystemExit):
-        return False  # `check_output` says why
     try:
         with torch.no_grad():
             network(images)
             network.to(memory_format=torch.channels_last)
             network(images)
         _step(network, images)
-    except (Exception, SystemExit):
-        network.to(memory_format=torch.contiguous_format)
+    except (Exception, SystemExit):  # `check_output` says why if it takes none at all
+        with contextlib.suppress(ValueError):  # weights of lazy layers that are not made yet
+            network.to(memory_format=torch.contiguous_format)
         return False
     return True
+
+
+def lay_out(network: nn.Module, input_shape: InputShape, *, last: bool) -> None:
+    """Bring a network's weights into the layout of its images, those of lazy layers too.
+
+    Args:
+        network: network, which is in evaluation mode afterwards.
+        input_shape: channels, height and width of one image.
+        last: whether the images are in `channels_last`.
+    """
+    network.eval()
+    if any(isinstance(module, LazyModuleMixin) for module in network.modules()):
+        with torch.no_grad(), contextlib.suppress(Exception, SystemExit):
+            network(torch.zeros(2, *input_shape, device=_device(network)))
+    if last:
+        network.to(memory_format=torch.channels_last)
 
 
 def can_train_on(
@@ -53,7 +65,7 @@ def can_train_on(
     """Try a step of training; return why it fails, empty if it does not.
 
     Args:
-        network: network, which has not been trained afterwards.
+        network: network to try.
         input_shape: channels, height and width of one image.
         count: number of images.
         last: whether the images are in `channels_last`.
@@ -66,12 +78,12 @@ def can_train_on(
 
 
 def _step(network: nn.Module, images: Tensor) -> None:
-    """Pass images forward and gradients back through a copy of a network."""
+    """Pass images forward and gradients back, without a change of weights."""
     devices = [images.device] if images.device.type == "cuda" else []
-    with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        tried.train()
-        tried(images).float().logsumexp(1).sum().backward()
-        tried.zero_grad(set_to_none=True)
+    with torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        network.train()
+        network(images).float().logsumexp(1).sum().backward()
+    network.zero_grad(set_to_none=True)
     network.eval()
 
 
@@ -84,16 +96,58 @@ def settle(network: nn.Module) -> None:
     network.eval()
 
 
+@contextlib.contextmanager
+def in_training(network: nn.Module) -> Iterator[None]:
+    """Bring a network into training mode for a while; its buffers are put back then."""
+    kept = [(module._buffers, name, buffer, buffer.clone())
+            for module in network.modules()
+            for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
+    network.train()
+    try:
+        yield
+    finally:
+        network.eval()
+        with torch.no_grad():
+            for buffers, name, buffer, values in kept:
+                buffers[name] = buffer if torch.equal(buffer, values) else buffer.copy_(values)
+
+
+def check_alike(name: str, one: nn.Module, other: nn.Module) -> None:
+    """Check that two builds from the same random state are two networks with the same weights.
+
+    Raises:
+        NetworkError: if they share weights, or have others.
+    """
+    trained = {id(weight) for weight in one.parameters() if weight.requires_grad}
+    if trained & set(map(id, other.parameters())):
+        raise NetworkError(
+            f"{name} has the same weights at each call, so trials would go on from each other's: "
+            "make its layers while it is built, not once for the module or as default arguments, "
+            "and without a cache"
+        )
+    others = dict(other.named_parameters())
+    for key, weight in one.named_parameters():
+        found = others.get(key)
+        if found is None or nn.parameter.is_lazy(weight) or weight.shape != found.shape:
+            continue
+        if not torch.equal(weight, found) and bool(weight.isfinite().all()):
+            raise NetworkError(
+                f"{name} has another {key} each time it is built with one seed: it draws from a "
+                "generator of its own, such as np.random.default_rng(); draw from torch's, "
+                "NumPy's or Python's default one, which tunecnn seeds"
+            )
+
+
 def check_output(
     name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
 ) -> None:
     """Check that a network maps images to logits, and can be trained.
 
-    It is in evaluation mode afterwards, and has not been trained.
+    Its weights are not changed, but its buffers and its counters may be.
 
     Args:
         name: name of the network in messages.
-        network: network, on any device.
+        network: network to try, on any device; it is in evaluation mode afterwards.
         input_shape: channels, height and width of one image.
         classes: number of classes.
         last: whether the images are in `channels_last`.
@@ -128,7 +182,7 @@ def check_evaluation(
 def check_training(
     name: str, network: nn.Module, input_shape: InputShape, classes: int, *, last: bool = False
 ) -> None:
-    """Do the second part of `check_output`: a forward pass in training mode."""
+    """Do the second part of `check_output`: what it keeps, and a pass in training mode."""
     if not any(one.requires_grad for one in network.parameters()):
         raise NetworkError(f"{name} has no parameters to train")
     for key, value in network.state_dict().items():
@@ -144,10 +198,10 @@ def check_training(
         _logits(name, network, input_shape, classes, last=last, count=1)
     device = _device(network)
     devices = [device] if device.type == "cuda" else []
-    with _tried(network) as tried, torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        tried.train()
-        logits = _logits(name, tried, input_shape, classes, last=last)
-        known = {id(one) for one in tried.parameters()}
+    with torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        network.train()
+        logits = _logits(name, network, input_shape, classes, last=last)
+    known = {id(one) for one in network.parameters()}
     network.eval()
     if not logits.requires_grad:
         raise NetworkError(
@@ -221,25 +275,6 @@ def _logits(
             f"{classes} classes have the shape ({count}, {classes}){one}"
         )
     return logits
-
-
-@contextlib.contextmanager
-def _tried(network: nn.Module) -> Iterator[nn.Module]:
-    """Yield a copy of a network, to try it; or itself, whose buffers are put back then.
-
-    Torch cannot copy all networks, such as those with its older `weight_norm`.
-    """
-    try:
-        tried = copy.deepcopy(network)
-    except Exception:
-        kept = [(module._buffers, name, buffer, buffer.clone())
-                for module in network.modules()
-                for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
-        yield network
-        for buffers, name, buffer, values in kept:
-            buffers[name] = buffer if torch.equal(buffer, values) else values
-        return
-    yield tried
 
 
 def _trained_by(logits: Tensor) -> list[Tensor]:

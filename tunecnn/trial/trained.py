@@ -31,7 +31,7 @@ from tunecnn.models.building import (
     load,
     returns_network,
 )
-from tunecnn.models.checking import settle, use_channels_last
+from tunecnn.models.checking import lay_out, settle, takes_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
@@ -239,11 +239,17 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         if not architecture.is_published:
             _warn_of_code(architecture, code, where)
         load(architecture)
-        with random_state_of(config.seed):  # as in its training: it may have random constants
-            network = build(architecture, config.net, shape, len(metadata.classes))
+
+        def built() -> nn.Module:
+            with random_state_of(config.seed):  # as in its training: it may have random constants
+                return build(architecture, config.net, shape, len(metadata.classes))
+
+        network = built()
         scaling = Scaling(config, metadata.mean, metadata.deviation)
         if not architecture.is_published:
-            scaling.channels_last = use_channels_last(network, shape)
+            with random_state_of(config.seed):
+                scaling.channels_last = takes_channels_last(built(), shape)
+            lay_out(network, shape, last=scaling.channels_last)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -21,7 +21,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tunecnn.data.images import Dataset, Images, TrialData
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import NetworkError, build, load
-from tunecnn.models.checking import can_train_on, check_output, settle, use_channels_last
+from tunecnn.models.checking import (
+    can_train_on,
+    check_alike,
+    check_output,
+    in_training,
+    lay_out,
+    settle,
+    takes_channels_last,
+)
 from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
 from tunecnn.trial.checkpoint import (
@@ -182,27 +190,38 @@ class Training:
         A network that is not ours gets its images in the memory layout that it can process.
         """
         architecture = Architecture(self.config.architecture, Path())
+        model = self._build(architecture)
+        if architecture.is_published:
+            self._batcher.scaling.in_bf16 = self._in_bf16  # they begin with a convolution
+            return model
+        # Another one is tried: some count images, or scale themselves by the first that they get.
+        with random_state_of(self.config.seed, self._device):
+            tried = self._build(architecture)
+            check_alike(architecture.attribute, model, tried)
+            last = self._try(architecture.attribute, tried)
+        self._batcher.scaling.channels_last = last
+        lay_out(model, self.data.input_shape, last=last)
+        return model
+
+    def _build(self, architecture: Architecture) -> nn.Module:
         shape, classes = self.data.input_shape, len(self.data.classes)
         model = build(architecture, self.config.net, shape, classes)
         initialize(model, self.config.initialization)
-        model.to(self._device)
-        if not architecture.is_published:
-            last = use_channels_last(model, shape)
-            self._batcher.scaling.channels_last = last
-            check_output(architecture.attribute, model, shape, classes, last=last)
-            self._batcher.joins_last_image = any(
-                isinstance(module, _BatchNorm) for module in model.modules()
-            ) or bool(can_train_on(model, shape, 1, last=last))
-            with self._autocast():
-                why = can_train_on(model, shape, 2, last=last) if self._in_bf16 else ""
-            if why and not can_train_on(model, shape, 2, last=last):
-                raise NetworkError(
-                    f"{architecture.attribute} cannot be trained in bf16: {why}; write precision: "
-                    "fp32"
-                )
-        else:
-            self._batcher.scaling.in_bf16 = self._in_bf16  # they begin with a convolution
-        return model
+        return model.to(self._device)
+
+    def _try(self, name: str, network: nn.Module) -> bool:
+        """Check a network of somebody else, and return whether it takes `channels_last`."""
+        shape, classes = self.data.input_shape, len(self.data.classes)
+        last = takes_channels_last(network, shape)
+        check_output(name, network, shape, classes, last=last)
+        self._batcher.joins_last_image = any(
+            isinstance(module, _BatchNorm) for module in network.modules()
+        ) or bool(can_train_on(network, shape, 1, last=last))
+        with self._autocast():
+            why = can_train_on(network, shape, 2, last=last) if self._in_bf16 else ""
+        if why and not can_train_on(network, shape, 2, last=last):
+            raise NetworkError(f"{name} cannot be trained in bf16: {why}; write precision: fp32")
+        return last
 
     def _made_step(self) -> TrainingStep:
         weights = _class_weights(self._data) if self.config.class_weights == "balanced" else None
@@ -248,33 +267,39 @@ class Training:
         architecture = Architecture(self.config.architecture, Path())
         if architecture.is_published:
             return
-        shape, classes = self.data.input_shape, len(self.data.classes)
+        name = architecture.attribute
         with random_state_of(self.config.seed, self._device):
-            again = build(architecture, self.config.net, shape, classes).to(self._device)
-        use_channels_last(again, shape)
-        own = {id(weight) for weight in self.model.parameters() if weight.requires_grad}
-        if own & set(map(id, again.parameters())):
-            raise NetworkError(
-                f"{architecture.attribute} has the same weights at each call, so trials would go "
-                "on from each other's: make its layers while it is built, not once for the module "
-                "or as default arguments, and without a cache"
-            )
+            again = self._build(architecture)
+        lay_out(again, self.data.input_shape, last=self._batcher.scaling.channels_last)
         again.load_state_dict(self.model.state_dict())
-        part = self._data.validation.pixels[:_FEW]
+        images = self._batcher.scaling(self._data.validation.pixels[:_FEW])
+        settle(self.model)
+        settle(again)
+        if self._differ(self.model, again, images):
+            raise NetworkError(
+                f"{name} gives other results once its weights are loaded again: it uses what its "
+                "state_dict lacks, such as a counter, or a buffer with persistent=False that "
+                "training changes"
+            )
+        self._check_alone(name, again, images)
+        again.load_state_dict(self.model.state_dict())
+        with in_training(self.model), in_training(again):
+            if len(images) > 1 and self._differ(self.model, again, images):
+                raise NetworkError(
+                    f"{name} gives other results in training once its weights are loaded again, "
+                    "as after a pause: it uses what its state_dict lacks, such as a counter (make "
+                    "it a buffer) or a random generator of its own (draw from torch's or NumPy's)"
+                )
+
+    def _differ(self, one: nn.Module, other: nn.Module, images: Tensor) -> bool:
+        """Return whether two networks give other logits with the same random numbers."""
         returned = []
-        for network in (self.model, again):
-            settle(network)
+        for network in (one, other):
             with random_state_of(self.config.seed, self._device), torch.no_grad(), \
                     self._autocast():  # fmt: skip
-                returned.append(network(self._batcher.scaling(part)).float())
+                returned.append(network(images).float())
         scale = max(1.0, float(returned[0].abs().max()))
-        if float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale:
-            raise NetworkError(
-                f"{architecture.attribute} gives other results once its weights are loaded again: "
-                "it uses what its state_dict lacks, such as a counter, or a buffer with "
-                "persistent=False that training changes"
-            )
-        self._check_alone(architecture.attribute, again, self._batcher.scaling(part))
+        return float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale
 
     def _check_alone(self, name: str, network: nn.Module, images: Tensor) -> None:
         """Check that an image has the same logits alone as among others.
