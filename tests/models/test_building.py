@@ -107,6 +107,78 @@ class Net(nn.Module):
     assert measured(text.replace("VALUES", values)) == on_meta
 
 
+def test_layers_that_a_cpu_computes_at_once_are_counted_where_values_are_looked_at():
+    net = """
+class Net(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.rows = nn.LSTM(8, 8, batch_first=True)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        CHECK
+        return self.head(self.encoder(self.rows(x[:, 0])[0]).flatten(1))
+"""
+    checked = net.replace("CHECK", "assert torch.isfinite(x).all()")
+    plain = measured(HEAD + net.replace("CHECK", "pass"))
+    assert plain.macs > 8 * 8 * (8 * 8)
+    assert measured(HEAD + checked).macs == plain.macs
+
+
+MEMBERS = """
+from enum import Enum, auto
+class Norm(Enum):
+    BATCH = "batch"
+    GROUP = "group"
+class Act(Enum):
+    RELU = auto()
+    GELU = auto()
+"""
+
+
+@pytest.mark.parametrize("place", ["kinds", "nets"])
+def test_words_are_members_where_a_network_wants_those_of_an_enum(place):
+    head = HEAD + ("from kinds import Act, Norm\n" if place == "kinds" else MEMBERS)
+    text = head + NET.replace("width: int = 4", "norm: Norm = Norm.GROUP, act: Act | None = None")
+    text = text.replace(
+        "super().__init__()", "super().__init__(); self.got = norm, act; width = 4"
+    )
+    text = text.format(flat="self.conv(x).flatten(1)")
+    with importable(code_of(text, kinds=MEMBERS)):
+        made = build(
+            Architecture("nets.py:Net", Path()), {"norm": "batch", "act": "GELU"}, SHAPE, 10
+        )
+        assert [one.name for one in made.got] == ["BATCH", "GELU"]
+        with pytest.raises(
+            InputError, match="norm of Net is one of 'batch', 'group', not 'layer'"
+        ):
+            build(Architecture("nets.py:Net", Path()), {"norm": "layer"}, SHAPE, 10)
+
+
+@pytest.mark.parametrize("given", ["**rest", "input_shape=(1, 8, 8), **rest"])
+def test_what_is_passed_on_to_a_base_class_is_set_as_that_takes_it(given):
+    sub = f"""
+class Wide(Net):
+    def __init__(self, width=8, **rest):
+        super().__init__(width=width, {given})
+"""
+    with importable(code_of(PLAIN + sub)):
+        made = build(Architecture("nets.py:Wide", Path()), {}, SHAPE, 10)
+    assert made.conv.out_channels == 8
+
+
+@pytest.mark.parametrize("line", ["np.random.seed(0)", "random.seed(1)", "torch.manual_seed(2)"])
+def test_a_constructor_that_sets_a_seed_is_refused(line):
+    text = "import random\nimport numpy as np\n" + PLAIN.replace(
+        "super().__init__()", f"super().__init__(); {line}"
+    )
+    with pytest.raises(
+        InputError, match="Net sets .*seed while it is built, so trials with other"
+    ):
+        network(text)
+
+
 def test_a_class_with_open_arguments_gets_the_classes_as_its_base_takes_them():
     sub = "class Sub(Net):\n    def __init__(self, width=6, **kwargs):\n        " \
         "super().__init__(width=width, **kwargs)\n"  # fmt: skip

@@ -60,6 +60,7 @@ Made = build(1, 2)
 
 class Kind(Enum):
     A = "a"
+    C = "c"
 """
 
 
@@ -88,7 +89,8 @@ MISTAKES = [
     ("{net.bias: {choice: [0, 1]}}", "bias of Net (nets.py:16) takes true or false, not 0"),
     ("{net.act: 3}", "act of Net (nets.py:17) takes a word, not 3"),
     ("{net.widths: 3}", "widths of Net (nets.py:18) takes tuple[int, ...], and a space gives numbers"),
-    ("{net.kind: b}", "kind of Net (nets.py:20) takes Kind, and a space gives numbers"),
+    ("{net.kind: b}", "kind of Net (nets.py:20) is one of 'a', 'c', not 'b'"),
+    ("{net.kind: {choice: [c, auto]}}", "kind of Net (nets.py:20) is one of 'a', 'c', not 'auto'"),
     ("{net.depth: deep}", "depth of Net (nets.py:19) takes a whole number, not 'deep'"),
     ("{net.plain: x}", "plain of Net (nets.py:20) takes a whole number, not 'x'"),
     ("{net.classes: 3}", "tunecnn sets classes itself, from the images"),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import random
+import re
 import sys
 import tempfile
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -84,9 +88,9 @@ def build(
     takes = {"input_shape": input_shape, "in_channels": input_shape[0],
              **dict.fromkeys(CLASSES_NAMES, classes)}  # fmt: skip
     own = {name: takes[name] for name in _settable(made)}
-    seed = torch.initial_seed()
     try:
-        network = made(**own, **given)
+        with _seeds_refused(architecture.attribute):
+            network = _called(made, own, _with_members(made, given))
     except InputError:
         raise
     except (Exception, SystemExit) as error:
@@ -96,11 +100,6 @@ def build(
     if not isinstance(network, nn.Module):
         raise NetworkError(
             f"{architecture.attribute} returned {type(network).__name__}, not a torch.nn.Module"
-        )
-    if torch.initial_seed() != seed:
-        raise NetworkError(
-            f"{architecture.attribute} sets torch's seed while it is built, so trials with other "
-            "seeds would begin alike: remove that (for constants, use a torch.Generator)"
         )
     return network
 
@@ -219,25 +218,98 @@ def _lacking(error: BaseException) -> str:
 
 
 def _settable(made: Callable[..., Any]) -> list[str]:
-    """Return the arguments of a network that tunecnn sets."""
+    """Return the arguments of a network that tunecnn sets.
+
+    What `**` passes on to a base class is set as that takes it.
+    """
     try:
         found = inspect.signature(made).parameters
     except (TypeError, ValueError):
         return [CLASSES_NAMES[1]]
     names = [name for name in (*INPUT_NAMES, *CLASSES_NAMES) if name in found]
-    is_open = any(one.kind is one.VAR_KEYWORD for one in found.values())
-    if is_open and not any(name in CLASSES_NAMES for name in names):
-        # That of a base class, which gets them; else as torchvision's networks take it.
-        bases = made.__mro__[1:] if isinstance(made, type) else ()
-        taken = {
-            name
-            for base in bases
-            if (call := vars(base).get("__init__")) is not None
-            if inspect.isfunction(call)
-            for name in inspect.signature(call).parameters
-        }
-        names.append(next((name for name in CLASSES_NAMES if name in taken), CLASSES_NAMES[1]))
+    if not any(one.kind is one.VAR_KEYWORD for one in found.values()):
+        return names
+    of_bases = {
+        name
+        for base in (made.__mro__[1:] if isinstance(made, type) else ())
+        if (call := vars(base).get("__init__")) is not None
+        if inspect.isfunction(call)
+        for name in inspect.signature(call).parameters
+    }
+    names += [name for name in INPUT_NAMES if name in of_bases and name not in found]
+    if not any(name in CLASSES_NAMES for name in names):  # else as torchvision's networks take it
+        names.append(next((name for name in CLASSES_NAMES if name in of_bases), CLASSES_NAMES[1]))
     return names
+
+
+def _called(made: Callable[..., Any], own: dict[str, Any], given: Mapping[str, Any]) -> Any:
+    """Call a class or function, without what it passes on to a base class by itself."""
+    while True:
+        try:
+            return made(**{**own, **given})
+        except TypeError as error:
+            twice = re.search(r"multiple values for (?:keyword )?argument '(\w+)'", text_of(error))
+            if twice is None or twice[1] not in own:
+                raise
+            del own[twice[1]]
+
+
+def _with_members(made: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with members of an `Enum` where one is wanted, by its value or its name.
+
+    Raises:
+        NetworkError: if there is no such member.
+    """
+    try:
+        call: Any = getattr(made, "__init__") if isinstance(made, type) else made  # noqa: B009
+        hints = typing.get_type_hints(call)
+    except Exception:  # a hint may name what is not there
+        return dict(given)
+    found = {}
+    for name, value in given.items():
+        wanted = (hints.get(name), *typing.get_args(hints.get(name)))
+        enums = [one for one in wanted if isinstance(one, type) and issubclass(one, Enum)]
+        members = [member for one in enums for member in one]
+        fitting = [one for one in members if value in (one.value, one.name)]
+        if members and not fitting and not isinstance(value, (*enums, NoneType)):
+            values = ", ".join(repr(one.value) for one in members)
+            raise NetworkError(f"{name} of {made.__name__} is one of {values}, not {value!r}")
+        found[name] = fitting[0] if fitting else value
+    return found
+
+
+@contextlib.contextmanager
+def _seeds_refused(name: str) -> Iterator[None]:
+    """Refuse a network that seeds a generator while it is built.
+
+    Raises:
+        NetworkError: if it does.
+    """
+    seeded: list[str] = []
+    modules = {"random": random, "numpy.random": np.random}
+
+    def noting(where: str, seed: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*given: Any, **named: Any) -> Any:
+            seeded.append(where)
+            return seed(*given, **named)
+
+        return note
+
+    before, kept = torch.initial_seed(), {key: one.seed for key, one in modules.items()}
+    try:
+        for key, module in modules.items():
+            module.seed = noting(f"{key}.seed", kept[key])  # type: ignore[attr-defined]
+        yield
+    finally:
+        for key, module in modules.items():
+            module.seed = kept[key]  # type: ignore[attr-defined]
+    if torch.initial_seed() != before:
+        seeded.append("torch's seed")
+    if seeded:
+        raise NetworkError(
+            f"{name} sets {seeded[0]} while it is built, so trials with other seeds would begin "
+            "alike: remove that (for constants, use a generator of their own, with a seed)"
+        )
 
 
 def _in_words(given: Mapping[str, Any]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tunecnn.models.architecture import Architecture
@@ -23,9 +24,9 @@ def measure(
 ) -> Cost:
     """Count what a network costs: by a build on the meta device, which computes nothing.
 
-    A network that cannot be built there is built on the CPU, and moved there if it can: the CPU
-    computes some layers in one step, of which nothing is counted. A class with a static method
-    `count(input_shape, classes, **arguments)` that returns `params` and `macs` is not built.
+    A network that cannot be built there is built on the CPU, and moved there if it can. A class
+    with a static method `count(input_shape, classes, **arguments)` that returns `params` and
+    `macs` is not built.
 
     Raises:
         NetworkError: if the network cannot be built, or does not return logits.
@@ -44,6 +45,18 @@ def measure(
         with contextlib.suppress(Exception):
             return _cost(architecture, network.to("meta"), input_shape, classes)
         return cost
+
+
+@contextlib.contextmanager
+def _in_counted_steps() -> Iterator[None]:
+    """Let a CPU compute in steps that are counted, not whole layers at once."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _counts_itself(made: Any, *given: Any) -> bool:
@@ -74,7 +87,7 @@ def _cost(
         )
     leaves = [one for one in network.modules() if not list(one.children())]
     hooks = [one.register_forward_hook(note) for one in leaves]
-    with FlopCounterMode(display=False) as counter:
+    with _in_counted_steps(), FlopCounterMode(display=False) as counter:
         check_evaluation(architecture.attribute, network, input_shape, classes)
     for hook in hooks:
         hook.remove()

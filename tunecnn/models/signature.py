@@ -94,6 +94,7 @@ class Signature:
         line: line of its definition.
         arguments: arguments by name.
         open: why there may be other arguments than these; empty if there are none.
+        sets: those of its arguments that tunecnn sets.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Signature:
     line: int
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     open: str = ""
+    sets: tuple[str, ...] = ()
 
     def where(self, argument: str = "") -> str:
         """Return the file and line of an argument, or of the definition."""
@@ -109,7 +111,9 @@ class Signature:
 
     def problem(self, argument: str, value: object) -> str:
         """Return why a value cannot be given for an argument; empty if it can, as far as known."""
-        if argument in (*INPUT_NAMES, *CLASSES_NAMES) and argument not in self.arguments:
+        may_be_passed_on = argument in INPUT_NAMES and self.open and argument not in self.sets
+        is_set = argument in (*INPUT_NAMES, *CLASSES_NAMES) and not may_be_passed_on
+        if is_set and argument not in self.arguments:
             return f"tunecnn sets {argument} itself, from the images"
         found = self.arguments.get(argument)
         if found is None:
@@ -170,9 +174,10 @@ def read_signature(
             f"{name} ({shown}:{node.lineno}) has no __init__, so it cannot get the number of "
             "classes; it has to take classes or num_classes"
         )
-    aliases = _aliases(tree) | {
-        one.name: ast.Name(one.name) for one in scope.values() if isinstance(one, ast.ClassDef)
-    }
+    classes = [one for one in scope.values() if isinstance(one, ast.ClassDef)]
+    aliases = _aliases(tree) | {one.name: ast.Name(one.name) for one in classes}
+    for one in classes:
+        aliases |= _members(one)
     return _signature_of(call, name, shown, aliases, is_method=call is not node)
 
 
@@ -295,14 +300,14 @@ def _signature_of(
             "classes or num_classes"
         )
     rest = {key: one for key, one in arguments.items() if key not in sets}
-    return Signature(name, shown, call.lineno, rest, is_open)
+    return Signature(name, shown, call.lineno, rest, is_open, sets)
 
 
 def _argument(one: ast.arg, default: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Argument:
     value: Any = REQUIRED
     if default is not None:
         try:
-            value = ast.literal_eval(default)
+            value = ast.literal_eval(aliases.get(ast.unparse(default), default))
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             value = UNREADABLE
     found = _Annotation()
@@ -405,6 +410,28 @@ def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             found[node.target.id] = node.value
     return found
+
+
+def _members(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """Return an `Enum` as the `Literal` of what a space gives for it, and what its members are.
+
+    That are the members' values, or their names if these are no plain values.
+    """
+    bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+    if not bases & {"Enum", "StrEnum", "IntEnum"}:
+        return {}
+    assigned = {target.id: one.value for one in node.body if isinstance(one, ast.Assign)
+                for target in one.targets[:1] if isinstance(target, ast.Name)}  # fmt: skip
+    are_plain = all(
+        isinstance(one, ast.Constant) and isinstance(one.value, str | int | float)
+        for one in assigned.values()
+    )
+    found = {name: value if are_plain else ast.Constant(name) for name, value in assigned.items()}
+    if not found:
+        return {}
+    values = ast.Tuple(list(found.values())) if len(found) > 1 else next(iter(found.values()))
+    members = {f"{node.name}.{name}": value for name, value in found.items()}
+    return {node.name: ast.Subscript(ast.Name("Literal"), values), **members}
 
 
 def _suits(value: object, type_: str) -> bool:
