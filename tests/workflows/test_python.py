@@ -104,7 +104,8 @@ COUNT, ON, NAME = np.int32(3), np.bool_(True), np.str_("relu")
 LIMITS = {"low": -float("inf"), "high": [float("nan"), 1e-300, (1,), frozenset(), {2}]}
 Colour = enum.IntEnum("Colour", "RED")
 RED = Colour.RED
-ORDER = collections.OrderedDict(a=1)
+FILLED = collections.OrderedDict(a=1)
+FILLED["b"] = 2
 
 def uses():
     return GAIN, COUNT, ON, NAME, LIMITS
@@ -112,8 +113,8 @@ def uses():
 def uses_red():
     return RED
 
-def uses_order():
-    return ORDER
+def uses_filled():
+    return FILLED
 """
 
 
@@ -127,8 +128,8 @@ def test_plain_values_of_a_notebook_are_written_so_that_they_can_be_read(monkeyp
     exec(compile(notebook_source(module.uses), "alone.py", "exec"), scope)
     assert repr(scope["uses"]()) == repr((2**0.5, 3, True, "relu", module.LIMITS))
     for function, message in (
-        (module.uses_red, "uses_red uses RED, a Colour"),
-        (module.uses_order, "uses_order uses ORDER, a OrderedDict"),
+        (module.uses_red, "the source of Colour is not in one cell"),
+        (module.uses_filled, "uses_filled uses FILLED, a OrderedDict that a cell has made"),
     ):
         with pytest.raises(tunecnn.InputError, match=message):
             notebook_source(function)
@@ -521,10 +522,18 @@ def test_decorated_methods_and_classes_without_methods_are_found_in_their_cells(
 @pytest.mark.parametrize(
     ("cell", "name", "message"),
     [
-        (1, "Hidden", "Hidden.hidden is 64, and its cell would not give it this value now"),
-        (2, "Plain", "Plain.extra is 3, and its cell would not give it this value now; write it"),
-        (3, "Default", "a default of Default.__init__ is 64, and its cell would not give it this"),
-        (3, "Fixed", "Fixed.hidden is 128, and its cell would not give it this value now"),
+        (1, "Hidden", "Hidden.hidden is 64, and its source would not give it this value now"),
+        (
+            2,
+            "Plain",
+            "Plain.extra is 3, and its source would not give it this value now; write it",
+        ),
+        (
+            3,
+            "Default",
+            "a default of Default.__init__ is 64, and its source would not give it this",
+        ),
+        (3, "Fixed", "Fixed.hidden is 128, and its source would not give it this value now"),
     ],
 )
 def test_a_network_that_its_cell_would_make_otherwise_now_is_refused(cell, name, message, cells):

@@ -5,26 +5,38 @@ source: the class, and whatever else of the notebook it uses, are written into o
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
+import functools
 import inspect
 import linecache
-import math
+import logging
+import re
 import symtable
 import sys
 import textwrap
 import types
-from collections import Counter
+import typing
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
+import torch
 
 from tunecnn.errors import InputError
+from tunecnn.models.unchanged import (
+    check_bases,
+    check_definition,
+    check_free,
+    literal,
+    methods_of,
+)
 
 _NOTHING = object()
+_FUTURE = "from __future__ import annotations"
 
 
 def notebook_source(made: Any) -> str:
@@ -37,71 +49,95 @@ def notebook_source(made: Any) -> str:
         InputError: if the source of something that it uses is not known, such as of an object that
             a cell has made.
     """
-    parts: dict[str, str] = {}
-    imports: dict[str, None] = {"from __future__ import annotations": None}
-    _collect(made.__name__, made, made, parts, imports)
-    return "\n".join(imports) + "\n\n\n" + "\n\n\n".join(parts.values()) + "\n"
+    return _Collected(made).text()
 
 
-def _collect(
-    name: str, value: Any, made: Any, parts: dict[str, str], imports: dict[str, None]
-) -> None:
-    """Add what defines a name, after what that needs."""
-    if name in parts:
-        return
-    if isinstance(value, types.ModuleType):
-        _check_travels(value.__name__, made)
-        whole = value.__name__
-        imports[f"import {whole}" if whole == name else f"import {whole} as {name}"] = None
-        return
-    module = getattr(value, "__module__", None)
-    if inspect.isclass(value) or inspect.isfunction(value):
-        if module != made.__module__:
-            _check_travels(module, made)
-            is_there = module is not None and _is_found(value, module)
-            attribute = value.__name__ if is_there else value.__qualname__
-            imports[f"from {module} import {attribute} as {name}"] = None
-            return
-        scope = vars(sys.modules[made.__module__])
-        _check_bases(value, scope)
-        text = _source(value, scope)
-        parts[name] = ""  # so that a class that uses itself ends
-        for other, is_read in _names(text):
-            is_builtin = scope.get(other) is getattr(builtins, other, _NOTHING)
-            is_needed = is_read or _literal(scope.get(other)) is not None
-            if other in scope and other != name and not is_builtin and is_needed:
-                _collect(other, scope[other], made, parts, imports)
-        del parts[name]  # a part comes after those that it needs
-        parts[name] = text
-    elif module == "typing":
-        imports["import typing"] = None
-        parts[name] = f"{name} = {value!r}"
-    elif module and module != made.__module__ and _is_found(value, module):
-        _check_travels(module, made)
-        imports[f"from {module} import {value.__name__} as {name}"] = None
-    elif (literal := _literal(value)) is not None:
-        parts[name] = f"{name} = {literal}"
-    else:
-        raise InputError(
-            f"{made.__name__} uses {name}, a {type(value).__name__} that a cell has made; "
-            "its source is not known, so the run could not be resumed. Make it inside the class, "
-            "or write the network into a file: architecture: nets.py:Name"
-        )
+class _Collected:
+    """What a class or function of a notebook uses, as the parts of a file.
 
-
-def _check_bases(value: Any, scope: Mapping[str, Any]) -> None:
-    """Check that the classes from which a class was made are those of the notebook now.
-
-    Raises:
-        InputError: if a cell has made one of them anew.
+    Args:
+        made: class or function whose module is the notebook itself.
     """
-    for base in value.__bases__ if inspect.isclass(value) else ():
-        now = scope.get(base.__name__)
-        if base.__module__ == value.__module__ and inspect.isclass(now) and now is not base:
-            raise InputError(
-                f"{value.__name__} was made from an earlier {base.__name__} than that of the "
-                "notebook now; run its cell again"
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+        self._scope = vars(sys.modules[made.__module__])
+        self._parts: dict[str, str] = {}
+        self._imports: dict[str, None] = {}
+        self._add(made.__name__, made)
+
+    def text(self) -> str:
+        """Return the text of the file."""
+        return "\n".join(self._imports) + "\n\n\n" + "\n\n\n".join(self._parts.values()) + "\n"
+
+    def _add(self, name: str, value: Any) -> None:
+        """Add what defines a name, after what that needs."""
+        if name in self._parts:
+            return
+        module = getattr(value, "__module__", None)
+        if isinstance(value, types.ModuleType):
+            _check_travels(value.__name__, self._made)
+            whole = value.__name__
+            self._imports[f"import {whole}" if whole == name else f"import {whole} as {name}"] = (
+                None
             )
+        elif _is_defined(value):
+            if module == self._made.__module__:
+                self._add_definition(name, value)
+            else:
+                _check_travels(module, self._made)
+                is_there = module is not None and _is_found(value, module)
+                attribute = value.__name__ if is_there else value.__qualname__
+                self._imports[f"from {module} import {attribute} as {name}"] = None
+        elif module and module != self._made.__module__ and _is_found(value, module):
+            _check_travels(module, self._made)
+            self._imports[f"from {module} import {value.__name__} as {name}"] = None
+        elif (text := literal(value)) is not None:
+            self._parts[name] = f"{name} = {text}"
+        elif (line := _assigned(name, value, self._scope)) is not None:
+            self._add_part(name, line)
+        else:
+            raise InputError(
+                f"{self._made.__name__} uses {name}, a {type(value).__name__} that a cell has "
+                "made; its source is not known, so the run could not be resumed. Make it inside "
+                "the class, or write the network into a file: architecture: nets.py:Name"
+            )
+
+    def _add_definition(self, name: str, value: Any) -> None:
+        check_free(value)
+        own = value.__name__
+        if name != own:  # another name for it
+            if self._scope.get(own) is not value:
+                raise InputError(
+                    f"{name} is an earlier {own} than that of the notebook now; run its cell again"
+                )
+            self._add(own, value)
+            self._parts[name] = f"{name} = {own}"
+            return
+        check_bases(value, self._scope)
+        first = (
+            next((one for _, one in methods_of(value)), None) if inspect.isclass(value) else value
+        )
+        code = getattr(inspect.unwrap(first), "__code__", None) if first is not None else None
+        if code is not None and code.co_flags & __future__.annotations.compiler_flag:
+            self._imports = {_FUTURE: None, **self._imports}
+        self._add_part(name, _source(value, self._scope))
+
+    def _add_part(self, name: str, text: str) -> None:
+        self._parts[name] = ""  # so that a class that uses itself ends
+        for other, is_read in _names(text):
+            is_builtin = self._scope.get(other) is getattr(builtins, other, _NOTHING)
+            is_needed = is_read or literal(self._scope.get(other)) is not None
+            if other in self._scope and other != name and not is_builtin and is_needed:
+                self._add(other, self._scope[other])
+        del self._parts[name]  # a part comes after those that it needs
+        self._parts[name] = text
+
+
+def _is_defined(value: Any) -> bool:
+    """Return whether something is a class or a function, or one with a cache around it."""
+    is_wrapped = callable(value) and inspect.isfunction(getattr(value, "__wrapped__", None))
+    return inspect.isclass(value) or inspect.isfunction(value) or is_wrapped
 
 
 def _is_found(value: Any, module: str) -> bool:
@@ -145,7 +181,7 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
     Raises:
         InputError: if there is no such source, or the object has been changed since.
     """
-    own = (one for _, one in _methods(value)) if inspect.isclass(value) else iter([value])
+    own = (one for _, one in methods_of(value)) if inspect.isclass(value) else iter([value])
     method = next((inspect.unwrap(one) for one in own), None)
     if method is None:
         files, first = _cells(), None
@@ -156,16 +192,15 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
         raise InputError("a lambda has no name by which a run finds it; write it as def or class")
     if not sources:
         raise InputError(
-            f"the source of {value.__name__} is not known; write it into a file: architecture: "
-            "nets.py:Name"
+            f"the source of {value.__name__} is not known, as of what a cell with %%time defines; "
+            "take that out, or write it into a file: architecture: nets.py:Name"
         )
     for file, lines in sources:
         for node in _defined(lines, value.__name__):
             start = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             end = node.end_lineno or start
             if first is None or start <= first <= end:
-                _check_methods(value, file, start, end)
-                _check_values(value, node, scope)
+                check_definition(value, node, file, range(start, end + 1), scope)
                 return textwrap.dedent("".join(lines[start - 1 : end])).strip()
     raise InputError(
         f"the source of {value.__name__} is not in one cell: write it, with all of its methods, "
@@ -191,181 +226,76 @@ def _defined(lines: Sequence[str], name: str) -> Iterator[ast.ClassDef | ast.Fun
             yield node
 
 
-def _check_methods(value: Any, file: str, start: int, end: int) -> None:
-    """Check that no other cell has given a class one of its methods.
+_ALLOWED = (functools.partial, torch.device, torch.cuda.is_available, range, PurePath, slice,
+            frozenset, tuple, dict, set, list, OrderedDict, types.SimpleNamespace, re.compile,
+            logging.getLogger, typing.TypeVar, typing.NewType)  # fmt: skip
+"""What a line may call that is run again: it changes nothing, and gives the same each time."""
+_MARKS_OF_RECORDS = ("__dataclass_fields__", "__attrs_attrs__", "_fields", "__members__")
 
-    Raises:
-        InputError: if one has.
-    """
-    for name, found in _methods(value) if inspect.isclass(value) else ():
-        code = inspect.unwrap(found).__code__
-        is_there = code.co_filename == file and start <= code.co_firstlineno <= end
-        if not is_there and linecache.getlines(code.co_filename):
-            raise InputError(
-                f"{value.__name__}.{name} was set outside of the class; write it into the class"
-            )
+_PURE = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp,
+         ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Attribute,
+         ast.Subscript, ast.Slice, ast.Call, ast.keyword, ast.unaryop, ast.operator, ast.boolop,
+         ast.cmpop)  # fmt: skip
 
 
-def _check_values(
-    value: Any, node: ast.ClassDef | ast.FunctionDef, scope: Mapping[str, Any]
-) -> None:
-    """Check that the source, run now, would give a class its values and defaults.
-
-    Only plain values, classes and functions are compared that one plain line gives.
-
-    Raises:
-        InputError: if it would not, since a cell has changed them, or a name that they use.
-    """
-    functions = [(value.__name__, value, node)]
-    if isinstance(node, ast.ClassDef):
-        scope = {**scope, **vars(value)}
-        written, stored, counted = _written(node), _stored(node), _set_by_code(node)
-        for name, found in vars(value).items():
-            is_literal = _literal(found) is not None
-            is_made = inspect.isclass(found) or inspect.isroutine(found)
-            if name.startswith("__") or name in counted or not (is_literal or is_made):
+def _assigned(name: str, value: Any, scope: Mapping[str, Any]) -> str | None:
+    """Return the line of a cell that gives a name its value, if it would give it again."""
+    for file in _cells():
+        try:
+            body = ast.parse("".join(linecache.getlines(file))).body
+        except SyntaxError:
+            continue  # another language, as in a cell with %%html
+        for node in reversed(body):
+            if isinstance(node, ast.Assign):
+                targets, expression = node.targets, node.value
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                targets, expression = [node.target], node.value
+            else:
                 continue
-            is_new = (
-                is_literal
-                and name not in stored
-                and not name.startswith("_")
-                and not _is_changed(value, node)
+            if [getattr(one, "id", "") for one in targets] != [name]:
+                continue
+            try:
+                is_it = _is_pure(expression, scope) and _is_same(_value(expression, scope), value)
+            except Exception:  # a name that the notebook has no more, say
+                is_it = False
+            if is_it:
+                return f"{name} = {ast.unparse(expression)}"
+    return None
+
+
+def _is_pure(expression: ast.expr, scope: Mapping[str, Any]) -> bool:
+    """Return whether an expression can be computed once more without an effect."""
+    for one in ast.walk(expression):
+        if not isinstance(one, _PURE):
+            return False
+        if isinstance(one, ast.Name) and one.id not in scope and not hasattr(builtins, one.id):
+            return False
+        if isinstance(one, ast.Call):
+            if any(isinstance(part, ast.Call) for part in ast.walk(one.func)):
+                return False
+            called = _value(one.func, scope)
+            is_record = inspect.isclass(called) and any(
+                hasattr(called, mark)
+                for mark in ("__dataclass_fields__", "_fields", "__members__")
             )
-            if is_new or (name in written and _differs(written[name], found, scope)):
-                raise InputError(
-                    f"{value.__name__}.{name} is {found!r}, and its cell would not give it this "
-                    "value now; write it into the class, and run the cell again"
-                )
-        bodies = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
-        functions = [(f"{value.__name__}.{name}", found, bodies[name])
-                     for name, found in _methods(value) if name in bodies]  # fmt: skip
-    for name, found, body in functions:
-        if not isinstance(body, ast.FunctionDef):
-            continue
-        made = inspect.unwrap(found)
-        pairs = list(zip(body.args.defaults, made.__defaults__ or (), strict=False))
-        by_name = made.__kwdefaults__ or {}
-        keywords = zip(body.args.kwonlyargs, body.args.kw_defaults, strict=True)
-        pairs += [(one, by_name.get(arg.arg)) for arg, one in keywords if one is not None]
-        for written_default, default in pairs:
-            if not isinstance(written_default, _CHANGING) and _differs(
-                written_default, default, scope
-            ):
-                raise InputError(
-                    f"a default of {name} is {default!r}, and its cell would not give it this "
-                    "value now; run the cell again"
-                )
+            is_path = inspect.isclass(called) and issubclass(called, PurePath)
+            if not (is_record or is_path or any(called is allowed for allowed in _ALLOWED)):
+                return False
+    return True
 
 
-def _stored(node: ast.ClassDef) -> Counter[str]:
-    """Return how often each name is set in the body of a class, and not in its methods."""
-    found: Counter[str] = Counter()
-    waiting = list[ast.AST](node.body)
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Lambda):
-            continue
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-            found[one.id] += 1
-        if isinstance(one, ast.alias):
-            found[(one.asname or one.name).partition(".")[0]] += 1
-        if isinstance(one, ast.MatchAs | ast.MatchStar) and one.name:
-            found[one.name] += 1
-        waiting += ast.iter_child_nodes(one)
-    return found
+def _value(expression: ast.expr, scope: Mapping[str, Any]) -> Any:
+    return eval(compile(ast.Expression(expression), "cell", "eval"), dict(scope))  # noqa: S307
 
 
-def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
-    """Return what the body of a class sets in one line that is always run, by name.
-
-    A list that code in the class may fill is not among them.
-    """
-    found: dict[str, ast.expr] = {}
-    for one in node.body:
-        targets = one.targets if isinstance(one, ast.Assign) else (
-            [one.target] if isinstance(one, ast.AnnAssign) else [])  # fmt: skip
-        if len(targets) == 1 and isinstance(targets[0], ast.Name) and one.value is not None:  # type: ignore[attr-defined]
-            found[targets[0].id] = one.value  # type: ignore[attr-defined]
-    stored, filled = _stored(node), _filled(node)
-
-    def is_certain(name: str, one: ast.expr) -> bool:
-        names = [part.id for part in ast.walk(one) if isinstance(part, ast.Name)]
-        may_change = isinstance(one, _CHANGING) and name in filled
-        return not may_change and all(stored[name] < 2 for name in names)
-
-    return {name: one for name, one in found.items()
-            if stored[name] == 1 and is_certain(name, one)}  # fmt: skip
-
-
-_READING = frozenset({"len", "range", "enumerate", "zip", "sum", "min", "max", "list", "tuple",
-                      "sorted", "reversed", "print", "str", "int"})  # fmt: skip
-
-
-def _filled(node: ast.ClassDef) -> set[str]:
-    """Return the names of which code in a class calls a method, sets an item, or that it adds to.
-
-    They may be those of an attribute, as in `self.sizes.append(1)`.
-    """
-    found: set[str | None] = set()
-    for one in ast.walk(node):
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
-            found.add(_last_name(one.func.value))
-        if isinstance(one, ast.Subscript) and not isinstance(one.ctx, ast.Load):
-            found.add(_last_name(one.value))
-        if isinstance(one, ast.AugAssign):
-            found.add(_last_name(one.target))
-        if isinstance(one, ast.Call) and _last_name(one.func) not in _READING:
-            found.update(map(_last_name, one.args))  # which it may fill
-    return {name for name in found if name is not None}
-
-
-def _last_name(one: ast.expr) -> str | None:
-    if isinstance(one, ast.Attribute):
-        return one.attr
-    return one.id if isinstance(one, ast.Name) else None
-
-
-def _set_by_code(node: ast.ClassDef) -> set[str]:
-    """Return the attributes that code in a class sets, of an object or of the class itself."""
-    return {one.attr for one in ast.walk(node)
-            if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
-
-
-def _is_changed(value: type, node: ast.ClassDef) -> bool:
-    """Return whether a decorator or a base may have set attributes of a class."""
-    has_hook = any("__init_subclass__" in vars(base) for base in value.__mro__[1:-1])
-    return bool(node.decorator_list) or has_hook or type(value) is not type
-
-
-_PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple,
-          ast.List, ast.Set, ast.Dict, ast.Attribute, ast.unaryop, ast.operator)  # fmt: skip
-
-
-_CHANGING = (ast.List, ast.Set, ast.Dict)  # what may be filled later
-
-
-def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
-    """Return whether an expression has another value now than it had, or is another class."""
-    if not all(isinstance(one, _PLAIN) for one in ast.walk(written)):
-        return False  # a call, say, that may do anything
-    try:
-        now = eval(compile(ast.Expression(written), "cell", "eval"), dict(scope))  # noqa: S307
-    except Exception:
+def _is_same(now: Any, value: Any) -> bool:
+    if type(now) is not type(value):
         return False
-    if inspect.isclass(now) or inspect.isroutine(now):
-        return now is not found and not isinstance(found, staticmethod | classmethod)
-    literal = _literal(now)
-    return literal is not None and literal != _literal(found)
-
-
-def _methods(value: type) -> Iterator[tuple[str, types.FunctionType]]:
-    """Yield the functions that a class defines itself, by name; not those made for a dataclass."""
-    for name, one in vars(value).items():
-        found = getattr(one, "__func__", getattr(one, "fget", one))
-        if not isinstance(found, types.FunctionType) or found.__module__ != value.__module__:
-            continue
-        if inspect.unwrap(found).__code__.co_filename != "<string>":
-            yield name, found
+    if isinstance(value, functools.partial):
+        return (now.func, now.args, now.keywords) == (value.func, value.args, value.keywords)
+    if isinstance(value, typing.TypeVar | typing.NewType):
+        return repr(now) == repr(value)
+    return bool(now is value or now == value)
 
 
 def _names(text: str) -> Iterator[tuple[str, bool]]:
@@ -383,23 +313,3 @@ def _names(text: str) -> Iterator[tuple[str, bool]]:
             if is_global and (symbol.is_referenced() or symbol.is_declared_global()):
                 found[name] = found.get(name, False) or symbol.is_referenced()
     yield from found.items()
-
-
-def _literal(value: Any) -> str | None:
-    """Return the source of a plain value; None if it has none, as that of a subclass."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if type(value) is float and not math.isfinite(value):
-        return f"float('{value}')"
-    if type(value) in (type(None), bool, int, float, complex, str, bytes):
-        return repr(value)
-    if type(value) is dict:
-        pairs = [(_literal(key), _literal(one)) for key, one in value.items()]
-        if any(text is None for pair in pairs for text in pair):
-            return None
-        return "{" + ", ".join(f"{key}: {one}" for key, one in pairs) + "}"
-    if type(value) in (tuple, list, set, frozenset):
-        items = [_literal(one) for one in value]
-        inside = ", ".join(text for text in items if text is not None)
-        return None if None in items else f"{type(value).__name__}([{inside}])"
-    return None

@@ -26,6 +26,7 @@ from tunecnn.documents import parse_document, read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import notebook_source
+from tunecnn.models.unchanged import check_module
 from tunecnn.run.listener import Listener
 from tunecnn.run.run import Run as StoredRun
 from tunecnn.space.library import find_space
@@ -397,6 +398,7 @@ def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path |
             return
         depth = network.__module__.count(".") + (Path(file).name == "__init__.py")
         folder = Path(file).absolute().parents[depth]
+        check_module(module, folder)
         yield f"{Path(file).absolute().relative_to(folder)}:{network.__name__}", folder
         return
     with tempfile.TemporaryDirectory(prefix="tunecnn-notebook-") as place:

@@ -1,0 +1,386 @@
+"""Whether a class or function is still what its source says.
+
+A run keeps source code. A notebook may have changed what it defined, or a file may have been
+edited after it was imported: then the source would be another network.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import math
+import sys
+import types
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunecnn.errors import InputError, reason
+
+_Definition = ast.ClassDef | ast.FunctionDef
+
+
+def check_definition(
+    value: Any, node: _Definition, file: str, lines: range, scope: Mapping[str, Any]
+) -> None:
+    """Check that a definition in a cell, run now, would make this class or function.
+
+    Args:
+        value: class or function.
+        node: its definition.
+        file: name of its cell.
+        lines: lines of the definition.
+        scope: what the notebook defines, by name.
+
+    Raises:
+        InputError: if it would not.
+    """
+    _check_wrapped(value, node)
+    _check_methods(value, file, lines)
+    _check_values(value, node, scope)
+
+
+def check_module(module: types.ModuleType, folder: Path) -> None:
+    """Check that a module, and what it uses of its folder, is what its files say now.
+
+    Raises:
+        InputError: if a class, function or plain value of it is another one.
+    """
+    waiting, seen = [module], set[str]()
+    while waiting:
+        one = waiting.pop()
+        if one.__name__ in seen:
+            continue
+        seen.add(one.__name__)
+        _check_file(one)
+        for value in list(vars(one).values()):
+            name = getattr(value, "__module__", None)
+            other = value if isinstance(value, types.ModuleType) else sys.modules.get(str(name))
+            file = Path(getattr(other, "__file__", None) or "/").absolute()
+            is_installed = {"site-packages", "dist-packages"} & set(file.parts)
+            if other is not None and folder in file.parents and not is_installed:
+                waiting.append(other)
+
+
+def _check_file(module: types.ModuleType) -> None:
+    path = Path(str(module.__file__))
+    try:
+        text = path.read_bytes()
+        tree, code = ast.parse(text), compile(text, str(path), "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+    codes = defaultdict[str, list[types.CodeType]](list)
+    for one in _all_codes(code):
+        codes[one.co_qualname].append(one)
+    scope = vars(module)
+    nodes = {one.name: one for one in tree.body if isinstance(one, _Definition)}
+    problem = (
+        f"is not what {path.name} says now: it was changed, or the file was, after its import; "
+        "change the file, and import it anew (importlib.reload, or a new session)"
+    )
+    written = {target.id: one.value for one in tree.body if isinstance(one, ast.Assign)
+               for target in one.targets[:1] if isinstance(target, ast.Name)}  # fmt: skip
+    stored = Counter(one.id for one in ast.walk(tree)
+                     if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))  # fmt: skip
+    for name, expression in written.items():
+        is_certain = stored[name] == 1 and isinstance(expression, ast.Constant)
+        if is_certain and name in scope and _differs(expression, scope[name], scope):
+            raise InputError(f"{name} {problem}")
+    for value in list(scope.values()):
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        if not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        functions = _functions_of(value)
+        if (node := nodes.get(value.__name__)) is not None:
+            _check_values(value, node, scope)
+            functions += [
+                (f"{node.name}.{one.name}", vars(value).get(one.name))
+                for one in (node.body if isinstance(node, ast.ClassDef) else ())
+                if isinstance(one, ast.FunctionDef) and not one.decorator_list
+            ]
+        for shown, function in functions:
+            made = getattr(inspect.unwrap(function), "__code__", None) if function else None
+            if made is None or not any(
+                _is_same_code(made, one) for one in codes[made.co_qualname]
+            ):
+                raise InputError(f"{shown} {problem}")
+
+
+def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            yield one
+            yield from _all_codes(one)
+
+
+def _is_same_code(one: types.CodeType, other: types.CodeType) -> bool:
+    """Return whether two code objects do the same, wherever in a file they are."""
+    names = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars")
+    if any(getattr(one, name) != getattr(other, name) for name in names):
+        return False
+    if len(one.co_consts) != len(other.co_consts):
+        return False
+    for mine, its in zip(one.co_consts, other.co_consts, strict=True):
+        if isinstance(mine, types.CodeType) and isinstance(its, types.CodeType):
+            if not _is_same_code(mine, its):
+                return False
+        elif type(mine) is not type(its) or (mine != its and repr(mine) != repr(its)):
+            return False
+    return True
+
+
+def check_free(value: Any) -> None:
+    """Check that a class or function does not use the variables of a function around it.
+
+    Raises:
+        InputError: if it does.
+    """
+    for shown, function in _functions_of(value):
+        made = inspect.unwrap(function)
+        if "<locals>" in value.__qualname__ or set(made.__code__.co_freevars) - {"__class__"}:
+            raise InputError(
+                f"{shown} is made by a function ({made.__qualname__.partition('.')[0]}), with "
+                "values that its source does not have; define it in the notebook itself, or write "
+                "the network into a file: architecture: nets.py:Name"
+            )
+
+
+def _check_wrapped(value: Any, node: _Definition) -> None:
+    """Check that what wraps a function is a decorator in its source.
+
+    Raises:
+        InputError: if it is not.
+    """
+    decorators = {one.name: one.decorator_list for one in (node, *node.body)
+                  if isinstance(one, ast.FunctionDef)}  # fmt: skip
+    for shown, function in _functions_of(value):
+        is_wrapped = function is not inspect.unwrap(function)
+        if is_wrapped and not decorators.get(shown.rpartition(".")[2], [function]):
+            raise InputError(
+                f"{shown} was wrapped after its definition; write the wrapper as a decorator"
+            )
+
+
+def _functions_of(value: Any) -> list[tuple[str, Any]]:
+    """Return a function, or the methods of a class, with the names for messages."""
+    if not inspect.isclass(value):
+        return [(value.__name__, value)]
+    return [(f"{value.__name__}.{name}", found) for name, found in methods_of(value)]
+
+
+def check_bases(value: Any, scope: Mapping[str, Any]) -> None:
+    """Check that the classes from which a class was made are those of the notebook now.
+
+    Raises:
+        InputError: if a cell has made one of them anew.
+    """
+    for base in value.__bases__ if inspect.isclass(value) else ():
+        now = scope.get(base.__name__)
+        if base.__module__ == value.__module__ and inspect.isclass(now) and now is not base:
+            raise InputError(
+                f"{value.__name__} was made from an earlier {base.__name__} than that of the "
+                "notebook now; run its cell again"
+            )
+
+
+def _check_methods(value: Any, file: str, lines: range) -> None:
+    """Check that no other cell has given a class one of its methods.
+
+    Raises:
+        InputError: if one has.
+    """
+    for name, found in methods_of(value) if inspect.isclass(value) else ():
+        code = inspect.unwrap(found).__code__
+        is_there = code.co_filename == file and code.co_firstlineno in lines
+        if not is_there and linecache.getlines(code.co_filename):
+            raise InputError(
+                f"{value.__name__}.{name} was set outside of the class; write it into the class"
+            )
+
+
+def _check_values(value: Any, node: _Definition, scope: Mapping[str, Any]) -> None:
+    """Check that the source, run now, would give a class its values and defaults.
+
+    Only plain values, classes and functions are compared that one plain line gives.
+
+    Raises:
+        InputError: if it would not, since a cell has changed them, or a name that they use.
+    """
+    functions = [(value.__name__, value, node)]
+    if isinstance(node, ast.ClassDef):
+        scope = {**scope, **vars(value)}
+        written, stored, counted = _written(node), _stored(node), _set_by_code(node)
+        for name, found in vars(value).items():
+            is_literal = literal(found) is not None
+            is_made = inspect.isclass(found) or inspect.isroutine(found)
+            if name.startswith("__") or name in counted or not (is_literal or is_made):
+                continue
+            is_new = (
+                is_literal
+                and name not in stored
+                and not name.startswith("_")
+                and not _is_changed(value, node)
+            )
+            if is_new or (name in written and _differs(written[name], found, scope)):
+                raise InputError(
+                    f"{value.__name__}.{name} is {found!r}, and its source would not give it this "
+                    "value now; write it into the class, and define it anew"
+                )
+        bodies = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
+        functions = [(f"{value.__name__}.{name}", found, bodies[name])
+                     for name, found in methods_of(value) if name in bodies]  # fmt: skip
+    for name, found, body in functions:
+        if not isinstance(body, ast.FunctionDef):
+            continue
+        made = inspect.unwrap(found)
+        pairs = list(zip(body.args.defaults, made.__defaults__ or (), strict=False))
+        by_name = made.__kwdefaults__ or {}
+        keywords = zip(body.args.kwonlyargs, body.args.kw_defaults, strict=True)
+        pairs += [(one, by_name.get(arg.arg)) for arg, one in keywords if one is not None]
+        for written_default, default in pairs:
+            if not isinstance(written_default, _CHANGING) and _differs(
+                written_default, default, scope
+            ):
+                raise InputError(
+                    f"a default of {name} is {default!r}, and its source would not give it this "
+                    "value now; define it anew"
+                )
+
+
+def _stored(node: ast.ClassDef) -> Counter[str]:
+    """Return how often each name is set in the body of a class, and not in its methods."""
+    found: Counter[str] = Counter()
+    waiting = list[ast.AST](node.body)
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            found[one.id] += 1
+        if isinstance(one, ast.alias):
+            found[(one.asname or one.name).partition(".")[0]] += 1
+        if isinstance(one, ast.MatchAs | ast.MatchStar) and one.name:
+            found[one.name] += 1
+        waiting += ast.iter_child_nodes(one)
+    return found
+
+
+def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """Return what the body of a class sets in one line that is always run, by name.
+
+    A list that code in the class may fill is not among them.
+    """
+    found: dict[str, ast.expr] = {}
+    for one in node.body:
+        targets = one.targets if isinstance(one, ast.Assign) else (
+            [one.target] if isinstance(one, ast.AnnAssign) else [])  # fmt: skip
+        if len(targets) == 1 and isinstance(targets[0], ast.Name) and one.value is not None:  # type: ignore[attr-defined]
+            found[targets[0].id] = one.value  # type: ignore[attr-defined]
+    stored, filled = _stored(node), _filled(node)
+
+    def is_certain(name: str, one: ast.expr) -> bool:
+        names = [part.id for part in ast.walk(one) if isinstance(part, ast.Name)]
+        may_change = isinstance(one, _CHANGING) and name in filled
+        return not may_change and all(stored[name] < 2 for name in names)
+
+    return {name: one for name, one in found.items()
+            if stored[name] == 1 and is_certain(name, one)}  # fmt: skip
+
+
+_READING = frozenset({"len", "range", "enumerate", "zip", "sum", "min", "max", "list", "tuple",
+                      "sorted", "reversed", "print", "str", "int"})  # fmt: skip
+
+
+def _filled(node: ast.ClassDef) -> set[str]:
+    """Return the names of which code in a class calls a method, sets an item, or that it adds to.
+
+    They may be those of an attribute, as in `self.sizes.append(1)`.
+    """
+    found: set[str | None] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
+            found.add(_last_name(one.func.value))
+        if isinstance(one, ast.Subscript) and not isinstance(one.ctx, ast.Load):
+            found.add(_last_name(one.value))
+        if isinstance(one, ast.AugAssign):
+            found.add(_last_name(one.target))
+        if isinstance(one, ast.Call) and _last_name(one.func) not in _READING:
+            found.update(map(_last_name, one.args))  # which it may fill
+    return {name for name in found if name is not None}
+
+
+def _last_name(one: ast.expr) -> str | None:
+    if isinstance(one, ast.Attribute):
+        return one.attr
+    return one.id if isinstance(one, ast.Name) else None
+
+
+def _set_by_code(node: ast.ClassDef) -> set[str]:
+    """Return the attributes that code in a class sets, of an object or of the class itself."""
+    return {one.attr for one in ast.walk(node)
+            if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
+
+
+def _is_changed(value: type, node: ast.ClassDef) -> bool:
+    """Return whether a decorator or a base may have set attributes of a class."""
+    has_hook = any("__init_subclass__" in vars(base) for base in value.__mro__[1:-1])
+    return bool(node.decorator_list) or has_hook or type(value) is not type
+
+
+_PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple,
+          ast.List, ast.Set, ast.Dict, ast.Attribute, ast.unaryop, ast.operator)  # fmt: skip
+
+
+_CHANGING = (ast.List, ast.Set, ast.Dict)  # what may be filled later
+
+
+def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
+    """Return whether an expression has another value now than it had, or is another class."""
+    if not all(isinstance(one, _PLAIN) for one in ast.walk(written)):
+        return False  # a call, say, that may do anything
+    try:
+        now = eval(compile(ast.Expression(written), "cell", "eval"), dict(scope))  # noqa: S307
+    except Exception:
+        return False
+    if inspect.isclass(now) or inspect.isroutine(now):
+        return now is not found and not isinstance(found, staticmethod | classmethod)
+    text = literal(now)
+    return text is not None and text != literal(found)
+
+
+def methods_of(value: type) -> Iterator[tuple[str, types.FunctionType]]:
+    """Yield the functions that a class defines itself, by name; not those made for a dataclass."""
+    for name, one in vars(value).items():
+        found = getattr(one, "__func__", getattr(one, "fget", getattr(one, "func", one)))
+        if not isinstance(found, types.FunctionType):
+            found = getattr(found, "__wrapped__", found)  # in a cache, say
+        if not isinstance(found, types.FunctionType) or found.__module__ != value.__module__:
+            continue
+        file = inspect.unwrap(found).__code__.co_filename
+        if file != "<string>" and not file.startswith("<attrs generated"):
+            yield name, found
+
+
+def literal(value: Any) -> str | None:
+    """Return the source of a plain value; None if it has none, as that of a subclass."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) is float and not math.isfinite(value):
+        return f"float('{value}')"
+    if type(value) in (type(None), bool, int, float, complex, str, bytes):
+        return repr(value)
+    if type(value) is dict:
+        pairs = [(literal(key), literal(one)) for key, one in value.items()]
+        if any(text is None for pair in pairs for text in pair):
+            return None
+        return "{" + ", ".join(f"{key}: {one}" for key, one in pairs) + "}"
+    if type(value) in (tuple, list, set, frozenset):
+        items = [literal(one) for one in value]
+        inside = ", ".join(text for text in items if text is not None)
+        return None if None in items else f"{type(value).__name__}([{inside}])"
+    return None
