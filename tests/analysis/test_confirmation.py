@@ -22,6 +22,7 @@ from tunecnn.analysis.confirmation import latest_confirmation, summarize_confirm
 from tunecnn.analysis.search import summarize_search
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
+from tunecnn.space.space import SearchSpace
 from tunecnn.summary.render import write_summary
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
@@ -213,7 +214,7 @@ def test_a_search_is_confirmed_in_several_splits_of_the_data(tmp_path):
         assert tested == pytest.approx((probabilities.argmax(1) == data.test.labels).mean())
     search = summarize(load_run(folder))
     assert search.headline.startswith("Confirmation: with 4 new seeds in 2 new splits of the")
-    assert bool(search.leads) != summary.candidates[0].is_baseline
+    assert search.leads[0].on == "test images, mean of 4 new seeds in 2 new splits of the data"
     found = find_model(folder)  # the card of the model has the same interval as the page
     lines = {line.name.partition(" (")[0]: line for line in summary.candidates}
     line = lines[f"trial {found.trial}"]
@@ -460,6 +461,40 @@ def test_candidates_that_share_no_seed_with_the_baseline_are_not_compared(tmp_pa
     result = summarize_confirmation(with_failures(tmp_path / "c", search, values))
     assert "shares no seed with the baseline, so nothing is compared" in result.headline
     assert "nothing has a higher" not in result.headline
+
+
+def test_a_winner_that_new_seeds_refute_is_shown_with_them(tmp_path):
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
+    names = [one.name for one in candidates_of(search, 1, {})]
+    values = {
+        index: dict.fromkeys(range(3), 0.85 if "baseline" in name else 0.80)
+        for index, name in enumerate(names)
+    }
+    result = summarize_confirmation(with_failures(tmp_path / "c", search, values))
+    assert "nothing has a higher mean validation accuracy than the baseline" in result.headline
+    (lead,) = result.leads
+    assert (lead.winner, round(lead.difference, 9)) == ("trial 7", -0.05)
+
+
+def test_of_equal_candidates_the_baseline_comes_first_whatever_the_rounding(tmp_path):
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
+    names = [one.name for one in candidates_of(search, 1, {})]
+    ours, theirs = (267, 267, 275), (268, 268, 273)  # a mean difference of rounding alone
+    values = {
+        index: {seed: count / 288 for seed, count in enumerate(ours if "base" in name else theirs)}
+        for index, name in enumerate(names)
+    }
+    result = summarize_confirmation(with_failures(tmp_path / "c", search, values))
+    assert result.candidates[0].is_baseline
+
+
+def test_other_candidates_are_confirmed_with_other_seeds(tmp_path):
+    search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
+    texts = [confirmation_space(search, candidates_of(search, top, {}), 2) for top in (1, 2, 1)]
+    seeds = [{int(one["seed"]) for one in SearchSpace.from_text(text).start_points()}
+             for text in texts]  # fmt: skip
+    assert not seeds[0] & seeds[1]
+    assert texts[0] == texts[2]  # so that it can be resumed
 
 
 def test_without_a_baseline_or_another_candidate_nothing_is_compared(tmp_path):

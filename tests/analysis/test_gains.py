@@ -17,11 +17,11 @@ def test_pairs_have_the_same_seed():
     assert (high - low) / 2 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-3)
     corrected = Paired((0.01, 0.02, 0.03), candidates=3, image_error=0.01)
     assert corrected.interval[1] > high
-    assert corrected.verdict == "no more than noise"
+    assert corrected.verdict == "not told from noise"
     assert corrected.detectable > same.detectable > 0
     assert Paired((0.01,)).verdict == "too few seeds for a verdict"
     assert Paired((0.01, 0.01, 0.01)).verdict == "too few seeds for a verdict"  # no certainty
-    assert Paired((0.01, 0.01, 0.01), image_error=0.004).verdict == "no more than noise"
+    assert Paired((0.01, 0.01, 0.01), image_error=0.004).verdict == "not told from noise"
     assert Paired((-0.01, -0.0101)).verdict == "behind by more than noise"
 
 
@@ -80,7 +80,7 @@ def test_a_repeat_is_a_split_where_there_are_several():
     _, gain = paired_gains([baseline, other], 0, [(0.0, 0.0)] * 2)
     assert gain.values == pytest.approx((0.03, 0.02))
     assert gain.repeat == "split"
-    assert gain.verdict == "no more than noise"  # with seeds as repeats it would be more
+    assert gain.verdict == "not told from noise"  # with seeds as repeats it would be more
     as_seeds = [OverSeeds(one.values) for one in (baseline, other)]
     assert paired_gains(as_seeds, 0, [(0.0, 0.0)] * 2)[1].verdict == "ahead by more than noise"
 
@@ -137,4 +137,15 @@ def test_few_repeats_are_neither_a_certainty_nor_more_than_is_possible():
     _, gain = paired_gains([baseline, other], 0, [(0.0, 0.0), (0.0, 0.0)])
     assert gain.interval == (-1.0, 1.0)
     assert gain.detectable is None
-    assert gain.verdict == "no more than noise"
+    assert gain.verdict == "not told from noise"
+
+
+def test_the_probability_of_being_ahead_next_has_the_spread_of_the_interval():
+    assert Paired((-0.1, 0.1)).probability == pytest.approx(0.5)
+    assert Paired((0.1, 0.1)).probability is None
+    assert Paired((0.0,)).probability is None
+    assert 0.9 < Paired((0.1, 0.11, 0.09)).probability < 1.0
+    equal = Paired((0.01, 0.01, 0.01), least_deviation=0.02)
+    assert 0.6 < equal.probability < 0.8
+    almost = Paired((0.01, 0.01 + 1e-17, 0.01))
+    assert almost.probability is None

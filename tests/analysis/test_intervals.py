@@ -15,7 +15,6 @@ from tunecnn.analysis.intervals import (
     is_rival,
     mean_interval,
     prediction_interval,
-    probability_above_zero,
     typical_best,
     wilson_interval,
 )
@@ -50,13 +49,6 @@ def test_95_of_100_intervals_of_a_mean_hold_it():
         low, high = mean_interval([numbers.gauss(0.7, 0.02) for _ in range(5)])
         held += low <= 0.7 <= high
     assert 930 <= held <= 970
-
-
-def test_the_probability_of_being_ahead_is_a_half_without_a_difference():
-    assert probability_above_zero([-0.1, 0.1]) == pytest.approx(0.5)
-    assert probability_above_zero([0.1, 0.1]) == 1.0
-    assert probability_above_zero([0.0, 0.0]) == 0.5
-    assert 0.9 < probability_above_zero([0.1, 0.11, 0.09]) < 1.0
 
 
 def winners(draw, count: int, repeats: int, images: int = 1000) -> tuple[float, float]:

@@ -104,3 +104,13 @@ def test_it_is_said_whether_the_pruner_knew_the_sources_apart(pruner, words, tmp
 def test_a_search_without_a_control_is_not_compared(scripted_run):
     assert compare_with_random(load_run(scripted_run)) is None
     assert summarize(load_run(scripted_run)).random_baseline is None
+
+
+def test_a_winner_among_the_random_trials_is_said_to_be_one(tmp_path):
+    number = iter(range(100))
+    run = run_of(tmp_path, lambda width: 0.9 if next(number) == 3 else 0.5)
+    assert run.best["source"] == "random_baseline"
+    summary = summarize(run)
+    own = run.ranked[run.ranked["source"] == "search"].iloc[0]
+    text = f"so the sampler has not found it: its own best is trial {own['trial']}, with 50.00%."
+    assert any(text in one for one in summary.caveats)

@@ -155,3 +155,9 @@ def test_seeds_that_failed_are_counted_and_in_no_mean(tmp_path):
 
 def test_an_interval_that_holds_everything_gives_no_verdict():
     assert Compared(0.7, (0.1, 0.7)).verdict == "too few seeds to tell"
+
+
+def test_equal_seeds_are_no_certainty():
+    same = Compared(0.9955, (0.9950, 0.9950))
+    assert (same.interval, same.verdict) == (None, "equal seeds: no verdict")
+    assert Compared(0.9955, (0.9950,)).verdict == "one seed: no verdict"

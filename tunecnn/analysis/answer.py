@@ -43,6 +43,7 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
         winner.baseline is None or winner.baseline.trial != trial
     ):
         found.append(_as_a_start_point(run, trial))
+    found += _of_the_random_baseline(run, trial)
     found += _against_the_baseline(winner)
     found += _more_about(run, winner.line)
     if len(run.ranked) > 1:
@@ -78,6 +79,18 @@ def _as_a_start_point(run: Run, trial: int) -> str:
     return f"It is a start point, which was {whence}: the search has not found it."
 
 
+def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
+    """Say so if the best trial is one of the random ones that only stand beside the search."""
+    if run.record(trial).source != "random_baseline":
+        return
+    own = run.ranked[run.ranked["source"] != "random_baseline"]
+    text = "It is one of the random trials for comparison, so the sampler has not found it"
+    if len(own):
+        best = own.iloc[0]
+        text += f": its own best is trial {best['trial']}, with {best[run.space.metric]:.2%}"
+    yield f"{text}."
+
+
 def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -> Iterator[Lead]:
     """Yield the winner beside the baseline: with the new seeds of a confirmation, then its own."""
     if latest:
@@ -87,7 +100,9 @@ def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) ->
         ours, theirs = best.accuracy, baseline.accuracy
         if winner.gain.seeds is not None:
             seeds = f"means of {best.seeds} and {baseline.seeds} seeds"
-            if winner.gain.seeds < max(best.seeds, baseline.seeds):
+            if not winner.gain.seeds:
+                seeds += ", none in common"
+            elif winner.gain.seeds < max(best.seeds, baseline.seeds):
                 seeds += f", difference over {winner.gain.seeds} in common"
             ours, theirs = best.mean, baseline.mean
         yield Lead(

@@ -279,14 +279,16 @@ def _scale_in_words(epochs: int, images: int) -> str:
     return f"{count_in_words(epochs, 'epoch')} of {images:,} training images"
 
 
-def _rank(line: CandidateLine) -> tuple[bool, float, float]:
+def _rank(line: CandidateLine) -> tuple[bool, float, bool, float]:
     """Return what the candidates are ranked by: the difference to the baseline, seed by seed.
 
-    Their means would rank by the seeds that happened to fail, or have not ended yet.
+    Their means would rank by the seeds that happened to fail, or have not ended yet. Of equal
+    ones, the baseline comes first: nothing is better than it.
     """
     mean = line.validation.mean
     gain = 0.0 if line.is_baseline else line.validation_gain.mean
-    return mean is not None, -math.inf if gain is None else gain, mean or 0.0
+    rounded = -math.inf if gain is None else round(gain, 9)
+    return mean is not None, rounded, line.is_baseline, mean or 0.0
 
 
 def _tested_accuracies(run: Run) -> dict[int, float]:
@@ -355,11 +357,8 @@ def _beside_baseline(lines: Sequence[CandidateLine]) -> tuple[CandidateLine, Can
 
 
 def _leads(run: Run, lines: Sequence[CandidateLine]) -> Iterator[Lead]:
-    """Yield the best candidate beside the baseline, over the seeds of both, test images first.
-
-    There is none if the baseline itself is the best.
-    """
-    if lines[0].is_baseline or (both := _beside_baseline(lines)) is None:
+    """Yield the best candidate beside the baseline, over the seeds of both, test images first."""
+    if (both := _beside_baseline(lines)) is None:
         return
     pick, baseline = both
     balanced = balanced_in_words(run.space.metric)
@@ -426,7 +425,7 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
             f"{seeds}, {headline}.",
             *_tested(pick, what),
             *(
-                [f"{_capital(other.name)}, the next, {verdict}.", *_about(other)]
+                [f"{_capital(other.name)}, the next, {verdict}{_shrunk(other)}.", *_about(other)]
                 if verdict
                 else []
             ),
@@ -465,7 +464,7 @@ def _verdict(line: CandidateLine, baseline: CandidateLine, what: str) -> str | N
 def _about(line: CandidateLine) -> Iterator[str]:
     """Yield what a verdict rests on."""
     gain = line.test_gain
-    if gain.verdict == "no more than noise" and gain.detectable is not None:
+    if gain.verdict == "not told from noise" and gain.detectable is not None:
         yield (
             f"A true difference of {100 * gain.detectable:.2f} points would have been found in "
             f"80 of 100 cases; {_enough_in_words(gain)}."
@@ -484,8 +483,8 @@ def _about(line: CandidateLine) -> Iterator[str]:
 def _tested(line: CandidateLine, what: str) -> list[str]:
     """Say what a candidate reaches on the test images, where nothing is compared with it."""
     if line.test.mean is None:
-        return ["It has not been tested yet."]
-    return [f"Its mean {what}test accuracy is {line.test.mean:.2%}."]
+        return [f"{_capital(line.name)} has not been tested yet."]
+    return [f"{_capital(line.name)} has a mean {what}test accuracy of {line.test.mean:.2%}."]
 
 
 def _shrunk(line: CandidateLine) -> str:

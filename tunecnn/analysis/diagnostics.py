@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tunecnn.analysis.importances import are_enough, parameter_importances
 from tunecnn.analysis.intervals import correlation_interval
 from tunecnn.run.run import Run, as_run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.space.strategy import Halving, Hyperband, Promotion
 from tunecnn.space.strategy import rungs as rungs_of
-from tunecnn.study.importances import MOST_TRIALS, are_enough, parameter_importances
 from tunecnn.trial.config import NET, Scalar
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
@@ -298,7 +298,7 @@ class Importances:
         is_end: whether that is the last epoch of a trial; the accuracies are then the kept ones.
         trials: number of trials that have reached it, or have stopped themselves before.
         shares: share of each parameter with a clear effect, the greatest first, in the columns
-            `share`, `low` and `high` (bounds of it in 95 % of resamples), by parameter.
+            `share`, `low` and `high` (its 95 % interval), by parameter.
         is_tested: whether there are enough trials to say anything.
         untested: parameters that are not tested, since not every trial has them.
     """
@@ -322,9 +322,7 @@ class Importances:
     @property
     def sample(self) -> str:
         """The trials whose accuracies give the shares, in words."""
-        if self.trials <= MOST_TRIALS:
-            return f"all {self.trials} trials {self._which}"
-        return f"{MOST_TRIALS} of the {self.trials} trials {self._which}, taken at random"
+        return f"all {self.trials} trials {self._which}"
 
     @property
     def nothing(self) -> str:
@@ -340,9 +338,9 @@ class Importances:
         )
 
 
-@lru_cache(maxsize=1)  # takes seconds; the summary and its picture use it
+@lru_cache(maxsize=1)  # the summary and its picture use it
 def importance_analysis(run: Run) -> Importances:
-    """Return which parameters matter; see `tunecnn.study.importances.parameter_importances`.
+    """Return which parameters matter; see `tunecnn.analysis.importances.parameter_importances`.
 
     Parameters with a `when` are left out, since not all trials have them.
     """
@@ -351,7 +349,7 @@ def importance_analysis(run: Run) -> Importances:
     epoch, early = _before_selection(run)
     values = early[[f"param.{name}" for name in always]]
     found = parameter_importances(
-        values.set_axis(list(always), axis="columns"), early[run.space.metric], always
+        values.set_axis(list(always), axis="columns"), early[run.space.metric]
     )
     rows = [(share, *interval) for share, interval in found.values()]
     shares = pd.DataFrame(rows, index=list(found), columns=["share", "low", "high"])
@@ -369,9 +367,8 @@ def importances(run: Run | str | Path) -> pd.DataFrame:
     """Return the share of each searched parameter in the variance of the trials' accuracy.
 
     The accuracy is that after the last epoch that nearly all trials have reached. The frame is
-    indexed by parameter, the greatest share first; its columns are `share`, `low` and `high`
-    (bounds of it in 95 % of resamples of the trials). Parameters without a clear effect are left
-    out.
+    indexed by parameter, the greatest share first; its columns are `share`, `low` and `high` (its
+    95 % interval). Parameters without a clear effect are left out.
     """
     return importance_analysis(as_run(run)).shares
 

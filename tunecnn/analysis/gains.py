@@ -15,7 +15,6 @@ from tunecnn.analysis.intervals import (
     dunnett_quantile,
     mean_interval,
     mean_or_none,
-    probability_above_zero,
 )
 from tunecnn.space.schema import MOST_SPLITS
 from tunecnn.words import count_in_words
@@ -192,10 +191,14 @@ class Paired:
         spread = max(stdev(self.values), self.deviation or 0.0)
         return 0.0 if spread < _ROUNDING else spread
 
+    @property
+    def _deviation(self) -> float:
+        """Standard deviation over the repeats, which is not below what chance gives."""
+        return max(self._spread, self.least_deviation)
+
     def _error(self, repeats: int) -> float:
         """Return the standard error of the mean difference of so many repeats."""
-        deviation = max(self._spread, self.least_deviation)
-        return math.hypot(deviation / math.sqrt(repeats), self.image_error)
+        return math.hypot(self._deviation / math.sqrt(repeats), self.image_error)
 
     def _freedom(self, repeats: int) -> int:
         """Return the degrees of freedom of the standard error (Satterthwaite 1946).
@@ -224,8 +227,14 @@ class Paired:
 
     @property
     def probability(self) -> float | None:
-        """Probability of being ahead with one more repeat; None if all repeats are equal."""
-        return probability_above_zero(self.values) if len(set(self.values)) > 1 else None
+        """Probability of being ahead with one more repeat; None if nothing tells how they vary."""
+        from scipy.stats import t
+
+        count = len(self.values)
+        if self.mean is None or not self._varies or not self._deviation:
+            return None
+        error = self._deviation * math.sqrt(1 + 1 / count)
+        return float(t.cdf(self.mean / error, self._freedom(count)))
 
     @property
     def _varies(self) -> bool:
@@ -240,7 +249,7 @@ class Paired:
         low, high = self.interval
         if low > 0:
             return "ahead by more than noise"
-        return "behind by more than noise" if high < 0 else "no more than noise"
+        return "behind by more than noise" if high < 0 else "not told from noise"
 
 
 def paired_gains(

@@ -220,21 +220,6 @@ def dunnett_quantile(count: int, freedom: int, level: float = 0.95) -> float:
     return float(brentq(excess, 0.99 * student, 1.01 * bonferroni))
 
 
-def probability_above_zero(values: Sequence[float]) -> float:
-    """Return the probability that the next value is above 0, for normal values (Student's t).
-
-    Args:
-        values: values of two or more seeds, such as paired differences.
-    """
-    from scipy.stats import t
-
-    mean, deviation = fmean(values), stdev(values)
-    if not deviation:
-        return 0.5 if not mean else float(mean > 0)
-    distance = mean / (deviation * math.sqrt(1 + 1 / len(values)))
-    return float(t.cdf(distance, len(values) - 1))
-
-
 def _students_interval(values: Sequence[float], level: float, error: float) -> tuple[float, float]:
     """Return Student's interval around the mean of the values, given a standard error."""
     from scipy.stats import t

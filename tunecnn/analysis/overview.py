@@ -113,8 +113,10 @@ def _outcomes(trials: pd.DataFrame) -> dict[str, int]:
 
 
 def _failures(trials: pd.DataFrame) -> dict[int, str]:
-    """Return the reasons of the failed trials, by trial number."""
-    failed = trials[trials["outcome"].isin([one for one in Outcome if one.is_failure])]
+    """Return the reasons of the trials that failed or could not be built, by trial number."""
+    is_failed = trials["outcome"].isin([one for one in Outcome if one.is_failure])
+    is_unbuilt = (trials["outcome"] == Outcome.INFEASIBLE) & trials["params"].isna()
+    failed = trials[is_failed | is_unbuilt]
     return dict(zip(failed["trial"].astype(int), failed["reason"], strict=True))
 
 

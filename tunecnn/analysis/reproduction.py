@@ -18,6 +18,7 @@ from tunecnn.run.run import Run
 from tunecnn.words import count_in_words
 
 _MOST_EPOCHS = 10
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ class Compared:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Prediction interval of one more run (95 %); None for fewer than two seeds."""
-        if len(self.values) < 2:
+        """Prediction interval of one more run (95 %); None for one seed, or equal ones.
+
+        Some that happen to agree are no certainty.
+        """
+        if len(self.values) < 2 or max(self.values) - min(self.values) < _ROUNDING:
             return None
         low, high = prediction_interval(self.values)
         return max(low, 0.0), min(high, self.most)
@@ -67,7 +71,7 @@ class Compared:
         if self.published is None:
             return "nothing to compare with"
         if self.interval is None:
-            return "one seed: no verdict"
+            return "one seed: no verdict" if len(self.values) == 1 else "equal seeds: no verdict"
         low, high = self.interval
         if (low, high) == (0.0, self.most):
             return "too few seeds to tell"

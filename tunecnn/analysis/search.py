@@ -45,7 +45,7 @@ class ParameterLine:
 
 @dataclass(frozen=True)
 class Importance:
-    """Share of a parameter in the variance, and its bounds in 95 % of resampled trials."""
+    """Share of a parameter in the variance of the accuracy, and its 95 % interval."""
 
     share: float
     interval: tuple[float, float]

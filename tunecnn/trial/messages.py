@@ -98,7 +98,7 @@ _WORDS = {
     Outcome.OUT_OF_MEMORY: "out of memory",
     Outcome.TIMEOUT: "took too long",
     Outcome.ERROR: "failed with an error",
-    Outcome.INFEASIBLE: "not trained: broke a constraint",
+    Outcome.INFEASIBLE: "not trained: broke a constraint, or could not be built",
     Outcome.RUNNING: "running",
     Outcome.PAUSED: "paused by the pruner",
     Outcome.WAITING: "waiting",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -130,8 +132,11 @@ def confirmation_space(
     Raises:
         InputError: if the run's recipe cannot express a candidate.
     """
-    fresh = [derive_seed(run.space.seed, _FRESH, number) for number in range(seeds * splits)]
-    split_seeds = [derive_seed(run.space.seed, _SPLITS, number) for number in range(splits)]
+    # Other candidates get other seeds, as they may have been chosen by an earlier confirmation.
+    chosen = json.dumps([one.config.to_dict() for one in candidates], sort_keys=True)
+    base = derive_seed(run.space.seed, zlib.crc32(chosen.encode()), seeds, splits)
+    fresh = [derive_seed(base, _FRESH, number) for number in range(seeds * splits)]
+    split_seeds = [derive_seed(base, _SPLITS, number) for number in range(splits)]
     repeats = [
         {"seed": seed, **({"split_seed": split_seeds[number % splits]} if splits > 1 else {})}
         for number, seed in enumerate(fresh)

@@ -117,8 +117,10 @@ def _finding(run: Run, what: str) -> str:
 
 
 def _seeds(run: Run) -> str:
-    count = run.space.trials // len(run.space.architectures)
-    return count_in_words(count, "seed")
+    """Say how many seeds are drawn: in each panel, or in most of them."""
+    counts = [_epochs(run, name)["trial"].nunique() for name in run.space.architectures]
+    words = count_in_words(max(counts), "seed")
+    return words if len(set(counts)) == 1 else f"up to {words}"
 
 
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:

@@ -238,8 +238,8 @@ def importances(run: Run) -> Figure:
         figure,
         f"{which.format(shares.index[-1])}: {first['share']:.0%} of the variance "
         f"({first['low']:.0%} to {first['high']:.0%})",
-        f"fANOVA on the accuracy of {found.trials} trials {found.when}; lines: in "
-        "95 % of resamples of the trials; parameters without a clear effect are left out",
+        f"Epsilon squared of the accuracy of {found.trials} trials {found.when}; lines: 95 % "
+        "intervals; parameters without a clear effect are left out",
     )
     return figure
 
