@@ -133,8 +133,8 @@ def confirmation_space(
         InputError: if the run's recipe cannot express a candidate.
     """
     # Other candidates get other seeds, as they may have been chosen by an earlier confirmation.
-    chosen = json.dumps([one.config.to_dict() for one in candidates], sort_keys=True)
-    base = derive_seed(run.space.seed, zlib.crc32(chosen.encode()), seeds, splits)
+    settings_text = json.dumps([one.config.to_dict() for one in candidates], sort_keys=True)
+    base = derive_seed(run.space.seed, zlib.crc32(settings_text.encode()), seeds, splits)
     fresh = [derive_seed(base, _FRESH, number) for number in range(seeds * splits)]
     split_seeds = [derive_seed(base, _SPLITS, number) for number in range(splits)]
     repeats = [
