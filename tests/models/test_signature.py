@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tunecnn.errors import InputError
-from tunecnn.models.architecture import Architecture, code_files
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.code_files import code_files
 from tunecnn.space.space import SearchSpace
 
 NETS = """\

@@ -14,6 +14,7 @@ import torch
 import tunecnn
 from tests.support.command import main
 from tunecnn.models.notebook import notebook_source
+from tunecnn.workflows.networks import changed_code
 
 CELLS = """
 import torch
@@ -157,6 +158,12 @@ def test_a_class_of_a_notebook_is_searched_and_loaded(notebook, tmp_path, monkey
     with pytest.warns(UserWarning, match="comes with the code"):
         model = run.load_model(0)
     assert model.probabilities(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
+    assert changed_code(run.space, run.info) == []
+    cell = CELLS.replace("SIZE**2, classes)", "SIZE**2, classes, bias=False)")
+    linecache.cache["<cell 2>"] = (len(cell), None, cell.splitlines(keepends=True), "<cell 2>")
+    exec(compile(cell, "<cell 2>", "exec"), notebook.__dict__)
+    (warning,) = changed_code(run.space, run.info)
+    assert warning.startswith("the notebook's network has changed since the run was started")
     assert repr(run).startswith(f"<Run {run.path}: search of python on digits, done, 2 of 2")
     assert "Which width?" in run._repr_html_()
 

@@ -50,7 +50,8 @@ class NetworkCode:
         if size > _MAX_BYTES:
             raise InputError(
                 f"the code of the networks has {size:,} bytes, and the limit is {_MAX_BYTES:,}; "
-                "name only what they need in code:"
+                "name only what they need in code:, and load large files, such as weights, by an "
+                "absolute path that all nodes have"
             )
         return cls(files)
 

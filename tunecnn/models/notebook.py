@@ -24,9 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
-
 from tunecnn.errors import InputError
+from tunecnn.models.code import NetworkCode
 from tunecnn.models.unchanged import (
     check_bases,
     check_definition,
@@ -37,6 +36,22 @@ from tunecnn.models.unchanged import (
 
 _NOTHING = object()
 _FUTURE = "from __future__ import annotations"
+
+
+NOTEBOOK_FILE = "from_notebook.py"
+
+
+def code_of_notebook(architectures: Sequence[str]) -> NetworkCode | None:
+    """Return the code of networks as this notebook defines them now; None if it does not."""
+    names = {name.partition(":")[2] for name in architectures
+             if name.startswith(f"{NOTEBOOK_FILE}:")}  # fmt: skip
+    made = getattr(sys.modules["__main__"], names.pop(), None) if len(names) == 1 else None
+    if made is None:
+        return None
+    try:
+        return NetworkCode({NOTEBOOK_FILE: notebook_source(made).encode()})
+    except InputError:
+        return None
 
 
 def notebook_source(made: Any) -> str:
@@ -226,10 +241,11 @@ def _defined(lines: Sequence[str], name: str) -> Iterator[ast.ClassDef | ast.Fun
             yield node
 
 
-_ALLOWED = (functools.partial, torch.device, torch.cuda.is_available, range, PurePath, slice,
-            frozenset, tuple, dict, set, list, OrderedDict, types.SimpleNamespace, re.compile,
-            logging.getLogger, typing.TypeVar, typing.NewType)  # fmt: skip
+_ALLOWED = (functools.partial, range, PurePath, slice, frozenset, tuple, dict, set, list,
+            OrderedDict, types.SimpleNamespace, re.compile, logging.getLogger, typing.TypeVar,
+            typing.NewType)  # fmt: skip
 """What a line may call that is run again: it changes nothing, and gives the same each time."""
+_OF_TORCH = ("torch.device", "torch.cuda.is_available")
 _MARKS_OF_RECORDS = ("__dataclass_fields__", "__attrs_attrs__", "_fields", "__members__")
 
 _PURE = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp,
@@ -274,12 +290,12 @@ def _is_pure(expression: ast.expr, scope: Mapping[str, Any]) -> bool:
             if any(isinstance(part, ast.Call) for part in ast.walk(one.func)):
                 return False
             called = _value(one.func, scope)
-            is_record = inspect.isclass(called) and any(
-                hasattr(called, mark)
-                for mark in ("__dataclass_fields__", "_fields", "__members__")
-            )
-            is_path = inspect.isclass(called) and issubclass(called, PurePath)
-            if not (is_record or is_path or any(called is allowed for allowed in _ALLOWED)):
+            whole = f"{getattr(called, '__module__', '')}.{getattr(called, '__qualname__', '')}"
+            is_allowed = whole in _OF_TORCH or any(called is one for one in _ALLOWED)
+            if inspect.isclass(called):
+                is_allowed |= issubclass(called, PurePath)
+                is_allowed |= any(hasattr(called, mark) for mark in _MARKS_OF_RECORDS)
+            if not is_allowed:
                 return False
     return True
 

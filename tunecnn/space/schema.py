@@ -17,8 +17,9 @@ from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, Scale, Size, 
 from tunecnn.data.registry import absolute
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
-from tunecnn.models.architecture import Architecture, code_files
+from tunecnn.models.architecture import Architecture
 from tunecnn.models.code import NetworkCode
+from tunecnn.models.code_files import code_files
 from tunecnn.space.parameters import (
     Constant,
     Count,

@@ -11,10 +11,12 @@ from pathlib import Path
 from tunecnn.data.loading import load_dataset
 from tunecnn.errors import InputError
 from tunecnn.files import whole
-from tunecnn.models.architecture import Architecture, code_files, is_published
+from tunecnn.models.architecture import Architecture, is_published
 from tunecnn.models.code import NetworkCode
+from tunecnn.models.code_files import code_files
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
+from tunecnn.models.notebook import code_of_notebook
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import RunInfo
 from tunecnn.space.space import SearchSpace
@@ -220,16 +222,17 @@ def changed_code(space: SearchSpace, info: RunInfo) -> list[str]:
     """Return a warning if the networks' files have changed since a run has copied them."""
     if info.code is None:
         return []
+    where = f"the code in {info.code.source}"
     source = Path(info.code.source)
     try:
         files = code_files(space.architectures, space.code, source)
-        same = NetworkCode.read(source, files).hash == info.code.hash
+        now: NetworkCode | None = NetworkCode.read(source, files)
     except InputError:  # such as files that are no longer there
-        same = True
-    if same:
+        where, now = "the notebook's network", code_of_notebook(space.architectures)
+    if now is None or now.hash == info.code.hash:
         return []
     return [
-        f"the code in {source} has changed since the run was started; the run's own copy is used "
+        f"{where} has changed since the run was started; the run's own copy is used "
         f"(hash {info.code.hash})"
     ]
 

@@ -25,7 +25,7 @@ from tunecnn.data.sources.given import store_given
 from tunecnn.documents import parse_document, read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
-from tunecnn.models.notebook import notebook_source
+from tunecnn.models.notebook import NOTEBOOK_FILE, notebook_source
 from tunecnn.models.unchanged import check_module
 from tunecnn.run.listener import Listener
 from tunecnn.run.run import Run as StoredRun
@@ -402,5 +402,5 @@ def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path |
         yield f"{Path(file).absolute().relative_to(folder)}:{network.__name__}", folder
         return
     with tempfile.TemporaryDirectory(prefix="tunecnn-notebook-") as place:
-        Path(place, "from_notebook.py").write_text(notebook_source(network), encoding="utf-8")
-        yield f"from_notebook.py:{network.__name__}", Path(place)
+        Path(place, NOTEBOOK_FILE).write_text(notebook_source(network), encoding="utf-8")
+        yield f"{NOTEBOOK_FILE}:{network.__name__}", Path(place)
