@@ -180,6 +180,8 @@ def test_a_failed_export_leaves_the_file_that_was_there(run, capsys, tmp_path, m
          "the network cannot be exported to onnx: No module named 'helper'"),
         (ValueError("no such operator\nand more"),
          "the network cannot be exported to onnx: ValueError: no such operator\n"),
+        (ValueError("Violated (images)!\n  - images was inferred to be a constant (3)."),
+         "ValueError: Violated (images)!; it fixes the number of images, as len(x) does: write x."),
         (OSError(28, "No space left on device"), "cannot be written: No space left on device"),
     ],
 )  # fmt: skip

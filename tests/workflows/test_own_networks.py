@@ -100,6 +100,18 @@ def test_a_network_that_fails_in_a_training_is_one_line(folder, capsys, monkeypa
     )
 
 
+def test_a_training_takes_further_files_of_its_network(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    Path("sizes.py").write_text("CLASSES = 10\n")
+    Path("needs.py").write_text("from sizes import CLASSES\n" + NETS)
+    given = ("train", "--architecture", "needs.py:Small", "--set", "train_images=60",
+             "--epochs", "1")  # fmt: skip
+    assert main(*given) == 2
+    assert "(tunecnn train: --code sizes.py)" in capsys.readouterr().err
+    assert main(*given, "--code", "sizes.py") == 0
+    assert "kept epoch 1: " in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_confirmation_and_a_training_use_the_runs_own_code(folder, capsys):
     begun = begin(folder, SPACE)

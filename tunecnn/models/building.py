@@ -214,7 +214,11 @@ def _lacking(error: BaseException) -> str:
         file = Path(missing).resolve().relative_to(_folder.resolve()).as_posix()
     except ValueError:  # it is elsewhere
         return ""
-    return f"{file} does not travel with the code; write code: [{', '.join([*_code.files, file])}]"
+    files = ", ".join([*_code.files, file])
+    return (
+        f"{file} does not travel with the code; write code: [{files}] "
+        f"(tunecnn train: --code {file})"
+    )
 
 
 def _settable(made: Callable[..., Any]) -> list[str]:

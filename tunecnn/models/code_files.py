@@ -34,7 +34,7 @@ def code_files(architectures: Sequence[str], code: Sequence[str], folder: Path) 
                 "no network of the space is in a file of its own, so there is no code"
             )
         return []
-    roots = list(code) or [_package_or_file(folder, module) for module in modules]
+    roots = list(code) or [package_or_file(folder, module) for module in modules]
     files: dict[Path, None] = {}
     for root in roots:
         files |= dict.fromkeys(_files_below(folder, root))
@@ -45,7 +45,7 @@ def code_files(architectures: Sequence[str], code: Sequence[str], folder: Path) 
     return sorted(files)
 
 
-def _package_or_file(folder: Path, module: str) -> str:
+def package_or_file(folder: Path, module: str) -> str:
     """Return the outermost package of a file, or the file itself."""
     root = Path(module)
     outer = root
@@ -91,7 +91,7 @@ def _check_imports(folder: Path, files: Sequence[Path], modules: Collection[str]
                     raise InputError(
                         f"{file}:{getattr(node, 'lineno', 1)} imports {name}, which is beside it "
                         f"but would not travel; write code: [{', '.join(map(str, files))}, "
-                        f"{_beside(folder, name)}]"
+                        f"{_beside(folder, name)}] (tunecnn train: --code {_beside(folder, name)})"
                     )
                 if name not in travelling and _beside((folder / file).parent, name):
                     raise InputError(

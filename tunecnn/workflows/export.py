@@ -16,7 +16,7 @@ import numpy as np
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
-from tunecnn.errors import InputError, RunError, reason, text_of
+from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
 from tunecnn.run.info import DatasetRecord, SearchJob
 from tunecnn.trial.config import VIEWS
@@ -119,13 +119,12 @@ def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> P
         raise RunError(f"{path} cannot be written: {reason(error)}") from error
     except Exception as error:
         cause = error.__cause__ or error  # an exporter of torch names its own step first
-        text = re.sub(r"\x1b\[[\d;]*m", "", text_of(cause, 2000))
-        hint = ""
+        text = re.sub(r"\x1b\[[\d;]*m", "", str(cause)).strip()
+        first, hint = " ".join(text.splitlines()[:1]), ""
         if "inferred to be a constant" in text:
             hint = "; it fixes the number of images, as len(x) does: write x.shape[0]"
         raise InputError(
-            f"the network cannot be exported to {format_}: {type(cause).__name__}: "
-            f"{text[:300]}{hint}"
+            f"the network cannot be exported to {format_}: {type(cause).__name__}: {first}{hint}"
         ) from error
 
 

@@ -13,7 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.files import whole
 from tunecnn.models.architecture import Architecture, is_published
 from tunecnn.models.code import NetworkCode
-from tunecnn.models.code_files import code_files
+from tunecnn.models.code_files import code_files, package_or_file
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
 from tunecnn.models.notebook import code_of_notebook
@@ -184,12 +184,15 @@ def meets(space: SearchSpace, cost: Cost) -> bool:
     return all(constraint.violation(cost) <= 0 for constraint in space.constraints)
 
 
-def code_of(config: TrialConfig, path: Path | None) -> tuple[NetworkCode | None, str]:
+def code_of(
+    config: TrialConfig, path: Path | None, further: Sequence[str] = ()
+) -> tuple[NetworkCode | None, str]:
     """Find the code of a config's network: a run's copy of it, or the files themselves.
 
     Args:
         config: config with the network.
         path: file of the config, which may be one of a run's `configs`; None if there is none.
+        further: files and folders that the network's own file needs, beside it.
 
     Returns:
         The code, None for a network in no file; and a warning, empty if there is nothing to warn
@@ -209,7 +212,9 @@ def code_of(config: TrialConfig, path: Path | None) -> tuple[NetworkCode | None,
         if code is not None and code.hash == config.code:
             return code, "".join(changed_code(folder.read_space(info), info))
     beside = path.absolute().parent if path is not None else Path.cwd()
-    found = NetworkCode.read(beside, code_files([config.architecture], (), beside))
+    own = package_or_file(beside, Architecture(config.architecture, beside).module)
+    files = code_files([config.architecture], [own, *further] if further else (), beside)
+    found = NetworkCode.read(beside, files)
     if config.code and found.hash != config.code:
         raise InputError(
             f"the config was made with other code of {config.architecture} (hash {config.code}) "

@@ -1,0 +1,112 @@
+"""One training, without a study: of a config, on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tunecnn.data.loading import load_dataset
+from tunecnn.errors import InputError, RunError, TunecnnError
+from tunecnn.files import check_writable, write_atomically
+from tunecnn.models.architecture import is_published
+from tunecnn.models.code import NetworkCode, prints_aside
+from tunecnn.trial.config import TrialConfig
+
+if TYPE_CHECKING:
+    from tunecnn.trial.messages import EpochMetrics
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class OneTraining:
+    """A training; iterate over its epochs.
+
+    Images are refused before torch is imported, which takes seconds.
+
+    Args:
+        config: config of the training.
+        code: code of its network; None for one in no file.
+        data_dir: folder of the data files; None for the default folder.
+        device: device to train on; `auto` takes a GPU if there is one.
+        threads: number of CPU threads; None for torch's default.
+        out: file for the weights; None to keep none.
+
+    Raises:
+        InputError: if the device, the images or the network cannot be used.
+
+    Attributes:
+        kept: metrics of the epoch whose weights are kept; None before the end.
+    """
+
+    def __init__(
+        self, config: TrialConfig, code: NetworkCode | None, data_dir: Path | None,
+        device: Device, threads: int | None, out: Path | None,
+    ) -> None:  # fmt: skip
+        if out is not None:
+            check_writable(out, "--out")
+        if device == "cuda" and not _may_have_gpu():
+            raise InputError("--device cuda: this machine has no GPU")
+        self._dataset = load_dataset(
+            config.dataset, config.data_split, data_dir, config.image_options
+        )
+        import torch
+
+        gpu = torch.cuda.is_available()
+        if device == "cuda" and not gpu:
+            raise InputError("--device cuda: torch finds no GPU on this machine")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._device = "cuda" if gpu and device != "cpu" else "cpu"
+        self._config, self._code, self._out = config, code, out
+        self.kept: EpochMetrics | None = None
+
+    def __iter__(self) -> Iterator[EpochMetrics]:
+        """Train, and write the weights at the end.
+
+        Raises:
+            InputError: if the network cannot be built.
+            RunError: if it fails later, diverges, or the weights cannot be written.
+        """
+        from tunecnn.models.building import importable
+        from tunecnn.trial.trained import pack_model
+        from tunecnn.trial.training import Training
+
+        name = self._config.architecture
+        with importable(self._code):
+            with self._named(InputError, name):
+                training = Training(self._config, self._dataset.trial_data, self._device)
+            while not training.finished:
+                with self._named(RunError, f"{name} failed in epoch {training.epoch + 1}"):
+                    metrics = training.run_epoch()
+                yield metrics
+                if metrics.diverged:
+                    raise RunError(
+                        f"it has diverged: the loss of epoch {training.epoch} is not finite"
+                    )
+            self.kept = training.kept
+            if self._out is not None:
+                write_atomically(self._out, pack_model(training))
+
+    @contextlib.contextmanager
+    def _named(self, type_: type[TunecnnError], what: str) -> Iterator[None]:
+        """Name the network if its code fails; what it prints is no result."""
+        from tunecnn.models.building import describe
+
+        try:
+            with prints_aside(self._code):
+                yield
+        except TunecnnError:
+            raise
+        except (Exception, SystemExit) as error:
+            if is_published(self._config.architecture):
+                raise
+            raise type_(f"{what}: {describe(error)}") from error
+
+
+def _may_have_gpu() -> bool:
+    """Return false if there is surely no GPU, without the import of torch, which takes seconds."""
+    nodes = ("nvidiactl", "nvmap", "kfd", "dxg")  # NVIDIA, its boards with a GPU inside, AMD, WSL
+    return sys.platform != "linux" or any(Path("/dev", node).exists() for node in nodes)
