@@ -117,9 +117,7 @@ def read_text(path: Path) -> str:
 
 
 def _too_large(source: str, size: int) -> InputError:
-    return InputError(
-        f"{source}: {size:,} bytes is too large for a space; the limit is {MAX_BYTES:,}"
-    )
+    return InputError(f"{source}: {size:,} bytes is too large; the limit is {MAX_BYTES:,}")
 
 
 def parse_document(text: str, source: str) -> Document:

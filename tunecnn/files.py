@@ -1,4 +1,4 @@
-"""Atomic writing of files, and stamps with the version of tunecnn that wrote a file."""
+"""Files: written atomically and read safely, their paths, and stamps of what wrote them."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none.yaml: cannot be read: No such file"):
         SearchSpace.from_yaml(tmp_path / "none.yaml")
     (tmp_path / "big.yaml").write_bytes(b"#" * 300_000)
-    with pytest.raises(InputError, match="300,000 bytes is too large for a space"):
+    with pytest.raises(InputError, match="300,000 bytes is too large"):
         SearchSpace.from_yaml(tmp_path / "big.yaml")
     (tmp_path / "latin.yaml").write_bytes("goal: más".encode("latin1"))
     with pytest.raises(InputError, match=r"is not UTF-8 text \(byte 7\)"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,13 +14,6 @@ from tunecnn.console import print_json
 Model = Annotated[
     Path, typer.Argument(help="File of weights, or folder of a run, whose best trial is taken.")
 ]
-
-
-class Format(StrEnum):
-    """Format of an exported model."""
-
-    TORCH_EXPORT = "torch-export"
-    ONNX = "onnx"
 
 
 def evaluate(
@@ -55,8 +47,9 @@ def evaluate(
 def export(
     model: Model,
     format_: Annotated[
-        Format, typer.Option("--format", help="Format of the exported model.")
-    ] = Format.TORCH_EXPORT,
+        Literal["torch-export", "onnx"],
+        typer.Option("--format", help="Format of the exported model."),
+    ] = "torch-export",
     out: Annotated[
         Path | None, typer.Option(help="File to write. Default: named by run and trial.")
     ] = None,
@@ -64,6 +57,6 @@ def export(
     """Export a model to PyTorch or ONNX, compare the outputs, and write a model card."""
     from tunecnn.workflows.export import export as export_model
 
-    found = export_model(model, format_.value, out)
+    found = export_model(model, format_, out)
     print(f"{found.path}: probabilities equal the model's within {found.difference:.1g}")
     print(f"model card: {found.card}")

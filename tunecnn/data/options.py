@@ -27,8 +27,8 @@ class ImageOptions:
         background: colour behind transparent pixels and of padding, by name or as `#rrggbb`.
         scale: value that becomes white (255) in images of more than 8 bits per channel; None to
             refuse such images.
-        groups: images that must not be divided between training and validation: `folder` for the
-            folders below each class, or the path of a CSV file with the columns `file` and
+        groups: images that must not be divided between parts: `folder` for the folders below each
+            class, or the path of a CSV file with the columns `file` and
             `group`; None for no groups.
         skip_bad: whether to leave out files that cannot be read, instead of refusing the data set.
     """

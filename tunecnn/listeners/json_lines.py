@@ -1,4 +1,4 @@
-"""Prints one JSON object per trial that ends, note and warning, for programs."""
+"""Prints a JSON object for each event of a run, for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunecnn.study.records import TrialRecord
 
 
 class JsonLines(Listener):
-    """A listener that prints one JSON object per ended trial, note and warning."""
+    """Prints a JSON object for each trial that ends or is queued again, note and warning."""
 
     def __init__(self) -> None:
         self._is_closed = False

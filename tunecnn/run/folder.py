@@ -247,7 +247,7 @@ class RunFolder:
         self.write_info(info.with_changes(evaluations=(*info.evaluations, evaluation)))
 
     def read_predictions(self, evaluation: Evaluation) -> pd.DataFrame:
-        """Read a trial's predictions for the test images.
+        """Read a trial's predictions for the test images, in the columns of `predictions_frame`.
 
         Raises:
             RunError: if the file cannot be read, or is damaged.

@@ -151,7 +151,7 @@ def evaluations_frame(
 
 
 def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataFrame:
-    """Make a frame with one trial's prediction for each test image, as a run stores it.
+    """Make a frame with one trial's prediction for each image of a part, as a run stores it.
 
     The run's name and the candidate are added when it is read.
     """

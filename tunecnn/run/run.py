@@ -175,11 +175,11 @@ class Run:
         whole = whole.assign(run=self.name, candidate=candidates)
         return whole[list(PREDICTION_DTYPES)].astype(PREDICTION_DTYPES).reset_index(drop=True)
 
-    def load_model(self, trial: int | None = None) -> TrainedModel:
+    def load_model(self, trial: int) -> TrainedModel:
         """Load the network of a trial: a module that takes uint8 images.
 
         Args:
-            trial: number of the trial; None for the best one.
+            trial: number of the trial.
 
         Raises:
             InputError: if there is no such trial, or its weights were not kept.
@@ -187,15 +187,14 @@ class Run:
         """
         from tunecnn.trial.trained import unpack_model
 
-        number = self.best_kept() if trial is None else trial
         kept = self.kept
-        if number not in kept:
+        if trial not in kept:
             few = ", ".join(map(str, kept[:10])) or "none"
             raise InputError(
-                f"{self.path} keeps no weights of trial {number}; of these it does: {few}"
+                f"{self.path} keeps no weights of trial {trial}; of these it does: {few}"
             )
-        content = RunFolder(self.path).read_weights(self.record(number))
-        return unpack_model(content, str(self.weights_of(number)))
+        content = RunFolder(self.path).read_weights(self.record(trial))
+        return unpack_model(content, str(self.weights_of(trial)))
 
     def best_kept(self) -> int:
         """Return the number of the best trial whose weights are kept.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, ValidationError
@@ -179,10 +178,7 @@ OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
 ACCURACIES = tuple(name for name, direction in OBJECTIVES.items() if direction == "maximize")
 """Objectives of which one comes first in every search."""
 Objective = Literal["val_accuracy", "val_balanced_accuracy", "params", "macs"]
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-}
+_COMPARISONS = ("<=", ">=")
 
 
 def rungs(pruner: Promotion | Halving | Hyperband, epochs: int) -> list[int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunecnn.analysis.classes import image_weights
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
@@ -118,9 +119,7 @@ def evaluate(
         dataset=name,
         images=len(labels),
         accuracy=accuracy,
-        balanced_accuracy=float(
-            np.mean([right[labels == one].mean() for one in np.unique(labels)])
-        ),
+        balanced_accuracy=float((right * image_weights(labels, "val_balanced_accuracy")).mean()),
         interval=wilson_interval(accuracy, images.sheet.different["test"]),
         loss=loss,
         recorded=found.run.name if folder is not None and found.run is not None else "",

@@ -72,6 +72,8 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
         if out.suffix != SUFFIXES[format_]:
             raise InputError(f"a file of {format_} is named {SUFFIXES[format_]}, not {out.name}")
         check_writable(out, "--out")
+    from scipy.special import softmax
+
     with running_its_code(model):
         found = find_model(model)
     path = out or Path(_name(found) + SUFFIXES[format_])
@@ -82,7 +84,7 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
         with running_its_code(found.path):
             run = _exported(format_, model_in_float32, partial, path)
             expected = model_in_float32.probabilities(pixels)
-            difference = float(np.abs(_softmax(run(pixels)) - expected).max())
+            difference = float(np.abs(softmax(run(pixels), axis=1) - expected).max())
         if not difference <= TOLERANCE:
             raise RunError(
                 f"the exported model gives other probabilities, by up to {difference:.2g}; it has "
@@ -181,12 +183,6 @@ def _random_images(model: TrainedModel) -> npt.NDArray[np.uint8]:
     channels, height, width = model.input_shape
     random = np.random.default_rng(0)
     return random.integers(0, 256, (_IMAGES, height, width, channels), dtype=np.uint8)
-
-
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    found: npt.NDArray[np.float32] = powers / powers.sum(1, keepdims=True)
-    return found
 
 
 def _name(found: FoundModel) -> str:

@@ -21,7 +21,7 @@ from tunecnn.study.halving import RANDOM, SEARCH, Arrival, Rungs
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
 from tunecnn.workflows.networks import (
-    Corner,
+    TriedNetwork,
     check_constraints,
     check_networks,
     corners,
@@ -195,7 +195,7 @@ def make_plan(
 
 
 def _named_networks(
-    space: SearchSpace, tried: Sequence[Corner], costs: CostCounter
+    space: SearchSpace, tried: Sequence[TriedNetwork], costs: CostCounter
 ) -> dict[str, Network]:
     """Return the smallest network, the baseline and the largest one; none if none is allowed."""
     networks = [_network(one.values, one.config, one.cost) for one in tried

@@ -30,11 +30,11 @@ _DRAWS = 200  # random points of a space with published networks
 
 
 @dataclass(frozen=True)
-class Corner:
-    """A combination of extreme values of the parameters that change what a network costs.
+class TriedNetwork:
+    """A network of a space that was built: at extreme values of its parameters, or random ones.
 
     Attributes:
-        values: values of those of these parameters that are active.
+        values: values of the active parameters that change what it costs.
         architecture: name of the network.
         config: config with these values; None if they are not allowed together.
         cost: what the network costs; None if it cannot be built.
@@ -48,7 +48,7 @@ class Corner:
     problem: str = ""
 
 
-def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
+def corners(space: SearchSpace, costs: CostCounter) -> list[TriedNetwork]:
     """Build the networks at the corners of a space.
 
     All combinations of the ends of the parameters are tried if they are few; otherwise those with
@@ -68,7 +68,7 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[Corner]:
     return [_corner(space, values, costs) for values in different]
 
 
-def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[Corner]:
+def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[TriedNetwork]:
     """Build the networks of some random points of a space.
 
     Args:
@@ -174,7 +174,7 @@ def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> l
     return notes
 
 
-def is_allowed(space: SearchSpace, one: Corner) -> bool:
+def is_allowed(space: SearchSpace, one: TriedNetwork) -> bool:
     """Return whether a network can be built, and meets the space's constraints."""
     return one.cost is not None and meets(space, one.cost)
 
@@ -242,7 +242,9 @@ def changed_code(space: SearchSpace, info: RunInfo) -> list[str]:
     ]
 
 
-def build_corners(space: SearchSpace, data_dir: Path | None) -> tuple[list[Corner], list[str]]:
+def build_corners(
+    space: SearchSpace, data_dir: Path | None
+) -> tuple[list[TriedNetwork], list[str]]:
     """Build the networks at the corners of a space for its images.
 
     Args:
@@ -302,13 +304,13 @@ def _activated(space: SearchSpace, name: str, values: Mapping[str, Scalar]) -> d
     return found
 
 
-def _corner(space: SearchSpace, values: Mapping[str, Scalar], costs: CostCounter) -> Corner:
+def _corner(space: SearchSpace, values: Mapping[str, Scalar], costs: CostCounter) -> TriedNetwork:
     name = str(values.get("architecture", space.architecture))
     try:
         config = space.config(space.only_active(_with_required(space, values)))
-        return Corner(values, name, config, costs.cost(name, config.net))
+        return TriedNetwork(values, name, config, costs.cost(name, config.net))
     except InputError as error:
-        return Corner(values, name, problem=str(error))
+        return TriedNetwork(values, name, problem=str(error))
 
 
 def _with_required(space: SearchSpace, values: Mapping[str, Scalar]) -> dict[str, Scalar]:

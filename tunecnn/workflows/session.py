@@ -323,7 +323,7 @@ def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
         "sampler": strategy_name(space.sampler), "pruner": strategy_name(space.pruner),
         "seed": space.seed, "job": info.job.type,
     }  # fmt: skip
-    return TrackedRun(info.id or "", name_of(folder.path), space.goal, folder.path, settings)
+    return TrackedRun(info.id, name_of(folder.path), space.goal, folder.path, settings)
 
 
 def changed_versions(

@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tracemalloc
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import PIL
@@ -298,8 +299,8 @@ def test_many_files_are_decoded_in_processes_in_their_order(tmp_path):
 def test_images_larger_than_the_memory_are_refused_before_they_are_read(
     root, monkeypatch, decoded
 ):
-    real = os.sysconf
-    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else real(name))
+    memory = SimpleNamespace(total=4096, available=10**9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     with pytest.raises(InputError, match=r"24 images of 10x10x3 take 7.2 kB.*4.1 kB of memory"):
         read_imagefolder(root)
     assert not decoded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -199,6 +198,8 @@ def _empty_classes(layout: Layout, used: Sequence[bool] | Labels | Any) -> list[
 
 def _check_memory(tree: Tree, names: Sequence[str], options: ImageOptions) -> None:
     """Raise an InputError if the pixels of all images would not fit into memory."""
+    import psutil
+
     first = names[:_FIRST]
     for source, name in zip(tree.contents(first), first, strict=True):
         try:
@@ -206,7 +207,7 @@ def _check_memory(tree: Tree, names: Sequence[str], options: ImageOptions) -> No
         except (BadImageError, NotAnImageError):
             continue
         needed = len(names) * pixels.nbytes
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = psutil.virtual_memory().total
         if needed > 0.8 * memory:
             height, width, channels = pixels.shape
             raise InputError(
