@@ -200,22 +200,21 @@ def latest_confirmation(search: Run) -> LatestConfirmation | None:
 
 def trials_of(run: Run, candidate: str) -> set[int]:
     """Return the complete trials of the candidate of some name, one for each new seed."""
-    names = [one.name for one in run.job_as(ConfirmationJob).candidates]
-    index = names.index(candidate)
-    return {record.number for record in run.complete if record.number % len(names) == index}
+    job = run.job_as(ConfirmationJob)
+    return {record.number for record in run.complete
+            if job.candidates[job.index_of(record.number)].name == candidate}  # fmt: skip
 
 
 def summarize_confirmation(run: Run) -> ConfirmationSummary:
     """Summarize a confirmation as it stands."""
-    job, searched_with = run.job_as(ConfirmationJob).candidates, _searched_with(run)
-    count, metric = len(job), run.space.metric
-    validation: list[dict[int, float]] = [{} for _ in job]
-    test: list[dict[int, float]] = [{} for _ in job]
+    job, metric, searched_with = run.job_as(ConfirmationJob), run.space.metric, _searched_with(run)
+    candidates, count = job.candidates, len(job.candidates)
+    validation: list[dict[int, float]] = [{} for _ in candidates]
+    test: list[dict[int, float]] = [{} for _ in candidates]
     tested = _tested_accuracies(run)
     splits = {}
     for record in run.complete:
-        # The trials are the space's start points, in order: for each seed, all candidates.
-        index = record.number % count
+        index = job.index_of(record.number)
         seed = int(record.values["seed"])
         if "split_seed" in record.values:
             splits[seed] = int(record.values["split_seed"])
@@ -225,11 +224,11 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             test[index][seed] = tested[record.number]
     on_validation = [OverSeeds(values, splits) for values in validation]
     on_test = [OverSeeds(values, splits) for values in test]
-    baseline = next(index for index, candidate in enumerate(job) if candidate.is_baseline)
-    errors = _errors(run, job[baseline].name)
+    baseline = next(index for index, candidate in enumerate(candidates) if candidate.is_baseline)
+    errors = _errors(run, candidates[baseline].name)
     validation_gains = paired_gains(on_validation, baseline, [(0.0, 0.0)] * count)
     test_gains = paired_gains(
-        on_test, baseline, [errors.get(candidate.name, (0.0, 0.0)) for candidate in job]
+        on_test, baseline, [errors.get(candidate.name, (0.0, 0.0)) for candidate in candidates]
     )
     lines = [
         CandidateLine(
@@ -242,7 +241,7 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
             validation_gain=validation_gains[index],
             test_gain=test_gains[index],
         )
-        for index, candidate in enumerate(job)
+        for index, candidate in enumerate(candidates)
     ]
     lines.sort(key=_rank, reverse=True)
     best_test = list(lines[0].test.values.values())
@@ -319,8 +318,7 @@ def _errors(run: Run, baseline: str) -> dict[str, tuple[float, float]]:
     tested = run.predictions
     if tested.empty:
         return {}
-    count = len(run.job_as(ConfirmationJob).candidates)
-    seed = tested["trial"] // count
+    seed = tested["trial"].map(run.job_as(ConfirmationJob).repeat_of)
     split = tested["trial"].map(
         {record.number: record.values.get("split_seed") for record in run.complete}
     )

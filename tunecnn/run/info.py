@@ -242,6 +242,14 @@ class ConfirmationJob(_Model):
     searched_with: ScaleRecord | None = None
     candidates: tuple[CandidateRecord, ...]
 
+    def index_of(self, trial: int) -> int:
+        """Return which candidate a trial is of: for each seed, there is one of each in order."""
+        return trial % len(self.candidates)
+
+    def repeat_of(self, trial: int) -> int:
+        """Return the number of a trial's seed, from 0."""
+        return trial // len(self.candidates)
+
 
 Job = Annotated[SearchJob | ReproductionJob | ConfirmationJob, Field(discriminator="type")]
 """Purpose of a run. The trials of every job except a search are tested at its end."""

@@ -97,11 +97,11 @@ class Run:
     @cached_property
     def _candidates(self) -> dict[int, str]:
         """The name of the candidate of each trial of a confirmation."""
-        names = self.info.candidates
-        if not names:
+        job = self.info.job
+        if not isinstance(job, ConfirmationJob):
             return {}
-        # The trials are the space's start points, in order: for each seed, all candidates.
-        return {record.number: names[record.number % len(names)] for record in self._records}
+        return {record.number: job.candidates[job.index_of(record.number)].name
+                for record in self._records}  # fmt: skip
 
     @cached_property
     def trials(self) -> pd.DataFrame:
