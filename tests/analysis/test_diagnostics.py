@@ -118,6 +118,24 @@ def test_the_front_has_what_no_other_trial_beats_in_both_objectives(tmp_path):
     assert [len(points.get_offsets()) for points in axes.collections] == [6, 3]
 
 
+def test_a_lucky_seed_is_not_on_the_front_by_itself(tmp_path):
+    text = (
+        "dataset: digits\nepochs: 1\ntrials: 4\nsampler: grid\nobjectives: [val_accuracy, params]\n"
+        "parameters: {net.width: {choice: [1.0, 2.0]}, seed: {choice: [1, 2]}}\n"
+    )
+    accuracies = {(1.0, 1): 0.7, (1.0, 2): 0.5, (2.0, 1): 0.65, (2.0, 2): 0.65}
+    run = ScriptedRun(tmp_path / "front", text).train_all(
+        lambda trial: accuracies[trial.config.net["width"], trial.config.seed]
+    )
+    front = pareto_front(run)
+    assert list(front["param.net.width"]) == [1.0, 2.0]
+    assert list(front["mean"].round(9)) == [0.6, 0.65]
+    write_summary(run)
+    assert (
+        "by the mean over the trials with the same values" in (run.path / "summary.md").read_text()
+    )
+
+
 def test_a_search_with_one_objective_has_no_front(tmp_path):
     run = run_of(tmp_path, [(1.0, 0.0, 1e-3, ends(0.6))])
     assert pareto_front(run).empty

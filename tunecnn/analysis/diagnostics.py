@@ -272,21 +272,21 @@ def repeats(run: Run) -> int:
 
 
 def pareto_front(run: Run | str | Path) -> pd.DataFrame:
-    """Return the rows of the complete trials on the Pareto front, the cheapest first.
+    """Return the best trials of the configurations on the Pareto front, the cheapest first.
 
-    A trial is on the front if no other trial is at least as good in both objectives and better in
-    one. Of trials that are equal in both, the first is kept. The frame is empty for a search with
-    one objective.
+    A configuration is on the front if no other is at least as good in both objectives and better
+    in one, by its `mean` accuracy over the trials with its values. Of equal ones, the first is
+    kept. The frame is empty for a search with one objective.
     """
     run = as_run(run)
     if len(run.space.objectives) == 1:
         return run.ranked.iloc[:0]
-    accuracy, cost = run.space.objectives
-    cheapest_first = run.ranked.sort_values(
-        [cost, accuracy, "trial"], ascending=[True, False, True]
+    cost = run.space.objectives[1]
+    cheapest_first = run.configurations.sort_values(
+        [cost, "mean", "trial"], ascending=[True, False, True]
     )
-    best_so_far = cheapest_first[accuracy].cummax().shift(fill_value=-1.0)
-    return cheapest_first[cheapest_first[accuracy] > best_so_far]
+    best_so_far = cheapest_first["mean"].cummax().shift(fill_value=-1.0)
+    return cheapest_first[cheapest_first["mean"] > best_so_far]
 
 
 @dataclass(frozen=True)

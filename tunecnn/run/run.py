@@ -288,7 +288,7 @@ class Run:
 
     @property
     def best(self) -> pd.Series | None:
-        """The row of `trials` with the highest accuracy; None if none is complete.
+        """The row of `ranked` that comes first; None if no trial is complete.
 
         It is the luckiest of several noisy trials, so its accuracy is biased upwards.
         """

@@ -260,14 +260,14 @@ def front(run: Run) -> Figure:
         run.ranked[cost], run.ranked[run.space.metric], s=26, color=COMPLETE,
         rasterized=len(run.ranked) > MANY, label=f"trained to the end ({len(run.ranked)})",
     )  # fmt: skip
-    axes.step(best[cost], best[run.space.metric], where="post", color=BEST, linewidth=1)
+    axes.step(best[cost], best["mean"], where="post", color=BEST, linewidth=1)
     axes.scatter(
-        best[cost], best[run.space.metric], s=44, color=BEST, marker="D", zorder=3,
+        best[cost], best["mean"], s=44, color=BEST, marker="D", zorder=3,
         label=f"Pareto front ({len(best)})",
     )  # fmt: skip
     for _, row in best.iterrows():
         axes.annotate(
-            str(row["trial"]), (row[cost], row[run.space.metric]), xytext=(0, 6),
+            str(row["trial"]), (row[cost], row["mean"]), xytext=(0, 6),
             textcoords="offset points", ha="center", fontsize=8,
         )  # fmt: skip
     baseline = run.baseline_trial
@@ -280,14 +280,14 @@ def front(run: Run) -> Figure:
     words = {"macs": "multiply-accumulates per image", "params": "parameters"}.get(cost, cost)
     axes.set_xlabel(words)
     in_percent(axes, _accuracy(run))
-    legend_below(figure, axes, note="numbers: the trials on the front")
+    legend_below(figure, axes, note="numbers: the best trial of each on the front, at its mean")
     finding = "No trial has been trained to the end yet"
     if len(best):
         least, most = best.iloc[0], best.iloc[-1]
         finding = (
-            f"The front has {count_in_words(len(best), 'trial')}: from "
-            f"{least[run.space.metric]:.2%} with {least[cost]:,} {words} to "
-            f"{most[run.space.metric]:.2%} with {most[cost]:,}"
+            f"The front has {count_in_words(len(best), 'configuration')}: from "
+            f"{least['mean']:.2%} with {least[cost]:,} {words} to "
+            f"{most['mean']:.2%} with {most[cost]:,}"
         )
     state_finding(figure, finding)
     return figure
