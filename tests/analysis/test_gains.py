@@ -149,3 +149,5 @@ def test_the_probability_of_being_ahead_next_has_the_spread_of_the_interval():
     assert 0.6 < equal.probability < 0.8
     almost = Paired((0.01, 0.01 + 1e-17, 0.01))
     assert almost.probability is None
+    few = Paired((0.01, 0.02, 0.012), image_error=0.02, least_deviation=0.001)
+    assert few.probability == pytest.approx(0.925, abs=0.01)  # with two degrees of freedom

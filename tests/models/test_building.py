@@ -174,9 +174,48 @@ def test_a_constructor_that_sets_a_seed_is_refused(line):
         "super().__init__()", f"super().__init__(); {line}"
     )
     with pytest.raises(
-        InputError, match="Net sets .*seed while it is built, so trials with other"
+        InputError, match="Net sets the seed of .* while it is built, so trials with"
     ):
         network(text)
+
+
+def test_a_base_that_gets_nothing_more_ends_what_is_passed_on():
+    more = """
+class Middle(Net):
+    def __init__(self, classes, width=4):
+        super().__init__((1, 8, 8), classes, width)
+class Leaf(Middle):
+    def __init__(self, classes, **more):
+        super().__init__(classes, **more)
+"""
+    with importable(code_of(PLAIN + more)):
+        made = build(Architecture("nets.py:Leaf", Path()), {"width": 6}, SHAPE, 10)
+        assert made.conv.out_channels == 6
+        assert build(Architecture("nets.py:Leaf", Path()), {}, SHAPE, 10).conv.out_channels == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "state = np.random.get_state(); np.random.seed(0); np.random.set_state(state)",
+        "import tunecnn; self.inner = tunecnn.build_model('model1', (3, 32, 32), 10)",
+    ],
+)
+def test_a_constructor_may_give_a_generator_its_state_back(line):
+    text = "import numpy as np\n" + PLAIN.replace(
+        "super().__init__()", f"super().__init__(); {line}"
+    )
+    assert network(text).conv.out_channels == 4
+
+
+def test_an_enum_or_a_number_may_be_wanted():
+    text = HEAD + MEMBERS + NET.replace("width: int = 4", "norm: Norm | int = 2")
+    text = text.replace("super().__init__()", "super().__init__(); self.got = norm; width = 4")
+    text = text.format(flat="self.conv(x).flatten(1)")
+    with importable(code_of(text)):
+        for given, got in ((3, 3), ("group", "group"), ("BATCH", "batch")):
+            made = build(Architecture("nets.py:Net", Path()), {"norm": given}, SHAPE, 10)
+            assert getattr(made.got, "value", made.got) == got
 
 
 def test_a_class_with_open_arguments_gets_the_classes_as_its_base_takes_them():

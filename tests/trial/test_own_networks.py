@@ -387,6 +387,18 @@ class Hooked(LeNet):  # its hook is a closure over the network itself
     def forward(self, x):
         return super().forward(x) + 0 * self.seen["conv"].mean()
 
+class FromImages(nn.Module):  # its first images make its layers
+    def __init__(self, classes):
+        super().__init__()
+        self.classes, self.head = classes, None
+        self.register_buffer("same", torch.eye(3).to_sparse(), persistent=False)
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.head is None:
+            self.head = nn.Linear(x.shape[1], self.classes)
+            self.register_buffer("grid", torch.ones(x.shape[1]))
+        return self.head(x * self.grid)
+
 class OnGpu(Heads):
     def forward(self, x):
         if self.training:
@@ -404,7 +416,8 @@ def trained(name: str, data, **changes) -> Training:
 
 
 @pytest.mark.parametrize("name", ["LeNet", "Repeats", "Deep", "Attends", "Fourier", "Noisy", "Running",
-                                  "Counts", "Normed", "Complex", "Expanded", "FromFirstBatch", "Hooked"])  # fmt: skip
+                                  "Counts", "Normed", "Complex", "Expanded", "FromFirstBatch", "Hooked",
+                                  "FromImages"])  # fmt: skip
 def test_networks_as_people_bring_them_train_again_alike_and_are_loaded(name, data, tmp_path):
     settings = {"seed": 3, "averaging": 0.9, "patience": 2, "optimizer": "adamw"}
     with importable(BROUGHT_CODE):
@@ -708,7 +721,10 @@ def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, 
             "Counter",
             "gives other results once its weights are loaded again: it uses what its stat",
         ),
-        ("Seeds", "Seeds sets torch's seed while it is built, so trials with other seeds would"),
+        (
+            "Seeds",
+            "Seeds sets the seed of torch while it is built, so trials with other seeds would",
+        ),
         ("Softmaxes", "Softmaxes returns probabilities, not logits: leave its softmax out"),
         ("Squeezes", "Squeezes returned the shape (3,) for 1 image of 1x8x8"),
         ("Doubles", "keeps 'phase', of the type torch.complex128, which a file of weights cannot"),

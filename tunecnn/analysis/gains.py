@@ -234,7 +234,9 @@ class Paired:
         if self.mean is None or not self._varies or not self._deviation:
             return None
         error = self._deviation * math.sqrt(1 + 1 / count)
-        return float(t.cdf(self.mean / error, self._freedom(count)))
+        is_measured = self._spread > self.least_deviation
+        freedom = max(1, round(self.pooled * (count - 1))) if is_measured else _MOST_FREEDOM
+        return float(t.cdf(self.mean / error, freedom))
 
     @property
     def _varies(self) -> bool:

@@ -233,29 +233,40 @@ def _settable(made: Callable[..., Any]) -> list[str]:
     names = [name for name in (*INPUT_NAMES, *CLASSES_NAMES) if name in found]
     if not any(one.kind is one.VAR_KEYWORD for one in found.values()):
         return names
-    of_bases = {
-        name
-        for base in (made.__mro__[1:] if isinstance(made, type) else ())
-        if (call := vars(base).get("__init__")) is not None
-        if inspect.isfunction(call)
-        for name in inspect.signature(call).parameters
-    }
+    of_bases = _passed_on(made) if isinstance(made, type) else set()
     names += [name for name in INPUT_NAMES if name in of_bases and name not in found]
     if not any(name in CLASSES_NAMES for name in names):  # else as torchvision's networks take it
         names.append(next((name for name in CLASSES_NAMES if name in of_bases), CLASSES_NAMES[1]))
     return names
 
 
-def _called(made: Callable[..., Any], own: dict[str, Any], given: Mapping[str, Any]) -> Any:
+def _passed_on(made: type) -> set[str]:
+    """Return the arguments of base classes that `**` may reach, from one base to the next."""
+    found: set[str] = set()
+    calls = [
+        call for base in made.__mro__ if inspect.isfunction(call := vars(base).get("__init__"))
+    ]
+    for call in calls[1:]:
+        parameters = inspect.signature(call).parameters
+        found |= parameters.keys()
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            break
+    return found
+
+
+def _called(made: Callable[..., Any], own: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     """Call a class or function, without what it passes on to a base class by itself."""
-    while True:
+    try:
+        return made(**{**own, **given})
+    except TypeError as error:
+        twice = re.search(r"multiple values for (?:keyword )?argument '(\w+)'", text_of(error))
+        if twice is None or twice[1] not in own:
+            raise
+        fewer = {name: value for name, value in own.items() if name != twice[1]}
         try:
-            return made(**{**own, **given})
-        except TypeError as error:
-            twice = re.search(r"multiple values for (?:keyword )?argument '(\w+)'", text_of(error))
-            if twice is None or twice[1] not in own:
-                raise
-            del own[twice[1]]
+            return _called(made, fewer, given)
+        except TypeError:
+            raise error from None
 
 
 def _with_members(made: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,9 +284,10 @@ def _with_members(made: Callable[..., Any], given: Mapping[str, Any]) -> dict[st
     for name, value in given.items():
         wanted = (hints.get(name), *typing.get_args(hints.get(name)))
         enums = [one for one in wanted if isinstance(one, type) and issubclass(one, Enum)]
+        others = [one for one in wanted if isinstance(one, type) and one not in enums]
         members = [member for one in enums for member in one]
         fitting = [one for one in members if value in (one.value, one.name)]
-        if members and not fitting and not isinstance(value, (*enums, NoneType)):
+        if members and not fitting and not isinstance(value, (*enums, *others, NoneType)):
             values = ", ".join(repr(one.value) for one in members)
             raise NetworkError(f"{name} of {made.__name__} is one of {values}, not {value!r}")
         found[name] = fitting[0] if fitting else value
@@ -289,30 +301,37 @@ def _seeds_refused(name: str) -> Iterator[None]:
     Raises:
         NetworkError: if it does.
     """
-    seeded: list[str] = []
-    modules = {"random": random, "numpy.random": np.random}
+    seeded: dict[str, None] = {}
+    watched = {("random", "seed"): random, ("random", "setstate"): random,
+               ("numpy.random", "seed"): np.random,
+               ("numpy.random", "set_state"): np.random}  # fmt: skip
+    before = torch.initial_seed()
+    kept = {key: getattr(module, key[1]) for key, module in watched.items()}
 
-    def noting(where: str, seed: Callable[..., Any]) -> Callable[..., Any]:
+    def noting(where: str, called: str) -> Callable[..., Any]:
         def note(*given: Any, **named: Any) -> Any:
-            seeded.append(where)
-            return seed(*given, **named)
+            if called == "seed":
+                seeded[where] = None
+            else:  # the state of before, say
+                seeded.pop(where, None)
+            return kept[where, called](*given, **named)
 
         return note
 
-    before, kept = torch.initial_seed(), {key: one.seed for key, one in modules.items()}
     try:
-        for key, module in modules.items():
-            module.seed = noting(f"{key}.seed", kept[key])  # type: ignore[attr-defined]
+        for (where, called), module in watched.items():
+            setattr(module, called, noting(where, called))
         yield
     finally:
-        for key, module in modules.items():
-            module.seed = kept[key]  # type: ignore[attr-defined]
+        for key, module in watched.items():
+            setattr(module, key[1], kept[key])
     if torch.initial_seed() != before:
-        seeded.append("torch's seed")
+        seeded["torch"] = None
     if seeded:
         raise NetworkError(
-            f"{name} sets {seeded[0]} while it is built, so trials with other seeds would begin "
-            "alike: remove that (for constants, use a generator of their own, with a seed)"
+            f"{name} sets the seed of {', '.join(seeded)} while it is built, so trials with other "
+            "seeds would begin alike: remove that (for constants, use a generator of their own, "
+            "with a seed)"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from safetensors.torch import save
@@ -26,7 +26,7 @@ def takes_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
         network: network to try, which is not used for anything else: it may count its images.
         input_shape: channels, height and width of one image.
     """
-    lay_out(network, input_shape, last=False)
+    lay_out(network, input_shape, (), last=False)
     channels, height, width = input_shape
     # As batches are made: `contiguous` would change nothing in images of one channel.
     images = torch.zeros(2, height, width, channels, device=_device(network)).permute(0, 3, 1, 2)
@@ -43,16 +43,21 @@ def takes_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
     return True
 
 
-def lay_out(network: nn.Module, input_shape: InputShape, *, last: bool) -> None:
-    """Bring a network's weights into the layout of its images, those of lazy layers too.
+def lay_out(
+    network: nn.Module, input_shape: InputShape, names: Collection[str], *, last: bool
+) -> None:
+    """Bring a network's weights into the layout of its images.
 
     Args:
         network: network, which is in evaluation mode afterwards.
         input_shape: channels, height and width of one image.
+        names: names in its state. If it lacks some, or has lazy layers, it is shown images, as
+            its first ones make them.
         last: whether the images are in `channels_last`.
     """
     network.eval()
-    if any(isinstance(module, LazyModuleMixin) for module in network.modules()):
+    is_lazy = any(isinstance(module, LazyModuleMixin) for module in network.modules())
+    if is_lazy or network.state_dict().keys() != set(names):
         with torch.no_grad(), contextlib.suppress(Exception, SystemExit):
             network(torch.zeros(2, *input_shape, device=_device(network)))
     if last:
@@ -99,7 +104,7 @@ def settle(network: nn.Module) -> None:
 @contextlib.contextmanager
 def in_training(network: nn.Module) -> Iterator[None]:
     """Bring a network into training mode for a while; its buffers are put back then."""
-    kept = [(module._buffers, name, buffer, buffer.clone())
+    kept = [(module._buffers, name, buffer, None if _is_fixed(buffer) else buffer.clone())
             for module in network.modules()
             for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
     network.train()
@@ -109,7 +114,9 @@ def in_training(network: nn.Module) -> Iterator[None]:
         network.eval()
         with torch.no_grad():
             for buffers, name, buffer, values in kept:
-                buffers[name] = buffer if torch.equal(buffer, values) else buffer.copy_(values)
+                buffers[name] = buffer
+                if values is not None:
+                    buffer.copy_(values)
 
 
 def check_alike(name: str, one: nn.Module, other: nn.Module) -> None:
@@ -227,6 +234,11 @@ def _cannot_be_kept(value: Tensor) -> str:
     if is_expanded(value):
         return "whose values share memory, as expand() returns them; add .clone()"
     return ""
+
+
+def _is_fixed(buffer: Tensor) -> bool:
+    """Return whether a buffer cannot be written in its place."""
+    return buffer.layout is not torch.strided or is_expanded(buffer)
 
 
 def is_expanded(tensor: Tensor) -> bool:

@@ -46,7 +46,7 @@ def code_of_notebook(architectures: Sequence[str]) -> NetworkCode | None:
     names = {name.partition(":")[2] for name in architectures
              if name.startswith(f"{NOTEBOOK_FILE}:")}  # fmt: skip
     made = getattr(sys.modules["__main__"], names.pop(), None) if len(names) == 1 else None
-    if made is None:
+    if not _is_defined(made) or getattr(made, "__module__", "") != "__main__":
         return None
     try:
         return NetworkCode({NOTEBOOK_FILE: notebook_source(made).encode()})
@@ -121,6 +121,10 @@ class _Collected:
     def _add_definition(self, name: str, value: Any) -> None:
         check_free(value)
         own = value.__name__
+        if own == "<lambda>":
+            raise InputError(
+                f"{name} is a lambda, which has no name by which a run finds it; write it as def"
+            )
         if name != own:  # another name for it
             if self._scope.get(own) is not value:
                 raise InputError(
@@ -150,7 +154,7 @@ class _Collected:
 
 
 def _is_defined(value: Any) -> bool:
-    """Return whether something is a class or a function, or one with a cache around it."""
+    """Return whether something is a class or a function, or one that a decorator has wrapped."""
     is_wrapped = callable(value) and inspect.isfunction(getattr(value, "__wrapped__", None))
     return inspect.isclass(value) or inspect.isfunction(value) or is_wrapped
 

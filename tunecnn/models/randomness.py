@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 _CPU = torch.device("cpu")
+_seed_python, _seed_numpy = random.seed, np.random.seed  # `building` watches who else calls these
 
 
 @contextlib.contextmanager
@@ -24,8 +25,8 @@ def random_state_of(seed: int, device: torch.device = _CPU) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=devices):
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
+            _seed_python(seed)
+            _seed_numpy(seed % 2**32)
             torch.manual_seed(seed)
             yield
     finally:

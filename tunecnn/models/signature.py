@@ -388,7 +388,9 @@ class _Annotation:
         if base == "Literal":
             for one in inner:
                 try:
-                    self.values.append(ast.literal_eval(one))
+                    value = ast.literal_eval(one)
+                    if value not in self.values or isinstance(value, bool):
+                        self.values.append(value)
                 except (ValueError, TypeError):
                     self.is_unknown = True
         elif base in ("Optional", "Union"):
@@ -415,22 +417,23 @@ def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
 def _members(node: ast.ClassDef) -> dict[str, ast.expr]:
     """Return an `Enum` as the `Literal` of what a space gives for it, and what its members are.
 
-    That are the members' values, or their names if these are no plain values.
+    A member is given by its value, if that is a plain one, or by its name.
     """
     bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
     if not bases & {"Enum", "StrEnum", "IntEnum"}:
         return {}
     assigned = {target.id: one.value for one in node.body if isinstance(one, ast.Assign)
                 for target in one.targets[:1] if isinstance(target, ast.Name)}  # fmt: skip
-    are_plain = all(
-        isinstance(one, ast.Constant) and isinstance(one.value, str | int | float)
-        for one in assigned.values()
-    )
-    found = {name: value if are_plain else ast.Constant(name) for name, value in assigned.items()}
+    found: dict[str, ast.expr] = {}
+    for name, value in assigned.items():
+        is_plain = isinstance(value, ast.Constant) and isinstance(value.value, str | int | float)
+        is_lower = "StrEnum" in bases and ast.unparse(value).endswith("auto()")
+        found[name] = value if is_plain else ast.Constant(name.lower() if is_lower else name)
     if not found:
         return {}
-    values = ast.Tuple(list(found.values())) if len(found) > 1 else next(iter(found.values()))
+    names = [ast.Constant(name) for name in found]
     members = {f"{node.name}.{name}": value for name, value in found.items()}
+    values = ast.Tuple([*found.values(), *names])
     return {node.name: ast.Subscript(ast.Name("Literal"), values), **members}
 
 

@@ -14,6 +14,7 @@ import sys
 import types
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,11 @@ def check_definition(
 def check_module(module: types.ModuleType, folder: Path) -> None:
     """Check that a module, and what it uses of its folder, is what its files say now.
 
+    Functions, methods, and values that one plain line gives are compared. What a module may have
+    made in another way is not known, and passes.
+
     Raises:
-        InputError: if a class, function or plain value of it is another one.
+        InputError: if one of them is another one.
     """
     waiting, seen = [module], set[str]()
     while waiting:
@@ -56,7 +60,8 @@ def check_module(module: types.ModuleType, folder: Path) -> None:
         if one.__name__ in seen:
             continue
         seen.add(one.__name__)
-        _check_file(one)
+        if type(one.__loader__) is SourceFileLoader:  # others may change the code
+            _check_file(one, Path(str(one.__file__)))
         for value in list(vars(one).values()):
             name = getattr(value, "__module__", None)
             other = value if isinstance(value, types.ModuleType) else sys.modules.get(str(name))
@@ -66,49 +71,97 @@ def check_module(module: types.ModuleType, folder: Path) -> None:
                 waiting.append(other)
 
 
-def _check_file(module: types.ModuleType) -> None:
-    path = Path(str(module.__file__))
+def _check_file(module: types.ModuleType, path: Path) -> None:
     try:
         text = path.read_bytes()
         tree, code = ast.parse(text), compile(text, str(path), "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from error
-    codes = defaultdict[str, list[types.CodeType]](list)
-    for one in _all_codes(code):
-        codes[one.co_qualname].append(one)
-    scope = vars(module)
-    nodes = {one.name: one for one in tree.body if isinstance(one, _Definition)}
     problem = (
         f"is not what {path.name} says now: it was changed, or the file was, after its import; "
         "change the file, and import it anew (importlib.reload, or a new session)"
     )
-    written = {target.id: one.value for one in tree.body if isinstance(one, ast.Assign)
-               for target in one.targets[:1] if isinstance(target, ast.Name)}  # fmt: skip
-    stored = Counter(one.id for one in ast.walk(tree)
-                     if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))  # fmt: skip
-    for name, expression in written.items():
-        is_certain = stored[name] == 1 and isinstance(expression, ast.Constant)
-        if is_certain and name in scope and _differs(expression, scope[name], scope):
+    codes = defaultdict[str, list[types.CodeType]](list)
+    for one in _all_codes(code):
+        codes[one.co_qualname].append(one)
+    scope = vars(module)
+    functions = [(shown, function)
+                 for value in list(scope.values())
+                 if getattr(value, "__module__", None) == module.__name__
+                 and (inspect.isclass(value) or inspect.isfunction(value))
+                 for shown, function in _functions_of(value)]  # fmt: skip
+    for shown, function in functions:
+        made = inspect.unwrap(function).__code__
+        known = codes[made.co_qualname]  # a name that the file has no more may be an old one
+        if known and not any(_is_same_code(made, one) for one in known):
+            raise InputError(f"{shown} {problem}")
+    nodes = {one.name: one for one in tree.body if isinstance(one, ast.ClassDef)}
+    changed = _changed_in(tree)
+    for name, value in _plain_lines(tree, changed):
+        if name in scope and literal(scope[name]) not in (None, value):
             raise InputError(f"{name} {problem}")
-    for value in list(scope.values()):
-        if getattr(value, "__module__", None) != module.__name__:
+    for name, node in nodes.items():
+        found = scope.get(name)
+        if not inspect.isclass(found) or found.__module__ != module.__name__:
             continue
-        if not (inspect.isclass(value) or inspect.isfunction(value)):
+        for own, value in _plain_lines(node, changed):
+            if own in vars(found) and literal(vars(found)[own]) not in (None, value):
+                raise InputError(f"{name}.{own} {problem}")
+        for own in _methods_in(node):
+            method = vars(found).get(own)
+            file = getattr(getattr(method, "__code__", None), "co_filename", None)
+            if file is not None and file != str(path):
+                raise InputError(f"{name}.{own} {problem}")
+
+
+def _changed_in(tree: ast.AST) -> Counter[str]:
+    """Return how often a module sets each name, whatever it is a name of, or may fill it."""
+    found: Counter[str] = Counter()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load):
+            found[one.id] += 1
+        elif isinstance(one, ast.Attribute) and not isinstance(one.ctx, ast.Load):
+            found[one.attr] += 2  # of a class, say
+        elif isinstance(one, ast.FunctionDef | ast.ClassDef):
+            found[one.name] += 1
+        elif isinstance(one, ast.alias):
+            found[(one.asname or one.name).partition(".")[0]] += 1
+        elif isinstance(one, ast.MatchAs | ast.MatchStar) and one.name:
+            found[one.name] += 1
+    found.update(dict.fromkeys(_filled(tree), 2))
+    return found
+
+
+def _plain_lines(
+    node: ast.Module | ast.ClassDef, changed: Mapping[str, int]
+) -> Iterator[tuple[str, str]]:
+    """Yield the names that a body sets to a plain value once, with the source of the value."""
+    for one in node.body:
+        target: ast.expr | None = None
+        if isinstance(one, ast.Assign) and len(one.targets) == 1:
+            target, expression = one.targets[0], one.value
+        elif isinstance(one, ast.AnnAssign) and one.value is not None:
+            target, expression = one.target, one.value
+        if not isinstance(target, ast.Name) or changed[target.id] != 1:
             continue
-        functions = _functions_of(value)
-        if (node := nodes.get(value.__name__)) is not None:
-            _check_values(value, node, scope)
-            functions += [
-                (f"{node.name}.{one.name}", vars(value).get(one.name))
-                for one in (node.body if isinstance(node, ast.ClassDef) else ())
-                if isinstance(one, ast.FunctionDef) and not one.decorator_list
-            ]
-        for shown, function in functions:
-            made = getattr(inspect.unwrap(function), "__code__", None) if function else None
-            if made is None or not any(
-                _is_same_code(made, one) for one in codes[made.co_qualname]
-            ):
-                raise InputError(f"{shown} {problem}")
+        try:
+            value = literal(ast.literal_eval(expression))
+        except ValueError:  # no plain one
+            continue
+        if value is not None:
+            yield target.id, value
+
+
+def _methods_in(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the names of functions that a class defines plainly, as the class has them."""
+    stored = _stored(node)
+    defined = Counter(one.name for one in node.body if isinstance(one, ast.FunctionDef))
+    for one in node.body:
+        if not isinstance(one, ast.FunctionDef) or one.decorator_list:
+            continue
+        if defined[one.name] == 1 and not stored[one.name] and one.name != "__new__":
+            is_private = one.name.startswith("__") and not one.name.endswith("__")
+            yield f"_{node.name.lstrip('_')}{one.name}" if is_private else one.name
 
 
 def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -296,7 +349,7 @@ _READING = frozenset({"len", "range", "enumerate", "zip", "sum", "min", "max", "
                       "sorted", "reversed", "print", "str", "int"})  # fmt: skip
 
 
-def _filled(node: ast.ClassDef) -> set[str]:
+def _filled(node: ast.AST) -> set[str]:
     """Return the names of which code in a class calls a method, sets an item, or that it adds to.
 
     They may be those of an attribute, as in `self.sizes.append(1)`.

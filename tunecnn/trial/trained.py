@@ -249,7 +249,7 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         if not architecture.is_published:
             with random_state_of(config.seed):
                 scaling.channels_last = takes_channels_last(built(), shape)
-            lay_out(network, shape, last=scaling.channels_last)
+            lay_out(network, shape, weights.keys(), last=scaling.channels_last)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -200,7 +200,7 @@ class Training:
             check_alike(architecture.attribute, model, tried)
             last = self._try(architecture.attribute, tried)
         self._batcher.scaling.channels_last = last
-        lay_out(model, self.data.input_shape, last=last)
+        lay_out(model, self.data.input_shape, tried.state_dict().keys(), last=last)
         return model
 
     def _build(self, architecture: Architecture) -> nn.Module:
@@ -270,8 +270,9 @@ class Training:
         name = architecture.attribute
         with random_state_of(self.config.seed, self._device):
             again = self._build(architecture)
-        lay_out(again, self.data.input_shape, last=self._batcher.scaling.channels_last)
-        again.load_state_dict(self.model.state_dict())
+        weights, last = self.model.state_dict(), self._batcher.scaling.channels_last
+        lay_out(again, self.data.input_shape, weights.keys(), last=last)
+        again.load_state_dict(weights)
         images = self._batcher.scaling(self._data.validation.pixels[:_FEW])
         settle(self.model)
         settle(again)

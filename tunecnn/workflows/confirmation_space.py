@@ -132,17 +132,18 @@ def confirmation_space(
     Raises:
         InputError: if the run's recipe cannot express a candidate.
     """
+    settings = _settings(run, candidates)
+    varied = _varied(settings)
     # Other candidates get other seeds, as they may have been chosen by an earlier confirmation.
-    settings_text = json.dumps([one.config.to_dict() for one in candidates], sort_keys=True)
-    base = derive_seed(run.space.seed, zlib.crc32(settings_text.encode()), seeds, splits)
+    different = [{name: one.get(name) for name in varied} for one in settings]
+    text = json.dumps([different, candidates[0].config.epochs], sort_keys=True)
+    base = derive_seed(run.space.seed, zlib.crc32(text.encode()), seeds, splits)
     fresh = [derive_seed(base, _FRESH, number) for number in range(seeds * splits)]
     split_seeds = [derive_seed(base, _SPLITS, number) for number in range(splits)]
     repeats = [
         {"seed": seed, **({"split_seed": split_seeds[number % splits]} if splits > 1 else {})}
         for number, seed in enumerate(fresh)
     ]
-    settings = _settings(run, candidates)
-    varied = _varied(settings)
     parameters: dict[str, Any] = {
         name: value
         for name, value in settings[0].items()

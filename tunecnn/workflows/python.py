@@ -398,6 +398,11 @@ def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path |
             return
         depth = network.__module__.count(".") + (Path(file).name == "__init__.py")
         folder = Path(file).absolute().parents[depth]
+        if getattr(module, network.__name__, network) is not network:
+            raise InputError(
+                f"{network.__name__} is an earlier one than that of {network.__module__} now; "
+                "take it from there again"
+            )
         check_module(module, folder)
         yield f"{Path(file).absolute().relative_to(folder)}:{network.__name__}", folder
         return

@@ -307,3 +307,21 @@ def test_shards_of_a_partitioned_table_need_no_split(tmp_path):
         pq.write_table(made, tmp_path / f"label={label}" / "a1b2c3.parquet")
     train = read_arrays(f"huggingface:{tmp_path}").train
     assert train.labels.tolist() == [0] * 5 + [1] * 5
+
+
+def test_other_folders_with_an_equals_sign_are_no_columns(tmp_path):
+    for fold in (0, 1):
+        folder = tmp_path / "folds" / f"fold={fold}"
+        folder.mkdir(parents=True)
+        for part in ("train", "test"):
+            pq.write_table(table([png()] * 4, [0, 1] * 2), folder / f"{part}.parquet")
+    with pytest.raises(InputError, match="several configurations; give the folder of one"):
+        read_arrays(f"huggingface:{tmp_path / 'folds'}")
+    folder = tmp_path / "rates" / "lr=0.1"
+    folder.mkdir(parents=True)
+    for part in ("train", "test"):
+        made = table([png()] * 4, [0, 1] * 2)
+        with pa.ipc.new_stream(folder / f"mnist-{part}.arrow", made.schema) as out:
+            out.write_table(made)
+    arrays = read_arrays(f"huggingface:{tmp_path / 'rates'}")
+    assert [len(part) for part in arrays.parts.values()] == [4, 4]

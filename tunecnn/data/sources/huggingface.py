@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tunecnn.data.folder.layout import UNLABELLED
@@ -67,17 +67,19 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
     folders: dict[Part, Path] = {}
     splits: dict[Part, str] = {}
-    columns = _partitions(files, path)
+    columns = [_partitions(file, path) for file in files]
     named = [_without_partitions(file, path) for file in files]
     parts = [_part_of(file, path) for file in named]
-    is_one_table = bool(columns) or all(_SHARD.search(file.stem) for file in files)
+    in_names = [part_in(_SHARD.sub("", file.stem)) for file in files]
+    is_one_table = all(_SHARD.search(file.stem) for file in files)
+    is_one_table |= any(columns) and not any(in_names)
     if is_one_table and not any(parts):
-        parts = ["train"] * len(files)  # of one table
+        parts = ["train"] * len(files)
     is_alike = not any(parts)
     if is_alike:  # as in `mnist-train.arrow`
-        parts = [part_in(_SHARD.sub("", file.stem)) for file in files]
-    for original, file, part in zip(files, named, parts, strict=True):
-        table = _read(original, columns.get(original, {}))
+        parts = in_names
+    for original, file, part, own in zip(files, named, parts, _typed(columns), strict=True):
+        table = _read(original, own)
         if part is None and len(files) > 1:
             left_out[f"rows of {file.name}, which names no split"] = len(table)
             continue
@@ -135,46 +137,46 @@ def _is_cache(file: Path) -> bool:
     return file.name not in names if names else file.name.startswith("cache-")
 
 
-def _partitions(files: Collection[Path], root: Path) -> dict[Path, dict[str, Any]]:
-    """Return the columns that folders such as `label=3` are, by file; empty if there are none.
+def _partitions(file: Path, root: Path) -> dict[str, str | None]:
+    """Return the columns that folders such as `label=3` are, of a label or a split."""
+    found: dict[str, str | None] = {}
+    for name, sign, value in (one.partition("=") for one in _folders(file, root)):
+        if sign and _is_partition(name):
+            found[name] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+    return found
 
-    Raises:
-        InputError: if a file below such folders cannot be read.
-    """
-    below = [file for file in files if any(map(_is_partition, _folders(file, root)))]
-    if not below:
-        return {}
-    try:
-        dataset = ds.dataset(
-            list(map(str, below)),
-            format="parquet" if below[0].suffix == ".parquet" else "arrow",
-            partitioning="hive",
-            partition_base_dir=str(root),
-        )
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"huggingface: {root} cannot be read: {reason(error)}") from error
-    return {
-        Path(one.path): ds.get_partition_keys(one.partition_expression)
-        for one in dataset.get_fragments()
-    }
+
+def _typed(columns: Sequence[dict[str, str | None]]) -> list[dict[str, str | int | None]]:
+    """Make numbers of columns that have nothing else."""
+    of_numbers = {
+        name for one in columns for name in one
+        if all((text := other.get(name)) is None or text.isdecimal() for other in columns)
+    }  # fmt: skip
+    return [
+        {name: int(text) if name in of_numbers and text is not None else text
+         for name, text in one.items()}
+        for one in columns
+    ]  # fmt: skip
 
 
 def _without_partitions(file: Path, root: Path) -> Path:
     """Return the path without folders such as `label=3`; `split=train` is the folder `train`."""
-    folders = [
-        name.partition("=")[2] if name.partition("=")[0].casefold() in SPLIT_COLUMNS else name
-        for name in _folders(file, root)
-        if not _is_partition(name) or name.partition("=")[0].casefold() in SPLIT_COLUMNS
-    ]
-    return root.joinpath(*folders, file.name) if folders or file.parent != root else file
+    folders = []
+    for folder in _folders(file, root):
+        name, sign, value = folder.partition("=")
+        if not (sign and _is_partition(name)):
+            folders.append(folder)
+        elif name.casefold() in SPLIT_COLUMNS:
+            folders.append(value)
+    return root.joinpath(*folders, file.name) if file != root else file
 
 
 def _folders(file: Path, root: Path) -> tuple[str, ...]:
     return file.relative_to(root).parts[:-1] if file != root else ()
 
 
-def _is_partition(folder: str) -> bool:
-    return bool(re.match(r"\w+=", folder))
+def _is_partition(name: str) -> bool:
+    return name in LABEL_COLUMNS or name.casefold() in SPLIT_COLUMNS
 
 
 def _part_of(file: Path, root: Path) -> Part | None:
