@@ -97,8 +97,10 @@ def _parameters(command: Any) -> Iterator[str]:
 def _choices(one: Any) -> list[str]:
     """Return the values of an option that takes one of a few; empty of any other."""
     if hasattr(one, "type_descriptor"):  # Typer since 0.28, without click
-        enum = one.type_descriptor.annotation
-        return [member.value for member in enum] if isinstance(enum, EnumType) else []
+        annotation = one.type_descriptor.annotation
+        if get_origin(annotation) is Literal:
+            return list(get_args(annotation))
+        return [member.value for member in annotation] if isinstance(annotation, EnumType) else []
     return list(getattr(one.type, "choices", ()))
 
 

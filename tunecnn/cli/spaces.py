@@ -48,7 +48,7 @@ def spaces_check(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Check a space file, and print its parameters and size; no code of a network is run."""
+    """Check a space file, and print its parameters and size; only --build runs networks' code."""
     from tunecnn.space.library import find_space
     from tunecnn.space.space import SearchSpace
 

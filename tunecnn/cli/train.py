@@ -34,7 +34,7 @@ def train(
     ] = None,
     code: Annotated[
         list[str] | None,
-        typer.Option(help="Further file that the network's file needs; repeatable."),
+        typer.Option(help="Further file or folder that the network's file needs; repeatable."),
     ] = None,
     set_: Annotated[
         list[str] | None,

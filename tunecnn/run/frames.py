@@ -52,9 +52,9 @@ was sampled at random for the random baseline, else `search`. `proposal` says wh
 `start`, `grid`, `random`, or `model` for the sampler's model of earlier trials. `seconds` is the
 time of training and validation. `macs` is the number of multiply-accumulates of a forward pass of
 one image. `outcome` is one of `complete`, `pruned`, `diverged`, `out_of_memory`, `timeout`,
-`error`, `infeasible` (it breaks a constraint, and was not trained), `running`, `paused` and
-`waiting`; `reason` says more of all but complete trials, and `state` is Optuna's word. `attempts`
-is the number of times that the training was started. The key is (`run`, `trial`).
+`error`, `infeasible` (it breaks a constraint or cannot be built, and was not trained), `running`,
+`paused` and `waiting`; `reason` says more of all but complete trials, and `state` is Optuna's
+word. `attempts` is the number of times that the training was started. The key is (`run`, `trial`).
 """
 
 EPOCH_DTYPES = {

@@ -285,7 +285,11 @@ def _warn_of_code(architecture: Architecture, code: NetworkCode | None, where: s
 def load_model(path: str | Path) -> TrainedModel:
     """Load a trained network from a file of weights, such as `weights/trial-00003.safetensors`.
 
+    The code of a network that is not ours is in the file, and is run, with a warning: load only
+    files that you trust.
+
     Raises:
+        InputError: if the network cannot be built here.
         RunError: if the file cannot be read, is damaged, or was written by another version.
     """
     try:

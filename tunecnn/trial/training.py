@@ -69,7 +69,8 @@ def train(
         device: device to train on, such as `cpu` or `cuda:0`; ignored for `DeviceData`.
 
     Raises:
-        InputError: if the network cannot be built for the images, or returns no logits.
+        InputError: if the network cannot be built for the images, returns no logits, or is in a
+            file: `tunecnn train --config` has its code.
     """
     with settings_kept():
         yield from Training(config, data, device)

@@ -203,6 +203,8 @@ def code_of(
             with.
     """
     if not Architecture(config.architecture, Path()).is_own_file:
+        if further:
+            raise InputError(f"--code has no effect: {config.architecture} is in no file")
         return None, ""
     run = whole(path).parent.parent if path is not None else None
     if run is not None and config.code and (run / "code").is_dir():
@@ -210,6 +212,8 @@ def code_of(
         info = folder.read_info()
         code = folder.read_code(info)
         if code is not None and code.hash == config.code:
+            if further:
+                raise InputError("--code has no effect: the run has a copy of the network's code")
             return code, "".join(changed_code(folder.read_space(info), info))
     beside = path.absolute().parent if path is not None else Path.cwd()
     own = package_or_file(beside, Architecture(config.architecture, beside).module)
