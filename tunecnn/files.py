@@ -162,6 +162,11 @@ def shipped(folder: str) -> list[Path]:
     return sorted(found.iterdir()) if found else []
 
 
+def is_installed(file: str | Path) -> bool:
+    """Return whether a file belongs to an installed package."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+
+
 def nearest_existing(path: Path) -> Path:
     """Return a path itself, or the nearest folder above it that exists for this user."""
     whole = path.absolute()

@@ -202,7 +202,7 @@ def trials_of(run: Run, candidate: str) -> set[int]:
     """Return the complete trials of the candidate of some name, one for each new seed."""
     job = run.job_as(ConfirmationJob)
     return {record.number for record in run.complete
-            if job.candidates[job.index_of(record.number)].name == candidate}  # fmt: skip
+            if job.candidate_of(record.number).name == candidate}  # fmt: skip
 
 
 def summarize_confirmation(run: Run) -> ConfirmationSummary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tunecnn.run.folder import RunFolder
+from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
@@ -34,11 +35,11 @@ class Terminal(Listener):
         study: study whose trials are shown.
         folder: folder of the run.
         console: console to print to.
-        candidates: names of the candidates of a confirmation, in the order of its trials.
+        job: job of the run: of a confirmation, the candidate of each trial is shown.
     """
 
     def __init__(
-        self, study: Study, folder: Path, console: Console, candidates: Sequence[str] = ()
+        self, study: Study, folder: Path, console: Console, job: Job | None = None
     ) -> None:
         self._study = study
         self._console = console
@@ -49,7 +50,7 @@ class Terminal(Listener):
         for record in study.records:
             self._note(record)
         self._live: Live | None = None
-        self._candidates = tuple(candidates)
+        self._confirmation = job if isinstance(job, ConfirmationJob) else None
         self._columns = self._fitting_columns()
         self._printed = 0
         self._print(f"run: {folder}")
@@ -63,7 +64,7 @@ class Terminal(Listener):
     @classmethod
     def of_run(cls, study: Study, folder: Path, console: Console) -> Self:
         """Make the listener of a run, which knows the candidates if it is a confirmation."""
-        return cls(study, folder, console, RunFolder(folder).read_info().candidates)
+        return cls(study, folder, console, RunFolder(folder).read_info().job)
 
     @contextmanager
     def shown(self) -> Iterator[Self]:
@@ -145,8 +146,8 @@ class Terminal(Listener):
             strict=True,
         ):  # fmt: skip
             line.append(_cell(words, heading, width), style)
-        if self._candidates:
-            line.append(f"  {self._candidates[record.number % len(self._candidates)]}")
+        if self._confirmation:
+            line.append(f"  {self._confirmation.candidate_of(record.number).name}")
         for name, width in self._columns.items():
             value = record.values.get(name)
             line.append(f"  {'-' if value is None else in_short(value):>{width}s}")
@@ -159,7 +160,7 @@ class Terminal(Listener):
         """Print the line of a trial, below a heading now and then."""
         if self._printed % _LINES_PER_HEADING == 0:
             heading = "".join(_cell(name, name, width) for name, width in _COLUMNS.items())
-            heading += "  candidate" if self._candidates else ""
+            heading += "  candidate" if self._confirmation else ""
             heading += "".join(
                 f"  {_short(name):>{width}s}" for name, width in self._columns.items()
             )
@@ -169,7 +170,7 @@ class Terminal(Listener):
 
     def _fitting_columns(self) -> dict[str, int]:
         """Return the searched parameters for which there is room, with the width of each."""
-        if self._candidates:
+        if self._confirmation:
             return {}  # what they differ in is in the summary
         names = list(self._study.space.searched_settings)
         room = (

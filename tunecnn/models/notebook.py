@@ -25,6 +25,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tunecnn.errors import InputError
+from tunecnn.files import is_installed
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.unchanged import (
     check_bases,
@@ -177,7 +178,7 @@ def _check_travels(module: str | None, made: Any) -> None:
     if not file:
         return
     path, here = Path(file).resolve(), Path.cwd().resolve()
-    if here in path.parents and not {"site-packages", "dist-packages"} & set(path.parts):
+    if here in path.parents and not is_installed(path):
         name = path.relative_to(here)
         top = name.parent if name.name == "__init__.py" else name
         raise InputError(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tunecnn.errors import InputError, reason
+from tunecnn.files import is_installed
 
 _Definition = ast.ClassDef | ast.FunctionDef
 
@@ -66,8 +67,7 @@ def check_module(module: types.ModuleType, folder: Path) -> None:
             name = getattr(value, "__module__", None)
             other = value if isinstance(value, types.ModuleType) else sys.modules.get(str(name))
             file = Path(getattr(other, "__file__", None) or "/").absolute()
-            is_installed = {"site-packages", "dist-packages"} & set(file.parts)
-            if other is not None and folder in file.parents and not is_installed:
+            if other is not None and folder in file.parents and not is_installed(file):
                 waiting.append(other)
 
 

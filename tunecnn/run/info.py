@@ -246,6 +246,10 @@ class ConfirmationJob(_Model):
         """Return which candidate a trial is of: for each seed, there is one of each in order."""
         return trial % len(self.candidates)
 
+    def candidate_of(self, trial: int) -> CandidateRecord:
+        """Return the candidate that a trial is of."""
+        return self.candidates[self.index_of(trial)]
+
     def repeat_of(self, trial: int) -> int:
         """Return the number of a trial's seed, from 0."""
         return trial // len(self.candidates)
@@ -290,14 +294,6 @@ class RunInfo(_Model):
     def is_tested(self) -> bool:
         """Whether the trials of the run are tested at its end."""
         return self.job.type != "search"
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """Names of the candidates of a confirmation, in the order of its trials; else empty."""
-        job = self.job
-        return (
-            tuple(one.name for one in job.candidates) if isinstance(job, ConfirmationJob) else ()
-        )
 
     @property
     def last_session(self) -> Session:

@@ -100,8 +100,7 @@ class Run:
         job = self.info.job
         if not isinstance(job, ConfirmationJob):
             return {}
-        return {record.number: job.candidates[job.index_of(record.number)].name
-                for record in self._records}  # fmt: skip
+        return {record.number: job.candidate_of(record.number).name for record in self._records}
 
     @cached_property
     def trials(self) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from tunecnn.data.loading import default_data_dir
 from tunecnn.data.sources.given import store_given
 from tunecnn.documents import parse_document, read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
+from tunecnn.files import is_installed
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import NOTEBOOK_FILE, notebook_source
 from tunecnn.models.unchanged import check_module
@@ -393,7 +394,7 @@ def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path |
     module = sys.modules.get(network.__module__)
     file = getattr(module, "__file__", None)
     if module is not None and file and network.__module__ != "__main__":
-        if {"site-packages", "dist-packages"} & set(Path(file).parts):
+        if is_installed(file):
             yield f"{network.__module__}:{network.__name__}", None
             return
         depth = network.__module__.count(".") + (Path(file).name == "__init__.py")
