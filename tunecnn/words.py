@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,6 +83,13 @@ def in_short(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Join names with commas, of many the first five."""
+    known = list(map(str, names))
+    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+    return ", ".join(known[:5]) + more
 
 
 def count_in_words(number: float, what: str) -> str:

@@ -21,6 +21,13 @@ def test_a_class_with_one_image_is_named():
         stratified(labels, 0.2, 0, "validation", classes=("cat", "dog", "emu"))
 
 
+def test_of_many_classes_with_one_image_five_are_named_and_the_rest_counted():
+    labels = np.array([0, 0, *range(1, 8)])
+    with pytest.raises(InputError, match="only one image of class 1, class 2, class 3, class 4, "
+                       "class 5 and 2 more"):  # fmt: skip
+        stratified(labels, 0.2, 0, "validation")
+
+
 def test_no_group_is_divided():
     labels = np.arange(200) % 2
     groups = np.arange(200) // 2 // 5

@@ -17,6 +17,7 @@ from tunecnn.run.info import SearchJob
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
 from tunecnn.space.strategy import strategy_in_words
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short, in_utf8, seconds_in_words
 
 
@@ -108,7 +109,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 
 def best_so_far_by_time(run: Run) -> pd.Series:
     """Return the best accuracy of trials trained to the end, by training time in seconds."""
-    complete = run.trials[run.trials["state"] == "COMPLETE"]
+    complete = run.trials[run.trials["outcome"] == Outcome.COMPLETE]
     seconds = complete["trial"].map(spent_until(run, by_source=False))
     return pd.Series(complete[run.space.metric].to_numpy(), seconds).sort_index().cummax()
 

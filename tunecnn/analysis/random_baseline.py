@@ -10,6 +10,7 @@ from tunecnn.analysis.intervals import typical_best
 from tunecnn.analysis.spending import spent_until
 from tunecnn.run.run import Run
 from tunecnn.space.strategy import Halving, NoPruner, Patient, Promotion
+from tunecnn.trial.messages import Outcome
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _conditions(run: Run) -> str:
 
 def _typical(trials: pd.DataFrame, run: Run) -> tuple[tuple[int, float, tuple[float, float]], ...]:
     """Return the typical best of some random trials; nothing if the pruner stopped any."""
-    if not (trials["state"] == "COMPLETE").all():
+    if not (trials["outcome"] == Outcome.COMPLETE).all():
         return ()
     values = list(trials[run.space.metric])
     counts = sorted({1, *(count for count in (2, 4, 8, 16, 32) if count <= len(values) // 2)})
@@ -97,7 +98,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
     found = {}
     for name in ("search", "random_baseline"):
         source = ended[ended["source"] == name].reset_index(drop=True)
-        complete = source[run.space.metric].where(source["state"] == "COMPLETE")
+        complete = source[run.space.metric].where(source["outcome"] == Outcome.COMPLETE)
         found[name] = pd.DataFrame(
             {
                 "trial_count": range(1, len(source) + 1),
@@ -123,7 +124,7 @@ def _ended(run: Run) -> pd.DataFrame:
 
 
 def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLine:
-    complete = trials[trials["state"] == "COMPLETE"]
+    complete = trials[trials["outcome"] == Outcome.COMPLETE]
     affordable = complete[complete["spent"] <= cost + 1e-9]
 
     def best(of: pd.DataFrame) -> float | None:

@@ -15,6 +15,7 @@ from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.published import EXPERIMENTS, Experiment, published_curves
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.run import Run
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import count_in_words
 
 _MOST_EPOCHS = 10
@@ -205,7 +206,7 @@ def summarize_reproduction(run: Run) -> ReproductionSummary:
 
 def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) -> ModelLine:
     trials = run.trials[run.trials["architecture"] == name]
-    complete = trials[trials["state"] == "COMPLETE"]
+    complete = trials[trials["outcome"] == Outcome.COMPLETE]
     evaluations = run.evaluations[run.evaluations["trial"].isin(complete["trial"])]
     ours = run.epochs[run.epochs["trial"].isin(complete["trial"])]
     theirs = published_curves(run.job_as(ReproductionJob).against)
@@ -226,7 +227,7 @@ def _model(run: Run, name: str, experiment: Experiment | None, *, full: bool) ->
         params=int(trials["params"].max()) if trials["params"].notna().any() else None,
         requested=run.space.trials // len(run.space.architectures),
         complete=len(complete),
-        failed=int(trials["state"].isin(["FAIL", "PRUNED"]).sum()),
+        failed=sum(Outcome(one).has_ended for one in trials["outcome"]) - len(complete),
         seconds=float(complete["seconds"].mean()) if len(complete) else None,
         epochs=_epochs_in_words(complete),
         test_accuracy=Compared(

@@ -150,7 +150,7 @@ def winner_of(run: Run) -> Winner | None:
         return None
     line = trial_line(run, run.configurations.iloc[0])
     baseline = None
-    if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
+    if run.baseline_trial is not None and run.baseline_trial["outcome"] == Outcome.COMPLETE:
         number = run.baseline_trial["trial"]
         baseline = trial_line(run, run.ranked[run.ranked["trial"] == number].iloc[0])
     rivals = _rivals(run, line)
@@ -180,7 +180,7 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
         if record.kept is None or not record.outcome.is_judged:
             continue
         ours = best.accuracy
-        if record.outcome is not Outcome.COMPLETE:
+        if not record.is_complete:
             ours = at_epoch.get(record.kept.epoch, ours)
         if is_rival(getattr(record.kept, metric), ours, images):
             rivals.add(record.number)

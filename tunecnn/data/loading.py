@@ -27,6 +27,7 @@ from tunecnn.data.splits import Split, stratified
 from tunecnn.data.survey import make_sheet
 from tunecnn.errors import InputError
 from tunecnn.files import expanded
+from tunecnn.words import listed
 
 _OF_TRIALS = ("train", "validation")
 _TEST_SHARE = 0.2
@@ -129,7 +130,7 @@ def _positions(
     ]
     if alike and splits:
         ids = np.where(np.isin(labels, alike), ids.max() + 1 + np.arange(len(ids)), ids)
-        names = ", ".join(classes[label] for label in alike[:5])
+        names = listed(classes[label] for label in alike)
         notes.append(f"there are not enough different images of {names}, so copies are divided")
     if arrays.groups is not None and len(np.unique(arrays.groups)) == len(labels):
         raise InputError(

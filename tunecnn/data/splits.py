@@ -11,6 +11,7 @@ import numpy as np
 
 from tunecnn.data.images import Labels
 from tunecnn.errors import InputError
+from tunecnn.words import listed
 
 _ATTEMPTS = 100
 _SEEDS = 2**32  # of NumPy's legacy generator, which scikit-learn uses
@@ -211,8 +212,7 @@ def _alone(labels: Labels, classes: Sequence[str] | None) -> str:
 
 
 def _some(labels: Sequence[int] | Labels, classes: Sequence[str] | None) -> str:
-    names = [_named(label, classes) for label in labels]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return listed(_named(label, classes) for label in labels)
 
 
 def _named(label: Any, classes: Sequence[str] | None) -> str:

@@ -127,7 +127,7 @@ class Terminal(Listener):
             self._is_closed, self._live = True, None
 
     def _note(self, record: TrialRecord) -> None:
-        if record.state == "COMPLETE" and record.kept is not None:
+        if record.is_complete and record.kept is not None:
             candidate = (getattr(record.kept, self._study.space.metric), -record.number)
             self._best = max(self._best, candidate) if self._best else candidate
 

@@ -44,7 +44,7 @@ class Spending:
         for record in records:
             took = devices if record.devices is None else record.devices
             self._device_seconds += took * record.spent
-            if record.state == "COMPLETE" and record.kept is not None:
+            if record.is_complete and record.kept is not None:
                 self.complete(record.kept)
 
     def epoch(self, metrics: EpochMetrics) -> None:

@@ -92,7 +92,7 @@ class Recorder:
         self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts or Interrupts()
         self._started: dict[int, float] = {}
-        complete = [record for record in study.records if record.state == "COMPLETE"]
+        complete = [record for record in study.records if record.is_complete]
         # As the summary ranks: by the mean of the trials with the same values.
         self._of_settings: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
         for record in complete:
@@ -336,7 +336,7 @@ class Recorder:
         self._study.finish(number, end)
         self._artifacts.drop_checkpoints(number)
         record = self._study.record(number)
-        if record.state == "COMPLETE":
+        if record.is_complete:
             assert record.kept is not None
             self._spending.complete(record.kept)
             self._kept.add(number)

@@ -25,7 +25,7 @@ from tunecnn.run.info import ConfirmationJob, Evaluation, Job
 from tunecnn.study.records import TrialRecord, read_records, read_reports
 from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import command, in_utf8
+from tunecnn.words import command, in_utf8, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,9 +188,9 @@ class Run:
 
         kept = self.kept
         if trial not in kept:
-            few = ", ".join(map(str, kept[:10])) or "none"
             raise InputError(
-                f"{self.path} keeps no weights of trial {trial}; of these it does: {few}"
+                f"{self.path} keeps no weights of trial {trial}; of these it does: "
+                f"{listed(kept) or 'none'}"
             )
         content = RunFolder(self.path).read_weights(self.record(trial))
         return unpack_model(content, str(self.weights_of(trial)))
@@ -265,7 +265,7 @@ class Run:
         which is in the column `mean`, and their number is in the column `seeds`. Else one that was
         tried often would be ranked by its luckiest seed.
         """
-        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        complete = self.trials[self.trials["outcome"] == Outcome.COMPLETE]
         metric = self.space.metric
         alike = self._setting_columns or (lambda _: 0)  # with nothing else, all are seeds of one
         values = complete.groupby(alike, dropna=False, sort=False)[metric]
@@ -307,9 +307,7 @@ class Run:
         if not same:
             return None
         best = None if self.best is None else int(self.best["trial"])
-        first = min(
-            same, key=lambda one: (one.number != best, one.state != "COMPLETE", one.number)
-        )
+        first = min(same, key=lambda one: (one.number != best, not one.is_complete, one.number))
         return self.trials.loc[self.trials["trial"] == first.number].iloc[0]
 
     @property
@@ -331,7 +329,7 @@ class Run:
     @property
     def complete(self) -> list[TrialRecord]:
         """The trials that were trained to their end, by number."""
-        return [record for record in self._records if record.state == "COMPLETE"]
+        return [record for record in self._records if record.is_complete]
 
     def record(self, trial: int) -> TrialRecord:
         """Return the record of a trial.

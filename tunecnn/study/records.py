@@ -85,6 +85,11 @@ class TrialRecord:
     ended: datetime | None
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the trial was trained to its end."""
+        return self.outcome is Outcome.COMPLETE
+
+    @property
     def was_paused(self) -> bool:
         """Whether a pruned trial was paused before, so that its end is no news."""
         return self.outcome is Outcome.PRUNED and self.paused
@@ -260,7 +265,11 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     )
     if record.kept_epoch is not None and not 1 <= record.kept_epoch <= len(record.epochs):
         raise ValueError(f"trial {trial.number} has no epoch {record.kept_epoch}")
-    if record.state == "COMPLETE" and None in (record.kept, record.params):
+    if record.is_complete != (record.state == TrialState.COMPLETE.name):
+        raise ValueError(
+            f"trial {trial.number} is {record.state}, and its outcome {record.outcome}"
+        )
+    if record.is_complete and None in (record.kept, record.params):
         raise ValueError(f"trial {trial.number} is complete without an epoch or its parameters")
     return record
 

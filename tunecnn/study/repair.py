@@ -267,7 +267,7 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace, types: Types) -> bool:
         return not is_ended and not epochs
     if sampled.keys() != record.values.keys() or epochs != list(range(1, len(epochs) + 1)):
         return False
-    if record.state != "COMPLETE":
+    if not record.is_complete:
         return True
     kept = record.kept if record.kept_epoch in epochs else None
     return kept is not None and trial.values[:1] == [getattr(kept, space.metric)]

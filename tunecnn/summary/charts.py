@@ -20,6 +20,7 @@ from tunecnn.analysis import diagnostics
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
 
 _WIDTH, _HEIGHT = 640, 260
@@ -99,7 +100,7 @@ def _trials(run: Run) -> pd.DataFrame:
             "t": shown["trial"].astype(int),
             "a": shown[metric].round(5),
             "o": shown["outcome"]
-            .eq("complete")
+            .eq(Outcome.COMPLETE)
             .map({True: "trained to the end", False: "not to the end"}),
             "e": shown["epochs"].astype(int),
         }

@@ -17,6 +17,7 @@ from tunecnn.run.info import CandidateRecord, ConfirmationJob, ScaleRecord
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.config import NET, Scalar, TrialConfig, derive_seed
+from tunecnn.trial.messages import Outcome
 from tunecnn.trial.recipes import make_config
 
 _DATA = ("dataset", "split", "split_seed", "validation", "train_images", *IMAGE_OPTIONS)
@@ -251,7 +252,7 @@ def _baseline(run: Run) -> Candidate:
     shall differ. Arguments of the network that it fixes at other values are what it is about.
     """
     accuracy = None
-    if run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
+    if run.baseline_trial is not None and run.baseline_trial["outcome"] == Outcome.COMPLETE:
         accuracy = _accuracy(run, int(run.baseline_trial["trial"]))
     _check_baseline(run.space)
     own = {name: default for name, (default, _) in run.space.departures().items()}

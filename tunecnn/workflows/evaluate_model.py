@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.run import Run
 from tunecnn.trial.config import TrialConfig
+from tunecnn.words import listed
 from tunecnn.workflows.evaluate import scores
 from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
 
@@ -170,11 +171,7 @@ def _difference(classes: tuple[str, ...], found: FoundModel) -> str:
         return "the same in another order"
     texts = []
     if only:
-        texts.append(f"{_few(only)}, which the model does not know")
+        texts.append(f"{listed(only)}, which the model does not know")
     if lacking:
-        texts.append(f"without {_few(lacking)}, which the model knows")
+        texts.append(f"without {listed(lacking)}, which the model knows")
     return "; ".join(texts)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -420,7 +420,7 @@ def _end_session(
 
 
 def _complete(study: Study) -> list[TrialRecord]:
-    return [record for record in study.records if record.state == "COMPLETE"]
+    return [record for record in study.records if record.is_complete]
 
 
 def _first_failure(summary: RunSummary) -> str:

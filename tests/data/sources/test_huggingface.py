@@ -65,16 +65,9 @@ def test_the_arrow_files_of_save_to_disk_are_read(tmp_path):
             ["cat", "dog"],
             "train rows in a/ and in b/: several configurations",
         ),
-        (
-            "a/train-1.parquet",
-            ["dog", "cat"],
-            "classes, or in another order: cat, dog and dog, cat",
-        ),
-        (
-            "a/test-0.parquet",
-            ["dog", "cat"],
-            "classes, or in another order: cat, dog and dog, cat",
-        ),
+        ("a/train-1.parquet", ["dog", "cat"], "label 0 is cat in one and dog in another"),
+        ("a/test-0.parquet", ["cat", "eel"], "label 1 is dog in one and eel in another"),
+        ("a/test-0.parquet", ["cat", "dog", "eel"], "label 2 is none in one and eel in another"),
     ],
 )
 def test_configurations_with_other_classes_are_not_mixed(second, names, message, tmp_path):

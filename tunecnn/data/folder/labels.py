@@ -21,6 +21,7 @@ from tunecnn.data.folder.table import (
 )
 from tunecnn.data.folder.tree import shown
 from tunecnn.errors import InputError
+from tunecnn.words import listed
 
 _ENOUGH = 0.5  # of the images that a table must name
 
@@ -275,10 +276,10 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
             found[file] = names - set(joined) | {part for one in joined for part in parts[one]}
     if several := {file: names for file, names in found.items() if len(names) > 1}:
         file, names = min(several.items())
-        listed = ", ".join(map(shown, sorted(names)[:5]))
+        labels = listed(map(shown, sorted(names)))
         raise InputError(
             f"imagefolder: {shown(table.name)} has several labels for {len(several):,} of "
-            f"{len(found):,} files, such as {shown(file)}: {listed}; an image has one class, so "
+            f"{len(found):,} files, such as {shown(file)}: {labels}; an image has one class, so "
             "leave one of them"
         )
     return {file: names.pop() for file, names in found.items()}

@@ -18,12 +18,12 @@ from pathlib import Path
 from tunecnn.data.folder.division import by_tables_of_parts, divided, parts_within
 from tunecnn.data.folder.names import folded
 from tunecnn.data.folder.node import NO_CLASS, Node
-from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of, listed
+from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
 from tunecnn.data.folder.table import is_table, read_tables
 from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown
 from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
-from tunecnn.words import count_in_words
+from tunecnn.words import count_in_words, listed
 
 UNLABELLED = "test image without a label"
 RUN = "of a run of tunecnn"

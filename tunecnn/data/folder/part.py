@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from tunecnn.data.folder.table import Table, is_table, read_tables, rejoined
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError
+from tunecnn.words import listed
 
 OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"
@@ -380,10 +381,3 @@ def with_labels(
         {reason: count for reason, count in counts.items() if count},
         labels,
     )
-
-
-def listed(names: Iterable[object]) -> str:
-    """Join names with commas, of many the first five."""
-    shown_names = [str(name) for name in names]
-    more = f" and {len(shown_names) - 5} more" if len(shown_names) > 5 else ""
-    return ", ".join(shown_names[:5]) + more

@@ -16,6 +16,7 @@ from tunecnn.data.folder.rows import rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
 from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, not_all_parts, part_in, part_of
 from tunecnn.errors import reason
+from tunecnn.words import listed
 
 # Names of columns as `plain` has them; those that come first are preferred.
 FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath",
@@ -109,7 +110,7 @@ class Table:
                 return [self._undivided(
                     f"its column {shown(column)} divides the images, and {len(lost):,} of its "
                     "rows have no part (train, val or test) there: "
-                    f"{', '.join(list(dict.fromkeys(lost))[:5])}. Write one, or remove these "
+                    f"{listed(dict.fromkeys(lost))}. Write one, or remove these "
                     "rows, or the column"
                 )]  # fmt: skip
             rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)

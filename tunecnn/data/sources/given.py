@@ -24,6 +24,7 @@ from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
 from tunecnn.data.sources.values import pixels_given, stacked
 from tunecnn.errors import InputError, text_of
 from tunecnn.files import write_atomically
+from tunecnn.words import listed
 
 _FORMS = (
     "a name, two arrays (images, labels), a mapping such as {'train_images': ..., 'train_labels': "
@@ -146,7 +147,7 @@ def _unite_classes(found: dict[str, Any], known: Mapping[str, Any]) -> None:
             )
         if missing := [str(names[one]) for one in used if numbers[one] is None]:
             raise InputError(
-                f"data: {part} has classes that train lacks: {', '.join(missing[:5])}; leave them "
+                f"data: {part} has classes that train lacks: {listed(missing)}; leave them "
                 "out, or give train the same"
             )
         # Other labels, such as names, are checked with those of train.

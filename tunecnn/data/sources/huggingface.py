@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -33,6 +34,7 @@ from tunecnn.data.parts import (
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
+from tunecnn.words import listed
 
 _IMAGE_COLUMNS = ("image", "img", "images", "pixels")
 _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+.*)?$")
@@ -101,7 +103,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     if tables.keys() == {"train"}:
         tables = _by_column(path, tables["train"])
     if "train" not in tables:
-        there = ", ".join(file.name for file in files[:5])
+        there = listed(file.name for file in files)
         raise InputError(f"huggingface: {path} has no training split among {there}")
     return _arrays(path, _decoded(path, tables, options), left_out, options)
 
@@ -262,9 +264,13 @@ def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOp
             found.unlabelled += sum(map(len, tables[part])) - sum(map(len, own))
         for number, (content, label, known) in enumerate(_rows(path, own)):
             if known and found.classes and known != found.classes:
+                classes = zip_longest(found.classes, known, fillvalue="none")
+                label, both = next(
+                    (label, both) for label, both in enumerate(classes) if both[0] != both[1]
+                )
                 raise InputError(
                     f"huggingface: {path}: its files have different classes, or in another order: "
-                    f"{', '.join(found.classes[:4])} and {', '.join(known[:4])}; give the folder "
+                    f"label {label} is {both[0]} in one and {both[1]} in another; give the folder "
                     "of one configuration"
                 )
             found.classes = found.classes or known

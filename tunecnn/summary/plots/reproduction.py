@@ -19,6 +19,7 @@ from tunecnn.summary.plots.images import draw_confusion, most_confused
 from tunecnn.summary.plots.style import BEST as VALIDATION
 from tunecnn.summary.plots.style import COMPLETE as TRAINING
 from tunecnn.summary.plots.style import count_along, legend_below, picture, state_finding
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import count_in_words
 
 
@@ -126,8 +127,8 @@ def _seeds(run: Run) -> str:
 def _epochs(run: Run, architecture: str) -> pd.DataFrame:
     """Return the epochs of the complete trials or, without any, of the trials still running."""
     trials = run.trials[run.trials["architecture"] == architecture]
-    complete = trials[trials["state"] == "COMPLETE"]
-    under_way = trials[trials["state"].isin(["RUNNING", "WAITING"])]
+    complete = trials[trials["outcome"] == Outcome.COMPLETE]
+    under_way = trials[trials["outcome"].isin([Outcome.RUNNING, Outcome.WAITING])]
     trials_there = under_way if complete.empty else complete
     return run.epochs[run.epochs["trial"].isin(trials_there["trial"])]
 

@@ -36,6 +36,7 @@ from tunecnn.summary.plots.style import (
     state_finding,
     where_decided,
 )
+from tunecnn.trial.messages import Outcome
 from tunecnn.words import count_in_words, in_short
 
 _MOST_LABELS = 12
@@ -84,10 +85,10 @@ def curves(run: Run) -> Figure:
     figure, axes = _figure()
     best = None if run.best is None else int(run.best["trial"])
     baseline = None if run.baseline_trial is None else int(run.baseline_trial["trial"])
-    ends = dict(zip(run.trials["trial"], run.trials["state"], strict=True))
+    ends = dict(zip(run.trials["trial"], run.trials["outcome"], strict=True))
     lines: dict[bool, list[Any]] = {True: [], False: []}
     for number, epochs in run.epochs.groupby("trial")[["epoch", run.space.metric]]:
-        lines[ends[number] == "COMPLETE"].append(epochs.to_numpy())
+        lines[ends[number] == Outcome.COMPLETE].append(epochs.to_numpy())
     for is_complete, some in lines.items():
         color = COMPLETE if is_complete else STOPPED
         # One collection for all of them: thousands of separate lines would take seconds.
@@ -128,7 +129,7 @@ def curves(run: Run) -> Figure:
         finding += f"; the best of them, trial {best}, reaches {run.best[run.space.metric]:.2%}"
         if baseline == best:
             finding += " and is the baseline"
-        elif run.baseline_trial is not None and run.baseline_trial["state"] == "COMPLETE":
+        elif run.baseline_trial is not None and run.baseline_trial["outcome"] == Outcome.COMPLETE:
             finding += f", the baseline {run.baseline_trial[run.space.metric]:.2%}"
     state_finding(figure, finding)
     return figure
@@ -271,7 +272,7 @@ def front(run: Run) -> Figure:
             textcoords="offset points", ha="center", fontsize=8,
         )  # fmt: skip
     baseline = run.baseline_trial
-    if baseline is not None and baseline["state"] == "COMPLETE":
+    if baseline is not None and baseline["outcome"] == Outcome.COMPLETE:
         axes.scatter(
             baseline[cost], baseline[run.space.metric], s=110, facecolors="none",
             edgecolors=BASELINE, zorder=4, label="the baseline",
@@ -495,7 +496,8 @@ def _accuracy(run: Run) -> str:
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return trials[trials["outcome"] == "complete"], trials[trials["outcome"] == "pruned"]
+    outcomes = trials["outcome"]
+    return trials[outcomes == Outcome.COMPLETE], trials[outcomes == Outcome.PRUNED]
 
 
 class _Scale(NamedTuple):
