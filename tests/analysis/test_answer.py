@@ -52,8 +52,8 @@ def test_a_winner_with_the_values_of_the_baseline_is_not_said_to_beat_it(tmp_pat
 
 def test_a_start_point_is_given_by_hand_only_as_far_as_it_was(tmp_path):
     texts = {
-        "start: [{net.width: 0.5, rate: 0.0031622776601683794}]": "It is a start point, which was given by hand: the",
-        "start: [{net.width: 0.5}]": "A start point gave some of its values; the sampler chose the",
+        "start: [{net.width: 0.5, rate: 0.0031622776601683794}]": "Trial 0 is a start point, which was given by hand",
+        "start: [{net.width: 0.5}]": "A start point gave some values of trial 0; the sampler",
     }
     for number, (start, said) in enumerate(texts.items()):
         text = REPEATED.replace("sampler:", "  rate: {float: [0.001, 0.01]}\nsampler:")
@@ -129,7 +129,7 @@ def test_seeds_alone_are_no_competitors(tmp_path):
     assert len(loaded.configurations) == 1
     assert loaded.ranked["seeds"].tolist() == [5] * 5
     said = " ".join(summarize_search(loaded).caveats)
-    assert "Its values were tried with 5 seeds, with a mean of 83.00%" in said
+    assert "Its values were tried with 5 seeds, with a mean accuracy of 83.00%" in said
     assert "It is the baseline itself." in said
 
 

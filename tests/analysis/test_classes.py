@@ -74,6 +74,13 @@ def test_a_class_without_images_has_no_recall():
     assert [line.name for line in recalls(run_of([0, 2], [0, 2]), 4)] == ["a", "c"]
 
 
+def test_a_class_that_is_not_there_or_never_predicted_has_no_figures():
+    first, second, third = class_lines(run_of([0, 0, 2], [0, 0, 0]), {4})
+    assert (first.precision, first.recall) == (pytest.approx(2 / 3), 1.0)
+    assert (second.precision, second.recall, second.f1, second.images) == (None, None, None, 0)
+    assert (third.precision, third.recall, third.f1) == (None, 0.0, 0.0)
+
+
 def test_guessing_is_told_from_knowing():
     labels = np.arange(300) % 3
     assert guessing_probability(run_of(labels, labels), 4) == 0

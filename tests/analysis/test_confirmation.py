@@ -69,6 +69,21 @@ def test_a_config_file_called_as_a_trial_is_not_that_trial(tmp_path):
         shutil.rmtree(folder)
 
 
+def test_a_confirmation_that_was_cut_off_does_not_hide_one_with_a_verdict(tmp_path):
+    search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
+    candidates = candidates_of(search, 1, {})
+    text, inner = confirmation_space(search, candidates, 2), search.path / "confirmations"
+    first = ScriptedRun(inner / "first", text, job_of(search, candidates))
+    first.train_all(lambda trial: 0.8 + trial.number / 1000)
+    second = ScriptedRun(inner / "second", text, job_of(search, candidates))
+    task = second.study.next_trial()
+    second.study.report(task.number, EpochMetrics(1, 0.1, 0.9, 0.1, 0.98, 1.0), is_last=True)
+    second.study.finish(task.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
+    latest = latest_confirmation(load_run(search.path))
+    assert latest is not None
+    assert latest.run.path.name == "first"
+
+
 def test_a_confirmation_without_results_does_not_hide_an_earlier_one(tmp_path):
     search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
     candidates = candidates_of(search, 1, {})
@@ -417,6 +432,22 @@ def with_failures(folder: Path, search: Run, validation: dict[int, dict[int, flo
     return run.load()
 
 
+def test_a_candidate_without_results_changes_no_verdict(tmp_path):
+    """It is neither beaten, nor one for whose choice the others are corrected."""
+    search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * {7: 2, 5: 1}.get(number, 0))
+    first, failed, _ = candidates_of(search, 2, {})
+    best, baseline = (dict(enumerate(ours)) for ours in ((0.95, 0.96, 0.94), (0.90, 0.92, 0.91)))
+    alone, beside = (
+        summarize_confirmation(with_failures(tmp_path / str(len(one)), search, one))
+        for one in ({0: best, 1: baseline}, {0: best, 1: {}, 2: baseline})
+    )
+    assert alone.candidates[0].name == beside.candidates[0].name == first.name
+    assert alone.candidates[0].validation_gain.interval is not None
+    assert alone.candidates[0].validation_gain == beside.candidates[0].validation_gain
+    assert f"6 of 12 ({first.name}: 1, {failed.name}: 4, the baseline: 1)" in beside.verdict
+    assert "the best of" not in beside.verdict
+
+
 def test_candidates_are_ranked_by_the_seeds_that_they_share_with_the_baseline(tmp_path):
     """Else a baseline whose worst seeds failed would be the best."""
     search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
@@ -432,7 +463,7 @@ def test_candidates_are_ranked_by_the_seeds_that_they_share_with_the_baseline(tm
     (lead,) = result.leads
     assert lead.on == "validation images, mean of 3 new seeds"
     assert lead.accuracy - lead.baseline == pytest.approx(lead.difference)
-    assert "1 of 8 trainings failed, and are left out." in result.caveats
+    assert "Trainings that failed, and are left out: 1 of 8 (the baseline: 1)." in result.caveats
 
 
 def test_a_baseline_is_ahead_seed_by_seed_also_where_its_mean_is_lower(tmp_path):
@@ -473,7 +504,7 @@ def test_a_winner_that_new_seeds_refute_is_shown_with_them(tmp_path):
     result = summarize_confirmation(with_failures(tmp_path / "c", search, values))
     assert "nothing has a higher mean validation accuracy than the baseline" in result.headline
     (lead,) = result.leads
-    assert (lead.winner, round(lead.difference, 9)) == ("trial 7", -0.05)
+    assert (lead.candidate, round(lead.difference, 9)) == ("trial 7", -0.05)
 
 
 def test_of_equal_candidates_the_baseline_comes_first_whatever_the_rounding(tmp_path):

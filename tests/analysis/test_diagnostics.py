@@ -21,7 +21,7 @@ from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, FloatParameter, IntParameter
 from tunecnn.summary.render import write_summary
 from tunecnn.summary.run_types import summarize
-from tunecnn.trial.messages import Outcome, TrialEnd
+from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
 SPACE = """
 name: reviewed
@@ -235,6 +235,42 @@ def test_a_value_with_several_seeds_is_shown_with_their_mean(tmp_path):
     )
 
 
+DIVERGING = """
+dataset: digits
+epochs: 3
+trials: 48
+parameters:
+  learning_rate: {float: [0.001, 0.1], log: true}
+  net.dropout_dense: {float: [0.0, 0.5]}
+sampler: random
+"""
+
+
+def test_what_makes_trials_diverge_has_an_effect(tmp_path):
+    """Among those that survive, the learning rate does nothing."""
+    run, luck = ScriptedRun(tmp_path / "run", DIVERGING), random.Random(0)
+    diverged = 0
+    while (trial := run.study.next_trial()) is not None:
+        is_bad = trial.config.learning_rate > 0.03
+        for epoch in range(1, 4):
+            if is_bad and epoch == 2:
+                lost = EpochMetrics(2, float("nan"), 0.1, float("nan"), 0.1, 1.0)
+                run.study.report(trial.number, lost, is_last=True)
+                run.study.finish(trial.number, TrialEnd(Outcome.DIVERGED, reason="not finite"))
+                diverged += 1
+                break
+            accuracy = 0.8 + luck.gauss(0, 0.01)
+            run.study.report(trial.number, metrics(epoch, accuracy), is_last=epoch == 3)
+        else:
+            run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=3))
+    found = importance_analysis(run.load())
+    assert list(found.shares.index) == ["learning_rate"]
+    assert found.sample == (
+        f"{48 - diverged} that reached the end, and {diverged} that diverged, with their last "
+        "accuracy"
+    )
+
+
 STOPPING = """
 name: stopping
 dataset: digits
@@ -261,7 +297,7 @@ def test_trials_that_stop_themselves_count_with_the_epoch_that_they_keep(tmp_pat
     found = importance_analysis(scripted.load())
     assert (found.when, found.shares.empty) == ("at the end", True)
     assert found.nothing == (
-        "No parameter has a clear effect on the accuracy at the end of the 24 trials trained to "
+        "No parameter has a clear effect on the accuracy at the end of the trials: 24 that reached "
         "the end."
     )
 
@@ -275,6 +311,10 @@ def test_trials_that_stop_themselves_count_with_the_epoch_that_they_keep(tmp_pat
         (FloatParameter(float=[0.0, 1.0]), [f"{i / 5:.1g} to {(i + 1) / 5:.1g}" for i in range(5)]),
         (FloatParameter(float=[1e-5, 1.0], log=True),
          ["1e-05 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1"]),
+        (FloatParameter(float=[0.999, 0.9999]),
+         ["0.999 to 0.9992", "0.9992 to 0.9994", "0.9994 to 0.9995", "0.9995 to 0.9997",
+          "0.9997 to 0.9999"]),
+        (ChoiceParameter(choice=[0.12341, 0.12342]), ["0.12341", "0.12342"]),
     ],
 )  # fmt: skip
 def test_every_value_has_one_place(parameter, labels):
@@ -324,4 +364,4 @@ def test_a_run_that_searches_nothing_has_a_summary(parameters, tmp_path):
     run = scripted.train_all(lambda task: next(accuracies) / 1000)
     assert importance_analysis(run).shares.empty
     write_summary(run)
-    assert "mean of 51.15%" in (run.path / "summary.md").read_text()
+    assert "mean accuracy of 51.15%" in (run.path / "summary.md").read_text()

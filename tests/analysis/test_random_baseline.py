@@ -112,5 +112,8 @@ def test_a_winner_among_the_random_trials_is_said_to_be_one(tmp_path):
     assert run.best["source"] == "random_baseline"
     summary = summarize(run)
     own = run.ranked[run.ranked["source"] == "search"].iloc[0]
-    text = f"so the sampler has not found it: its own best is trial {own['trial']}, with 50.00%."
+    text = (
+        f"so the sampler has not found it: its own best is trial {own['trial']}, with 50.00% "
+        "validation accuracy."
+    )
     assert any(text in one for one in summary.caveats)

@@ -76,7 +76,7 @@ def test_a_published_result_is_inside_or_outside_of_where_one_more_run_would_lie
 
 def test_one_seed_gives_no_verdict(tmp_path):
     summary = summarize_reproduction(reproduce(tmp_path / "r", seeds=1, epochs=50, off=0.0))
-    assert summary.models[0].test_accuracy.verdict == "one seed: no verdict"
+    assert summary.models[0].test_accuracy.verdict == "one seed, so no verdict"
     assert "99.08%: one seed, so no verdict. But its published run starts at" in summary.verdict
 
 
@@ -148,8 +148,8 @@ def test_seeds_that_failed_are_counted_and_in_no_mean(tmp_path):
     summary = write_summary(load_run(run.path))
     model1, model2 = summary.models
     assert (model1.complete, model1.failed, model1.val_accuracy.values) == (2, 1, (0.98, 0.98))
-    assert "1 of its 3 seeds failed and are left out" in summary.verdict
-    assert "model2: none of its 3 trainings finished" in summary.verdict
+    assert "Seeds that failed and are left out: 1 of 3." in summary.verdict
+    assert "model2: none of 3 trainings finished" in summary.verdict
     assert model2.test_accuracy.verdict == "no value yet"
 
 
@@ -159,5 +159,5 @@ def test_an_interval_that_holds_everything_gives_no_verdict():
 
 def test_equal_seeds_are_no_certainty():
     same = Compared(0.9955, (0.9950, 0.9950))
-    assert (same.interval, same.verdict) == (None, "equal seeds: no verdict")
-    assert Compared(0.9955, (0.9950,)).verdict == "one seed: no verdict"
+    assert (same.interval, same.verdict) == (None, "equal seeds, so no verdict")
+    assert Compared(0.9955, (0.9950,)).verdict == "one seed, so no verdict"

@@ -166,6 +166,32 @@ def test_trials_with_the_same_values_are_ranked_by_their_mean(tmp_path):
     assert list(run.configurations["seeds"]) == [3, 3]
 
 
+GRID = "dataset: digits\nepochs: 1\ntrials: 6\nsampler: grid\nparameters: "
+
+
+def test_equal_means_are_ties_whatever_the_rounding(tmp_path):
+    """Three times 250 of 288 images have a mean that is not 250 / 288 in the last digit."""
+    values = "{net.width: {choice: [0.5, 1.0]}, seed: {choice: [1, 2, 3]}}\n"
+    run = ScriptedRun(tmp_path / "run", GRID + values)
+    run.train_all(
+        lambda trial: (250 + (trial.config.net["width"] == 0.5) * (trial.config.seed - 2)) / 288
+    )
+    assert run.load().ranked["mean"].nunique() == 1
+
+
+def test_the_baseline_is_the_best_of_its_seeds_as_the_winner_is(tmp_path):
+    values = "{net.width: {choice: [0.5, 1.0]}, seed: {choice: [1, 2, 3]}}\n"
+    run = ScriptedRun(tmp_path / "run", GRID + values)
+    run.train_all(
+        lambda trial: 0.8 + trial.config.seed / 100 + 0.05 * (trial.config.net["width"] == 0.5)
+    )
+    loaded = run.load()
+    assert loaded.baseline_trial["param.net.width"] == 1.0
+    assert loaded.baseline_trial["val_accuracy"] == pytest.approx(0.83)
+    title = FIGURES["curves"](loaded).get_suptitle().replace("\n", " ")
+    assert "reaches 88.00% (mean of 3 seeds: 87.00%), the baseline 83.00% (mean of 3" in title
+
+
 CONSTRAINED = """
 name: constrained
 dataset: digits

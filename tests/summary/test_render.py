@@ -62,7 +62,7 @@ def test_a_run_without_a_complete_trial_has_a_summary(tmp_path):
     run = ScriptedRun(tmp_path / "begun")
     run.study.next_trial()
     summary = summarize(run.load())
-    assert summary.verdict.startswith("No trial has been trained to its end yet (0 have ended)")
+    assert summary.verdict.startswith("No trial has been trained to its end yet (ended: 0)")
     assert summary.outcomes == {"running": 1}
     write_summary(run.load())
     assert "No trial has been" in (run.path / "summary.md").read_text()

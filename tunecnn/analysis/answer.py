@@ -33,19 +33,17 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
     no_further = [f"No further trial was started, since {used_up}."] if used_up else []
     if winner is None:
         return [
-            f"No trial has been trained to its end yet ({run.ended} have ended), so none is "
-            "ranked.",
+            f"No trial has been trained to its end yet (ended: {run.ended}), so none is ranked.",
             *no_further,
         ]
     trial = winner.line.trial
-    found = [_best(run, winner)]
+    found = [_best(run, winner), *_against_the_baseline(winner)]
+    found += _more_about(run, winner.line)
     if run.record(trial).proposal == "start" and (
         winner.baseline is None or winner.baseline.trial != trial
     ):
         found.append(_as_a_start_point(run, trial))
     found += _of_the_random_baseline(run, trial)
-    found += _against_the_baseline(winner)
-    found += _more_about(run, winner.line)
     if len(run.ranked) > 1:
         found.append(
             "The winner of a search is partly the luckiest trial: expect less of it from a new "
@@ -72,11 +70,11 @@ def _as_a_start_point(run: Run, trial: int) -> str:
     values = dict(run.record(trial).values)
     points = [clean(run.space.only_active(point)) for point in run.space.start_points()]
     if values not in points:
-        return "A start point gave some of its values; the sampler chose the others."
+        return f"A start point gave some values of trial {trial}; the sampler chose the others."
     whence = "given by hand"
     if "start" in run.info.changes:
         whence += ", or taken from an earlier run"
-    return f"It is a start point, which was {whence}: the search has not found it."
+    return f"Trial {trial} is a start point, which was {whence}: the search has not found it."
 
 
 def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
@@ -84,10 +82,15 @@ def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
     if run.record(trial).source != "random_baseline":
         return
     own = run.ranked[run.ranked["source"] != "random_baseline"]
-    text = "It is one of the random trials for comparison, so the sampler has not found it"
+    text = (
+        f"Trial {trial} is one of the random trials for comparison, so the sampler has not found "
+        "it"
+    )
     if len(own):
-        best = own.iloc[0]
-        text += f": its own best is trial {best['trial']}, with {best[run.space.metric]:.2%}"
+        best, what = own.iloc[0], f"{balanced_in_words(run.space.metric)}validation accuracy"
+        text += f": its own best is trial {best['trial']}, with {best['mean']:.2%} {what}"
+        if best["seeds"] > 1:
+            text += f", the mean of {best['seeds']} seeds"
     yield f"{text}."
 
 
@@ -96,17 +99,19 @@ def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) ->
     if latest:
         yield from latest.summary.leads
     if winner and winner.baseline and winner.gain:
-        best, baseline, seeds = winner.line, winner.baseline, "one seed each"
+        best, baseline = winner.line, winner.baseline
+        seeds = f"{balanced_in_words(run.space.metric)}one seed each"
         ours, theirs = best.accuracy, baseline.accuracy
         if winner.gain.seeds is not None:
-            seeds = f"means of {best.seeds} and {baseline.seeds} seeds"
+            means = f"{balanced_in_words(run.space.metric)}means"
+            seeds = f"{means} of {best.seeds} and {baseline.seeds} seeds"
             if not winner.gain.seeds:
                 seeds += ", none in common"
             elif winner.gain.seeds < max(best.seeds, baseline.seeds):
                 seeds += f", difference over {winner.gain.seeds} in common"
             ours, theirs = best.mean, baseline.mean
         yield Lead(
-            f"validation images, {balanced_in_words(run.space.metric)}{seeds}",
+            f"validation images, {seeds}",
             f"trial {best.trial}",
             ours,
             theirs,
@@ -142,19 +147,19 @@ def _correction(rivals: int, *, stopped: bool = False) -> str:
 
 def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     """Yield what else a reader should know about the best trial."""
-    winner = run.ranked.iloc[0]
+    winner, metric = run.ranked.iloc[0], run.space.metric
+    what = f"mean {balanced_in_words(metric)}accuracy"
     if winner["seeds"] > 1:
         yield (
-            f"Its values were tried with {winner['seeds']} seeds, with a mean of "
+            f"Its values were tried with {winner['seeds']} seeds, with a {what} of "
             f"{winner['mean']:.2%}, by which they are ranked."
         )
-    metric = run.space.metric
     highest = run.ranked.nlargest(1, metric).iloc[0]
     if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
         yield (
             f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "
-            f"with {highest['seeds']} seeds, with a mean of {highest['mean']:.2%}, by which they "
-            "are ranked."
+            f"with {highest['seeds']} seeds, with a {what} of {highest['mean']:.2%}, by which "
+            "they are ranked."
         )
     ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
     if ties:
@@ -170,10 +175,10 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     probability = guessing_probability(run, best.trial)
     if probability is not None and probability >= _NO_EVIDENCE:
         count = len(run.ranked)
-        tries = f"the best of {count} trials" if count > 1 else "a trial"
+        tries = f"the best of {count} trials that only guess" if count > 1 else "guessing"
         yield (
-            f"Nothing shows that it has learned anything: {tries} that only guess "
-            f"would be as good with a probability of {probability:.0%}."
+            f"Nothing shows that it has learned anything: {tries} would be as good with a "
+            f"probability of {probability:.0%}."
         )
 
 

@@ -44,13 +44,18 @@ class RecallLine:
 class ClassLine:
     """Precision, recall and F1 of one class over all test images and trained networks.
 
-    `images` is the number of its test images.
+    Attributes:
+        name: name of the class.
+        precision: share of the images given this class that have it; None if none was.
+        recall: share of its images that were given it; None if it has no test image.
+        f1: harmonic mean of both; None without any image of either.
+        images: number of its test images.
     """
 
     name: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     images: int
 
 
@@ -139,13 +144,17 @@ def class_lines(run: Run, trials: Collection[int]) -> tuple[ClassLine, ...]:
     return tuple(
         ClassLine(
             name,
-            float(right[i] / max(predicted[i], 1)),
-            float(right[i] / max(truly[i], 1)),
-            float(2 * right[i] / max(truly[i] + predicted[i], 1)),
+            _share(right[i], predicted[i]),
+            _share(right[i], truly[i]),
+            _share(2 * right[i], truly[i] + predicted[i]),
             int(truly[i]) // tested,
         )
         for i, name in enumerate(run.info.dataset.classes)
     )
+
+
+def _share(part: np.int64, of: np.int64) -> float | None:
+    return float(part / of) if of else None
 
 
 def guessing_probability(run: Run, trial: int) -> float | None:

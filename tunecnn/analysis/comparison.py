@@ -18,7 +18,7 @@ from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
 from tunecnn.space.strategy import strategy_in_words
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import in_short, in_utf8, seconds_in_words
+from tunecnn.words import count_in_words, in_short, in_utf8, seconds_in_words
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
         run.job_as(SearchJob)
         if whole(run.path) in [whole(other.path) for other in runs[:index]]:
             raise InputError(f"{run.path} is given twice")
-    names = _names(runs)
+    names = names_of(runs)
     settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
     table = pd.DataFrame(settings)
     differ = table[table.apply(lambda row: len(set(row.fillna("-"))) > 1, axis=1)]
@@ -114,7 +114,7 @@ def best_so_far_by_time(run: Run) -> pd.Series:
     return pd.Series(complete[run.space.metric].to_numpy(), seconds).sort_index().cummax()
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def names_of(runs: Sequence[Run]) -> list[str]:
     """Return the names of the runs, with the folder where two have the same."""
     names = [run.name for run in runs]
     return [in_utf8(str(run.path)) if names.count(name) > 1 else name
@@ -164,7 +164,7 @@ def _line(name: str, run: Run, latest: LatestConfirmation | None) -> RunLine:
         confirmed=pick.validation.mean if pick else None,
         confirmed_test=pick.test.mean if pick else None,
         seeds=len(pick.validation.values) if pick else 0,
-        splits=len(set(pick.validation.splits.values())) if pick else 0,
+        splits=len(pick.validation.repeats) if pick and pick.validation.splits else 0,
         params=winner.line.params if winner else None,
         seconds=float(run.trials["seconds"].sum()),
     )
@@ -224,8 +224,9 @@ def in_words(line: RunLine) -> dict[str, Any]:
         best = f"{line.best:.2%}{low_high or ''}"
     if line.confirmed is not None:
         test = "" if line.confirmed_test is None else f", test {line.confirmed_test:.2%}"
-        splits = f" in {line.splits} splits" if line.splits else ""
-        confirmed = f"{line.confirmed:.2%}{test} ({line.candidate}, {line.seeds} seeds{splits})"
+        splits = f" in {count_in_words(line.splits, 'split')}" if line.splits else ""
+        seeds = f"{count_in_words(line.seeds, 'seed')}{splits}"
+        confirmed = f"{line.confirmed:.2%}{test} ({line.candidate}, {seeds})"
     return {
         "run": line.name,
         "trials": f"{line.complete} of {line.trials} to the end",

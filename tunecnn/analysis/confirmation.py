@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class ConfirmationSummary(RunOverview):
         candidates: all candidates, by their difference to the baseline in validation accuracy
             with the same new seeds, best first.
         wilson: Wilson's interval, over the test images, of the test accuracy of one trained
-            network: that of the best candidate's first new seed; None for balanced accuracy.
+            network: of the best candidate, the first that was tested; None for balanced accuracy.
         epochs: number of epochs per trial.
         trained_with: numbers of epochs and training images, in words.
         searched_with: those of the search, if they are other ones; else empty.
@@ -97,6 +98,12 @@ class ConfirmationSummary(RunOverview):
         """The best candidate on the validation images, with the new seeds."""
         best = self.candidates[0]
         return best if best.validation.values else None
+
+    @property
+    def progress(self) -> int:
+        """How far it has come: 2 if test results are compared, 1 if there are results, else 0."""
+        compared = any(not line.is_baseline and line.test_gain.values for line in self.candidates)
+        return 2 if compared else int(self.pick is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the results that a program needs."""
@@ -188,14 +195,16 @@ def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: 
 
 
 def latest_confirmation(search: Run) -> LatestConfirmation | None:
-    """Return the latest confirmation that has results, or else the latest; None without one."""
-    found = None
-    for inner in reversed(search.confirmations):
-        latest = LatestConfirmation(search, inner, summarize_confirmation(inner))
-        if latest.summary.pick is not None:
-            return latest
-        found = found or latest
-    return found
+    """Return the latest confirmation that says most; None without one.
+
+    One that compares test results counts most, then one that has any: a later one may have been
+    interrupted before.
+    """
+    found = [
+        LatestConfirmation(search, inner, summarize_confirmation(inner))
+        for inner in search.confirmations
+    ]
+    return max(reversed(found), key=lambda one: one.summary.progress, default=None)
 
 
 def trials_of(run: Run, candidate: str) -> set[int]:
@@ -378,9 +387,11 @@ def _leads(run: Run, lines: Sequence[CandidateLine]) -> Iterator[Lead]:
 
 def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
     """Return the sentences of the answer, the verdict first."""
-    pick, what = lines[0], balanced_in_words(run.space.metric)
+    job, pick, what = run.job_as(ConfirmationJob), lines[0], balanced_in_words(run.space.metric)
     trained = [line for line in lines if line.validation.values]
-    failed = sum(record.outcome.is_failure for record in run.records)
+    failed = Counter(
+        job.candidate_of(record.number).name for record in run.records if record.outcome.is_failure
+    )
     also = []
     if searched_with := _searched_with(run):
         also.append(
@@ -388,7 +399,12 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
             f"in the search for {searched_with}."
         )
     if failed:
-        also.append(f"{failed} of {run.space.trials} trainings failed, and are left out.")
+        whose = ", ".join(f"{one.name}: {failed[one.name]}" for one in job.candidates
+                          if one.name in failed)  # fmt: skip
+        also.append(
+            f"Trainings that failed, and are left out: {failed.total()} of {run.space.trials} "
+            f"({whose})."
+        )
     if not trained:
         return ["No candidate has been trained to its end with a new seed yet.", *also]
     seeds = f"With {pick.validation.in_words}"
@@ -429,15 +445,16 @@ def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
             ),
             *also,
         ]
-    best = f"is the best of {count_in_words(len(lines) - 1, 'candidate')}"
-    found = f"on the validation images: {validation}{_shrunk(pick)}"
+    others = sum(not line.is_baseline for line in trained)
+    best = f"is the best of {others} candidates on the validation images:"
+    found = f"{best if others > 1 else 'has'} {validation}{_shrunk(pick)}"
     if verdict is None:
-        return [f"{seeds}, {pick.name} {best} {found}.", *_tested(pick, what), *also]
+        return [f"{seeds}, {pick.name} {found}.", *_tested(pick, what), *also]
     seeds = f"With {pick.test.shared_with(baseline.test).in_words}"
     return [
         f"{seeds}, {pick.name} {verdict}.",
         *_about(pick),
-        f"{_capital(pick.name)} {best} {found}.",
+        f"{_capital(pick.name)} {found}.",
         *also,
     ]
 
@@ -470,11 +487,13 @@ def _about(line: CandidateLine) -> Iterator[str]:
     where = "in" if gain.repeat == "split" else "with"
     ahead = f"It is ahead {where} {gain.ahead} of {count_in_words(len(gain.values), gain.repeat)}"
     if gain.interval is not None:
-        candidates = count_in_words(gain.candidates, "candidate")
         over = "seeds and images, in one split of the data"
         if gain.repeat == "split":
             over = "splits of the data, seeds and images"
-        ahead += f"; the interval is Dunnett's, over {over}, corrected for {candidates}"
+        whose = "Student's" if gain.candidates == 1 else "Dunnett's"
+        ahead += f"; the interval is {whose}, over {over}"
+        if gain.candidates > 1:
+            ahead += f", corrected for {gain.candidates} candidates"
     yield f"{ahead}."
 
 
@@ -489,10 +508,12 @@ def _shrunk(line: CandidateLine) -> str:
     """Say by how much the search had overstated a candidate."""
     if line.shrinkage is None:
         return ""
-    how = "overstated" if line.shrinkage >= 0 else "understated"
-    by = f"{100 * abs(line.shrinkage):.2f} points ({line.search_accuracy:.2%})"
     others = ", on other validation images" if line.validation.splits else ""
-    return f"; the search {how} it by {by}{others}"
+    points = f"{100 * abs(line.shrinkage):.2f} points"
+    if points == "0.00 points":
+        return f"; the search found the same{others}"
+    how = "overstated" if line.shrinkage > 0 else "understated"
+    return f"; the search {how} it by {points} ({line.search_accuracy:.2%}){others}"
 
 
 def _capital(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -83,24 +83,36 @@ def bins(parameter: Parameter) -> list[Bin]:
         isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_BINS
     ):
         return [
-            Bin(in_short(value), lambda given, value=value: given == value)  # type: ignore[misc]
-            for value in values
+            Bin(label, lambda given, value=value: given == value)  # type: ignore[misc]
+            for label, value in zip(_told_apart(values), values, strict=True)
         ]
     assert not isinstance(parameter, ChoiceParameter)
     low, high = parameter.bounds
     scale, back = (math.log, math.exp) if parameter.log else (float, float)
     ends = [back(scale(low) + i / 5 * (scale(high) - scale(low))) for i in range(6)]
+    words = _told_apart(ends)
+    labels = [f"{low} to {high}" for low, high in zip(words, words[1:], strict=False)]
     return [
         Bin(
-            f"{low:.3g} to {high:.3g}",
+            label,
             lambda given, low=low, high=high, last=i == 4: (  # type: ignore[misc]
                 given is not None
                 and float(given) >= low - 1e-12
                 and (float(given) < high - 1e-12 or last)
             ),
         )
-        for i, (low, high) in enumerate(zip(ends, ends[1:], strict=False))
+        for i, (label, low, high) in enumerate(zip(labels, ends, ends[1:], strict=False))
     ]
+
+
+def _told_apart(values: Sequence[Scalar]) -> list[str]:
+    """Format values with as few digits as tell them apart, three or more."""
+    for digits in range(3, 17):
+        texts = [f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+                 for value in values]  # fmt: skip
+        if len(set(texts)) == len(values):
+            return texts
+    return [repr(value) for value in values]  # such as 1 and "1"
 
 
 def isolation(run: Run) -> tuple[IsolationLine, ...]:
@@ -206,21 +218,22 @@ def _before_selection(run: Run) -> tuple[int, pd.DataFrame]:
     """Return the last epoch that nearly all trials have reached, and their accuracy after it.
 
     Among the trials that a pruner has let through, relations turn round: a learning rate that
-    decides over all trials has hardly any effect on the best third. Complete trials that stopped
-    themselves before that epoch count with their last one; if it is the last epoch of all, each
-    counts with the epoch that it keeps.
+    decides over all trials has hardly any effect on the best third. Trials that stopped themselves
+    before that epoch or diverged count with their last one, since no later one is better; if it is
+    the last epoch of all, a complete trial counts with the epoch that it keeps.
     """
     epochs = run.epochs
-    trials = run.trials[np.array([one.outcome.is_judged for one in run.records], dtype=bool)]
-    is_complete = trials["outcome"] == Outcome.COMPLETE
-    reached = trials["epochs"].where(~is_complete, run.space.epochs)
+    counts = [one.outcome.is_judged or one.outcome is Outcome.DIVERGED for one in run.records]
+    trials = run.trials[np.array(counts, dtype=bool)]
+    has_no_more = trials["outcome"].isin([Outcome.COMPLETE, Outcome.DIVERGED])
+    reached = trials["epochs"].where(~has_no_more, run.space.epochs)
     epoch = int(reached.quantile(1 - _NEARLY_ALL, interpolation="lower")) if len(trials) else 0
     if epoch == run.space.epochs:
-        value = trials[run.space.metric].where(is_complete)
+        value = trials[run.space.metric].where(has_no_more)
     else:
         there = epochs[epochs["epoch"] == epoch].set_index("trial")[run.space.metric]
         last = epochs.groupby("trial")[run.space.metric].last()
-        value = trials["trial"].map(there).fillna(trials["trial"].map(last).where(is_complete))
+        value = trials["trial"].map(there).fillna(trials["trial"].map(last).where(has_no_more))
     return epoch, trials.assign(**{run.space.metric: value}).dropna(subset=[run.space.metric])
 
 
@@ -296,7 +309,9 @@ class Importances:
     Attributes:
         epoch: last epoch that nearly all trials have reached; later ones are a selection.
         is_end: whether that is the last epoch of a trial; the accuracies are then the kept ones.
-        trials: number of trials that have reached it, or have stopped themselves before.
+        trials: number of trials that have reached it, or have stopped themselves or diverged
+            before.
+        sample: these trials in words, and how many others failed.
         shares: share of each parameter with a clear effect, the greatest first, in the columns
             `share`, `low` and `high` (its 95 % interval), by parameter.
         is_tested: whether there are enough trials to say anything.
@@ -306,6 +321,7 @@ class Importances:
     epoch: int
     is_end: bool
     trials: int
+    sample: str
     shares: pd.DataFrame
     is_tested: bool
     untested: tuple[str, ...]
@@ -316,25 +332,15 @@ class Importances:
         return "at the end" if self.is_end else f"after epoch {self.epoch}"
 
     @property
-    def _which(self) -> str:
-        return "trained to the end" if self.is_end else "that reached it"
-
-    @property
-    def sample(self) -> str:
-        """The trials whose accuracies give the shares, in words."""
-        return f"all {self.trials} trials {self._which}"
-
-    @property
     def nothing(self) -> str:
         """Sentence in place of the shares; empty if there are any."""
         if not self.shares.empty:
             return ""
         if not self.is_tested:
-            reached = self._which if self.is_end else f"that reached epoch {self.epoch}"
-            return f"{self.trials} trials {reached} are too few to say which parameter matters."
+            return f"Too few trials to say which parameter matters: {self.sample}."
         return (
-            f"No parameter has a clear effect on the accuracy {self.when} of the {self.trials} "
-            f"trials {self._which}."
+            f"No parameter has a clear effect on the accuracy {self.when} of the trials: "
+            f"{self.sample}."
         )
 
 
@@ -357,10 +363,22 @@ def importance_analysis(run: Run) -> Importances:
         epoch,
         epoch == run.space.epochs,
         len(early),
+        _sample(run, epoch, early),
         shares,
         are_enough(len(early), len(always)),
         tuple(name for name in searched if name not in always),
     )
+
+
+def _sample(run: Run, epoch: int, trials: pd.DataFrame) -> str:
+    """Say which trials have reached an epoch, and how many failed before."""
+    until = "the end" if epoch == run.space.epochs else f"epoch {epoch}"
+    diverged = int((trials["outcome"] == Outcome.DIVERGED).sum())
+    text = f"{len(trials) - diverged} that reached {until}"
+    if diverged:
+        text += f", and {diverged} that diverged, with their last accuracy"
+    failed = sum(record.outcome.is_failure for record in run.records) - diverged
+    return text + (f" ({failed} that failed are left out)" if failed else "")
 
 
 def importances(run: Run | str | Path) -> pd.DataFrame:

@@ -269,7 +269,8 @@ def paired_gains(
     deviation, freedom = _pooled([list(gain.repeats.values()) for gain in others])
     # The baseline is in all differences: two of them have a correlation of 1/2 if all
     # configurations vary alike, and their squares one of 1/4.
-    freedom /= 1 + (len(others) - 1) / 4
+    freedom /= 1 + max(0, sum(len(gain.repeats) > 1 for gain in others) - 1) / 4
+    compared = sum(bool(gain.values) for gain in others)
     within, _ = _pooled([values for gain in others for values in gain.by_split])
     found = []
     for gain, (image_error, least_deviation) in zip(gains, errors, strict=True):
@@ -277,13 +278,13 @@ def paired_gains(
         of_seeds = within * math.sqrt(len(values) / max(1, len(gain.values)))
         paired = Paired(
             values,
-            max(1, len(others)),
+            max(1, compared),
             image_error,
             max(least_deviation, of_seeds),
             repeat="split" if gain.splits else "seed",
         )
         if freedom:
-            pooled = freedom / max(1, len(values) - 1)
+            pooled = max(1.0, freedom / max(1, len(values) - 1))  # its own are among them
             paired = replace(paired, deviation=deviation, pooled=pooled)
         found.append(paired)
     return found

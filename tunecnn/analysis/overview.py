@@ -18,19 +18,19 @@ from tunecnn.words import count_in_words, in_utf8, seconds_in_words
 
 @dataclass(frozen=True)
 class Lead:
-    """Winner of a run beside its baseline.
+    """The best that a run has beside its baseline, which may be better.
 
     Attributes:
         on: images and seeds on which both are compared.
-        winner: name of the winner.
+        candidate: name of the best trial, or of the best candidate of a confirmation.
         accuracy: its accuracy, in [0, 1].
         baseline: accuracy of the baseline.
-        difference: accuracy of the winner less that of the baseline.
+        difference: accuracy of the candidate less that of the baseline.
         interval: 95 % interval of the difference; None if it cannot be computed.
     """
 
     on: str
-    winner: str
+    candidate: str
     accuracy: float
     baseline: float
     difference: float
@@ -56,8 +56,8 @@ class RunOverview:
             parts.
         headline: answer to the question, in a sentence with its main number.
         caveats: further sentences: what else was found, and what limits the answer.
-        leads: winner beside the baseline, the comparison that counts most first; empty if there is
-            no winner, or it is the baseline.
+        leads: the best candidate beside the baseline, the comparison that counts most first; empty
+            if there is none but the baseline.
     """
 
     type: str
@@ -87,7 +87,7 @@ def overview_of(run: Run, answer: Sequence[str], leads: Sequence[Lead] = ()) -> 
     Args:
         run: run of any type.
         answer: sentences of the answer to its question, the main one first.
-        leads: winner beside the baseline.
+        leads: the best candidate beside the baseline.
     """
     return {
         "type": run.job.type,

@@ -72,7 +72,7 @@ class Compared:
         if self.published is None:
             return "nothing to compare with"
         if self.interval is None:
-            return "one seed: no verdict" if len(self.values) == 1 else "equal seeds: no verdict"
+            return f"{'one seed' if len(self.values) == 1 else 'equal seeds'}, so no verdict"
         low, high = self.interval
         if (low, high) == (0.0, self.most):
             return "too few seeds to tell"
@@ -263,7 +263,8 @@ def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) ->
     """Describe the result of one network in a sentence or two."""
     name = model.architecture
     if model.failed == model.requested:
-        return f"{name}: none of its {model.requested} trainings finished."
+        trainings = count_in_words(model.requested, "training")
+        return f"{name}: none of {trainings} finished."
     if not model.complete:
         return f"{name} has not been trained to its end yet."
     figure, what = model.test_accuracy, "test accuracy"
@@ -279,13 +280,13 @@ def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) ->
     if figure.published is not None:
         text += f", published {figure.published:.2%}: "
         if figure.interval is None:
-            text += "one seed, so no verdict"
+            text += figure.verdict
         else:
             low, high = figure.interval
             text += f"{figure.verdict} ({low:.2%} to {high:.2%} is where one more run would lie)"
     text += "."
     if model.failed:
-        text += f" {model.failed} of its {model.requested} seeds failed and are left out."
+        text += f" Seeds that failed and are left out: {model.failed} of {model.requested}."
     if model.note and figure.published is not None:
         text += f" But {model.note}."
     return text

@@ -27,7 +27,7 @@ from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import Constant, describe
 from tunecnn.space.strategy import Halving, Median, Promotion, Pruner, Sampler, strategy_in_words
-from tunecnn.words import in_utf8, seconds_in_words
+from tunecnn.words import count_in_words, in_utf8, seconds_in_words
 
 TOP = 5
 
@@ -68,7 +68,8 @@ class SearchSummary(RunOverview):
             left out.
         importance_epoch: epoch whose accuracy the shares are about.
         importance_when: the same in words: `after epoch 3`, or `at the end`.
-        importance_sample: the trials that the shares are computed from, in words.
+        importance_sample: the trials that the shares are computed from, in words, with their
+            number.
         importance_note: sentence in place of the shares; empty if there are any.
         untested: parameters of which nothing is said, since not every trial has them.
         objectives: objectives of the search.
@@ -257,7 +258,9 @@ def _search(run: Run) -> dict[str, str]:
         else "none",
         "constraints": "; ".join(map(str, space.constraints)) or "none",
         "seed": str(space.seed),
-        "budget": " or ".join(filter(None, [f"{space.trials} trials", space.budget.in_words])),
+        "budget": " or ".join(
+            filter(None, [count_in_words(space.trials, "trial"), space.budget.in_words])
+        ),
         "selection": f"highest {run.space.metric} of the kept epoch, among the trials trained to "
         "their end; the mean of trials with the same values; ties by validation loss",
         "looks at the validation images": f"{run.trials['epochs'].sum():,}, one after each epoch "

@@ -270,7 +270,9 @@ class Run:
         alike = self._setting_columns or (lambda _: 0)  # with nothing else, all are seeds of one
         values = complete.groupby(alike, dropna=False, sort=False)[metric]
         return complete.assign(
-            mean=values.transform("mean"), seeds=values.transform("size")
+            # Rounded: sums of equal accuracies differ in their last digits, and would decide ties.
+            mean=values.transform("mean").round(12),
+            seeds=values.transform("size"),
         ).sort_values(["mean", metric, "val_loss", "trial"], ascending=[False, False, True, True])
 
     @cached_property
@@ -295,10 +297,10 @@ class Run:
 
     @cached_property
     def baseline_trial(self) -> pd.Series | None:
-        """The row of the first trial with the values of the baseline; None without one.
+        """The row of the best trial with the values of the baseline; None without one.
 
-        The best trial of all goes before others if it has these values, and one that was trained
-        to the end before the rest: the first may have failed, and the values been sampled again.
+        It is compared with the best trial, which is the luckiest of its seeds as well. Without a
+        complete one, it is the first.
         """
         baseline = self.space.baseline_point()
         if self.space.departures():
@@ -306,9 +308,10 @@ class Run:
         same = [record for record in self._records if dict(record.settings) == baseline]
         if not same:
             return None
-        best = None if self.best is None else int(self.best["trial"])
-        first = min(same, key=lambda one: (one.number != best, not one.is_complete, one.number))
-        return self.trials.loc[self.trials["trial"] == first.number].iloc[0]
+        numbers = [record.number for record in same]
+        complete = self.ranked[self.ranked["trial"].isin(numbers)]["trial"]
+        number = numbers[0] if complete.empty else complete.iloc[0]
+        return self.trials.loc[self.trials["trial"] == number].iloc[0]
 
     @property
     def records(self) -> list[TrialRecord]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from tunecnn.analysis.comparison import best_so_far_by_time
+from tunecnn.analysis.comparison import best_so_far_by_time, names_of
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
 from tunecnn.summary.plots.style import picture, state_finding
@@ -20,13 +20,13 @@ def comparison(runs: Sequence[Run]) -> Figure:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     ends = []
-    for index, run in enumerate(runs):
+    for index, (run, name) in enumerate(zip(runs, names_of(runs), strict=True)):
         best = best_so_far_by_time(run)
         if best.empty:
             continue
-        ends.append((float(best.iloc[-1]), run.name))
-        axes.step(
-            best.index, best * 100, where="post", label=f"{run.name} ({best.iloc[-1]:.2%})",
+        ends.append((float(best.iloc[-1]), name))
+        axes.step(  # the accuracy comes first: matplotlib hides a label that begins with _
+            best.index, best * 100, where="post", label=f"{best.iloc[-1]:.2%}: {name}",
             linestyle=_DASHES[index % len(_DASHES)], marker=".",
         )  # fmt: skip
     axes.set_xlabel("training time of all trials together (s)")

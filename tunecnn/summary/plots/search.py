@@ -126,13 +126,22 @@ def curves(run: Run) -> Figure:
     legend_below(figure, axes)
     finding = f"{count} of {total} trials were trained to the end"
     if run.best is not None:
-        finding += f"; the best of them, trial {best}, reaches {run.best[run.space.metric]:.2%}"
+        finding += f"; the best of them, trial {best}, reaches {_reached(run, best)}"
         if baseline == best:
             finding += " and is the baseline"
         elif run.baseline_trial is not None and run.baseline_trial["outcome"] == Outcome.COMPLETE:
-            finding += f", the baseline {run.baseline_trial[run.space.metric]:.2%}"
+            finding += f", the baseline {_reached(run, baseline)}"
     state_finding(figure, finding)
     return figure
+
+
+def _reached(run: Run, trial: int | None) -> str:
+    """Return the accuracy of a complete trial, and the mean if its values had several seeds."""
+    row = run.ranked[run.ranked["trial"] == trial].iloc[0]
+    text = f"{row[run.space.metric]:.2%}"
+    return (
+        text if row["seeds"] == 1 else f"{text} (mean of {row['seeds']} seeds: {row['mean']:.2%})"
+    )
 
 
 def _leave_out_the_start(axes: Axes, run: Run) -> None:
