@@ -57,7 +57,7 @@ def test_a_budget_that_ends_before_the_first_trial_is_no_failure(tmp_path):
     result = begin(tmp_path, TEXT + "budget: {hours: 1.0e-9}\n")
     assert result.ending == "done"
     assert result.summary.verdict.startswith(
-        "No trial has been trained to its end yet (0 have ended), so none is ranked. No further "
+        "No trial has been trained to its end yet (ended: 0), so none is ranked. No further "
         "trial was started, since"
     )
 

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import optuna
 import pytest
 
-from tests.support.scripted import finish, run_out
+from tests.support.scripted import finish, metrics, run_out
 from tunecnn.errors import RunError
+from tunecnn.space.space import SearchSpace
 from tunecnn.study.journal import JOURNAL, SEAL, Journal, from_line
 from tunecnn.study.records import read_records
+from tunecnn.trial.messages import Outcome, TrialEnd
 
 
 @pytest.fixture
@@ -96,6 +99,64 @@ def test_a_run_that_was_killed_before_its_first_trial_is_no_damage(open_study, t
     (tmp_path / JOURNAL).unlink()
     (tmp_path / SEAL).unlink()
     assert open_study().started == 0
+
+
+TORN = """
+dataset: digits
+epochs: 3
+trials: 8
+parameters:
+  net.dropout_dense: {float: [0.0, 0.5]}
+  net.width: {choice: [0.1, 0.2, 1.0]}
+constraints: ["params <= 150_000"]
+random_baseline: 0.3
+start: [{net.width: 0.1}]
+sampler: tpe
+pruner: {promotion: {min_epochs: 1, factor: 2}}
+"""
+
+
+def train_all(study):
+    """Train the trials that are left, each to accuracies of its own; return what is stored."""
+    while (trial := study.next_trial()) is not None:
+        study.go_on_from(trial.number, 0)
+        study.place(trial.number, "desk", "cpu", "fp32", 1.0)
+        for epoch in range(1, 4):
+            accuracy = trial.number * 37 % 17 / 20 + epoch / 100
+            if study.report(trial.number, metrics(epoch, accuracy), is_last=epoch == 3):
+                break
+        else:
+            study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=3))
+    study.stop_paused()
+    return [(record.number, record.outcome, record.source, dict(record.values))
+            for record in study.records]  # fmt: skip
+
+
+def test_a_writer_may_be_killed_in_the_middle_of_any_write(open_study, tmp_path, monkeypatch):
+    """What makes sense only together is there whole, or not at all, and the run goes on the same."""
+    space, journal = SearchSpace.from_text(TORN), tmp_path / JOURNAL
+    states, before = [], [0]
+    sync = os.fsync
+
+    def seen(descriptor):
+        data, seal = journal.read_bytes(), journal.with_name(SEAL).read_bytes()
+        ends = [i for i in range(before[0], len(data)) if data[i : i + 1] == b"\n"]
+        states.extend((data[: end + cut], seal) for end in ends for cut in (-20, 1))
+        before[0] = len(data)
+        sync(descriptor)
+
+    study = open_study(space)
+    before[0] = journal.stat().st_size
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", seen)
+        whole = train_all(study)
+    assert {outcome for _, outcome, *_ in whole} >= {"complete", "pruned", "infeasible"}
+    assert len(states) > 200
+    for data, seal in states[:: len(states) // 50]:
+        journal.write_bytes(data)
+        journal.with_name(SEAL).write_bytes(seal)
+        read_records(tmp_path, space=space)
+        assert train_all(open_study(space)) == whole
 
 
 def test_a_write_that_failed_leaves_no_half_line_for_the_next(tmp_path, monkeypatch):

@@ -2,7 +2,10 @@
 
 The lines have the format of Optuna's journal files, so that Optuna Dashboard can read them. Each
 line has two additional keys: its number, and the CRC-32 of the preceding part of the line. The
-first line also has the version of tunecnn that wrote the file, and the id of the run. Lines that
+first line also has the version of tunecnn that wrote the file, and the id of the run. Operations
+that make sense only together, such as those of a proposal, are written at once: each of their
+lines but the last one says that there are more, and a group without its last line, of a writer
+that was killed, is removed like an incomplete line. Lines that
 Optuna itself appended, such as a note typed in its dashboard, have neither key: they are left out
 when the journal is read, but kept in the file. Next to the journal is its seal
 file, which has the length of the journal when a trial last ended, so that a truncated journal is
@@ -46,15 +49,23 @@ class DamagedError(RunError):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a journal: its number, counted from 1, and its operation."""
+    """One line of a journal.
+
+    Attributes:
+        number: its number, counted from 1.
+        log: its operation.
+        has_more: whether the next line belongs to it.
+    """
 
     number: int
     log: dict[str, Any]
+    has_more: bool = False
 
 
-def to_line(number: int, log: dict[str, Any]) -> bytes:
+def to_line(number: int, log: dict[str, Any], *, has_more: bool = False) -> bytes:
     """Return an operation as a line of the journal."""
-    body = json.dumps({**log, "line": number}, separators=(",", ":")).encode()[:-1]
+    log = {**log, "line": number, **({"more": True} if has_more else {})}
+    body = json.dumps(log, separators=(",", ":")).encode()[:-1]
     return body + f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode()
 
 
@@ -64,8 +75,8 @@ def from_line(raw: bytes) -> Line | None:
     if tail != f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode():
         return None
     log = _from_json(body + b"}")
-    number = log.pop("line", None)
-    return Line(number, log) if isinstance(number, int) and number >= 0 else None
+    number, has_more = log.pop("line", None), bool(log.pop("more", False))
+    return Line(number, log, has_more) if isinstance(number, int) and number >= 0 else None
 
 
 def is_foreign(raw: bytes) -> bool:
@@ -101,11 +112,11 @@ class Journal(BaseJournalBackend):
 
     Args:
         path: path of the file.
-        writable: whether to create a missing file and to remove an incomplete last line.
+        writable: whether to create a missing file and to remove an incomplete last line or group.
         run_id: id of the run; None for that of the first line, whichever it is.
 
     Attributes:
-        dropped_line: whether an incomplete last line was removed.
+        dropped_line: whether an incomplete last line or group was removed.
 
     Raises:
         RunError: if the file has another schema, is that of another run or is truncated, or if
@@ -115,57 +126,85 @@ class Journal(BaseJournalBackend):
     def __init__(self, path: Path, *, writable: bool = False, run_id: str | None = None) -> None:
         self._path, self._run_id = path, run_id
         self._foreign_seen = False
-        self._lines, self._end, self._trials = 0, 0, 0
+        self._lines, self._trials = 0, 0  # that have been read
+        self._end, self._at = 0, 0  # where the last group that was read ends, and its last line
+        self._pending: list[Line] = []  # of a group that is not written yet
         self._together = self._seal_is_due = False
         with path.open("ab+" if writable else "rb") as stream:
             self._check_stamp(stream)
             self._check_seal(stream)
             if writable and not stream.seek(0, os.SEEK_END):
                 self.seal()  # before the first line, so that every journal has one
-            self.dropped_line = writable and _drop_torn_line(stream)
+            self.dropped_line = writable and _drop_torn_end(stream)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the operations after the first `log_number_from`, up to an incomplete line.
+        """Yield the operations after the first `log_number_from`, up to an incomplete group.
 
         Raises:
             RunError: if a line is damaged.
         """
         if log_number_from != self._lines:
-            self._lines, self._end, self._trials = 0, 0, 0
+            self._lines, self._trials, self._end, self._at = 0, 0, 0, 0
+        # Lines that are pending come after all others that there are.
+        for line in self._pending or self._written():
+            if line.number <= self._lines:
+                continue  # it has been read while it was pending
+            self._lines += 1
+            self._trials += line.log["op_code"] == CREATE_TRIAL
+            if self._lines > log_number_from:
+                yield line.log
+
+    def _written(self) -> Iterator[Line]:
+        """Yield the lines of the file that have not been read, up to an incomplete group."""
+        group, size, last = list[Line](), 0, self._at
         with self._path.open("rb") as stream:
             stream.seek(self._end)
             for raw in stream:
                 if not raw.endswith(b"\n"):
                     return  # it is being written
+                size += len(raw)
                 line = from_line(raw)
                 if line is None and is_foreign(raw):
-                    self._end += len(raw)
                     self._warn_of_foreign()
+                    if not group:
+                        self._end, size = self._end + size, 0
                     continue
                 if line is not None and not isinstance(line.log.get("op_code"), int):
                     line = None
-                if line is None or line.number != self._lines + 1:
+                if line is None or line.number != last + 1:
                     what = "cannot be read" if line is None else f"says that it is {line.number}"
-                    raise DamagedError(self._path, f"line {self._lines + 1} {what}")
-                self._lines += 1
-                self._end += len(raw)
-                self._trials += line.log["op_code"] == CREATE_TRIAL
-                if self._lines > log_number_from:
-                    yield line.log
+                    raise DamagedError(self._path, f"line {last + 1} {what}")
+                last += 1
+                group.append(line)
+                if not line.has_more:
+                    self._end, self._at = self._end + size, last
+                    yield from group
+                    group, size = [], 0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append operations; they are on disk when this, or the enclosing `together`, returns."""
-        data, trials = b"", self._trials
-        for number, log in enumerate(logs, self._lines + 1):
+        before, trials = len(self._pending), self._trials
+        last = self._pending[-1].number if self._pending else self._lines
+        for number, log in enumerate(logs, last + 1):
             if number == 1:
                 log = {**log, **stamp(SCHEMA), "run": self._run_id or ""}
             if log["op_code"] == CREATE_TRIAL:
                 # Optuna derives the number of a trial from the order of the lines, but
                 # `tunecnn repair` cannot rely on it.
-                data += to_line(number, {**log, "trial": trials})
-                trials += 1
-            else:
-                data += to_line(number, log)
+                log, trials = {**log, "trial": trials}, trials + 1
+            self._pending.append(Line(number, json.loads(json.dumps(log))))
+        if not self._together:
+            try:
+                self._write()
+            except OSError:
+                del self._pending[before:]  # Optuna has not replayed them
+                raise
+
+    def _write(self) -> None:
+        """Write the pending lines as one group."""
+        *others, last = self._pending
+        data = b"".join(to_line(line.number, line.log, has_more=True) for line in others)
+        data += to_line(last.number, last.log)
         with self._path.open("r+b") as stream:
             stream.seek(self._end)
             for raw in stream:
@@ -177,23 +216,24 @@ class Journal(BaseJournalBackend):
             stream.truncate()  # remains of an earlier write that failed, e.g. on a full disk
             stream.write(data)
             stream.flush()
-            if not self._together:
-                os.fsync(stream.fileno())
+            os.fsync(stream.fileno())
+        self._pending.clear()
+        if last.number == self._lines:  # Optuna has read them while they were pending
+            self._end, self._at = self._end + len(data), last.number
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Call fsync once for all operations in this context: it is most of their cost."""
+        """Write all operations of this context at its end: all of them are there, or none."""
         if self._together:
             yield
             return
-        self._together, lines = True, self._lines
+        self._together = True
         try:
             yield
         finally:
             self._together = False
-            if self._lines > lines:
-                with self._path.open("r+b") as stream:
-                    os.fsync(stream.fileno())
+            if self._pending:
+                self._write()
             if self._seal_is_due:
                 self.seal()
 
@@ -267,11 +307,20 @@ def check_run(journal: Path, first: Line, run_id: str | None) -> None:
         )
 
 
-def _drop_torn_line(stream: BinaryIO) -> bool:
-    """Remove the incomplete last line of a killed writer; return whether there was one."""
+def _drop_torn_end(stream: BinaryIO) -> bool:
+    """Remove the incomplete last line or group of a killed writer.
+
+    Returns whether there was one.
+    """
     stream.seek(0)
     data = stream.read()
     whole = data.rfind(b"\n") + 1
+    while whole:
+        start = data.rfind(b"\n", 0, whole - 1) + 1
+        line = from_line(data[start:whole])
+        if line is None or not line.has_more:
+            break
+        whole = start
     if whole == len(data):
         return False
     stream.truncate(whole)

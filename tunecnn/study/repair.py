@@ -112,7 +112,7 @@ def _salvage(
     A number beyond all that the file can hold is nonsense, whatever its checksum.
     """
     raws = data.split(b"\n")
-    lines = [from_line(raw + b"\n") for raw in raws]
+    lines = _closed([from_line(raw + b"\n") for raw in raws])
     most = len(raws) + (sealed.number if sealed and sealed.number <= len(data) else 0)
     found = {
         line.number: line.log
@@ -135,6 +135,14 @@ def _salvage(
     last = max([0, *found, *([sealed.number] if sealed and sealed.number <= most else [])])
     lost = [number for number in range(1, last + 1) if number not in found]
     return {number: found[number] for number in sorted(found)}, lost
+
+
+def _closed(lines: list[Line | None]) -> list[Line | None]:
+    """Return the lines without the last group if its end is missing."""
+    last = len(lines)
+    while last and ((line := lines[last - 1]) is None or line.has_more):
+        last -= 1
+    return lines[:last]
 
 
 def _is_operation(log: Log, most: int) -> bool:

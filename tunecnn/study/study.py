@@ -418,7 +418,7 @@ class Study:
     def _prepare(self, sampled: optuna.Trial) -> TrialTask | None:
         """Make the config of a sampled trial, or end the trial if it is infeasible."""
         attrs = sampled.user_attrs
-        if "config" in attrs:  # an interrupted trial, which was checked before
+        if "attempts" in attrs:  # an interrupted trial, which was checked before
             return TrialTask(sampled.number, TrialConfig.from_dict(attrs["config"]))
         try:
             config = self.space.config(clean(sampled.params), sampled.number)
