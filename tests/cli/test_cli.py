@@ -112,6 +112,12 @@ def test_a_finished_search_can_be_given_more_trials(space_file, tmp_path, capsys
     folder = str(tmp_path / "r")
     assert main("search", "--resume", folder, "--trials", "+2", "--local", "--quiet") == 0
     assert load_run(folder).trials["state"].tolist() == ["COMPLETE"] * 5
+    for _ in range(2):  # as a job does that is started again
+        assert main("search", "--resume", folder, "--trials", "5", "--local", "--quiet") == 0
+    capsys.readouterr()
+    assert main("search", "--resume", folder, "--trials", "4", "--local") == 2
+    said = f"{folder} has 5 trials, and none is removed; give 5 or more, or +N for N more"
+    assert said in capsys.readouterr().err
     assert main("search", "--resume", folder, "--local", "--quiet", "--until", "0.99") == 0
     assert load_run(folder).space.trials == len(load_run(folder).trials) == 5
 
@@ -147,7 +153,7 @@ def test_repair_says_what_is_lost_and_what_will_be_trained_again(scripted_run, c
     assert f"`tunecnn repair {scripted_run}` saves what can be read" in err
     assert main("repair", str(scripted_run)) == 0
     out = capsys.readouterr().out
-    assert "lost: line " in out
+    assert "lost: line" in out
     assert "to be trained again: trial 5" in out
     assert "study.journal.damaged-1" in out
     assert main("summarize", str(scripted_run)) == 0
@@ -200,7 +206,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["search", "--space", "smoke", "--from", "nowhere"], "nowhere is not the folder of a run"),
         (["search", "--space", "smoke", "--dataset", "cifar"], "did you mean 'cifar10'"),
         (["search", "--resume", "nowhere"], "nowhere is not the folder of a run"),
-        (["search", "--resume", "nowhere", "--trials", "3"], "write +3 for 3 more"),
+        (["search", "--resume", "nowhere", "--trials", "3"], "nowhere is not the folder of a run"),
         (["search", "--space", "smoke", "--dataset", "imagefolder:/none"], "/none is not a folder"),
         (["search", "--space", "smoke", "--runs-dir", "/dev/null"],
          ": /dev/null is not a folder"),

@@ -84,7 +84,8 @@ def spoil_journal(folder: Path, numbers: random.Random) -> None:
         if line is None:
             continue
         spoil(line.log, numbers)
-        lines[at] = to_line(numbers.choice([line.number] * 9 + [0, 10**9]), line.log)
+        number = numbers.choice([line.number] * 9 + [0, 10**9])
+        lines[at] = to_line(number, line.log, has_more=line.has_more, at=line.time)
     path.write_bytes(b"".join(lines))
 
 

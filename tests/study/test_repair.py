@@ -119,7 +119,9 @@ def rewrite(run, *, wanted, values) -> None:
     for i, raw in enumerate(lines):
         line = from_line(raw)
         if wanted(line.log):
-            lines[i] = to_line(line.number, {**line.log, **values})
+            lines[i] = to_line(
+                line.number, {**line.log, **values}, has_more=line.has_more, at=line.time
+            )
     journal.write_bytes(b"".join(lines))
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.support.scripted import SPACE, finish, metrics, run_out
 from tunecnn.errors import RunError
 from tunecnn.space.space import SearchSpace
+from tunecnn.study.distributions import grid
 from tunecnn.study.journal import JOURNAL
 from tunecnn.study.records import read_records
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
@@ -121,7 +122,7 @@ def test_constraints_that_leave_nothing_are_said(open_study):
     )
     with pytest.raises(
         RunError,
-        match=r"200 proposals in a row could not be tried \(the last one: breaks params <= 10",
+        match=r"200 proposals in a row could not be tried \(the last one: breaks params <= 10.*--resume",
     ):
         study.next_trial()
 
@@ -150,6 +151,33 @@ def test_no_point_of_a_grid_takes_the_place_of_a_trial_that_is_given(open_study,
     run_out(study, epochs=1)
     assert study.finished
     assert [record.outcome for record in read_records(tmp_path)] == ["infeasible", "complete"]
+
+
+def test_a_grid_is_walked_past_any_number_of_points_that_break_a_constraint(open_study, tmp_path):
+    dropouts = ", ".join(f"{i / 1000}" for i in range(250))
+    study = open_study(
+        "dataset: digits\nepochs: 1\ntrials: 750\nsampler: grid\nconstraints: [params <= 100_000]\n"
+        f"parameters: {{net.width: {{choice: [2.0, 0.5]}}, net.dropout_dense: {{choice: [{dropouts}]}}}}\n"
+    )
+    assert study.next_trial().config.net["width"] == 0.5
+    assert study.sampled == 251
+
+
+def test_a_grid_with_conditions_ends_with_its_last_point(open_study):
+    """Not when all combinations of values, most of them the same, have been looked at."""
+    levels = ", ".join(f"{i / 100}" for i in range(1, 41))
+    text = "name: many\ndataset: digits\nepochs: 1\ntrials: 300\nsampler: grid\nparameters:\n"
+    text += "  optimizer: {choice: [sgd, adamw, muon]}\n"
+    for setting, optimizer in (("momentum", "sgd"), ("beta1", "adamw"), ("beta2", "adamw")):
+        text += f"  {setting}: {{choice: [{levels}], when: {{optimizer: {optimizer}}}}}\n"
+    text = text.replace("beta2: {choice: [" + levels, "beta2: {choice: [0.9, 0.99, 0.999")
+    space = SearchSpace.from_text(text)
+    assert space.count() == 40 + 40 * 3 + 1
+    points = [tuple(one.items()) for one in grid(space)]
+    assert len(set(points)) == len(points) == 161
+    shuffled = [tuple(one.items()) for one in grid(space.override(trials=20))]
+    assert shuffled != points
+    assert set(shuffled) == set(points)
 
 
 def test_a_grid_goes_on_past_points_that_break_a_constraint_and_past_a_kill(open_study, tmp_path):

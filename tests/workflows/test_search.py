@@ -29,6 +29,7 @@ from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.lock import Holder
 from tunecnn.space.library import shipped_spaces
+from tunecnn.study.journal import from_line, to_line
 from tunecnn.summary.render import write_summary
 from tunecnn.trial.environment import versions
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
@@ -497,14 +498,30 @@ def test_a_session_that_is_cut_off_after_its_budget_is_used_up_is_not_done(tmp_p
     assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "waiting"]
 
 
+def test_another_source_of_the_same_version_is_refused(tmp_path, monkeypatch):
+    """As after a `git pull` between two sessions."""
+    folder = begin(tmp_path, listener=Silent(raise_at=1)).folder
+    for module in ("session", "search"):
+        monkeypatch.setattr(f"tunecnn.workflows.{module}.source_hash", lambda: "another")
+    with pytest.raises(
+        InputError, match=r"have changed \(the source of tunecnn .*--allow-changes"
+    ):
+        carry_on(folder)
+    assert carry_on(folder, allow_changes=True).ending == "done"
+
+
 def test_the_time_of_a_killed_session_counts(tmp_path):
     folder = begin(tmp_path, listener=Silent(raise_at=1)).folder
     stored = RunFolder(folder)
     info = stored.read_info()
     started = info.last_session.started
     stored.write_info(info.with_session(ended=None, ending=None))
-    sign = started.timestamp() + 3600
-    os.utime(folder / "study.journal", (sign, sign))
+    journal = folder / "study.journal"
+    *others, last = journal.read_bytes().splitlines(keepends=True)
+    line = from_line(last)
+    last = to_line(line.number, line.log, at=started.timestamp() + 3600)
+    journal.write_bytes(b"".join([*others, last]))
+    os.utime(journal, (2e9, 2e9))  # as a copy of the folder may do
     carry_on(folder)
     run = load_run(folder)
     assert run.info.sessions[0].ended == started + timedelta(hours=1)

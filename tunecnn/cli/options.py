@@ -143,7 +143,8 @@ RUN_OPTIONS: Mapping[str, Any] = {
     "allow_changes": Annotated[
         bool,
         typer.Option(
-            "--allow-changes", help="Resume with other versions of torch, numpy or tunecnn."
+            "--allow-changes",
+            help="Resume with other versions of Python, torch, numpy or tunecnn.",
         ),
     ],
     "track": Annotated[

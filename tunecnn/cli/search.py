@@ -43,7 +43,8 @@ def search(
     trials: Annotated[
         str | None,
         typer.Option(
-            help="Number of trials, instead of the space's; with --resume: +20 for 20 more.",
+            help="Number of trials, instead of the space's; with --resume: of all, or +20 for 20 "
+            "more.",
             metavar="N",
         ),
     ] = None,
@@ -93,7 +94,7 @@ def search(
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
         if count is not None and not is_more:
-            raise InputError(f"--trials {trials} with --resume: write +{count} for {count} more")
+            count = _further_trials(resume, count)
         if candidates is not None:
             _check_search(resume, *candidates, splits)
         if plan:
@@ -124,6 +125,20 @@ def search(
         top, seeds = candidates
         result = confirm_search(result.folder, top, seeds, {}, options, listening, splits)
         end(result, quiet=quiet, json_lines=json_lines)
+
+
+def _further_trials(path: Path, total: int) -> int:
+    """Return how many trials a run lacks of a total, which may be asked for again and again."""
+    from tunecnn.run.folder import RunFolder
+
+    folder = RunFolder.open(path)
+    trials = folder.read_space(folder.read_info()).trials
+    if total < trials:
+        raise InputError(
+            f"--trials {total}: {path} has {trials:,} trials, and none is removed; give {trials} "
+            f"or more, or +N for N more"
+        )
+    return total - trials
 
 
 def _print_plan(space: Any, options: RunOptions, candidates: tuple[int, int] | None) -> None:

@@ -293,5 +293,14 @@ def _checked(what: str, path: Path, digest: str, owner: str, advice: str = "") -
     return content
 
 
+def cannot_be_written(run: Path, error: OSError) -> RunError:
+    """Return the error of a run whose disk is full or gone, with what to do."""
+    return RunError(
+        f"{error.filename or run} cannot be written ({reason(error)}); the trials in the journal "
+        f"of {run} are safe; when it can be written again, carry on with: "
+        f"{command('search --resume', run)}"
+    )
+
+
 def _cannot_make(path: Path, problem: str) -> InputError:
     return InputError(f"cannot make the run's folder {path}: {problem}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from tunecnn.errors import RunError, TunecnnError
 from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
+from tunecnn.run.folder import cannot_be_written
 from tunecnn.run.info import KEEP_WEIGHTS
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
@@ -25,6 +26,7 @@ from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.environment import Comparable, Environment
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
+from tunecnn.words import command
 
 T = TypeVar("T")
 
@@ -100,11 +102,13 @@ class Recorder:
         with_weights = artifacts.trials_with_weights()
         self._kept = {one.number for one in complete}.intersection(with_weights)
         self._waiting = set(study.paused)  # paused trials that may have a checkpoint
-        self._deaths = 0
+        self._deaths: Counter[int] = Counter()  # of workers, by trial
         self._any_epoch_seen = False
         self.failure: TunecnnError | None = None
         self._comparable = Comparable()
         for record in study.records:
+            if record.outcome.has_ended:
+                artifacts.drop_checkpoints(record.number)  # of one that ended just before a kill
             if record.device:
                 # Where changes are allowed, another precision is no reason against a trial.
                 allowed = self._limits.allow_changes
@@ -166,18 +170,28 @@ class Recorder:
         A worker that was killed since memory was missing is no reason for the same attempt again:
         its trial has run out of memory, and is tried once more alone.
 
-        If more than `max_failures` workers die before any has finished an epoch, the cause is the
-        cluster and not the trials, so the session ends. Where a node is the reason, and not the
-        trial, call `put_back` instead.
+        If more than `max_failures` workers die before any has finished an epoch, and those of
+        several trials, more than are alive, then the cause is the cluster and not the trials, so
+        the session ends. Where a node is the reason, and not the trial, call `put_back` instead.
         """
 
         def retry_or_fail() -> None:
-            self._deaths += 1
-            if self._deaths > max_failures and not self._any_epoch_seen:
-                raise RunError(f"{self._deaths} workers died before their first epoch: {reason}")
             if ran_out_of_memory(reason):
                 self._finish(number, TrialEnd(Outcome.OUT_OF_MEMORY, reason=reason))
-            elif self._study.count_failure(number) <= max_failures:
+                return
+            self._deaths[number] += 1
+            alive = set(self.running) - self._deaths.keys()
+            if (
+                not self._any_epoch_seen
+                and self._deaths.total() > max_failures
+                and len(self._deaths) > max(1, len(alive))
+            ):
+                raise RunError(
+                    f"the workers of {len(self._deaths)} trials died before any had finished an "
+                    f"epoch: {reason}; when the reason is gone, carry on with: "
+                    f"{command('search --resume', self.folder)}"
+                )
+            if self._study.count_failure(number) <= max_failures:
                 self._put_back(number, reason)
             else:
                 self._finish(number, TrialEnd(Outcome.ERROR, reason=reason))
@@ -264,7 +278,8 @@ class Recorder:
         if free < self._limits.min_free_gb:
             raise RunError(
                 f"only {free:.2g} GB are free on the disk of {folder}; no trial starts below "
-                f"{self._limits.min_free_gb:g} GB (--min-free-gb); make room, then resume"
+                f"{self._limits.min_free_gb:g} GB (--min-free-gb); make room, and carry on with: "
+                f"{command('search --resume', folder)}"
             )
 
     def _take(self, number: int, update: TrialUpdate) -> bool:
@@ -371,5 +386,5 @@ class Recorder:
         except TunecnnError as error:
             self.failure = error
         except OSError as error:
-            self.failure = RunError(f"the run cannot be written: {error}")
+            self.failure = cannot_be_written(self.folder, error)
         return None

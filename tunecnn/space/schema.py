@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -61,7 +61,8 @@ _SPLIT_FIELDS = {
 MOST_SPLITS = 100
 Splits = Annotated[int, Strict(), Field(ge=1, le=MOST_SPLITS)]
 """A number of splits of the data."""
-_MOST_COUNTED = 20_000  # combinations of parameters with conditions
+MOST_COUNTED = 100_000
+"""Number of configurations with conditions up to which they are counted."""
 
 
 class SpaceSchema(SpaceModel):
@@ -442,14 +443,28 @@ class SpaceSchema(SpaceModel):
     def count(self) -> int | None:
         """Return the number of different configurations, or None for a continuum.
 
-        Conditions, which reduce the number, are ignored if there are too many combinations.
+        Conditions, which reduce the number, are ignored if there are more than `MOST_COUNTED`.
         """
         grids = [parameter.grid() for parameter in self.searched.values()]
         if None in grids:
             return None
         whole = math.prod(len(grid) for grid in grids if grid)
-        if not self.has_conditions or whole > _MOST_COUNTED:
+        if not self.has_conditions:
             return whole
-        points = itertools.product(*[grid or [] for grid in grids])
-        active = (self.only_active(dict(zip(self.searched, one, strict=True))) for one in points)
-        return len({tuple(values.items()) for values in active})
+        count = sum(1 for _ in itertools.islice(self.points(), MOST_COUNTED + 1))
+        return count if count <= MOST_COUNTED else whole
+
+    def points(self) -> Iterator[dict[str, Scalar]]:
+        """Yield every configuration of a space without a continuum, each once."""
+        names = self.parents_first
+
+        def further(given: dict[str, Scalar], index: int) -> Iterator[dict[str, Scalar]]:
+            if index == len(names):
+                yield {name: given[name] for name in self.searched if name in given}
+            elif not self.is_active(names[index], given):
+                yield from further(given, index + 1)
+            else:
+                for value in self.searched[names[index]].grid() or []:
+                    yield from further({**given, names[index]: value}, index + 1)
+
+        yield from further({}, 0)

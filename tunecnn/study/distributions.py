@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
 from tunecnn.space.parameters import ChoiceParameter, IntParameter, Parameter
+from tunecnn.space.schema import MOST_COUNTED
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.records import clean, quiet_optuna
 from tunecnn.trial.config import Scalar
@@ -50,19 +50,23 @@ def grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
     They come in order, or in a random order by the space's seed if there are more of them than
     trials: the first ones in order would leave some parameters at their first value.
     """
-    names = list(space.searched)
-    grids = [space.searched[name].grid() or [] for name in names]
-    seen: set[tuple[tuple[str, Scalar], ...]] = set()
-    combinations: Iterator[tuple[Scalar, ...]] = itertools.product(*grids)
-    if math.prod(map(len, grids)) > space.trials:
-        combinations = _shuffled(grids, space.seed)
-    for values in combinations:
-        point = space.only_active(dict(zip(names, values, strict=True)))
-        if not space.has_conditions:
-            yield point
-        elif (key := tuple(point.items())) not in seen:  # new without its inactive parameters
-            seen.add(key)
-            yield point
+    size = space.count()
+    assert size is not None
+    if size <= space.trials:
+        yield from space.points()
+    elif size <= MOST_COUNTED:
+        points = list(space.points())
+        random.Random(space.seed).shuffle(points)
+        yield from points
+    else:
+        names = list(space.searched)
+        grids = [space.searched[name].grid() or [] for name in names]
+        seen: set[tuple[tuple[str, Scalar], ...]] = set()
+        for values in _shuffled(grids, space.seed):
+            point = space.only_active(dict(zip(names, values, strict=True)))
+            if (key := tuple(point.items())) not in seen:  # new without its inactive parameters
+                seen.add(key)
+                yield point
 
 
 def random_points(space: SearchSpace, count: int) -> list[dict[str, Scalar]]:

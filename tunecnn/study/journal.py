@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -55,16 +56,19 @@ class Line:
         number: its number, counted from 1.
         log: its operation.
         has_more: whether the next line belongs to it.
+        time: when it was written, in seconds since 1970; 0 if that was not recorded.
     """
 
     number: int
     log: dict[str, Any]
     has_more: bool = False
+    time: int = 0
 
 
-def to_line(number: int, log: dict[str, Any], *, has_more: bool = False) -> bytes:
-    """Return an operation as a line of the journal."""
+def to_line(number: int, log: dict[str, Any], *, has_more: bool = False, at: float = 0) -> bytes:
+    """Return an operation as a line of the journal, written at a time."""
     log = {**log, "line": number, **({"more": True} if has_more else {})}
+    log |= {"time": round(at)} if at else {}
     body = json.dumps(log, separators=(",", ":")).encode()[:-1]
     return body + f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode()
 
@@ -75,8 +79,12 @@ def from_line(raw: bytes) -> Line | None:
     if tail != f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode():
         return None
     log = _from_json(body + b"}")
-    number, has_more = log.pop("line", None), bool(log.pop("more", False))
-    return Line(number, log, has_more) if isinstance(number, int) and number >= 0 else None
+    number, has_more, at = log.pop("line", None), log.pop("more", False), log.pop("time", 0)
+    if not isinstance(number, int) or number < 0:
+        return None
+    if not isinstance(at, int) or not 0 <= at < 2**33:
+        return None
+    return Line(number, log, bool(has_more), at)
 
 
 def is_foreign(raw: bytes) -> bool:
@@ -117,6 +125,8 @@ class Journal(BaseJournalBackend):
 
     Attributes:
         dropped_line: whether an incomplete last line or group was removed.
+        last_time: when the last line was written, in seconds since 1970, as it was found by a
+            writer; 0 if that was not recorded.
 
     Raises:
         RunError: if the file has another schema, is that of another run or is truncated, or if
@@ -135,7 +145,11 @@ class Journal(BaseJournalBackend):
             self._check_seal(stream)
             if writable and not stream.seek(0, os.SEEK_END):
                 self.seal()  # before the first line, so that every journal has one
-            self.dropped_line = writable and _drop_torn_end(stream)
+            self.dropped_line, self.last_time = False, 0
+            if writable:
+                whole, self.last_time = _whole(stream)
+                self.dropped_line = whole < stream.seek(0, os.SEEK_END)
+                stream.truncate(whole)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the operations after the first `log_number_from`, up to an incomplete group.
@@ -204,7 +218,7 @@ class Journal(BaseJournalBackend):
         """Write the pending lines as one group."""
         *others, last = self._pending
         data = b"".join(to_line(line.number, line.log, has_more=True) for line in others)
-        data += to_line(last.number, last.log)
+        data += to_line(last.number, last.log, at=time.time())
         with self._path.open("r+b") as stream:
             stream.seek(self._end)
             for raw in stream:
@@ -307,11 +321,8 @@ def check_run(journal: Path, first: Line, run_id: str | None) -> None:
         )
 
 
-def _drop_torn_end(stream: BinaryIO) -> bool:
-    """Remove the incomplete last line or group of a killed writer.
-
-    Returns whether there was one.
-    """
+def _whole(stream: BinaryIO) -> tuple[int, int]:
+    """Return the length without the incomplete last line or group, and when that was written."""
     stream.seek(0)
     data = stream.read()
     whole = data.rfind(b"\n") + 1
@@ -319,9 +330,6 @@ def _drop_torn_end(stream: BinaryIO) -> bool:
         start = data.rfind(b"\n", 0, whole - 1) + 1
         line = from_line(data[start:whole])
         if line is None or not line.has_more:
-            break
+            return whole, 0 if line is None else line.time
         whole = start
-    if whole == len(data):
-        return False
-    stream.truncate(whole)
-    return True
+    return 0, 0

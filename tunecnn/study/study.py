@@ -40,6 +40,7 @@ from tunecnn.study.records import (
 from tunecnn.study.samplers import Proposer
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
+from tunecnn.words import command
 
 _MAX_REDRAWS = 200
 
@@ -77,11 +78,12 @@ class Study:
         self, folder: Path, space: SearchSpace, costs: CostCounter, run_id: str | None = None
     ) -> None:
         self.space = space
+        self._folder = folder
         self._costs = costs
         self._distributions = {name: distribution(p) for name, p in space.searched.items()}
         path = folder / JOURNAL
         self._journal = Journal(path, writable=True, run_id=run_id)
-        self.dropped_line = self._journal.dropped_line
+        self.dropped_line, self.last_time = self._journal.dropped_line, self._journal.last_time
         with open_storage(self._journal, path) as self._storage:
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
@@ -119,9 +121,10 @@ class Study:
         complete ones, and then the postponed trials, one at a time.
 
         Raises:
-            RunError: if 200 proposals in a row are infeasible.
+            RunError: if 200 proposals of the sampler in a row are infeasible.
         """
-        for _ in range(_MAX_REDRAWS):
+        redraws = 0
+        while redraws < _MAX_REDRAWS:
             if not self._queue.is_waiting and (promoted := self._promoted()):
                 return promoted
             if self.started >= self.space.trials or self._queue.grid_is_done:
@@ -131,6 +134,8 @@ class Study:
                 sampled = self._draw()
                 trial = self._prepare(sampled)
                 if trial is None:
+                    # The points of a grid come to an end by themselves.
+                    redraws += sampled.user_attrs["proposal"] in ("random", "model")
                     continue
                 self._running[trial.number] = sampled
                 if "alone" in sampled.user_attrs:  # postponed before the run was interrupted
@@ -141,7 +146,8 @@ class Study:
         last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
-            "the space or relax its constraints"
+            "the space or relax its constraints, or try as many again: "
+            f"{command('search --resume', self._folder)}"
         )
 
     def go_on_from(self, number: int, epoch: int) -> bool:

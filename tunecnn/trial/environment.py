@@ -17,10 +17,11 @@ from tunecnn.files import sha256
 if TYPE_CHECKING:
     import torch
 
-DECISIVE = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
-"""Packages whose versions affect the result of a trial."""
+_TRAINING = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
+_PACKAGES = (*_TRAINING, "ray", "optuna", "pandas")
 
-_PACKAGES = (*DECISIVE, "ray", "optuna", "pandas")
+DECISIVE = ("python", *_TRAINING)
+"""Python and the packages whose versions affect the result of a trial."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,9 @@ class Comparable:
             there: environment of the worker.
             setting: setting `precision` of the trial.
         """
-        for name in ("python", *DECISIVE):
+        for name in DECISIVE:
             here, other = self._versions.get(name, "none"), there.versions.get(name, "none")
-            if _public(name, here) != _public(name, other):
+            if not is_same_version(name, here, other):
                 return f"it has {name} {other}, and this process has {name} {here}"
         if there.source != self._source:
             return (
@@ -143,11 +144,14 @@ class Comparable:
         return ""
 
 
-def _public(name: str, text: str) -> str:
-    """Return a version without its build, such as `+cu126`; of Python, major and minor."""
+def is_same_version(name: str, one: str, other: str) -> bool:
+    """Return whether two versions give the same results.
+
+    Builds of one version, such as `+cu126`, do, and patches of Python.
+    """
     if name == "python":
-        return ".".join(text.split(".")[:2])
-    return text.partition("+")[0]
+        return one.split(".")[:2] == other.split(".")[:2]
+    return one.partition("+")[0] == other.partition("+")[0]
 
 
 @cache

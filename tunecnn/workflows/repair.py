@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tunecnn.errors import InputError
@@ -30,8 +29,4 @@ def repair(path: Path) -> Repair:
     with folder.lock():
         if not journal.exists():
             journal.touch()
-        before = journal.stat()
-        repaired = repair_journal(journal, space, info.id)
-        # The last sign of a session that was killed, up to which its hours count.
-        os.utime(journal, ns=(before.st_atime_ns, before.st_mtime_ns))
-        return repaired
+        return repair_journal(journal, space, info.id)

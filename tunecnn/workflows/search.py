@@ -27,7 +27,7 @@ from tunecnn.run.info import (
 )
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.environment import DECISIVE, processor, versions
+from tunecnn.trial.environment import DECISIVE, processor, source_hash, versions
 from tunecnn.words import command, in_utf8
 from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.networks import changed_code, check_constraints, check_networks
@@ -239,10 +239,12 @@ def resume_opened(
     _check_name(folder.path, options)
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
     changed = changed_versions(info.sessions, versions(), DECISIVE)
+    if not changed and info.sessions and info.last_session.source not in ("", source_hash()):
+        changed = f"the source of tunecnn {versions()['tunecnn']}"
     if changed and not options.allow_changes:
         raise InputError(
             f"packages that the trials of {folder.path} depend on have changed ({changed}), so "
-            "new trials would not be comparable; install the old versions, or add --allow-changes"
+            "new trials would not be comparable; install the old ones, or add --allow-changes"
         )
     code = folder.read_code(info)
     with opened(space, data_dir, options, code) as there:

@@ -30,7 +30,7 @@ from tunecnn.models.counting import CostCounter
 from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
-from tunecnn.run.folder import RunFolder
+from tunecnn.run.folder import RunFolder, cannot_be_written
 from tunecnn.run.info import RunInfo, Session, now
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
@@ -42,7 +42,7 @@ from tunecnn.study.journal import JOURNAL
 from tunecnn.study.records import TrialRecord, check_journal, quiet_optuna
 from tunecnn.study.study import Study
 from tunecnn.trial.config import Scalar
-from tunecnn.trial.environment import versions
+from tunecnn.trial.environment import is_same_version, source_hash, versions
 from tunecnn.words import command, in_utf8
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.on_end import check_on_end, run_on_end
@@ -217,11 +217,7 @@ def _stopping(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
-        raise RunError(
-            f"{error.filename or path} cannot be written ({reason(error)}); the trials in "
-            f"the journal of {path} are safe; when it can be written again, carry on with: "
-            f"{command('search --resume', path)}"
-        ) from error
+        raise cannot_be_written(path, error) from error
     except RunError:
         # The error is raised even if this fails, as on a full disk or in a folder that is gone.
         with contextlib.suppress(OSError, TunecnnError):
@@ -272,8 +268,8 @@ def _run_locked(
     """Run trials, evaluate them if the run is tested, and record the session."""
     if (info := folder.read_info()).sessions:
         check_journal(folder.path / JOURNAL)  # else all trials would be trained again
-        info = _with_end(info, folder.path / JOURNAL)
     study = Study(folder.path, space, there.costs, info.id)
+    info = _with_end(info, study.last_time)
     # Once the journal is there, for readers.
     info = info.with_changes(keep_weights=options.keep_weights or info.keep_weights)
     info = _start_session(folder, info, space, there.engine)
@@ -301,6 +297,7 @@ def _run_locked(
                 on_abandoned=lambda: run_on_end(options.on_end, folder.path, "failed"),
             )  # fmt: skip
             there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
+        lease.check()
         ended = study.finished or recorder.used_up
         if info.is_tested and not there.interrupts.requested and ended:
             evaluate_trials(folder, _complete(study), there.dataset, there.code)
@@ -309,9 +306,10 @@ def _run_locked(
             raise  # the run can be resumed; what follows would take time
     except Exception:  # a mistake of ours, or of a user's listener, too
         with contextlib.suppress(OSError, TunecnnError):
-            lease.check()
+            lease.check()  # a run that was taken over is another process's
             _end_session(folder, study, recorder, time.monotonic() - started, has_failed=True)
         raise
+    lease.check()
     return _end_session(folder, study, recorder, time.monotonic() - started)
 
 
@@ -334,15 +332,15 @@ def changed_versions(
     return ", ".join(
         f"{name} {before[name]} then, {now[name]} now"
         for name in names
-        if name in before and before[name] != now[name]
+        if name in before and not is_same_version(name, before[name], now[name])
     )
 
 
-def _with_end(info: RunInfo, journal: Path) -> RunInfo:
-    """Give a killed session the time of its last sign as its end, so that its hours count."""
-    if info.last_session.ended is not None:
+def _with_end(info: RunInfo, last_time: int) -> RunInfo:
+    """Give a killed session the time of its last record as its end, so that its hours count."""
+    if not info.sessions or info.last_session.ended is not None:
         return info
-    sign = datetime.fromtimestamp(journal.stat().st_mtime, UTC)
+    sign = datetime.fromtimestamp(last_time, UTC)
     return info.with_session(ended=max(info.last_session.started, sign))
 
 
@@ -355,6 +353,7 @@ def _start_session(
         started=now(),
         engine=engine.record(),
         versions=versions(),
+        source=source_hash(),
     )
     more = {"trials": space.trials, "budget": dict(space.budget)}
     info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})
