@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.trained import assert_is_of
 from tunecnn import make_config, train
 from tunecnn.data.images import Images, TrialData
 from tunecnn.errors import InputError, RunError
 from tunecnn.trial.batches import to_device
 from tunecnn.trial.checkpoint import below, named, pack, unpack
 from tunecnn.trial.config import CHOICES
+from tunecnn.trial.trained import pack_model, unpack_model
 from tunecnn.trial.training import EarlyStopping, Training
 
 
@@ -98,7 +100,8 @@ def test_with_averaging_the_mean_is_what_is_validated_and_kept(patience, tiny):
     for one, other in zip(plain, averaged, strict=True):
         assert one.train_loss == other.train_loss  # the mean does not change the training
         assert one.val_loss != other.val_loss
-    assert averaged.evaluate(tiny.validation)[0] == pytest.approx(averaged.kept.val_loss)
+    model = unpack_model(pack_model(averaged), "m")
+    assert_is_of(averaged, model.logits(tiny.validation.pixels))
 
 
 def test_an_optimizer_that_goes_on_keeps_the_memory_order_of_its_weights(tiny):
@@ -164,7 +167,9 @@ def test_early_stopping_restores_the_weights_of_the_lowest_validation_loss(tiny)
     trained = list(training)
     losses = [m.val_loss for m in trained]
     assert training.kept.epoch == losses.index(min(losses)) + 1
-    assert training.evaluate(tiny.validation)[0] == pytest.approx(min(losses), rel=1e-5)
+    assert training.kept.val_loss == min(losses)
+    model = unpack_model(pack_model(training), "m")
+    assert_is_of(training, model.logits(tiny.validation.pixels))
 
 
 def test_without_early_stopping_the_last_weights_are_kept(tiny):

@@ -40,7 +40,7 @@ def test_a_reproduction_tests_every_trial_once(reproduced):
 def test_a_second_look_is_not_taken(reproduced):
     folder = RunFolder.open(reproduced.path)
     before = folder.info_file.read_bytes()
-    evaluate_trials(folder, reproduced.complete, load_dataset("digits"), None)
+    evaluate_trials(folder, reproduced.complete, load_dataset("digits"))
     assert folder.info_file.read_bytes() == before
 
 
@@ -54,7 +54,7 @@ def test_trials_are_tested_where_they_were_trained_or_it_is_said(
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     elsewhere = [dataclasses.replace(one, precision="bf16") for one in reproduced.complete]
     with pytest.warns(UserWarning, match="trained in bf16 on .*, and are tested in fp32 here"):
-        evaluate_trials(folder, elsewhere, load_dataset("digits"), None)
+        evaluate_trials(folder, elsewhere, load_dataset("digits"))
     again = load_run(folder.path).evaluations
     assert again["accuracy"].tolist() == reproduced.evaluations["accuracy"].tolist()
 
@@ -85,7 +85,7 @@ def test_lost_weights_are_named(reproduced, tmp_path):
     text = reproduction_space("digits", None, ["model1"], seeds=1, epochs=1)
     folder = RunFolder.create(tmp_path / "r", text, run_info(text))
     with pytest.raises(RunError, match=r"the weights .*trial-00000.safetensors cannot be read"):
-        evaluate_trials(folder, reproduced.complete, load_dataset("digits"), None)
+        evaluate_trials(folder, reproduced.complete, load_dataset("digits"))
 
 
 def test_the_interval_of_an_evaluation_counts_copies_once(tmp_path):
@@ -133,7 +133,7 @@ def test_what_a_network_does_while_it_is_tested_ends_no_run_without_a_word(
     tmp_path, monkeypatch, capsys
 ):
     """Its prints are no results, and its exceptions no traceback."""
-    from tunecnn.trial.training import Training
+    from tunecnn.trial.trained import TrainedModel
 
     def fails(*_):
         print("a word of the network")
@@ -151,13 +151,13 @@ def test_what_a_network_does_while_it_is_tested_ends_no_run_without_a_word(
     text = text.replace("start: [{net.width: 0.2}]\n", "")
     (tmp_path / "space.yaml").write_text(text)
     run = tunecnn.search(tmp_path / "space.yaml", local=True, runs_dir=tmp_path, name="run")
-    folder, code = RunFolder.open(run.path), run.space.network_code()
-    monkeypatch.setattr(Training, "predict", fails)
+    folder = RunFolder.open(run.path)
+    monkeypatch.setattr(TrainedModel, "logits", fails)
     capsys.readouterr()
     with pytest.raises(
         RunError, match=r"trial \d cannot be tested: AssertionError: no image is l"
     ):
-        evaluate_trials(folder, run.complete, load_dataset("digits"), code)
+        evaluate_trials(folder, run.complete, load_dataset("digits"))
     shown = capsys.readouterr()
     assert "a word of the network" in shown.err
     assert "a word of the network" not in shown.out

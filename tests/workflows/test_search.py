@@ -121,16 +121,16 @@ def test_every_shipped_space_can_be_searched(name, tmp_path):
 
 def test_the_kept_weights_are_those_of_the_trial(tmp_path, digits):
     import torch
-    from safetensors.torch import load_file
 
     from tunecnn.data.loading import load_dataset
+    from tunecnn.trial.trained import load_model
+    from tunecnn.workflows.evaluate import scores
 
     result = begin(tmp_path, trials=1)
     run = load_run(result.folder)
     data = load_dataset(run.config(0).dataset, run.config(0).data_split).trial_data
-    training = Training(run.config(0), data)
-    training.model.load_state_dict(load_file(result.folder / "weights/trial-00000.safetensors"))
-    loss, accuracy = training.evaluate(data.validation)
+    model = load_model(result.folder / "weights/trial-00000.safetensors")
+    accuracy, loss, _ = scores(model.logits(data.validation.pixels), data.validation.labels)
     assert accuracy == run.best["val_accuracy"]
     assert loss == pytest.approx(run.best["val_loss"], rel=1e-5)
     assert torch.get_num_threads() == 1

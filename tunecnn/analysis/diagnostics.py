@@ -15,7 +15,7 @@ from tunecnn.analysis.importances import are_enough, parameter_importances
 from tunecnn.analysis.intervals import correlation_interval
 from tunecnn.run.run import Run, as_run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
-from tunecnn.space.strategy import Halving, Hyperband, Promotion
+from tunecnn.space.strategy import WithRungs
 from tunecnn.space.strategy import rungs as rungs_of
 from tunecnn.trial.config import NET, Scalar
 from tunecnn.trial.messages import Outcome
@@ -431,6 +431,6 @@ def best_by(
 
 def _rung_epochs(run: Run) -> list[int]:
     pruner, epochs = run.space.pruner, run.space.epochs
-    if isinstance(pruner, Promotion | Halving | Hyperband):
+    if isinstance(pruner, WithRungs):
         return rungs_of(pruner, epochs)
     return sorted({max(1, epochs // 4), max(1, epochs // 2)} - {epochs})

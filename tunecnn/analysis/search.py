@@ -25,7 +25,7 @@ from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
 from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
-from tunecnn.space.parameters import Constant, describe
+from tunecnn.space.parameters import describe
 from tunecnn.space.strategy import Halving, Median, Promotion, Pruner, Sampler, strategy_in_words
 from tunecnn.words import count_in_words, in_utf8, seconds_in_words
 
@@ -156,11 +156,7 @@ def summarize_search(run: Run) -> SearchSummary:
         gain=winner.gain if winner else None,
         top=tuple(trial_line(run, row) for _, row in run.configurations.head(TOP).iterrows()),
         parameters=_parameters(run, best),
-        fixed={
-            name: str(parameter.value)
-            for name, parameter in run.space.parameters.items()
-            if isinstance(parameter, Constant)
-        },
+        fixed={name: str(value) for name, value in run.space.constants.items()},
         importances={
             str(name): Importance(float(row["share"]), (float(row["low"]), float(row["high"])))
             for name, row in important.shares.iterrows()

@@ -121,10 +121,7 @@ class Arrays:
         digest = hashlib.sha256("\0".join(self.classes).encode())
         parts = [self.train, self.test, *([self.validation] if self.validation else [])]
         for images in parts:
-            digest.update(str(images.pixels.shape).encode())
-            for block in blocks(images.pixels):
-                digest.update(np.ascontiguousarray(images.pixels[block]).data)
-                forget(images.pixels)
+            _add_pixels(digest, images.pixels)
             digest.update(str(images.labels.shape).encode())
             digest.update(np.ascontiguousarray(images.labels).data)
         return digest.hexdigest()[:16]
@@ -229,8 +226,13 @@ def forget(pixels: Pixels) -> None:
 
 def pixels_hash(pixels: Pixels) -> str:
     """Return a hash of images, read in blocks."""
-    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest = hashlib.sha256()
+    _add_pixels(digest, pixels)
+    return digest.hexdigest()
+
+
+def _add_pixels(digest: hashlib._Hash, pixels: Pixels) -> None:
+    digest.update(str(pixels.shape).encode())
     for block in blocks(pixels):
         digest.update(np.ascontiguousarray(pixels[block]).data)
         forget(pixels)
-    return digest.hexdigest()

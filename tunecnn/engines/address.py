@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tunecnn.errors import InputError, reason
 
-_KNOCK_SECONDS = 5.0
+_GREETING_SECONDS, _KNOCK_SECONDS = 2.0, 5.0
 _PROBE_SECONDS = 30.0
 
 _PROBE = """
@@ -28,10 +28,10 @@ except BaseException as error:
 """
 
 
-def answers(address: str, port: int, seconds: float = 2.0) -> bool:
+def answers(address: str, port: int) -> bool:
     """Return whether something accepts connections at an address."""
     try:
-        socket.create_connection((address, port), timeout=seconds).close()
+        socket.create_connection((address, port), timeout=_GREETING_SECONDS).close()
     except OSError:
         return False
     return True

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tunecnn.data.images import TrialData
 from tunecnn.errors import RunError
-from tunecnn.models.code import NetworkCode, prints_aside
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.running import prints_aside
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +13,6 @@ from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import read_regular, stays_below
 
 _MAX_BYTES = 8 * 1024 * 1024
-
-
-def prints_aside(code: NetworkCode | None) -> contextlib.AbstractContextManager[object]:
-    """Send what the code of a network prints to stderr: stdout has results only."""
-    return contextlib.redirect_stdout(sys.stderr) if code else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tunecnn.files import sha256
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import NetworkError, build, load
 from tunecnn.models.checking import check_evaluation, check_training
@@ -96,5 +96,5 @@ def _cost(
         hook.remove()
     check_training(architecture.attribute, network, input_shape, classes)
     params = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    layers = hashlib.sha256(repr(network).encode()).hexdigest()
+    layers = sha256(repr(network))
     return Cost(params, counter.get_total_flops() // 4, sum(sizes), layers)  # 2 images, 2 per mac

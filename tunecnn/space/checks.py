@@ -21,18 +21,15 @@ from tunecnn.space.parameters import (
 )
 from tunecnn.space.schema import SpaceSchema
 from tunecnn.space.strategy import (
+    AfterStartup,
     Budget,
     Cmaes,
     Grid,
-    Halving,
-    Hyperband,
-    Median,
     NoPruner,
     Nsga2,
     Patient,
-    Percentile,
-    Promotion,
     RandomSearch,
+    WithRungs,
     strategy_name,
 )
 from tunecnn.trial.config import (
@@ -179,7 +176,7 @@ def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     only a warning, since a quick try with fewer epochs is legitimate.
     """
     pruner = space.pruner
-    if not isinstance(pruner, Promotion | Halving | Hyperband) or pruner.min_epochs < space.epochs:
+    if not isinstance(pruner, WithRungs) or pruner.min_epochs < space.epochs:
         return []
     text = (
         f"{strategy_name(pruner)} from epoch {pruner.min_epochs} leaves no rung before "
@@ -274,7 +271,7 @@ def drawn_at_random(space: SpaceSchema) -> Iterator[str]:
 def waits_too_long(space: SpaceSchema) -> str:
     """Return a warning if a pruner waits so long that it can never stop a trial; else nothing."""
     pruner = space.pruner
-    if not isinstance(pruner, Patient | Median | Percentile):
+    if not isinstance(pruner, Patient | AfterStartup):
         return ""
     wait = "patience" if isinstance(pruner, Patient) else "warmup_epochs"
     epochs = dict(pruner)[wait]

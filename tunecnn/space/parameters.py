@@ -274,7 +274,7 @@ def _steps(low: float, high: float, step: float) -> list[float]:
     return [round(low + i * step, digits) for i in range(round((high - low) / step) + 1)]
 
 
-def Float(  # noqa: N802  the name of a type of parameter
+def Float(
     low: float,
     high: float,
     *,
@@ -288,7 +288,7 @@ def Float(  # noqa: N802  the name of a type of parameter
     return _made(FloatParameter, given)
 
 
-def Int(  # noqa: N802
+def Int(
     low: int,
     high: int,
     *,
@@ -302,7 +302,7 @@ def Int(  # noqa: N802
     return _made(IntParameter, given)
 
 
-def Choice(  # noqa: N802
+def Choice(
     *options: Scalar,
     role: Role = "scientific",
     when: dict[str, Scalar | list[Scalar]] | None = None,

@@ -286,8 +286,7 @@ class SpaceSchema(SpaceModel):
     @property
     def data_splits(self) -> list[Split]:
         """The splits of the images, which differ in the seed: one, or those of a confirmation."""
-        settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
-        settings |= self.constants
+        settings = self._fixed_settings
         split = Split(
             **{field: settings[name] for name, field in _SPLIT_FIELDS.items() if name in settings}  # type: ignore[arg-type]
         )
@@ -304,8 +303,7 @@ class SpaceSchema(SpaceModel):
     @property
     def augmentation(self) -> str:
         """How training images are changed at random, in words."""
-        settings = {**recipe_settings(self.recipe, self.architecture, self.dataset)}
-        settings |= self.constants
+        settings = self._fixed_settings
         mirrored = "in every other epoch" if settings.get("alternate_flip") else "at random"
         if "alternate_flip" in self.searched:
             mirrored = "at random or in every other epoch"
@@ -334,6 +332,11 @@ class SpaceSchema(SpaceModel):
         """What is done to images in a training and in use, in words, by its name."""
         views = {"views of an image": self.views} if self.views else {}
         return {"augmentation": self.augmentation, **views}
+
+    @property
+    def _fixed_settings(self) -> dict[str, Scalar]:
+        """The settings of the recipe, and the constants in their place."""
+        return {**recipe_settings(self.recipe, self.architecture, self.dataset), **self.constants}
 
     @property
     def constants(self) -> dict[str, Scalar]:
@@ -407,11 +410,9 @@ class SpaceSchema(SpaceModel):
         """
         baseline = self._network_defaults()
         return {
-            name: (baseline[name], parameter.value)
-            for name, parameter in self.parameters.items()
-            if isinstance(parameter, Constant)
-            and name in baseline
-            and parameter.value != baseline[name]
+            name: (baseline[name], value)
+            for name, value in self.constants.items()
+            if name in baseline and value != baseline[name]
         }
 
     def _network_defaults(self) -> dict[str, Scalar]:

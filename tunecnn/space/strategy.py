@@ -54,48 +54,48 @@ class Grid(SpaceModel):
     """Grid search: every combination once; the search ends after the last one."""
 
 
-class Halving(SpaceModel):
+class WithRungs(SpaceModel):
+    """A pruner that compares trials after `min_epochs`, `min_epochs * factor`, ... epochs."""
+
+    min_epochs: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
+
+
+class Halving(WithRungs):
     """Asynchronous successive halving.
 
-    At epochs `min_epochs`, `min_epochs * factor`, ... only the best 1/`factor` of the trials
-    that have reached this epoch so far continue.
+    After the epochs of a rung, only the best 1/`factor` of the trials that have reached it so far
+    continue.
     """
 
-    min_epochs: Count = 1
-    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
 
-
-class Promotion(SpaceModel):
+class Promotion(WithRungs):
     """Asynchronous successive halving that pauses trials instead of stopping them.
 
-    At epochs `min_epochs`, `min_epochs * factor`, ... a trial is paused, and goes on as soon as it
-    is among the best 1/`factor` of those that have reached this epoch.
+    After the epochs of a rung, a trial is paused, and goes on as soon as it is among the best
+    1/`factor` of those that have reached it.
     """
 
-    min_epochs: Count = 1
-    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
+
+class Hyperband(WithRungs):
+    """Several successive halvings in parallel, each with a different first rung."""
 
 
-class Median(SpaceModel):
-    """Stop a trial that is below the median of the earlier trials at the same epoch."""
+class AfterStartup(SpaceModel):
+    """A pruner that compares a trial with the complete ones at the same epoch."""
 
     startup_trials: Count = 5
     warmup_epochs: Annotated[int, Strict(), Field(ge=0, le=10**9)] = 0
 
 
-class Hyperband(SpaceModel):
-    """Several successive halvings in parallel, each with a different first rung."""
-
-    min_epochs: Count = 1
-    factor: Annotated[int, Strict(), Field(ge=2, le=10**9)] = 3
+class Median(AfterStartup):
+    """Stop a trial that is below the median of the earlier trials at the same epoch."""
 
 
-class Percentile(SpaceModel):
+class Percentile(AfterStartup):
     """Stop a trial that is not among the best `percentile` percent at the same epoch."""
 
     percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
-    startup_trials: Count = 5
-    warmup_epochs: Annotated[int, Strict(), Field(ge=0, le=10**9)] = 0
 
 
 class Patient(SpaceModel):
@@ -181,7 +181,7 @@ Objective = Literal["val_accuracy", "val_balanced_accuracy", "params", "macs"]
 _COMPARISONS = ("<=", ">=")
 
 
-def rungs(pruner: Promotion | Halving | Hyperband, epochs: int) -> list[int]:
+def rungs(pruner: WithRungs, epochs: int) -> list[int]:
     """Return the epochs before the last one after which only the best trials continue."""
     found, rung = [], pruner.min_epochs
     while rung < epochs:

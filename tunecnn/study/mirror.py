@@ -131,8 +131,7 @@ def _running(trial: FrozenTrial) -> FrozenTrial:
 
 def _excess(trial: FrozenTrial) -> list[float]:
     """Return by how much a trial breaks each constraint; positive if its values are invalid."""
-    prefix = f"{_CONSTRAINTS}:"
-    found = [value for name, value in trial.system_attrs.items() if name.startswith(prefix)]
+    found = list(trial.constraints.values())
     if trial.user_attrs.get("outcome") == Outcome.INFEASIBLE and not any(v > 0 for v in found):
         found.append(1.0)
     return found

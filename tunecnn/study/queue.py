@@ -64,7 +64,7 @@ class Queue:
         """
         if not self._space.random_baseline or self.is_waiting:
             return False
-        return randoms + 1 <= self._space.random_baseline * (started + 1)
+        return is_random(self._space, randoms, started)
 
     @property
     def is_waiting(self) -> bool:
@@ -91,6 +91,11 @@ class Queue:
         self._known.add(_key(point))
         with quiet_optuna():
             self._study.enqueue_trial(point, user_attrs=_attrs(self._space, point, proposal))
+
+
+def is_random(space: SearchSpace, randoms: int, started: int) -> bool:
+    """Return whether one more trial is of the random baseline, after so many of it and in all."""
+    return randoms + 1 <= space.random_baseline * (started + 1)
 
 
 def given_trials(space: SearchSpace) -> Iterator[dict[str, object]]:

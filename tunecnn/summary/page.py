@@ -20,7 +20,7 @@ from markdown_it.token import Token
 from markupsafe import Markup, escape
 
 from tunecnn.analysis.overview import balanced_in_words
-from tunecnn.files import write_atomically
+from tunecnn.files import sha256, write_atomically
 from tunecnn.run.run import Run
 from tunecnn.summary.charts import charts_of
 from tunecnn.trial.messages import Outcome
@@ -226,7 +226,7 @@ def _vega() -> str:
     path = platformdirs.user_cache_path("tunecnn") / name
     try:
         kept, _, digest = path.read_text(encoding="utf-8").rpartition("\n//")
-        if hashlib.sha256(kept.encode()).hexdigest() == digest:
+        if sha256(kept) == digest:
             return kept
     except (OSError, UnicodeDecodeError):
         pass
@@ -235,7 +235,7 @@ def _vega() -> str:
     text = text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, f"{text}\n//{hashlib.sha256(text.encode()).hexdigest()}")
+        write_atomically(path, f"{text}\n//{sha256(text)}")
     except OSError:
         pass  # it is made again next time
     return text

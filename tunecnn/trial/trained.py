@@ -210,11 +210,16 @@ def pack_model(training: Training) -> bytes:
     return with_metadata(training.weights(), metadata)
 
 
-def unpack_model(content: bytes, where: str) -> TrainedModel:
+def unpack_model(content: bytes, where: str, *, is_trusted: bool = False) -> TrainedModel:
     """Make a model from what `pack_model` serialized.
 
     The code of a network in a file is imported, from the copy in the bytes; this is warned of,
     since it runs somebody's code.
+
+    Args:
+        content: the bytes.
+        where: what they are, for messages.
+        is_trusted: whether this process has trained the network itself, so that nothing is said.
 
     Raises:
         RunError: if the bytes are damaged or of another version; the message names `where`.
@@ -236,7 +241,7 @@ def unpack_model(content: bytes, where: str) -> TrainedModel:
         ) from error
     architecture, shape = Architecture(config.architecture, Path()), metadata.input_shape
     with importable(code):
-        if not architecture.is_published:
+        if not (architecture.is_published or is_trusted):
             _warn_of_code(architecture, code, where)
         load(architecture)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tunecnn.data.images import Dataset, Images, TrialData
+from tunecnn.data.images import Dataset, TrialData
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import NetworkError, build, load
 from tunecnn.models.checking import (
@@ -31,7 +31,7 @@ from tunecnn.models.checking import (
     takes_channels_last,
 )
 from tunecnn.models.randomness import random_state_of
-from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, images_to_device, to_device
+from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, to_device
 from tunecnn.trial.checkpoint import (
     below,
     named,
@@ -326,13 +326,6 @@ class Training:
                 "or a BatchNorm without running statistics does"
             )
 
-    def evaluate(self, images: Images | DeviceImages) -> tuple[float, float]:
-        """Return the mean cross-entropy and the accuracy (in [0, 1]) of the network on images."""
-        if isinstance(images, Images):
-            images = images_to_device(images, self._device)
-        with random_state_of(self.config.seed, self._device):
-            return self._evaluate(images)[:2]
-
     def _evaluate(self, images: DeviceImages) -> tuple[float, float, float, Tensor]:
         """Return the mean cross-entropy, accuracy, balanced accuracy and predicted classes."""
         loss, hits = self._zeros()
@@ -346,15 +339,6 @@ class Training:
                 hits += (predicted[-1] == labels).sum()
         classes = torch.cat(predicted)
         return *_means(loss, hits, len(images)), _balanced(classes, images.labels), classes
-
-    def predict(self, images: Images) -> Tensor:
-        """Return the network's logits for images: shape (n, classes), float32, on the CPU."""
-        self._forward.eval()
-        parts = []
-        with torch.no_grad(), random_state_of(self.config.seed, self._device):
-            for pixels, _ in self._batcher.evaluation(images_to_device(images, self._device)):
-                parts.append(self._logits(pixels))
-        return torch.cat(parts).cpu()
 
     def _logits(self, pixels: Tensor) -> Tensor:
         return mean_logits(self._output, self._batcher.scaling, pixels, self.config.views)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +16,13 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
 from tunecnn.data.registry import absolute
 from tunecnn.errors import InputError
+from tunecnn.models.running import running_network
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.run import Run
 from tunecnn.trial.config import TrialConfig
 from tunecnn.words import listed
 from tunecnn.workflows.evaluate import scores
-from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
-
-if TYPE_CHECKING:
-    pass
+from tunecnn.workflows.found_model import FoundModel, find_model
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def evaluate(
         RunError: if the model cannot be read, or the run cannot be written.
     """
     path = model.path if isinstance(model, Run) else Path(model)
-    with running_its_code(path):
+    with running_network(f"the network of {path} failed"):
         found = find_model(path)
     config = found.model.config
     name = absolute(dataset) if dataset is not None else config.dataset
@@ -107,7 +105,7 @@ def evaluate(
     labels = images.test.labels
     # The lock comes first: the test images are not used if that cannot be recorded.
     with _recording(found, images) as folder:
-        with running_its_code(found.path):
+        with running_network(f"the network of {found.path} failed"):
             logits = found.model.logits(pixels)
         accuracy, loss, predicted = scores(logits, labels)
         if folder is not None:

@@ -18,9 +18,10 @@ from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
+from tunecnn.models.running import running_network
 from tunecnn.run.info import DatasetRecord, SearchJob
 from tunecnn.trial.config import VIEWS
-from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
+from tunecnn.workflows.found_model import FoundModel, find_model
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,14 +75,14 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
         check_writable(out, "--out")
     from scipy.special import softmax
 
-    with running_its_code(model):
+    with running_network(f"the network of {model} failed"):
         found = find_model(model)
     path = out or Path(_name(found) + SUFFIXES[format_])
     model_in_float32 = found.model.in_float32()
     pixels = _random_images(model_in_float32)
     partial = partial_of(path).with_suffix(path.suffix)  # what is at the path stays if this fails
     try:
-        with running_its_code(found.path):
+        with running_network(f"the network of {found.path} failed"):
             run = _exported(format_, model_in_float32, partial, path)
             expected = model_in_float32.probabilities(pixels)
             difference = float(np.abs(softmax(run(pixels), axis=1) - expected).max())

@@ -18,6 +18,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
 from tunecnn.study.distributions import random_points
 from tunecnn.study.halving import RANDOM, SEARCH, Arrival, Rungs
+from tunecnn.study.queue import is_random
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
 from tunecnn.workflows.networks import (
@@ -211,7 +212,7 @@ def _named_networks(
     return {**named, "largest": max(networks, key=lambda network: network.macs)}
 
 
-def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast | None:
+def forecast(space: SearchSpace, slots: int = 1) -> Forecast | None:
     """Estimate the number of epochs of a search, with a random quality per trial.
 
     Successive halving is simulated with random accuracies that do not change from epoch to epoch,
@@ -221,12 +222,13 @@ def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast 
     Args:
         space: space to search.
         slots: number of trials that run at once.
-        repeats: number of simulations to average over.
     """
     if not isinstance(space.pruner, Promotion | Halving | NoPruner):
         return None
     draw = random.Random(0)
     total = longest = 0
+    # The mean of many trials varies little, and their simulation takes the square of their number.
+    repeats = max(2, min(50, 10_000 // space.trials))
     for _ in range(repeats):
         ends = [0] * slots
         for epochs in _simulated(space, draw):
@@ -237,7 +239,7 @@ def forecast(space: SearchSpace, slots: int = 1, repeats: int = 50) -> Forecast 
 
 
 def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
-    """Simulate a search; return the numbers of epochs that are trained without a pause."""
+    """Simulate a search; yield the numbers of epochs that are trained without a pause."""
     if isinstance(space.pruner, NoPruner):
         yield from [space.epochs] * space.trials
         return
@@ -247,7 +249,7 @@ def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
     after: dict[int, int] = {}
     randoms: set[int] = set()  # trials of the random baseline
     for number in range(len(starts), space.trials):
-        if len(randoms) + 1 <= space.random_baseline * (number + 1):
+        if is_random(space, len(randoms), number):
             randoms.add(number)
 
     def train(number: int) -> int:

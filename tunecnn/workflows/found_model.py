@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +11,7 @@ from tunecnn.analysis.confirmation import (
     latest_confirmation,
     summarize_confirmation,
 )
-from tunecnn.errors import InputError, RunError, TunecnnError, reason, text_of
+from tunecnn.errors import InputError, TunecnnError, reason
 from tunecnn.files import check_regular, whole
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, SearchJob
@@ -75,23 +72,6 @@ class FoundModel:
                 if line.name in names and test.mean is not None:
                     return Confirmed(inner.name, test.in_words, test.mean, test.interval)
         return None
-
-
-@contextlib.contextmanager
-def running_its_code(path: Path) -> Iterator[None]:
-    """Run the network of a file: what it prints is no result, and its errors are named.
-
-    Raises:
-        RunError: whatever it raises.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except TunecnnError:
-        raise
-    except (Exception, SystemExit) as error:
-        text = f"{type(error).__name__}: {text_of(error)}"
-        raise RunError(f"the network of {path} failed: {text}") from error
 
 
 def best_model_of(run: Run) -> int:

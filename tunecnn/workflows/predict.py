@@ -17,8 +17,9 @@ from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 from tunecnn.models.designs import InputShape
+from tunecnn.models.running import running_network
 from tunecnn.words import count_in_words
-from tunecnn.workflows.found_model import FoundModel, find_model, running_its_code
+from tunecnn.workflows.found_model import FoundModel, find_model
 
 if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
@@ -50,7 +51,7 @@ def predict_files(
     files, broken = _files(images)
     # Before torch and the model are loaded, which takes seconds.
     _refuse([f"  {shown(one)}: {why}" for one, why in broken.items()], [*files, *broken])
-    with running_its_code(model):
+    with running_network(f"the network of {model} failed"):
         found = find_model(model)
     read, pixels = _read(files, set(images), found.model)
     if not read:
@@ -64,7 +65,7 @@ def _predictions(
     classes = found.model.classes
     for start in range(0, len(files), _AT_ONCE):
         batch = slice(start, start + _AT_ONCE)
-        with running_its_code(found.path):
+        with running_network(f"the network of {found.path} failed"):
             rows = found.model.probabilities(pixels[batch])
         for file, row in zip(files[batch], rows, strict=True):
             best = np.argsort(-row, kind="stable")[:top]

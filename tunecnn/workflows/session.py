@@ -300,7 +300,7 @@ def _run_locked(
         lease.check()
         ended = study.finished or recorder.used_up
         if info.is_tested and not there.interrupts.requested and ended:
-            evaluate_trials(folder, _complete(study), there.dataset, there.code)
+            evaluate_trials(folder, _complete(study), there.dataset)
     except KeyboardInterrupt:
         if there.interrupts.forced:
             raise  # the run can be resumed; what follows would take time

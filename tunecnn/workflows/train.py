@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tunecnn.data.loading import load_dataset
-from tunecnn.errors import InputError, RunError, TunecnnError
+from tunecnn.errors import InputError, RunError
 from tunecnn.files import check_writable, write_atomically
-from tunecnn.models.architecture import is_published
-from tunecnn.models.code import NetworkCode, prints_aside
+from tunecnn.models.code import NetworkCode
+from tunecnn.models.running import running_network
 from tunecnn.trial.config import TrialConfig
 
 if TYPE_CHECKING:
@@ -76,10 +75,10 @@ class OneTraining:
 
         name = self._config.architecture
         with importable(self._code):
-            with self._named(InputError, name):
+            with running_network(name, InputError):
                 training = Training(self._config, self._dataset.trial_data, self._device)
             while not training.finished:
-                with self._named(RunError, f"{name} failed in epoch {training.epoch + 1}"):
+                with running_network(f"{name} failed in epoch {training.epoch + 1}"):
                     metrics = training.run_epoch()
                 yield metrics
                 if metrics.diverged:
@@ -89,21 +88,6 @@ class OneTraining:
             self.kept = training.kept
             if self._out is not None:
                 write_atomically(self._out, pack_model(training))
-
-    @contextlib.contextmanager
-    def _named(self, type_: type[TunecnnError], what: str) -> Iterator[None]:
-        """Name the network if its code fails; what it prints is no result."""
-        from tunecnn.models.building import describe
-
-        try:
-            with prints_aside(self._code):
-                yield
-        except TunecnnError:
-            raise
-        except (Exception, SystemExit) as error:
-            if is_published(self._config.architecture):
-                raise
-            raise type_(f"{what}: {describe(error)}") from error
 
 
 def _may_have_gpu() -> bool:

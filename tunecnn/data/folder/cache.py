@@ -192,7 +192,7 @@ def cache_places(root: Path, data_dir: Path | None) -> list[Path]:
     beside = root.with_name(root.name + CACHE_SUFFIX)
     if data_dir is None:
         return [beside]
-    key = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    key = sha256(os.fsencode(root))[:16]
     return [beside, data_dir / "imagefolder" / key]
 
 

@@ -59,7 +59,7 @@ def read_imagefolder(
     entry = cache.load(key)
     if entry is None:
         entry = _decoded(tree, layout, files, options, cache, key)
-    return _arrays(tree, layout, files, entry, options)
+    return _arrays(layout, files, entry, options)
 
 
 def _decoded(
@@ -91,7 +91,6 @@ def _decoded(
 
 
 def _arrays(
-    tree: Tree,
     layout: Layout,
     files: Sequence[TreeFile],
     entry: Entry,

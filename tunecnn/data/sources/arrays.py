@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import runpy
 import sys
@@ -21,7 +20,7 @@ from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.data.sources.values import array_given
 from tunecnn.errors import InputError, reason, text_of
-from tunecnn.files import check_regular, expanded, read_regular
+from tunecnn.files import check_regular, expanded, read_regular, sha256
 from tunecnn.words import in_utf8
 
 _IMAGES = ("images", "x", "pixels")
@@ -124,7 +123,7 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
     if not isinstance(returned, Mapping):
         raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
     arrays = arrays_given(returned, path, options)
-    note = f"the images are made by {name} of code {hashlib.sha256(code).hexdigest()[:12]}"
+    note = f"the images are made by {name} of code {sha256(code)[:12]}"
     return from_mapping(arrays, path, options, note)
 
 

@@ -6,7 +6,6 @@ confirmed like any other.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import unicodedata
 import zipfile
@@ -23,7 +22,7 @@ from tunecnn.data.sources.arrays import arrays_given, from_mapping
 from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
 from tunecnn.data.sources.values import pixels_given, stacked
 from tunecnn.errors import InputError, text_of
-from tunecnn.files import write_atomically
+from tunecnn.files import sha256, write_atomically
 from tunecnn.words import listed
 
 _FORMS = (
@@ -47,7 +46,7 @@ def store_given(data: Any, folder: Path, options: ImageOptions) -> str:
     values = _as_mapping(data, options)
     from_mapping(values, "data", options)  # so that a mistake is told before anything is stored
     content = _npz(values)
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.npz"
+    path = folder / f"{sha256(content)[:16]}.npz"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
