@@ -72,7 +72,7 @@ def drop_partials(
 
     Args:
         folder: folder to clean.
-        pattern: pattern of the paths, below the folder, that `partial_of` may have returned.
+        pattern: pattern of paths that `partial_of` may have returned, below the folder.
         now: time by the clock of the file system.
         writing_seconds: how long one may be written.
     """

@@ -12,6 +12,7 @@ from tunecnn.analysis.overview import (
     evaluations_of,
     images_in_words,
     majority_in_words,
+    ranked_by,
 )
 from tunecnn.analysis.winner import Gain, TrialLine, Winner
 from tunecnn.run.run import Run
@@ -87,7 +88,7 @@ def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
         "it"
     )
     if len(own):
-        best, what = own.iloc[0], f"{balanced_in_words(run.space.metric)}validation accuracy"
+        best, what = own.iloc[0], ranked_by(run)
         text += f": its own best is trial {best['trial']}, with {best['mean']:.2%} {what}"
         if best["seeds"] > 1:
             text += f", the mean of {best['seeds']} seeds"

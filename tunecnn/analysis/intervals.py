@@ -99,7 +99,7 @@ def _tail_below(rivals: int) -> float:
 
 @lru_cache
 def _largest_of_correlated(count: int) -> float:
-    """Return what the largest of normal errors that are correlated by a half hardly ever exceeds.
+    """Return the upper 4 % quantile of the largest of normal errors with correlations of a half.
 
     One-sided, for the 4 % of `best_of_interval`. `dunnett_quantile` is two-sided and knows the
     spread from few seeds only; here it is known from the images.

@@ -189,6 +189,15 @@ def balanced_in_words(metric: str) -> str:
     return "" if metric == "val_accuracy" else "balanced "
 
 
+COSTS = {"macs": "multiply-accumulates per image", "params": "parameters"}
+"""The second objectives of a search, in words."""
+
+
+def ranked_by(run: Run) -> str:
+    """Return what the trials of a run are ranked by, in words."""
+    return f"{balanced_in_words(run.space.metric)}validation accuracy"
+
+
 def images_in_words(run: Run) -> str:
     """Return the number of validation images, and of different ones if some are copies."""
     dataset = run.info.dataset

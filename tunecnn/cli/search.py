@@ -172,7 +172,8 @@ def _print_plan_of_rest(
     from tunecnn.run.run import load_run
     from tunecnn.workflows.search import open_run
 
-    _, info, space = open_run(run, more_trials, budget, splits)
+    opened = open_run(run, more_trials, budget, splits)
+    info, space = opened.info, opened.space
     if options.data_dir is None and info.data_dir:
         options = dataclasses.replace(options, data_dir=Path(info.data_dir))
     ended = load_run(run).ended

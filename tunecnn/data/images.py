@@ -33,7 +33,7 @@ def likely_white(values: npt.NDArray[np.generic]) -> str:
 
 
 def useless_scale(pixels: Iterable[Pixels], scale: float | None) -> str:
-    """Say what images have become by a wrong scale; empty if they can be told apart."""
+    """Say how a wrong scale ruins the images; empty if it does not."""
     seen = [one for one in pixels if one.size] if scale is not None else []
     if not seen:
         return ""

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from tunecnn.engines.address import check_address
+from tunecnn.engines.internals import counted_cores, stop_node_warnings
 from tunecnn.engines.watchdog import Part, Watchdog
 from tunecnn.errors import InputError, RunError
 from tunecnn.run.info import EngineRecord, NodeRecord
@@ -157,11 +158,7 @@ def _start(address: str) -> None:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-        # Ray would print its own warnings about nodes to stdout, among the results. The thread
-        # that waits for them is ended first: a closed subscription answers at once, for ever.
-        worker: Any = ray._private.worker.global_worker
-        worker.threads_stopped.set()
-        worker.gcs_error_subscriber.close()
+        stop_node_warnings()
     except (OSError, RuntimeError, ValueError) as error:
         if local:
             raise RunError(f"Ray cannot be started on this machine: {error}") from error
@@ -181,10 +178,8 @@ def _usable_cores() -> int | None:
     """
     if not hasattr(os, "sched_getaffinity"):
         return None
-    from ray._private.utils import get_num_cpus
-
     usable = len(os.sched_getaffinity(0))
-    return usable if usable < get_num_cpus() else None
+    return usable if usable < counted_cores() else None
 
 
 def _watchdog() -> Watchdog:

@@ -12,15 +12,13 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
-from ray._private.state import state
 from ray.tune import (
     Callback,
     CheckpointConfig,
@@ -37,6 +35,7 @@ from ray.tune.search import Searcher
 from tunecnn.data.images import TrialData
 from tunecnn.engines import worker
 from tunecnn.engines.cluster import Cluster
+from tunecnn.engines.internals import actor_record
 from tunecnn.engines.nodes import Blame, Nodes, Place
 from tunecnn.engines.room import Room
 from tunecnn.engines.worker import DEVICE_ERROR, Parcel, Supplies, Worker, environment_of
@@ -166,23 +165,22 @@ def _abandon(recorder: Recorder, scratch: Path, reason: str) -> str:
     return f"{reason}; all that was recorded is kept; go on with: {again}"
 
 
-def _timed(
-    time_them: Callable[..., Timing],
-    configs: Sequence[TrialConfig],
-    data: TrialData,
-    code: NetworkCode | None,
-) -> Timing:
-    return time_them(configs, data, code)
-
-
 def time_on(
     cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData, code: NetworkCode | None
 ) -> Timing:
     """Time epochs of some configs on a cluster, in as many tasks at once as it has slots."""
-    time_them = partial(time_epochs, threads=cluster.threads, gpus=cluster.gpus)
-    timed = ray.remote(_timed).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+    timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
     there = ray.put(data)
-    slots = [timed.remote(time_them, configs, there, code) for _ in range(cluster.slots)]
+    slots = [
+        timed.remote(  # Ray's types know no keywords
+            configs,
+            there,
+            code,
+            threads=cluster.threads,
+            gpus=cluster.gpus,  # type: ignore[call-arg]
+        )
+        for _ in range(cluster.slots)
+    ]
     timings: list[Timing] = ray.get(slots)
     means = [statistics.mean(times) for times in zip(*(t.epochs for t in timings), strict=True)]
     return Timing(tuple(means), max(timing.spent for timing in timings))
@@ -225,7 +223,7 @@ class _Crew(_NotSaved):
     def starts(self, number: int, trial: Any) -> None:
         """Note where the actor of a trial runs, which it may not live to report."""
         self._actors[number] = trial.temporary_state.ray_actor._actor_id.hex()
-        actor = state.actor_table(self._actors[number])
+        actor = actor_record(self._actors[number])
         node_id = actor.get("Address", {}).get("NodeID", "")
         self._places[number] = Place(node_id, self.room.name_of(node_id))
 

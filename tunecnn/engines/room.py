@@ -9,6 +9,7 @@ from typing import Any
 
 from tunecnn.engines.address import answers
 from tunecnn.engines.cluster import Cluster, alive_nodes, count_slots
+from tunecnn.engines.internals import free_resources, jobs, living_actors
 from tunecnn.words import count_in_words, resources_in_words, seconds_in_words
 
 _COUNT_SECONDS = 5.0
@@ -160,9 +161,7 @@ def node_in_words(node: dict[str, Any]) -> str:
 
 def held() -> str:
     """Describe who holds the resources of the connected cluster."""
-    from ray._private.state import state
-
-    free = state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    free = free_resources()
     nodes = []
     for node in alive_nodes():
         parts = []
@@ -177,20 +176,18 @@ def held() -> str:
 
 def _holders() -> str:
     import ray
-    from ray._private.state import state
 
     own = ray.get_runtime_context().get_job_id()
-    alive = state.actor_table(None, actor_state_name="ALIVE").values()
     # The supervisor of a submitted job takes no resources.
-    actors = Counter(a["JobID"] for a in alive if a["ActorClassName"] != "JobSupervisor")
+    actors = Counter(a["JobID"] for a in living_actors() if a["ActorClassName"] != "JobSupervisor")
     actors.pop(own, None)
     if not actors:
         return (
             ", held by workers of this search that are starting, or by tasks, placement groups or "
             "a driver of another job"
         )
-    jobs = {job["JobID"]: job for job in state.job_table()}  # type: ignore[no-untyped-call]
-    return ", held by " + ", ".join(_job(jobs.get(name), name, n) for name, n in actors.items())
+    known = jobs()
+    return ", held by " + ", ".join(_job(known.get(name), name, n) for name, n in actors.items())
 
 
 def _job(job: Mapping[str, Any] | None, name: str, actors: int) -> str:

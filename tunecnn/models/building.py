@@ -255,7 +255,7 @@ def _passed_on(made: type) -> set[str]:
 
 
 def _called(made: Callable[..., Any], own: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    """Call a class or function, without what it passes on to a base class by itself."""
+    """Call a class or function, without arguments that it gives its base class itself."""
     try:
         return made(**{**own, **given})
     except TypeError as error:

@@ -115,9 +115,9 @@ class CostCounter:
         return found
 
     def _answered(self, name: str, given: Mapping[str, Any]) -> Cost:
-        """Ask the process, and once more in a new one if it was lost, whatever it was killed for.
+        """Ask the process; if it was killed, ask once more in a new one.
 
-        What is found is believed for the rest of the run.
+        The answer counts for the rest of the run.
         """
         if name in self._unusable:
             raise self._unusable[name]

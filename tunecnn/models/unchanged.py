@@ -350,7 +350,7 @@ _READING = frozenset({"len", "range", "enumerate", "zip", "sum", "min", "max", "
 
 
 def _filled(node: ast.AST) -> set[str]:
-    """Return the names of which code in a class calls a method, sets an item, or that it adds to.
+    """Return the names on which code calls a method, sets an item, or uses `+=`.
 
     They may be those of an attribute, as in `self.sizes.append(1)`.
     """

@@ -65,7 +65,7 @@ _RESTING: Mapping[str, tuple[str, ...]] = {
 
 
 def may_follow(mistake: Mistake, others: Iterable[Loc]) -> bool:
-    """Return whether a mistake may only be one since other values were left out as mistakes.
+    """Return whether a mistake may only follow from values that were left out as mistaken.
 
     Args:
         mistake: mistake in a space without these values, which has defaults in their place.

@@ -17,7 +17,7 @@ import altair as alt
 import pandas as pd
 
 from tunecnn.analysis import diagnostics
-from tunecnn.analysis.overview import balanced_in_words
+from tunecnn.analysis.overview import COSTS, ranked_by
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, Parameter
 from tunecnn.trial.messages import Outcome
@@ -121,15 +121,10 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _what(run: Run) -> str:
-    """Return what the trials are ranked by, in words."""
-    return f"{balanced_in_words(run.space.metric)}validation accuracy"
-
-
 def _tooltip(run: Run) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("t:Q", title="trial"),
-        alt.Tooltip("a:Q", title=_what(run), format=".2%"),
+        alt.Tooltip("a:Q", title=ranked_by(run), format=".2%"),
         alt.Tooltip("o:N", title="outcome"),
         *(
             alt.Tooltip(f"p{i}:N", title=name)
@@ -140,7 +135,7 @@ def _tooltip(run: Run) -> list[alt.Tooltip]:
 
 def _accuracy(run: Run, low: float, high: float) -> alt.Y:
     return alt.Y(
-        "a:Q", title=_what(run), axis=alt.Axis(format="%"),
+        "a:Q", title=ranked_by(run), axis=alt.Axis(format="%"),
         scale=alt.Scale(domain=[low, high], nice=False),
     )  # fmt: skip
 
@@ -247,7 +242,7 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
             tooltip=[
                 alt.Tooltip("t:Q", title="trial"),
                 alt.Tooltip("e:Q", title="epoch"),
-                alt.Tooltip("a:Q", title=_what(run), format=".2%"),
+                alt.Tooltip("a:Q", title=ranked_by(run), format=".2%"),
                 alt.Tooltip("o:N", title="outcome"),
             ],
         )
@@ -255,7 +250,7 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
     )  # fmt: skip
     return _spec(
         (lines + points).properties(width="container", height=_HEIGHT),
-        f"{_what(run).capitalize()} of each trial by epoch",
+        f"{ranked_by(run).capitalize()} of each trial by epoch",
     )
 
 
@@ -284,7 +279,7 @@ def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
     complete = complete.assign(
         c=values.to_numpy(dtype=float), f=[t in on_front for t in complete["t"]]
     )
-    words = {"macs": "multiply-accumulates per image", "params": "parameters"}.get(cost, cost)
+    words = COSTS[cost]
     chart = (
         alt.Chart(complete)
         .mark_point(filled=True)

@@ -1,1 +1,1 @@
-"""Complete workflows: search, confirm, reproduce, plan, evaluate, repair."""
+"""Whole jobs, one module each: see docs/structure.md."""

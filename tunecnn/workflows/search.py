@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
@@ -174,7 +174,7 @@ def resume(
     """
     run = open_run(path, more_trials, budget, splits)
     outer = whole(path).parent.parent
-    if not isinstance(run[1].job, ConfirmationJob) or not (outer / "run.json").is_file():
+    if not isinstance(run.info.job, ConfirmationJob) or not (outer / "run.json").is_file():
         return resume_opened(run, options, listening)
     around = RunFolder.open(outer)
     return run_inside(around, options, lambda inside: resume_opened(run, inside, listening))
@@ -231,11 +231,18 @@ def _copy_evaluations(around: RunFolder, inner: Path) -> None:
         ) from error
 
 
-def resume_opened(
-    run: tuple[RunFolder, RunInfo, SearchSpace], options: RunOptions, listening: Listening
-) -> RunResult:
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run that can be resumed: its folder, its info, and its space with what is changed."""
+
+    folder: RunFolder
+    info: RunInfo
+    space: SearchSpace
+
+
+def resume_opened(run: OpenedRun, options: RunOptions, listening: Listening) -> RunResult:
     """Resume a run from `open_run`, without any change to a search around it."""
-    folder, info, space = run
+    folder, info, space = run.folder, run.info, run.space
     _check_name(folder.path, options)
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
     changed = changed_versions(info.sessions, versions(), DECISIVE)
@@ -261,8 +268,8 @@ def open_run(
     more_trials: int = 0,
     budget: Mapping[str, float] | None = None,
     splits: int | None = None,
-) -> tuple[RunFolder, RunInfo, SearchSpace]:
-    """Open a run to resume it; return its folder, its info, and its space with the changes.
+) -> OpenedRun:
+    """Open a run to resume it.
 
     Args:
         path: its folder.
@@ -289,7 +296,7 @@ def open_run(
         space = space.override(trials=space.trials + more_trials, budget=limits)
     if splits is not None:
         space = space.override(splits=splits)
-    return folder, info, space
+    return OpenedRun(folder, info, space)
 
 
 def new_run_path(space: SearchSpace, options: RunOptions) -> Path:

@@ -364,7 +364,7 @@ def _start_session(
 def _shown(words: Sequence[str]) -> Iterator[str]:
     """Yield a command line without what may be secret: summaries and model cards are passed on.
 
-    That is the command of `--on-end`, and who asks in the address of a tracker or a cluster.
+    That is the command of `--on-end`, and credentials in the address of a tracker or cluster.
     """
     before = ""
     for word in words:

@@ -61,7 +61,7 @@ def labels_of(
     other one beside the files' names, if only one table has such a one.
 
     Args:
-        tables: tables, those that come first first.
+        tables: tables, in the order in which they are preferred.
         images: paths of the images.
         others: images that a name in a table means rather than these.
         there: paths of all files of the tree.

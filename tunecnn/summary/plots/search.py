@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from tunecnn.analysis import diagnostics
 from tunecnn.analysis.classes import confusion_matrix
-from tunecnn.analysis.overview import balanced_in_words
+from tunecnn.analysis.overview import COSTS, ranked_by
 from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
@@ -73,7 +73,7 @@ def history(run: Run) -> Figure:
             )  # fmt: skip
     axes.set_xlabel("trial")
     count_along(axes.xaxis)
-    in_percent(axes, _accuracy(run))
+    in_percent(axes, ranked_by(run))
     legend_below(figure, axes, 3)
     state_finding(figure, finding)
     return figure
@@ -122,7 +122,7 @@ def curves(run: Run) -> Figure:
     _leave_out_the_start(axes, run)
     axes.set_xlabel("epoch")
     count_along(axes.xaxis)
-    in_percent(axes, _accuracy(run))
+    in_percent(axes, ranked_by(run))
     legend_below(figure, axes)
     finding = f"{count} of {total} trials were trained to the end"
     if run.best is not None:
@@ -199,7 +199,7 @@ def parameters(run: Run) -> Figure:
             )
             axes.axvline(float(at), color=BASELINE, linestyle=":", linewidth=1.2)
         axes.set_xlabel(name)
-        in_percent(axes, _accuracy(run) if i % 3 == 0 else "")
+        in_percent(axes, ranked_by(run) if i % 3 == 0 else "")
     state_finding(
         figure,
         _what_matters(run),
@@ -287,9 +287,9 @@ def front(run: Run) -> Figure:
             edgecolors=BASELINE, zorder=4, label="the baseline",
         )  # fmt: skip
     log_scale(axes)
-    words = {"macs": "multiply-accumulates per image", "params": "parameters"}.get(cost, cost)
+    words = COSTS[cost]
     axes.set_xlabel(words)
-    in_percent(axes, _accuracy(run))
+    in_percent(axes, ranked_by(run))
     legend_below(figure, axes, note="numbers: the best trial of each on the front, at its mean")
     finding = "No trial has been trained to the end yet"
     if len(best):
@@ -339,7 +339,7 @@ def isolation(run: Run) -> Figure:
         axes.plot(equals, [best] * len(equals), "o", color=BEST, markersize=8, linestyle="")
         axes.tick_params(axis="x", labelrotation=30)
         axes.set_xlabel(name)
-        in_percent(axes, _accuracy(run) if i % 3 == 0 else "")
+        in_percent(axes, ranked_by(run) if i % 3 == 0 else "")
     more = f" and {len(tops) - 3} more" if len(tops) > 3 else ""
     state_finding(
         figure,
@@ -383,7 +383,7 @@ def interaction(run: Run) -> Figure:
         axes.set_ylabel(width)
         axes.grid(visible=False)
     if image is not None:
-        bar = figure.colorbar(image, ax=grid, label=f"best {_accuracy(run)}")
+        bar = figure.colorbar(image, ax=grid, label=f"best {ranked_by(run)}")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     finding = "No trial has been trained to the end yet"
     if len(trials):
@@ -498,10 +498,6 @@ def _figure() -> tuple[Figure, Axes]:
 def _shortened(option: object) -> str:
     text = in_short(option)
     return text if len(text) <= 16 else f"{text[:14]}..."
-
-
-def _accuracy(run: Run) -> str:
-    return f"{balanced_in_words(run.space.metric)}validation accuracy"
 
 
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
