@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from tunecnn.analysis.candidates import CandidateLine
 from tunecnn.analysis.classes import ClassLine, class_lines, image_weights
-from tunecnn.analysis.gains import OverSeeds, Paired, crossed_errors, paired_gains
+from tunecnn.analysis.confirmation_answer import answer, leads
+from tunecnn.analysis.gains import OverSeeds, crossed_errors, paired_gains
 from tunecnn.analysis.intervals import wilson_interval
-from tunecnn.analysis.overview import Lead, RunOverview, balanced_in_words, overview_of
+from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.words import count_in_words
-
-
-@dataclass(frozen=True)
-class CandidateLine:
-    """One confirmed configuration.
-
-    Attributes:
-        name: name of the candidate, as in `tunecnn.workflows.confirmation_space.Candidate`.
-        is_baseline: whether it is the baseline.
-        values: settings in which the candidates differ, by name.
-        search_accuracy: validation accuracy in the search, from one seed; None if it had none, or
-            trained with other numbers of epochs and images.
-        validation: validation accuracy with the new seeds, as the search ranks by it.
-        test: test accuracy with the new seeds, of the same type.
-        validation_gain: difference to the baseline in validation accuracy with the same seeds.
-        test_gain: difference to the baseline in test accuracy with the same seeds.
-    """
-
-    name: str
-    is_baseline: bool
-    values: dict[str, Any]
-    search_accuracy: float | None
-    validation: OverSeeds
-    test: OverSeeds
-    validation_gain: Paired
-    test_gain: Paired
-
-    @property
-    def shrinkage(self) -> float | None:
-        """Overstatement by the search: its validation accuracy minus the new mean."""
-        if self.search_accuracy is None or self.validation.mean is None:
-            return None
-        return self.search_accuracy - self.validation.mean
 
 
 @dataclass(frozen=True)
@@ -255,7 +221,9 @@ def summarize_confirmation(run: Run) -> ConfirmationSummary:
     lines.sort(key=_rank, reverse=True)
     best_test = list(lines[0].test.values.values())
     return ConfirmationSummary(
-        **overview_of(run, _answer(run, lines), list(_leads(run, lines))),
+        **overview_of(
+            run, answer(run, lines, _trained_with(run), searched_with), list(leads(run, lines))
+        ),
         metric=metric,
         splits=len(run.space.data_splits),
         seeds=run.space.trials // count,
@@ -344,178 +312,3 @@ def _errors(run: Run, baseline: str) -> dict[str, tuple[float, float]]:
         if min(gains.shape) > 1:
             found[str(name)] = crossed_errors(gains, different)
     return found
-
-
-def _enough_in_words(gain: Paired) -> str:
-    """Say how many repeats would find half a point."""
-    if gain.repeats_for_half_a_point is not None:
-        return f"half a point with about {gain.repeats_for_half_a_point} {gain.repeat}s"
-    if gain.has_too_few_images:
-        return f"half a point by no number of {gain.repeat}s, with so few test images"
-    return f"half a point not even with {gain.most_repeats:,} {gain.repeat}s"
-
-
-def _beside_baseline(lines: Sequence[CandidateLine]) -> tuple[CandidateLine, CandidateLine] | None:
-    """Return the best candidate that is not the baseline, and the baseline, if both have seeds."""
-    trained = [line for line in lines if line.validation.values]
-    baseline = next((line for line in trained if line.is_baseline), None)
-    other = next((line for line in trained if not line.is_baseline), None)
-    return (other, baseline) if other and baseline else None
-
-
-def _leads(run: Run, lines: Sequence[CandidateLine]) -> Iterator[Lead]:
-    """Yield the best candidate beside the baseline, over the seeds of both, test images first."""
-    if (both := _beside_baseline(lines)) is None:
-        return
-    pick, baseline = both
-    balanced = balanced_in_words(run.space.metric)
-    for where, ours, theirs, gain in (
-        ("test", pick.test, baseline.test, pick.test_gain),
-        ("validation", pick.validation, baseline.validation, pick.validation_gain),
-    ):
-        if gain.mean is None:
-            continue
-        yield Lead(
-            f"{where} images, {balanced}mean of {ours.shared_with(theirs).in_words}",
-            pick.name,
-            ours.shared_with(theirs).mean or 0.0,
-            theirs.shared_with(ours).mean or 0.0,
-            gain.mean,
-            gain.interval,
-        )
-
-
-def _answer(run: Run, lines: Sequence[CandidateLine]) -> list[str]:
-    """Return the sentences of the answer, the verdict first."""
-    job, pick, what = run.job_as(ConfirmationJob), lines[0], balanced_in_words(run.space.metric)
-    trained = [line for line in lines if line.validation.values]
-    failed = Counter(
-        job.candidate_of(record.number).name for record in run.records if record.outcome.is_failure
-    )
-    also = []
-    if searched_with := _searched_with(run):
-        also.append(
-            f"In the confirmation each was trained for {_trained_with(run)}, "
-            f"in the search for {searched_with}."
-        )
-    if failed:
-        whose = ", ".join(f"{one.name}: {failed[one.name]}" for one in job.candidates
-                          if one.name in failed)  # fmt: skip
-        also.append(
-            f"Trainings that failed, and are left out: {failed.total()} of {run.space.trials} "
-            f"({whose})."
-        )
-    if not trained:
-        return ["No candidate has been trained to its end with a new seed yet.", *also]
-    seeds = f"With {pick.validation.in_words}"
-    validation = f"{pick.validation.mean:.2%} mean {what}validation accuracy"
-    if (both := _beside_baseline(lines)) is None:
-        why = "it is the only candidate"
-        if len(lines) > 1:
-            missing = "no other candidate has" if pick.is_baseline else "the baseline has not"
-            why = f"{missing} been trained to its end with a new seed"
-        alone = f"{seeds}, {pick.name} has {validation}; {why}, so nothing is compared"
-        return [f"{alone}.", *_tested(pick, what), *also]
-    other, baseline = both
-    if other.validation_gain.mean is None:
-        alone = (
-            f"{seeds}, {pick.name} has {validation}; {other.name} shares no seed with the baseline"
-        )
-        return [f"{alone}, so nothing is compared.", *_tested(pick, what), *also]
-    verdict = _verdict(other, baseline, what)
-    if pick.is_baseline:
-        headline = (
-            f"nothing has a higher mean {what}validation accuracy than the baseline: "
-            f"{pick.validation.mean:.2%}"
-        )
-        if any(line.validation.values.keys() != pick.validation.values.keys() for line in trained):
-            headline = (
-                f"nothing is ahead of the baseline in mean {what}validation accuracy, with the "
-                f"seeds that both have; its own is {pick.validation.mean:.2%}"
-            )
-            shared = other.test.shared_with(baseline.test).in_words
-            verdict = verdict and f"{verdict}, with the {shared} that both have"
-        return [
-            f"{seeds}, {headline}.",
-            *_tested(pick, what),
-            *(
-                [f"{_capital(other.name)}, the next, {verdict}{_shrunk(other)}.", *_about(other)]
-                if verdict
-                else []
-            ),
-            *also,
-        ]
-    others = sum(not line.is_baseline for line in trained)
-    best = f"is the best of {others} candidates on the validation images:"
-    found = f"{best if others > 1 else 'has'} {validation}{_shrunk(pick)}"
-    if verdict is None:
-        return [f"{seeds}, {pick.name} {found}.", *_tested(pick, what), *also]
-    seeds = f"With {pick.test.shared_with(baseline.test).in_words}"
-    return [
-        f"{seeds}, {pick.name} {verdict}.",
-        *_about(pick),
-        f"{_capital(pick.name)} {found}.",
-        *also,
-    ]
-
-
-def _verdict(line: CandidateLine, baseline: CandidateLine, what: str) -> str | None:
-    """Say what a candidate is worth beside the baseline; None before both are tested."""
-    gain = line.test_gain
-    if gain.mean is None:
-        return None
-    mean = line.test.shared_with(baseline.test).mean
-    side = "above" if gain.mean >= 0 else "below"
-    text = (
-        f"is {100 * abs(gain.mean):.2f} points {side} the baseline in mean {what}test accuracy, "
-        f"{mean:.2%}: {gain.verdict}"
-    )
-    if gain.interval is not None:
-        low, high = gain.interval
-        text += f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f} points)"
-    return text
-
-
-def _about(line: CandidateLine) -> Iterator[str]:
-    """Yield what a verdict rests on."""
-    gain = line.test_gain
-    if gain.verdict == "not told from noise" and gain.detectable is not None:
-        yield (
-            f"A true difference of {100 * gain.detectable:.2f} points would have been found in "
-            f"80 of 100 cases; {_enough_in_words(gain)}."
-        )
-    where = "in" if gain.repeat == "split" else "with"
-    ahead = f"It is ahead {where} {gain.ahead} of {count_in_words(len(gain.values), gain.repeat)}"
-    if gain.interval is not None:
-        over = "seeds and images, in one split of the data"
-        if gain.repeat == "split":
-            over = "splits of the data, seeds and images"
-        whose = "Student's" if gain.candidates == 1 else "Dunnett's"
-        ahead += f"; the interval is {whose}, over {over}"
-        if gain.candidates > 1:
-            ahead += f", corrected for {gain.candidates} candidates"
-    yield f"{ahead}."
-
-
-def _tested(line: CandidateLine, what: str) -> list[str]:
-    """Say what a candidate reaches on the test images, where nothing is compared with it."""
-    if line.test.mean is None:
-        return [f"{_capital(line.name)} has not been tested yet."]
-    return [f"{_capital(line.name)} has a mean {what}test accuracy of {line.test.mean:.2%}."]
-
-
-def _shrunk(line: CandidateLine) -> str:
-    """Say by how much the search had overstated a candidate."""
-    if line.shrinkage is None:
-        return ""
-    others = ", on other validation images" if line.validation.splits else ""
-    points = f"{100 * abs(line.shrinkage):.2f} points"
-    if points == "0.00 points":
-        return f"; the search found the same{others}"
-    how = "overstated" if line.shrinkage > 0 else "understated"
-    return f"; the search {how} it by {points} ({line.search_accuracy:.2%}){others}"
-
-
-def _capital(name: str) -> str:
-    """Begin a sentence with a candidate; the name of a file stays as it is."""
-    return re.sub(r"^(trial \d|the baseline)", lambda found: found[0].capitalize(), name)
