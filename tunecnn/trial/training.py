@@ -25,12 +25,12 @@ from tunecnn.models.checking import (
     can_train_on,
     check_alike,
     check_output,
-    in_training,
     lay_out,
     settle,
     takes_channels_last,
 )
 from tunecnn.models.randomness import random_state_of
+from tunecnn.models.reloading import check_reloaded
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, to_device
 from tunecnn.trial.checkpoint import (
     below,
@@ -49,7 +49,6 @@ from tunecnn.trial.views import mean_logits
 from tunecnn.trial.weights import MeanWeights, initialize
 
 _FEW = 8  # images on which a network whose weights are loaded again is compared
-_TOLERANCE = 1e-2  # of the largest logit: bfloat16 has three digits
 
 
 def train(
@@ -263,68 +262,18 @@ class Training:
         """Check that a new network of somebody else gives the same once it has these weights.
 
         Raises:
-            NetworkError: if it does not: then weights and checkpoints are worth nothing.
+            NetworkError: if it does not.
         """
         architecture = Architecture(self.config.architecture, Path())
         if architecture.is_published:
             return
-        name = architecture.attribute
         with random_state_of(self.config.seed, self._device):
             again = self._build(architecture)
         weights, last = self.model.state_dict(), self._batcher.scaling.channels_last
         lay_out(again, self.data.input_shape, weights.keys(), last=last)
         again.load_state_dict(weights)
         images = self._batcher.scaling(self._data.validation.pixels[:_FEW])
-        settle(self.model)
-        settle(again)
-        if self._differ(self.model, again, images):
-            raise NetworkError(
-                f"{name} gives other results once its weights are loaded again: it uses what its "
-                "state_dict lacks, such as a counter, or a buffer with persistent=False that "
-                "training changes"
-            )
-        self._check_alone(name, again, images)
-        again.load_state_dict(self.model.state_dict())
-        with in_training(self.model), in_training(again):
-            if len(images) > 1 and self._differ(self.model, again, images):
-                raise NetworkError(
-                    f"{name} gives other results in training once its weights are loaded again, "
-                    "as after a pause: it uses what its state_dict lacks, such as a counter (make "
-                    "it a buffer) or a random generator of its own (draw from torch's or NumPy's)"
-                )
-
-    def _differ(self, one: nn.Module, other: nn.Module, images: Tensor) -> bool:
-        """Return whether two networks give other logits with the same random numbers."""
-        returned = []
-        for network in (one, other):
-            with random_state_of(self.config.seed, self._device), torch.no_grad(), \
-                    self._autocast():  # fmt: skip
-                returned.append(network(images).float())
-        scale = max(1.0, float(returned[0].abs().max()))
-        return float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale
-
-    def _check_alone(self, name: str, network: nn.Module, images: Tensor) -> None:
-        """Check that an image has the same logits alone as among others.
-
-        A network that draws random numbers is not checked.
-
-        Raises:
-            NetworkError: if it has others: then its accuracy would be that of whole batches.
-        """
-        returned = []
-        for seed, given in ((0, images), (1, images), (0, images[:1])):
-            with random_state_of(seed, self._device), torch.no_grad():
-                returned.append(network(given)[:1].float())
-        whole, drawn_anew, alone = returned
-        scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
-        if bool((whole != drawn_anew).any()) or len(images) < 2:
-            return
-        if float((whole - alone).abs().max()) > _TOLERANCE * scale:
-            raise NetworkError(
-                f"{name} gives an image other logits alone than among others, so its accuracy "
-                "would be that of whole batches: it computes over the images, as softmax(dim=0) "
-                "or a BatchNorm without running statistics does"
-            )
+        check_reloaded(architecture.attribute, self.model, again, images, self._autocast)
 
     def _evaluate(self, images: DeviceImages) -> tuple[float, float, float, Tensor]:
         """Return the mean cross-entropy, accuracy, balanced accuracy and predicted classes."""
