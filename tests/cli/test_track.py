@@ -161,9 +161,9 @@ def test_the_command_at_the_end_learns_how_a_confirmation_ended(error, said, com
 @pytest.mark.parametrize(
     ("words", "recorded"),
     [
-        (["--on-end", "notify --token abc"], "--on-end ..."),
-        (["--on-end=notify --token abc"], "--on-end=..."),
-        (["--track", "mlflow:postgresql://me:abc@host/db"], "mlflow:postgresql://...@host/db"),
+        (["--on-end", "notify --token sesame"], "--on-end ..."),
+        (["--on-end=notify --token sesame"], "--on-end=..."),
+        (["--track", "mlflow:postgresql://me:sesame@host/db"], "mlflow:postgresql://...@host/db"),
     ],
 )
 def test_the_recorded_command_line_has_no_secrets(words, recorded, command, tmp_path, monkeypatch):
@@ -172,5 +172,5 @@ def test_the_recorded_command_line_has_no_secrets(words, recorded, command, tmp_
     tunecnn.search(tmp_path / "s.yaml", local=True, runs_dir=tmp_path, name="run")
     said = (tmp_path / "run" / "run.json").read_text()
     assert recorded in said
-    assert "abc" not in said
-    assert "abc" not in (tmp_path / "run" / "summary.md").read_text()
+    assert "sesame" not in said
+    assert "sesame" not in (tmp_path / "run" / "summary.md").read_text()

@@ -35,7 +35,12 @@ def render_markdown(summary: RunSummary, pictures: Mapping[str, tuple[str, str]]
     images = {
         name: Markup(f"![{escape(finding)}]({link})") for name, (link, finding) in pictures.items()
     }
-    return _environment().get_template(template).render(s=summary, pictures=images)
+    return render_template(template, s=summary, pictures=images)
+
+
+def render_template(template: str, **values: Any) -> str:
+    """Return a template with values, which are escaped unless they are `Markup`."""
+    return _environment().get_template(template).render(values)
 
 
 def escape(text: Any) -> Any:

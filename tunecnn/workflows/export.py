@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tunecnn.analysis.intervals import wilson_interval
-from tunecnn.analysis.overview import balanced_in_words
-from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import check_writable, partial_of, whole, write_atomically
 from tunecnn.models.running import running_network
-from tunecnn.run.info import DatasetRecord, SearchJob
-from tunecnn.trial.config import VIEWS
 from tunecnn.workflows.found_model import FoundModel, find_model
+from tunecnn.workflows.model_card import model_card
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -190,131 +185,3 @@ def _name(found: FoundModel) -> str:
     if found.run is None:
         return found.path.stem
     return f"{whole(found.run.path).name}-trial-{found.trial:05d}"
-
-
-def model_card(found: FoundModel, file: str, format_: str, difference: float) -> str:
-    """Write the card of an exported model: what it is, how good, and what is not known of it."""
-    model, run = found.model, found.run
-    config = model.config
-    channels, height, width = model.input_shape
-    classes = ", ".join(model.classes)
-    lines = [
-        f"# {Path(file).stem}",
-        "",
-        f"An image classifier ({config.architecture}), trained by tunecnn and exported as "
-        f"{format_}.",
-        "",
-        "## Use",
-        "",
-        f"- file: `{file}`",
-        f"- input `images`: bytes 0 to 255 of the shape (n, {height}, {width}, {channels}); the "
-        "scaling of the pixels is inside the model",
-        f"- output `logits`: (n, {len(model.classes)}) floats; their softmax is the probability "
-        "of each class",
-        *(
-            [f"- views of an image: {VIEWS[config.views]}; they are made inside the model"]
-            if config.views in VIEWS
-            else []
-        ),
-        f"- classes, by index: {classes}",
-        f"- images of other sizes have to be made {width}x{height} as in the training"
-        + (f" (`size: {config.size}`, `fit: {config.fit}`)" if config.size else ""),
-        "",
-        "## Data",
-        "",
-        *_data(found),
-        "",
-        "## Accuracy",
-        "",
-        *_accuracy(found),
-        "",
-        "## Limits",
-        "",
-        "- The accuracy is that on images like those of the training. Nothing is known of other "
-        'images, and the model has no answer for "none of these classes".',
-        "- Its probabilities are not calibrated.",
-        *([f"- {text}" for text in _doubts(run.info.dataset)] if run is not None else []),
-        "",
-        "## Training",
-        "",
-        *_training(found),
-        f"- largest difference of a probability between this file and the trained network, "
-        f"both in float32: {difference:.1g} (64 random images)",
-        "",
-        "```yaml",
-        to_yaml(config.to_dict()).rstrip(),
-        "```",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _data(found: FoundModel) -> list[str]:
-    if found.run is None:
-        return [f"- data set: {found.model.config.dataset} (the run is not beside the model)"]
-    dataset = found.run.info.dataset
-    return [
-        f"- data set: {dataset.name}, fingerprint {dataset.fingerprint}",
-        f"- {dataset.train:,} training images, {dataset.validation:,} validation images, "
-        f"{dataset.test:,} test images",
-    ]
-
-
-def _accuracy(found: FoundModel) -> list[str]:
-    run = found.run
-    if run is None or found.trial is None:
-        return ["- not known: the run is not beside the model"]
-    record = run.record(found.trial)
-    lines = []
-    confirmed = found.confirmed()
-    if confirmed is not None:
-        low_high = ""
-        if confirmed.interval is not None:
-            low_high = ", 95 % interval of the mean {:.2%} to {:.2%}".format(*confirmed.interval)
-        what = f"mean {balanced_in_words(run.space.metric)}test accuracy"
-        lines.append(
-            f"- confirmed: its configuration, trained with {confirmed.repeats}, has "
-            f"{confirmed.test:.2%} {what}{low_high} ({confirmed.run})"
-        )
-    own = [one for one in run.info.evaluations
-           if one.trial == found.trial and not one.confirmation]  # fmt: skip
-    for one in own:
-        low, high = wilson_interval(one.accuracy, run.info.dataset.different("test"))
-        lines.append(f"- this model on the test images: {one.accuracy:.2%} (95 % interval "
-                     f"{low:.2%} to {high:.2%}, {one.images:,} images)")  # fmt: skip
-    if record.kept is not None:
-        accuracy = record.kept.val_accuracy
-        low, high = wilson_interval(accuracy, run.info.dataset.different("validation"))
-        text = f"{accuracy:.2%} validation accuracy ({low:.2%} to {high:.2%})"
-        is_search = isinstance(run.job, SearchJob)
-        text = f"in the search: {text}" if is_search else text
-        if len(run.complete) > 1 and run.best is not None and run.best["trial"] == found.trial:
-            text += f"; the best of {len(run.complete)} trials by this figure is partly the "
-            text += "luckiest, so expect less"
-        if is_search and not lines:
-            text += "; it has not been confirmed with new seeds"
-        lines.append(f"- {text}")
-    return lines
-
-
-def _doubts(dataset: DatasetRecord) -> list[str]:
-    return list(dataset.sheet.warnings()) if dataset.sheet is not None else []
-
-
-def _training(found: FoundModel) -> list[str]:
-    if found.run is None:
-        return ["- the run is not beside the model"]
-    session = found.run.info.last_session
-    versions = ", ".join(f"{name} {one}" for name, one in session.versions.items())
-    code = found.run.info.code
-    return [
-        f"- run: {found.run.name}, trial {found.trial}",
-        f"- command: `{_plain(found.run.info.sessions[0].command)}`",
-        *([f"- code of the network: {', '.join(code.files)}, hash {code.hash}"] if code else []),
-        f"- versions: {versions}",
-    ]
-
-
-def _plain(command: str) -> str:
-    """Return a command without the path of its program."""
-    words = shlex.split(command)
-    return shlex.join([Path(words[0]).name, *words[1:]]) if words else command

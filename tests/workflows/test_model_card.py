@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from markdown_it import MarkdownIt
+
+from tunecnn.trial.recipes import make_config
+from tunecnn.workflows.found_model import FoundModel
+from tunecnn.workflows.model_card import model_card
+
+
+def test_names_in_a_card_are_text_and_no_markup():
+    model = SimpleNamespace(
+        config=make_config("fast", "model1", "digits", views="mirrored"), input_shape=(1, 8, 8),
+        classes=("*cat*", "<b>dog</b>", "a_b|c"),
+    )  # fmt: skip
+    card = model_card(FoundModel(model, Path("w.safetensors")), "my*model*.onnx", "onnx", 1.5e-7)
+    page = MarkdownIt().render(card)
+    assert "classes, by index: *cat*, &lt;b&gt;dog&lt;/b&gt;, a_b|c</li>" in page
+    assert "<h1>my*model*</h1>" in page
+    assert "<code>my*model*.onnx</code>" in page
+    assert "; they are made inside the model</li>" in page
+    assert "not known: the run is not beside the model" in page
+    assert "both in float32: 2e-07 (64 random images)" in page
+    assert "architecture: model1" in page
