@@ -8,7 +8,7 @@ does no harm. What the syntax tree does not tell is left to a build (`tunecnn.mo
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -405,13 +405,21 @@ class _Annotation:
 
 def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
     """Return the names that a module assigns an expression to, such as `Norm = Literal[...]`."""
-    found: dict[str, ast.expr] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            found[node.target.id] = node.value
-    return found
+    return dict(assignments(tree.body))
+
+
+def assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the names that lines of a body assign to by themselves, and what they assign."""
+    for node in body:
+        if isinstance(node, ast.Assign):
+            targets: Sequence[ast.expr] = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and node.value is not None:
+                yield target.id, node.value
 
 
 def _members(node: ast.ClassDef) -> dict[str, ast.expr]:
@@ -422,8 +430,7 @@ def _members(node: ast.ClassDef) -> dict[str, ast.expr]:
     bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
     if not bases & {"Enum", "StrEnum", "IntEnum"}:
         return {}
-    assigned = {target.id: one.value for one in node.body if isinstance(one, ast.Assign)
-                for target in one.targets[:1] if isinstance(target, ast.Name)}  # fmt: skip
+    assigned = dict(assignments(node.body))
     found: dict[str, ast.expr] = {}
     for name, value in assigned.items():
         is_plain = isinstance(value, ast.Constant) and isinstance(value.value, str | int | float)

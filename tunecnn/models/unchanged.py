@@ -22,6 +22,7 @@ import numpy as np
 
 from tunecnn.errors import InputError, reason
 from tunecnn.files import is_installed
+from tunecnn.models.signature import assignments
 
 _Definition = ast.ClassDef | ast.FunctionDef
 
@@ -136,20 +137,15 @@ def _plain_lines(
     node: ast.Module | ast.ClassDef, changed: Mapping[str, int]
 ) -> Iterator[tuple[str, str]]:
     """Yield the names that a body sets to a plain value once, with the source of the value."""
-    for one in node.body:
-        target: ast.expr | None = None
-        if isinstance(one, ast.Assign) and len(one.targets) == 1:
-            target, expression = one.targets[0], one.value
-        elif isinstance(one, ast.AnnAssign) and one.value is not None:
-            target, expression = one.target, one.value
-        if not isinstance(target, ast.Name) or changed[target.id] != 1:
+    for name, expression in assignments(node.body):
+        if changed[name] != 1:
             continue
         try:
             value = literal(ast.literal_eval(expression))
         except ValueError:  # no plain one
             continue
         if value is not None:
-            yield target.id, value
+            yield name, value
 
 
 def _methods_in(node: ast.ClassDef) -> Iterator[str]:
@@ -328,12 +324,7 @@ def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
 
     A list that code in the class may fill is not among them.
     """
-    found: dict[str, ast.expr] = {}
-    for one in node.body:
-        targets = one.targets if isinstance(one, ast.Assign) else (
-            [one.target] if isinstance(one, ast.AnnAssign) else [])  # fmt: skip
-        if len(targets) == 1 and isinstance(targets[0], ast.Name) and one.value is not None:  # type: ignore[attr-defined]
-            found[targets[0].id] = one.value  # type: ignore[attr-defined]
+    found = dict(assignments(node.body))
     stored, filled = _stored(node), _filled(node)
 
     def is_certain(name: str, one: ast.expr) -> bool:
