@@ -498,6 +498,26 @@ def test_a_session_that_is_cut_off_after_its_budget_is_used_up_is_not_done(tmp_p
     assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "waiting"]
 
 
+def test_a_session_whose_run_was_taken_over_writes_nothing_at_its_end(tmp_path, monkeypatch):
+    """As after a stop of half a minute: the other process may have ended the run already."""
+    monkeypatch.setattr("tunecnn.run.lock._RENEW_SECONDS", 0.05)
+    folder = tmp_path / "quick"
+
+    class Taken(Silent):
+        def on_trial_end(self, record):
+            if record.number == 2:
+                other = dataclasses.replace(Holder.here(), host="elsewhere", token="another")
+                (folder / ".holder").write_text(json.dumps(dataclasses.asdict(other)))
+                time.sleep(0.5)
+                self.before = (folder / "run.json").read_bytes()
+
+    listener = Taken()
+    with pytest.raises(RunError, match="was taken over by process .* on elsewhere"):
+        begin(tmp_path, listener=listener)
+    assert (folder / "run.json").read_bytes() == listener.before
+    assert "elsewhere" in (folder / ".holder").read_text()
+
+
 def test_another_source_of_the_same_version_is_refused(tmp_path, monkeypatch):
     """As after a `git pull` between two sessions."""
     folder = begin(tmp_path, listener=Silent(raise_at=1)).folder
