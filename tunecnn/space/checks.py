@@ -169,6 +169,17 @@ def _strategy_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
                 yield Mistake(("parameters", name), text)
 
 
+def warnings_of(space: SpaceSchema) -> list[str]:
+    """Return warnings about settings that are allowed but probably unintended."""
+    found = [mistake.text for mistake in rung_mistakes(space)]
+    for check in (
+        _waits_too_long, _without_effect, _unseen_mirror_images, _baseline_as_fixed,
+        _unused_starts, _sampled_at_random, _single_values,
+    ):  # fmt: skip
+        found += check(space)
+    return found
+
+
 def rung_mistakes(space: SpaceSchema) -> list[Mistake]:
     """Return a mistake if the pruner can never stop a trial.
 
@@ -201,7 +212,7 @@ _MATTERS_WITH: Mapping[str, tuple[str, tuple[Scalar, ...]]] = {
 }
 
 
-def without_effect(space: SpaceSchema) -> Iterator[str]:
+def _without_effect(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning for each setting that changes nothing, whatever the others are."""
     for name, (other, values) in _MATTERS_WITH.items():
         if name not in space.parameters:
@@ -218,7 +229,7 @@ def without_effect(space: SpaceSchema) -> Iterator[str]:
         yield "cutmix changes nothing in this space: it is for batches of two images or more"
 
 
-def unseen_mirror_images(space: SpaceSchema) -> Iterator[str]:
+def _unseen_mirror_images(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning if mirror images are classified, and none is ever trained on."""
     if _can_be(space, "views", tuple(VIEWS)) and not _can_be(space, "flip", (True,)):
         yield (
@@ -238,7 +249,7 @@ def _can_be(space: SpaceSchema, name: str, values: Sequence[Scalar]) -> bool:
     return any(getattr(recipe, name) in values for recipe in recipes)
 
 
-def baseline_as_fixed(space: SpaceSchema) -> Iterator[str]:
+def _baseline_as_fixed(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning for each argument that the baseline has not as its network has it."""
     arguments = space.network().signature.arguments
     for name, value in space.constants.items() if "baseline" in space.start else ():
@@ -250,7 +261,7 @@ def baseline_as_fixed(space: SpaceSchema) -> Iterator[str]:
             )
 
 
-def unused_starts(space: SpaceSchema) -> Iterator[str]:
+def _unused_starts(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning if there are more start points than trials."""
     if (count := len(space.different_start_points())) > space.trials:
         yield (
@@ -259,7 +270,7 @@ def unused_starts(space: SpaceSchema) -> Iterator[str]:
         )
 
 
-def drawn_at_random(space: SpaceSchema) -> Iterator[str]:
+def _sampled_at_random(space: SpaceSchema) -> Iterator[str]:
     """Yield a warning if the sampler can model no parameter of the space."""
     if isinstance(space.sampler, Cmaes) and not space.models_numbers:
         yield (
@@ -268,19 +279,26 @@ def drawn_at_random(space: SpaceSchema) -> Iterator[str]:
         )
 
 
-def waits_too_long(space: SpaceSchema) -> str:
-    """Return a warning if a pruner waits so long that it can never stop a trial; else nothing."""
+def _waits_too_long(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning if a pruner waits so long that it can never stop a trial."""
     pruner = space.pruner
     if not isinstance(pruner, Patient | AfterStartup):
-        return ""
+        return
     wait = "patience" if isinstance(pruner, Patient) else "warmup_epochs"
     epochs = dict(pruner)[wait]
-    if epochs < max(1, space.epochs - 1):
-        return ""
-    return (
-        f"{strategy_name(pruner)} with {wait}: {epochs} could stop no trial before the "
-        f"last of {space.epochs} epochs; lower {wait}, or use pruner: none"
-    )
+    if epochs >= max(1, space.epochs - 1):
+        yield (
+            f"{strategy_name(pruner)} with {wait}: {epochs} could stop no trial before the "
+            f"last of {space.epochs} epochs; lower {wait}, or use pruner: none"
+        )
+
+
+def _single_values(space: SpaceSchema) -> Iterator[str]:
+    """Yield a warning for each parameter in which nothing is searched."""
+    for name, parameter in space.searched.items():
+        ends = parameter.ends()
+        if ends[0] == ends[-1]:
+            yield f"{name} has only one value, {ends[0]}: nothing is searched in it"
 
 
 def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:

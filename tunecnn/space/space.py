@@ -17,16 +17,11 @@ from tunecnn.documents import (
     without,
 )
 from tunecnn.space.checks import (
-    baseline_as_fixed,
-    drawn_at_random,
     explain,
     may_follow,
     mistakes_of,
     rung_mistakes,
-    unseen_mirror_images,
-    unused_starts,
-    waits_too_long,
-    without_effect,
+    warnings_of,
 )
 from tunecnn.space.schema import SpaceSchema
 
@@ -157,12 +152,4 @@ class SearchSpace(SpaceSchema):
 
     def warnings(self) -> list[str]:
         """Return warnings about settings that are allowed but probably unintended."""
-        found = [mistake.text for mistake in rung_mistakes(self)]
-        found += filter(None, [waits_too_long(self)])
-        found += [*without_effect(self), *unseen_mirror_images(self), *baseline_as_fixed(self)]
-        found += [*unused_starts(self), *drawn_at_random(self)]
-        for name, parameter in self.searched.items():
-            ends = parameter.ends()
-            if ends[0] == ends[-1]:
-                found.append(f"{name} has only one value, {ends[0]}: nothing is searched in it")
-        return found
+        return warnings_of(self)
