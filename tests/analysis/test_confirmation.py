@@ -28,7 +28,7 @@ from tunecnn.summary.run_types import summarize
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import (
-    Scale,
+    TrainingScale,
     candidates_of,
     confirmation_space,
     job_of,
@@ -252,7 +252,7 @@ def test_a_cheap_search_is_confirmed_with_all_images_and_more_epochs(tmp_path):
     text = TEXT.replace("start: [", "start: [baseline, ").replace("[0.1, 0.2]", "[0.1, 0.2, 1.0]")
     folder, options = begin(tmp_path, text).folder, RunOptions(local=True)
     same = confirm(folder, 2, 1, {}, options, listening_to(Silent()))
-    more = Scale("all", 3)
+    more = TrainingScale("all", 3)
     result = confirm(folder, 2, 1, {}, options, listening_to(Silent()), scale=more)
     assert (same.folder.name, result.folder.name) == (
         "top2-seeds1",
@@ -281,7 +281,7 @@ def test_a_cheap_search_is_confirmed_with_all_images_and_more_epochs(tmp_path):
 
 @pytest.mark.parametrize(
     ("scale", "name"),
-    [(Scale(200, 2), "top1-seeds1"), (Scale(300), "top1-seeds1-images300")],
+    [(TrainingScale(200, 2), "top1-seeds1"), (TrainingScale(300), "top1-seeds1-images300")],
 )
 def test_only_what_the_search_does_not_have_is_another_scale(scale, name, tmp_path):
     folder, options = (
@@ -299,17 +299,23 @@ def test_more_images_than_there_are_cannot_confirm(tmp_path):
     folder = begin(tmp_path, TEXT.replace("0.2]", "0.2, 1.0]")).folder
     with pytest.raises(InputError, match="train_images is 5000, but there are only 1149 training"):
         confirm(
-            folder, 1, 1, {}, RunOptions(local=True), listening_to(Silent()), scale=Scale(5000)
+            folder,
+            1,
+            1,
+            {},
+            RunOptions(local=True),
+            listening_to(Silent()),
+            scale=TrainingScale(5000),
         )
     with pytest.raises(InputError, match="epochs must be 1 or more, not 0"):
-        candidates_of(load_run(folder), 1, {}, scale=Scale(epochs=0))
+        candidates_of(load_run(folder), 1, {}, scale=TrainingScale(epochs=0))
 
 
 def test_confirmations_with_other_numbers_of_images_are_compared_with_a_warning(tmp_path):
     text, options = TEXT.replace("0.2]", "0.2, 1.0]"), RunOptions(local=True)
     folders = [begin(tmp_path, text, name=name).folder for name in ("a", "b")]
     for folder, images in zip(folders, (None, "all"), strict=True):
-        confirm(folder, 1, 1, {}, options, listening_to(Silent()), scale=Scale(images))
+        confirm(folder, 1, 1, {}, options, listening_to(Silent()), scale=TrainingScale(images))
     warnings = compare_runs([load_run(folder) for folder in folders]).warnings
     assert warnings == ("their confirmations train for different numbers of epochs or images",)
 

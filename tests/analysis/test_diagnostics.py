@@ -13,8 +13,8 @@ from tunecnn.analysis.diagnostics import (
     isolation,
     near_bounds,
     pareto_front,
+    rank_correlations,
     repeats,
-    rungs,
 )
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
@@ -175,7 +175,7 @@ def test_the_rank_correlation_tells_whether_a_rung_foretold_the_end(tmp_path):
         (1.0, 0.1, 1e-3, [0.1 + i / 40] * 3 + [0.9 - i / 40] + [0.5 + i / 40] * 5)
         for i in range(10)
     ]
-    found = {rung.epoch: rung for rung in rungs(run_of(tmp_path, trials))}
+    found = {rung.epoch: rung for rung in rank_correlations(run_of(tmp_path, trials))}
     assert {epoch: rung.correlation for epoch, rung in found.items()} == pytest.approx(
         {2: 1.0, 4: -1.0}
     )
@@ -183,7 +183,7 @@ def test_the_rank_correlation_tells_whether_a_rung_foretold_the_end(tmp_path):
 
 
 def test_of_very_few_trials_no_rank_correlation_is_given(tmp_path):
-    assert rungs(run_of(tmp_path, [(1.0, 0.1, 1e-3, ends(0.5))])) == ()
+    assert rank_correlations(run_of(tmp_path, [(1.0, 0.1, 1e-3, ends(0.5))])) == ()
 
 
 def test_a_trial_with_the_values_of_an_earlier_one_is_counted(scripted_run):

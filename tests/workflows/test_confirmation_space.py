@@ -8,7 +8,7 @@ from tunecnn import load_run, make_config
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
 from tunecnn.workflows.confirmation_space import (
-    Scale,
+    TrainingScale,
     candidates_of,
     check_confirmable,
     confirmation_space,
@@ -97,7 +97,7 @@ def test_a_config_with_more_images_is_a_candidate_where_all_get_as_many(run):
     mine = best.replace(train_images=300, learning_rate=0.123)
     with pytest.raises(InputError, match="mine has train_images = 300, but the run has None"):
         candidates_of(run, 1, {"mine": mine})
-    candidates = candidates_of(run, 1, {"mine": mine}, scale=Scale(400, epochs=6))
+    candidates = candidates_of(run, 1, {"mine": mine}, scale=TrainingScale(400, epochs=6))
     for config in (*(one.config for one in candidates), *made(run, candidates, seeds=1)):
         assert (config.train_images, config.epochs) == (400, 6)
 
@@ -269,6 +269,6 @@ def test_a_config_without_the_hash_of_its_code_is_of_the_runs_code(tmp_path):
 
 def test_as_many_images_as_the_search_had_are_no_other_scale(run):
     assert run.info.dataset.train == 1149
-    assert Scale(1149, run.space.epochs).changes(run) == {}
-    assert Scale("all").changes(run) == {}
-    assert Scale(1000, 9).changes(run) == {"train_images": 1000, "epochs": 9}
+    assert TrainingScale(1149, run.space.epochs).changes(run) == {}
+    assert TrainingScale("all").changes(run) == {}
+    assert TrainingScale(1000, 9).changes(run) == {"train_images": 1000, "epochs": 9}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,12 @@ import pandas as pd
 from tunecnn.analysis.importances import are_enough, parameter_importances
 from tunecnn.analysis.intervals import correlation_interval
 from tunecnn.run.run import Run, as_run
-from tunecnn.space.parameters import ChoiceParameter, Parameter
-from tunecnn.space.strategy import WithRungs
-from tunecnn.space.strategy import rungs as rungs_of
+from tunecnn.space.parameters import ChoiceParameter, Parameter, position
+from tunecnn.space.strategy import WithRungs, rungs
 from tunecnn.trial.config import NET, Scalar
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
 
-Scale = Callable[[float], float]
 _MOST_BINS = 6
 _FEWEST_FOR_RANKS = 10
 _FEWEST_PER_VALUE = 2
@@ -58,7 +56,7 @@ class IsolationLine:
 
 
 @dataclass(frozen=True)
-class Rung:
+class RankCorrelation:
     """How well an early epoch predicts the final ranking.
 
     Attributes:
@@ -171,13 +169,9 @@ def near_bounds(run: Run) -> dict[str, str]:
             low, high, share = min(numbers), max(numbers), 0.0
         else:
             (low, high), share = parameter.bounds, 0.05
-        scale = math.log if getattr(parameter, "log", False) else float
         if low == high:
             continue
-
-        def place(one: float, low: float = low, high: float = high, scale: Scale = scale) -> float:
-            return (scale(one) - scale(low)) / (scale(high) - scale(low))
-
+        place = partial(position, low=low, high=high, log=getattr(parameter, "log", False))
         at, where = place(value), early[f"param.{name}"].dropna().map(place)
         is_limit = low == 0 or (low == 1 and isinstance(low, int) and isinstance(high, int))
         if at <= share:
@@ -248,7 +242,7 @@ def _more_often(at_end: pd.Series, trials: pd.DataFrame, metric: str) -> float:
     return float(hypergeom.sf(hits - 1, len(accuracy), int(at_end.sum()), int(best.sum())))
 
 
-def rungs(run: Run) -> tuple[Rung, ...]:
+def rank_correlations(run: Run) -> tuple[RankCorrelation, ...]:
     """Return how well the accuracy at the pruner's epochs predicts the final ranking.
 
     Only complete trials are compared: trials that were stopped have no final accuracy, so the
@@ -267,7 +261,8 @@ def rungs(run: Run) -> tuple[Rung, ...]:
         final = end[there.index]
         varies = there.nunique() > 1 and final.nunique() > 1  # else no ranks to compare
         rho = float(there.corr(final, method="spearman")) if varies else None
-        found.append(Rung(epoch, rho, correlation_interval(rho, len(there)), len(there)))
+        interval = correlation_interval(rho, len(there))
+        found.append(RankCorrelation(epoch, rho, interval, len(there)))
     return tuple(found)
 
 
@@ -432,5 +427,5 @@ def best_by(
 def _rung_epochs(run: Run) -> list[int]:
     pruner, epochs = run.space.pruner, run.space.epochs
     if isinstance(pruner, WithRungs):
-        return rungs_of(pruner, epochs)
+        return rungs(pruner, epochs)
     return sorted({max(1, epochs // 4), max(1, epochs // 2)} - {epochs})

@@ -13,13 +13,13 @@ from tunecnn.analysis.classes import RecallLine, recalls
 from tunecnn.analysis.confirmation import latest_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
-    Rung,
+    RankCorrelation,
     importance_analysis,
     isolation,
     near_bounds,
     pareto_front,
+    rank_correlations,
     repeats,
-    rungs,
 )
 from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
@@ -76,7 +76,7 @@ class SearchSummary(RunOverview):
         front: complete trials on the Pareto front, the cheapest first; empty for one objective.
         isolation: best complete trial for each value of each scientific parameter.
         near_bounds: warnings for the parameters whose best value is at the end of their range.
-        rungs: how well early epochs predict the final ranking.
+        rank_correlations: how well early epochs predict the final ranking.
         random_baseline: comparison with random search; None without a random baseline.
         repeats: number of trials with the values of an earlier trial.
         complete: number of trials trained to the end, on which the results rest.
@@ -109,7 +109,7 @@ class SearchSummary(RunOverview):
     front: tuple[TrialLine, ...]
     isolation: tuple[IsolationLine, ...]
     near_bounds: dict[str, str]
-    rungs: tuple[Rung, ...]
+    rank_correlations: tuple[RankCorrelation, ...]
     random_baseline: RandomBaseline | None
     repeats: int
     complete: int
@@ -170,7 +170,7 @@ def summarize_search(run: Run) -> SearchSummary:
         front=tuple(trial_line(run, row) for _, row in pareto_front(run).iterrows()),
         isolation=isolation(run),
         near_bounds=near_bounds(run),
-        rungs=rungs(run),
+        rank_correlations=rank_correlations(run),
         random_baseline=compare_with_random(run),
         repeats=repeats(run),
         complete=len(run.ranked),

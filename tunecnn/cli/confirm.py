@@ -54,9 +54,9 @@ def confirm(
     """
     from tunecnn.trial.config_file import read_config
     from tunecnn.workflows.confirm import confirm as confirm_search
-    from tunecnn.workflows.confirmation_space import Scale
+    from tunecnn.workflows.confirmation_space import TrainingScale
 
-    scale = Scale(_images_in(train_images), epochs)
+    scale = TrainingScale(_images_in(train_images), epochs)
     configs = {str(path): read_config(path) for path in config or []}
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     result = confirm_search(run, top, seeds, configs, options, listening, splits, scale)

@@ -205,6 +205,14 @@ def type_tag(value: object) -> str | None:
     return "<constant>" if isinstance(value, bool | int | float | str) else None
 
 
+def position(value: float, low: float, high: float, *, log: bool = False) -> float:
+    """Return where a value lies in a range: 0 at its low end, 1 at its high end."""
+    if low == high:
+        return 0.5
+    scale = math.log if log else float
+    return (scale(value) - scale(low)) / (scale(high) - scale(low))
+
+
 Parameter = FloatParameter | IntParameter | ChoiceParameter
 Setting = Annotated[
     Annotated[FloatParameter, Tag("<float>")]

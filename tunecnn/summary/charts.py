@@ -19,7 +19,7 @@ import pandas as pd
 from tunecnn.analysis import diagnostics
 from tunecnn.analysis.overview import COSTS, ranked_by
 from tunecnn.run.run import Run
-from tunecnn.space.parameters import ChoiceParameter, Parameter
+from tunecnn.space.parameters import ChoiceParameter, Parameter, position
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
 
@@ -307,12 +307,7 @@ def _place(parameter: Parameter, value: Any) -> float:
     """Return where a value lies on an axis from 0 to 1."""
     if isinstance(parameter, ChoiceParameter):
         return parameter.options.index(value) / max(1, len(parameter.options) - 1)
-    low, high = map(float, parameter.bounds)
-    if low == high:
-        return 0.5
-    if parameter.log:
-        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-    return (float(value) - low) / (high - low)
+    return position(value, *parameter.bounds, log=parameter.log)
 
 
 def _ticks(parameter: Parameter) -> list[tuple[float, str]]:

@@ -16,7 +16,7 @@ from tunecnn.run.run import load_run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import (
     AS_SEARCHED,
-    Scale,
+    TrainingScale,
     candidates_of,
     check_confirmable,
     confirmation_space,
@@ -36,7 +36,7 @@ def confirm(
     options: RunOptions,
     listening: Listening,
     splits: int | None = None,
-    scale: Scale = AS_SEARCHED,
+    scale: TrainingScale = AS_SEARCHED,
 ) -> RunResult:
     """Train the best trials of a search and the baseline again with new seeds, and test them.
 

@@ -26,7 +26,7 @@ _SPLITS = 0x5B117  # and its splits from that of the search
 
 
 @dataclass(frozen=True)
-class Scale:
+class TrainingScale:
     """How much each candidate is trained, where it is not as much as in the search.
 
     A search on a part of the images, or of fewer epochs, is cheap; what its best trials are worth
@@ -51,7 +51,7 @@ class Scale:
         return {name: value for name, value in wanted.items() if value != searched[name]}
 
 
-AS_SEARCHED = Scale()
+AS_SEARCHED = TrainingScale()
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def candidates_of(
     top: int,
     configs: Mapping[str, TrialConfig],
     splits: int = 1,
-    scale: Scale = AS_SEARCHED,
+    scale: TrainingScale = AS_SEARCHED,
 ) -> list[Candidate]:
     """Return the candidates of a confirmation: the best trials, the baseline, and other configs.
 
@@ -214,7 +214,7 @@ def check_confirmable(space: SearchSpace, top: int, seeds: int, splits: int) -> 
 
 
 def job_of(
-    run: Run, candidates: Sequence[Candidate], scale: Scale = AS_SEARCHED
+    run: Run, candidates: Sequence[Candidate], scale: TrainingScale = AS_SEARCHED
 ) -> ConfirmationJob:
     """Return the record of the candidates for a confirmation's run."""
     settings = _settings(run, candidates)

@@ -36,7 +36,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
-from tunecnn.workflows.confirmation_space import Scale
+from tunecnn.workflows.confirmation_space import TrainingScale
 from tunecnn.workflows.found_model import best_model_of
 from tunecnn.workflows.options import IN_PROCESS, RANGES, SAME_FOLDER, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
@@ -139,7 +139,7 @@ class Run(StoredRun):
         top, seeds, splits, train_images, epochs = plain(
             [top, seeds, splits, train_images, epochs]
         )
-        scale = Scale(train_images, epochs)
+        scale = TrainingScale(train_images, epochs)
         for one in (configs or {}).values():
             if not isinstance(one, TrialConfig):
                 raise InputError(

@@ -505,7 +505,7 @@ def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return trials[outcomes == Outcome.COMPLETE], trials[outcomes == Outcome.PRUNED]
 
 
-class _Scale(NamedTuple):
+class _Limits(NamedTuple):
     """The accuracy that is drawn, and from where to where; without a range if none is known."""
 
     metric: str
@@ -513,12 +513,12 @@ class _Scale(NamedTuple):
     top: float | None = None
 
 
-def _scale(run: Run) -> _Scale:
+def _scale(run: Run) -> _Limits:
     """Return the scale of the better trials: that of others would compress it."""
     complete, _ = _by_state(run.trials.dropna(subset=[run.space.metric]))
     if complete.empty:
-        return _Scale(run.space.metric)
-    return _Scale(run.space.metric, *where_decided(complete[run.space.metric]))
+        return _Limits(run.space.metric)
+    return _Limits(run.space.metric, *where_decided(complete[run.space.metric]))
 
 
 def _scatter(
@@ -527,7 +527,7 @@ def _scatter(
     stopped_at: pd.Series,
     complete: pd.DataFrame,
     stopped: pd.DataFrame,
-    scale: _Scale,
+    scale: _Limits,
 ) -> None:
     """Draw complete and stopped trials, those below the edge of the scale as triangles at it."""
     metric, edge, top = scale
