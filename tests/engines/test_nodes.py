@@ -8,7 +8,7 @@ from tunecnn.engines import cluster
 from tunecnn.engines.cluster import Cluster, limit_in_words
 from tunecnn.engines.nodes import Blame, Nodes, Place
 from tunecnn.engines.room import Room
-from tunecnn.engines.worker import assigned_device
+from tunecnn.engines.worker import assigned_device, memory_share
 
 A0, A1, A2 = (Place("a", "alpha", f"GPU {n}") for n in (0, 1, 2))
 B0 = Place("b", "beta", "GPU 0")
@@ -159,10 +159,27 @@ NOSET = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
         ([3], {**NOSET, "CUDA_VISIBLE_DEVICES": "2,3"}, True, 1),
         (["GPU-1f"], {**NOSET, "CUDA_VISIBLE_DEVICES": "GPU-0a,GPU-1f"}, True, 1),
         ([0], {**NOSET, "CUDA_VISIBLE_DEVICES": ""}, True, 0),
+        ([3], {"RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "1"}, True, 3),
+        (
+            [3],
+            {"RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": "1,3"},
+            True,
+            1,
+        ),
     ],
 )
 def test_a_worker_uses_the_gpu_that_it_was_given(assigned, environ, available, index):
     assert assigned_device(assigned, environ, available, has_device=True) == (index, "")
+
+
+@pytest.mark.parametrize("gigabytes", [2, 24, 141])
+def test_the_shares_of_a_gpu_leave_room_for_a_context_of_each_process(gigabytes):
+    total = gigabytes * 2**30
+    for count in (2, 4):
+        share = memory_share(1 / count, total)
+        assert 0.5 / count <= share < 1 / count
+        if gigabytes > 2:
+            assert count * (share * total + 2**29) <= total * (1 + 1e-9)
 
 
 def test_a_gpu_that_is_held_in_name_only_is_said():

@@ -57,6 +57,24 @@ def test_a_replayed_step_trains_as_one_that_is_not(optimizer, tiny):
     assert recorder.replays == 2 * 6 - 3  # 96 images; the first three steps only warm up
 
 
+def test_a_step_that_draws_on_the_cpu_is_not_replayed(tiny):
+    """A graph would replay the one number that was drawn while it was recorded."""
+    training = Training(TrialConfig(**SETTINGS), tiny)
+
+    def draws(step):
+        torch.rand([])
+        return step
+
+    training._run_step = GraphedStep(
+        training._step, training._optimizer, 16, torch.device("cpu"), draws
+    )
+    with pytest.raises(
+        InputError, match=r"draws random numbers on the CPU; set cuda_graph: false"
+    ):
+        training.run_epoch()
+    assert not GraphedStep.has_failed
+
+
 def test_a_smaller_last_batch_is_not_replayed(tiny):
     config = TrialConfig(**{**SETTINGS, "batch_size": 20})
     training, recorder = graphed(config, tiny)

@@ -67,15 +67,16 @@ class LocalEngine:
         """
         import torch
 
-        from tunecnn.trial.training import settings_kept
+        from tunecnn.trial.arithmetic import give_memory_back, settings_kept
 
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
             with settings_kept():
                 self._run(recorder, splits, code)
-        finally:
-            torch.set_num_threads(before)  # for what a notebook does next
+        finally:  # for what a notebook does next
+            torch.set_num_threads(before)
+            give_memory_back()
         if recorder.failure is not None:
             raise recorder.failure
 

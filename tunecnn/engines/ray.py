@@ -169,7 +169,9 @@ def time_on(
     cluster: Cluster, configs: Sequence[TrialConfig], data: TrialData, code: NetworkCode | None
 ) -> Timing:
     """Time epochs of some configs on a cluster, in as many tasks at once as it has slots."""
-    timed = ray.remote(time_epochs).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+    # After one call the process ends, and with it what it holds of a GPU.
+    make_task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_calls=1)
+    timed = make_task(time_epochs)
     there = ray.put(data)
     slots = [
         timed.remote(  # Ray's types know no keywords

@@ -28,6 +28,8 @@ _NODE_ID = "ray.io/node-id"  # a label that Ray gives to each node
 DEVICE_ERROR = "tunecnn device error:"
 """Begins the text of the exception with which a worker ends after an error of its device."""
 
+_MAKERS = ("CUDA", "HIP")  # of NVIDIA, and of AMD
+
 
 @dataclass(frozen=True)
 class Supplies:
@@ -105,6 +107,10 @@ class Worker(tune.Trainable):
         self._is_told, self._run = False, None
         self._start_from = new_config["trial"]["checkpoint"].take()
         if self._report is not None:
+            from tunecnn.trial.step import GraphedStep
+
+            if GraphedStep.has_failed:
+                return False  # and Ray makes a new actor
             self._free_memory()  # of a trial that was pruned
         return True
 
@@ -142,12 +148,13 @@ class Worker(tune.Trainable):
         supplies = self._supplies
         torch.set_num_threads(supplies.threads)
         index, unused = assigned_device(
-            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), has_nvidia_device()
+            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), has_gpu_device()
         )
         device = torch.device("cpu" if index is None else f"cuda:{index}")
         if index is not None and supplies.gpus < 1:
             # A trial that takes more than its share would end the others on this GPU.
-            torch.cuda.set_per_process_memory_fraction(supplies.gpus, device)
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(memory_share(supplies.gpus, total), device)
         # The order of a network's layers decides the device of new tensors, here and in its code.
         if index is not None:
             torch.cuda.set_device(device)
@@ -180,6 +187,14 @@ class Worker(tune.Trainable):
             torch.cuda.empty_cache()
 
 
+def memory_share(gpus: float, total: int) -> float:
+    """Return the share of a GPU's memory that torch may allocate for a share of the GPU.
+
+    The context of CUDA and the kernels come on top: half a GiB for each process.
+    """
+    return max(gpus / 2, gpus - 2**29 / total)
+
+
 def _place() -> dict[str, Any]:
     return {"node": platform.node(), "node_id": ray.get_runtime_context().get_node_id()}
 
@@ -196,7 +211,7 @@ def assigned_device(
         assigned: ids of the GPUs that Ray has given to the worker.
         environ: environment variables.
         is_available: whether torch can use a GPU.
-        has_device: whether the machine has an NVIDIA GPU.
+        has_device: whether the machine has a GPU.
 
     Returns:
         Index of the GPU for torch, or None for the CPU; and the resource that is held without
@@ -217,9 +232,9 @@ def assigned_device(
             "its trials hold a GPU and train on the CPU, since the machine has no GPU that torch "
             "can use; start Ray there with --num-gpus=0"
         )
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if not environ.get("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"):
+    if not any(environ.get(f"RAY_EXPERIMENTAL_NOSET_{one}_VISIBLE_DEVICES") for one in _MAKERS):
         return 0, ""  # Ray has made this one the only visible one
+    visible = next(filter(None, (environ.get(f"{one}_VISIBLE_DEVICES") for one in _MAKERS)), None)
     names = [name.strip() for name in visible.split(",")] if visible else []
     own = str(assigned[0])
     if own in names:
@@ -227,9 +242,12 @@ def assigned_device(
     return (int(own) if own.isdigit() else 0), ""
 
 
-def has_nvidia_device() -> bool:
-    """Return whether this machine has an NVIDIA GPU, also below Windows."""
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+def has_gpu_device() -> bool:
+    """Return whether this machine has a GPU of NVIDIA, also below Windows, or of AMD."""
+    nodes = ("dxg", "kfd")
+    return any(Path("/dev").glob("nvidia[0-9]*")) or any(
+        Path("/dev", one).exists() for one in nodes
+    )
 
 
 def environment_of(report: str) -> Environment:

@@ -27,7 +27,11 @@ def random_state_of(seed: int, device: torch.device = _CPU) -> Iterator[None]:
         with torch.random.fork_rng(devices=devices):
             _seed_python(seed)
             _seed_numpy(seed % 2**32)
-            torch.manual_seed(seed)
+            # Not `torch.manual_seed`: it seeds all devices, also those that are not put back.
+            torch.default_generator.manual_seed(seed)
+            for one in devices:
+                with torch.cuda.device(one):
+                    torch.cuda.manual_seed(seed)
             yield
     finally:
         random.setstate(python)

@@ -14,6 +14,10 @@ _TEXTS = re.compile(
     r"|(?:can't|cannot|could not|unable to|failed to) (?:be )?allocate[ds]?\b"
     r"|DefaultCPUAllocator"
     r"|_STATUS_ALLOC_FAILED"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE
+    # What a full GPU gives: cuDNN tries plans until one has enough, and handles need some.
+    r"|unable to find an engine to execute this computation"
+    r"|Unable to find a valid cuDNN algorithm"
+    r"|(?:CUBLAS|CUDNN)_STATUS_NOT_INITIALIZED when calling .?(?:cublas|cudnn)Create"
     r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED"
     r"|cuda(?:ErrorMemoryAllocation|Malloc failed)"
     r"|(?:CUDA|HIP)_ERROR_OUT_OF_MEMORY"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator
+from functools import cache
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -106,7 +110,13 @@ class GraphedStep:
         size: number of images of a whole batch.
         device: device of the training.
         record: function that records a step without doing it, and returns what replays it.
+
+    Attributes:
+        has_failed: whether a record has failed in this process, after which torch may keep its
+            memory, and believe that it goes on: better not train in it any more.
     """
+
+    has_failed: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -143,18 +153,23 @@ class GraphedStep:
         groups = [group for group in self._optimizer.param_groups if "capturable" in group]
         for group in groups:  # torch refuses to record AdamW without it, and warns of it elsewhere
             group["capturable"] = True
+        before = _random_states()
         try:
-            return self._record(lambda: self._step(self._indices))
+            replay = self._record(lambda: self._step(self._indices))
+            if _random_states() == before:
+                return replay  # else it would replay numbers that were drawn once
         except RuntimeError as error:
             if "captur" not in str(error):
                 raise
+            GraphedStep.has_failed = True
         finally:
             for group in groups:
                 group["capturable"] = False
         # Not from the error, which would be taken for one of the device.
         raise InputError(
             "the training step cannot be replayed as a CUDA graph: in its forward pass the "
-            "network waits for the device, or depends on values; set cuda_graph: false"
+            "network waits for the device, depends on values, or draws random numbers on the CPU; "
+            "set cuda_graph: false"
         )
 
     @contextlib.contextmanager
@@ -180,17 +195,33 @@ def _beside(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    usual = torch.cuda.current_stream(device)
+    stream, usual = _side_stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(usual)
     with torch.cuda.stream(stream):
         yield
     usual.wait_stream(stream)
 
 
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the one other stream of a device: each has workspaces that are never freed."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _random_states() -> tuple[object, ...]:
+    """Return the states of the generators on the CPU, of which a graph replays nothing."""
+    kind, keys, *rest = np.random.get_state()
+    torch_state = torch.get_rng_state().numpy().tobytes()
+    return random.getstate(), kind, np.asarray(keys).tobytes(), *rest, torch_state
+
+
 def _record(step: Callable[[], None]) -> Callable[[], None]:
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+    graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph, stream=_side_stream(usual.device)):
+            step()
+    except BaseException:
+        torch.cuda.set_stream(usual)  # a record that fails leaves its own in place
+        raise
     replay: Callable[[], None] = graph.replay
     return replay

@@ -35,6 +35,7 @@ from tunecnn.models.checking import lay_out, settle, takes_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
+from tunecnn.trial.arithmetic import exact_arithmetic
 from tunecnn.trial.batches import Scaling, evaluation_batch
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig, Views
@@ -168,7 +169,7 @@ class TrainedModel(nn.Module):
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
-            with torch.inference_mode():
+            with exact_arithmetic(), torch.inference_mode():
                 yield
         finally:
             for module, was_training in modes.items():

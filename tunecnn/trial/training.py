@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import io
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +29,12 @@ from tunecnn.models.checking import (
 )
 from tunecnn.models.randomness import random_state_of
 from tunecnn.models.reloading import check_reloaded
+from tunecnn.trial.arithmetic import (
+    give_memory_back,
+    keep_freed_memory,
+    set_exact_arithmetic,
+    settings_kept,
+)
 from tunecnn.trial.batches import Batcher, DeviceData, DeviceImages, to_device
 from tunecnn.trial.checkpoint import (
     below,
@@ -71,23 +75,15 @@ def train(
         InputError: if the network cannot be built for the images, returns no logits, or is in a
             file: `tunecnn train --config` has its code.
     """
-    with settings_kept():
-        yield from Training(config, data, device)
-
-
-@contextlib.contextmanager
-def settings_kept() -> Iterator[None]:
-    """Give torch back its settings of precision at the end, for what a notebook does next."""
-    precision = torch.get_float32_matmul_precision()
-    flags = (torch.backends.cudnn, "deterministic"), (torch.backends.cudnn, "allow_tf32"), \
-            (torch.backends.cuda.matmul, "allow_tf32")  # fmt: skip
-    before = [getattr(*flag) for flag in flags] if torch.cuda.is_available() else []
     try:
-        yield
+        with settings_kept():
+            training = Training(config, data, device)
+        while not training.finished:
+            with settings_kept():  # and not while whoever iterates does something
+                metrics = training.run_epoch()
+            yield metrics
     finally:
-        torch.set_float32_matmul_precision(precision)
-        for (where, name), value in zip(flags, before, strict=False):
-            setattr(where, name, value)
+        give_memory_back()
 
 
 class EarlyStopping:
@@ -147,13 +143,9 @@ class Training:
         if isinstance(data, TrialData):
             data = to_device(data, torch.device(device))
         load(Architecture(config.architecture, Path()))  # whose file may set what is set below
-        torch.set_float32_matmul_precision("highest")  # `fp32` means float32
+        set_exact_arithmetic()
         if data.device.type == "cpu":
             keep_freed_memory()
-        else:
-            torch.backends.cudnn.deterministic = True  # for the same results per seed
-            torch.backends.cudnn.allow_tf32 = False
-            torch.backends.cuda.matmul.allow_tf32 = False
         self.config = config
         self.data = data.source
         self._data = data
@@ -449,23 +441,8 @@ def _means(loss: Tensor, hits: Tensor, count: int) -> tuple[float, float]:
 def computes_in_bf16(device: torch.device) -> bool:
     """Return whether a device has instructions for bfloat16; without them, bfloat16 is slower."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     capabilities = tell()  # empty in torch 2.9
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory instead of returning it to the system at each step.
-
-    Training steps repeatedly free and allocate the same large blocks. By default, glibc returns
-    each block to the system and gets it back as pages that must be zeroed. Without glibc, this
-    does nothing.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "gnu_get_libc_version"):
-        m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)

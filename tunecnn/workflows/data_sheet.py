@@ -20,6 +20,7 @@ def write_sheet(data: TrialData, path: Path) -> None:
     """
     import torch
 
+    from tunecnn.models.randomness import random_state_of
     from tunecnn.summary.plots.images import sheet
     from tunecnn.trial.batches import Batcher, to_device
     from tunecnn.trial.config import TrialConfig
@@ -28,8 +29,7 @@ def write_sheet(data: TrialData, path: Path) -> None:
     batcher = Batcher(TrialConfig(**_EXAMPLE), to_device(data, torch.device("cpu")))
 
     def augment(indices: Labels) -> Pixels:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with random_state_of(0):
             changed: Pixels = batcher.augmented(torch.from_numpy(indices)).numpy()
         return changed
 
