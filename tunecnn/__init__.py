@@ -7,6 +7,7 @@ The names below are the public interface; each is imported when it is first used
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ _PLOTS = "tunecnn.summary.plots"
 def __getattr__(name: str) -> Any:
     if name == "plots":
         return importlib.import_module(_PLOTS)
+    if name == "__version__":
+        return version("tunecnn")
     if name not in _MODULES:
         raise AttributeError(f"module 'tunecnn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tunecnn.{_MODULES[name]}"), name)

@@ -98,3 +98,20 @@ def test_every_seed_that_a_config_may_have_makes_a_split(counts, groups):
         for seed in (0, 5, 2**32 + 5, 2**63 - 1)
     }
     assert len(splits) > 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": 0.5}, "the method of a split is 'stratified' or 'published', not 0.5"),
+        ({"seed": -1}, "the seed of a split is a whole number, not -1"),
+        ({"validation": 200}, "validation is a share of the images, between 0 and 1, not 200"),
+        ({"validation": 0}, "between 0 and 1, not 0"),
+        ({"train_images": 0.5}, "train_images is a number of images, or None for all, not 0.5"),
+        ({"train_images": 0}, "or None for all, not 0"),
+    ],
+)
+def test_a_split_has_values_that_mean_something(given, message):
+    with pytest.raises(InputError, match=message):
+        Split(**given)
+    assert Split(seed=np.int64(3), train_images=np.int64(5), validation=np.float32(0.5)).seed == 3

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
+import tunecnn
 from tests.support.scripted import ScriptedRun, properties_of, run_info
 from tunecnn import load_run
 from tunecnn.errors import InputError
@@ -209,3 +210,39 @@ def test_proposals_that_break_a_constraint_are_no_trials_that_have_ended(tmp_pat
     run.train_all(lambda t: 0.9)
     loaded = run.load()
     assert len(loaded.trials) > loaded.ended == loaded.space.trials
+
+
+def test_what_is_done_to_a_frame_changes_no_run(scripted_run):
+    run = load_run(scripted_run)
+    best, words = run.best_kept() if run.kept else run.best["trial"], repr(run)
+    for frame in (run.trials, run.epochs, run.ranked, run.configurations):
+        frame["val_accuracy"] = 100.0
+        frame.drop(frame.index, inplace=True)
+    run.trials.set_index("trial", inplace=True)
+    assert repr(run) == words
+    assert (run.best_kept() if run.kept else run.best["trial"]) == best
+    assert run.trials["val_accuracy"].max() <= 1
+
+
+def test_a_run_is_the_same_in_another_folder(scripted_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(scripted_run.parent)
+    run = tunecnn.load_run(scripted_run.name)
+    monkeypatch.chdir(tmp_path.parent)
+    assert run.path == scripted_run
+    assert run.weights_of(0).is_absolute()
+
+
+@pytest.mark.parametrize("trial", ["1", 1.0, None])
+def test_a_trial_is_given_by_its_number(trial, scripted_run):
+    run = load_run(scripted_run)
+    for ask in (run.record, run.config):
+        with pytest.raises(InputError, match="a trial is given by its number, not"):
+            ask(trial)
+
+
+def test_a_notebook_shows_a_picture_by_itself(scripted_run):
+    for given in ((scripted_run,), (load_run(scripted_run),)):
+        shown = FIGURES["history"](*given)._repr_png_()
+        assert shown.startswith(b"\x89PNG")
+    assert tunecnn.plots.comparison([str(scripted_run)]).get_suptitle()
+    assert tunecnn.plots.history(run=str(scripted_run)).get_suptitle()

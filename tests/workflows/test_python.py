@@ -261,6 +261,8 @@ MISTAKES = [
     ({"gpus_per_trial": 1e-310}, "gpus_per_trial must be 0 or at least 0.001, not 1e-310"),
     ({"name": "../up"}, "--name must name a folder below that of --runs-dir, not '../up'"),
     ({"nodes": 3}, "unknown option 'nodes'; allowed: "),
+    ({"trails": 3}, "unknown option 'trails'; did you mean 'trials'"),
+    ({"sampler": "grid"}, "sampler is a key of the space: write it there"),
 ]  # fmt: skip
 
 

@@ -66,6 +66,12 @@ def load_dataset(
     Raises:
         InputError: if the data set is unknown, missing, damaged or too small for the split.
     """
+    if split is not None and not isinstance(split, Split):
+        raise InputError(f"split must be a tunecnn.Split, such as Split(seed=1), not {split!r}")
+    if options is not None and not isinstance(options, ImageOptions):
+        raise InputError(
+            f"options must be those of a config, config.image_options, not {options!r}"
+        )
     name = str(name)
     arrays = read_arrays(name, data_dir, options, download=download)
     ids = content_ids([images.pixels for images in arrays.parts.values()])

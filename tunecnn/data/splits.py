@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,29 @@ class Split:
     seed: int = 0
     validation: float = 0.2
     train_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: if one is not allowed.
+        """
+        if self.method not in ("stratified", "published"):
+            raise InputError(
+                f"the method of a split is 'stratified' or 'published', not {self.method!r}"
+            )
+        if not _is_whole(self.seed) or self.seed < 0:
+            raise InputError(f"the seed of a split is a whole number, not {self.seed!r}")
+        if not isinstance(self.validation, Real) or not 0 < self.validation < 1:
+            raise InputError(
+                f"validation is a share of the images, between 0 and 1, not {self.validation!r}"
+            )
+        if self.train_images is not None and (
+            not _is_whole(self.train_images) or self.train_images < 1
+        ):
+            raise InputError(
+                f"train_images is a number of images, or None for all, not {self.train_images!r}"
+            )
 
     def indices(
         self,
@@ -204,6 +228,10 @@ def _stratified(
 def _is_too_small(count: int, share: float, classes: int) -> bool:
     """Return whether either side of a split would have fewer images than there are classes."""
     return min(math.ceil(count * share), math.floor(count * (1 - share))) < classes
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _alone(labels: Labels, classes: Sequence[str] | None) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import warnings
+from collections.abc import Callable
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -34,6 +37,23 @@ if TYPE_CHECKING:
 
 
 _J = TypeVar("_J", bound=BaseModel)
+
+
+def _kept(make: Callable[[Run], pd.DataFrame]) -> Callable[[Run], pd.DataFrame]:
+    """Make a frame once, and give a copy each time: the caller may change it."""
+    name = f"_{make.__name__}"
+
+    @functools.wraps(make)
+    def copied(run: Run) -> pd.DataFrame:
+        import pandas as pd
+
+        if name not in run.__dict__:
+            run.__dict__[name] = make(run)
+        # From pandas 3 on, a copy takes memory only where it is changed.
+        whole: pd.DataFrame = run.__dict__[name]
+        return whole.copy(deep=pd.__version__ < "3")
+
+    return copied
 
 
 class Run:
@@ -102,12 +122,14 @@ class Run:
             return {}
         return {record.number: job.candidate_of(record.number).name for record in self._records}
 
-    @cached_property
+    @property
+    @_kept
     def trials(self) -> pd.DataFrame:
         """One row per trial; the columns are those of `tunecnn.run.frames.TRIAL_DTYPES`."""
         return trials_frame(self.name, self._records, list(self.space.searched))
 
-    @cached_property
+    @property
+    @_kept
     def epochs(self) -> pd.DataFrame:
         """One row for each epoch of each trial: `tunecnn.run.frames.EPOCH_DTYPES`."""
         return epochs_frame(self.name, self._records)
@@ -117,7 +139,8 @@ class Run:
         """The (trial, epoch) of each epoch, in the order in which they were reported first."""
         return read_reports(self.path, self.info.id) if self._records else []
 
-    @cached_property
+    @property
+    @_kept
     def evaluations(self) -> pd.DataFrame:
         """One row per evaluation on the test images: `tunecnn.run.frames.EVALUATION_DTYPES`."""
         return evaluations_frame(self.name, self._own_evaluations, self._candidates)
@@ -141,13 +164,15 @@ class Run:
                 inner.append(run)
         return sorted(inner, key=lambda run: run.info.sessions[0].started)
 
-    @cached_property
+    @property
+    @_kept
     def predictions(self) -> pd.DataFrame:
         """One row for each tested trial and test image: `tunecnn.run.frames.PREDICTION_DTYPES`."""
         folder = RunFolder(self.path)
         return self._keyed([folder.read_predictions(one) for one in self._own_evaluations])
 
-    @cached_property
+    @property
+    @_kept
     def validation(self) -> pd.DataFrame:
         """One row for each validation image and trial whose predictions are kept, one each.
 
@@ -186,13 +211,13 @@ class Run:
         """
         from tunecnn.trial.trained import unpack_model
 
-        kept = self.kept
+        record, kept = self.record(trial), self.kept
         if trial not in kept:
             raise InputError(
                 f"{self.path} keeps no weights of trial {trial}; of these it does: "
                 f"{listed(kept) or 'none'}"
             )
-        content = RunFolder(self.path).read_weights(self.record(trial))
+        content = RunFolder(self.path).read_weights(record)
         return unpack_model(content, str(self.weights_of(trial)))
 
     def best_kept(self) -> int:
@@ -257,7 +282,8 @@ class Run:
             raise InputError(f"{self.path} is a {job.type}, but a {needed} is needed")
         return job
 
-    @cached_property
+    @property
+    @_kept
     def ranked(self) -> pd.DataFrame:
         """The trials that were trained to their end, best first by the first objective.
 
@@ -275,7 +301,8 @@ class Run:
             seeds=values.transform("size"),
         ).sort_values(["mean", metric, "val_loss", "trial"], ascending=[False, False, True, True])
 
-    @cached_property
+    @property
+    @_kept
     def configurations(self) -> pd.DataFrame:
         """The best trial of each configuration that was trained to its end, best first."""
         if not self._setting_columns:
@@ -340,6 +367,8 @@ class Run:
         Raises:
             InputError: if there is no such trial.
         """
+        if not isinstance(trial, Integral):
+            raise InputError(f"a trial is given by its number, not {trial!r:.60}")
         if not 0 <= trial < len(self._records):
             raise InputError(f"{self.path} has no trial {trial}; it has {len(self._records)}")
         return self._records[trial]

@@ -291,7 +291,16 @@ def Float(
     role: Role = "scientific",
     when: dict[str, Scalar | list[Scalar]] | None = None,
 ) -> FloatParameter:
-    """Return a searched number from `low` to `high`, for a space that Python code makes."""
+    """Return a searched number from `low` to `high`, for a space that Python code makes.
+
+    Args:
+        low: lowest value.
+        high: highest value.
+        step: difference between two values; None for a continuum.
+        log: whether to sample by the logarithm: 0.001 to 0.01 as often as 0.01 to 0.1.
+        role: `scientific` for what the question is about, `nuisance` for what must only suit it.
+        when: values of other parameters with which it exists, such as `{"optimizer": "sgd"}`.
+    """
     given = {"float": (low, high), "step": step, "log": log, "role": role, "when": when}
     return _made(FloatParameter, given)
 
@@ -305,7 +314,10 @@ def Int(
     role: Role = "scientific",
     when: dict[str, Scalar | list[Scalar]] | None = None,
 ) -> IntParameter:
-    """Return a searched whole number from `low` to `high`, for a space that Python code makes."""
+    """Return a searched whole number from `low` to `high`, for a space that Python code makes.
+
+    For the arguments see `Float`.
+    """
     given = {"int": (low, high), "step": step, "log": log, "role": role, "when": when}
     return _made(IntParameter, given)
 
@@ -315,7 +327,13 @@ def Choice(
     role: Role = "scientific",
     when: dict[str, Scalar | list[Scalar]] | None = None,
 ) -> ChoiceParameter:
-    """Return a searched choice among values, for a space that Python code makes."""
+    """Return a searched choice among values, for a space that Python code makes.
+
+    Args:
+        *options: the values: numbers, words, true or false.
+        role: as in `Float`.
+        when: as in `Float`.
+    """
     return _made(ChoiceParameter, {"choice": list(options), "role": role, "when": when})
 
 

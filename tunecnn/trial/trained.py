@@ -81,9 +81,22 @@ class TrainedModel(nn.Module):
         self.classes = tuple(classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images: of their views, but of themselves while it is trained."""
+        """Return the logits of images: of their views, but of themselves while it is trained.
+
+        Raises:
+            InputError: if they are not as those of the training: others would get some answer too.
+        """
+        self._check(images.dtype == torch.uint8, tuple(images.shape[1:]), images)
         views = "one" if self.training else self.config.views
         return mean_logits(self._output, self.scaling, images, views)
+
+    def _check(self, are_bytes: bool, shape: tuple[int, ...], images: Any) -> None:
+        channels, height, width = self.input_shape
+        if not are_bytes or shape != (height, width, channels):
+            raise InputError(
+                f"the model takes bytes of the shape (n, {height}, {width}, {channels}), and the "
+                f"images are {str(images.dtype).removeprefix('torch.')} of {tuple(images.shape)}"
+            )
 
     def _output(self, values: Tensor) -> Tensor:
         in_bf16 = self.config.precision == "bf16" and computes_in_bf16(values.device)
@@ -147,13 +160,9 @@ class TrainedModel(nn.Module):
         Raises:
             InputError: if the images have another type or shape than those of the training.
         """
-        channels, height, width = self.input_shape
+        _, height, width = self.input_shape
         pixels = plain_array(pixels)
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
-            raise InputError(
-                f"the model takes bytes of the shape (n, {height}, {width}, {channels}), and the "
-                f"images are {pixels.dtype} of {pixels.shape}"
-            )
+        self._check(pixels.dtype == np.uint8, pixels.shape[1:], pixels)
         device = next(self.network.parameters()).device
         parts = []
         with self._evaluating(), random_state_of(self.config.seed, device):

@@ -68,7 +68,9 @@ def train(
 
     Args:
         config: config of the training.
-        data: training and validation images, such as `load_dataset` returns.
+        data: training and validation images, such as `load_dataset` returns. They are taken as
+            they are: what the config says of the data set, its split and how images are read is
+            for `load_dataset(config.dataset, config.data_split, options=config.image_options)`.
         device: device to train on, such as `cpu` or `cuda:0`; ignored for `DeviceData`.
 
     Raises:

@@ -24,7 +24,7 @@ from tunecnn.data.loading import default_data_dir
 from tunecnn.data.sources.given import store_given
 from tunecnn.documents import parse_document, read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
-from tunecnn.files import is_installed
+from tunecnn.files import expanded, is_installed
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import NOTEBOOK_FILE, notebook_source
 from tunecnn.models.unchanged import check_module
@@ -32,6 +32,7 @@ from tunecnn.run.listener import Listener
 from tunecnn.run.run import Run as StoredRun
 from tunecnn.space.library import find_space
 from tunecnn.space.parameters import plain
+from tunecnn.space.schema import SpaceSchema
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
 
 _IN_SEARCH = dict.fromkeys(("runs_dir", "name"), "a confirmation is in the folder of its search")
+_OF_SEARCH = ("space", "network", "data", "trials", "epochs", "seed", "listeners")
 _GIVEN = "given.npz"  # stands for images of Python until they have a name
 
 Network = Callable[..., "nn.Module"]
@@ -58,7 +60,13 @@ Network = Callable[..., "nn.Module"]
 
 
 class Run(StoredRun):
-    """A run that can go on: `tunecnn.run.run.Run`, and `resume` and `confirm`."""
+    """A run that can go on: `tunecnn.run.run.Run`, and `resume` and `confirm`.
+
+    It is a snapshot: `tunecnn.load_run(run.path)` gives a newer one.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(expanded(path).absolute())  # a notebook may change its folder
 
     def load_model(self, trial: int | None = None) -> TrainedModel:
         """Load the network of a trial.
@@ -97,8 +105,10 @@ class Run(StoredRun):
             RunError: if the run had to stop; it can be resumed.
         """
         found, more = _options(options, SAME_FOLDER), plain(more_trials)
-        if not isinstance(more, int):
+        if not isinstance(more, int) or isinstance(more, bool):
             raise InputError(f"more_trials must be a whole number, not {more_trials!r}")
+        if not isinstance(budget or {}, Mapping):
+            raise InputError(f"budget must be a mapping, such as {{'hours': 12}}, not {budget!r}")
         limits = plain(dict(budget or {}))
         return type(self)(resume(self.path, found, _listening(listeners), more, limits).folder)
 
@@ -140,14 +150,19 @@ class Run(StoredRun):
             [top, seeds, splits, train_images, epochs]
         )
         scale = TrainingScale(train_images, epochs)
-        for one in (configs or {}).values():
+        configs = {} if configs is None else configs
+        if not isinstance(configs, Mapping) or not all(isinstance(one, str) for one in configs):
+            raise InputError("configs must be configs by their names, such as {'mine': config}")
+        for one in configs.values():
             if not isinstance(one, TrialConfig):
                 raise InputError(
                     f"configs has {type(one).__name__}s; give a tunecnn.TrialConfig for each name"
                 )
-        return type(self)(
-            confirm(self.path, top, seeds, configs or {}, found, where, splits, scale).folder
-        )
+        try:
+            result = confirm(self.path, top, seeds, configs, found, where, splits, scale)
+        finally:
+            self.__dict__.pop("confirmations", None)  # which were read before
+        return type(self)(result.folder)
 
 
 def load_run(path: str | Path) -> Run:
@@ -196,7 +211,7 @@ def search(
         InputError: if an argument is invalid; nothing has been trained then.
         RunError: if the run had to stop; it can be resumed.
     """
-    found, listening = _options(options), _listening(listeners)
+    found, listening = _options(options, own=_OF_SEARCH), _listening(listeners)
     if network is None and isinstance(space, Mapping) and callable(space.get("architecture")):
         network = space["architecture"]
         space = {key: value for key, value in space.items() if key != "architecture"}
@@ -229,7 +244,15 @@ def reproduce(
 ) -> Run:
     """Train the published networks with the published protocol and several seeds, and test them.
 
-    For the arguments see `tunecnn.workflows.reproduce.reproduce` and `search`.
+    Args:
+        dataset: name of the data set to train on.
+        against: data set whose published results to compare with; None for `dataset` itself,
+            `none` for no comparison.
+        models: names of the networks; None for all three.
+        seeds: number of seeds per network; None for three.
+        epochs: epochs per training; None for the published number.
+        listeners: listeners that are called beside the one that shows the progress.
+        **options: options of the run: `tunecnn.workflows.options.RunOptions`.
 
     Raises:
         InputError: if an argument is invalid; nothing has been trained then.
@@ -240,13 +263,16 @@ def reproduce(
 
 
 def _options(
-    given: Mapping[str, Any], without: Mapping[str, str] = MappingProxyType({})
+    given: Mapping[str, Any],
+    without: Mapping[str, str] = MappingProxyType({}),
+    own: Sequence[str] = (),
 ) -> RunOptions:
     """Return the options of a run.
 
     Args:
         given: values by name.
         without: options that have no effect, and why.
+        own: other arguments of the function that was called, which may be meant.
 
     Raises:
         InputError: for a wrong name or value, or one that would have no effect.
@@ -256,7 +282,9 @@ def _options(
               for name, one in given.items()}  # fmt: skip
     for name in given:
         if name not in known:
-            raise InputError(f"unknown option {name!r}; {nearest(name, known)}")
+            if name in SpaceSchema.model_fields:
+                raise InputError(f"{name} is a key of the space: write it there")
+            raise InputError(f"unknown option {name!r}; {nearest(name, [*own, *known])}")
     for name in ("data_dir", "runs_dir"):
         if isinstance(values.get(name), str):
             values[name] = Path(values[name])

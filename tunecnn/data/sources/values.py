@@ -22,6 +22,11 @@ def plain_array(value: Any) -> Any:
     if hasattr(value, "detach"):  # a tensor of torch
         value = value.detach().cpu()
     array = np.asarray(value)
+    if array.dtype.kind == "U" and isinstance(value, list | tuple):
+        # NumPy would make a word of whatever stands among words, such as `nan` of a missing one.
+        for index, one in enumerate(np.asarray(value, dtype=object).ravel()):
+            if not isinstance(one, str):
+                raise ValueError(f"item {index} is {one!r}, and others are words")
     if array.dtype.kind in "OT":
         items = array.ravel().tolist()
         if items and all(isinstance(one, str) for one in items):

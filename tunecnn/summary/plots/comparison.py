@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tunecnn.analysis.comparison import best_so_far_by_time, names_of
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
-from tunecnn.summary.plots.style import picture, state_finding
+from tunecnn.summary.plots.style import Picture, picture, state_finding
 
 _DASHES = ("-", "--", "-.", ":")
 
@@ -17,7 +17,7 @@ _DASHES = ("-", "--", "-.", ":")
 @picture
 def comparison(runs: Sequence[Run]) -> Figure:
     """Draw the best accuracy so far of each search, by the training time of its trials."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     ends = []
     for index, (run, name) in enumerate(zip(runs, names_of(runs), strict=True)):

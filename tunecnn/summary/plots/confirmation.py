@@ -18,6 +18,7 @@ from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import confusion_figure
 from tunecnn.summary.plots.style import (
     BASELINE,
+    Picture,
     legend_below,
     picture,
     state_finding,
@@ -35,7 +36,7 @@ def confirmed(run: Run) -> Figure:
     summary = summarize_confirmation(run)
     repeat = "seed" if summary.splits == 1 else "split, mean of its seeds"
     lines = summary.candidates[::-1]
-    figure = Figure(figsize=(8, 2.1 + 0.45 * len(lines)), layout="constrained")
+    figure = Picture(figsize=(8, 2.1 + 0.45 * len(lines)), layout="constrained")
     titles = ["validation", "test"] if any(line.test.values for line in lines) else ["validation"]
     panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for axes, title in zip(panels, titles, strict=True):

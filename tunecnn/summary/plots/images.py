@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from tunecnn.analysis.classes import Counts
 from tunecnn.data.images import Labels, Pixels, TrialData
-from tunecnn.summary.plots.style import picture, state_finding
+from tunecnn.summary.plots.style import Picture, picture, state_finding
 
 _PER_CLASS = 6
 _AUGMENTED = 3
@@ -29,7 +29,7 @@ def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> F
     """
     shown = range(min(len(data.classes), _MOST_CLASSES))
     columns = _PER_CLASS + _AUGMENTED
-    figure = Figure(figsize=(1.0 * columns + 1.6, 1.0 * len(shown) + 0.9), layout="constrained")
+    figure = Picture(figsize=(1.0 * columns + 1.6, 1.0 * len(shown) + 0.9), layout="constrained")
     grid = figure.subplots(len(shown), columns, squeeze=False)
     for row, label in zip(grid, shown, strict=True):
         members = np.flatnonzero(data.train.labels == label)[:_PER_CLASS]
@@ -56,7 +56,7 @@ def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> F
 def confusion_figure(counts: Counts, classes: Sequence[str], of: str) -> Figure:
     """Draw one confusion matrix; `of` says whose predictions it counts, and of what."""
     size = min(9.0, 3.6 + 0.3 * len(classes))
-    figure = Figure(figsize=(size, size), layout="constrained")
+    figure = Picture(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     draw_confusion(axes, counts, classes)
     axes.set_ylabel("true class")

@@ -18,7 +18,7 @@ from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import draw_confusion, most_confused
 from tunecnn.summary.plots.style import BEST as VALIDATION
 from tunecnn.summary.plots.style import COMPLETE as TRAINING
-from tunecnn.summary.plots.style import count_along, legend_below, picture, state_finding
+from tunecnn.summary.plots.style import Picture, count_along, legend_below, picture, state_finding
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import count_in_words
 
@@ -159,7 +159,7 @@ def _leave_out_the_start(
 
 def _panels(run: Run, height: float = 3.4) -> list[tuple[Axes, str]]:
     names = run.space.architectures
-    figure = Figure(figsize=(max(5.0, 3.6 * len(names)), height), layout="constrained")
+    figure = Picture(figsize=(max(5.0, 3.6 * len(names)), height), layout="constrained")
     grid = figure.subplots(1, len(names), squeeze=False)
     for axes, name in zip(grid.flat, names, strict=True):
         axes.set_title(name, fontsize=10)

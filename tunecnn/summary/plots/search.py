@@ -26,6 +26,7 @@ from tunecnn.summary.plots.style import (
     COMPLETE,
     MANY,
     STOPPED,
+    Picture,
     count_along,
     ends_of,
     in_percent,
@@ -232,7 +233,7 @@ def importances(run: Run) -> Figure:
     shares = found.shares.iloc[::-1]
     if shares.empty:
         raise InputError(f"{run.path} shows no clear effect of any parameter")
-    figure = Figure(figsize=(7, 1.5 + 0.35 * len(shares)), layout="constrained")
+    figure = Picture(figsize=(7, 1.5 + 0.35 * len(shares)), layout="constrained")
     axes = figure.subplots()
     error = [
         (shares["share"] - shares["low"]).clip(lower=0),
@@ -409,7 +410,7 @@ def random_baseline(run: Run) -> Figure:
     found = compare_with_random(run)
     if found is None:
         raise InputError(f"{run.path} had no random baseline")
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Picture(figsize=(8, 3.6), layout="constrained")
     grid = figure.subplots(1, 2, sharey=True)
     for name, curve in best_so_far(run).items():
         is_search = name == "search"
@@ -491,7 +492,7 @@ FIGURES: Mapping[str, Callable[[Run], Figure]] = {
 
 
 def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Picture(figsize=(7, 4.2), layout="constrained")
     return figure, figure.subplots()
 
 

@@ -6,6 +6,7 @@ import functools
 import math
 import textwrap
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -49,13 +50,31 @@ def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        given: Any = args
-        if given and isinstance(given[0], str | Path):
-            given = (as_run(given[0]), *given[1:])
+        given: Any = [*map(_with_runs, args[:1]), *args[1:]]
+        named: Any = {
+            name: _with_runs(one) if name in ("run", "runs") else one
+            for name, one in kwargs.items()
+        }
         with matplotlib.rc_context(_RC):
-            return draw(*given, **kwargs)
+            return draw(*given, **named)
 
     return styled
+
+
+def _with_runs(given: Any) -> Any:
+    """Return an argument with the runs of folders in their place, also in a list of them."""
+    if isinstance(given, list | tuple):
+        return [_with_runs(one) for one in given]
+    return as_run(given) if isinstance(given, str | Path) else given
+
+
+class Picture(Figure):
+    """A figure that a notebook shows, also without `%matplotlib inline`."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        self.savefig(stream, format="png", dpi=96)
+        return stream.getvalue()
 
 
 def count_along(axis: Axis) -> None:
@@ -101,7 +120,7 @@ def panels(
     columns = min(most, count)
     rows = math.ceil(count / columns)
     width = max(6.0, size[0] * columns)  # a title needs room
-    figure = Figure(figsize=(width, size[1] * rows + 0.5), layout="constrained")
+    figure = Picture(figsize=(width, size[1] * rows + 0.5), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).flat)
     for axes in grid[count:]:
         axes.set_axis_off()
