@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tests.support.scripted import ScriptedRun, metrics
 from tunecnn import load_run, plots
@@ -75,6 +76,10 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
     best, count = best_by(run, "net.width", "net.dropout_dense")
     assert best.loc["0.5", "0.3 to 0.4"] == 0.6
     assert count.to_numpy().sum() == 12
+    write_summary(run)
+    page = MarkdownIt("commonmark").enable("table").render((run.path / "summary.md").read_text())
+    assert "<th>value</th>" in page
+    assert "<td>0.3 to 0.4</td>" in page
 
 
 def test_single_trials_are_no_table_of_values_and_no_picture(tmp_path):
@@ -315,6 +320,7 @@ def test_trials_that_stop_themselves_count_with_the_epoch_that_they_keep(tmp_pat
          ["0.999 to 0.9992", "0.9992 to 0.9994", "0.9994 to 0.9995", "0.9995 to 0.9997",
           "0.9997 to 0.9999"]),
         (ChoiceParameter(choice=[0.12341, 0.12342]), ["0.12341", "0.12342"]),
+        (ChoiceParameter(choice=[1024.0, 2048.0, 0.1234]), ["1024", "2048", "0.1234"]),
     ],
 )  # fmt: skip
 def test_every_value_has_one_place(parameter, labels):

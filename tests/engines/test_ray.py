@@ -277,3 +277,18 @@ def test_workers_get_the_code_of_a_network_with_the_images(ray_cluster, tmp_path
     run = load_run(run_on_cluster(tmp_path, text, Silent()).folder)
     assert run.trials["outcome"].tolist() == ["complete"] * 3
     assert run.info.code is not None
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_damaged_ends_with_its_trial(ray_cluster, tmp_path):
+    """As by a CUDA graph that could not be recorded: the next trial gets another process."""
+    (tmp_path / "nets.py").write_text(
+        f"{NETS}\n\nfrom tunecnn.trial.step import GraphedStep\nGraphedStep.has_failed = True\n"
+        f"open({str(tmp_path / 'imports')!r}, 'a').write('one\\n')\n"
+    )
+    text = TEXT.replace("architecture: model1", "architecture: nets.py:Small")
+    text = text.replace("[0.1, 0.2]", "[4, 8]").replace("{net.width: 0.2}", "{net.width: 8}")
+    run = load_run(run_on_cluster(tmp_path, text, Silent(), max_trials_at_once=1).folder)
+    assert run.trials["outcome"].tolist() == ["complete"] * 3
+    assert run.trials["attempts"].tolist() == [1] * 3
+    assert run.info.last_session.ending == "done"

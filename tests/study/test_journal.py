@@ -101,6 +101,20 @@ def test_a_run_that_was_killed_before_its_first_trial_is_no_damage(open_study, t
     assert open_study().started == 0
 
 
+def test_a_note_of_optunas_dashboard_hides_neither_the_time_nor_a_torn_group(journal, open_study):
+    """It is typed after the writer was killed."""
+    lines = journal.read_bytes().splitlines(keepends=True)
+    note = b'{"op_code":2,"worker_id":"x","study_id":0,"user_attr":{"note":"?"}}\n'
+    group = next(i for i in range(len(lines) - 2, 0, -1) if b'"more":true' not in lines[i])
+    for kept, torn in ((lines, False), (lines[: group + 3], True)):
+        journal.write_bytes(b"".join([*kept, note]))
+        os.utime(journal, (1e9, 1e9))
+        opened = Journal(journal, writable=True)
+        assert opened.last_time > 1.7e9
+        assert opened.dropped_line is torn
+    assert journal.read_bytes() == b"".join(lines[: group + 1])
+
+
 TORN = """
 dataset: digits
 epochs: 3

@@ -135,6 +135,18 @@ def test_nonsense_in_the_creation_of_a_trial_does_not_survive(scripted_run):
     carry_on(scripted_run)
 
 
+def test_a_trial_that_had_just_begun_is_prepared_anew_without_its_config(tmp_path):
+    run = ScriptedRun(tmp_path / "run")
+    run.study.next_trial()
+    lines = (run.path / JOURNAL).read_bytes().splitlines(keepends=True)
+    at = next(i for i, raw in enumerate(lines) if b'"config"' in raw)
+    lines[at] = b"?" * (len(lines[at]) - 1) + b"\n"
+    (run.path / JOURNAL).write_bytes(b"".join(lines))
+    repair(run.path)
+    task = run.reopen().next_trial()
+    assert (task.number, task.config.architecture) == (0, "proposed")
+
+
 def test_an_epoch_under_the_key_of_another_is_damage_that_can_be_repaired(scripted_run):
     lines = [from_line(raw) for raw in (scripted_run / JOURNAL).read_bytes().splitlines(True)]
     metrics = next(line.log["user_attr"]["epoch:1:1"] for line in lines

@@ -163,6 +163,17 @@ def test_a_grid_is_walked_past_any_number_of_points_that_break_a_constraint(open
     assert study.sampled == 251
 
 
+def test_a_walk_past_many_points_ends_when_no_trial_is_wanted(open_study):
+    dropouts = ", ".join(f"{i / 1000}" for i in range(250))
+    study = open_study(
+        "dataset: digits\nepochs: 1\ntrials: 250\nsampler: grid\nconstraints: [params <= 10]\n"
+        f"parameters: {{net.dropout_dense: {{choice: [{dropouts}]}}}}\n"
+    )
+    asked = iter(range(1000))
+    assert study.next_trial(lambda: next(asked) == 5) is None
+    assert study.sampled == 5
+
+
 def test_a_grid_with_conditions_ends_with_its_last_point(open_study):
     """Not when all combinations of values, most of them the same, have been looked at."""
     levels = ", ".join(f"{i / 100}" for i in range(1, 41))

@@ -9,6 +9,8 @@ import torch
 import tunecnn
 from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.arithmetic import settings_kept
+from tunecnn.trial.trained import pack_model, unpack_model
+from tunecnn.trial.training import Training
 
 SETTINGS = """
 def settings():
@@ -62,6 +64,10 @@ def test_float32_is_float32_whatever_a_notebook_has_set_and_is_put_back(line):
 def test_a_training_does_not_mind_the_modes_of_a_notebook(digits):
     config = tunecnn.make_config("fast", "model1", "digits", epochs=1, **{"net.width": 0.1})
     (usual,) = tunecnn.train(config, digits)
+    trained = Training(config, digits)
+    trained.run_epoch()
+    content = pack_model(trained)
+    logits = unpack_model(content, "m").logits(digits.test.pixels)
     torch.set_default_dtype(torch.float64)
     try:
         with torch.inference_mode(), torch.device("meta"):
@@ -70,6 +76,8 @@ def test_a_training_does_not_mind_the_modes_of_a_notebook(digits):
             assert torch.is_inference_mode_enabled()  # the notebook's own, between epochs
             assert torch.zeros(1).dtype == torch.float64
             assert not list(training)
+        model = unpack_model(content, "m")
+        assert torch.equal(model.logits(digits.test.pixels), logits)
     finally:
         torch.set_default_dtype(torch.float32)
     assert (found.train_loss, found.val_loss) == (usual.train_loss, usual.val_loss)

@@ -88,7 +88,9 @@ def bins(parameter: Parameter) -> list[Bin]:
     low, high = parameter.bounds
     scale, back = (math.log, math.exp) if parameter.log else (float, float)
     ends = [back(scale(low) + i / 5 * (scale(high) - scale(low))) for i in range(6)]
-    words = _told_apart(ends)
+    words = [f"{end:.3g}" for end in ends]
+    if len(set(words)) < len(ends):
+        words = _told_apart(ends)
     labels = [f"{low} to {high}" for low, high in zip(words, words[1:], strict=False)]
     return [
         Bin(
@@ -104,8 +106,11 @@ def bins(parameter: Parameter) -> list[Bin]:
 
 
 def _told_apart(values: Sequence[Scalar]) -> list[str]:
-    """Format values with as few digits as tell them apart, three or more."""
-    for digits in range(3, 17):
+    """Format values with as few digits as tell them apart."""
+    texts = [in_short(value) for value in values]
+    if len(set(texts)) == len(values):
+        return texts
+    for digits in range(5, 17):
         texts = [f"{value:.{digits}g}" if isinstance(value, float) else str(value)
                  for value in values]  # fmt: skip
         if len(set(texts)) == len(values):

@@ -14,6 +14,7 @@ from tunecnn.models.code import NetworkCode
 from tunecnn.models.running import prints_aside
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
+from tunecnn.words import command
 
 
 def _gpus() -> int:
@@ -92,6 +93,7 @@ class LocalEngine:
         from tunecnn.trial.batches import DeviceSplits
         from tunecnn.trial.environment import Environment
         from tunecnn.trial.runner import RunningTrial
+        from tunecnn.trial.step import GraphedStep
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = DeviceSplits(splits.__getitem__, device)
@@ -117,4 +119,10 @@ class LocalEngine:
                     if update.device_error:
                         raise RunError(f"{here.device} failed: {update.device_error}; then resume")
                     goes_on = recorder.take(trial.number, update)
+                    if GraphedStep.has_failed:
+                        again = command("search --resume", recorder.folder)
+                        raise RunError(
+                            "a CUDA graph could not be recorded, which torch does not get over; "
+                            f"go on in a new process: {again}"
+                        )
                     recorder.tick()

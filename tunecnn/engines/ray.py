@@ -394,6 +394,9 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         if update.epochs:
             self._crew.worked(number)
         goes_on = self._recorder.take(number, update)
+        if not goes_on and result.get("is_damaged"):
+            self._crew.end(trial)
+            return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:

@@ -107,10 +107,6 @@ class Worker(tune.Trainable):
         self._is_told, self._run = False, None
         self._start_from = new_config["trial"]["checkpoint"].take()
         if self._report is not None:
-            from tunecnn.trial.step import GraphedStep
-
-            if GraphedStep.has_failed:
-                return False  # and Ray makes a new actor
             self._free_memory()  # of a trial that was pruned
         return True
 
@@ -131,7 +127,9 @@ class Worker(tune.Trainable):
         if update.device_error:
             # The exception ends this process: its device would fail in every further trial.
             raise RuntimeError(f"{DEVICE_ERROR} {update.device_error}")
-        return {"update": update, **result}
+        from tunecnn.trial.step import GraphedStep
+
+        return {"update": update, "is_damaged": GraphedStep.has_failed, **result}
 
     def _prepare(self) -> str:
         """Copy the images of the first trial's split to the device, where they stay."""

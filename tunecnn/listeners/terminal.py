@@ -55,7 +55,7 @@ class Terminal(Listener):
         self._printed = 0
         self._print(f"run: {folder}")
         if study.dropped_line:
-            self._print("the journal's last line was incomplete and has been dropped")
+            self._print("the journal's last record was incomplete and has been dropped")
         if self._before:
             paused = len(study.paused)
             ended = f"{study.ended} of {study.space.trials} trials had ended"

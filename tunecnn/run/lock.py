@@ -105,6 +105,10 @@ class Holder:
 _HOLDER = TypeAdapter(Holder)
 
 
+class TakenOverError(RunError):
+    """Another process writes the run now."""
+
+
 class Lease:
     """The right to write a run, which is renewed for as long as this process lives.
 
@@ -139,7 +143,7 @@ class Lease:
             )
         if self._ended.is_set():
             holder = Holder.read(self._file) or "another process"
-            raise RunError(
+            raise TakenOverError(
                 f"the run was taken over by {holder}, since this process had stopped for too "
                 "long; nothing more is written here"
             )

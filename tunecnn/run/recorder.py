@@ -254,9 +254,9 @@ class Recorder:
     def _next_trial(self) -> TrialTask | None:
         self._check_free_space()
         self.used_up = self._spending.used_up
-        task = None if self.used_up else self._study.next_trial()
+        task = None if self.used_up else self._study.next_trial(lambda: self.stopped)
         if task is None:
-            if not self.used_up and not self._study.running:
+            if not self.used_up and not self.stopped and not self._study.running:
                 self._stop_paused()
             return None
         checkpoint = self._artifacts.newest_checkpoint(task.number)
@@ -364,7 +364,7 @@ class Recorder:
         self._of_settings[record.settings].append(accuracy)
 
     def _rank(self, record: TrialRecord) -> tuple[float, ...]:
-        mean = fmean(self._of_settings[record.settings])
+        mean = round(fmean(self._of_settings[record.settings]), 12)  # as in `Run.ranked`
         return -mean, *record.rank(self._study.space.metric)
 
     def _drop_all_but_the_best(self) -> None:

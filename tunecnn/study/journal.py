@@ -1,15 +1,16 @@
 """The journal of a run: Optuna's log of operations, one per line, with checks against damage.
 
-The lines have the format of Optuna's journal files, so that Optuna Dashboard can read them. Each
-line has two additional keys: its number, and the CRC-32 of the preceding part of the line. The
-first line also has the version of tunecnn that wrote the file, and the id of the run. Operations
-that make sense only together, such as those of a proposal, are written at once: each of their
-lines but the last one says that there are more, and a group without its last line, of a writer
-that was killed, is removed like an incomplete line. Lines that
-Optuna itself appended, such as a note typed in its dashboard, have neither key: they are left out
-when the journal is read, but kept in the file. Next to the journal is its seal
-file, which has the length of the journal when a trial last ended, so that a truncated journal is
-detected too. The writer holds the run's lock, so the journal needs no lock of its own.
+The lines have the format of Optuna's journal files, so that Optuna Dashboard can read them.
+Each line has additional keys: its number, and the CRC-32 of the preceding part of the line. The
+first line also has the version of tunecnn that wrote the file, and the id of the run.
+Operations that make sense only together, such as those of a proposal, are written at once: each
+of their lines but the last one says that there are more, the last one when they were written,
+and a group without its last line, of a writer that was killed, is removed like an incomplete
+line. Lines that Optuna itself appended, such as a note typed in its dashboard, have none of
+these keys: they are left out when the journal is read, but kept in the file. Next to the
+journal is its seal file, which has the length of the journal when a trial last ended, so that a
+truncated journal is detected too. The writer holds the run's lock, so the journal needs no lock
+of its own.
 """
 
 from __future__ import annotations
@@ -237,7 +238,10 @@ class Journal(BaseJournalBackend):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Write all operations of this context at its end: all of them are there, or none."""
+        """Write all operations of this context at its end, whole or not at all.
+
+        After an exception, those before it are written: Optuna has them already.
+        """
         if self._together:
             yield
             return
@@ -323,13 +327,18 @@ def check_run(journal: Path, first: Line, run_id: str | None) -> None:
 
 def _whole(stream: BinaryIO) -> tuple[int, int]:
     """Return the length without the incomplete last line or group, and when that was written."""
+    written = int(os.fstat(stream.fileno()).st_mtime)  # unless a line says more
     stream.seek(0)
     data = stream.read()
-    whole = data.rfind(b"\n") + 1
-    while whole:
-        start = data.rfind(b"\n", 0, whole - 1) + 1
-        line = from_line(data[start:whole])
-        if line is None or not line.has_more:
-            return whole, 0 if line is None else line.time
-        whole = start
-    return 0, 0
+    whole = end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        line = from_line(data[start:end])
+        if line is None and not is_foreign(data[start:end]):
+            break  # it is damaged, and refused when it is read
+        if line is not None and not line.has_more:
+            return whole, line.time or written
+        if line is not None:
+            whole = start
+        end = start
+    return whole, written

@@ -100,7 +100,8 @@ def repair_journal(journal: Path, space: SearchSpace, run_id: str) -> Repair:
     lines = [to_line(number, log) for number, log in enumerate(logs, 1)]
     # The last sign of a session that was killed, up to which its hours count.
     read = (from_line(raw + b"\n") for raw in data.split(b"\n"))
-    lines[-1] = to_line(len(logs), logs[-1], at=max((one.time for one in read if one), default=0))
+    last_time = max((one.time for one in read if one), default=0) or journal.stat().st_mtime
+    lines[-1] = to_line(len(logs), logs[-1], at=last_time)
     write_atomically(journal, b"".join(lines))
     length = {"bytes": sum(map(len, lines)), "run": run_id}
     write_atomically(journal.with_name(SEAL), to_line(len(lines), length))

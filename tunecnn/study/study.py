@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Study:
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 
-    def next_trial(self) -> TrialTask | None:
+    def next_trial(self, is_stopped: Callable[[], bool] = lambda: False) -> TrialTask | None:
         """Return the next trial to train, or None if no trial can start now.
 
         A proposal that breaks a constraint is recorded as infeasible, is not trained, and does not
@@ -120,11 +120,17 @@ class Study:
         one. When all requested trials have started, those follow that are needed for enough
         complete ones, and then the postponed trials, one at a time.
 
+        Args:
+            is_stopped: whether no trial is wanted any more, asked after each infeasible one: a
+                grid may have many in a row.
+
         Raises:
             RunError: if 200 proposals of the sampler in a row are infeasible.
         """
         redraws = 0
         while redraws < _MAX_REDRAWS:
+            if is_stopped():
+                return None
             if not self._queue.is_waiting and (promoted := self._promoted()):
                 return promoted
             if self.started >= self.space.trials or self._queue.grid_is_done:
@@ -424,7 +430,7 @@ class Study:
     def _prepare(self, sampled: optuna.Trial) -> TrialTask | None:
         """Make the config of a sampled trial, or end the trial if it is infeasible."""
         attrs = sampled.user_attrs
-        if "attempts" in attrs:  # an interrupted trial, which was checked before
+        if {"attempts", "config"} <= attrs.keys():  # interrupted, and checked before
             return TrialTask(sampled.number, TrialConfig.from_dict(attrs["config"]))
         try:
             config = self.space.config(clean(sampled.params), sampled.number)

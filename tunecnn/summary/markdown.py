@@ -60,10 +60,10 @@ def escape(text: Any) -> Any:
     )
 
 
-def fenced(text: str) -> Markup:
+def fenced(text: str, language: str = "") -> Markup:
     """Return text as a block of code, whatever backticks it has."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return Markup(f"{fence}\n{text}\n{fence}")
+    return Markup(f"{fence}{language}\n{text}\n{fence}")
 
 
 def code(text: str) -> Markup:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, Scale, Size, option_problems
@@ -185,8 +186,16 @@ class TrialConfig(BaseModel):
         return ImageOptions(**{name: getattr(self, name) for name in IMAGE_OPTIONS})
 
     def replace(self, **changes: Any) -> Self:
-        """Return a validated copy with some fields changed."""
-        return type(self)(**{**dict(self), **changes})
+        """Return a validated copy with some settings changed.
+
+        Args:
+            **changes: settings by name; `net` for all arguments of the network, or one of them as
+                `**{"net.width": 0.5}`.
+
+        Raises:
+            InputError: for an unknown name, or a value that is not allowed.
+        """
+        return self.from_dict({**dict(self), **changes})
 
     def to_dict(self) -> dict[str, Scalar]:
         """Return the config as a flat mapping of scalars, without the settings that are None."""
@@ -197,11 +206,19 @@ class TrialConfig(BaseModel):
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Make a config from a mapping as returned by `to_dict`; missing names take defaults.
 
+        NumPy's values are taken as Python's, and arguments of the network also from a mapping
+        `net`.
+
         Raises:
             InputError: for an unknown name, or a value that is not allowed.
         """
-        net = {name.removeprefix(NET): value for name, value in values.items()
-               if name.startswith(NET)}  # fmt: skip
+        values = {name: one.item() if isinstance(one, np.generic) else one
+                  for name, one in values.items()}  # fmt: skip
+        inner = values.pop("net", {})
+        if not isinstance(inner, Mapping):
+            raise InputError(f"net must be a mapping of the network's arguments, not {inner!r}")
+        net = {**inner, **{name.removeprefix(NET): value for name, value in values.items()
+                           if name.startswith(NET)}}  # fmt: skip
         settings = {name: value for name, value in values.items() if not name.startswith(NET)}
         for name in settings:
             if problem := setting_problem(name):

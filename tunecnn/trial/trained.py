@@ -35,7 +35,7 @@ from tunecnn.models.checking import lay_out, settle, takes_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
-from tunecnn.trial.arithmetic import exact_arithmetic
+from tunecnn.trial.arithmetic import settings_kept, usual_torch
 from tunecnn.trial.batches import Scaling, evaluation_batch
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
 from tunecnn.trial.config import TrialConfig, Views
@@ -178,7 +178,7 @@ class TrainedModel(nn.Module):
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
-            with exact_arithmetic(), torch.inference_mode():
+            with settings_kept(), torch.inference_mode():
                 yield
         finally:
             for module, was_training in modes.items():
@@ -229,7 +229,8 @@ def unpack_model(content: bytes, where: str, *, is_trusted: bool = False) -> Tra
     Args:
         content: the bytes.
         where: what they are, for messages.
-        is_trusted: whether this process has trained the network itself, so that nothing is said.
+        is_trusted: whether they are known to be those of a trial of the run that is at hand, whose
+            code this process runs anyway; then nothing is said.
 
     Raises:
         RunError: if the bytes are damaged or of another version; the message names `where`.
@@ -250,7 +251,7 @@ def unpack_model(content: bytes, where: str, *, is_trusted: bool = False) -> Tra
             f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {text_of(error)}"
         ) from error
     architecture, shape = Architecture(config.architecture, Path()), metadata.input_shape
-    with importable(code):
+    with importable(code), usual_torch():
         if not (architecture.is_published or is_trusted):
             _warn_of_code(architecture, code, where)
         load(architecture)

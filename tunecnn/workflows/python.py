@@ -104,7 +104,8 @@ class Run(StoredRun):
             InputError: if its data have changed, or an argument is invalid.
             RunError: if the run had to stop; it can be resumed.
         """
-        found, more = _options(options, SAME_FOLDER), plain(more_trials)
+        found = _options(options, SAME_FOLDER, ("more_trials", "budget", "listeners"))
+        more = plain(more_trials)
         if not isinstance(more, int) or isinstance(more, bool):
             raise InputError(f"more_trials must be a whole number, not {more_trials!r}")
         if not isinstance(budget or {}, Mapping):
@@ -145,7 +146,8 @@ class Run(StoredRun):
             RunError: if the run had to stop; the same call resumes it.
         """
         kept = {"keep_weights": "all trials of a confirmation keep their weights"}
-        where, found = _listening(listeners), _options(options, {**_IN_SEARCH, **kept})
+        own = ("top", "seeds", "configs", "splits", "train_images", "epochs", "listeners")
+        where, found = _listening(listeners), _options(options, {**_IN_SEARCH, **kept}, own)
         top, seeds, splits, train_images, epochs = plain(
             [top, seeds, splits, train_images, epochs]
         )
@@ -258,7 +260,8 @@ def reproduce(
         InputError: if an argument is invalid; nothing has been trained then.
         RunError: if the run had to stop; it can be resumed.
     """
-    where, found = _listening(listeners), _options(options)
+    own = ("dataset", "against", "models", "seeds", "epochs", "listeners")
+    where, found = _listening(listeners), _options(options, own=own)
     return Run(start_reproduction(dataset, against, models, seeds, epochs, found, where).folder)
 
 
@@ -282,7 +285,7 @@ def _options(
               for name, one in given.items()}  # fmt: skip
     for name in given:
         if name not in known:
-            if name in SpaceSchema.model_fields:
+            if own is _OF_SEARCH and name in SpaceSchema.model_fields:
                 raise InputError(f"{name} is a key of the space: write it there")
             raise InputError(f"unknown option {name!r}; {nearest(name, [*own, *known])}")
     for name in ("data_dir", "runs_dir"):

@@ -33,7 +33,7 @@ from tunecnn.run.budget import Spending
 from tunecnn.run.folder import RunFolder, cannot_be_written
 from tunecnn.run.info import RunInfo, Session, now
 from tunecnn.run.listener import Listener
-from tunecnn.run.lock import Lease
+from tunecnn.run.lock import Lease, TakenOverError
 from tunecnn.run.recorder import Limits, Recorder
 from tunecnn.run.run import load_run, name_of
 from tunecnn.space.space import SearchSpace
@@ -218,6 +218,8 @@ def _stopping(path: Path) -> Iterator[None]:
         if error.errno not in _STORAGE:
             raise
         raise cannot_be_written(path, error) from error
+    except TakenOverError:
+        raise
     except RunError:
         # The error is raised even if this fails, as on a full disk or in a folder that is gone.
         with contextlib.suppress(OSError, TunecnnError):

@@ -67,7 +67,16 @@ def test_the_arrow_files_of_save_to_disk_are_read(tmp_path):
         ),
         ("a/train-1.parquet", ["dog", "cat"], "label 0 is cat in one and dog in another"),
         ("a/test-0.parquet", ["cat", "eel"], "label 1 is dog in one and eel in another"),
-        ("a/test-0.parquet", ["cat", "dog", "eel"], "label 2 is none in one and eel in another"),
+        (
+            "a/test-0.parquet",
+            ["cat", "dog", "eel"],
+            "label 2 is not there in one and eel in another",
+        ),
+        (
+            "a/test-0.parquet",
+            ["cat", "dog", "none"],
+            "label 2 is not there in one and none in another",
+        ),
     ],
 )
 def test_configurations_with_other_classes_are_not_mixed(second, names, message, tmp_path):

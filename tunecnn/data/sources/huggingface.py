@@ -264,14 +264,15 @@ def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOp
             found.unlabelled += sum(map(len, tables[part])) - sum(map(len, own))
         for number, (content, label, known) in enumerate(_rows(path, own)):
             if known and found.classes and known != found.classes:
-                classes = zip_longest(found.classes, known, fillvalue="none")
+                classes = zip_longest(found.classes, known)
                 label, both = next(
                     (label, both) for label, both in enumerate(classes) if both[0] != both[1]
                 )
+                one, other = (name or "not there" for name in both)
                 raise InputError(
                     f"huggingface: {path}: its files have different classes, or in another order: "
-                    f"label {label} is {both[0]} in one and {both[1]} in another; give the folder "
-                    "of one configuration"
+                    f"label {label} is {one} in one and {other} in another; give the folder of "
+                    "one configuration"
                 )
             found.classes = found.classes or known
             name = f"{part}[{number}]"

@@ -25,6 +25,7 @@ def plain_array(value: Any) -> Any:
     if array.dtype.kind == "U" and isinstance(value, list | tuple):
         # NumPy would make a word of whatever stands among words, such as `nan` of a missing one.
         for index, one in enumerate(np.asarray(value, dtype=object).ravel()):
+            one = one.item() if isinstance(one, np.ndarray) and not one.ndim else one
             if not isinstance(one, str):
                 raise ValueError(f"item {index} is {one!r}, and others are words")
     if array.dtype.kind in "OT":
