@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -519,6 +520,21 @@ def test_a_session_whose_run_was_taken_over_writes_nothing_at_its_end(tmp_path, 
     with pytest.raises(RunError, match="was taken over by process .* on elsewhere"):
         begin(tmp_path, listener=listener)
     assert contents(folder) == listener.before
+
+
+def test_two_searches_do_not_train_in_one_process_at_once(tmp_path):
+    """They share torch's random numbers: neither would have the results of its seeds."""
+
+    class Another(Silent):
+        def on_epoch(self, number, metrics):
+            with ThreadPoolExecutor(1) as pool:
+                second = pool.submit(begin, tmp_path, name="second")
+                with pytest.raises(RunError, match="another search trains in this process"):
+                    second.result()
+            raise KeyboardInterrupt
+
+    assert begin(tmp_path, listener=Another(), name="first").ending == "interrupted"
+    assert carry_on(tmp_path / "second").ending == "done"
 
 
 def test_another_source_of_the_same_version_is_refused(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from tunecnn.models.running import prints_aside
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
 from tunecnn.words import command
+
+_IN_USE = threading.Lock()  # the generators and settings of torch, which are those of the process
 
 
 def _gpus() -> int:
@@ -64,12 +67,17 @@ class LocalEngine:
             scratch: unused folder.
 
         Raises:
-            RunError: if the study cannot continue.
+            RunError: if the study cannot continue, or another thread trains in this process.
         """
         import torch
 
         from tunecnn.trial.arithmetic import give_memory_back, settings_kept
 
+        if not _IN_USE.acquire(blocking=False):
+            raise RunError(
+                "another search trains in this process, in another thread, and would change the "
+                f"results of this one; afterwards: {command('search --resume', recorder.folder)}"
+            )
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -78,6 +86,7 @@ class LocalEngine:
         finally:  # for what a notebook does next
             torch.set_num_threads(before)
             give_memory_back()
+            _IN_USE.release()
         if recorder.failure is not None:
             raise recorder.failure
 
