@@ -311,6 +311,9 @@ RECIPES = {
     "40 epochs, twice the width, regularized": Recipe(
         ("recipe-width-two-regularized",), "", BASELINE, "-"
     ),
+    "40 epochs, twice the width, half the dropout": Recipe(
+        ("recipe-width-two-half-dropout",), "", BASELINE, ":"
+    ),
 }
 """All have the settings of the search for six epochs, but for regularized and searched ones.
 

@@ -161,7 +161,7 @@ class GraphedStep:
         except RuntimeError as error:
             if "captur" not in str(error):
                 raise
-            GraphedStep.has_failed = True
+            GraphedStep.has_failed |= self._indices.is_cuda
         finally:
             for group in groups:
                 group["capturable"] = False
