@@ -18,6 +18,8 @@ from tunecnn.run.info import CandidateRecord, ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.words import count_in_words
 
+_COMPARED = 2
+
 
 @dataclass(frozen=True)
 class ConfirmationSummary(RunOverview):
@@ -69,7 +71,7 @@ class ConfirmationSummary(RunOverview):
     def progress(self) -> int:
         """How far it has come: 2 if test results are compared, 1 if there are results, else 0."""
         compared = any(not line.is_baseline and line.test_gain.values for line in self.candidates)
-        return 2 if compared else int(self.pick is not None)
+        return _COMPARED if compared else int(self.pick is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the results that a program needs."""
@@ -166,11 +168,14 @@ def latest_confirmation(search: Run) -> LatestConfirmation | None:
     One that compares test results counts most, then one that has any: a later one may have been
     interrupted before.
     """
-    found = [
-        LatestConfirmation(search, inner, summarize_confirmation(inner))
-        for inner in search.confirmations
-    ]
-    return max(reversed(found), key=lambda one: one.summary.progress, default=None)
+    best = None
+    for inner in reversed(search.confirmations):
+        found = LatestConfirmation(search, inner, summarize_confirmation(inner))
+        if best is None or found.summary.progress > best.summary.progress:
+            best = found
+        if best.summary.progress == _COMPARED:
+            break  # an earlier one says no more, and a summary takes time
+    return best
 
 
 def trials_of(run: Run, candidate: str) -> set[int]:

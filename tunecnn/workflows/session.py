@@ -308,11 +308,10 @@ def _run_locked(
             raise  # the run can be resumed; what follows would take time
     except Exception:  # a mistake of ours, or of a user's listener, too
         with contextlib.suppress(OSError, TunecnnError):
-            lease.check()  # a run that was taken over is another process's
-            _end_session(folder, study, recorder, time.monotonic() - started, has_failed=True)
+            seconds = time.monotonic() - started
+            _end_session(folder, study, recorder, lease, seconds, has_failed=True)
         raise
-    lease.check()
-    return _end_session(folder, study, recorder, time.monotonic() - started)
+    return _end_session(folder, study, recorder, lease, time.monotonic() - started)
 
 
 def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
@@ -399,13 +398,17 @@ def _warnings(left: str, info: RunInfo) -> Iterator[str]:
 
 
 def _end_session(
-    folder: RunFolder, study: Study, recorder: Recorder | None, seconds: float, *,
+    folder: RunFolder, study: Study, recorder: Recorder | None, lease: Lease, seconds: float, *,
     has_failed: bool = False,
 ) -> Ending:  # fmt: skip
     """Requeue the running trials, and record the end of the session after so many seconds.
 
     The clock may have been set in between.
+
+    Raises:
+        RunError: if the run was taken over: then it is another process's to write.
     """
+    lease.check()
     is_cut_off = bool(study.running)  # their trials are trained again, whatever is used up
     used_up = recorder.used_up if recorder and not has_failed and not study.finished else ""
     shut_out = recorder.shut_out if recorder else {}
