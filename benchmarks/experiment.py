@@ -54,6 +54,8 @@ RUNS = {
 
 First those whose seeds differ, then those that repeat a seed.
 """
+VIEWS = {"one": "one view", "mirrored": "two views", "shifted": "six views"}
+"""Views of an image over which the logits are averaged, in words, by the setting."""
 CHANCE = 0.2  # below it, a training has learned nothing, and its distance says nothing
 
 
@@ -262,79 +264,97 @@ class Recipe:
 
     Attributes:
         folders: where `docs/results` has their frames.
-        candidate: which of the candidates there; empty if there is one.
         color: of their curves.
         line: style of their curves.
+        candidate: which of the candidates, in a confirmation.
     """
 
     folders: tuple[str, ...]
-    candidate: str
     color: str
     line: str
+    candidate: str = ""
+
+    def accuracies(self, views: str) -> list[float]:
+        """Return the test accuracies by these views, one for each training tested by them."""
+        tests = viewed()
+        return [
+            float(one)
+            for folder in self.folders
+            for one in (
+                self._tests(folder)["accuracy"]
+                if _views(folder) == views
+                else tests[tests["run"] == folder][views]
+            )
+        ]
 
     @property
-    def tests(self) -> pd.DataFrame:
-        """Test results, one row for each training."""
-        frame = self._frame("evaluations")
-        return frame[frame["candidate"] == self.candidate]
+    def views(self) -> str:
+        """Views of an image by which the curves are."""
+        return _views(self.folders[0])
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """Epochs of these trainings."""
-        frame = self._frame("epochs")
-        return frame[frame["trial"].isin(self.tests["trial"])]
-
-    def _frame(self, name: str) -> pd.DataFrame:
-        """Read a frame of all folders, where a trial is named with its folder."""
-        frames = [
-            frame.assign(trial=folder + " " + frame["trial"].astype(str))
-            for folder in self.folders
-            for frame in [pd.read_parquet(RESULTS / folder / f"{name}.parquet")]
-        ]
+        """Epochs of the trainings validated by `views`; a trial is named with its folder."""
+        frames = []
+        for folder in self.folders:
+            if _views(folder) == self.views:
+                frame = pd.read_parquet(RESULTS / folder / "epochs.parquet")
+                frame = frame[frame["trial"].isin(self._tests(folder)["trial"])]
+                frames.append(frame.assign(trial=f"{folder} " + frame["trial"].astype(str)))
         return pd.concat(frames, ignore_index=True)
+
+    def _tests(self, folder: str) -> pd.DataFrame:
+        """Return the test results of a run, by the views with which it was trained."""
+        frame = pd.read_parquet(RESULTS / folder / "evaluations.parquet")
+        return frame[frame["candidate"].isin(["", self.candidate])]
+
+
+def _views(folder: str) -> str:
+    """Return the views of an image by which the models of a run were validated and tested."""
+    space = RESULTS / folder / "space.yaml"
+    searched = space.exists() and "views: shifted" in space.read_text()
+    return "shifted" if searched else "one"
+
+
+def viewed() -> pd.DataFrame:
+    """Return the test results of models that were tested by one, two and six views."""
+    lines = (RESULTS / "experiment" / "views.jsonl").read_text().splitlines()
+    frame = pd.DataFrame([json.loads(line) for line in lines])
+    return frame[frame["part"] == "test"]
 
 
 RECIPES = {
-    "three epochs, searched, six views": Recipe(("recipe-three-epochs-views",), "", STOPPED, "-"),
-    "four epochs, searched, six views": Recipe(
-        ("recipe-four-epochs-searched",), "", BASELINE, ":"
+    "three epochs, searched": Recipe(("recipe-three-epochs-views",), STOPPED, "-"),
+    "four epochs, searched": Recipe(("recipe-four-epochs-searched",), BASELINE, ":"),
+    "four epochs": Recipe(("recipe-four-epochs-views",), BEST, ":"),
+    "five epochs": Recipe(
+        ("recipe-five-epochs-views", "recipe-five-epochs-views-more", "recipe-five-epochs"),
+        BEST,
+        "-.",
+        "trial 0",
     ),
-    "four epochs, six views": Recipe(("recipe-four-epochs-views",), "", BEST, ":"),
-    "five epochs, six views": Recipe(
-        ("recipe-five-epochs-views", "recipe-five-epochs-views-more"), "", BEST, "-."
-    ),
-    "five epochs": Recipe(("recipe-five-epochs",), "trial 0", BEST, "--"),
-    "six epochs": Recipe(("recipe-six-epochs/confirmed",), "trial 21", BEST, "-"),
-    "40 epochs": Recipe(("recipe-forty-epochs",), "", COMPLETE, "--"),
-    "40 epochs, regularized": Recipe(("recipe-forty-regularized",), "", COMPLETE, "-"),
-    "24 epochs, twice the width": Recipe(("recipe-width-two",), "", BASELINE, "--"),
+    "six epochs": Recipe(("recipe-six-epochs/confirmed",), BEST, "-", "trial 21"),
+    "40 epochs": Recipe(("recipe-forty-epochs",), COMPLETE, "--"),
+    "40 epochs, regularized": Recipe(("recipe-forty-regularized",), COMPLETE, "-"),
+    "24 epochs, twice the width": Recipe(("recipe-width-two",), BASELINE, "--"),
     "40 epochs, twice the width, regularized": Recipe(
-        ("recipe-width-two-regularized",), "", BASELINE, "-"
+        ("recipe-width-two-regularized",), BASELINE, "-"
     ),
     "40 epochs, twice the width, half the dropout": Recipe(
-        ("recipe-width-two-half-dropout",), "", BASELINE, ":"
+        ("recipe-width-two-half-dropout",), BASELINE, "-."
     ),
 }
-"""All have the settings of the search for six epochs, but for regularized and searched ones.
-
-Where six views are named, all accuracies are by six views of an image, validation too.
-"""
-VIEWED = {
-    "recipe-four-epochs-views": "four epochs",
-    "recipe-four-epochs-searched": "four epochs, searched",
-    "recipe-three-epochs-views": "three epochs, searched",
-    "recipe-five-epochs-views": "five epochs",
-    "recipe-five-epochs-views-more": "five epochs",
-    "recipe-forty-regularized": "40 epochs, regularized",
-    "recipe-width-two-regularized": "40 epochs, twice the width, regularized",
-}
-"""Runs whose models were tested with each choice of views, and what they are called."""
+"""All have the settings of the search for six epochs, but for regularized and searched ones."""
+HEADLINE = ("four epochs, searched", "40 epochs, twice the width, regularized")
+"""The recipes that the picture names, chosen before any was tested."""
 
 
 def recipe_rows() -> list[dict[str, str]]:
     """Return the test results of each recipe on `cifar10-jpeg`, the published protocol first."""
-    found = {"published protocol, up to 100 epochs": tested("cifar10", "proposed")[0].accuracies}
-    found |= {name: recipe.tests["accuracy"].tolist() for name, recipe in RECIPES.items()}
+    published = "published protocol, up to 100 epochs"
+    found = {(published, "one"): tested("cifar10", "proposed")[0].accuracies}
+    for name, recipe in RECIPES.items():
+        found |= {(name, views): recipe.accuracies(views) for views in ("one", "shifted")}
 
     def between(ends: tuple[float, float]) -> str:
         low, high = max(ends[0], 0.0), min(ends[1], 1.0)
@@ -342,44 +362,63 @@ def recipe_rows() -> list[dict[str, str]]:
 
     return [
         {
-            "recipe": name, "test accuracy of each seed": ", ".join(f"{one:.2%}" for one in each),
+            "recipe": name, "views": VIEWS[views],
+            "test accuracy of each seed": ", ".join(f"{one:.2%}" for one in each),
             "n": str(len(each)), "mean": f"{fmean(each):.2%}",
             "mean over many seeds (95 %)": between(mean_interval(each)),
             "one more run (95 %)": between(prediction_interval(each)),
         }
-        for name, each in found.items()
+        for (name, views), each in found.items()
+        if each
     ]  # fmt: skip
 
 
 def view_rows() -> list[dict[str, str]]:
     """Return test accuracy by the views of an image, of the same models."""
-    lines = (RESULTS / "experiment" / "views.jsonl").read_text().splitlines()
-    frame = pd.DataFrame([json.loads(line) for line in lines])
-    tests = frame[frame["part"] == "test"]
+    tests = viewed()
+    names = {folder: name for name, recipe in RECIPES.items() for folder in recipe.folders}
     rows = []
-    for name, part in tests.groupby(tests["run"].map(VIEWED), sort=False):
-        row = {"training": str(name)}
-        for views, words in (("one", "one view"), ("mirrored", "two"), ("shifted", "six")):
-            row[words] = ", ".join(f"{accuracy:.2%}" for accuracy in part[views])
-        row["n"] = str(len(part))
-        for views, words in (("mirrored", "two less one"), ("shifted", "six less one")):
+    for name, part in tests.groupby([names[run] for run in tests["run"]], sort=False):
+        row = {"training": str(name), "n": str(len(part))}
+        for views, words in VIEWS.items():
+            row[f"{words}, mean"] = f"{part[views].mean():.2%}"
+        for views in ("mirrored", "shifted"):
             gains = (part[views] - part["one"]).tolist()
             low, high = (100 * end for end in mean_interval(gains))
-            row[f"{words}, points (95 %)"] = f"{100 * fmean(gains):.2f} ({low:.2f} to {high:.2f})"
+            row[f"{VIEWS[views]} less one, points (95 %)"] = (
+                f"{100 * fmean(gains):.2f} ({low:.2f} to {high:.2f})"
+            )
         rows.append(row)
     return rows
+
+
+def run_rows() -> list[dict[str, str]]:
+    """Return what each search took that the page links to, as its summary says."""
+    page = (DOCS / "experiment.md").read_text()
+    rows = []
+    for folder in dict.fromkeys(re.findall(r"\(results/([\w/-]+)/summary\.md\)", page)):
+        summary = (RESULTS / folder / "summary.md").read_text()
+        if found := re.search(r"- sessions: (\d+), (.+)", summary):
+            sessions, clock = found.groups()
+            training, epochs = re.findall(
+                r"- training: (.+?) of all .+?, ([\d,]+) epochs", summary
+            )[0]
+            rows.append({
+                "run": f"`{folder}`", "epochs": epochs, "hours of training": training,
+                "by the clock": clock.replace(" in all", ""), "sessions": sessions,
+            })  # fmt: skip
+    return [row for row in rows if "reproduce-" not in row["run"]]
 
 
 @picture
 def recipes() -> Figure:
     """Draw validation accuracy by epoch of the recipes that the searches found."""
-    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.4, 5.4), layout="constrained")
     axes = figure.subplots()
-    means = {}
     for name, recipe in RECIPES.items():
-        label = f"{name} (n = {len(recipe.tests)})"
-        _curves(axes, recipe.epochs, recipe.color, recipe.line, label)
-        means[name] = recipe.tests["accuracy"].mean()
+        frame = recipe.epochs
+        label = f"{name} (n = {frame['trial'].nunique()}, {VIEWS[recipe.views]})"
+        _curves(axes, frame, recipe.color, recipe.line, label)
     axes.axhline(EXPERIMENTS["cifar10"].results["proposed"].test_accuracy, color=STOPPED,
                  linestyle=":", label="published test accuracy, on CIFAR-10")  # fmt: skip
     axes.set_ylim(0.6, 0.9)
@@ -387,14 +426,15 @@ def recipes() -> Figure:
     count_along(axes.xaxis)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation accuracy")
-    short, best = "four epochs, searched, six views", max(means, key=lambda name: means[name])
+    found = {name: RECIPES[name].accuracies("shifted") for name in HEADLINE}
     state_finding(
         figure,
-        f"Mean test accuracy on cifar10-jpeg: {means[short]:.2%} in {short}, "
-        f"{means[best]:.2%} in {best}",
+        "Mean test accuracy by six views, on cifar10-jpeg: "
+        + "; ".join(
+            f"{fmean(each):.2%} (n = {len(each)}) in {name}" for name, each in found.items()
+        ),
     )
-    note = "Each line is one training, on cifar10-jpeg; by one view if none are named."
-    legend_below(figure, axes, 3, note)
+    legend_below(figure, axes, 2, "Each line is one training, on cifar10-jpeg.")
     return figure
 
 
@@ -412,6 +452,7 @@ TABLES: Mapping[str, Callable[[], list[dict[str, str]]]] = {
     "first_epoch": first_epoch_rows,
     "recipes": recipe_rows,
     "views": view_rows,
+    "runs": run_rows,
 }
 FIGURES: Mapping[str, Callable[[], Figure]] = {
     "experiment-curves": accuracy_curves,

@@ -89,8 +89,9 @@ def with_tables(page: str, rows: Callable[[str], Sequence[Row]] = measured) -> s
 
 
 def middle(values: Sequence[float]) -> str:
-    """Write a median with the range that it lies in."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+    """Write a median with the range that it lies in, or a single value."""
+    found = f"{statistics.median(values):.3g}"
+    return found if len(values) == 1 else f"{found} ({min(values):.3g} to {max(values):.3g})"
 
 
 @dataclass
