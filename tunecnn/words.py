@@ -10,12 +10,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-_TYPES = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "a word",
-}
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word"}
+"""Types of values in words, by Python's names."""
 
 
 def first_error(error: ValidationError) -> str:
@@ -34,8 +30,9 @@ def in_words(details: ErrorDetails) -> str:
         return f"must have at most {limits['max_length']:,} characters, and has {len(given):,}"
     if error_type in ("missing", "tuple_type", "too_long"):
         return f"must be two values, [low, high], not {given!r}"
-    if error_type.removesuffix("_type") in _TYPES:
-        return f"must be {_TYPES[error_type.removesuffix('_type')]}, not {given!r}"
+    type_ = error_type.removesuffix("_type").replace("string", "str")
+    if type_ in TYPES:
+        return f"must be {TYPES[type_]}, not {given!r}"
     words = {
         "greater_than_equal": "{ge} or more",
         "greater_than": "above {gt}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
 from tunecnn.space.strategy import Halving, Median, Promotion, Pruner, Sampler, strategy_in_words
-from tunecnn.words import count_in_words, in_utf8, seconds_in_words
+from tunecnn.words import command, count_in_words, seconds_in_words
 
 TOP = 5
 
@@ -208,17 +207,17 @@ def train_command(run: Run, trial: int, folder: Path | None = None) -> str:
         trial: number of the trial.
         folder: folder with the summary; None for that of the run.
     """
-    words = ["tunecnn", "train", "--config", str(config_path(folder or run.path, trial))]
+    options: list[object] = [config_path(folder or run.path, trial)]
     record = run.record(trial)
     if record.device.startswith("cpu"):
         # As many as its cores: the last session may have had others, and trained nothing.
         threads = run.info.last_session.engine.threads
         if record.devices is not None:
             threads = max(1, int(record.devices))
-        words += ["--device", "cpu", "--threads", str(threads)]
+        options += ["--device", "cpu", "--threads", threads]
     if run.info.data_dir:
-        words += ["--data-dir", run.info.data_dir]
-    return in_utf8(shlex.join(words))
+        options += ["--data-dir", run.info.data_dir]
+    return command("train --config", *options)
 
 
 def config_path(folder: Path, trial: int) -> Path:

@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -141,12 +140,12 @@ class Worker(tune.Trainable):
         from tunecnn.models.building import importable
         from tunecnn.trial.batches import DeviceSplits
         from tunecnn.trial.config import TrialConfig
-        from tunecnn.trial.environment import Environment
+        from tunecnn.trial.environment import Environment, may_have_gpu
 
         supplies = self._supplies
         torch.set_num_threads(supplies.threads)
         index, unused = assigned_device(
-            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), has_gpu_device()
+            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), may_have_gpu()
         )
         device = torch.device("cpu" if index is None else f"cuda:{index}")
         if index is not None and supplies.gpus < 1:
@@ -238,14 +237,6 @@ def assigned_device(
     if own in names:
         return names.index(own), ""
     return (int(own) if own.isdigit() else 0), ""
-
-
-def has_gpu_device() -> bool:
-    """Return whether this machine has a GPU of NVIDIA, also below Windows, or of AMD."""
-    nodes = ("dxg", "kfd")
-    return any(Path("/dev").glob("nvidia[0-9]*")) or any(
-        Path("/dev", one).exists() for one in nodes
-    )
 
 
 def environment_of(report: str) -> Environment:

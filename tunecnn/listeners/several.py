@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tunecnn.run.listener import Listener
-from tunecnn.study.records import TrialRecord
-from tunecnn.study.study import TrialTask
-from tunecnn.trial.messages import EpochMetrics
 
 
 class Several(Listener):
-    """Calls listeners in their order.
+    """Calls listeners in their order, with every event of `Listener`.
 
     Args:
         listeners: listeners to call.
@@ -20,42 +18,15 @@ class Several(Listener):
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
 
-    def on_trial_start(self, task: TrialTask) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_trial_start(task)
 
-    def on_epoch(self, number: int, metrics: EpochMetrics) -> None:
-        """Call each listener."""
+def _forward(event: str) -> Callable[..., None]:
+    def call_each(self: Several, *given: Any) -> None:
         for one in self._listeners:
-            one.on_epoch(number, metrics)
+            getattr(one, event)(*given)
 
-    def on_trial_end(self, record: TrialRecord) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_trial_end(record)
+    return call_each
 
-    def on_trial_pause(self, record: TrialRecord) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_trial_pause(record)
 
-    def on_trial_requeue(self, number: int, reason: str) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_trial_requeue(number, reason)
-
-    def on_note(self, text: str) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_note(text)
-
-    def on_warning(self, text: str) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_warning(text)
-
-    def on_tick(self) -> None:
-        """Call each listener."""
-        for one in self._listeners:
-            one.on_tick()
+# Written out, one of them would be forgotten with the next event, and lost for all listeners.
+for _event in (name for name in vars(Listener) if name.startswith("on_")):
+    setattr(Several, _event, _forward(_event))

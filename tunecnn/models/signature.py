@@ -15,18 +15,13 @@ from typing import Any, Final
 
 from tunecnn.errors import InputError, nearest, reason
 from tunecnn.files import check_regular
+from tunecnn.words import TYPES
 
 INPUT_NAMES = ("input_shape", "in_channels")
 """Arguments that get the shape (channels, height, width) of an image, or its channels."""
 CLASSES_NAMES = ("classes", "num_classes")
 """Arguments that get the number of classes."""
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
-_IN_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a word",
-}
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -80,7 +75,7 @@ class Argument:
             return ""
         allowed = [f"is one of {', '.join(map(repr, self.values))}"] if self.values else []
         if self.types:
-            allowed.append(f"takes {' or '.join(_IN_WORDS[type_] for type_ in self.types)}")
+            allowed.append(f"takes {' or '.join(TYPES[type_] for type_ in self.types)}")
         return f"{' or '.join(allowed)}, not {value!r}"
 
 

@@ -158,16 +158,17 @@ class RunFolder:
         """
         self.read_code(info)
         try:
-            text = read_own(self.space_file)
+            content = read_own(self.space_file)
         except OSError as error:
             raise RunError(f"{self.space_file} cannot be read: {reason(error)}") from error
-        if sha256(text) != info.space_sha256:
+        if sha256(content) != info.space_sha256:
             raise RunError(
                 f"{self.space_file} is not the space that the run was started with; put it back, "
                 f"or start another: {self._as_another}"
             )
+        text = content.decode("utf-8-sig")
         try:
-            return SearchSpace.from_yaml(self.space_file, self.code, info.changes)
+            return SearchSpace.from_text(text, str(self.space_file), self.code, info.changes)
         except SpaceError as error:
             wrong = [one for one in error.mistakes if one.loc[:1] and one.loc[0] in info.changes]
             if not wrong:

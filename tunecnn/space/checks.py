@@ -45,11 +45,8 @@ from tunecnn.trial.config import (
 from tunecnn.trial.recipes import RECIPES, make_config
 from tunecnn.words import in_words
 
-# Settings with their own key in a space, or with the same value for all trials.
-_NOT_SEARCHED = frozenset(
-    {"dataset", "epochs", "split", "validation", "train_images", *IMAGE_OPTIONS}
-)
-
+# Settings without a key of their own in a space that have the same value for all trials.
+_NOT_SEARCHED = frozenset({"split", "validation", "train_images"})
 
 # Keys whose values can only be judged if another key is right.
 _RESTING: Mapping[str, tuple[str, ...]] = {

@@ -46,25 +46,17 @@ class SearchSpace(SpaceSchema):
         return self
 
     @classmethod
-    def from_yaml(
-        cls,
-        path: str | Path,
-        folder: Path | None = None,
-        changes: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """Read and check a space.
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read and check a space; the networks' files are relative to its folder.
 
         Args:
             path: the space's file.
-            folder: folder of the networks' files; None for that of the space's file.
-            changes: values that replace those of the file, by key, before any is checked.
 
         Raises:
             SpaceError: if there are mistakes; it lists all of them, each with its line and key.
             InputError: if the file cannot be read, or is not YAML.
         """
-        document = read_document(Path(path)).with_changes(changes or {})
-        return cls._from_document(document, folder or Path(path).parent)
+        return cls._from_document(read_document(Path(path)), Path(path).parent)
 
     @classmethod
     def from_text(
@@ -74,7 +66,14 @@ class SearchSpace(SpaceSchema):
         folder: Path | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Read and check a space from YAML text, named `source` in messages; see `from_yaml`."""
+        """Read and check a space from YAML text; see `from_yaml`.
+
+        Args:
+            text: the space.
+            source: what messages call it.
+            folder: folder of the networks' files; None for the current one.
+            changes: values that replace those of the text, by key, before any is checked.
+        """
         return cls._from_document(parse_document(text, source).with_changes(changes or {}), folder)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -198,3 +199,13 @@ def processor() -> str:
             numbers = [f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields]
             return ", ".join([fields["model name"], *numbers])
     return platform.processor() or platform.machine()
+
+
+def may_have_gpu() -> bool:
+    """Return false if this machine has surely no GPU, without the import of torch."""
+    devices = ("nvmap", "dxg", "kfd")  # NVIDIA's boards with a GPU inside, below Windows, AMD
+    return (
+        sys.platform != "linux"
+        or any(Path("/dev").glob("nvidia[0-9]*"))
+        or any(Path("/dev", one).exists() for one in devices)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -74,9 +74,8 @@ class KerasRMSprop(_Untraced):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # a closure is not needed
         """Change the weights once, by their gradients."""
-        loss = _loss_of(closure)
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             gradients = [weight.grad for weight in weights]
@@ -95,7 +94,6 @@ class KerasRMSprop(_Untraced):
                 torch._foreach_sub_(weights, updates)
             else:
                 torch._foreach_addcdiv_(weights, gradients, roots, value=-group["lr"])
-        return loss
 
     def _mean(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -133,11 +131,11 @@ class MuonWithAdamW(_Untraced):
         convs: Sequence[nn.Parameter],
         others: Sequence[nn.Parameter],
         lr: float,
-        momentum: float = 0.95,
-        nesterov: bool = True,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-7,
-        weight_decay: float = 0.0,
+        momentum: float,
+        nesterov: bool,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
     ) -> None:
         self._adamw = _AdamW(
             [{"params": list(others)}],
@@ -152,9 +150,8 @@ class MuonWithAdamW(_Untraced):
         super().__init__([muon, *self._adamw.param_groups], {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # a closure is not needed
         """Change the weights once, by their gradients."""
-        loss = _loss_of(closure)
         muon, *adamw = self.param_groups
         weights = [weight for weight in muon["params"] if weight.grad is not None]
         updates = _orthogonal([self._update(weight, muon) for weight in weights])
@@ -170,7 +167,6 @@ class MuonWithAdamW(_Untraced):
         # treat this as one optimizer.
         self._adamw.param_groups, self._adamw.state = adamw, self.state
         self._adamw.step()
-        return loss
 
     def _update(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
         """Return the mean of a weight's gradients, as a matrix."""
@@ -238,14 +234,6 @@ def _padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
 
 def _is_tall(matrix: Tensor) -> bool:
     return matrix.shape[0] > matrix.shape[1]
-
-
-def _loss_of(closure: Callable[[], float] | None) -> float | None:
-    """Call the closure of a `step`, if there is one, with gradients enabled, as torch requires."""
-    if closure is None:
-        return None
-    with torch.enable_grad():
-        return closure()
 
 
 def _as_matrix(weight: Tensor) -> Tensor:

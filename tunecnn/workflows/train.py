@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +12,7 @@ from tunecnn.files import check_writable, write_atomically
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.running import running_network
 from tunecnn.trial.config import TrialConfig
+from tunecnn.trial.environment import may_have_gpu
 
 if TYPE_CHECKING:
     from tunecnn.trial.messages import EpochMetrics
@@ -46,7 +46,7 @@ class OneTraining:
     ) -> None:  # fmt: skip
         if out is not None:
             check_writable(out, "--out")
-        if device == "cuda" and not _may_have_gpu():
+        if device == "cuda" and not may_have_gpu():  # torch, which takes seconds, is not needed
             raise InputError("--device cuda: this machine has no GPU")
         self._dataset = load_dataset(
             config.dataset, config.data_split, data_dir, config.image_options
@@ -88,9 +88,3 @@ class OneTraining:
             self.kept = training.kept
             if self._out is not None:
                 write_atomically(self._out, pack_model(training))
-
-
-def _may_have_gpu() -> bool:
-    """Return false if there is surely no GPU, without the import of torch, which takes seconds."""
-    nodes = ("nvidiactl", "nvmap", "kfd", "dxg")  # NVIDIA, its boards with a GPU inside, AMD, WSL
-    return sys.platform != "linux" or any(Path("/dev", node).exists() for node in nodes)
