@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from benchmarks.results import keep
 from tunecnn import load_run
+from tunecnn.data.sheet import DataSheet
 from tunecnn.files import sha256
 from tunecnn.models.counting import CostCounter
 from tunecnn.process import collect_garbage_seldom
@@ -54,6 +55,8 @@ pruner: {{halving: {{min_epochs: 1, factor: 3}}}}
 DATASET = DatasetRecord(
     name="digits", fingerprint="0", split_fingerprint="0", train=1149, validation=288, test=360,
     input_shape=(1, 8, 8), classes=tuple("0123456789"),
+    sheet=DataSheet({"train": (1140, *[1] * 9), "validation": (279, *[1] * 9),
+                     "test": (360, *[0] * 9)}),
 )  # fmt: skip
 SESSION = Session(
     command="", started=now(), ended=now(), ending="done", versions={},

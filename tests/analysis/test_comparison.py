@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.support.scripted import SPACE, ScriptedRun
+from tests.support.scripted import SPACE, ScriptedRun, evenly
 from tunecnn.analysis.comparison import compare_runs
 
 OTHER = "the runs have other validation images, so their accuracies cannot be compared"
@@ -25,7 +27,10 @@ def test_fewer_training_images_leave_the_validation_images_as_they_are(
         scripted = ScriptedRun(tmp_path / name, text)
         runs.append(scripted.train_all(lambda trial: 0.8))
     info = scripted.folder.read_info()
-    changed = {"train": train, "split_fingerprint": "another"}
+    sheet = replace(
+        info.dataset.sheet, counts={**info.dataset.sheet.counts, "train": evenly(train)}
+    )
+    changed = {"train": train, "split_fingerprint": "another", "sheet": sheet}
     dataset = info.dataset.model_copy(update=changed)
     scripted.folder.write_info(info.model_copy(update={"dataset": dataset}))
     assert list(compare_runs([runs[0], scripted.load()]).warnings) == expected

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tunecnn import load_run
+from tunecnn.data.sheet import DataSheet
 from tunecnn.files import sha256
 from tunecnn.models.counting import CostCounter
 from tunecnn.run.folder import RunFolder
@@ -72,11 +73,17 @@ def run_info(
         dataset=DatasetRecord(
             name=dataset, fingerprint="c0ffee", split_fingerprint="d1v1de", train=1149,
             validation=288, test=360, input_shape=input_shape, classes=tuple("0123456789"),
+            sheet=DataSheet({"train": evenly(1149), "validation": evenly(288), "test": evenly(360)}),
         ),
         processor="abacus",
         job=job or SearchJob(),
         sessions=(session,),
     )  # fmt: skip
+
+
+def evenly(images: int) -> tuple[int, ...]:
+    """The numbers of images of ten classes that are as equal as can be."""
+    return tuple(images // 10 + (label < images % 10) for label in range(10))
 
 
 def metrics(epoch: int, val_accuracy: float, loss: float = 0.5) -> EpochMetrics:

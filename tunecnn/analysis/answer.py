@@ -166,9 +166,8 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     if ties:
         which = "One other trial is" if ties == 1 else f"{ties} other trials are"
         yield f"{which} as good."
-    sheet = run.info.dataset.sheet
     if best.val_balanced_accuracy is not None and (
-        run.space.metric != "val_accuracy" or (sheet and sheet.is_unbalanced)
+        run.space.metric != "val_accuracy" or run.info.dataset.sheet.is_unbalanced
     ):
         yield f"Its balanced accuracy is {best.val_balanced_accuracy:.2%}."
     if text := majority_in_words(run):

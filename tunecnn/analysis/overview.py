@@ -99,7 +99,7 @@ def overview_of(run: Run, answer: Sequence[str], leads: Sequence[Lead] = ()) -> 
         "data": _data(run),
         "hardware": _hardware(run),
         "time": _time(run),
-        "doubts": _doubts(run),
+        "doubts": tuple(run.info.dataset.sheet.warnings()),
         "headline": answer[0],
         "caveats": tuple(answer[1:]),
         "leads": tuple(leads),
@@ -155,8 +155,6 @@ def _splits(run: Run) -> dict[str, str]:
 def _files(run: Run) -> dict[str, str]:
     """Describe how the images were read, and how many each class has."""
     dataset = run.info.dataset
-    if dataset.sheet is None:
-        return {}
     sheet = dataset.sheet
     parts = sheet.parts_in_words(dataset.classes)
     statements = {
@@ -166,11 +164,6 @@ def _files(run: Run) -> dict[str, str]:
         "classes": "; ".join(parts),
     }
     return {name: text for name, text in statements.items() if text}
-
-
-def _doubts(run: Run) -> tuple[str, ...]:
-    sheet = run.info.dataset.sheet
-    return tuple(sheet.warnings()) if sheet else ()
 
 
 def evaluations_of(run: Run) -> int:
@@ -207,9 +200,9 @@ def images_in_words(run: Run) -> str:
 
 
 def majority_in_words(run: Run) -> str:
-    """Return what the largest class alone would reach; empty if none is larger, or not counted."""
+    """Return what the largest class alone would reach; empty if none is larger."""
     dataset = run.info.dataset
-    if dataset.sheet is None or len(set(dataset.sheet.counts["validation"])) == 1:
+    if len(set(dataset.sheet.counts["validation"])) == 1:
         return ""
     label, share = dataset.sheet.majority("validation")
     there = sum(count > 0 for count in dataset.sheet.counts["validation"])

@@ -171,9 +171,8 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
     pruner. One that was not trained to its end is compared with the best one at its last epoch.
     """
     dataset, metric = run.info.dataset, run.space.metric
-    images: float = dataset.different("validation")
-    if dataset.sheet is not None:
-        images *= effective_images(dataset.sheet.counts["validation"], metric) / dataset.validation
+    images = dataset.different("validation") / dataset.validation
+    images *= effective_images(dataset.sheet.counts["validation"], metric)
     at_epoch = {one.epoch: getattr(one, metric) for one in run.record(best.trial).epochs}
     rivals = {best.trial}
     for record in run.records:

@@ -43,7 +43,7 @@ class DatasetRecord(_Model):
         test: number of test images.
         input_shape: channels, height and width of an image.
         classes: class names by label.
-        sheet: what was known about the images before any training; None in runs without it.
+        sheet: what was known about the images before any training.
     """
 
     name: str
@@ -54,12 +54,10 @@ class DatasetRecord(_Model):
     test: Count
     input_shape: tuple[Count, Count, Count]
     classes: tuple[str, ...]
-    sheet: DataSheet | None = None
+    sheet: DataSheet
 
     @model_validator(mode="after")
     def _check_sheet(self) -> Self:
-        if self.sheet is None:
-            return self
         for part in ("train", "validation", "test"):
             size, counts = getattr(self, part), self.sheet.counts.get(part, ())
             if len(counts) != len(self.classes) or min(counts) < 0 or sum(counts) != size:
@@ -74,7 +72,7 @@ class DatasetRecord(_Model):
         An accuracy over copies of an image says no more than one over the image itself.
         """
         count: int = getattr(self, part)
-        return self.sheet.different.get(part, count) if self.sheet else count
+        return self.sheet.different.get(part, count)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:

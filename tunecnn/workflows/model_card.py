@@ -35,7 +35,7 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
         sheet, versions = run.info.dataset.sheet, run.info.last_session.versions
         values |= {
             "trial": found.trial, "dataset": run.info.dataset, "code": run.info.code,
-            "doubts": list(sheet.warnings()) if sheet is not None else [],
+            "doubts": list(sheet.warnings()),
             "command": _without_path(run.info.sessions[0].command),
             "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         }  # fmt: skip
