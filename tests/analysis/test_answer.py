@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.support.scripted import ScriptedRun, finish, metrics
 from tunecnn.analysis.search import summarize_search
+from tunecnn.analysis.winner import ImageGain, SeedGain
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.trial.messages import Outcome, TrialEnd
 
@@ -86,7 +87,7 @@ def test_what_is_said_of_a_lead_follows_from_its_interval(tmp_path):
             files.write_files(trial.number, end=end)
             run.study.finish(trial.number, end)
         summary = summarize_search(run.load())
-        assert summary.gain is not None
+        assert isinstance(summary.gain, ImageGain)
         assert summary.gain.interval is not None
         low, high = summary.gain.interval
         assert ("more than luck" in summary.verdict) == (low > 0 or high < 0)
@@ -111,7 +112,7 @@ def test_with_several_seeds_the_means_are_compared(tmp_path):
     run = ScriptedRun(tmp_path / "run", SEEDS)
     run.train_all(lambda t: 0.87 + of_seed[t.config.seed] + 0.01 * (t.config.net["width"] < 1))
     summary = summarize_search(run.load())
-    assert summary.gain is not None
+    assert isinstance(summary.gain, SeedGain)
     assert (round(summary.gain.difference, 6), summary.gain.seeds) == (0.01, 5)
     said = " ".join(summary.caveats)
     assert "a mean of 88.00% over 5 seeds, the baseline one of 87.00% over 5 seeds: 1.00 points " \

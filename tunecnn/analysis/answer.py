@@ -14,7 +14,7 @@ from tunecnn.analysis.overview import (
     majority_in_words,
     ranked_by,
 )
-from tunecnn.analysis.winner import Gain, TrialLine, Winner
+from tunecnn.analysis.winner import SeedGain, TrialLine, Winner
 from tunecnn.run.run import Run
 from tunecnn.study.records import clean
 from tunecnn.words import count_in_words
@@ -103,7 +103,7 @@ def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) ->
         best, baseline = winner.line, winner.baseline
         seeds = f"{balanced_in_words(run.space.metric)}one seed each"
         ours, theirs = best.accuracy, baseline.accuracy
-        if winner.gain.seeds is not None:
+        if isinstance(winner.gain, SeedGain):
             means = f"{balanced_in_words(run.space.metric)}means"
             seeds = f"{means} of {best.seeds} and {baseline.seeds} seeds"
             if not winner.gain.seeds:
@@ -182,7 +182,7 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
         )
 
 
-def _means_beside(best: TrialLine, baseline: TrialLine, gain: Gain) -> str:
+def _means_beside(best: TrialLine, baseline: TrialLine, gain: SeedGain) -> str:
     """Say what the values of the best trial are worth where some were tried with several seeds."""
     more = "more" if gain.difference >= 0 else "less"
     text = (
@@ -198,8 +198,8 @@ def _means_beside(best: TrialLine, baseline: TrialLine, gain: Gain) -> str:
     low, high = gain.interval
     verdict = "is more than luck of the seeds" if low > 0 or high < 0 else "may be chance"
     interval = f"95 % interval {100 * low:+.2f} to {100 * high:+.2f} points"
-    if (gain.rivals or 1) > 1:
-        interval += f", corrected for the choice among {gain.rivals} configurations"
+    if gain.configurations > 1:
+        interval += f", corrected for the choice among {gain.configurations} configurations"
     return f"{text}, which {verdict} ({interval})."
 
 
@@ -212,7 +212,7 @@ def _against_the_baseline(winner: Winner) -> Iterator[str]:
     if gain is None:
         yield "It is the baseline itself."
         return
-    if gain.seeds is not None:
+    if isinstance(gain, SeedGain):
         yield _means_beside(winner.line, baseline, gain)
         return
     if not gain.difference:
@@ -234,7 +234,7 @@ def _against_the_baseline(winner: Winner) -> Iterator[str]:
     if low > 0 or high < 0:
         yield (
             f"{text}, which is more than luck on these images (95 % interval {100 * low:+.2f} to "
-            f"{100 * high:+.2f} points{_correction(gain.rivals or 1)}), but not yet for other "
+            f"{100 * high:+.2f} points{_correction(gain.rivals)}), but not yet for other "
             "seeds."
         )
     else:

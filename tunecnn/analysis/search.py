@@ -22,7 +22,7 @@ from tunecnn.analysis.diagnostics import (
 )
 from tunecnn.analysis.overview import RunOverview, overview_of
 from tunecnn.analysis.random_baseline import RandomBaseline, compare_with_random
-from tunecnn.analysis.winner import Gain, TrialLine, trial_line, winner_of
+from tunecnn.analysis.winner import ImageGain, SeedGain, TrialLine, trial_line, winner_of
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import describe
 from tunecnn.space.strategy import Halving, Median, Promotion, Pruner, Sampler, strategy_in_words
@@ -94,7 +94,7 @@ class SearchSummary(RunOverview):
     best: TrialLine | None
     baseline: TrialLine | None
     interval: tuple[float, float] | None
-    gain: Gain | None
+    gain: ImageGain | SeedGain | None
     top: tuple[TrialLine, ...]
     parameters: tuple[ParameterLine, ...]
     fixed: dict[str, str]

@@ -60,23 +60,18 @@ class TrialLine:
 
 
 @dataclass(frozen=True)
-class Gain:
-    """Lead of the best trial of a search over its baseline: one run each, or means over seeds.
+class ImageGain:
+    """Lead of the best trial of a search over its baseline, image by image: one run each.
 
     Attributes:
-        difference: difference of their validation accuracies, in the metric of the search; of
-            their means over the seeds that both have, where values were tried with several.
-        interval: 95 % interval of the difference. Of one run each: on other images of the same
-            population, corrected for the choice among the rivals; None without the predictions of
-            both. Of means: for other seeds, corrected for the choice among the configurations;
-            None with fewer than two seeds in common.
+        difference: difference of their validation accuracies, in the metric of the search.
+        interval: 95 % interval of the difference on other images of the same population, corrected
+            for the choice among the rivals; None without the predictions of both.
         only_best: number of validation images that only the best trial classifies correctly.
         only_baseline: number of images that only the baseline classifies correctly.
         images: number of validation images.
         rivals: number of trials that are not clearly worse than the best one, itself included and
-            the baseline not; the interval is corrected for them. Of means, the number of
-            configurations without the baseline.
-        seeds: number of seeds that both have; None for one run each.
+            the baseline not.
     """
 
     difference: float
@@ -84,8 +79,26 @@ class Gain:
     only_best: int = 0
     only_baseline: int = 0
     images: int = 0
-    rivals: int | None = None
-    seeds: int | None = None
+    rivals: int = 1
+
+
+@dataclass(frozen=True)
+class SeedGain:
+    """Lead of the values of the best trial over the baseline, where some have several seeds.
+
+    Attributes:
+        difference: difference of their mean validation accuracies, in the metric of the search,
+            over the seeds that both have; over all, if they have none in common.
+        interval: 95 % interval of the difference for other seeds, corrected for the choice among
+            the configurations; None with fewer than two seeds in common.
+        seeds: number of seeds that both have.
+        configurations: number of configurations without the baseline.
+    """
+
+    difference: float
+    interval: tuple[float, float] | None
+    seeds: int
+    configurations: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,7 @@ class Winner:
     rivals: int
     interval: tuple[float, float]
     baseline: TrialLine | None
-    gain: Gain | None
+    gain: ImageGain | SeedGain | None
 
 
 def trial_line(run: Run, row: pd.Series) -> TrialLine:
@@ -186,7 +199,7 @@ def _rivals(run: Run, best: TrialLine) -> set[int]:
     return rivals
 
 
-def _gain_over_seeds(run: Run, best: TrialLine, baseline: TrialLine) -> Gain:
+def _gain_over_seeds(run: Run, best: TrialLine, baseline: TrialLine) -> SeedGain:
     """Compare the means over seeds: the luckiest of one with any of the other says nothing."""
     repeats = [name for name in ("seed", "param.split_seed") if name in run.ranked]
     keyed = run.ranked.assign(repeat=run.ranked.groupby(repeats, dropna=False).ngroup())
@@ -196,14 +209,15 @@ def _gain_over_seeds(run: Run, best: TrialLine, baseline: TrialLine) -> Gain:
         OverSeeds(dict(zip(part["repeat"], part[run.space.metric], strict=True)))
         for part in (groups[best.trial], groups[baseline.trial])
     )
-    rivals = max(1, len(run.configurations) - 1)
-    paired = Paired(tuple(ours.minus(theirs).values.values()), candidates=rivals)
-    if paired.mean is None:
-        return Gain(best.mean - baseline.mean, seeds=0)
-    return Gain(paired.mean, paired.interval, rivals=rivals, seeds=len(paired.values))
+    others = max(1, len(run.configurations) - 1)
+    paired = Paired(tuple(ours.minus(theirs).values.values()), candidates=others)
+    difference = best.mean - baseline.mean if paired.mean is None else paired.mean
+    return SeedGain(difference, paired.interval, len(paired.values), others)
 
 
-def _gain(run: Run, best: TrialLine, baseline: TrialLine | None, rivals: Set[int]) -> Gain | None:
+def _gain(
+    run: Run, best: TrialLine, baseline: TrialLine | None, rivals: Set[int]
+) -> ImageGain | SeedGain | None:
     """Compare the best trial with the baseline, image by image if both predictions are kept."""
     if baseline is None or best.values == baseline.values:
         return None
@@ -212,7 +226,7 @@ def _gain(run: Run, best: TrialLine, baseline: TrialLine | None, rivals: Set[int
     difference = best.accuracy - baseline.accuracy
     parts = {number: part for number, part in run.validation.groupby("trial")}
     if best.trial not in parts or baseline.trial not in parts:
-        return Gain(difference)
+        return ImageGain(difference)
     labels = parts[best.trial]["label"].to_numpy()
     ours, theirs = (
         (parts[line.trial]["label"] == parts[line.trial]["predicted"]).to_numpy()
@@ -222,7 +236,7 @@ def _gain(run: Run, best: TrialLine, baseline: TrialLine | None, rivals: Set[int
     different = run.info.dataset.different("validation")
     copies = different / len(labels)  # identical images count once
     count = len(rivals - {baseline.trial})
-    return Gain(
+    return ImageGain(
         difference,
         best_gain_interval(
             copies * float(leads.sum()), copies * float((leads**2).sum()), different, count

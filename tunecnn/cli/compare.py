@@ -76,7 +76,7 @@ def compare(
             print(f"warning: {text}")
         print("Best accuracies are those of the luckiest trials; compare confirmed ones.")
     if figure is not None:
-        from tunecnn.run.run import load_run
+        from tunecnn.run.run import Run
         from tunecnn.summary.plots.comparison import comparison
 
-        comparison([load_run(path) for path in runs]).savefig(figure)
+        comparison([Run(path) for path in runs]).savefig(figure)

@@ -169,14 +169,14 @@ def _print_plan_of_rest(
 ) -> None:  # fmt: skip
     """Print the plan of the remaining trials of a resumed search."""
     from tunecnn.cli.plan import print_confirmation, print_plan
-    from tunecnn.run.run import load_run
+    from tunecnn.run.run import Run
     from tunecnn.workflows.search import open_run
 
     opened = open_run(run, more_trials, budget, splits)
     info, space = opened.info, opened.space
     if options.data_dir is None and info.data_dir:
         options = dataclasses.replace(options, data_dir=Path(info.data_dir))
-    ended = load_run(run).ended
+    ended = Run(run).ended
     print(f"resumed: {ended} of {space.trials} trials have ended; this is the plan of the others")
     if ended >= space.trials:
         if candidates is not None:

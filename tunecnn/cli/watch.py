@@ -30,16 +30,16 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Print its state once.")] = False,
 ) -> None:
     """Show a run as it goes on: its running trials, the best so far, and what failed."""
-    from tunecnn.run.run import load_run
+    from tunecnn.run.run import Run
 
     console = PlainConsole()
     if once or not console.is_terminal:
-        console.print(view(load_run(run)))
+        console.print(view(Run(run)))
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:
             started = time.monotonic()
-            found = load_run(run)
+            found = Run(run)
             live.update(view(found), refresh=True)
             if found.state not in ("not started", "running or killed"):
                 return

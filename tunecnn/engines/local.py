@@ -1,4 +1,4 @@
-"""Run the trials of a study in this process, one at a time, for debugging and tests."""
+"""Run the trials of a study in this process, one at a time: `--local`, and in notebooks."""
 
 from __future__ import annotations
 
@@ -134,4 +134,4 @@ class LocalEngine:
                             "a CUDA graph could not be recorded, which torch does not get over; "
                             f"go on in a new process: {again}"
                         )
-                    recorder.tick()
+                    recorder.listener.on_tick()

@@ -103,7 +103,7 @@ class RayEngine:
         """
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(10**6)  # the searcher limits them
-        self.cluster.watchdog.on_warning = recorder.warn
+        self.cluster.watchdog.on_warning = recorder.listener.on_warning
         self.cluster.watchdog.on_loss = lambda reason: _abandon(recorder, scratch, reason)
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
@@ -257,7 +257,7 @@ class _Crew(_NotSaved):
         self._recorder.started(number)  # the time of its worker's imports is not its own
         if there.unused and there.node not in self._warned:
             self._warned.add(there.node)
-            self._recorder.warn(f"{there.node}: {there.unused}")
+            self._recorder.listener.on_warning(f"{there.node}: {there.unused}")
         return True
 
     def worked(self, number: int) -> None:
@@ -450,15 +450,15 @@ class _Housekeeping(_NotSaved, Callback):
             self._recorder.fail(RunError(text))
         if not self._has_warned and (node := self._room.unexpected_gpus):
             self._has_warned = True
-            self._recorder.warn(
+            self._recorder.listener.on_warning(
                 f"{node} has joined with GPUs, and the trials of this session use none, since no "
                 "node had one at its start: resume with --gpus-per-trial 1"
             )
         statuses = [trial.status for trial in trials]
         active = statuses.count(TuneTrial.RUNNING)
         if text := self._room.words(active, statuses.count(TuneTrial.PENDING)):
-            self._recorder.note(text)
-        self._recorder.tick()
+            self._recorder.listener.on_note(text)
+        self._recorder.listener.on_tick()
 
 
 class _StopWithSession(_NotSaved, Stopper):

@@ -177,6 +177,10 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     return stream.getvalue()
 
 
+_FIGURES = ("val_accuracy", "val_balanced_accuracy", "val_loss", "train_accuracy", "train_loss")
+"""Figures of the epoch whose weights a trial keeps."""
+
+
 def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
     kept = record.kept
     figures = vars(kept) if kept else {}
@@ -195,11 +199,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "seconds": sum(metrics.seconds for metrics in record.epochs),
         "params": record.params,
         "macs": record.macs,
-        "val_accuracy": figures.get("val_accuracy"),
-        "val_balanced_accuracy": figures.get("val_balanced_accuracy"),
-        "val_loss": figures.get("val_loss"),
-        "train_accuracy": figures.get("train_accuracy"),
-        "train_loss": figures.get("train_loss"),
+        **{name: figures.get(name) for name in _FIGURES},
         "kept_epoch": record.kept_epoch,
         "best_epoch": best.epoch if best else None,
         "best_val_accuracy": best.val_accuracy if best else None,

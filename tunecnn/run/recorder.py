@@ -84,7 +84,7 @@ class Recorder:
     ) -> None:
         self._study = study
         self._artifacts = artifacts
-        self._listener = listener
+        self.listener = listener
         self._spending = spending
         self._limits = limits or Limits()
         self._clock = clock
@@ -129,7 +129,7 @@ class Recorder:
         """Return the next trial to train, or None if there is none or the session has to end."""
         task = None if self.stopped else self._guard(self._next_trial)
         if task is not None:
-            self._listener.on_trial_start(task)
+            self.listener.on_trial_start(task)
         return task
 
     def started(self, number: int) -> None:
@@ -155,7 +155,7 @@ class Recorder:
         devices = self._spending.devices
         self._study.place(number, there.node, there.device, precision, devices)
         if warning := self._comparable.add(setting, precision, there.node, there.device):
-            self._listener.on_warning(warning)
+            self.listener.on_warning(warning)
         return ""
 
     def take(self, number: int, update: TrialUpdate) -> bool:
@@ -211,15 +211,7 @@ class Recorder:
     def node_shut_out(self, node: str, reason: str) -> None:
         """Record that no trial runs on a node any more, and warn the user."""
         self.shut_out[node] = reason
-        self._listener.on_warning(f"node {node} gets no more trials: {reason}")
-
-    def warn(self, text: str) -> None:
-        """Call the listener's `on_warning`."""
-        self._listener.on_warning(text)
-
-    def note(self, text: str) -> None:
-        """Call the listener's `on_note`."""
-        self._listener.on_note(text)
+        self.listener.on_warning(f"node {node} gets no more trials: {reason}")
 
     def give_up_overdue(self) -> list[int]:
         """End the trials that have exceeded their time limit, and return their numbers.
@@ -230,10 +222,6 @@ class Recorder:
         for number in overdue:
             self._guard(partial(self._give_up, number))
         return overdue
-
-    def tick(self) -> None:
-        """Call the listener's `on_tick`."""
-        self._listener.on_tick()
 
     @property
     def folder(self) -> Path:
@@ -270,7 +258,7 @@ class Recorder:
         """Stop the paused trials for good, since no trial is left that could change their rank."""
         for record in self._study.stop_paused():
             self._artifacts.drop_checkpoints(record.number)
-            self._listener.on_trial_end(record)
+            self.listener.on_trial_end(record)
 
     def _check_free_space(self) -> None:
         folder = self._artifacts.folder
@@ -293,12 +281,12 @@ class Recorder:
             is_last = update.end is not None and count == len(update.epochs)
             self._spending.epoch(metrics)
             stops = self._study.report(number, metrics, is_last=is_last)
-            self._listener.on_epoch(number, metrics)
+            self.listener.on_epoch(number, metrics)
             if stops:
                 break
         if stops and number not in self._study.paused:
             self._artifacts.drop_checkpoints(number)
-            self._listener.on_trial_end(self._study.record(number))
+            self.listener.on_trial_end(self._study.record(number))
             return False
         # After the epochs that a checkpoint includes, but before the end: a trial that is complete
         # in the study is never trained again.
@@ -321,7 +309,7 @@ class Recorder:
             self._artifacts.drop_checkpoints(other)
             self._waiting.discard(other)
         self._forget(number)
-        self._listener.on_trial_pause(self._study.record(number))
+        self.listener.on_trial_pause(self._study.record(number))
 
     def _is_overdue(self, number: int) -> bool:
         timeout = self._limits.trial_timeout
@@ -336,7 +324,7 @@ class Recorder:
     def _put_back(self, number: int, reason: str) -> None:
         self._study.requeue(number)
         self._forget(number)
-        self._listener.on_trial_requeue(number, reason)
+        self.listener.on_trial_requeue(number, reason)
 
     def _forget(self, number: int) -> None:
         """Forget the start time of a trial, since it will run again later."""
@@ -346,7 +334,7 @@ class Recorder:
         if end.outcome is Outcome.OUT_OF_MEMORY and self._study.postpone(number):
             self._forget(number)
             reason = f"it will run alone, at the end, after: {end.reason}"
-            self._listener.on_trial_requeue(number, reason)
+            self.listener.on_trial_requeue(number, reason)
             return
         self._study.finish(number, end)
         self._artifacts.drop_checkpoints(number)
@@ -357,7 +345,7 @@ class Recorder:
             self._kept.add(number)
             self._count(record)
             self._drop_all_but_the_best()
-        self._listener.on_trial_end(record)
+        self.listener.on_trial_end(record)
 
     def _count(self, record: TrialRecord) -> None:
         accuracy = getattr(record.kept, self._study.space.metric)

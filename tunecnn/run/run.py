@@ -65,6 +65,10 @@ class Run:
         path: folder of the run.
         info: content of `run.json`.
         space: search space of the run.
+
+    Raises:
+        InputError: if it is not the folder of a run.
+        RunError: if its journal is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -394,16 +398,6 @@ def name_of(path: Path) -> str:
     path = whole(path)
     inside = path.parent.name == "confirmations"
     return in_utf8(f"{path.parent.parent.name}/{path.name}" if inside else path.name)
-
-
-def load_run(path: str | Path) -> Run:
-    """Load a run from its folder, even while it is running.
-
-    Raises:
-        InputError: if it is not the folder of a run.
-        RunError: if its journal is damaged.
-    """
-    return Run(path)
 
 
 def as_run(run: Run | str | Path) -> Run:

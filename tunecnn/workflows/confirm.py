@@ -12,7 +12,7 @@ from tunecnn.errors import InputError
 from tunecnn.files import sha256
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, Job
-from tunecnn.run.run import load_run
+from tunecnn.run.run import Run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import (
     AS_SEARCHED,
@@ -62,7 +62,7 @@ def confirm(
         RunError: if the run had to stop; it can be resumed.
     """
     check_candidates(top, seeds, splits)
-    run = load_run(path)
+    run = Run(path)
     if run.job.type != "search":
         raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
     folder = RunFolder.open(path)

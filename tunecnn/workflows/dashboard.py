@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from tunecnn.data.folder.tree import shown
 from tunecnn.errors import InputError, RunError, reason
-from tunecnn.run.run import load_run
+from tunecnn.run.run import Run
 from tunecnn.study.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def dashboard(path: Path, host: str, port: int, say: Callable[[str], None]) -> N
         InputError: if optuna-dashboard is not installed, or the port is taken.
         RunError: if the run cannot be read.
     """
-    run = load_run(path)
+    run = Run(path)
     run.check_begun()
     try:
         server = _Server((host, port), _Quiet)

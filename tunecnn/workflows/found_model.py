@@ -15,7 +15,7 @@ from tunecnn.errors import InputError, TunecnnError, reason
 from tunecnn.files import check_regular, whole
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, SearchJob
-from tunecnn.run.run import Run, load_run
+from tunecnn.run.run import Run
 
 if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
@@ -98,7 +98,7 @@ def find_model(path: Path) -> FoundModel:
         RunError: if the model cannot be read.
     """
     if path.is_dir():
-        run = load_run(path)
+        run = Run(path)
         trial = best_model_of(run)
         return FoundModel(run.load_model(trial), run.weights_of(trial), run, trial)
     _check_weights(path)  # before torch is imported, which takes seconds
@@ -109,7 +109,7 @@ def find_model(path: Path) -> FoundModel:
     stem, _, number = path.stem.partition("-")
     if stem == "trial" and number.isdecimal() and (around / "run.json").is_file():
         try:
-            run = load_run(around)
+            run = Run(around)
             if run.weights_of(int(number)).samefile(path):
                 RunFolder(run.path).read_weights(run.record(int(number)))  # they are the trial's
                 return FoundModel(model, path, run, int(number))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunecnn.analysis.comparison import Comparison, compare_runs
 from tunecnn.errors import InputError, TunecnnError
-from tunecnn.run.run import Run, as_run, load_run
+from tunecnn.run.run import Run, as_run
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def compare(runs: Sequence[str | Path | Run]) -> Comparison:
 
 def _listed(path: Path) -> ListedRun:
     try:
-        run = load_run(path)
+        run = Run(path)
     except TunecnnError as error:
         return ListedRun(path, problem=str(error))
     ended = run.ended

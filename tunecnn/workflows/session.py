@@ -35,7 +35,7 @@ from tunecnn.run.info import RunInfo, Session, now
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease, TakenOverError
 from tunecnn.run.recorder import Limits, Recorder
-from tunecnn.run.run import load_run, name_of
+from tunecnn.run.run import Run, name_of
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import strategy_name
 from tunecnn.study.journal import JOURNAL
@@ -223,7 +223,7 @@ def _stopping(path: Path) -> Iterator[None]:
     except RunError:
         # The error is raised even if this fails, as on a full disk or in a folder that is gone.
         with contextlib.suppress(OSError, TunecnnError):
-            write_summary(load_run(path))
+            write_summary(Run(path))
         raise
 
 
@@ -239,7 +239,7 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
         InputError: if `out` cannot be a folder.
         RunError: if the run cannot be read, or its summary cannot be written.
     """
-    run = load_run(path)
+    run = Run(path)
     run.check_begun()
     if out is not None and not (above := nearest_existing(out)).is_dir():
         raise InputError(f"--out {out}: {above} is not a folder")

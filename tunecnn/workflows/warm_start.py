@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunecnn.errors import InputError
-from tunecnn.run.run import load_run
+from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 
 _SHARE = 4
@@ -36,7 +36,7 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
         InputError: if not one of its complete trials lies in the space.
         RunError: if there is no such run.
     """
-    old = load_run(path)
+    old = Run(path)
     points: list[dict[str, Any]] = []
     outside = 0
     for number in old.ranked["trial"]:
