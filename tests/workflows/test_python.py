@@ -647,7 +647,10 @@ def test_a_run_may_be_given_by_its_folder_and_images_as_they_were_loaded(scripte
     assert first.val_loss == second.val_loss
     with pytest.raises(tunecnn.InputError, match="unknown data set .*photos"):
         tunecnn.load_dataset(scripted_run / "photos")
-    with pytest.raises(tunecnn.InputError, match="and builtin_function_or_method has no on_"):
+    with pytest.raises(
+        tunecnn.InputError,
+        match="is an object of a tunecnn.Listener, not <built-in function print>",
+    ):
         tunecnn.search(SPACE, listeners=[print])
 
 

@@ -15,8 +15,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from tunecnn.errors import InputError, nearest
-from tunecnn.models.designs import DESIGNS
+from tunecnn.errors import InputError
+from tunecnn.models.designs import DESIGNS, unknown_architecture
 from tunecnn.models.signature import Signature, read_signature
 
 PUBLISHED: Mapping[str, str] = {"model1": "Model1", "model2": "Model2", "proposed": "Proposed"}
@@ -134,7 +134,4 @@ def _published_signature(name: str) -> Signature:
 def _unknown(name: str) -> str:
     if name.endswith(".py"):
         return f"{name!r} lacks the name of the network: write {name}:Name"
-    return (
-        f"unknown architecture {name!r}; {nearest(name, PUBLISHED)}, or a network of your own as "
-        "file.py:Name"
-    )
+    return f"{unknown_architecture(name)}, or a network of your own as file.py:Name"

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunecnn.errors import InputError, nearest, text_of
+from tunecnn.errors import InputError, text_of
 from tunecnn.models.architecture import PUBLISHED, Architecture
 from tunecnn.models.code import NetworkCode
-from tunecnn.models.designs import InputShape
+from tunecnn.models.designs import InputShape, unknown_architecture
 from tunecnn.models.randomness import random_state_of
 from tunecnn.models.signature import CLASSES_NAMES, INPUT_NAMES
 
@@ -58,9 +58,7 @@ def build_model(
             [0, 1), or an input that is too small for the pools.
     """
     if architecture not in PUBLISHED:
-        raise InputError(
-            f"unknown architecture {architecture!r}; {nearest(architecture, PUBLISHED)}"
-        )
+        raise InputError(unknown_architecture(architecture))
     return build(Architecture(architecture, Path()), params, input_shape, classes)
 
 

@@ -67,7 +67,7 @@ class Design:
     """A whole network: blocks, one hidden dense layer, and the output layer.
 
     Raises:
-        InputError: if a width is below 1, a dropout is outside [0, 1), or there is no convolution.
+        InputError: if a width is below 1 or a dropout outside [0, 1).
     """
 
     blocks: tuple[Block, ...]
@@ -75,12 +75,8 @@ class Design:
     dense_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.blocks:
-            raise InputError("a design needs at least one block")
         conv = 0
         for number, block in enumerate(self.blocks, start=1):
-            if not block.widths:
-                raise InputError(f"block {number} of a design needs at least one convolution")
             for width in block.widths:
                 conv += 1
                 _check_width(f"width of convolution {conv}", width)
@@ -98,6 +94,11 @@ DESIGNS: Mapping[str, Design] = {
     ),
 }
 """The published networks by name; `proposed` is the published Model 3."""
+
+
+def unknown_architecture(name: str) -> str:
+    """Return what is said of a name that no published network has."""
+    return f"unknown architecture {name!r}; {nearest(name, DESIGNS)}"
 
 
 def make_design(
@@ -122,9 +123,7 @@ def make_design(
         InputError: for an unknown network, a width below 1 or a dropout outside [0, 1).
     """
     if architecture not in DESIGNS:
-        raise InputError(
-            f"unknown architecture {architecture!r}; {nearest(architecture, DESIGNS)}"
-        )
+        raise InputError(unknown_architecture(architecture))
     base = DESIGNS[architecture]
     if not 0 < width <= _WIDEST:
         raise InputError(
