@@ -507,6 +507,7 @@ def test_what_cannot_be_trained_ends_its_trial_and_says_why(name, changes, reaso
 
 ODD = """
 import functools
+import threading
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -654,6 +655,33 @@ class Late(Flat):
         from helper import twice
         return twice(super().forward(x))
 
+class Ranges(Flat):
+    def forward(self, x):
+        return super().forward((x - x.min()) / (x.max() - x.min() + 1e-6))
+
+class InPlace(Flat):
+    def forward(self, x):
+        return super().forward(x.sub_(0.5).div_(0.5))
+
+class Threaded(Flat):
+    def forward(self, x):
+        found = []
+        one = threading.Thread(target=lambda: found.append(super(Threaded, self).forward(x)))
+        one.start()
+        one.join()
+        return found[0]
+
+class Slopes(Flat):  # the gradient of an energy by the image, as energy-based networks
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.energy = nn.Conv2d(1, 4, 3, padding=1)
+    def forward(self, x):
+        with torch.enable_grad():
+            given = x.detach().clone().requires_grad_()
+            energy = nn.functional.softplus(self.energy(given)).sum()
+            slope, = torch.autograd.grad(energy, given, create_graph=self.training)
+        return super().forward(x + slope)
+
 class LazyView(nn.Module):
     def __init__(self, classes):
         super().__init__()
@@ -695,6 +723,9 @@ def model_of(training: Training, path: Path):
         "Freezes",
         "Late",
         "LazyView",
+        "InPlace",
+        "Threaded",
+        "Slopes",
     ],
 )
 def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, tmp_path):
@@ -707,6 +738,28 @@ def test_odd_networks_give_after_loading_what_they_gave_in_training(name, data, 
     if name != "Drops":  # which draws numbers in use as well, others after each epoch
         assert_is_of(training, found)
     assert torch.equal(model.logits(data.validation.pixels), found)
+    assert model.probabilities(data.validation.pixels).shape == (6, 3)
+
+
+def test_what_a_network_imports_while_it_runs_is_the_copy_in_its_file(data, tmp_path, monkeypatch):
+    with importable(ODD_CODE):
+        training = Training(config("Late"), data)
+        list(training)
+        model = model_of(training, tmp_path / "model.safetensors")
+    (tmp_path / "helper.py").write_text("def twice(x):\n    return -x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert_is_of(training, model.logits(data.validation.pixels))
+
+
+def test_images_of_one_class_at_the_front_do_not_hide_what_is_computed_over_all_of_them():
+    """They are alike, as the dark ones of a folder are, and lie class by class."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 12)
+    pixels = random.integers(0, 1 + np.where(labels, 60, 254)[:, None, None, None], (24, 8, 8, 1))
+    both = Images(pixels.astype(np.uint8), labels)
+    alike = TrialData.measure("lights", ("day", "night"), both, both)
+    with importable(ODD_CODE), pytest.raises(InputError, match="other logits alone than among"):
+        list(Training(config("Ranges"), alike))
 
 
 @pytest.mark.parametrize(

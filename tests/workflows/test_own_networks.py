@@ -87,6 +87,8 @@ def test_a_resumed_search_uses_the_runs_own_code(folder):
     pd.testing.assert_frame_equal(
         load_run(resumed.folder).epochs[columns], load_run(whole.folder).epochs[columns]
     )
+    with pytest.warns(UserWarning, match="has changed since the run was started"):
+        load_run(resumed.folder).confirm(top=1, seeds=1, local=True)
 
 
 def test_a_network_that_fails_in_a_training_is_one_line(folder, capsys, monkeypatch):

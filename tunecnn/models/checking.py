@@ -208,14 +208,17 @@ def check_training(
     with torch.enable_grad(), torch.random.fork_rng(devices=devices):
         network.train()
         logits = _logits(name, network, input_shape, classes, last=last)
-    known = {id(one) for one in network.parameters()}
+        again = _logits(name, network, input_shape, classes, last=last)
     network.eval()
     if not logits.requires_grad:
         raise NetworkError(
             f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
             "nothing in it would be trained"
         )
-    if lost := [one for one in _trained_by(logits) if id(one) not in known]:
+    # A leaf that each pass makes anew is no weight, such as the images of a gradient by them.
+    known = {id(one) for one in network.parameters()}
+    reached = {id(one) for one in _trained_by(again)} - known
+    if lost := [one for one in _trained_by(logits) if id(one) in reached]:
         raise NetworkError(
             f"{name} has weights of the shape {tuple(lost[0].shape)} that are not among its "
             "parameters, so they would be neither trained nor saved; layers in a list belong into "

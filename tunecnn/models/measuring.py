@@ -90,10 +90,19 @@ def _cost(
         )
     leaves = [one for one in network.modules() if not list(one.children())]
     hooks = [one.register_forward_hook(note) for one in leaves]
-    with _in_counted_steps(), FlopCounterMode(display=False) as counter:
+    try:
+        with _in_counted_steps(), FlopCounterMode(display=False) as counter:
+            check_evaluation(architecture.attribute, network, input_shape, classes)
+    except NetworkError as error:
         check_evaluation(architecture.attribute, network, input_shape, classes)
-    for hook in hooks:
-        hook.remove()
+        raise NetworkError(
+            f"the operations of {architecture.attribute} cannot be counted ({error}); give it a "
+            "static method count(input_shape, classes, **arguments) that returns its params and "
+            "macs"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
     check_training(architecture.attribute, network, input_shape, classes)
     params = sum(one.numel() for one in network.parameters() if one.requires_grad)
     layers = sha256(repr(network))

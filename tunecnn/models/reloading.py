@@ -56,30 +56,34 @@ def _differ(one: nn.Module, other: nn.Module, images: Tensor, context: Context) 
     returned = []
     for network in (one, other):
         with random_state_of(0, images.device), torch.no_grad(), context():
-            returned.append(network(images).float())
+            returned.append(
+                network(images.clone()).detach().float()
+            )  # it may change them in place
     scale = max(1.0, float(returned[0].abs().max()))
     return float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale
 
 
 def _check_alone(name: str, network: nn.Module, images: Tensor) -> None:
-    """Check that an image has the same logits alone as among others.
+    """Check that each image has the same logits alone as among others.
 
     A network that draws random numbers is not checked.
 
     Raises:
-        NetworkError: if it has others: then its accuracy would be that of whole batches.
+        NetworkError: if one has others: then its accuracy would be that of whole batches.
     """
-    returned = []
-    for seed, given in ((0, images), (1, images), (0, images[:1])):
+
+    def logits(given: Tensor, seed: int = 0) -> Tensor:
         with random_state_of(seed, images.device), torch.no_grad():
-            returned.append(network(given)[:1].float())
-    whole, drawn_anew, alone = returned
-    scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
-    if bool((whole != drawn_anew).any()) or len(images) < 2:
+            return network(given.clone()).detach().float()
+
+    whole = logits(images)
+    if bool((whole != logits(images, seed=1)).any()) or len(images) < 2:
         return
+    alone = torch.cat([logits(one) for one in images.split(1)])
+    scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
     if float((whole - alone).abs().max()) > _TOLERANCE * scale:
         raise NetworkError(
             f"{name} gives an image other logits alone than among others, so its accuracy "
-            "would be that of whole batches: it computes over the images, as softmax(dim=0) "
-            "or a BatchNorm without running statistics does"
+            "would be that of whole batches: it computes over the images, as softmax(dim=0), "
+            "x.max() or a BatchNorm without running statistics does"
         )

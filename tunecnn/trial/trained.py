@@ -103,10 +103,10 @@ class TrainedModel(nn.Module):
         # Nothing is said to torch in float32: its exporter takes no region without autocast.
         context = autocast(values.device, in_bf16=True) if in_bf16 else contextlib.nullcontext()
         with context:
-            try:
+            if self._code is None:
                 logits: Tensor = self.network(values)
-            except ImportError:  # its code imports some of itself while it runs
-                with importable(self._code):
+            else:
+                with importable(self._code):  # it may import some of itself while it runs
                     logits = self.network(values)
         return logits
 
@@ -169,7 +169,9 @@ class TrainedModel(nn.Module):
             count = evaluation_batch(self.config.batch_size, height, width)
             for start in range(0, len(pixels), count):
                 images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + count]))
-                parts.append(self(images.to(device)).cpu())
+                parts.append(
+                    self(images.to(device)).detach().cpu()
+                )  # a thread of its has gradients
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
 
     @contextlib.contextmanager
@@ -178,7 +180,8 @@ class TrainedModel(nn.Module):
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
-            with settings_kept(), torch.inference_mode():
+            # As in its validation: in inference mode no gradient can be computed inside of it.
+            with settings_kept(), torch.no_grad():
                 yield
         finally:
             for module, was_training in modes.items():

@@ -52,7 +52,7 @@ from tunecnn.trial.step import GraphedStep, TrainingStep, autocast
 from tunecnn.trial.views import mean_logits
 from tunecnn.trial.weights import MeanWeights, initialize
 
-_FEW = 8  # images on which a network whose weights are loaded again is compared
+_FEW = 16  # images on which a network whose weights are loaded again is compared
 
 
 def train(
@@ -266,7 +266,10 @@ class Training:
         weights, last = self.model.state_dict(), self._batcher.scaling.channels_last
         lay_out(again, self.data.input_shape, weights.keys(), last=last)
         again.load_state_dict(weights)
-        images = self._batcher.scaling(self._data.validation.pixels[:_FEW])
+        # Of as many classes as can be: those of a folder lie class by class, and are often alike.
+        by_class = self._data.validation.labels.argsort(stable=True)
+        few = by_class[torch.linspace(0, len(by_class) - 1, min(_FEW, len(by_class))).long()]
+        images = self._batcher.scaling(self._data.validation.pixels[few])
         check_reloaded(architecture.attribute, self.model, again, images, self._autocast)
 
     def _evaluate(self, images: DeviceImages) -> tuple[float, float, float, Tensor]:

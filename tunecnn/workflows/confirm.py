@@ -22,6 +22,7 @@ from tunecnn.workflows.confirmation_space import (
     confirmation_space,
     job_of,
 )
+from tunecnn.workflows.networks import changed_code
 from tunecnn.workflows.options import RunOptions, check_candidates
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.search import open_run, resume_opened, run_inside, search
@@ -74,6 +75,8 @@ def confirm(
                 "best trials may become others",
                 stacklevel=2,
             )
+        for text in changed_code(run.space, run.info):
+            warnings.warn(text, stacklevel=2)
         count = splits or run.space.splits
         check_confirmable(run.space, top, seeds, count)
         candidates = candidates_of(run, top, configs, count, scale)
