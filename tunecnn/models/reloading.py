@@ -74,12 +74,13 @@ def _check_alone(name: str, network: nn.Module, images: Tensor) -> None:
 
     def logits(given: Tensor, seed: int = 0) -> Tensor:
         with random_state_of(seed, images.device), torch.no_grad():
-            return network(given.clone()).detach().float()
+            found: Tensor = network(given.clone())
+            return found.detach().float()
 
     whole = logits(images)
     if bool((whole != logits(images, seed=1)).any()) or len(images) < 2:
         return
-    alone = torch.cat([logits(one) for one in images.split(1)])
+    alone = torch.cat([logits(one) for one in torch.split(images, 1)])
     scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
     if float((whole - alone).abs().max()) > _TOLERANCE * scale:
         raise NetworkError(

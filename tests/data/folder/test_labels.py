@@ -20,6 +20,42 @@ def labels_by_file(arrays):
     }
 
 
+@pytest.mark.parametrize(
+    ("column", "words", "stray"),
+    [
+        ("split", ("", "test"), "nothing"),
+        ("split", ("train", ""), "nothing"),
+        ("is_test", ("", "1"), "nothing"),
+        ("set", ("train", "other"), "other"),
+        ("set", ("rest", "test"), "rest"),
+        ("phase", ("Training", "Held-out"), "Held-out"),
+    ],
+)
+def test_a_column_with_the_name_of_one_part_only_is_not_passed_over(
+    column, words, stray, tmp_path
+):
+    """The images that it keeps for the test would be trained on."""
+    root = numbered(tmp_path / "t", 12)
+    rows = [f"{i}.png,{'ab'[i % 2]},{words[i > 8]}" for i in range(12)]
+    table(root, f"file,label,{column}", *rows)
+    with pytest.raises(InputError, match=f"column {column} divides .* have no part .*: {stray}"):
+        read_imagefolder(root)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("file,label,label", "has the column label twice"),
+        ("file,label,Label", "columns label and Label have one name in two spellings, and differ"),
+    ],
+)
+def test_two_columns_of_labels_are_refused(header, message, tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    table(root, header, *(f"{i}.png,{'ab'[i % 2]},{'ab'[i % 3 > 0]}" for i in range(12)))
+    with pytest.raises(InputError, match=message):
+        read_imagefolder(root)
+
+
 @pytest.mark.parametrize("end", [",,", " , ,", "total 12,,", "total,12,"])
 def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_path):
     root = numbered(tmp_path / "t", 12)

@@ -619,13 +619,15 @@ def test_links_are_followed_and_broken_or_circular_ones_are_named(tmp_path):
     assert read_imagefolder(root).reading.used == 25
     (root / "train" / "cat" / "gone.png").symlink_to("/nowhere/1.png")
     (root / "train" / "cat" / "again").symlink_to(root / "train")
+    (root / "train" / "cat" / "up").symlink_to(root)
     os.mkfifo(root / "train" / "dog" / "pipe.png")
     with pytest.raises(InputError) as caught:
         read_imagefolder(root)
     text = str(caught.value)
-    assert "3 files of 25 cannot be used" in text
+    assert "4 files of 25 cannot be used" in text
     assert "train/cat/gone.png: a broken link" in text
     assert "train/cat/again: a link to a folder that contains it" in text
+    assert "train/cat/up: a link to a folder that contains it" in text
     assert "train/dog/pipe.png: not a regular file" in text
 
 

@@ -219,6 +219,39 @@ def test_values_below_black_are_not_made_black():
         read_pixels(encoded(Image.fromarray(values), "TIFF"), "x.tif", ImageOptions(scale=1.0))
 
 
+def tiff_of_bands(values, extra, kind=1, photometric=2):
+    """A TIFF of bytes with RGB and further bands, as programs for satellite images write them."""
+    height, width, bands = values.shape
+    tags = {256: (4, [width]), 257: (4, [height]), 258: (3, [8] * bands), 259: (3, [1]),
+            262: (3, [photometric]), 273: (4, [0]), 277: (3, [bands]), 278: (4, [height]),
+            279: (4, [values.nbytes]), 339: (3, [kind] * bands),
+            **({338: (3, extra)} if extra else {})}  # fmt: skip
+    end, sizes = 8 + 2 + 12 * len(tags) + 4, {3: "H", 4: "I"}
+    tags[273] = (4, [end + sum(len(one) * 2 for type_, one in tags.values()
+                               if type_ == 3 and len(one) > 2)])  # fmt: skip
+    entries, long = b"", b""
+    for tag, (type_, one) in sorted(tags.items()):
+        packed = struct.pack(f"<{len(one)}{sizes[type_]}", *one)
+        if len(packed) > 4:
+            packed, long = struct.pack("<I", end + len(long)), long + packed
+        entries += struct.pack("<HHI", tag, type_, len(one)) + packed.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + entries + struct.pack("<I", 0) + long + values.tobytes()
+
+
+def test_bands_of_a_tiff_that_are_no_colours_are_refused_and_not_left_out():
+    values = np.random.default_rng(0).integers(0, 256, (6, 5, 5)).astype(np.uint8)
+    for bands, extra in ((4, [0]), (5, [0, 0]), (5, [2, 0])):
+        with pytest.raises(BadImageError, match=f"it has {bands} bands, and images have 1"):
+            read_pixels(tiff_of_bands(values[..., :bands], extra), "x.tif", DEFAULT)
+    opaque = values[..., :4].copy()
+    opaque[..., 3] = 255
+    array, _ = read_pixels(tiff_of_bands(opaque, [2]), "x.tif", DEFAULT)
+    assert np.array_equal(array, values[..., :3])
+    with pytest.raises(BadImageError, match="it has signed bytes, and black is 0"):
+        read_pixels(tiff_of_bands(values[..., :1], [], 2, 1), "x.tif", DEFAULT)
+
+
 def test_a_bmp_with_16_bits_for_all_colours_is_not_deep(tmp_path):
     bits = struct.pack("<16H", *[31 << 11] * 16)
     header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, len(bits), 0, 0, 0, 0)

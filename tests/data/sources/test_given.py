@@ -163,6 +163,12 @@ class Elsewhere:
         ({"train": (IMAGES, LABELS), "test": (IMAGES, [0, 1, 2, 0, 1, 2]), "classes": list("abc")},
          "no training image has the label 2"),
         ([], "data: train has no images"),
+        ({"train": (IMAGES, LABELS), "val": (IMAGES, LABELS), "dev": (IMAGES, LABELS)},
+         "'val' and 'dev' are the same part"),
+        ({"train": (IMAGES, LABELS), "train_images": IMAGES}, "'train' and 'train_images' are the"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES, None)}, "test has images without labels"),
+        ((IMAGES, np.array([0, 1] * 3, np.uint64) + 2**63), "numbers beyond 2.53"),
+        ((IMAGES, ["cat", "dog", "cat "] * 2), "labels 'cat' and 'cat ', which differ only in"),
         ({"images": IMAGES}, "data has images; expected train_images"),
     ],
 )  # fmt: skip
@@ -244,6 +250,27 @@ def test_parts_whose_classes_are_numbered_otherwise_keep_their_names(tmp_path):
     other = Folder(test, ["ant", "dog"])
     with pytest.raises(InputError, match="data: test has classes that train lacks: dog; leave"):
         stored({"train": train, "test": other}, tmp_path)
+
+
+def test_what_a_target_transform_makes_of_labels_is_not_named_by_the_classes(tmp_path):
+    class Transformed(Folder):
+        def __init__(self, pairs, classes, transform):
+            pairs = list(pairs)
+            super().__init__([(image, transform(label)) for image, label in pairs], classes)
+            self.targets, self.target_transform = [label for _, label in pairs], transform
+
+    pairs = list(zip(IMAGES, [0, 1, 2, 0, 1, 2], strict=True))
+    names = ["ant", "bee", "cat"]
+    arrays = stored(Transformed(pairs, names, lambda label: int(label > 0)), tmp_path)
+    assert arrays.classes == ("0", "1")
+    floats = {
+        "train": Transformed(pairs, names, float),
+        "test": Transformed([(IMAGES[0], 0), (IMAGES[1], 1)], ["bee", "cat"], float),
+    }
+    assert stored(floats, tmp_path).test.labels.tolist() == [1, 2]
+    floats["test"] = Transformed([(IMAGES[0], 0)], ["bee", "cat"], lambda label: label + 1)
+    with pytest.raises(InputError, match="of test numbers them by its target_transform"):
+        stored(floats, tmp_path)
 
 
 def test_four_arrays_are_not_guessed(tmp_path):

@@ -23,7 +23,7 @@ from tunecnn.errors import text_of
 
 VERSION = 6
 _ORIENTATION = 0x0112  # EXIF tag
-_PHOTOMETRIC, _BITS = 262, 258  # tags of TIFF
+_PHOTOMETRIC, _BITS, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 262, 258, 277, 338, 339  # tags of TIFF
 _FORMATS = (
     "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO",
     "PCX", "SGI", "HEIF",
@@ -153,6 +153,8 @@ def as_shown(image: Image.Image, options: ImageOptions) -> tuple[Image.Image, li
     Raises:
         BadImageError: if an image of more than 8 bits has no scale.
     """
+    if image.format == "TIFF":
+        _check_bands(getattr(image, "tag_v2", {}))
     done = []
     if getattr(image, "is_animated", False):
         image.seek(0)
@@ -182,6 +184,28 @@ def as_shown(image: Image.Image, options: ImageOptions) -> tuple[Image.Image, li
         assert converted is not None
         return converted, [*done, INVERTED]
     return image.convert("RGB"), [*done, INVERTED]  # CMYK, YCbCr, HSV
+
+
+def _check_bands(tags: Mapping[int, Any]) -> None:
+    """Refuse a TIFF with values that Pillow would leave out, or take for something else.
+
+    Raises:
+        BadImageError: if it has more bands than colours and an alpha channel, or negative bytes.
+    """
+    bands = tags.get(_SAMPLES, 1)
+    # Some write RGB as three bands of grey.
+    of_colours = {0: (1, 3), 1: (1, 3), 3: (1,), 5: (4,)}.get(tags.get(_PHOTOMETRIC, 2), (3,))
+    has_alpha = tuple(tags.get(_EXTRA, ())) in ((1,), (2,))
+    if bands - has_alpha not in of_colours:
+        raise BadImageError(
+            f"it has {bands} bands, and images have 1 (grey) or 3 (RGB): save those that are to "
+            "be used"
+        )
+    if 2 in tags.get(_SAMPLE_FORMAT, ()) and max(tags.get(_BITS, (1,))) == 8:
+        raise BadImageError(
+            "it has signed bytes, and black is 0: add the same number to all images, and save "
+            "them as unsigned"
+        )
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -252,6 +276,7 @@ def _scaled(image: Image.Image, deep: str, options: ImageOptions) -> tuple[Image
         shares = 1 - shares  # 0 is white; of 8 bits, Pillow turns it round
     bytes_ = np.rint(shares * 255).astype(np.uint8)
     scaled = Image.fromarray(bytes_)
+    image.load()  # the EXIF data may follow the pixels
     scaled.info["exif"] = image.info.get("exif", b"")
     return scaled, bool((values > options.scale).any())
 

@@ -29,6 +29,9 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
     lines = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
     )
+    names = [name.strip() for name in lines.fieldnames or () if name.strip()]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise csv.Error(f"its first line has the column {twice[0]} twice; remove or rename one")
     rows = []
     for row in lines:
         if any(map(str.strip, row.pop(None, ()))):

@@ -27,6 +27,8 @@ _FLAGS: Mapping[str, Part] = {
     "isvalid": "validation", "isvalidation": "validation", "isval": "validation",
     "istest": "test", "istrain": "train", "istraining": "train",
 }  # fmt: skip
+_MEANT = ("set", "phase")
+"""Names of further columns that divide the rows if they name a part; they may be other things."""
 NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
                  "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
                  "md5", "sha256", "split", "subset", "partition")  # fmt: skip
@@ -93,13 +95,18 @@ class Table:
             known = set(part_by_word.values()) - {None}
             strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
                       if part_by_word[word] is None]  # fmt: skip
-            if "train" not in known or len(known) < 2 or 2 * len(strays) >= len(words):
-                few = 1 < len(set(words) - {""}) <= MOST_PARTS
+            divides = "train" in known and len(known) > 1 and 2 * len(strays) < len(words)
+            if not divides:
+                count = len(set(words) - {""})
                 is_label = label is None and not known and plain(column) not in NEVER_LABELS
-                if plain(column) in SPLIT_COLUMNS and few and not is_label:
+                is_split = plain(column) in SPLIT_COLUMNS and count <= MOST_PARTS
+                if is_split and count > 1 and not is_label:
                     all_words = map(shown, filter(None, set(words)))
                     problem = problem or not_all_parts(shown(column), all_words)
-                continue
+                    continue
+                is_meant = is_split or plain(column) in (*_MEANT, *_FLAGS) and count <= MOST_PARTS
+                if not (known and strays and is_meant):
+                    continue
             lost = [
                 shown(word) if word else "nothing"
                 for word, row in strays
@@ -113,6 +120,8 @@ class Table:
                     f"{listed(dict.fromkeys(lost))}. Write one, or remove these "
                     "rows, or the column"
                 )]  # fmt: skip
+            if not divides:
+                continue
             rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
             for word, row in zip(words, self.rows, strict=True):
                 if (part := part_by_word[word]) is not None:
@@ -180,7 +189,16 @@ def _rows(name: str, source: Source) -> list[dict[str, str]]:
         first = Table("", rows_of(head[: head.rfind(b"\n") + 1]))
         if not (first.rows and any(columns_of_files(first))):
             return list(map(dict, first.rows))
-    return rows_of(source if isinstance(source, bytes) else source.read_bytes())
+    rows = rows_of(source if isinstance(source, bytes) else source.read_bytes())
+    by_name: dict[str, str] = {}
+    for column in rows[0] if rows else ():
+        other = by_name.setdefault(plain(column), column)
+        if plain(column) in LABELS and any(row.get(column) != row.get(other) for row in rows):
+            raise csv.Error(
+                f"its columns {shown(other)} and {shown(column)} have one name in two spellings, "
+                "and differ; remove or rename one"
+            )
+    return rows
 
 
 def lists_files(table: Table) -> bool:

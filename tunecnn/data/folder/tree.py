@@ -138,7 +138,8 @@ class _Folder:
 
     def list(self) -> Listing:
         listing = Listing()
-        self._walk(listing, "", None, ())
+        status = self.root.stat()
+        self._walk(listing, "", None, ((status.st_dev, status.st_ino),))
         listing.files.sort()
         return listing
 

@@ -6,13 +6,15 @@ import contextlib
 import math
 import runpy
 import sys
+import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tunecnn.data.folder.names import folded
 from tunecnn.data.folder.tree import shown
 from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Pixels, Reading, likely_white
 from tunecnn.data.memory import check_fits
@@ -26,6 +28,7 @@ from tunecnn.words import in_utf8
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
 _ALSO = ("classes", "groups")
+_LARGEST = 2**53  # beyond it, floats do not tell whole numbers apart
 _EXPECTED = (
     "expected train_images (n, height, width[, channels]) and train_labels (n,), and optionally "
     "the same for val and test, classes (names by label) and groups (n,)"
@@ -280,8 +283,10 @@ def _labels(given: Any, count: int, where: str) -> Any:
         labels = labels[:, 0]
     is_whole = labels.dtype.kind == "f" and np.isfinite(labels).all() \
         and np.array_equal(labels, np.rint(labels))  # fmt: skip
-    if labels.ndim == 1 and is_whole:
-        labels = labels.astype(np.int64)  # as pandas writes whole numbers of which one is missing
+    if (labels.dtype.kind in "iu" or is_whole) and labels.size:
+        if not -_LARGEST <= float(labels.min()) <= float(labels.max()) <= _LARGEST:
+            raise InputError(f"{where} has numbers beyond 2^53; number the classes from 0")
+        labels = labels.astype(np.int64)  # floats as pandas writes numbers of which one is missing
     if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
         hint = " (of one-hot labels, their argmax)" if labels.ndim == 2 else ""
         raise InputError(
@@ -299,15 +304,16 @@ def _text(names: Any, where: str) -> Any:
     names = np.asarray(names)
     if names.dtype.kind == "U":
         try:
-            return np.array([in_utf8(name) for name in names.ravel().tolist()]).reshape(
-                names.shape
-            )
+            texts = [
+                unicodedata.normalize("NFC", in_utf8(name)) for name in names.ravel().tolist()
+            ]
+            return np.array(texts, dtype="U" if texts else None).reshape(names.shape)
         except (ValueError, SystemError) as error:
             raise InputError(f"{where} has a name that is no text") from error
     if names.dtype.kind != "S":
         return names
     try:
-        return np.char.decode(names, "utf-8")
+        return _text(np.char.decode(names, "utf-8"), where)
     except UnicodeDecodeError as error:
         raise InputError(f"{where} has a name that is not UTF-8") from error
 
@@ -323,6 +329,8 @@ def _classes(
     known = np.unique(np.concatenate([one for one in labels.values() if len(one)]))
     if len(known) < 2:
         raise InputError(f"{where} has {len(known)} class; at least 2 are needed")
+    if known.dtype.kind in "US":
+        _check_spelling(known.tolist(), where)
     missing = np.setdiff1d(known, labels["train"])
     if len(missing):
         raise InputError(f"{where}: no training image has the label {missing[0]}")
@@ -350,6 +358,18 @@ def _classes(
             f"{where}: labels from {known.min()} to {known.max()} and {len(classes)} classes"
         )
     return classes, {part: given.astype(np.int64) for part, given in labels.items()}
+
+
+def _check_spelling(names: Sequence[str], where: str) -> None:
+    """Refuse classes that differ only as people mistype them."""
+    by_form: dict[str, str] = {}
+    for name in names:
+        other = by_form.setdefault(folded(name.strip()), name)
+        if other != name:
+            raise InputError(
+                f"{where} has the labels {other!r} and {name!r}, which differ only in case or in "
+                "spaces around them; write them alike, or number them"
+            )
 
 
 def _check_shapes(parts: Mapping[str, Images], where: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import unicodedata
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,20 +80,27 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
         names = image_and_label(data, "data has the columns")
         found = _of_pair([data[name] for name in names], "train", options)
     elif isinstance(data, Mapping):
-        found, known = {}, dict[str, Any]()
+        found, known, origins = {}, dict[str, Any](), dict[str, str]()
         for name, value in data.items():
-            part = part_of(str(name))
+            part, more = part_of(str(name)), dict[str, Any]()
             if part is not None and _is_pair(value):
-                found |= _of_pair(value, part, options)
+                more = _of_pair(value, part, options)
             elif (
                 part
                 and hasattr(value, "__getitem__")
                 and (hasattr(value, "columns") or not hasattr(value, "__array__"))
             ):
-                found |= _indexed(value, part, options)
-                known[part] = _class_names(value)
+                more = _indexed(value, part, options)
+                known[part] = value
             elif value is not None:
-                found[name] = value
+                more = {name: value}
+            if twice := [key for key in more if key in found]:
+                raise InputError(
+                    f"data: {origins[twice[0]]!r} and {name!r} are the same part; join them, or "
+                    "leave one out"
+                )
+            found |= more
+            origins |= dict.fromkeys(more, str(name))
         _unite_classes(found, known)
     elif isinstance(data, tuple | list) and len(data) == 4 \
             and all(hasattr(one, "__array__") for one in data):  # fmt: skip
@@ -122,22 +129,33 @@ def _texts(classes: Any) -> list[str]:
     return [unicodedata.normalize("NFC", text) for text in texts]
 
 
-def _unite_classes(found: dict[str, Any], known: Mapping[str, Any]) -> None:
+def _unite_classes(found: dict[str, Any], sets: Mapping[str, Any]) -> None:
     """Number the labels of all parts as those of train, whose data sets may number them otherwise.
 
+    Args:
+        found: images and labels of the parts.
+        sets: data set of each part that is one.
+
     Raises:
-        InputError: if a part has classes that train lacks.
+        InputError: if a part has classes that train lacks, or renumbers other ones.
     """
-    for part in known:
-        train, names = _texts(known.get("train")), _texts(known[part])
+    for part in sets:
+        train, names = (_texts(_class_names(sets.get(one))) for one in ("train", part))
         if not train or not names or names == train:
             continue
+        for one in ("train", part):
+            if _renumbers(sets[one], found[f"{one}_labels"]):
+                raise InputError(
+                    f"data: the data sets of train and {part} have other classes, and that of "
+                    f"{one} numbers them by its target_transform, so which are the same is not "
+                    "known; leave it out, or give arrays"
+                )
         folded = [[name.casefold() for name in some] for some in (train, names)]
         if not set(names) <= set(train) and all(len(set(one)) == len(one) for one in folded):
             train, names = folded  # folders may be written in another case
         numbers = {number: train.index(name) if name in train else None
                    for number, name in enumerate(names)}  # fmt: skip
-        labels = found[f"{part}_labels"]
+        labels = [_as_number(label) for label in found[f"{part}_labels"]]
         used = {label for label in labels if type(label) is int}
         if unknown := used - numbers.keys():
             raise InputError(
@@ -153,6 +171,25 @@ def _unite_classes(found: dict[str, Any], known: Mapping[str, Any]) -> None:
         found[f"{part}_labels"] = [
             numbers.get(label, label) if type(label) is int else label for label in labels
         ]
+
+
+def _as_number(label: Any) -> Any:
+    """Return a label that is a whole number as such, also of a float; other ones as they are."""
+    return int(label) if isinstance(label, bool | float) and label == label // 1 else label
+
+
+def _renumbers(data: Any, labels: Sequence[Any]) -> bool:
+    """Return whether the `target_transform` of a data set gives its classes other numbers."""
+    indices: Sequence[int] = range(len(labels))
+    while type(data).__name__ == "Subset" and hasattr(data, "dataset"):  # of torch
+        data, indices = data.dataset, [data.indices[index] for index in indices]
+    if getattr(data, "target_transform", None) is None:
+        return False
+    targets = getattr(data, "targets", None)
+    if targets is None:
+        return True
+    return any(_as_number(label) != int(targets[index])
+               for label, index in zip(labels, indices, strict=True))  # fmt: skip
 
 
 def _is_pair(data: Any) -> bool:
@@ -190,6 +227,8 @@ def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     if not hasattr(images, "__array__"):
         images = stacked([pixels_given(one, f"data: {part}[{i}]", options)
                           for i, one in enumerate(images)], f"data: {part}")  # fmt: skip
+    if labels is None:
+        raise InputError(f"data: {part} has images without labels; leave them out, or give labels")
     labels = labels if hasattr(labels, "__array__") else list(labels)
     return {f"{part}_images": images, f"{part}_labels": labels}
 
@@ -218,7 +257,7 @@ def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
         f"{part}_images": stacked(images, f"data: {part}"),
         f"{part}_labels": labels,
     }
-    classes = _class_names(data)
+    classes = None if _renumbers(data, labels) else _class_names(data)
     if part == "train" and isinstance(classes, list | tuple):
         values["classes"] = [str(name) for name in classes]
     return values
