@@ -18,7 +18,7 @@ from tests.support.scripted import SPACE, ScriptedRun, properties_of
 from tests.support.searching import TEXT, Silent, begin, listening_to
 from tunecnn import load_dataset, load_run, train
 from tunecnn.analysis.comparison import compare_runs
-from tunecnn.analysis.confirmation import latest_confirmation, summarize_confirmation
+from tunecnn.analysis.confirmation import main_confirmation, summarize_confirmation
 from tunecnn.analysis.search import summarize_search
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
@@ -63,7 +63,7 @@ def test_a_config_file_called_as_a_trial_is_not_that_trial(tmp_path):
         folder = search.path / "confirmations" / str(expected)
         text = confirmation_space(search, names, 2)
         ScriptedRun(folder, text, job_of(search, names)).train_all(lambda trial: 0.8)
-        latest = latest_confirmation(load_run(search.path))
+        latest = main_confirmation(load_run(search.path))
         assert latest is not None
         assert latest.has_winner is expected
         shutil.rmtree(folder)
@@ -79,7 +79,7 @@ def test_a_confirmation_that_was_cut_off_does_not_hide_one_with_a_verdict(tmp_pa
     task = second.study.next_trial()
     second.study.report(task.number, EpochMetrics(1, 0.1, 0.9, 0.1, 0.98, 1.0), is_last=True)
     second.study.finish(task.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
-    latest = latest_confirmation(load_run(search.path))
+    latest = main_confirmation(load_run(search.path))
     assert latest is not None
     assert latest.run.path.name == "first"
 
@@ -96,7 +96,7 @@ def test_a_confirmation_without_results_does_not_hide_an_earlier_one(tmp_path):
     ScriptedRun(inner / "second", text, job_of(search, candidates))
     loaded = load_run(search.path)
     assert [run.path.name for run in loaded.confirmations] == ["first", "second"]
-    latest = latest_confirmation(loaded)
+    latest = main_confirmation(loaded)
     assert latest is not None
     assert latest.run.path.name == "first"
     assert latest.summary.headline[1:] in summarize_search(loaded).headline
@@ -117,7 +117,7 @@ def test_a_baseline_that_comes_out_best_is_the_best_trial_of_its_search(crop, tm
     inner = ScriptedRun(folder, text, job_of(search, candidates))
     inner.train_all(lambda trial: 0.7 + 0.1 * (trial.number % 2))
     loaded = load_run(search.path)
-    latest = latest_confirmation(loaded)
+    latest = main_confirmation(loaded)
     assert latest is not None
     assert latest.summary.pick is not None
     assert latest.summary.pick.name == "the baseline"
@@ -273,10 +273,23 @@ def test_a_cheap_search_is_confirmed_with_all_images_and_more_epochs(tmp_path):
     said = (folder / "summary.md").read_text()
     assert scales in said
     assert "as in the search, not for 3 epochs of 1,149 training images:" in said
-    assert latest_confirmation(search).run.path == inner.path
+    assert main_confirmation(search).run.path == inner.path
     assert find_model(folder).confirmed().run.endswith(same.folder.name)
     again = confirm(folder, 2, 1, {}, options, listening_to(Silent()), scale=more)
     assert again.folder == result.folder
+
+
+def test_a_weaker_confirmation_that_is_made_later_does_not_replace_the_answer(tmp_path):
+    """Whoever repeats it until one pleases would be answered by that one."""
+    text = TEXT.replace("start: [", "start: [baseline, ").replace("[0.1, 0.2]", "[0.1, 0.2, 1.0]")
+    folder, options = begin(tmp_path, text).folder, RunOptions(local=True)
+    for seeds, scale in ((2, TrainingScale()), (1, TrainingScale()), (2, TrainingScale(100))):
+        confirm(folder, 2, seeds, {}, options, listening_to(Silent()), scale=scale)
+    search = load_run(folder)
+    assert main_confirmation(search).run.path.name == "top2-seeds2"
+    answer = (folder / "summary.md").read_text()
+    assert "Confirmation: with 2 new seeds" in answer
+    assert "This is top2-seeds2, and there are 2 more confirmations" in answer
 
 
 @pytest.mark.parametrize(

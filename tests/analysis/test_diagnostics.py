@@ -370,4 +370,4 @@ def test_a_run_that_searches_nothing_has_a_summary(parameters, tmp_path):
     run = scripted.train_all(lambda task: next(accuracies) / 1000)
     assert importance_analysis(run).shares.empty
     write_summary(run)
-    assert "mean accuracy of 51.15%" in (run.path / "summary.md").read_text()
+    assert "mean validation accuracy of 51.15%" in (run.path / "summary.md").read_text()

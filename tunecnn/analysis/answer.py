@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunecnn.analysis.classes import guessing_probability
-from tunecnn.analysis.confirmation import LatestConfirmation
+from tunecnn.analysis.confirmation import MainConfirmation
 from tunecnn.analysis.overview import (
     Lead,
     balanced_in_words,
@@ -22,13 +22,13 @@ from tunecnn.words import count_in_words
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
 
 
-def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -> list[str]:
+def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) -> list[str]:
     """Return the sentences of the answer, the main one first.
 
     Args:
         run: run of a search.
         winner: its best trial; None without a complete one.
-        latest: its latest confirmation, whose verdict replaces what one seed can say.
+        confirmed: its main confirmation, whose verdict replaces what one seed can say.
     """
     used_up = run.info.last_session.used_up if run.info.sessions else ""
     no_further = [f"No further trial was started, since {used_up}."] if used_up else []
@@ -38,7 +38,7 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
             *no_further,
         ]
     trial = winner.line.trial
-    found = [_best(run, winner), *_against_the_baseline(winner)]
+    found = [_best(run, winner), *_against_the_baseline(run, winner)]
     found += _more_about(run, winner.line)
     if run.record(trial).proposal == "start" and (
         winner.baseline is None or winner.baseline.trial != trial
@@ -51,16 +51,22 @@ def answer(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -
             "seed."
         )
     found += no_further
-    if latest is None:
+    if confirmed is None:
         return [*found, *([] if evaluations_of(run) else ["The test images have not been used."])]
     later = (
         f"Trial {trial}, now the best, is not among the confirmed ones: confirm the search again."
     )
-    headline = latest.summary.headline
+    headline = confirmed.summary.headline
+    others = (
+        f"This is {confirmed.run.path.name}, and there are {confirmed.others} more confirmations: "
+        "the one that trains most, with most seeds, counts; to choose one by its result would be "
+        "luck again."
+    )
     return [
         f"Confirmation: {headline[0].lower()}{headline[1:]}",
-        *latest.summary.caveats,
-        *([] if latest.has_winner else [later]),
+        *confirmed.summary.caveats,
+        *([others.replace("are 1 more confirmations", "is one more")] if confirmed.others else []),
+        *([] if confirmed.has_winner else [later]),
         f"In the search, {found[0][0].lower()}{found[0][1:]}",
         *found[1:],
     ]
@@ -95,10 +101,10 @@ def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
     yield f"{text}."
 
 
-def leads(run: Run, winner: Winner | None, latest: LatestConfirmation | None) -> Iterator[Lead]:
+def leads(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) -> Iterator[Lead]:
     """Yield the winner beside the baseline: with the new seeds of a confirmation, then its own."""
-    if latest:
-        yield from latest.summary.leads
+    if confirmed:
+        yield from confirmed.summary.leads
     if winner and winner.baseline and winner.gain:
         best, baseline = winner.line, winner.baseline
         seeds = f"{balanced_in_words(run.space.metric)}one seed each"
@@ -126,11 +132,16 @@ def _best(run: Run, winner: Winner) -> str:
     best, rivals, count = winner.line, winner.rivals, len(run.ranked)
     low, high = winner.interval
     which = f"The best of {count} trials" if count > 1 else "The only trial"
-    balanced = ""
+    which, balanced = f"{which} trained to the end is trial {best.trial}", ""
     if run.space.metric != "val_accuracy":
         balanced = f"{best.accuracy:.2%} balanced validation accuracy, and "
+    if best.seeds > 1:
+        which += (
+            f", whose values have a mean {ranked_by(run)} of {best.mean:.2%} over {best.seeds} "
+            "seeds, by which they are ranked. It is the best of them"
+        )
     return (
-        f"{which} trained to the end is trial {best.trial}, with {balanced}"
+        f"{which}, with {balanced}"
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
         f"95 % interval{' of the latter' * bool(balanced)} {low:.2%} to {high:.2%}"
         f"{_correction(rivals, stopped=rivals > count)}."
@@ -150,11 +161,6 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     """Yield what else a reader should know about the best trial."""
     winner, metric = run.ranked.iloc[0], run.space.metric
     what = f"mean {balanced_in_words(metric)}accuracy"
-    if winner["seeds"] > 1:
-        yield (
-            f"Its values were tried with {winner['seeds']} seeds, with a {what} of "
-            f"{winner['mean']:.2%}, by which they are ranked."
-        )
     highest = run.ranked.nlargest(1, metric).iloc[0]
     if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
         yield (
@@ -203,11 +209,14 @@ def _means_beside(best: TrialLine, baseline: TrialLine, gain: SeedGain) -> str:
     return f"{text}, which {verdict} ({interval})."
 
 
-def _against_the_baseline(winner: Winner) -> Iterator[str]:
+def _against_the_baseline(run: Run, winner: Winner) -> Iterator[str]:
     """Yield what the best trial is worth beside the baseline, and how sure that is."""
     baseline, gain = winner.baseline, winner.gain
     if baseline is None:
-        yield "The baseline was not trained to the end in this run."
+        if "baseline" in run.space.start:
+            yield "The baseline was not trained to the end in this run."
+        else:
+            yield "The baseline is not among the trials of this search, so nothing is compared."
         return
     if gain is None:
         yield "It is the baseline itself."

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tunecnn.analysis.confirmation import LatestConfirmation, latest_confirmation
+from tunecnn.analysis.confirmation import MainConfirmation, main_confirmation
 from tunecnn.analysis.spending import spent_until
 from tunecnn.analysis.winner import winner_of
 from tunecnn.errors import InputError
@@ -34,7 +34,7 @@ class RunLine:
         interval: 95 % interval of `best`, corrected for the choice among the trials that are not
             clearly worse; None for balanced accuracy.
         trial: number of the best trial.
-        candidate: name of the best candidate of the latest confirmation; empty without one.
+        candidate: name of the best candidate of the main confirmation; empty without one.
         confirmed: its mean validation accuracy with new seeds; None if the run has not been
             confirmed.
         confirmed_test: the same on the test images.
@@ -102,9 +102,9 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
     table = pd.DataFrame(settings)
     differ = table[table.apply(lambda row: len(set(row.fillna("-"))) > 1, axis=1)]
-    latest = [latest_confirmation(run) for run in runs]
-    lines = tuple(map(_line, names, runs, latest))
-    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs, latest)))
+    main = [main_confirmation(run) for run in runs]
+    lines = tuple(map(_line, names, runs, main))
+    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs, main)))
 
 
 def best_so_far_by_time(run: Run) -> pd.Series:
@@ -150,9 +150,9 @@ def _settings(run: Run) -> dict[str, str]:
     return found
 
 
-def _line(name: str, run: Run, latest: LatestConfirmation | None) -> RunLine:
+def _line(name: str, run: Run, main: MainConfirmation | None) -> RunLine:
     winner = winner_of(run)
-    pick = latest.summary.pick if latest else None
+    pick = main.summary.pick if main else None
     return RunLine(
         name=name,
         complete=len(run.complete),
@@ -170,7 +170,7 @@ def _line(name: str, run: Run, latest: LatestConfirmation | None) -> RunLine:
     )
 
 
-def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) -> list[str]:
+def _warnings(runs: Sequence[Run], main: Sequence[MainConfirmation | None]) -> list[str]:
     first, found = runs[0], []
     if any(run.info.dataset.fingerprint != first.info.dataset.fingerprint for run in runs):
         found.append("the runs have other images, so their accuracies cannot be compared")
@@ -180,7 +180,7 @@ def _warnings(runs: Sequence[Run], latest: Sequence[LatestConfirmation | None]) 
         )
     elif len({run.info.dataset.train for run in runs}) > 1:
         found.append("the runs train on different numbers of images")
-    confirmed = [one.run for one in latest if one and one.summary.pick]
+    confirmed = [one.run for one in main if one and one.summary.pick]
     if not all(_have_same_validation(run, confirmed[0]) for run in confirmed):
         found.append(
             "their confirmations have other validation images, so only their test accuracies can "

@@ -99,7 +99,7 @@ class ConfirmationSummary(RunOverview):
 
 
 @dataclass(frozen=True)
-class LatestConfirmation:
+class MainConfirmation:
     """The confirmation from which a search knows what its candidates are worth.
 
     Attributes:
@@ -111,6 +111,11 @@ class LatestConfirmation:
     search: Run
     run: Run
     summary: ConfirmationSummary
+
+    @property
+    def others(self) -> int:
+        """Number of further confirmations of the search."""
+        return len(self.search.confirmations) - 1
 
     @property
     def trial(self) -> int | None:
@@ -162,20 +167,32 @@ def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: 
     return search.training_of(again) == search.training_of(first)
 
 
-def latest_confirmation(search: Run) -> LatestConfirmation | None:
-    """Return the latest confirmation that says most; None without one.
+def main_confirmation(search: Run) -> MainConfirmation | None:
+    """Return the confirmation that says most of a search; None without one.
 
-    One that compares test results counts most, then one that has any: a later one may have been
-    interrupted before.
+    One that compares test results counts most, then one that has any: it may have been
+    interrupted. Of these, it is the strongest: a weaker one that is made later does not replace
+    an answer.
     """
     best = None
-    for inner in reversed(search.confirmations):
-        found = LatestConfirmation(search, inner, summarize_confirmation(inner))
+    for inner in strongest_first(search):
+        found = MainConfirmation(search, inner, summarize_confirmation(inner))
         if best is None or found.summary.progress > best.summary.progress:
             best = found
         if best.summary.progress == _COMPARED:
-            break  # an earlier one says no more, and a summary takes time
+            break  # a weaker one says no more, and a summary takes time
     return best
+
+
+def strongest_first(search: Run) -> list[Run]:
+    """Return the confirmations of a search: first that which trains most, with most seeds."""
+
+    def strength(run: Run) -> tuple[int, int]:
+        trained = run.space.epochs * run.info.dataset.train
+        return trained, run.space.trials // len(run.job_as(ConfirmationJob).candidates)
+
+    # Sorting is stable: of equal ones, the latest comes first.
+    return sorted(search.confirmations[::-1], key=strength, reverse=True)
 
 
 def trials_of(run: Run, candidate: str) -> set[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunecnn.analysis.answer import answer, leads
 from tunecnn.analysis.classes import RecallLine, recalls
-from tunecnn.analysis.confirmation import latest_confirmation
+from tunecnn.analysis.confirmation import main_confirmation
 from tunecnn.analysis.diagnostics import (
     IsolationLine,
     RankCorrelation,
@@ -85,7 +85,7 @@ class SearchSummary(RunOverview):
             trial that was stopped early is compared at its last epoch.
         search: settings of the search in words, by name.
         recalls: accuracy of the best trial on the validation images of each class, worst first.
-        confirmed: trial that the latest confirmation has found to be the best; None without one.
+        confirmed: trial that the main confirmation has found to be the best; None without one.
         confirmed_with: epochs and training images of that confirmation, in words, if the search
             had other ones; else empty.
         command: command that trains that trial again, else the best one; empty without one.
@@ -141,11 +141,11 @@ class SearchSummary(RunOverview):
 
 def summarize_search(run: Run) -> SearchSummary:
     """Summarize a search as it stands, even without a complete trial."""
-    winner, latest = winner_of(run), latest_confirmation(run)
+    winner, main = winner_of(run), main_confirmation(run)
     best = winner.line if winner else None
-    confirmed = latest.trial if latest else None
+    confirmed = main.trial if main else None
     important = importance_analysis(run)
-    overview = overview_of(run, answer(run, winner, latest), list(leads(run, winner, latest)))
+    overview = overview_of(run, answer(run, winner, main), list(leads(run, winner, main)))
     overview["time"] |= _confirmation_costs(run)
     return SearchSummary(
         **overview,
@@ -179,9 +179,7 @@ def summarize_search(run: Run) -> SearchSummary:
         search=_search(run),
         recalls=recalls(run, best.trial) if best else (),
         confirmed=confirmed,
-        confirmed_with=latest.summary.trained_with
-        if latest and latest.summary.searched_with
-        else "",
+        confirmed_with=main.summary.trained_with if main and main.summary.searched_with else "",
         command=train_command(run, best.trial if confirmed is None else confirmed) if best else "",
     )
 

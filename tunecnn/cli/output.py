@@ -55,6 +55,7 @@ def print_result(
 ) -> None:
     """Print the verdict of a run and the path of its summary, in its folder if not elsewhere."""
     from tunecnn.analysis.search import SearchSummary
+    from tunecnn.run.folder import RunFolder
 
     path = (written or folder) / "summary.md"
     if json_lines:
@@ -72,6 +73,8 @@ def print_result(
     if isinstance(summary, SearchSummary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", soft_wrap=True)
     if ending == "interrupted":
-        text = f"interrupted; carry on with: {command('search --resume', folder)}"
+        engine = RunFolder.open(folder).read_info().last_session.engine.engine
+        resume = command("search --resume", folder, *["--local"] * (engine == "local"))
+        text = f"interrupted; carry on with: {resume}"
         console.print(text, soft_wrap=True)
     console.print(f"summary: {path}", soft_wrap=True)

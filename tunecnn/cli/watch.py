@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunecnn.console import PlainConsole
-from tunecnn.words import count_in_words, in_short, seconds_in_words
+from tunecnn.words import command, count_in_words, in_short, seconds_in_words
 
 if TYPE_CHECKING:
     from tunecnn.run.run import Run
@@ -41,7 +41,7 @@ def watch(
             started = time.monotonic()
             found = Run(run)
             live.update(view(found), refresh=True)
-            if found.state not in ("not started", "running or killed"):
+            if found.state in ("done", "interrupted", "killed"):
                 return
             spent = time.monotonic() - started  # a long run takes a while to read
             time.sleep(max(every, 4 * spent))
@@ -63,7 +63,7 @@ def view(run: Run) -> Group:
         lines.append(Text(_time(run, ended)))
     parts: list[Text | Table] = list(lines)
     running = trials[trials["outcome"] == "running"]
-    if len(running) and run.state == "running or killed":
+    if len(running) and run.state.startswith("running"):
         table = Table("running", "epoch", "accuracy", "seconds", "node", box=None, title=None)
         for _, row in running.head(_MOST_RUNNING).iterrows():
             table.add_row(
@@ -101,6 +101,9 @@ def _time(run: Run, ended: int) -> str:
     from tunecnn.trial.messages import Outcome
 
     session = run.info.last_session
+    if run.state == "killed":
+        resume = command("search --resume", run.path)
+        return f"session {len(run.info.sessions)} was killed; carry on with: {resume}"
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"
     # Proposals that break a constraint take no time, and are none of the requested trials.

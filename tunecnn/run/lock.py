@@ -249,6 +249,17 @@ def _left(folder: Path, *, take_over: bool) -> tuple[str, str]:
     )
 
 
+def writer_in_words(folder: Path) -> str:
+    """Return what has become of the process that writes a run: `running` or `killed`.
+
+    It is `running or killed` if that cannot be known here, as of a process on another machine.
+    """
+    holder = Holder.read(folder / ".holder")
+    if holder is None or not holder.is_here:
+        return "running or killed"
+    return "killed" if holder.has_ended else "running"
+
+
 def _silence(file: Path) -> float:
     """Return the seconds since a file was renewed, by the clock of its file system."""
     probe = file.with_name(f".now.{uuid4().hex}")

@@ -25,6 +25,7 @@ from tunecnn.run.frames import (
     trials_frame,
 )
 from tunecnn.run.info import ConfirmationJob, Evaluation, Job
+from tunecnn.run.lock import writer_in_words
 from tunecnn.study.records import TrialRecord, read_records, read_reports
 from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
 from tunecnn.trial.messages import Outcome
@@ -88,10 +89,13 @@ class Run:
 
     @property
     def state(self) -> str:
-        """What has become of it: `not started`, `done`, `interrupted` or `running or killed`."""
+        """What has become of it: `not started`, `running`, `done`, `interrupted` or `killed`.
+
+        It is `running or killed` if only the machine that runs it could tell.
+        """
         if not self.info.sessions:
             return "not started"
-        return self.info.last_session.ending or "running or killed"
+        return self.info.last_session.ending or writer_in_words(self.path)
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: {self._in_words()}>"
@@ -104,12 +108,14 @@ class Run:
 
     def _in_words(self) -> str:
         ended = self.ended
-        best = ""
-        if self.best is not None:
+        best, of = "", self.space.name
+        if isinstance(self.job, ConfirmationJob):
+            of = self.path.parent.parent.name  # the folder of its search
+        elif self.best is not None:
             accuracy = float(self.best[self.space.metric])
             best = f", best {accuracy:.2%} (trial {int(self.best['trial'])})"
         return (
-            f"{self.info.job.type} of {self.space.name} on {self.space.dataset}, {self.state}, "
+            f"{self.job.type} of {of} on {self.space.dataset}, {self.state}, "
             f"{ended} of {self.space.trials} trials ended{best}"
         )
 

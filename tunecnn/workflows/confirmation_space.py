@@ -159,9 +159,10 @@ def confirmation_space(
         if len(having) < len(settings):  # networks without this argument
             networks = list(dict.fromkeys(values["architecture"] for values in having))
             parameters[name]["when"] = {"architecture": networks}
+    name = f" {run.space.name}" if "name" in run.space.model_fields_set else ""
     space = {
         "name": "confirm",
-        "goal": f"Does what the search {run.space.name} found hold with new seeds?",
+        "goal": f"Does what the search{name} found hold with new seeds?",
         "dataset": run.space.dataset,
         **_not_default(run.space.image_options),
         "architecture": settings[0]["architecture"],

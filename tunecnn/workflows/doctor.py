@@ -204,7 +204,7 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
         yield Finding(
             "data", "note", f"{folder}: no {' and no '.join(missing)}",
             "fetched before the first trial; on a machine without network put the files there, as "
-            "`tunecnn data` says",
+            "`tunecnn data prepare` says",
         )  # fmt: skip
     else:
         yield Finding("data", "good", f"{folder}: mnist and cifar10 are here")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tunecnn.analysis.confirmation import (
     is_trial,
-    latest_confirmation,
+    main_confirmation,
+    strongest_first,
     summarize_confirmation,
 )
 from tunecnn.errors import InputError, TunecnnError, reason
@@ -55,13 +56,13 @@ class FoundModel:
     trial: int | None = None
 
     def confirmed(self) -> Confirmed | None:
-        """Return what the latest confirmation says of the trial; None if none has tested it.
+        """Return what the main confirmation says of the trial; None if none has tested it.
 
         One with other numbers of epochs or images says nothing of this model.
         """
         if self.run is None or self.trial is None or not isinstance(self.run.job, SearchJob):
             return None
-        for inner in reversed(self.run.confirmations):
+        for inner in strongest_first(self.run):
             job = inner.job_as(ConfirmationJob)
             if job.searched_with:
                 continue
@@ -82,8 +83,8 @@ def best_model_of(run: Run) -> int:
     Raises:
         InputError: if the run keeps no weights.
     """
-    latest = latest_confirmation(run) if isinstance(run.job, SearchJob) else None
-    trial = latest.trial if latest and not latest.summary.searched_with else None
+    main = main_confirmation(run) if isinstance(run.job, SearchJob) else None
+    trial = main.trial if main and not main.summary.searched_with else None
     return trial if trial is not None and trial in run.kept else run.best_kept()
 
 

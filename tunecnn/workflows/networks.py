@@ -110,9 +110,12 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
         own = [corner for corner in found if corner.architecture == name]
         if own and all(corner.problem for corner in own):
             raise InputError(f"{name} on {dataset}: {own[0].problem}")
-    notes = [f"{in_words(corner.values)} cannot be built: {corner.problem}"
-             for corner in found if corner.problem]  # fmt: skip
-    return [*notes, *unseen_arguments(space, costs)]
+    return [*_not_built(found), *unseen_arguments(space, costs)]
+
+
+def _not_built(found: Sequence[TriedNetwork]) -> list[str]:
+    return [f"{in_words(corner.values)} cannot be built: {corner.problem}"
+            for corner in found if corner.problem]  # fmt: skip
 
 
 def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
@@ -265,9 +268,10 @@ def build_corners(
     dataset = load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
     data = dataset.trial_data
     with CostCounter(space.network_code(), data.input_shape, len(data.classes)) as costs:
-        problems = check_networks(space, data.name, costs)
+        found = corners(space, costs)
+        problems = [*check_networks(space, data.name, costs), *_not_built(found)]
         problems += check_constraints(space, data.name, costs)
-        return corners(space, costs), problems
+        return found, list(dict.fromkeys(problems))
 
 
 def in_words(values: Mapping[str, Scalar]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from tunecnn.engines.address import check_form
 from tunecnn.errors import InputError
 from tunecnn.files import expanded, stays_below
+from tunecnn.words import count_in_words
 
 _SECONDS = 1e9  # thirty years; the clocks of threads overflow above it tenfold
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -135,6 +137,21 @@ class RunOptions:
     def threads(self) -> int:
         """Number of torch threads for a trial that runs in this process."""
         return max(1, int(self.cpus_per_trial or 1))
+
+
+def check_threads(threads: int) -> None:
+    """Check that this machine has a core for each thread: more make a training many times slower.
+
+    Raises:
+        InputError: if it has fewer.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if threads > cores:
+        raise InputError(
+            f"this machine cannot hold one trial of {count_in_words(threads, 'core')} (it has "
+            f"{cores}); lower --cpus-per-trial"
+        )
 
 
 def check_seeds(seeds: int) -> None:

@@ -16,7 +16,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.words import resources_in_words
 from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.forecast import Plan, Timer, make_plan
-from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.options import RunOptions, check_threads
 
 _END_SECONDS = 11.0  # start of the first trials, summary and plots, end of Ray: measured
 
@@ -77,6 +77,7 @@ def _slots(options: RunOptions) -> Iterator[tuple[int, str, Timer]]:
     if options.local:
         from tunecnn.trial.timing import time_epochs
 
+        check_threads(options.threads)
         yield 1, "in this process", partial(time_epochs, threads=options.threads)
         return
     from tunecnn.engines.cluster import Resources, connected

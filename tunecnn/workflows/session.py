@@ -46,7 +46,7 @@ from tunecnn.trial.environment import is_same_version, source_hash, versions
 from tunecnn.words import command, in_utf8
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.on_end import check_on_end, run_on_end
-from tunecnn.workflows.options import RunOptions
+from tunecnn.workflows.options import RunOptions, check_threads
 
 if TYPE_CHECKING:
     from tunecnn.summary.formats import Format
@@ -139,6 +139,7 @@ def _engine(options: RunOptions) -> Iterator[Engine]:
     if options.local:
         from tunecnn.engines.local import LocalEngine
 
+        check_threads(options.threads)
         yield LocalEngine(options.threads, options.checkpoint_seconds)
         return
     from tunecnn.engines.cluster import Resources, connected
@@ -370,7 +371,9 @@ def _shown(words: Sequence[str]) -> Iterator[str]:
     before = ""
     for word in words:
         option, equals, _ = word.partition("=")
-        if before == "--on-end":
+        if not before and Path(word).name == "__main__.py":  # python -m tunecnn
+            yield "tunecnn"
+        elif before == "--on-end":
             yield "..."
         elif option == "--on-end" and equals:
             yield "--on-end=..."
