@@ -39,3 +39,21 @@ from tunecnn.process import collect_garbage_seldom
 collect_garbage_seldom()
 """)
     assert frozen > 1000
+
+
+def test_two_interrupts_wait_until_what_is_written_at_once_is_written():
+    assert run("""
+import os, signal
+from tunecnn.process import Interrupts, interrupts_held
+done = []
+try:
+    with Interrupts() as interrupts, interrupts.deferred():
+        with interrupts_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("whole")
+        done.append("late")
+except Exception as error:
+    assert str(error).startswith("ended at once")
+    print(len(done))
+""") == 1  # fmt: skip

@@ -103,4 +103,33 @@ class Interrupts:
         self.forced = bool(self.requested)
         self.requested = self.requested or number
         if self.forced or not self._deferring:
+            if _held.depth:
+                _held.late = True
+            else:
+                raise Interrupted
+
+
+class _Held:
+    """Whether interrupts wait, and whether one does."""
+
+    depth = 0
+    late = False
+
+
+_held = _Held()
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let an interrupt wait, a second one too, until what takes milliseconds is done."""
+    if threading.current_thread() is not threading.main_thread():  # where none is raised
+        yield
+        return
+    _held.depth += 1
+    try:
+        yield
+    finally:
+        _held.depth -= 1
+        if _held.late and not _held.depth:
+            _held.late = False
             raise Interrupted

@@ -114,4 +114,6 @@ def test_every_seed_that_a_config_may_have_makes_a_split(counts, groups):
 def test_a_split_has_values_that_mean_something(given, message):
     with pytest.raises(InputError, match=message):
         Split(**given)
-    assert Split(seed=np.int64(3), train_images=np.int64(5), validation=np.float32(0.5)).seed == 3
+    given = Split(seed=np.int8(3), train_images=np.uint8(5), validation=np.float32(0.5))
+    assert given == Split(seed=3, train_images=5, validation=0.5)
+    assert [type(value) for value in vars(given).values()] == [str, int, float, int]

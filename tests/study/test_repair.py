@@ -96,6 +96,9 @@ pruner: {promotion: {min_epochs: 3, factor: 2}}
     [
         (0, lambda log: "epoch:1:2" in log.get("user_attr", {}) and log["trial_id"] == 0),
         (1, lambda log: "param_name" in log and log["trial_id"] == 1),
+        (0, lambda log: "attempts" in log.get("user_attr", {}) and log["trial_id"] == 0),
+        (0, lambda log: "params" in log.get("user_attr", {}) and log["trial_id"] == 0),
+        (0, lambda log: "epoch:1:3" in log.get("user_attr", {}) and log["trial_id"] == 0),
     ],
 )
 def test_a_trial_that_has_not_ended_is_trained_again_too_if_it_lost_something(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tunecnn
+from tunecnn.errors import InputError
 from tunecnn.models.randomness import random_state_of
 from tunecnn.trial.arithmetic import settings_kept
 from tunecnn.trial.trained import pack_model, unpack_model
@@ -51,6 +52,7 @@ assert settings() == before, (before, settings())
         "torch.set_float32_matmul_precision('medium')",
         "torch.backends.fp32_precision = 'tf32'",
         "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
         "torch.backends.cudnn.allow_tf32 = False",
         "torch.backends.cudnn.benchmark = True",
     ],
@@ -81,6 +83,8 @@ def test_a_training_does_not_mind_the_modes_of_a_notebook(digits):
     finally:
         torch.set_default_dtype(torch.float32)
     assert (found.train_loss, found.val_loss) == (usual.train_loss, usual.val_loss)
+    with torch.autocast("cpu"), pytest.raises(InputError, match="leave torch.autocast around"):
+        next(tunecnn.train(config, digits))
 
 
 def test_what_is_seeded_is_put_back_and_no_other_device_is_seeded(monkeypatch):

@@ -68,6 +68,12 @@ class ConfirmationSummary(RunOverview):
         return best if best.validation.values else None
 
     @property
+    def compared(self) -> int:
+        """Number of candidates with results that stand beside the baseline."""
+        return sum(not line.is_baseline and bool(line.validation_gain.values)
+                   for line in self.candidates)  # fmt: skip
+
+    @property
     def progress(self) -> int:
         """How far it has come: 2 if test results are compared, 1 if there are results, else 0."""
         compared = any(not line.is_baseline and line.test_gain.values for line in self.candidates)
@@ -167,8 +173,12 @@ def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: 
     return search.training_of(again) == search.training_of(first)
 
 
-def main_confirmation(search: Run) -> MainConfirmation | None:
+def main_confirmation(search: Run, *, as_searched: bool = False) -> MainConfirmation | None:
     """Return the confirmation that says most of a search; None without one.
+
+    Args:
+        search: run of the search.
+        as_searched: whether only those count that train as much as the search did.
 
     One that compares test results counts most, then one that has any: it may have been
     interrupted. Of these, it is the strongest: a weaker one that is made later does not replace
@@ -176,6 +186,8 @@ def main_confirmation(search: Run) -> MainConfirmation | None:
     """
     best = None
     for inner in strongest_first(search):
+        if as_searched and inner.job_as(ConfirmationJob).searched_with is not None:
+            continue
         found = MainConfirmation(search, inner, summarize_confirmation(inner))
         if best is None or found.summary.progress > best.summary.progress:
             best = found

@@ -56,6 +56,11 @@ class Split:
             raise InputError(
                 f"train_images is a number of images, or None for all, not {self.train_images!r}"
             )
+        # Those of NumPy overflow, or are refused further on.
+        object.__setattr__(self, "seed", int(self.seed))
+        object.__setattr__(self, "validation", float(self.validation))
+        if self.train_images is not None:
+            object.__setattr__(self, "train_images", int(self.train_images))
 
     def indices(
         self,

@@ -13,7 +13,7 @@ import math
 import sys
 import types
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def _plain_lines(
     node: ast.Module | ast.ClassDef, changed: Mapping[str, int]
 ) -> Iterator[tuple[str, str]]:
     """Yield the names that a body sets to a plain value once, with the source of the value."""
-    for name, expression in assignments(node.body):
+    for name, expression in _alone(node.body):
         if changed[name] != 1:
             continue
         try:
@@ -319,12 +319,19 @@ def _stored(node: ast.ClassDef) -> Counter[str]:
     return found
 
 
+def _alone(body: Sequence[ast.stmt]) -> list[tuple[str, ast.expr]]:
+    """Return the assignments of a body to one name: of several, code may fill one by another."""
+    found = list(assignments(body))
+    shared = Counter(id(value) for _, value in found)
+    return [(name, value) for name, value in found if shared[id(value)] == 1]
+
+
 def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
     """Return what the body of a class sets in one line that is always run, by name.
 
     A list that code in the class may fill is not among them.
     """
-    found = dict(assignments(node.body))
+    found = dict(_alone(node.body))
     stored, filled = _stored(node), _filled(node)
 
     def is_certain(name: str, one: ast.expr) -> bool:

@@ -373,6 +373,9 @@ class Recorder:
             return action()
         except TunecnnError as error:
             self.failure = error
+        except ConnectionError:  # of a listener's service: no file has one
+            raise
         except OSError as error:
             self.failure = cannot_be_written(self.folder, error)
+            self.failure.__cause__ = error
         return None

@@ -332,13 +332,18 @@ class Run:
         """
         return None if self.ranked.empty else self.ranked.iloc[0]
 
-    @cached_property
+    @property
     def baseline_trial(self) -> pd.Series | None:
         """The row of the best trial with the values of the baseline; None without one.
 
         It is compared with the best trial, which is the luckiest of its seeds as well. Without a
         complete one, it is the first.
         """
+        number = self._baseline_number
+        return None if number is None else self.trials[self.trials["trial"] == number].iloc[0]
+
+    @cached_property
+    def _baseline_number(self) -> int | None:
         baseline = self.space.baseline_point()
         if self.space.departures():
             return None
@@ -347,8 +352,7 @@ class Run:
             return None
         numbers = [record.number for record in same]
         complete = self.ranked[self.ranked["trial"].isin(numbers)]["trial"]
-        number = numbers[0] if complete.empty else complete.iloc[0]
-        return self.trials.loc[self.trials["trial"] == number].iloc[0]
+        return int(numbers[0] if complete.empty else complete.iloc[0])
 
     @property
     def records(self) -> list[TrialRecord]:

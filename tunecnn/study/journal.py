@@ -30,6 +30,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, read_own, stamp, write_atomically
+from tunecnn.process import interrupts_held
 from tunecnn.words import command
 
 JOURNAL = "study.journal"
@@ -246,14 +247,15 @@ class Journal(BaseJournalBackend):
             yield
             return
         self._together = True
-        try:
-            yield
-        finally:
-            self._together = False
-            if self._pending:
-                self._write()
-            if self._seal_is_due:
-                self.seal()
+        with interrupts_held():  # half of them would be written as a whole
+            try:
+                yield
+            finally:
+                self._together = False
+                if self._pending:
+                    self._write()
+                if self._seal_is_due:
+                    self.seal()
 
     def seal(self) -> None:
         """Store the length of the journal in its seal, so that truncation is detected."""

@@ -247,7 +247,8 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         macs=fixed.macs,
         epochs=_epochs(trial.user_attrs),
         spent=_spent(trial.user_attrs),
-        kept_epoch=fixed.kept_epoch,
+        # Before its end is there, as beside a session that writes both, it keeps none.
+        kept_epoch=fixed.kept_epoch if trial.state == TrialState.COMPLETE else None,
         weights=fixed.weights,
         predictions=fixed.predictions,
         outcome=_outcome(trial),

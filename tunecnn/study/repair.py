@@ -279,6 +279,8 @@ def _is_whole(trial: FrozenTrial, space: SearchSpace, types: Types) -> bool:
         return not is_ended and not epochs
     if sampled.keys() != record.values.keys() or epochs != list(range(1, len(epochs) + 1)):
         return False
+    if not trial.intermediate_values.keys() <= set(epochs) or (epochs and record.params is None):
+        return False
     if not record.is_complete:
         return True
     kept = record.kept if record.kept_epoch in epochs else None

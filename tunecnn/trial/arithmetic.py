@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import backends
 
+from tunecnn.errors import InputError
+
 # torch has two sets of settings for TF32, and refuses to compute where they contradict.
 _OLD: tuple[tuple[Callable[[], Any], Callable[[Any], None], object], ...] = (
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
@@ -45,6 +47,8 @@ def exact_arithmetic() -> Iterator[None]:
         for (read, write, _), value in zip(_OLD, old, strict=True):
             if value is not None and _read(read) != value:
                 write(value)
+        for part, value in new:  # an old setting may change several of them
+            part.fp32_precision = value
         backends.cudnn.deterministic, backends.cudnn.benchmark = deterministic, benchmark
 
 
@@ -72,8 +76,14 @@ def usual_torch() -> Iterator[None]:
 
     With gradients, and new tensors in float32 on the CPU unless something else is said: a notebook
     may have set otherwise.
+
+    Raises:
+        InputError: inside of `torch.autocast`.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+        # Around ours, it would keep weights in bfloat16 from one step to the next.
+        raise InputError("leave torch.autocast around this out: the setting precision does it")
     with (
         torch.inference_mode(False),
         torch.enable_grad(),

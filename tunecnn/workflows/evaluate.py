@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunecnn.data.images import Dataset, Labels
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+def evaluate_trials(
+    folder: RunFolder,
+    records: list[TrialRecord],
+    dataset: Dataset,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Evaluate the kept weights of trials that have not been tested yet.
 
     Each evaluation is written to `run.json`, and the predicted class of each image to a file
@@ -25,18 +31,21 @@ def evaluate_trials(folder: RunFolder, records: list[TrialRecord], dataset: Data
         folder: folder of the run, locked by the caller.
         records: records of complete trials whose weights were kept.
         dataset: data set of the run.
+        check: function that is called before each record, and raises if it must not be written.
 
     Raises:
         RunError: if the weights of a trial are missing or damaged, the evaluation fails (for lack
             of memory, for example), or the run cannot be written.
     """
     try:
-        _evaluate(folder, records, dataset)
+        _evaluate(folder, records, dataset, check)
     except OSError as error:
         raise RunError(f"the trials cannot be tested: {error}") from error
 
 
-def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -> None:
+def _evaluate(
+    folder: RunFolder, records: list[TrialRecord], dataset: Dataset, check: Callable[[], None]
+) -> None:
     import torch
 
     from tunecnn.trial.environment import Environment
@@ -62,6 +71,7 @@ def _evaluate(folder: RunFolder, records: list[TrialRecord], dataset: Dataset) -
         with running_network(f"trial {record.number} cannot be tested"):
             model = unpack_model(content, f"trial {record.number}", is_trusted=True).to(device)
             accuracy, loss, predicted = scores(model.logits(test.pixels), test.labels)
+        check()
         folder.write_evaluation(record.number, accuracy, loss, test.labels, predicted)
 
 

@@ -83,8 +83,9 @@ def best_model_of(run: Run) -> int:
     Raises:
         InputError: if the run keeps no weights.
     """
-    main = main_confirmation(run) if isinstance(run.job, SearchJob) else None
-    trial = main.trial if main and not main.summary.searched_with else None
+    is_search = isinstance(run.job, SearchJob)
+    main = main_confirmation(run, as_searched=True) if is_search else None
+    trial = main.trial if main else None
     return trial if trial is not None and trial in run.kept else run.best_kept()
 
 

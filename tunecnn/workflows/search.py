@@ -25,6 +25,7 @@ from tunecnn.run.info import (
     RunInfo,
     SearchJob,
 )
+from tunecnn.run.lock import TakenOverError
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, source_hash, versions
@@ -194,13 +195,17 @@ def run_inside(
     check_on_end(options.on_end)
     is_ours = False
     try:
-        with around.lock(take_over=options.take_over, wait=options.resume_or_start is not None):
+        wait = options.resume_or_start is not None
+        with around.lock(take_over=options.take_over, wait=wait) as lease:
             is_ours = True
             result = run(replace(options, on_end=None))
+            lease.check()
             _copy_evaluations(around, result.folder)
         summarize(around.path)
     except (KeyboardInterrupt, EndedAtOnceError):
         run_on_end(options.on_end, around.path, "interrupted")
+        raise
+    except TakenOverError:  # another process has the search, where it goes on
         raise
     except Exception:  # whoever waits for the end waits for it after a search of days
         if is_ours:  # else another process has the lock, whose run goes on

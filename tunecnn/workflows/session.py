@@ -185,7 +185,7 @@ def run_session(
         summary = summarize(folder.path)
         if ending == "done" and summary.failures and not summary.trained:
             raise RunError(f"not one of the trials could be trained; {_first_failure(summary)}")
-    except InputError:  # such as a lock that another process holds, whose run goes on
+    except (InputError, TakenOverError):  # another process has the run, where it goes on
         raise
     except Exception:  # a mistake of ours too: whoever waits for the end waits for any
         _finish(tracked, "failed")
@@ -303,7 +303,7 @@ def _run_locked(
         lease.check()
         ended = study.finished or recorder.used_up
         if info.is_tested and not there.interrupts.requested and ended:
-            evaluate_trials(folder, _complete(study), there.dataset)
+            evaluate_trials(folder, _complete(study), there.dataset, lease.check)
     except KeyboardInterrupt:
         if there.interrupts.forced:
             raise  # the run can be resumed; what follows would take time
@@ -332,9 +332,9 @@ def changed_versions(
     """Describe the packages whose versions differ from those of the last session."""
     before = sessions[-1].versions if sessions else {}
     return ", ".join(
-        f"{name} {before[name]} then, {now[name]} now"
+        f"{name} {before[name]} then, {now.get(name, 'none')} now"
         for name in names
-        if name in before and not is_same_version(name, before[name], now[name])
+        if name in before and not is_same_version(name, before[name], now.get(name, "none"))
     )
 
 
