@@ -308,9 +308,14 @@ def load_model(path: str | Path) -> TrainedModel:
     files that you trust.
 
     Raises:
-        InputError: if the network cannot be built here.
+        InputError: if it is no path of a file, or the network cannot be built here.
         RunError: if the file cannot be read, is damaged, or was written by another version.
     """
+    if not isinstance(path, str | Path) or Path(path).is_dir():
+        raise InputError(
+            "load_model takes a file of weights, such as run/weights/trial-00003.safetensors; the "
+            f"best of a run is tunecnn.load_run(...).load_model(): not {path!r}"
+        )
     try:
         content = read_regular(Path(path))
     except OSError as error:

@@ -28,6 +28,7 @@ from tunecnn.files import expanded, is_installed
 from tunecnn.listeners.several import Several
 from tunecnn.models.notebook import NOTEBOOK_FILE, notebook_source
 from tunecnn.models.unchanged import check_module
+from tunecnn.process import EndedAtOnceError, Interrupted
 from tunecnn.run.listener import Listener
 from tunecnn.run.run import Run as StoredRun
 from tunecnn.space.library import find_space
@@ -111,7 +112,9 @@ class Run(StoredRun):
         if not isinstance(budget or {}, Mapping):
             raise InputError(f"budget must be a mapping, such as {{'hours': 12}}, not {budget!r}")
         limits = plain(dict(budget or {}))
-        return type(self)(resume(self.path, found, _listening(listeners), more, limits).folder)
+        with _interruptible():
+            result = resume(self.path, found, _listening(listeners), more, limits)
+        return type(self)(result.folder)
 
     def confirm(
         self,
@@ -161,7 +164,8 @@ class Run(StoredRun):
                     f"configs has {type(one).__name__}s; give a tunecnn.TrialConfig for each name"
                 )
         try:
-            result = confirm(self.path, top, seeds, configs, found, where, splits, scale)
+            with _interruptible():
+                result = confirm(self.path, top, seeds, configs, found, where, splits, scale)
         finally:
             self.__dict__.pop("confirmations", None)  # which were read before
         return type(self)(result.folder)
@@ -231,7 +235,8 @@ def search(
         prepared = Prepared(checked, text, {**changes, **places_of(checked)})
         for warning in checked.warnings():
             warnings.warn(warning, stacklevel=2)
-        return Run(start_search(prepared, found, listening).folder)
+        with _interruptible():
+            return Run(start_search(prepared, found, listening).folder)
 
 
 def reproduce(
@@ -330,6 +335,15 @@ def _type(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return f"{value!r}, of type {type(value).__name__}"
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt be one: a loop of searches that goes on after errors ends with it."""
+    try:
+        yield
+    except EndedAtOnceError as error:
+        raise Interrupted(str(error)) from error
 
 
 def _listening(listeners: Sequence[Listener]) -> Listening:

@@ -79,7 +79,7 @@ def decode(
         progress: function that is called during the decoding.
     """
     found = Decoded(np.zeros((0, 0, 0, 1), np.uint8), np.zeros(len(names), bool))
-    filled = index = 0
+    filled = index = grey = 0
     for chunk in _decoded_chunks(tree, names, options):
         found.used[index : index + len(chunk.used)] = chunk.used
         index += len(chunk.used)
@@ -88,6 +88,7 @@ def decode(
         found.others += chunk.others
         for images in _by_shape(chunk.images):
             found.sizes[images.shape[1:3]] += len(images)
+            grey += len(images) * (images.shape[3] == 1)
             if len(found.sizes) == 1:
                 found.pixels = _with_room(found.pixels, filled, images, len(names))
                 # A grey image in an RGB array gets three channels.
@@ -95,6 +96,8 @@ def decode(
                 filled += len(images)
         progress(len(chunk.used))
     found.pixels = found.pixels[:filled]
+    if grey and found.pixels.shape[3] == 3:
+        found.done["grey given three channels, as others have colours"] += grey
     return found
 
 

@@ -124,7 +124,10 @@ def curves(run: Run) -> Figure:
     axes.set_xlabel("epoch")
     count_along(axes.xaxis)
     in_percent(axes, ranked_by(run))
-    legend_below(figure, axes)
+    edge = axes.get_ylim()[0]
+    low = sum(max(value for _, value in points) < edge for points in (*lines[True], *lines[False]))
+    note = f"{count_in_words(low, 'trial')} below the edge all along" if low else ""
+    legend_below(figure, axes, note=note)
     finding = f"{count} of {total} trials were trained to the end"
     if run.best is not None:
         finding += f"; the best of them, trial {best}, reaches {_reached(run, best)}"
