@@ -13,6 +13,9 @@ from tunecnn.run.info import ConfirmationJob
 from tunecnn.run.run import Run
 from tunecnn.words import count_in_words
 
+_FEW = 5
+"""Fewer repeats measure their spread badly."""
+
 
 def answer(
     run: Run, lines: Sequence[CandidateLine], trained_with: str, searched_with: str
@@ -136,12 +139,13 @@ def leads(run: Run, lines: Sequence[CandidateLine]) -> Iterator[Lead]:
 
 
 def _enough_in_words(gain: Paired) -> str:
-    """Say how many repeats would find half a point."""
+    """Say how many repeats would find half a point, by the spread of those that there are."""
+    guess = f", as far as {len(gain.values)} tell" if len(gain.values) < _FEW else ""
     if gain.repeats_for_half_a_point is not None:
-        return f"half a point with about {gain.repeats_for_half_a_point} {gain.repeat}s"
+        return f"half a point with about {gain.repeats_for_half_a_point} {gain.repeat}s{guess}"
     if gain.has_too_few_images:
-        return f"half a point by no number of {gain.repeat}s, with so few test images"
-    return f"half a point not even with {gain.most_repeats:,} {gain.repeat}s"
+        return f"half a point by no number of {gain.repeat}s, with so few test images{guess}"
+    return f"half a point not even with {gain.most_repeats:,} {gain.repeat}s{guess}"
 
 
 def _beside_baseline(lines: Sequence[CandidateLine]) -> tuple[CandidateLine, CandidateLine] | None:

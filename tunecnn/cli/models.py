@@ -12,7 +12,10 @@ from tunecnn.cli.options import DataDir, Json
 from tunecnn.console import print_json
 
 Model = Annotated[
-    Path, typer.Argument(help="File of weights, or folder of a run, whose best trial is taken.")
+    Path,
+    typer.Argument(
+        help="File of weights, or folder of a run, whose confirmed or best trial is taken."
+    ),
 ]
 
 

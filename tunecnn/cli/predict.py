@@ -16,7 +16,9 @@ from tunecnn.console import print_json
 def predict(
     model: Annotated[
         Path,
-        typer.Argument(help="File of weights, or folder of a run, whose best trial is taken."),
+        typer.Argument(
+            help="File of weights, or folder of a run, whose confirmed or best trial is taken."
+        ),
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     top: Annotated[

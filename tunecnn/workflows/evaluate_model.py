@@ -65,7 +65,7 @@ def evaluate(
     models by their test accuracy is no longer a test.
 
     Args:
-        model: file of weights, or a run or its folder, whose best trial is taken.
+        model: file of weights, or a run or its folder, whose confirmed or best trial is taken.
         dataset: name of a data set with the classes of the training; None for that of the
             training.
         data_dir: folder of the data files; None for that of the run, or else the default.

@@ -55,7 +55,7 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
     every runtime has, also if the training was in bfloat16.
 
     Args:
-        model: file of weights, or folder of a run, whose best trial is taken.
+        model: file of weights, or folder of a run, whose confirmed or best trial is taken.
         format_: `torch-export` (loaded by `torch.export.load`) or `onnx`.
         out: file to write; None for the name of the run and trial in the current folder.
 

@@ -37,7 +37,7 @@ def predict_files(
     are read before this returns.
 
     Args:
-        model: file of weights, or folder of a run, whose best trial is taken.
+        model: file of weights, or folder of a run, whose confirmed or best trial is taken.
         images: image files, or folders of them.
         top: number of classes for each image.
 
