@@ -289,7 +289,7 @@ def test_a_weaker_confirmation_that_is_made_later_does_not_replace_the_answer(tm
     assert main_confirmation(search).run.path.name == "top2-seeds2"
     answer = (folder / "summary.md").read_text()
     assert "Confirmation: with 2 new seeds" in answer
-    assert "This is top2-seeds2, and there are 2 more confirmations" in answer
+    assert "This is top2-seeds2, and there are others (2 confirmations): the one that" in answer
 
 
 @pytest.mark.parametrize(

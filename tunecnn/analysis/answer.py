@@ -58,14 +58,14 @@ def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) 
     )
     headline = confirmed.summary.headline
     others = (
-        f"This is {confirmed.run.path.name}, and there are {confirmed.others} more confirmations: "
-        "the one that trains most, with most seeds, counts; to choose one by its result would be "
-        "luck again."
+        f"This is {confirmed.run.path.name}, and there are others "
+        f"({count_in_words(confirmed.others, 'confirmation')}): the one that trains most, with "
+        "most seeds, counts; to choose one by its result would be luck again."
     )
     return [
         f"Confirmation: {headline[0].lower()}{headline[1:]}",
         *confirmed.summary.caveats,
-        *([others.replace("are 1 more confirmations", "is one more")] if confirmed.others else []),
+        *([others] if confirmed.others else []),
         *([] if confirmed.has_winner else [later]),
         f"In the search, {found[0][0].lower()}{found[0][1:]}",
         *found[1:],

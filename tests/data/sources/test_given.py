@@ -247,6 +247,9 @@ def test_parts_whose_classes_are_numbered_otherwise_keep_their_names(tmp_path):
     for names in (np.array(["ant", "cat"]), ["Ant", "CAT"]):
         assert stored({"train": train, "test": Folder(test, names)}, tmp_path).test.labels.tolist() \
             == [2, 0, 2, 0]  # fmt: skip
+    named = {"train": train, "classes": ["Ameise", "Biene", "Katze"]}
+    for data in (named, dict(reversed(named.items()))):
+        assert stored(data, tmp_path).classes == ("Ameise", "Biene", "Katze")
     other = Folder(test, ["ant", "dog"])
     with pytest.raises(InputError, match="data: test has classes that train lacks: dog; leave"):
         stored({"train": train, "test": other}, tmp_path)
@@ -271,6 +274,10 @@ def test_what_a_target_transform_makes_of_labels_is_not_named_by_the_classes(tmp
     floats["test"] = Transformed([(IMAGES[0], 0)], ["bee", "cat"], lambda label: label + 1)
     with pytest.raises(InputError, match="of test numbers them by its target_transform"):
         stored(floats, tmp_path)
+
+
+def test_a_letter_and_its_capital_are_two_classes(tmp_path):
+    assert stored((IMAGES, ["a", "A", "b"] * 2), tmp_path).classes == ("A", "a", "b")
 
 
 def test_four_arrays_are_not_guessed(tmp_path):

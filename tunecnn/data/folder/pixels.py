@@ -21,7 +21,7 @@ from tunecnn.data.images import Pixels, likely_white
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import text_of
 
-VERSION = 6
+VERSION = 7
 _ORIENTATION = 0x0112  # EXIF tag
 _PHOTOMETRIC, _BITS, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 262, 258, 277, 338, 339  # tags of TIFF
 _FORMATS = (

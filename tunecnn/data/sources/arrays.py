@@ -361,10 +361,11 @@ def _classes(
 
 
 def _check_spelling(names: Sequence[str], where: str) -> None:
-    """Refuse classes that differ only as people mistype them."""
+    """Refuse classes that differ only as people mistype them; `a` and `A` may be two letters."""
     by_form: dict[str, str] = {}
     for name in names:
-        other = by_form.setdefault(folded(name.strip()), name)
+        bare = name.strip()
+        other = by_form.setdefault(folded(bare) if len(bare) > 1 else bare, name)
         if other != name:
             raise InputError(
                 f"{where} has the labels {other!r} and {name!r}, which differ only in case or in "

@@ -92,6 +92,8 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
             ):
                 more = _indexed(value, part, options)
                 known[part] = value
+                if "classes" in data:  # which come before those that it knows
+                    more.pop("classes", None)
             elif value is not None:
                 more = {name: value}
             if twice := [key for key in more if key in found]:
