@@ -54,6 +54,8 @@ def test_two_columns_of_labels_are_refused(header, message, tmp_path):
     table(root, header, *(f"{i}.png,{'ab'[i % 2]},{'ab'[i % 3 > 0]}" for i in range(12)))
     with pytest.raises(InputError, match=message):
         read_imagefolder(root)
+    table(root, "file,label,note,note", *(f"{i}.png,{'ab'[i % 2]},{i},x" for i in range(12)))
+    assert read_imagefolder(root).reading.used == 12
 
 
 @pytest.mark.parametrize("end", [",,", " , ,", "total 12,,", "total,12,"])

@@ -6,18 +6,24 @@ import codecs
 import csv
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 
-def rows_of(content: bytes) -> list[dict[str, str]]:
+def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> list[dict[str, str]]:
     """Return the rows of a table by column; rows without any value are left out.
 
     The delimiter is the one of `,`, `;`, tab and `|` that the first line has most of. A table that
     begins with `{` has a JSON object on each line. The text is UTF-8, UTF-16 with its mark, or
     else what Windows writes in the west.
 
+    Args:
+        content: the table.
+        once: whether a column of some name must not be there twice; of others, the last is taken.
+
     Raises:
-        csv.Error: if it is no table, or a row has more values than there are columns.
+        csv.Error: if it is no table, a row has more values than there are columns, or a column is
+            there twice.
         UnicodeDecodeError: if it is no text.
     """
     text = _decoded(content)
@@ -29,7 +35,7 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
     lines = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
     )
-    names = [name.strip() for name in lines.fieldnames or () if name.strip()]
+    names = [name.strip() for name in lines.fieldnames or () if once(name)]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise csv.Error(f"its first line has the column {twice[0]} twice; remove or rename one")
     rows = []

@@ -189,7 +189,10 @@ def _rows(name: str, source: Source) -> list[dict[str, str]]:
         first = Table("", rows_of(head[: head.rfind(b"\n") + 1]))
         if not (first.rows and any(columns_of_files(first))):
             return list(map(dict, first.rows))
-    rows = rows_of(source if isinstance(source, bytes) else source.read_bytes())
+    rows = rows_of(
+        source if isinstance(source, bytes) else source.read_bytes(),
+        lambda column: plain(column) in LABELS,
+    )
     by_name: dict[str, str] = {}
     for column in rows[0] if rows else ():
         other = by_name.setdefault(plain(column), column)
