@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import asdict, replace
 
 import pytest
 
 from tests.support.command import main
 from tests.support.scripted import SPACE, ScriptedRun, metrics
+from tunecnn import load_run
 from tunecnn.run.folder import RunFolder
+from tunecnn.run.lock import Holder
 
 
 def test_watch_shows_what_runs_what_is_best_and_what_failed(tmp_path, capsys):
@@ -25,6 +28,26 @@ def test_watch_shows_what_runs_what_is_best_and_what_failed(tmp_path, capsys):
     assert "1 of 6 trials have ended" in said
     assert re.search(r"trial 0 +80\.00% +4 ", said)
     assert "\x1b" not in said
+
+
+def test_a_run_whose_process_has_died_is_killed_and_not_about_to_end(tmp_path, capsys):
+    run = ScriptedRun(tmp_path / "live")
+    run.train([0.5, 0.6, 0.7, 0.8])
+    info = run.folder.read_info()
+    run.folder.write_info(info.with_session(ended=None, ending=None))
+    for holder, state in (
+        (Holder.here(), "running"),
+        (replace(Holder.here(), started=0.0), "killed"),
+        (replace(Holder.here(), machine="another"), "running or killed"),
+    ):
+        (run.path / ".holder").write_text(json.dumps(asdict(holder)))
+        assert load_run(run.path).state == state
+        assert main("watch", "--once", str(run.path)) == 0
+        said = capsys.readouterr().out
+        assert f"{state}: 1 of 6 trials have ended" in said
+        assert ("was killed; carry on with: tunecnn search --resume" in said) == (
+            state == "killed"
+        )
 
 
 def test_watch_names_the_last_failures(scripted_run, capsys):

@@ -14,6 +14,7 @@ import torch
 import tunecnn
 from tests.support.command import main
 from tunecnn.models.notebook import notebook_source
+from tunecnn.process import EndedAtOnceError
 from tunecnn.workflows.networks import changed_code
 
 CELLS = """
@@ -632,6 +633,20 @@ def test_a_run_goes_on_in_its_folder_with_another_budget(tmp_path):
     with pytest.raises(tunecnn.InputError, match="budget"):
         run.resume(budget={"days": 1}, local=True)
     assert len(run.resume(budget={"hours": 1}, local=True).complete) == 3
+
+
+def test_an_interrupt_ends_a_loop_that_goes_on_after_errors(tmp_path, monkeypatch):
+    def ends(*_):
+        raise EndedAtOnceError(130)
+
+    monkeypatch.setattr("tunecnn.workflows.python.start_search", ends)
+    with pytest.raises(KeyboardInterrupt, match="ended at once"):
+        tunecnn.search({**SPACE, "start": []}, local=True, runs_dir=tmp_path)
+
+
+def test_a_trial_with_more_threads_than_cores_is_refused(tmp_path):
+    with pytest.raises(tunecnn.InputError, match=r"cannot hold one trial of 4096 cores \(it has"):
+        tunecnn.search({**SPACE, "start": []}, local=True, runs_dir=tmp_path, cpus_per_trial=4096)
 
 
 def test_a_run_may_be_given_by_its_folder_and_images_as_they_were_loaded(scripted_run):
