@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tarfile
@@ -629,6 +630,26 @@ def test_links_are_followed_and_broken_or_circular_ones_are_named(tmp_path):
     assert "train/cat/again: a link to a folder that contains it" in text
     assert "train/cat/up: a link to a folder that contains it" in text
     assert "train/dog/pipe.png: not a regular file" in text
+
+
+class OldZipInfo(zipfile.ZipInfo):
+    """A member whose name is not marked as UTF-8, as older archivers wrote all of them."""
+
+    def _encodeFilenameFlags(self):  # noqa: N802
+        return self.filename.encode("cp437"), 0
+
+
+def test_names_in_an_unknown_encoding_are_said_to_be_guessed(tmp_path):
+    content = io.BytesIO()
+    picture().save(content, "PNG")
+    for encoding, said in (("gbk", True), ("utf-8", False)):
+        path = tmp_path / f"{encoding}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for i in range(12):
+                name = f"{'猫狗'[i % 2]}/{i}.png".encode(encoding)
+                archive.writestr(OldZipInfo(name.decode("cp437")), content.getvalue())
+        notes = read_imagefolder(path).notes
+        assert any("does not say the encoding of its names" in one for one in notes) == said
 
 
 @pytest.mark.parametrize("path", ["nowhere", "file.txt"])

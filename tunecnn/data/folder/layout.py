@@ -66,6 +66,11 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     """
     listing = _without_runs(tree.list())
     layout = Layout(left_out=listing.left_out.copy(), broken=dict(listing.broken))
+    if listing.guessed:
+        layout.notes.append(
+            "the archive does not say the encoding of its names, which are read as the one of old "
+            f"archives (CP437), such as {shown(listing.guessed)}; if they are wrong, pack it anew"
+        )
     node = Node.of(listing)
     shared: list[TreeFile] = []
     aside: set[str] = set()
@@ -125,7 +130,7 @@ def _without_runs(listing: Listing) -> Listing:
     folders = {name for name in listing.folders if name in full
                or (name not in around and runs.isdisjoint(_around(name)))}  # fmt: skip
     left_out = listing.left_out + Counter({RUN: len(listing.files) - len(files)})
-    return Listing(files, folders, left_out, listing.broken)
+    return Listing(files, folders, left_out, listing.broken, listing.guessed)
 
 
 def _around(name: str) -> Iterator[str]:

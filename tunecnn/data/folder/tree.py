@@ -76,12 +76,14 @@ class Listing:
         folders: folders that are neither hidden nor the system's.
         left_out: number of files that are not considered, by reason.
         broken: entries that cannot be read, such as broken links, with the reason.
+        guessed: name whose encoding is not known, of an archive that does not say it; or empty.
     """
 
     files: list[TreeFile] = field(default_factory=list)
     folders: set[str] = field(default_factory=set)
     left_out: Counter[str] = field(default_factory=Counter)
     broken: dict[str, str] = field(default_factory=dict)
+    guessed: str = ""
 
 
 class Tree(Protocol):
@@ -222,6 +224,10 @@ class _TarMember(tarfile.TarInfo):
             raise tarfile.ReadError(f"it is damaged or cut: {error}") from error
 
 
+_UTF8 = 0x800
+"""Flag of a member of a zip archive whose name is in UTF-8."""
+
+
 class _Archive:
     """A zip or tar archive, read in place: nothing is unpacked to the disk."""
 
@@ -229,6 +235,7 @@ class _Archive:
         self.root = root.resolve()
         self._is_zip = root.name.lower().endswith(".zip")
         self._links: dict[str, str] = {}
+        self._guessed = ""
 
     def list(self) -> Listing:
         listing = Listing()
@@ -241,6 +248,7 @@ class _Archive:
             raise InputError(f"imagefolder: {shown(self.root)} cannot be read: {error}") from error
         # Of two members with one name, the later is the one that would be unpacked.
         listing.files = sorted({file.name: file for file in listing.files}.values())
+        listing.guessed = self._guessed
         return listing
 
     def _of_zip(self) -> Iterator[tuple[str, int, str]]:
@@ -262,6 +270,8 @@ class _Archive:
                         f"imagefolder: {shown(self.root)}: {shown(name)} {problem}; unpack the "
                         "archive, and give its folder"
                     )
+                if not info.flag_bits & _UTF8 and name == _plain(info.filename):
+                    self._guessed = self._guessed or (name if not name.isascii() else "")
                 if not info.is_dir():
                     yield name, info.file_size, ""
 
@@ -356,7 +366,7 @@ class _Archive:
 def _zip_name(info: zipfile.ZipInfo) -> str:
     """Return the path of a member; some archivers write UTF-8 without saying so."""
     name = info.filename
-    if not info.flag_bits & 0x800:
+    if not info.flag_bits & _UTF8:
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
     return _plain(name)
