@@ -398,6 +398,8 @@ def run_rows() -> list[dict[str, str]]:
     page = (DOCS / "experiment.md").read_text()
     rows = []
     for folder in dict.fromkeys(re.findall(r"\(results/([\w/-]+)/summary\.md\)", page)):
+        if folder.startswith("reproduce-"):
+            continue  # these are in the table of costs
         summary = (RESULTS / folder / "summary.md").read_text()
         if found := re.search(r"- sessions: (\d+), (.+)", summary):
             sessions, clock = found.groups()
@@ -408,7 +410,7 @@ def run_rows() -> list[dict[str, str]]:
                 "run": f"`{folder}`", "epochs": epochs, "hours of training": training,
                 "by the clock": clock.replace(" in all", ""), "sessions": sessions,
             })  # fmt: skip
-    return [row for row in rows if "reproduce-" not in row["run"]]
+    return rows
 
 
 @picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import os
 import signal
 import threading
 import time
@@ -45,6 +46,12 @@ class EndedAtOnceError(TunecnnError):
     def __init__(self, exit_code: int) -> None:
         super().__init__("ended at once; everything recorded so far is kept")
         self.exit_code = exit_code
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, as `taskset` or a scheduler allows."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def seconds_since_boot() -> float:

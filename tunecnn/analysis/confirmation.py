@@ -176,13 +176,13 @@ def is_trial(candidate: CandidateRecord, trial: int, search: Run, confirmation: 
 def main_confirmation(search: Run, *, as_searched: bool = False) -> MainConfirmation | None:
     """Return the confirmation that says most of a search; None without one.
 
-    Args:
-        search: run of the search.
-        as_searched: whether only those count that train as much as the search did.
-
     One that compares test results counts most, then one that has any: it may have been
     interrupted. Of these, it is the strongest: a weaker one that is made later does not replace
     an answer.
+
+    Args:
+        search: run of the search.
+        as_searched: whether only those count that train as much as the search did.
     """
     best = None
     for inner in strongest_first(search):

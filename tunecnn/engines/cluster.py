@@ -20,6 +20,7 @@ from tunecnn.engines.address import check_address
 from tunecnn.engines.internals import counted_cores, stop_node_warnings
 from tunecnn.engines.watchdog import Part, Watchdog
 from tunecnn.errors import InputError, RunError
+from tunecnn.process import usable_cores
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.words import count_in_words, resources_in_words
 
@@ -176,9 +177,7 @@ def _usable_cores() -> int | None:
 
     Ray counts those of the machine or its control group, and not those of `taskset` or `srun`.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    usable = len(os.sched_getaffinity(0))
+    usable = usable_cores()
     return usable if usable < counted_cores() else None
 
 

@@ -140,12 +140,12 @@ class Worker(tune.Trainable):
         from tunecnn.models.building import importable
         from tunecnn.trial.batches import DeviceSplits
         from tunecnn.trial.config import TrialConfig
-        from tunecnn.trial.environment import Environment, may_have_gpu
+        from tunecnn.trial.environment import Environment, has_gpu_device
 
         supplies = self._supplies
         torch.set_num_threads(supplies.threads)
         index, unused = assigned_device(
-            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), may_have_gpu()
+            ray.get_gpu_ids(), os.environ, torch.cuda.is_available(), has_gpu_device()
         )
         device = torch.device("cpu" if index is None else f"cuda:{index}")
         if index is not None and supplies.gpus < 1:

@@ -56,9 +56,8 @@ def _differ(one: nn.Module, other: nn.Module, images: Tensor, context: Context) 
     returned = []
     for network in (one, other):
         with random_state_of(0, images.device), torch.no_grad(), context():
-            returned.append(
-                network(images.clone()).detach().float()
-            )  # it may change them in place
+            given = images.clone()  # which it may change in place
+            returned.append(network(given).detach().float())
     scale = max(1.0, float(returned[0].abs().max()))
     return float((returned[0] - returned[1]).abs().max()) > _TOLERANCE * scale
 

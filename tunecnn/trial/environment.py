@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -201,11 +200,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def may_have_gpu() -> bool:
-    """Return false if this machine has surely no GPU, without the import of torch."""
+def has_gpu_device() -> bool:
+    """Return whether Linux has a GPU here, without the import of torch."""
     devices = ("nvmap", "dxg", "kfd")  # NVIDIA's boards with a GPU inside, below Windows, AMD
-    return (
-        sys.platform != "linux"
-        or any(Path("/dev").glob("nvidia[0-9]*"))
-        or any(Path("/dev", one).exists() for one in devices)
+    return any(Path("/dev").glob("nvidia[0-9]*")) or any(
+        Path("/dev", one).exists() for one in devices
     )

@@ -169,9 +169,8 @@ class TrainedModel(nn.Module):
             count = evaluation_batch(self.config.batch_size, height, width)
             for start in range(0, len(pixels), count):
                 images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + count]))
-                parts.append(
-                    self(images.to(device)).detach().cpu()
-                )  # a thread of its has gradients
+                logits = self(images.to(device)).detach()  # a thread of the network has gradients
+                parts.append(logits.cpu())
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
 
     @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from tunecnn.engines.address import check_form
 from tunecnn.errors import InputError
 from tunecnn.files import expanded, stays_below
+from tunecnn.process import usable_cores
 from tunecnn.words import count_in_words
 
 _SECONDS = 1e9  # thirty years; the clocks of threads overflow above it tenfold
@@ -145,9 +145,7 @@ def check_threads(threads: int) -> None:
     Raises:
         InputError: if it has fewer.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    if threads > cores:
+    if threads > (cores := usable_cores()):
         raise InputError(
             f"this machine cannot hold one trial of {count_in_words(threads, 'core')} (it has "
             f"{cores}); lower --cpus-per-trial"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from tunecnn.files import check_writable, write_atomically
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.running import running_network
 from tunecnn.trial.config import TrialConfig
-from tunecnn.trial.environment import may_have_gpu
+from tunecnn.trial.environment import has_gpu_device
 
 if TYPE_CHECKING:
     from tunecnn.trial.messages import EpochMetrics
@@ -46,7 +47,7 @@ class OneTraining:
     ) -> None:  # fmt: skip
         if out is not None:
             check_writable(out, "--out")
-        if device == "cuda" and not may_have_gpu():  # torch, which takes seconds, is not needed
+        if device == "cuda" and sys.platform == "linux" and not has_gpu_device():
             raise InputError("--device cuda: this machine has no GPU")
         self._dataset = load_dataset(
             config.dataset, config.data_split, data_dir, config.image_options

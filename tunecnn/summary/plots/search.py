@@ -125,7 +125,7 @@ def curves(run: Run) -> Figure:
     count_along(axes.xaxis)
     in_percent(axes, ranked_by(run))
     edge = axes.get_ylim()[0]
-    low = sum(max(value for _, value in points) < edge for points in (*lines[True], *lines[False]))
+    low = sum(points[:, 1].max() < edge for points in (*lines[True], *lines[False]))
     note = f"{count_in_words(low, 'trial')} below the edge all along" if low else ""
     legend_below(figure, axes, note=note)
     finding = f"{count} of {total} trials were trained to the end"
