@@ -184,7 +184,11 @@ def test_a_table_may_be_json_or_lie_in_a_folder_beside_the_numbered(tmp_path):
     [
         ("labels.xlsx", b"PK", "labels.xlsx cannot be read: it is a spreadsheet; save it as CSV"),
         ("labels.jsonl", b'{"file": 1}\n[]', "labels.jsonl cannot be read: line 2 is no JSON obj"),
-        ("labels.csv", b"file,label\n\0\x81", "labels.csv cannot be read: "),
+        (
+            "labels.csv",
+            b"file,label\n\0\x81",
+            "labels.csv cannot be read: its text is not UTF-8; s",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(name, content, message, tmp_path):

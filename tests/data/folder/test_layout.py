@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -145,6 +146,8 @@ def test_a_table_is_read_however_it_was_saved(delimiter, encoding, name, tmp_pat
     arrays = read_imagefolder(tmp_path / "t")
     assert arrays.classes == ("größer", "klein")
     assert len(arrays.train) == 10
+    guessed = "it is not UTF-8, and is read as cp1252, such as größer"
+    assert (guessed in arrays.notes[0]) == (encoding == "cp1252")
 
 
 def numbered(root, parts):
@@ -637,6 +640,26 @@ class OldZipInfo(zipfile.ZipInfo):
 
     def _encodeFilenameFlags(self):  # noqa: N802
         return self.filename.encode("cp437"), 0
+
+
+@pytest.mark.parametrize("locked", ["cat", "train/cat", "cat/inner"])
+def test_a_folder_that_may_not_be_read_is_not_called_empty(locked, tmp_path, monkeypatch):
+    around = "train/" if "/" in locked and "inner" not in locked else ""
+    root = tree(tmp_path / "t", [f"{around}cat/inner", f"{around}dog"])
+    (root / ".private").mkdir()
+    real = os.scandir
+
+    def scandir(path):
+        if path == root / locked:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        with pytest.raises(InputError, match=f"the folder .*/t/{locked} cannot be read: Permis"):
+            read_imagefolder(root)
+        locked = ".private"
+        assert read_imagefolder(root).reading.left_out == {"hidden": 1}
 
 
 def test_names_in_an_unknown_encoding_are_said_to_be_guessed(tmp_path):

@@ -285,7 +285,8 @@ def test_a_test_split_without_a_column_of_labels_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "classes"), [(["2", "10"], ("2", "10")), (["test", "a b"], ("a b", "test"))]
+    ("words", "classes"),
+    [(["2", "10"], ("2", "10")), (["test", "a b"], ("a b", "test")), (["1", "01"], ("01", "1"))],
 )
 def test_folders_of_a_partitioned_table_are_columns(words, classes, tmp_path):
     for split, count in (("train", 6), ("test", 2)):

@@ -36,6 +36,7 @@ class TableLabels:
         by_file: label of each file that it names.
         unknown: number of its rows with a label that name no file of the tree.
         missing: number of its rows of files with NA, which R writes for no label.
+        guessed: a label whose letters are a guess, since the table's encoding is one; or empty.
     """
 
     table: str
@@ -43,6 +44,7 @@ class TableLabels:
     by_file: Mapping[str, str]
     unknown: int = 0
     missing: int = 0
+    guessed: str = ""
 
 
 def labels_of(
@@ -183,7 +185,9 @@ def _found(
         for index, row in enumerate(table.rows)
     )  # fmt: skip
     missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
-    return TableLabels(table.name, column, labels, unknown if there else 0, missing)
+    letters = sorted(one for one in labels.values() if not one.isascii())
+    guessed = letters[0] if table.is_guessed and letters else ""
+    return TableLabels(table.name, column, labels, unknown if there else 0, missing, guessed)
 
 
 def files_named(table: Table, images: Sequence[str]) -> set[str]:

@@ -20,6 +20,7 @@ from tunecnn.data.folder.masks import (
     without_suffix,
 )
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
+from tunecnn.data.folder.rows import GUESS
 from tunecnn.data.folder.table import Table, is_table, read_tables, rejoined
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
 from tunecnn.data.parts import Part
@@ -369,6 +370,11 @@ def with_labels(
         where += f"; {labels.unknown:,} of its rows name no file that is here, or several"
     if labels.missing:
         where += f"; {labels.missing:,} of its rows have NA, which is taken as no label"
+    if labels.guessed:
+        where += (
+            f"; it is not UTF-8, and is read as {GUESS}, such as {shown(labels.guessed)}: if that "
+            "is wrong, save it as UTF-8"
+        )
     above = [PurePosixPath(file.name).parts[:-1] for file in images]
     around = "/".join(same[0] for same in itertools.takewhile(
         lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip

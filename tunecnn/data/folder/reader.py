@@ -264,7 +264,7 @@ def _folder_group(class_folder: str, name: str) -> str:
 def _table_groups(path: Path, names: Sequence[str], there: Collection[str]) -> list[str]:
     try:
         rows = rows_of(read_regular(path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise InputError(f"groups: {path} cannot be read: {reason(error)}") from error
     if not rows or not {"file", "group"} <= rows[0].keys():
         raise InputError(f"groups: {path} needs the columns file and group")

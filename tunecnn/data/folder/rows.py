@@ -9,13 +9,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+GUESS = "cp1252"
+"""Encoding of text that is not UTF-8: what Windows writes in the west."""
+
 
 def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> list[dict[str, str]]:
     """Return the rows of a table by column; rows without any value are left out.
 
     The delimiter is the one of `,`, `;`, tab and `|` that the first line has most of. A table that
-    begins with `{` has a JSON object on each line. The text is UTF-8, UTF-16 with its mark, or
-    else what Windows writes in the west.
+    begins with `{` has a JSON object on each line. For the encoding, see `encoding_of`.
 
     Args:
         content: the table.
@@ -23,10 +25,12 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
 
     Raises:
         csv.Error: if it is no table, a row has more values than there are columns, or a column is
-            there twice.
-        UnicodeDecodeError: if it is no text.
+            there twice; or if its text can be in no encoding that is considered.
     """
-    text = _decoded(content)
+    try:
+        text = content.decode(encoding_of(content))
+    except UnicodeDecodeError as error:
+        raise csv.Error("its text is not UTF-8; save it as UTF-8") from error
     if text.startswith("{"):
         return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
                 if line.strip()]  # fmt: skip
@@ -68,10 +72,12 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _decoded(content: bytes) -> str:
+def encoding_of(content: bytes) -> str:
+    """Return the encoding of a text: UTF-16 by its mark, UTF-8, or `GUESS`, which fits most."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16")
+        return "utf-16"
     try:
-        return content.decode("utf-8-sig")
+        content.decode("utf-8")
     except UnicodeDecodeError:
-        return content.decode("cp1252")
+        return GUESS
+    return "utf-8-sig"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from tunecnn.data.folder.names import Files
-from tunecnn.data.folder.rows import rows_of
+from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
 from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, not_all_parts, part_in, part_of
 from tunecnn.errors import reason
@@ -49,6 +49,7 @@ class Table:
         split: part to which a column assigns all of its rows; None without such a column.
         problem: why it cannot be read; empty if it can.
         undivided: what is wrong with the column that divides its rows; empty if nothing is.
+        is_guessed: whether the encoding of its text is a guess.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     split: Part | None = None
     problem: str = ""
     undivided: str = ""
+    is_guessed: bool = False
 
     @property
     def folder(self) -> str:
@@ -166,15 +168,15 @@ def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> lis
     files = Files(there)
     for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
         try:
-            rows = _rows(name, source)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            table = _read(name, source)
+        except (OSError, csv.Error) as error:
             tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
             continue
-        tables += Table(name, rows).by_split(files) if rows else []
+        tables += table.by_split(files) if table.rows else []
     return tables
 
 
-def _rows(name: str, source: Source) -> list[dict[str, str]]:
+def _read(name: str, source: Source) -> Table:
     """Read a table; of one that names no files, as a table of pixels, only the beginning."""
     if name.lower().endswith(_SPREADSHEETS):
         raise csv.Error("it is a spreadsheet; save it as CSV")
@@ -186,13 +188,11 @@ def _rows(name: str, source: Source) -> list[dict[str, str]]:
         with source.open("rb") as stream:
             head = stream.read(_HEAD)
     if len(head) == _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        first = Table("", rows_of(head[: head.rfind(b"\n") + 1]))
+        first = Table(name, rows_of(head[: head.rfind(b"\n") + 1]))
         if not (first.rows and any(columns_of_files(first))):
-            return list(map(dict, first.rows))
-    rows = rows_of(
-        source if isinstance(source, bytes) else source.read_bytes(),
-        lambda column: plain(column) in LABELS,
-    )
+            return first
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    rows = rows_of(content, lambda column: plain(column) in LABELS)
     by_name: dict[str, str] = {}
     for column in rows[0] if rows else ():
         other = by_name.setdefault(plain(column), column)
@@ -201,7 +201,7 @@ def _rows(name: str, source: Source) -> list[dict[str, str]]:
                 f"its columns {shown(other)} and {shown(column)} have one name in two spellings, "
                 "and differ; remove or rename one"
             )
-    return rows
+    return Table(name, rows, is_guessed=encoding_of(content) == GUESS)
 
 
 def lists_files(table: Table) -> bool:

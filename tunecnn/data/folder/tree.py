@@ -158,17 +158,21 @@ class _Folder:
             below: path of the folder below the root, empty or with a `/` at its end.
             ignored: reason why the folder is ignored, or None.
             above: device and inode of the folders above, to detect links that go in circles.
+
+        Raises:
+            InputError: if the folder cannot be read, and is not ignored.
         """
         try:
             with os.scandir(self.root / below) as entries:
                 found = list(entries)
         except OSError as error:
-            if not below:
-                raise InputError(
-                    f"imagefolder: {shown(self.root)} cannot be read: {reason(error)}"
-                ) from error
-            listing.broken[below.rstrip("/")] = f"cannot be read: {reason(error)}"
-            return
+            if ignored:
+                listing.left_out[ignored] += 1
+                return
+            raise InputError(  # what is in it may be a class, or a part of the images
+                f"imagefolder: the folder {shown(self.root / below)} cannot be read: "
+                f"{reason(error)}"
+            ) from error
         for entry in found:
             name = below + entry.name
             why_not = ignored or reason_to_ignore(entry.name)

@@ -149,10 +149,11 @@ def _partitions(file: Path, root: Path) -> dict[str, str | None]:
 
 
 def _typed(columns: Sequence[dict[str, str | None]]) -> list[dict[str, str | int | None]]:
-    """Make numbers of columns that have nothing else."""
+    """Make numbers of columns that have nothing else; 01 is a name, which is not that of 1."""
     of_numbers = {
         name for one in columns for name in one
-        if all((text := other.get(name)) is None or text.isdecimal() for other in columns)
+        if all((text := other.get(name)) is None
+               or text.isdecimal() and text == str(int(text)) for other in columns)
     }  # fmt: skip
     return [
         {name: int(text) if name in of_numbers and text is not None else text
