@@ -38,6 +38,16 @@ def test_a_search_is_tracked_and_tells_of_its_end(command, tmp_path):
     assert len(list((tmp_path / "run" / "tensorboard").glob("trial-*/events.*"))) == 2
 
 
+def test_a_resume_without_the_tracker_says_that_it_gets_nothing(command, tmp_path, capsys):
+    assert main(*command, "--track", "tensorboard") == 0
+    resume = ("search", "--resume", str(tmp_path / "run"), "--local", "--trials")
+    assert main(*resume, "3") == 0
+    assert "tensorboard has the run up to now, and gets nothing of wh" in capsys.readouterr().out
+    assert main(*resume, "4", "--track", "tensorboard") == 0
+    assert "gets nothing" not in capsys.readouterr().out
+    assert len(list((tmp_path / "run" / "tensorboard").glob("trial-*/events.*"))) == 4
+
+
 def test_a_command_that_fails_at_the_end_is_one_warning(command, capsys):
     assert main(*command, "--on-end", "false") == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "--on-end" in line]

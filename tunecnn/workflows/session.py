@@ -24,7 +24,7 @@ from tunecnn.engines.base import Engine
 from tunecnn.errors import InputError, RunError, TunecnnError, reason
 from tunecnn.files import nearest_existing
 from tunecnn.listeners.trackers.base import TrackedRun
-from tunecnn.listeners.trackers.registry import Tracked, check_trackers
+from tunecnn.listeners.trackers.registry import Tracked, check_trackers, untracked
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
 from tunecnn.process import Interrupts
@@ -283,6 +283,11 @@ def _run_locked(
             if options.track:
                 listener = Tracked(listener, options.track, _tracked_run(folder, space), study)
                 tracked.append(listener)
+            for name in untracked(folder.path, options.track):
+                listener.on_note(
+                    f"{name} has the run up to now, and gets nothing of what follows; a resume "
+                    f"with --track {name} sends it"
+                )
             for text in (*_notes(space, there.dataset), *there.engine.notes()):
                 listener.on_note(text)
             for text in (*warnings, *there.dataset.sheet.warnings(), *_warnings(lease.left, info)):

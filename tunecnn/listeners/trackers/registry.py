@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tunecnn.errors import InputError, nearest
 from tunecnn.listeners.several import Several
 from tunecnn.listeners.trackers.base import TrackedRun, Tracker
-from tunecnn.listeners.trackers.tracking import Tracking, files_of
+from tunecnn.listeners.trackers.tracking import SENT, Tracking, files_of
 from tunecnn.run.listener import Listener
 from tunecnn.study.study import Study
 
@@ -55,6 +56,17 @@ def _check_store(name: str) -> None:
     if scheme not in plugins:
         raise InputError(f"--track {name}: MLflow knows no URI of this form; "
                          f"{nearest(scheme, sorted(_STORES | plugins))}")  # fmt: skip
+
+
+def untracked(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the trackers that have received a part of a run, and now receive no more.
+
+    Args:
+        folder: folder of the run.
+        names: names of the trackers that receive it now.
+    """
+    before = sorted(file.stem for file in (folder / SENT).glob("*.json"))
+    return [kind for kind in before if kind not in {name.partition(":")[0] for name in names}]
 
 
 def make_tracker(name: str) -> Tracker:

@@ -20,6 +20,8 @@ from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics, Outcome
 from tunecnn.words import command, count_in_words
 
+SENT = "trackers"
+"""Folder in that of a run with what each tracker has received."""
 PATIENCE = 10.0  # seconds without progress after which a tracker is given up at the end
 _MOMENT = 2.0  # seconds
 _TRIES = 3  # at the end, a second apart, of a tracker that fails
@@ -45,7 +47,7 @@ class Tracking(Listener):
     ) -> None:
         self.name = name
         self._make, self._run, self._study = make, run, study
-        self._sent = Sent(run.folder / "trackers" / f"{name.partition(':')[0]}.json")
+        self._sent = Sent(run.folder / SENT / f"{name.partition(':')[0]}.json")
         self._tracker: Tracker | None = None
         self._key = ""
         self._newest: dict[int, TrialRecord] = {}  # what is not yet sent, by trial
