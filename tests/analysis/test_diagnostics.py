@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
@@ -9,11 +10,12 @@ from tests.support.scripted import ScriptedRun, metrics
 from tunecnn import load_run, plots
 from tunecnn.analysis.diagnostics import (
     best_by,
-    bins,
+    complete_trials,
     importance_analysis,
     isolation,
     near_bounds,
     pareto_front,
+    places,
     rank_correlations,
     repeats,
 )
@@ -73,7 +75,7 @@ def test_the_isolation_table_has_the_best_of_each_value_of_scientific_parameters
     assert lines["net.width", "2"].trial == 2
     assert ("net.width", "1") not in lines
     assert lines["net.dropout_dense", "0.3 to 0.4"].complete == 2
-    best, count = best_by(run, "net.width", "net.dropout_dense")
+    best, count = best_by(run, "net.width", "net.dropout_dense", complete_trials(run))
     assert best.loc["0.5", "0.3 to 0.4"] == 0.6
     assert count.to_numpy().sum() == 12
     write_summary(run)
@@ -324,10 +326,16 @@ def test_trials_that_stop_themselves_count_with_the_epoch_that_they_keep(tmp_pat
     ],
 )  # fmt: skip
 def test_every_value_has_one_place(parameter, labels):
-    found = bins(parameter)
-    assert [bin_.label for bin_ in found] == labels
-    for value in parameter.ends():
-        assert sum(bin_.holds(value) for bin_ in found) == 1
+    values = parameter.ends()
+    found = places(parameter, pd.Series([*values, None]))
+    assert list(found.cat.categories) == labels
+    assert (found.iloc[0], found.iloc[len(values) - 1]) == (labels[0], labels[-1])
+    assert found.isna().tolist() == [False] * len(values) + [True]
+
+
+def test_an_edge_between_two_places_belongs_to_the_upper_one():
+    found = places(FloatParameter(float=[0.0, 1.0]), pd.Series([0.19, 0.2, 0.2 + 0.4, 0.8, 1.0]))
+    assert found.tolist() == ["0 to 0.2", "0.2 to 0.4", "0.6 to 0.8", "0.8 to 1", "0.8 to 1"]
 
 
 def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tmp_path):
@@ -347,6 +355,32 @@ def test_of_trials_that_are_equally_good_the_pictures_name_the_first(tmp_path):
         "Best 90.00%, first reached by trial 1; nothing gained in the 2 trials after it"
     )
     assert plots.interaction(run).get_suptitle().startswith("Best 90.00% at net.width 2")
+
+
+def test_the_picture_of_width_and_dropout_has_the_mean_of_several_seeds(tmp_path):
+    text = """
+        name: seeds
+        dataset: digits
+        epochs: 9
+        trials: 8
+        parameters:
+          net.width: {choice: [0.5, 1.0]}
+          net.dropout_dense: {choice: [0.0, 0.5]}
+          seed: {choice: [0, 1]}
+        sampler: grid
+        pruner: none
+    """
+    scripted = ScriptedRun(tmp_path / "seeds", text)
+    for accuracy in (0.5, 0.9, 0.7, 0.8, 0.4, 0.3, 0.6, 0.2):
+        scripted.train(ends(accuracy))
+    run = scripted.load()
+    by_seeds = run.trials.groupby(["param.net.width", "param.net.dropout_dense"])["val_accuracy"]
+    best, count = best_by(run, "net.width", "net.dropout_dense", complete_trials(run))
+    assert best.to_numpy() == pytest.approx(by_seeds.mean().unstack().to_numpy())
+    assert (count.to_numpy() == 2).all()
+    highest = by_seeds.mean().max()
+    assert highest < 0.9
+    assert plots.interaction(run).get_suptitle().startswith(f"Best {highest:.2%} at")
 
 
 def test_of_trials_that_are_equally_good_no_value_is_the_better_one(tmp_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,18 +21,10 @@ from tunecnn.trial.config import NET, Scalar
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import in_short
 
-_MOST_BINS = 6
+_MOST_SINGLE = 6
 _FEWEST_FOR_RANKS = 10
 _FEWEST_PER_VALUE = 2
 _NEARLY_ALL = 0.9
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Part of a parameter's range: a single value if there are few, else a fifth of the range."""
-
-    label: str
-    holds: Callable[[Scalar], bool]
 
 
 @dataclass(frozen=True)
@@ -74,35 +67,37 @@ class RankCorrelation:
     complete: int
 
 
-def bins(parameter: Parameter) -> list[Bin]:
-    """Divide the range of a parameter into its values, or into fifths if there are many."""
-    values = parameter.grid()
-    if values is not None and (
-        isinstance(parameter, ChoiceParameter) or len(values) <= _MOST_BINS
+def places(parameter: Parameter, values: pd.Series) -> pd.Series:
+    """Return where in the range of a parameter each value lies.
+
+    Args:
+        parameter: the parameter.
+        values: values in its range, or missing ones.
+
+    Returns:
+        An ordered categorical of the parameter's values, in words, if there are few, else of the
+        fifths of its range; the place of a missing value is missing.
+    """
+    single = parameter.grid()
+    if single is not None and (
+        isinstance(parameter, ChoiceParameter) or len(single) <= _MOST_SINGLE
     ):
-        return [
-            Bin(label, lambda given, value=value: given == value)  # type: ignore[misc]
-            for label, value in zip(_told_apart(values), values, strict=True)
-        ]
-    assert not isinstance(parameter, ChoiceParameter)
-    low, high = parameter.bounds
-    scale, back = (math.log, math.exp) if parameter.log else (float, float)
-    ends = [back(scale(low) + i / 5 * (scale(high) - scale(low))) for i in range(6)]
-    words = [f"{end:.3g}" for end in ends]
-    if len(set(words)) < len(ends):
-        words = _told_apart(ends)
-    labels = [f"{low} to {high}" for low, high in zip(words, words[1:], strict=False)]
-    return [
-        Bin(
-            label,
-            lambda given, low=low, high=high, last=i == 4: (  # type: ignore[misc]
-                given is not None
-                and float(given) >= low - 1e-12
-                and (float(given) < high - 1e-12 or last)
-            ),
-        )
-        for i, (label, low, high) in enumerate(zip(labels, ends, ends[1:], strict=False))
-    ]
+        labels = _told_apart(single)
+        numbers = values.map({value: number for number, value in enumerate(single)})
+        codes = numbers.fillna(-1).to_numpy(dtype=int)
+    else:
+        assert not isinstance(parameter, ChoiceParameter)
+        low, high = parameter.bounds
+        scale, back = (math.log, math.exp) if parameter.log else (float, float)
+        ends = [back(scale(low) + i / 5 * (scale(high) - scale(low))) for i in range(6)]
+        words = [f"{end:.3g}" for end in ends]
+        if len(set(words)) < len(ends):
+            words = _told_apart(ends)
+        labels = [f"{low} to {high}" for low, high in itertools.pairwise(words)]
+        there = values.astype(float).to_numpy()
+        codes = np.where(np.isnan(there), -1, np.digitize(there + 1e-12, ends[1:-1]))
+    where = pd.Categorical.from_codes(codes, pd.Index(labels), ordered=True)
+    return pd.Series(where, values.index)
 
 
 def _told_apart(values: Sequence[Scalar]) -> list[str]:
@@ -126,22 +121,19 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
     """
     lines = []
     for name, parameter in run.space.searched_settings.items():
-        values = bins(parameter)
-        enough = len(run.ranked) >= _FEWEST_PER_VALUE * len(values)
+        where = places(parameter, run.ranked[f"param.{name}"])
+        enough = len(where) >= _FEWEST_PER_VALUE * len(where.cat.categories)
         if parameter.role != "scientific" or not enough:
             continue
         if run.ranked[f"param.{name}"].nunique() < 2:
             continue
-        for bin_ in values:
-            there = run.ranked[run.ranked[f"param.{name}"].map(bin_.holds).astype(bool)]
-            if len(there):
-                best = there.iloc[0]
-                lines.append(
-                    IsolationLine(
-                        name, bin_.label, float(best["mean"]), int(best["trial"]),
-                        len(there),
-                    )
-                )  # fmt: skip
+        for label, there in run.ranked.groupby(where, observed=True):
+            best = there.iloc[0]
+            lines.append(
+                IsolationLine(
+                    name, str(label), float(best["mean"]), int(best["trial"]), len(there)
+                )
+            )
     return tuple(lines)
 
 
@@ -195,12 +187,18 @@ def crossed_trials(run: Run) -> tuple[pd.DataFrame, int | None] | None:
     """
     if crossing(run) is None:
         return None
-    if _fill_half(run, run.ranked):
-        return run.ranked, None
+    complete = complete_trials(run)
+    if _fill_half(run, complete):
+        return complete, None
     epoch, early = _before_selection(run)
     if not _fill_half(run, early):
         return None
     return early, epoch if epoch < run.space.epochs else None
+
+
+def complete_trials(run: Run) -> pd.DataFrame:
+    """Return the complete trials, best first, with the mean by which they are ranked as metric."""
+    return run.ranked.assign(**{run.space.metric: run.ranked["mean"]})
 
 
 def _fill_half(run: Run, trials: pd.DataFrame) -> bool:
@@ -400,33 +398,20 @@ def crossing(run: Run) -> tuple[str, list[str]] | None:
 
 
 def best_by(
-    run: Run, rows: str, columns: str, trials: pd.DataFrame | None = None
+    run: Run, rows: str, columns: str, trials: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the best accuracy and the number of trials for each pair of bins.
+    """Return the best accuracy and the number of trials for each pair of places.
 
     Args:
         run: search.
-        rows: parameter whose bins are the rows.
-        columns: parameter whose bins are the columns.
-        trials: trials with their accuracy; None for the complete ones.
+        rows: parameter whose places are the rows.
+        columns: parameter whose places are the columns.
+        trials: trials, with the accuracy that counts in the column of the search's metric.
     """
-    of = run.ranked if trials is None else trials
-    figure = "mean" if trials is None or trials is run.ranked else run.space.metric
-    searched: Mapping[str, Parameter] = run.space.searched_settings
-    down, across = bins(searched[rows]), bins(searched[columns])
-    index, names = [bin_.label for bin_ in down], [bin_.label for bin_ in across]
-    best = pd.DataFrame(math.nan, index, names)
-    count = pd.DataFrame(0, index, names)
-    for i, row in enumerate(down):
-        for j, column in enumerate(across):
-            there = of[
-                of[f"param.{rows}"].map(row.holds).astype(bool)
-                & of[f"param.{columns}"].map(column.holds).astype(bool)
-            ]
-            count.iloc[i, j] = len(there)
-            if len(there):
-                best.iloc[i, j] = there[figure].max()
-    return best, count
+    where = [places(run.space.searched_settings[name], trials[f"param.{name}"])
+             for name in (rows, columns)]  # fmt: skip
+    cells = trials[run.space.metric].groupby(where, observed=False)
+    return cells.max().unstack(), cells.count().unstack()
 
 
 def _rung_epochs(run: Run) -> list[int]:

@@ -365,7 +365,7 @@ def interaction(run: Run) -> Figure:
     if crossed is None:
         raise InputError(f"{run.path} did not search a width and a dropout together")
     width, dropouts = crossed
-    trials, epoch = diagnostics.crossed_trials(run) or (run.ranked, None)
+    trials, epoch = diagnostics.crossed_trials(run) or (diagnostics.complete_trials(run), None)
     after = f" after epoch {epoch}" if epoch else ""
     figure, grid = panels(len(dropouts), 2, (4.6, 2.9), sharey=False)
     low, high = ends_of(trials[run.space.metric])
