@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunecnn.data.folder.names import Files, slashed
+from tunecnn.data.folder.names import Files, Paths, slashed
 from tunecnn.data.folder.table import (
     FILES,
     LABELS,
@@ -52,7 +52,7 @@ def labels_of(
     images: Sequence[str],
     *,
     others: Collection[str] = (),
-    there: Collection[str] = (),
+    there: Paths | None = None,
     column: str | None = None,
     must_be_named: bool = False,
     of_rows: bool = False,
@@ -173,12 +173,12 @@ def _check_agree(labels: TableLabels, others: TableLabels) -> None:
 
 
 def _found(
-    table: Table, named: Mapping[int, str], what: str, column: str, there: Collection[str]
+    table: Table, named: Mapping[int, str], what: str, column: str, there: Paths | None
 ) -> TableLabels:
     if table.undivided:
         raise InputError(table.undivided)
     labels = _labels(table, named, column)
-    everywhere = Files(there) if len(named) < len(table.rows) else None
+    everywhere = Files(there.files) if there and len(named) < len(table.rows) else None
     unknown = sum(
         everywhere is not None and index not in named and bool(label_of(row, column))
         and everywhere.find(row.get(what, "")) is None
@@ -187,7 +187,7 @@ def _found(
     missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
     letters = sorted(one for one in labels.values() if not one.isascii())
     guessed = letters[0] if table.is_guessed and letters else ""
-    return TableLabels(table.name, column, labels, unknown if there else 0, missing, guessed)
+    return TableLabels(table.name, column, labels, unknown, missing, guessed)
 
 
 def files_named(table: Table, images: Sequence[str]) -> set[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunecnn.data.folder.division import by_tables_of_parts, divided, parts_within
-from tunecnn.data.folder.names import folded
+from tunecnn.data.folder.names import Paths, folded
 from tunecnn.data.folder.node import NO_CLASS, Node
 from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
 from tunecnn.data.folder.table import is_table, read_tables
@@ -83,7 +83,7 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     node = node.inside_out()
     shared += node.files
     aside |= _tables_aside(node)
-    there = {file.name for file in listing.files}
+    there = Paths(file.name for file in listing.files)
     beside = {file.name for file in shared if is_table(file.name)}
     tables, others = read_tables(tree, beside, there), read_tables(tree, aside, there)
     parts, notes = _parts(tree.root, node)

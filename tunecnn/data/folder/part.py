@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from tunecnn.data.folder.masks import (
     in_mask_folders,
     without_suffix,
 )
+from tunecnn.data.folder.names import Paths
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
 from tunecnn.data.folder.rows import GUESS
 from tunecnn.data.folder.table import Table, is_table, read_tables, rejoined
@@ -63,7 +64,7 @@ def classes_of(
     part: Part,
     shared: Sequence[Table],
     train: PartClasses | None,
-    there: Collection[str],
+    there: Paths,
     *,
     aside: Sequence[Table] = (),
     is_whole: bool = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tunecnn.console import PlainConsole
 from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
 from tunecnn.data.folder.layout import Layout, find_layout
-from tunecnn.data.folder.names import Files
+from tunecnn.data.folder.names import Files, Paths
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.rows import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
@@ -114,7 +114,7 @@ def _arrays(
     notes = list(layout.notes)
     groups = None
     if options.groups is not None:
-        there = {file.name for file in files}
+        there = Paths(file.name for file in files)
         groups = _groups(layout, names, parts["train"].labels, options.groups, there)
         notes.append(f"the training images are in {len(np.unique(groups)):,} groups")
     has_validation = "validation" in layout.files
@@ -227,7 +227,7 @@ def _progress(tree: Tree, total: int) -> Iterator[Progress]:
 
 
 def _groups(
-    layout: Layout, names: Sequence[str], labels: Labels, groups: str, there: Collection[str]
+    layout: Layout, names: Sequence[str], labels: Labels, groups: str, there: Paths
 ) -> Labels:
     """Return the group of each training image.
 
@@ -261,7 +261,7 @@ def _folder_group(class_folder: str, name: str) -> str:
     return shown(f"{folder}/" if slash else name)
 
 
-def _table_groups(path: Path, names: Sequence[str], there: Collection[str]) -> list[str]:
+def _table_groups(path: Path, names: Sequence[str], there: Paths) -> list[str]:
     try:
         rows = rows_of(read_regular(path))
     except (OSError, csv.Error) as error:

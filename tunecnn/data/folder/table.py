@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from tunecnn.data.folder.names import Files
+from tunecnn.data.folder.names import Files, Paths
 from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
 from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, not_all_parts, part_in, part_of
@@ -152,7 +152,7 @@ def is_table(name: str) -> bool:
     return name.lower().endswith((".csv", ".tsv", ".jsonl", *_SPREADSHEETS))
 
 
-def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> list[Table]:
+def read_tables(tree: Tree, names: Iterable[str], there: Paths) -> list[Table]:
     """Read the tables of a tree, those with shorter names first.
 
     A submission to a competition has no labels, but guesses.
@@ -165,7 +165,7 @@ def read_tables(tree: Tree, names: Iterable[str], there: Collection[str]) -> lis
     wanted = sorted((one for one in names if "submission" not in one.lower()),
                     key=lambda name: (len(name), name))  # fmt: skip
     tables = []
-    files = Files(there)
+    files = Files(there.files)
     for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
         try:
             table = _read(name, source)
