@@ -12,6 +12,7 @@ from rich.table import Table
 from tunecnn.cli.options import DataDir, Fit, Json, Size, SkipBad
 from tunecnn.console import PlainConsole, print_json
 from tunecnn.files import expanded
+from tunecnn.words import listed
 
 if TYPE_CHECKING:
     from tunecnn.data.images import Dataset
@@ -161,7 +162,8 @@ def _lines(name: str, dataset: Dataset) -> list[str]:
     channels, height, width = data.input_shape
     lines = [
         f"{name}: {len(data.classes)} classes, images of {height}x{width}x{channels}, fingerprint "
-        f"{dataset.fingerprint}"
+        f"{dataset.fingerprint}",
+        f"classes: {listed(data.classes)}",
     ]
     if files := sheet.files_in_words():
         lines.append(files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 Part = Literal["train", "validation", "test"]
@@ -12,8 +12,15 @@ PART_NAMES: Mapping[Part, tuple[str, ...]] = {
     "validation": ("val", "valid", "validate", "validation", "dev"),
     "test": ("test", "testing", "tst", "evaluation", "eval"),
 }
-SPLIT_COLUMNS = ("split", "subset", "usage", "partition")
-"""Names of columns that divide the rows of a table into parts, without case."""
+_FILLERS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs", "pictures",
+                      "photos", "split"})  # fmt: skip
+"""Words beside that of a part in the name of its folder."""
+_SPLITS = frozenset({"split", "subset", "usage", "partition"})
+_MORE = frozenset({"id", "name", "type"})
+_OF_FLAGS = frozenset({"", "in", "sample", "flag"})
+_TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
+BOOLEANS = _TRUE | _FALSE
+"""Words in a column that says of each row whether it is of one part."""
 MOST_PARTS = 3
 """Number of words in such a column; more are folds."""
 
@@ -29,10 +36,69 @@ def part_in(name: str) -> Part | None:
 
     A name with words of two parts, such as `train_val`, is that of neither alone.
     """
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    words = _words(name)
     words += [word.removesuffix(end) for word in words for end in ("labels", "set", "data")]
     found = {part for part in map(part_of, words) if part is not None}
     return found.pop() if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    return [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+
+
+def names_only_part(name: str) -> bool:
+    """Return whether a name is that of a part and of nothing else, such as `test_set`."""
+    return part_in(name) is not None and all(
+        part_of(word.removesuffix("set")) or word in _FILLERS for word in _words(name)
+    )
+
+
+def is_split_name(column: str) -> bool:
+    """Return whether a column divides rows, by its name: `split`, `data_split`, `train_test`."""
+    words = _words(column)
+    parts = {part_of(word) for word in words} - {None}
+    is_named = any(word in _SPLITS for word in words) or len(parts) > 1
+    return is_named and all(part_of(word) or word in _SPLITS | _FILLERS | _MORE for word in words)
+
+
+def flag_of(column: str) -> Part | None:
+    """Return the part of the rows with true in a column as `is_valid`; None if it is no such."""
+    words = [word.removeprefix("is") for word in _words(column)]
+    parts = {part for part in map(part_of, words) if part is not None}
+    others = (word for word in words if part_of(word) is None)
+    is_flag = len(parts) == 1 and all(word in _FILLERS | _OF_FLAGS for word in others)
+    return parts.pop() if is_flag else None
+
+
+def parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]:
+    """Return the part that each word in a column of a table names; None of one that names none.
+
+    Args:
+        column: name of the column: in one as `is_valid`, true and false, or 1 and 0, name parts.
+        words: different words in it.
+    """
+    full = [word for word in words if word]
+    flag = flag_of(column)
+    if flag is not None and any(word.casefold() in BOOLEANS for word in full):
+        other: Part = "train" if flag != "train" else "test"
+        meant = {**dict.fromkeys(_TRUE, flag), **dict.fromkeys(_FALSE, other)}
+        return {word: meant.get(word.casefold()) for word in words}
+    are_words = all(re.fullmatch(r"[\w -]+", word) for word in full)  # unlike paths
+    is_loose = is_split_name(column) or (are_words and all(map(part_in, full)))
+    return {word: (part_in if is_loose else part_of)(word) for word in words}
+
+
+def divides_rows(column: str, words: Collection[str]) -> bool:
+    """Return whether a column with some different words says which rows train, and which do not.
+
+    Of one that says it by its name, some or all of a few words may be others: it is not clear how.
+    """
+    full = {word for word in words if word}
+    parts = set(parts_by_word(column, full).values())
+    if is_split_name(column) and 1 < len(full) <= MOST_PARTS:
+        return True
+    is_whole = None not in parts or is_split_name(column)
+    return "train" in parts and len(parts - {None}) > 1 and is_whole
 
 
 def not_all_parts(column: str, words: Iterable[str]) -> str:

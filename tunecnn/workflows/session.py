@@ -43,7 +43,7 @@ from tunecnn.study.records import TrialRecord, check_journal, quiet_optuna
 from tunecnn.study.study import Study
 from tunecnn.trial.config import Scalar
 from tunecnn.trial.environment import is_same_version, source_hash, versions
-from tunecnn.words import command, in_utf8
+from tunecnn.words import command, in_utf8, listed
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions, check_threads
@@ -392,6 +392,7 @@ def _notes(space: SearchSpace, dataset: Dataset) -> Iterator[str]:
     sheet = dataset.sheet
     if files := sheet.files_in_words():
         yield f"images: {files}"
+        yield f"classes: {listed(dataset.trial_data.classes)}"
         yield from sheet.notes
     yield from (f"{name}: {text}" for name, text in space.image_changes.items())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.trees import PARTS, numbered, picture, save, table
+from tests.support.trees import PARTS, numbered, picture, save, table, tree
 from tunecnn.data.folder.reader import read_imagefolder
 from tunecnn.errors import InputError
 
@@ -164,3 +164,89 @@ def test_lists_of_several_folds_divide_nothing_and_are_named(tmp_path):
     assert len(arrays.train) == 12
     assert any("are not used: they divide the images in several ways" in one
                for one in arrays.notes)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "train", "test"),
+    [
+        ("is_training_img", "1", "0"), ("train", "True", "False"), ("in_test_set", "0", "1"),
+        ("test", "no", "yes"), ("dataset_type", "train_set", "test_set"),
+        ("cohort", "training", "external test"), ("data_split", "Train", "Test"),
+    ],
+)  # fmt: skip
+def test_columns_that_divide_have_many_names(column, train, test, tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    rows = (f"{i}.png,{'ab'[i % 2]},{test if i > 7 else train}" for i in range(12))
+    table(root, f"file,label,{column}", *rows)
+    arrays = read_imagefolder(root)
+    assert sorted(arrays.reading.files[-4:]) == ["10.png", "11.png", "8.png", "9.png"]
+    assert (len(arrays.train), len(arrays.test)) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("train_test", "01"), ("data_split", ("train", "holdout")), ("split_id", "12")],
+)
+def test_a_column_that_divides_by_its_name_in_other_words_is_refused(column, words, tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    table(root, f"file,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}"
+                                          for i in range(12)))  # fmt: skip
+    with pytest.raises(InputError, match=f"its column {column} has the words .* not all of them"):
+        read_imagefolder(root)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("test", ("positive", "negative")), ("lip_split", "01"), ("valid", ("1", "2")),
+     ("caption", ("a train at dusk", "a bus")), ("trained_by", "ab")],
+)  # fmt: skip
+def test_other_columns_divide_nothing(column, words, tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    table(root, f"file,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}"
+                                          for i in range(12)))  # fmt: skip
+    assert (len(read_imagefolder(root).train), len(read_imagefolder(root).test)) == (12, 0)
+
+
+def test_images_that_are_valid_or_not_may_be_the_classes(tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    table(root, "file,valid", *(f"{i}.png,{i % 2}" for i in range(12)))
+    assert read_imagefolder(root).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "names", ["{}.txt", "meta/{}.txt", "{}_list.txt", "split/v1/{}Images.txt"]
+)
+@pytest.mark.parametrize("suffix", [".png", ""])
+def test_lists_of_files_are_the_parts(names, suffix, tmp_path):
+    root = tmp_path / "t"
+    for i in range(12):
+        save(root / "images" / "ab"[i % 2] / f"{i}.png", picture(i))
+    for part, numbers in (("train", range(8)), ("test", range(8, 12))):
+        lines = [f"{'ab'[i % 2]}/{i}{suffix}" for i in numbers]
+        table(root, *lines, name=names.format(part))
+    arrays = read_imagefolder(root)
+    assert {int(name.rpartition("/")[2][:-4]) for name in arrays.reading.files[-4:]} == {
+        8,
+        9,
+        10,
+        11,
+    }
+    assert (len(arrays.train), len(arrays.test)) == (8, 4)
+
+
+def test_lists_with_numbers_behind_the_files_are_their_labels(tmp_path):
+    root = numbered(tmp_path / "t" / "images", 12).parent
+    for part, numbers in (("train", range(8)), ("val", range(8, 12))):
+        table(root, *(f"{i}.png {i % 2}" for i in numbers), name=f"{part}.txt")
+    arrays = read_imagefolder(root)
+    assert arrays.validation is not None
+    assert (arrays.classes, len(arrays.train), len(arrays.validation)) == (("0", "1"), 8, 4)
+
+
+def test_files_that_may_divide_and_cannot_be_read_are_named(tmp_path):
+    root = tree(tmp_path / "t", ["images/a", "images/b"])
+    (root / "train_test_split.txt").write_text("1 0\n2 1\n")
+    (root / "train.json").write_text("{}")
+    (root / "notes.txt").write_text("notes")
+    notes = read_imagefolder(root).notes
+    assert any(note.startswith("train.json, train_test_split.txt may say which") for note in notes)

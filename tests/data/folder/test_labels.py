@@ -456,3 +456,126 @@ def test_a_column_of_flags_divides_the_images(column, words, part, tmp_path):
     if column != "set":
         with pytest.raises(InputError, match=f"columns {column} and is_val both divide"):
             read_imagefolder(root)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "meta/labels.csv"])
+@pytest.mark.parametrize("above", ["", "photos/", "/home/me/photos/", "../photos/"])
+def test_a_path_is_that_of_the_file_whose_path_ends_with_it(above, name, tmp_path):
+    root = tmp_path / "t"
+    rows = []
+    for part, shift in (("train", 0), ("test", 1)):
+        numbered(root / "photos" / part, 8)
+        rows += [f"{above}{part}/{i}.png,{'ab'[(i + shift) % 2]}" for i in range(8)]
+    table(root, "file,label", *rows, name=name)
+    found = labels_by_file(read_imagefolder(root))
+    assert found == {f"photos/{part}/{i}.png": "ab"[(i + (part == "test")) % 2]
+                     for part in ("train", "test") for i in range(8)}  # fmt: skip
+    table(root, "file,label", *rows[8:], name=name)  # of the test images only
+    with pytest.raises(InputError, match=r"labels.csv names 0 of 8 images"):
+        read_imagefolder(root)
+
+
+def test_a_path_without_suffix_or_in_another_case_is_of_its_folder_too(tmp_path):
+    root = tmp_path / "t"
+    for part in ("train", "test"):
+        numbered(root / "photos" / part, 8)
+    rows = [f"Test/{i},{'ab'[i % 2]}" for i in range(8)]
+    table(root, "file,label", *rows)
+    with pytest.raises(InputError, match=r"labels.csv names 0 of 8 images"):
+        read_imagefolder(root)
+    table(root, "file,label", *rows, *(f"TRAIN/{i},{'ba'[i % 2]}" for i in range(8)))
+    found = labels_by_file(read_imagefolder(root))
+    assert found["photos/train/0.png"] == "b"
+    assert found["photos/test/0.png"] == "a"
+
+
+def test_images_of_one_name_in_several_folders_need_names_before_they_lie_in_one(tmp_path):
+    for site in ("north", "south"):
+        numbered(tmp_path / "t" / site, 6)
+    rows = [f"{site}/{i}.png,{'ab'[i % 2]}" for site in ("north", "south") for i in range(6)]
+    table(tmp_path / "t", "file,label", *rows)
+    with pytest.raises(InputError, match="into one folder, each under a name of its own, and wri"):
+        read_imagefolder(tmp_path / "t")
+
+
+def test_columns_for_each_class_with_one_1_are_labels(tmp_path):
+    root = numbered(tmp_path / "t", 9)
+    rows = [f"{i}.png,{','.join('1.0' if i % 3 == k else '0.0' for k in range(3))}"
+            for i in range(9)]  # fmt: skip
+    table(root, "image,cat,dog,owl", *rows)
+    found = labels_by_file(read_imagefolder(root))
+    assert found == {f"{i}.png": ("cat", "dog", "owl")[i % 3] for i in range(9)}
+    table(root, "image,cat,dog,owl", *rows[:-1], "8.png,1.0,1.0,0.0")
+    with pytest.raises(InputError, match=r"labels.csv has no column called label or class"):
+        read_imagefolder(root)
+    table(root, "image,is_train,is_test", *(f"{i}.png,{i % 2},{1 - i % 2}" for i in range(9)))
+    with pytest.raises(InputError, match=r"has no column called label or class"):
+        read_imagefolder(root)
+
+
+def test_tables_that_differ_in_a_number_are_one_unless_they_are_of_folds(tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    rows = [f"{i}.png,{'ab'[i % 2]}" for i in range(12)]
+    for year, some in ((2019, rows[:5]), (2020, rows[5:8]), (2021, rows[8:])):
+        table(root, "file,label", *some, name=f"photos_{year}.csv")
+    arrays = read_imagefolder(root)
+    assert len(labels_by_file(arrays)) == 12
+    assert "are from photos_2019.csv and 2 more, column label" in arrays.notes[0]
+    numbered(tmp_path / "u", 12)
+    for fold in range(2):
+        table(tmp_path / "u", "file,label", *rows[6 * fold : 6 * fold + 6], name=f"fold{fold}.csv")
+    assert len(labels_by_file(read_imagefolder(tmp_path / "u"))) == 6
+
+
+def test_labels_that_stand_for_none_are_none(tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    table(root, "file,label", *(f"{i}.png,{i % 3 - 1}" for i in range(12)))
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("0", "1")
+    assert "; 4 of its rows have -1, which is taken as no label" in arrays.notes[0]
+    table(root, "file,label", *(f"{i}.png,{i % 2 * 2 - 1}" for i in range(12)))
+    assert read_imagefolder(root).classes == ("-1", "1")
+
+
+def test_labels_that_are_joined_by_a_space_are_several_if_each_is_one(tmp_path):
+    root = numbered(tmp_path / "t", 9)
+    table(root, "file,label", *(f"{i}.png,{['scab', 'rust', 'rust scab'][i % 3]}"
+                                for i in range(9)))  # fmt: skip
+    with pytest.raises(InputError, match=r"several labels for 3 of 9 files, such as 2.png: rust,"):
+        read_imagefolder(root)
+    words = ["red apple", "red car", "green apple"]
+    table(root, "file,label", *(f"{i}.png,{words[i % 3]}" for i in range(9)))
+    assert read_imagefolder(root).classes == tuple(sorted(words))
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "baseline.csv", "my_submission.csv"])
+def test_guesses_beside_the_labels_of_train_are_none_of_the_test_images(name, tmp_path):
+    root = numbered(tmp_path / "t" / "train", 8).parent
+    numbered(root / "test", 8)
+    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8)), name="train.csv")
+    table(root, "file,label", *(f"{i}.png,{'ba'[i % 2]}" for i in range(8)), name=name)
+    arrays = read_imagefolder(root)
+    assert (len(arrays.train), len(arrays.test)) == (8, 0)
+    assert arrays.reading.left_out["test image without a label"] == 8
+    (root / name).rename(root / "test_labels.csv")
+    assert len(read_imagefolder(root).test) == 8
+
+
+def test_a_table_whose_only_column_is_not_called_label_is_named(tmp_path):
+    root = tree(tmp_path / "t", ["train/n01", "train/n02"])
+    numbered(root / "val", 8)
+    table(root, "file,wnid", *(f"{i}.png,n0{1 + i % 2}" for i in range(8)), name="val.csv")
+    with pytest.raises(InputError, match="val.csv names the images, but its column wnid is not"):
+        read_imagefolder(root)
+
+
+def test_numbers_in_a_table_are_those_of_the_folders_and_other_names_are_said(tmp_path):
+    root = tree(tmp_path / "t", ["train/00007", "train/00010"])
+    numbered(root / "test", 8)
+    table(root, "file,label", *(f"{i}.png,{(7, 10)[i % 2]}" for i in range(8)), name="test.csv")
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("00007", "00010")
+    assert arrays.test.labels.tolist() == [0] * 4 + [1] * 4
+    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8)), name="test.csv")
+    with pytest.raises(InputError, match=r"that train lacks: a, b; they are in test.csv: write"):
+        read_imagefolder(root)

@@ -439,7 +439,7 @@ def test_a_table_that_is_not_used_is_named_with_the_reason(tmp_path):
     for header, row, message in (
         ("id,label", "1,cat", "labels.csv names 0 of 8 images .its first row: 1."),
         ("photo,label", "1,cat", "labels.csv has no column with names of files, such as file or"),
-        ("file,cat,dog", "000.png,1,0", "labels.csv has no column called label or class"),
+        ("file,cat,dog", "000.png,1,1", "labels.csv has no column called label or class"),
     ):
         rows = [row.replace("000", f"{i:03}") for i in range(8)]
         rows_in(tmp_path / "t" / "labels.csv", header, *rows)
@@ -827,7 +827,7 @@ def test_files_about_each_image_are_not_counted_as_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "folders", [["mask", "no_mask", "test_images"], ["photo", "annotation", "logo"]]
+    "folders", [["mask", "no_mask", "test_tube"], ["photo", "annotation", "logo"]]
 )
 def test_a_class_may_have_the_name_of_masks(folders, tmp_path):
     arrays = read_imagefolder(tree(tmp_path / "t", folders))

@@ -137,3 +137,70 @@ def test_groups_of_one_image_each_are_refused(groups, tmp_path):
         (tmp_path / "groups.csv").write_text("\n".join(["file,group", *rows]))
     with pytest.raises(InputError, match="no two training images have the same group, so groups"):
         load_dataset(f"imagefolder:{root}", options=ImageOptions(groups=groups))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["part_1", "part_2"], ["images_001", "images_002"], ["batch1", "batch2"],
+        ["original_images", "cropped_images"], ["images", "thumbnails"], ["fold_0", "fold_1"],
+    ],
+)  # fmt: skip
+def test_folders_whose_names_say_nothing_are_no_classes(folders, tmp_path):
+    root = tree(tmp_path / "t", folders)
+    with pytest.raises(
+        InputError, match=r"are .* classes\? Their names do not say|two folders of"
+    ):
+        read_imagefolder(root)
+
+
+def test_folders_of_parts_beside_other_images_are_no_class(tmp_path):
+    folders = [f"data/{part}/{one}" for part in ("train", "test") for one in ("cat", "dog")]
+    root = tree(tmp_path / "t", [*folders, "figures"])
+    with pytest.raises(
+        InputError, match=r"such as train and test, in data, and beside it .* give"
+    ):
+        read_imagefolder(root)
+    assert read_imagefolder(root / "data").classes == ("cat", "dog")
+    with pytest.raises(InputError, match="in old/v1, and beside it there are images in new; give"):
+        read_imagefolder(tree(tmp_path / "u", ["old/v1/train/a", "old/v1/train/b", "new"]))
+
+
+def test_a_copy_of_all_classes_in_other_folders_is_a_question(tmp_path):
+    folders = [f"{around}/{one}" for around in ("animals", "data/animals") for one in ("a", "b")]
+    with pytest.raises(InputError, match="are the classes the 2 folders animals, data, or the"):
+        read_imagefolder(tree(tmp_path / "t", folders))
+
+
+@pytest.mark.parametrize(
+    "folders", [["a/abbey", "a/attic", "b/bar"], ["0/0", "0/1", "1/0", "1/1"]]
+)
+def test_first_letters_and_hashes_around_the_images_are_a_question(folders, tmp_path):
+    with pytest.raises(InputError, match="are the classes the 2 folders"):
+        read_imagefolder(tree(tmp_path / "t", folders, count=4))
+
+
+def test_folders_of_other_classes_in_the_classes_are_said(tmp_path):
+    root = tree(tmp_path / "t", ["lung/aca", "lung/scc", "colon/polyp", "colon/normal"])
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("colon", "lung")
+    assert ("the classes are colon, lung, and not the 4 folders in them, aca, normal, polyp, scc"
+            in arrays.notes)  # fmt: skip
+
+
+def test_a_table_that_may_have_the_labels_of_the_images_in_folders_is_said(tmp_path):
+    root = tree(tmp_path / "t", ["north", "south"])
+    names = [f"{one}_{i}.png" for one in ("north", "south") for i in range(6)]
+    rows = [f"{name},{['larch', 'pine'][i % 2]}" for i, name in enumerate(names)]
+    (root / "trees.csv").write_text("\n".join(["file,tree", *rows]))
+    said = "trees.csv names the images, but has no column called label or class, so the folders"
+    assert any(note.startswith(said) for note in read_imagefolder(root).notes)
+    rows = [f"{name},{i}" for i, name in enumerate(names)]
+    (root / "trees.csv").write_text("\n".join(["file,height", *rows]))
+    assert not any(note.startswith(said) for note in read_imagefolder(root).notes)
+
+
+@pytest.mark.parametrize("name", ["test", "validation", "test_set", "val-images"])
+def test_a_part_beside_classes_is_none_of_them(name, tmp_path):
+    with pytest.raises(InputError, match="has (test|validation) but no train folder"):
+        read_imagefolder(tree(tmp_path / "t", ["cat", "dog", name]))

@@ -78,6 +78,8 @@ FORMS = {
     "rows of parts": {"train": Rows(PICTURES, LABELS), "test": None},
     "columns": (Column(PICTURES), Column(LABELS)),
     "columns by name": {"image": PICTURES, "label": LABELS, "id": list(range(6))},
+    "columns of a frame": (pd.Series(list(IMAGES)), pd.Series(LABELS)),
+    "objects of images": (pd.Series(list(IMAGES)).to_numpy(), LABELS),
     "frames of parts": {"train": pd.DataFrame({"image": PICTURES, "label": LABELS})},
 }
 
@@ -170,6 +172,15 @@ class Elsewhere:
         ((IMAGES, np.array([0, 1] * 3, np.uint64) + 2**63), "numbers beyond 2.53"),
         ((IMAGES, ["cat", "dog", "cat "] * 2), "labels 'cat' and 'cat ', which differ only in"),
         ({"images": IMAGES}, "data has images; expected train_images"),
+        (pd.DataFrame({"image": PICTURES, "label": LABELS, "split": ["train", "test"] * 3}),
+         r"the column split, which divides its rows \(test, train\): give {'train'"),
+        ([{"image": one, "label": i % 2, "is_train": i < 4} for i, one in enumerate(PICTURES)],
+         r"the column is_train, which divides its rows"),
+        ({"image": PICTURES, "label": LABELS, "partition": [0, 1] * 3}, "partition, which divides"),
+        ((np.array(["a.png", "b.png"]), [0, 1]), "words, such as 'a.png', and names of files are no"),
+        ((["a.png", "b.png", "c.png"], [0, 1, 0]), "not a pair .* names of files are not read here"),
+        ((Rows(PICTURES, LABELS), Rows(PICTURES, LABELS)), "not a pair .* of several data sets, wri"),
+        ((IMAGES, [-1, 0, 1] * 2), "2 images have the label -1, which mostly stands for none"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named(data, message, tmp_path):

@@ -328,3 +328,37 @@ def test_other_folders_with_an_equals_sign_are_no_columns(tmp_path):
             out.write_table(made)
     arrays = read_arrays(f"huggingface:{tmp_path / 'rates'}")
     assert [len(part) for part in arrays.parts.values()] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "counts"),
+    [("is_train", [True] * 6 + [False] * 2, (6, 2)), ("is_test", [0] * 6 + [1] * 2, (6, 2)),
+     ("dataset", ["train"] * 6 + ["test"] * 2, (6, 2)), ("source", ["web", "shop"] * 4, (8, 0))],
+)  # fmt: skip
+def test_a_column_that_divides_has_any_of_the_names_of_tables(column, values, counts, tmp_path):
+    made = table([png() for _ in range(8)], [0, 1] * 4).append_column(column, pa.array(values))
+    pq.write_table(made, tmp_path / "data.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert (len(arrays.train), len(arrays.test)) == counts
+
+
+def test_a_split_with_further_words_is_refused_as_in_a_table(tmp_path):
+    words = pa.array(["train", "train", "val", "test", "extra"])
+    made = table([png() for _ in range(5)], [0, 1, 0, 1, 0]).append_column("split", words)
+    pq.write_table(made, tmp_path / "data.parquet")
+    with pytest.raises(InputError, match="split has the words extra, test, train, val, and not"):
+        read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    for number in (0, 2):
+        file = tmp_path / f"train-{number:05}-of-00003.parquet"
+        pq.write_table(table([png() for _ in range(4)], [0, 1, 0, 1]), file)
+    with pytest.raises(InputError, match="train-00001-of-00003 is missing; get it"):
+        read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_columns_may_be_written_in_capitals(tmp_path):
+    made = table([png() for _ in range(8)], [0, 1] * 4).rename_columns(["Image", "Label"])
+    pq.write_table(made, tmp_path / "data.parquet")
+    assert len(read_arrays(f"huggingface:{tmp_path}").train) == 8

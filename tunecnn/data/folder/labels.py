@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunecnn.data.folder.names import Files, Paths, slashed
 from tunecnn.data.folder.table import (
@@ -35,7 +35,8 @@ class TableLabels:
         column: its column with the labels.
         by_file: label of each file that it names.
         unknown: number of its rows with a label that name no file of the tree.
-        missing: number of its rows of files with NA, which R writes for no label.
+        missing: number of its rows of files by what they have for no label: NA, as R writes it, or
+            -1 beside 0.
         guessed: a label whose letters are a guess, since the table's encoding is one; or empty.
     """
 
@@ -43,7 +44,7 @@ class TableLabels:
     column: str
     by_file: Mapping[str, str]
     unknown: int = 0
-    missing: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
     guessed: str = ""
 
 
@@ -115,7 +116,9 @@ def labels_of(
     if problem is not None:
         raise problem
     if must_be_named or not guesses:
-        return None, reasons
+        unnamed = [f"{shown(table.name)} names the images, but its column {shown(name)} is not "
+                   "called label or class" for table, *_, name in guesses]  # fmt: skip
+        return None, [*unnamed, *reasons]
     if len(guesses) > 1:
         both = " or ".join(f"{name} of {shown(table.name)}" for table, *_, name in guesses[:3])
         raise InputError(
@@ -184,10 +187,14 @@ def _found(
         and everywhere.find(row.get(what, "")) is None
         for index, row in enumerate(table.rows)
     )  # fmt: skip
-    missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
+    given = Counter(table.rows[index].get(column, "").strip() for index in named)
+    missing = {MISSING_IN_R: given[MISSING_IN_R]}
+    if {"-1", "0"} <= set(labels.values()):
+        missing["-1"] = sum(label == "-1" for label in labels.values())
+        labels = {file: label for file, label in labels.items() if label != "-1"}
     letters = sorted(one for one in labels.values() if not one.isascii())
     guessed = letters[0] if table.is_guessed and letters else ""
-    return TableLabels(table.name, column, labels, unknown, missing, guessed)
+    return TableLabels(table.title, column, labels, unknown, missing, guessed)
 
 
 def files_named(table: Table, images: Sequence[str]) -> set[str]:
@@ -271,7 +278,8 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     for index, file in named.items():
         if label := label_of(table.rows[index], column):
             found[file].add(label)
-    parts = {label: _parts_of(label) for names in found.values() for label in names}
+    whole = set().union(*found.values())
+    parts = {label: _parts_of(label, whole) for label in whole}
     uses = Counter(part for some in parts.values() for part in some)
     for file, names in found.items():
         # A class may have a comma in its name; several labels are those of other images as well.
@@ -289,5 +297,9 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     return {file: names.pop() for file, names in found.items()}
 
 
-def _parts_of(label: str) -> set[str]:
+def _parts_of(label: str, labels: Collection[str]) -> set[str]:
+    """Return the labels that one may be made of; of words, each must be a label of others."""
+    words = set(label.split())
+    if len(words) > 1 and words <= set(labels):
+        return words
     return {part.strip() for part in re.split(r"[|,;]", label) if part.strip()}

@@ -9,11 +9,12 @@ else is refused with a picture of what is there.
 from __future__ import annotations
 
 import itertools
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tunecnn.data.folder.division import by_tables_of_parts, divided, parts_within
 from tunecnn.data.folder.names import Paths, folded
@@ -21,7 +22,7 @@ from tunecnn.data.folder.node import NO_CLASS, Node
 from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
 from tunecnn.data.folder.table import is_table, read_tables
 from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown
-from tunecnn.data.parts import Part, part_in, part_of
+from tunecnn.data.parts import Part, is_split_name, names_only_part, part_in, part_of
 from tunecnn.errors import InputError
 from tunecnn.words import count_in_words, listed
 
@@ -111,8 +112,10 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
                 [*tables, *others],
             )
         )
-    check_depth(found["train"], has_groups=has_groups)
+    layout.notes += check_depth(found["train"], has_groups=has_groups)
     layout.notes += _unused_folders(node, parts, found["train"])
+    if found.keys() == {"train"}:
+        layout.notes += _unread_lists(listing)
     _merge(tree.root, node, found, layout)
     layout.left_out += Counter()  # drops the zeros
     return layout
@@ -142,7 +145,7 @@ def _around(name: str) -> Iterator[str]:
 def _tables_aside(node: Node) -> set[str]:
     """Return the tables in folders without images, such as `annotations`."""
     return {file.name for inner in node.folders.values() if inner.is_for_something_else()
-            for file in inner.files if is_table(file.name)}  # fmt: skip
+            for file in inner.all_files() if is_table(file.name)}  # fmt: skip
 
 
 def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) -> Iterator[str]:
@@ -159,6 +162,22 @@ def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) 
                 f"{shown(inner.name)}/ has the classes of train, but its name is that of no part "
                 "or of one that is there, so it is not used"
             )
+
+
+def _unread_lists(listing: Listing) -> Iterator[str]:
+    """Yield a note on files that may say which images train or test, but not in a known form."""
+    names = [
+        file.name
+        for file in listing.files
+        if file.name.lower().endswith((".txt", ".json", ".mat", ".lst", ".xml", ".pkl"))
+        and ((stem := PurePosixPath(file.name).stem) and (part_in(stem) or is_split_name(stem)))
+        and not (is_table(file.name) or re.search(r"\d", stem))
+    ]
+    if names:
+        yield (
+            f"{listed(map(shown, names))} may say which images train or test, but cannot be read: "
+            "write lists of files, train.txt and test.txt, or a column split into a table"
+        )
 
 
 def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
@@ -191,8 +210,11 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
     named = {part: folders for part, folders in named.items() if folders}
     both = {**alike, **named}
     if not ("train" in both and len(both) > 1):
-        both, notes = named, []
-    may_be_classes = both and (not named or len(both) == 1)
+        # A `test_set` beside classes is no class, though a `test_tube` may be one.
+        only = {part: some for part, folders in alike.items()
+                if (some := [one for one in folders if names_only_part(_last(one))])}  # fmt: skip
+        both, notes = {**only, **named}, []
+    may_be_classes = "train" in both and (not named or len(both) == 1)
     if may_be_classes and _are_classes(
         node, [one for folders in both.values() for one in folders]
     ):
@@ -214,8 +236,13 @@ def _suits(folder: Node, train: Node) -> bool:
     return not folder.folders or {name.casefold() for name in folder.folders} == classes
 
 
+def _last(node: Node) -> str:
+    """Return the name of a folder without those around it."""
+    return node.name.rpartition("/")[2]
+
+
 def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
-    """Return whether folders such as `train` are classes, such as `bus`, `car` and `train`.
+    """Return whether a folder called `train` is a class, beside `bus` and `car`.
 
     Then other folders with images stand beside them, and they have images, but neither folders
     nor labels for them.
@@ -224,7 +251,7 @@ def _are_classes(node: Node, parts: Sequence[Node]) -> bool:
     return (
         any(inner.has_images() for inner in others)
         and not any(inner.folders or inner.has_labels() for inner in parts)
-        and not any(NO_CLASS.fullmatch(inner.name.rpartition("/")[2]) for inner in parts)
+        and not any(NO_CLASS.fullmatch(_last(inner)) for inner in parts)
         and not any(is_table(file.name) for file in node.files)
     )
 
@@ -257,13 +284,18 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
         why = found["train"].why_no_table
         raise _not_understood(root, node, f"has {few}, and at least 2 are needed", why)
     layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)
-    keys = {folded(name): i for i, name in enumerate(names)}
+    are_numbers = all(name.isdecimal() for one in found.values() for name in one.files)
+
+    def key_of(name: str) -> str:
+        return name.lstrip("0") if are_numbers else folded(name).strip()  # 7 may be 00007
+
+    keys = {key_of(name): i for i, name in enumerate(names)}
     for part, classes in found.items():
         groups: list[list[TreeFile]] = [[] for _ in names]
         extra = []
         unused = f" (not used: {classes.why_no_table[0]})" if classes.why_no_table else ""
         for name, files in classes.files.items():
-            if (label := keys.get(folded(name))) is None:
+            if (label := keys.get(key_of(name))) is None:
                 extra.append(name)
                 continue
             if name != names[label]:
@@ -279,10 +311,13 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
                 "classes, add such a table, or move them away"
             )
         if extra:
+            few = listed(repr(one) if one != one.strip() else shown(one) for one in sorted(extra))
+            way = "their folders would have to be in train too, or be moved away"
+            if classes.labels is not None:
+                table = shown(classes.labels.table)
+                way = f"they are in {table}: write the names of train, such as {shown(names[0])}"
             raise InputError(
-                f"imagefolder: the {part} images have classes that train lacks: "
-                f"{', '.join(map(shown, sorted(extra)))}; their folders would have to be in train "
-                "too, or be moved away"
+                f"imagefolder: the {part} images have classes that train lacks: {few}; {way}"
             )
         if empty := [shown(name) for name, group in zip(names, groups, strict=True) if not group]:
             raise InputError(

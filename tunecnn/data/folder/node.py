@@ -17,7 +17,8 @@ from tunecnn.errors import InputError
 _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
      ".jsonl", ".xlsx", ".xls", ".ods", ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz",
-     ".mat", ".parquet", ".arrow", ".tsv", ".sh", ".tfrec", ".tfrecord", ".h5", ".hdf5", ".pkl"}
+     ".mat", ".parquet", ".arrow", ".tsv", ".tab", ".sh", ".tfrec", ".tfrecord", ".h5", ".hdf5",
+     ".pkl"}
 )  # fmt: skip
 _NEVER_NAMES = frozenset(
     {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",

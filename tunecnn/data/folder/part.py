@@ -22,9 +22,9 @@ from tunecnn.data.folder.masks import (
 from tunecnn.data.folder.names import Paths
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
 from tunecnn.data.folder.rows import GUESS
-from tunecnn.data.folder.table import Table, is_table, read_tables, rejoined
+from tunecnn.data.folder.table import Table, is_table, may_have_labels, read_tables, rejoined
 from tunecnn.data.folder.tree import Tree, TreeFile, shown
-from tunecnn.data.parts import Part
+from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
 from tunecnn.words import listed
 
@@ -32,6 +32,13 @@ OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"
 TABLE = "a table"
 _LABEL_FOLDER = re.compile("labels?|annotations?|ground[ _-]?truths?|gt", re.IGNORECASE)
+_TRUTH = re.compile("truth|solution|answer|label|gt|key", re.IGNORECASE)
+_NO_WORDS = frozenset(
+    {"part", "batch", "fold", "chunk", "shard", "dir", "image", "images", "img", "imgs", "photo",
+     "photos", "picture", "pictures", "data", "dataset", "set", "original", "originals", "cropped",
+     "resized", "thumbnail", "thumbnails", "thumbs"}
+)  # fmt: skip
+"""Words that say nothing of what images show."""
 _KIND_OF_CLASS = re.compile("class|label|categor|grade|type|stage|level", re.IGNORECASE)
 
 
@@ -90,21 +97,25 @@ def classes_of(
     may_have_others = is_whole and inner is node
     files = {name: folder.all_files() for name, folder in inner.folders.items()
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
-    known = {table.name for table in shared}
+    known = {name for table in shared for name in (table.name, *table.also)}
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
                              if is_table(file.name)} - known, there)  # fmt: skip
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
     # another part says nothing of these, and one that is named after none means those of train.
     of_part = [*own, *(one for one in shared if one.part == part)]
     of_all = [one for one in shared if one.part is None]
+    if train is not None and train.labels is not None and part_in(train.labels.table) == "train":
+        # Beside `train.csv`, one such as `baseline.csv` may have guesses of the test labels.
+        of_all = [one for one in of_all if _TRUTH.search(one.name)]
     files, masks, left_out = _without_masks(files, inner, [*of_part, *of_all])
     used = {file.name for group in files.values() for file in group}
     outside = [file for file in node.all_files() if file.name not in used | masks]
     folders = {name: folder.name for name, folder in inner.folders.items()}
     rest = PartClasses(files, folders, outside, left_out=left_out)
     if sum(map(bool, files.values())) > 1 and not _are_only_numbered([*of_part, *of_all], files):
-        _check_beside_folders([*of_part, *of_all], files)
-        notes = [f"{len(masks):,} files are masks, by their names"] if masks else []
+        notes = _check_beside_folders([*of_part, *of_all], files)
+        if masks:
+            notes.append(f"{len(masks):,} files are masks, by their names")
         nodes = [inner.folders[name] for name, group in files.items() if group]
         return replace(rest, notes=notes, nodes=nodes)
     images = [file for file in node.all_files() if may_be_image(file) and file.name not in masks]
@@ -190,20 +201,32 @@ def _without_masks(
     )
 
 
-def check_depth(train: PartClasses, *, has_groups: bool) -> None:
-    """Check that the folders in the classes cannot be the classes themselves.
+def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
+    """Check that the folders around or in the classes cannot be the classes themselves.
 
     Args:
         train: classes of the training images.
         has_groups: whether the folders below a class are said to be groups of images.
 
+    Returns:
+        A note, if the classes have nothing but folders in them, which may be others' classes.
+
     Raises:
-        InputError: if one class has folders with the names of all others; or, without groups, if
+        InputError: if the classes are shards of the images, such as `part_1` and `part_2`; if one
+            has folders of parts in it, or with the names of all others; or, without groups, if
             most names of folders in the classes are in two classes or more, and are words, or
-            the numbers from 0 or 1 on, or the classes themselves are only numbered; or if words
-            stand in folders such as `part1`.
+            the numbers from 0 or 1 on, or the classes themselves, or are only numbered; or if
+            words stand in folders such as `part1`, or in those of their first letters.
     """
     outer = [name for name, group in train.files.items() if group and train.nodes]
+    for name, node in zip(outer, train.nodes, strict=True):
+        if (around := _around_parts(node)) is not None:
+            others = listed(shown(other) for other in outer if other != name)
+            raise InputError(
+                f"imagefolder: there are folders of parts, such as train and test, in "
+                f"{shown(around)}, and beside it there are images in {others}; give the folder "
+                f"{shown(around)}, or move {others} away"
+            )
     flat = {name for name, node in zip(outer, train.nodes, strict=True)
             if any(map(may_be_image, node.files))}  # fmt: skip
     copies = [node for name, node in zip(outer, train.nodes, strict=True)
@@ -214,35 +237,65 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> None:
             f"imagefolder: the class folder {shown(copies[0].name)} has folders with the names of "
             "all other classes; it may be a copy of them: move it away"
         )
-    if has_groups:
-        return
-    inner = _folders_in(train.nodes)
+    inner = [] if has_groups else _folders_in(train.nodes)
     classes = Counter(name for names in inner for name in names)
     shared = sorted(name for name, count in classes.items() if count > 1)
     if len(shared) > len(classes) / 2:
-        are_words = 2 * sum(not re.search(r"\d", name) for name in shared) >= len(shared)
         have_letters = any(re.search(r"[^\W\d]", name) for name in shared)  # unlike dates
-        are_meant = are_words or _are_first_numbers(shared) or (
-            _are_numbered(outer) and have_letters and not _are_numbered(shared)
-        )  # fmt: skip
+        are_meant = (
+            _are_words(shared)
+            or _are_first_numbers(shared)
+            or shared == sorted(outer)
+            or (_are_numbered(outer) and have_letters and not _are_numbered(shared))
+        )
         names = shared
     else:
-        are_meant = _are_shards(outer)
+        are_initials = all(len(name) == 1 and {one[0].casefold() for one in node.folders}
+                           == {name.casefold()}
+                           for name, node in zip(outer, train.nodes, strict=True))  # fmt: skip
+        are_meant = _are_shards(outer) or are_initials
         names = sorted(classes)
-    if len(names) < 2 or not are_meant or any(map(NO_CLASS.fullmatch, names)):
-        return
-    raise InputError(
-        f"imagefolder: are the classes the {len(outer):,} folders {listed(map(shown, outer))}, "
-        f"or the {len(names):,} in them, {listed(map(shown, names))}? To use the outer "
-        "ones, move the images out of the inner ones, or write groups: folder if those of an "
-        "inner folder belong together; to use the inner ones, merge the outer folders"
-    )
+    may_be_classes = len(names) > 1 and not any(map(NO_CLASS.fullmatch, names))
+    if are_meant and may_be_classes:
+        raise InputError(
+            f"imagefolder: are the classes the {len(outer):,} folders {listed(map(shown, outer))},"
+            f" or the {len(names):,} in them, {listed(map(shown, names))}? To use the outer "
+            "ones, move the images out of the inner ones, or write groups: folder if those of an "
+            "inner folder belong together; to use the inner ones, merge the outer folders"
+        )
+    if _are_shards(outer) and not has_groups:
+        raise InputError(
+            f"imagefolder: are {listed(map(shown, outer))} classes? Their names do not say what "
+            "the images show, and no table has their labels. Call them by what they show, or put "
+            "a table labels.csv beside them, with the columns file and label"
+        )
+    if may_be_classes and len(names) >= 2 * len(outer) and _are_words(names):
+        return [
+            f"the classes are {listed(map(shown, outer))}, and not the {len(names):,} folders in "
+            f"them, {listed(map(shown, names))}"
+        ]
+    return []
+
+
+def _around_parts(node: Node) -> str | None:
+    """Return the folder in or below a class that has folders of parts; None if there is none.
+
+    They are those for the training images and for others, or one for those of each class.
+    """
+    full = {name: inner for name, inner in node.folders.items() if inner.has_images()}
+    parts = {part_in(name) for name in full}
+    trains = [inner for name, inner in full.items() if part_of(name) == "train"]
+    has_classes = any(one.has_images() for train in trains for one in train.folders.values())
+    if trains and None not in parts and (len(parts) > 1 or has_classes):
+        return node.name
+    return next(filter(None, map(_around_parts, full.values())), None)
 
 
 def _folders_in(classes: Sequence[Node]) -> list[set[str]]:
     """Return the names of the folders with images in each class; none if one has images itself.
 
-    A single folder in each class, such as `images`, or the class's name again, is passed through.
+    Of a single folder, such as `images`, or the class's name again, those in it count as well, and
+    not itself if all classes have a single one.
     """
     if any(map(may_be_image, itertools.chain(*(node.files for node in classes)))):
         return []
@@ -251,7 +304,15 @@ def _folders_in(classes: Sequence[Node]) -> list[set[str]]:
              for node in classes]  # fmt: skip
     if inner and all(len(folders) == 1 for folders in inner):
         return _folders_in([one for folders in inner for one in folders.values()])
-    return [set(folders) for folders in inner]
+    return [
+        set(folders).union(*(_folders_in([*folders.values()]) if len(folders) == 1 else ()))
+        for folders in inner
+    ]
+
+
+def _are_words(names: Sequence[str]) -> bool:
+    """Return whether at least half of some names have no digits in them."""
+    return 2 * sum(not re.search(r"\d", name) for name in names) >= len(names)
 
 
 def _are_first_numbers(names: Sequence[str]) -> bool:
@@ -269,8 +330,17 @@ def _are_numbered(names: Sequence[str]) -> bool:
 
 
 def _are_shards(names: Sequence[str]) -> bool:
-    """Return whether folders hold some of the images each, such as `images_001`."""
-    return all(map(NO_CLASS.fullmatch, names)) and _stem(names) != ""
+    """Return whether folders hold some of the images, or forms of them, and are no classes.
+
+    Such are `images_001` and `images_002`, `cat_images_1` and `cat_images_2`, or `images` and
+    `thumbnails`.
+    """
+    if len(names) < 2:
+        return False
+    words = [re.findall(r"[a-z]+", name.casefold()) for name in names]
+    say_nothing = all(some and all(word in _NO_WORDS or part_of(word) for word in some)
+                      for some in words)  # fmt: skip
+    return say_nothing or (all(map(NO_CLASS.fullmatch, names)) and _stem(names) != "")
 
 
 def _stem(names: Sequence[str]) -> str:
@@ -289,8 +359,12 @@ def _are_only_numbered(tables: Sequence[Table], files: Mapping[str, Sequence[Tre
 
 def _check_beside_folders(
     tables: Sequence[Table], files: Mapping[str, Sequence[TreeFile]]
-) -> None:
+) -> list[str]:
     """Check that no table says that folders are no classes.
+
+    Returns:
+        A note on each table that names the images, and may have their labels in a column whose
+        name does not tell.
 
     Raises:
         InputError: if a table has several labels in one folder, or fewer labels than there are
@@ -298,6 +372,7 @@ def _check_beside_folders(
             so, such as `subject1`, a column whose name does not tell may have the labels.
     """
     images = [file.name for group in files.values() for file in group]
+    notes = list[str]()
     for table in tables:
         try:
             whole = replace(table, undivided="")
@@ -305,7 +380,8 @@ def _check_beside_folders(
         except InputError:  # several labels for one image, such as one for each object in it
             continue
         if labels is None:
-            if all(map(NO_CLASS.fullmatch, files)) and names_most(table, images):
+            is_of_images = names_most(table, images)
+            if is_of_images and (_are_shards([*files]) or all(map(NO_CLASS.fullmatch, files))):
                 raise InputError(
                     f"imagefolder: are {listed(map(shown, files))} classes? {shown(table.name)} "
                     "names the images, but has no column called label or class. Call the column "
@@ -314,6 +390,11 @@ def _check_beside_folders(
                 )
             if _stem([folder for folder, group in files.items() if group]):
                 labels = _guessed(whole, images)
+            if labels is None and is_of_images and may_have_labels(table):
+                notes.append(
+                    f"{shown(table.name)} names the images, but has no column called label or "
+                    "class, so the folders are the classes"
+                )
         if labels is None:
             continue
         by_folder = {folder: {labels.by_file[file.name] for file in group
@@ -327,8 +408,17 @@ def _check_beside_folders(
                 f"imagefolder: are the classes the {len(files):,} folders or the labels of "
                 f"{shown(table.name)}? It has {listed(map(shown, sorted(found)))} for images in "
                 f"{shown(folder)}. Move the table away to use the folders; to use the table, put "
-                "all images into one folder"
+                f"all images into one folder{_under_other_names(images)}"
             )
+    return notes
+
+
+def _under_other_names(images: Sequence[str]) -> str:
+    """Say that images of one name cannot lie in one folder, if there are some."""
+    lasts = Counter(image.rpartition("/")[2] for image in images)
+    if max(lasts.values()) == 1:
+        return ""
+    return ", each under a name of its own, and write these names into the table"
 
 
 def _guessed(table: Table, images: Sequence[str]) -> TableLabels | None:
@@ -369,8 +459,9 @@ def with_labels(
     where = f"{shown(labels.table)}, column {shown(labels.column)}"
     if labels.unknown:
         where += f"; {labels.unknown:,} of its rows name no file that is here, or several"
-    if labels.missing:
-        where += f"; {labels.missing:,} of its rows have NA, which is taken as no label"
+    for word, count_of_word in labels.missing.items():
+        if count_of_word:
+            where += f"; {count_of_word:,} of its rows have {word}, which is taken as no label"
     if labels.guessed:
         where += (
             f"; it is not UTF-8, and is read as {GUESS}, such as {shown(labels.guessed)}: if that "

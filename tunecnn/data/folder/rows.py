@@ -27,10 +27,7 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
         csv.Error: if it is no table, a row has more values than there are columns, or a column is
             there twice; or if its text can be in no encoding that is considered.
     """
-    try:
-        text = content.decode(encoding_of(content))
-    except UnicodeDecodeError as error:
-        raise csv.Error("its text is not UTF-8; save it as UTF-8") from error
+    text = _decoded(content)
     if text.startswith("{"):
         return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
                 if line.strip()]  # fmt: skip
@@ -53,6 +50,28 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
         if any(map(str.strip, values.values())):
             rows.append(values)
     return rows
+
+
+def rows_of_list(content: bytes) -> list[dict[str, str]]:
+    """Return the files that a text names, one on each line, as rows with the column `file`.
+
+    If a whole number stands behind each, as in the lists of Caffe, it is their `label`.
+
+    Raises:
+        csv.Error: if its text can be in no encoding that is considered.
+    """
+    lines = [line.strip() for line in _decoded(content).splitlines() if line.strip()]
+    pairs = [line.rsplit(None, 1) for line in lines]
+    if all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
+        return [{"file": file, "label": label} for file, label in pairs]
+    return [{"file": line} for line in lines]
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode(encoding_of(content))
+    except UnicodeDecodeError as error:
+        raise csv.Error("its text is not UTF-8; save it as UTF-8") from error
 
 
 def _row_of_json(line: str, number: int) -> dict[str, str]:

@@ -7,14 +7,24 @@ import csv
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from tunecnn.data.folder.names import Files, Paths
-from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of
+from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of, rows_of_list
 from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
-from tunecnn.data.parts import MOST_PARTS, SPLIT_COLUMNS, Part, not_all_parts, part_in, part_of
+from tunecnn.data.parts import (
+    BOOLEANS,
+    MOST_PARTS,
+    Part,
+    flag_of,
+    is_split_name,
+    names_only_part,
+    not_all_parts,
+    part_in,
+    parts_by_word,
+)
 from tunecnn.errors import reason
 from tunecnn.words import listed
 
@@ -23,10 +33,6 @@ FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefil
           "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
 LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
            "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-_FLAGS: Mapping[str, Part] = {
-    "isvalid": "validation", "isvalidation": "validation", "isval": "validation",
-    "istest": "test", "istrain": "train", "istraining": "train",
-}  # fmt: skip
 _MEANT = ("set", "phase")
 """Names of further columns that divide the rows if they name a part; they may be other things."""
 NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
@@ -36,6 +42,10 @@ _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write 
 MISSING_IN_R = "NA"  # in this case only: sodium may be a class
 _WHOLE = re.compile(r"^(-?\d+)\.0+$")  # as pandas writes whole numbers beside a missing one
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
+_GUESSES = re.compile(r"submission|sample_?sub|predict", re.IGNORECASE)
+"""Names of tables with guesses, which a competition wants."""
+_FOLDS = re.compile(r"fold|cv|split|subset|run|seed", re.IGNORECASE)
+_ZERO_OR_ONE = re.compile(r"[01](\.0*)?")
 _HEAD = 1 << 16  # bytes that tell whether a table names files
 
 
@@ -50,6 +60,7 @@ class Table:
         problem: why it cannot be read; empty if it can.
         undivided: what is wrong with the column that divides its rows; empty if nothing is.
         is_guessed: whether the encoding of its text is a guess.
+        also: names of further files whose rows it has.
     """
 
     name: str
@@ -58,6 +69,12 @@ class Table:
     problem: str = ""
     undivided: str = ""
     is_guessed: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name, and how many more files it has the rows of."""
+        return f"{self.name} and {len(self.also)} more" if self.also else self.name
 
     @property
     def folder(self) -> str:
@@ -81,19 +98,21 @@ class Table:
         if not columns_with_files:
             return [self]
         columns = list(self.rows[0])
-        flags = [name for name in columns if plain(name) in _FLAGS]
+        label = first_column(LABELS, columns)
+        words_in = {column: [row.get(column, "").strip() for row in self.rows]
+                    for column in columns
+                    if column != label and column not in columns_with_files}  # fmt: skip
+        flags = [column for column, words in words_in.items() if self._is_flag(column, words)]
         if len(flags) > 1:
             return [self._undivided(
                 f"its columns {' and '.join(map(shown, flags))} both divide the images; write one "
                 "column split with train, val and test"
             )]  # fmt: skip
-        label = first_column(LABELS, columns)
         problem = ""
-        for column in columns:
-            if column == label:
-                continue
-            words = [row.get(column, "").strip() for row in self.rows]
-            part_by_word = _parts_by_word(column, set(words))
+        for column, words in words_in.items():
+            if label is None and column not in flags and flag_of(column):
+                continue  # valid and invalid images may be the classes
+            part_by_word = parts_by_word(column, set(words))
             known = set(part_by_word.values()) - {None}
             strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
                       if part_by_word[word] is None]  # fmt: skip
@@ -101,12 +120,13 @@ class Table:
             if not divides:
                 count = len(set(words) - {""})
                 is_label = label is None and not known and plain(column) not in NEVER_LABELS
-                is_split = plain(column) in SPLIT_COLUMNS and count <= MOST_PARTS
+                is_split = is_split_name(column) and count <= MOST_PARTS
                 if is_split and count > 1 and not is_label:
                     all_words = map(shown, filter(None, set(words)))
                     problem = problem or not_all_parts(shown(column), all_words)
                     continue
-                is_meant = is_split or plain(column) in (*_MEANT, *_FLAGS) and count <= MOST_PARTS
+                is_meant = is_split or count <= MOST_PARTS and (
+                    plain(column) in _MEANT or column in flags)  # fmt: skip
                 if not (known and strays and is_meant):
                     continue
             lost = [
@@ -131,25 +151,32 @@ class Table:
             return [replace(self, rows=some, split=part) for part, some in rows.items()]
         return [self._undivided(problem) if problem else self]
 
+    def _is_flag(self, column: str, words: Iterable[str]) -> bool:
+        """Return whether a column says of each row whether it is of one part, as `is_valid`."""
+        has_label = first_column(LABELS, list(self.rows[0])) is not None
+        if flag_of(column) is None or plain(column).startswith("is"):
+            return flag_of(column) is not None
+        return has_label and all(word.casefold() in BOOLEANS for word in words if word)
+
     def _undivided(self, problem: str) -> Table:
         return replace(self, undivided=f"imagefolder: {shown(self.name)}: {problem}")
 
 
-def _parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]:
-    """Return the part that each word of a column names, or true and false of one as `is_valid`."""
-    flag = _FLAGS.get(plain(column))
-    if flag is not None:
-        other: Part = "train" if flag != "train" else "test"
-        meant = {**dict.fromkeys(("true", "1", "1.0", "yes"), flag),
-                 **dict.fromkeys(("false", "0", "0.0", "no"), other)}  # fmt: skip
-        return {word: meant.get(word.casefold()) for word in words}
-    to_part = part_in if plain(column) in SPLIT_COLUMNS else part_of
-    return {word: to_part(word) for word in words}
-
-
 def is_table(name: str) -> bool:
-    """Return whether a file may be a table, by its name."""
-    return name.lower().endswith((".csv", ".tsv", ".jsonl", *_SPREADSHEETS))
+    """Return whether a file may be a table, or a list of the files of a part, by its name."""
+    return name.lower().endswith((".csv", ".tsv", ".tab", ".jsonl", *_SPREADSHEETS)) or _is_list(
+        name
+    )
+
+
+def _is_list(name: str) -> bool:
+    """Return whether a file such as `train.txt` or `TestImages.txt` may list those of a part.
+
+    One with a number, as `train_1.txt`, may belong to an image.
+    """
+    path = PurePosixPath(name)
+    stem = re.sub(r"(?i)list|file(name)?s?|names?", "", path.stem)
+    return path.suffix.lower() == ".txt" and not re.search(r"\d", stem) and names_only_part(stem)
 
 
 def read_tables(tree: Tree, names: Iterable[str], there: Paths) -> list[Table]:
@@ -162,18 +189,65 @@ def read_tables(tree: Tree, names: Iterable[str], there: Paths) -> list[Table]:
         names: names of the tables.
         there: paths of all files of the tree.
     """
-    wanted = sorted((one for one in names if "submission" not in one.lower()),
+    wanted = sorted((one for one in names if not _GUESSES.search(one)),
                     key=lambda name: (len(name), name))  # fmt: skip
-    tables = []
-    files = Files(there.files)
+    tables = list[Table]()
     for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
         try:
             table = _read(name, source)
         except (OSError, csv.Error) as error:
             tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
             continue
-        tables += table.by_split(files) if table.rows else []
-    return tables
+        if table.rows:
+            tables.append(_with_label(table))
+    files = Files(there.files)
+    return [part for table in _joined(tables) for part in table.by_split(files)]
+
+
+def _with_label(table: Table) -> Table:
+    """Return a table with a column `label` if it has one for each class, and one 1 in each row."""
+    files = {name for names in columns_of_files(table) for name in names}
+    classes = [name for name in table.rows[0] if name not in files]
+    if (
+        len(classes) < 2
+        or not files
+        or first_column(LABELS, classes)
+        or any(map(flag_of, classes))
+    ):
+        return table
+    for row in table.rows:
+        values = [row.get(name, "").strip() for name in classes]
+        if not all(map(_ZERO_OR_ONE.fullmatch, values)) or sum(map(float, values)) != 1:
+            return table
+    rows = [
+        {**{name: row[name] for name in files if name in row},
+         "label": next(name for name in classes if float(row[name]))}
+        for row in table.rows
+    ]  # fmt: skip
+    return replace(table, rows=rows)
+
+
+def _joined(tables: Sequence[Table]) -> list[Table]:
+    """Join tables whose names differ only in a number, such as `train_1.csv` and `train_2.csv`.
+
+    They have the same columns, and name no file twice. Those of several folds are others each.
+    """
+    alike: dict[tuple[str, ...], list[Table]] = defaultdict(list)
+    for table in tables:
+        columns = table.rows[0] if table.rows else (table.name,)
+        alike[re.sub(r"\d+", "", table.name), *columns].append(table)
+    joined = []
+    for group in alike.values():
+        rows = [row for table in group for row in table.rows]
+        files = list(itertools.chain(*columns_of_files(group[0]))) if rows else []
+        cells = [tuple(row.get(name, "") for name in files) for row in rows]
+        is_of_folds = _FOLDS.search(group[0].name) is not None
+        if len(group) > 1 and files and len(set(cells)) == len(cells) and not is_of_folds:
+            others = tuple(table.name for table in group[1:])
+            is_guessed = any(table.is_guessed for table in group)
+            group = [replace(group[0], rows=rows, also=others, is_guessed=is_guessed)]
+        joined += group
+    return sorted(joined, key=lambda table: (len(table.name), table.name))
 
 
 def _read(name: str, source: Source) -> Table:
@@ -182,6 +256,9 @@ def _read(name: str, source: Source) -> Table:
         raise csv.Error("it is a spreadsheet; save it as CSV")
     if isinstance(source, Unreadable):
         raise csv.Error(source.reason)
+    if _is_list(name):
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        return Table(name, rows_of_list(content), is_guessed=encoding_of(content) == GUESS)
     if isinstance(source, bytes):
         head = source[:_HEAD]
     else:
@@ -207,6 +284,15 @@ def _read(name: str, source: Source) -> Table:
 def lists_files(table: Table) -> bool:
     """Return whether a table has a column of paths or names of files, unlike bare numbers."""
     return bool(table.rows) and bool(columns_of_files(table)[0])
+
+
+def may_have_labels(table: Table) -> bool:
+    """Return whether a column may name classes: its name is not another's, and words recur."""
+    files = {name for names in columns_of_files(table) for name in names}
+    columns = [name for name in table.rows[0]
+               if name not in files and plain(name) not in NEVER_LABELS]  # fmt: skip
+    counts = (len({row.get(name, "") for row in table.rows}) for name in columns)
+    return any(1 < count <= len(table.rows) / 2 for count in counts)
 
 
 def rejoined(tables: Sequence[Table]) -> list[Table]:

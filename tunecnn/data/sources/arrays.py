@@ -228,6 +228,11 @@ def _find(
 def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> Pixels:
     if array.ndim == 3:
         array = array[..., None]
+    if array.ndim == 1 and array.dtype.kind in "US":
+        raise InputError(
+            f"{where} has words, such as {str(array[0])[:60]!r}, and names of files are not read "
+            "here: give their folder, imagefolder:FOLDER, or the images as Pillow opens them"
+        )
     if array.ndim != 4 or array.dtype.kind not in "buif":
         raise InputError(
             f"{where} has the shape {array.shape} of {array.dtype}; images are numbers of the "
@@ -331,6 +336,12 @@ def _classes(
         raise InputError(f"{where} has {len(known)} class; at least 2 are needed")
     if known.dtype.kind in "US":
         _check_spelling(known.tolist(), where)
+    elif known[0] == -1 and known[1] == 0:
+        count = sum(int((one == -1).sum()) for one in labels.values())
+        raise InputError(
+            f"{where}: {count:,} images have the label -1, which mostly stands for none beside 0; "
+            "leave them out, or number the classes from 0"
+        )
     missing = np.setdiff1d(known, labels["train"])
     if len(missing):
         raise InputError(f"{where}: no training image has the label {missing[0]}")

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tunecnn.data.options import ImageOptions
-from tunecnn.data.parts import part_of
+from tunecnn.data.parts import divides_rows, part_of
 from tunecnn.data.sources.arrays import arrays_given, from_mapping
 from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
 from tunecnn.data.sources.values import pixels_given, stacked
@@ -78,6 +78,9 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
         )
     elif isinstance(data, Mapping) and _has_both_columns(data):  # `dataset[:]` of Hugging Face
         names = image_and_label(data, "data has the columns")
+        _check_undivided(
+            {name: value for name, value in data.items() if name not in names}, "data"
+        )
         found = _of_pair([data[name] for name in names], "train", options)
     elif isinstance(data, Mapping):
         found, known, origins = {}, dict[str, Any](), dict[str, str]()
@@ -235,9 +238,29 @@ def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     return {f"{part}_images": images, f"{part}_labels": labels}
 
 
+_PLAIN = (str, int, np.bool_, np.integer)
+
+
+def _check_undivided(columns: Mapping[Any, Any], where: str) -> None:
+    """Check that no column says which rows train and which test, as all would train.
+
+    Raises:
+        InputError: if one does.
+    """
+    for name, values in columns.items():
+        words = {str(value) for value in values if isinstance(value, _PLAIN)}
+        if str(name) not in LABEL_COLUMNS and divides_rows(str(name), words):
+            few = listed(sorted(words))
+            raise InputError(
+                f"{where} has the column {name}, which divides its rows ({few}): give "
+                "{'train': ..., 'val': ..., 'test': ...} with the rows of each, or leave it out"
+            )
+
+
 def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     """Return the arrays of a data set that indexes to (image, label), or to a row with both."""
     images, labels = [], []
+    others: dict[str, list[Any]] = {}
     if hasattr(data, "iloc"):  # a data frame
         data = data.to_dict("records")
     for index in range(len(data)):
@@ -249,12 +272,23 @@ def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
             raise InputError(f"data: {where} cannot be read: {text}") from error
         try:
             image, label = _of_row(item, where) if isinstance(item, Mapping) else item
+            for name, value in item.items() if isinstance(item, Mapping) else ():
+                if isinstance(value, _PLAIN):
+                    others.setdefault(str(name), []).append(value)
         except (TypeError, ValueError) as error:
-            raise InputError(f"data: {where} is not a pair (image, label): {error}") from error
+            hint = ""
+            if isinstance(item, list) and item and isinstance(item[0], str | Path):
+                hint = "; names of files are not read here: give their folder, imagefolder:FOLDER"
+            elif isinstance(data, tuple | list) and len(data) < 4 and hasattr(item, "__len__"):
+                hint = "; of several data sets, write {'train': ..., 'val': ..., 'test': ...}"
+            raise InputError(
+                f"data: {where} is not a pair (image, label): {error}{hint}"
+            ) from error
         images.append(pixels_given(image, f"data: {where}", options))
         labels.append(_label(label, where))
     if not images:
         raise InputError(f"data: {part} has no images")
+    _check_undivided(others, "data" if part == "train" else f"data: {part}")
     values: dict[str, Any] = {
         f"{part}_images": stacked(images, f"data: {part}"),
         f"{part}_labels": labels,

@@ -23,21 +23,24 @@ from tunecnn.data.folder.tree import Unreadable
 from tunecnn.data.images import Arrays, Pixels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import (
-    MOST_PARTS,
     PART_NAMES,
-    SPLIT_COLUMNS,
     Part,
+    divides_rows,
+    is_split_name,
     not_all_parts,
     part_in,
     part_of,
+    parts_by_word,
 )
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular, expanded, read_regular, stays_below
 from tunecnn.words import listed
 
+_MOST_WORDS = 20  # of a column that divides the rows
 _IMAGE_COLUMNS = ("image", "img", "images", "pixels")
 _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+.*)?$")
+_NUMBERED = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})(?=[^/]*$)")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -66,6 +69,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
         }
     if not files:
         raise InputError(f"huggingface: {path} has no .parquet or .arrow files")
+    _check_shards(files)
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
     folders: dict[Part, Path] = {}
     splits: dict[Part, str] = {}
@@ -108,6 +112,30 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     return _arrays(path, _decoded(path, tables, options), left_out, options)
 
 
+def _check_shards(files: Sequence[Path]) -> None:
+    """Check that no shard is missing, as after a download that was cut off.
+
+    Raises:
+        InputError: if one of `train-00000-of-00003.parquet` and so on is.
+    """
+    found: dict[tuple[str, int], set[int]] = defaultdict(set)
+    example: dict[tuple[str, int], re.Match[str]] = {}
+    for file in files:
+        if match := _NUMBERED.search(str(file)):
+            key = str(file)[: match.start()], int(match["count"])
+            found[key].add(int(match["number"]))
+            example[key] = match
+    for key, numbers in found.items():
+        if missing := sorted({*range(key[1])} - numbers):
+            match = example[key]
+            number = str(missing[0]).zfill(len(match["number"]))
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise InputError(
+                f"huggingface: {key[0]}-{number}-of-{match['count']} is missing{more}; "
+                "get it, or leave out its number in the names of the others"
+            )
+
+
 def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
     """Divide rows of files that name no other split by a column such as `split`, if they have one.
 
@@ -116,17 +144,27 @@ def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
     """
     found: dict[Part, list[pa.Table]] = defaultdict(list)
     for table in rows:
-        column = next((one for one in table.column_names if one.casefold() in SPLIT_COLUMNS), None)
-        words = set(table[column].to_pylist()) if column is not None else set()
-        part_by_word = {word: part_in(str(word)) for word in words}
-        if not 1 < len(words) <= MOST_PARTS or column is None:
+        column = next((one for one in table.column_names if one not in LABEL_COLUMNS
+                       and divides_rows(one, _words(table[one]))), None)  # fmt: skip
+        if column is None:
             return {"train": rows}
+        part_by_word = parts_by_word(column, _words(table[column]))
         if "train" not in part_by_word.values() or None in part_by_word.values():
-            raise InputError(f"huggingface: {path}: {not_all_parts(column, map(str, words))}")
+            raise InputError(f"huggingface: {path}: {not_all_parts(column, part_by_word)}")
         for word, part in part_by_word.items():
             assert part is not None
-            found[part].append(table.filter(pc.equal(table[column], word)))
+            found[part].append(table.filter(pc.equal(pc.cast(table[column], pa.string()), word)))
     return found
+
+
+def _words(column: pa.ChunkedArray) -> set[str]:
+    """Return the different words in a column; of one with something else, or many, none."""
+    type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(type_) or pa.types.is_large_string(type_)
+            or pa.types.is_boolean(type_) or pa.types.is_integer(type_)):  # fmt: skip
+        return set()
+    words = pc.unique(column.cast(pa.string())).to_pylist()
+    return {word or "" for word in words} if len(words) <= _MOST_WORDS else set()
 
 
 def _is_cache(file: Path) -> bool:
@@ -169,7 +207,7 @@ def _without_partitions(file: Path, root: Path) -> Path:
         name, sign, value = folder.partition("=")
         if not (sign and _is_partition(name)):
             folders.append(folder)
-        elif name.casefold() in SPLIT_COLUMNS:
+        elif is_split_name(name):
             folders.append(value)
     return root.joinpath(*folders, file.name) if file != root else file
 
@@ -179,7 +217,7 @@ def _folders(file: Path, root: Path) -> tuple[str, ...]:
 
 
 def _is_partition(name: str) -> bool:
-    return name in LABEL_COLUMNS or name.casefold() in SPLIT_COLUMNS
+    return name in LABEL_COLUMNS or is_split_name(name)
 
 
 def _part_of(file: Path, root: Path) -> Part | None:
@@ -373,11 +411,12 @@ def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
     Raises:
         InputError: if there is none of these names.
     """
-    image = next((name for name in _IMAGE_COLUMNS if name in names), None)
-    label = next((name for name in LABEL_COLUMNS if name in names), None)
+    in_any_case = {str(name).casefold(): name for name in reversed([*names])}
+    image = next((in_any_case[name] for name in _IMAGE_COLUMNS if name in in_any_case), None)
+    label = next((in_any_case[name] for name in LABEL_COLUMNS if name in in_any_case), None)
     if image is None or label is None:
         raise InputError(
-            f"{subject} {', '.join(map(str, names))}; an image ({', '.join(_IMAGE_COLUMNS)}) and "
+            f"{subject} {listed(map(str, names))}; an image ({', '.join(_IMAGE_COLUMNS)}) and "
             f"a label ({', '.join(LABEL_COLUMNS)}) are needed"
         )
     return image, label

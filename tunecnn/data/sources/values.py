@@ -55,9 +55,14 @@ def array_given(value: Any, where: str, options: ImageOptions) -> Any:
             given = (pixels_given(one, f"{where}[{i}]", options) for i, one in enumerate(items))
             return stacked(list(given), where)
     try:
-        return plain_array(value)
+        array = plain_array(value)
     except Exception as error:
         raise InputError(f"{where} is no array: {text_of(error)}") from error
+    items = array.tolist() if array.ndim == 1 and array.dtype == np.dtype(object) else []
+    if items and all(getattr(one, "ndim", 0) > 1 for one in items):  # as in a column of pandas
+        return stacked([pixels_given(one, f"{where}[{i}]", options)
+                        for i, one in enumerate(items)], where)  # fmt: skip
+    return array
 
 
 def pixels_given(image: Any, where: str, options: ImageOptions) -> Any:
