@@ -64,7 +64,8 @@ class Interrupts:
     """Handlers of the signals by which the user or the cluster's scheduler ends a session.
 
     Inside the context, the first signal raises `KeyboardInterrupt`; inside `deferred` it is only
-    recorded, so that the code there can finish cleanly. A second signal always raises.
+    recorded, so that the code there can finish cleanly. A second signal raises too, at once or at
+    the end of `interrupts_held`.
 
     Raises:
         EndedAtOnceError: in place of an uncaught `KeyboardInterrupt`.
@@ -94,7 +95,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def deferred(self, defer: bool = True) -> Iterator[None]:
-        """Only record the first signal, or raise again inside another such context."""
+        """Only record the first signal; with `defer=False` inside such a context, let it raise."""
         before, self._deferring = self._deferring, defer
         try:
             yield
@@ -117,7 +118,7 @@ class Interrupts:
 
 
 class _Held:
-    """Whether interrupts wait, and whether one does."""
+    """How many `interrupts_held` contexts are open, and whether a signal came inside them."""
 
     depth = 0
     late = False

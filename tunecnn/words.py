@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,15 @@ def command(words: str, *given: object) -> str:
 def in_utf8(text: str) -> str:
     """Escape what UTF-8 cannot hold: the other bytes of a file's name, as Python reads them."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(path: object) -> str:
+    """Return a path as printable text; bytes that are not UTF-8 and control characters escaped."""
+    text = str(path)
+    if text.isascii() and text.isprintable():
+        return text
+    text = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def all_in_utf8(value: Any) -> Any:

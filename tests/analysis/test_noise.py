@@ -73,7 +73,7 @@ def searched(folder: Path, seed: int, effect: Callable[[TrialTask], float] = no_
     files = Artifacts(run.path, print)
     while (trial := run.study.next_trial()) is not None:
         if trial.after:
-            run.study.go_on_from(trial.number, trial.after)
+            run.study.go_on_from(trial, trial.after)
         for epoch in range(trial.after + 1, 10):
             right = noise.right(VALIDATION, effect(trial))
             accuracy = float(right.mean())

@@ -5,12 +5,14 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.scripted import ScriptedRun, metrics
 from tests.support.searching import Silent
 from tunecnn.errors import RunError
+from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts, weights_path
 from tunecnn.run.budget import Spending
 from tunecnn.run.recorder import Limits, Recorder
@@ -39,7 +41,10 @@ def recorder_of(
 ) -> Recorder:
     warnings = [] if warnings is None else warnings
     artifacts = Artifacts(tmp_path, warnings.append)
-    return Recorder(study, artifacts, Silent(), NO_LIMIT, Limits(**limits), clock=clock)
+    lease = SimpleNamespace(check=lambda: None, end=lambda: None)  # nobody else is there
+    return Recorder(
+        study, artifacts, Silent(), NO_LIMIT, Limits(**limits), Interrupts(), lease, clock=clock
+    )
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_promoted_trial_without_its_checkpoint_makes_a_new_attempt(tmp_path):
     train(run, worse, until=3)
     task = run.study.next_trial()
     assert (task.number, task.after) == (0, 1)
-    assert not run.study.go_on_from(0, 0)
+    assert not run.study.go_on_from(task, 0)
     for epoch in range(1, 4):
         stopped = run.study.report(0, metrics(epoch, worse(0, epoch)))
     assert stopped  # at the next rung

@@ -133,7 +133,7 @@ pruner: {promotion: {min_epochs: 1, factor: 2}}
 def train_all(study):
     """Train the trials that are left, each to accuracies of its own; return what is stored."""
     while (trial := study.next_trial()) is not None:
-        study.go_on_from(trial.number, 0)
+        study.go_on_from(trial, 0)
         study.place(trial.number, "desk", "cpu", "fp32", 1.0)
         for epoch in range(1, 4):
             accuracy = trial.number * 37 % 17 / 20 + epoch / 100

@@ -12,8 +12,8 @@ import numpy as np
 _CLEARLY = 2.5  # standard errors
 
 
-def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval for the accuracy of one trained model.
+def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval for the accuracy of one trained model.
 
     It covers the accuracy on other images of the same population; it does not cover the variation
     between seeds.
@@ -21,11 +21,10 @@ def wilson_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[
     Args:
         accuracy: share of correctly classified images, in [0, 1].
         images: number of images.
-        level: confidence level.
     """
     from scipy.stats import binomtest  # imported late: this takes most of a second
 
-    interval = binomtest(round(accuracy * images), images).proportion_ci(level, method="wilson")
+    interval = binomtest(round(accuracy * images), images).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -160,17 +159,16 @@ def correlation_interval(rho: float | None, count: int) -> tuple[float, float] |
     return min(low, rho), max(high, rho)
 
 
-def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return the prediction interval for the value of one more run, from those of several runs.
+def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % prediction interval for the value of one more run, from those of several.
 
     Student's t: mean +- t(n - 1) s sqrt(1 + 1/n). It is wider than the interval of the mean, which
     says where the mean of very many runs lies; a single published run is not a mean.
 
     Args:
         values: values of two or more runs that differ only by their seed.
-        level: probability that the next run lies inside.
     """
-    return _students_interval(values, level, stdev(values) * math.sqrt(1 + 1 / len(values)))
+    return _students_interval(values, stdev(values) * math.sqrt(1 + 1 / len(values)))
 
 
 def mean_or_none(values: Collection[float]) -> float | None:
@@ -178,34 +176,32 @@ def mean_or_none(values: Collection[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return Student's interval of a mean: where the mean over very many seeds would lie.
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return Student's 95 % interval of a mean: where the mean over very many seeds would lie.
 
     Args:
         values: values of two or more seeds.
-        level: confidence level.
     """
-    return _students_interval(values, level, stdev(values) / math.sqrt(len(values)))
+    return _students_interval(values, stdev(values) / math.sqrt(len(values)))
 
 
 @lru_cache
-def dunnett_quantile(count: int, freedom: int, level: float = 0.95) -> float:
+def dunnett_quantile(count: int, freedom: int) -> float:
     """Return the critical value for comparing several with the same one (Dunnett 1955).
 
-    All two-sided intervals together hold with the given level. Their errors are correlated by a
-    half, since the baseline is in each of them; for one comparison it is Student's quantile. The
-    integral is over the baseline's error and over the common standard deviation.
+    All two-sided 95 % intervals hold together. Their errors are correlated by a half, since the
+    baseline is in each of them; for one comparison it is Student's quantile. The integral is over
+    the baseline's error and over the common standard deviation.
 
     Args:
         count: number of comparisons.
         freedom: degrees of freedom of the common standard deviation.
-        level: level of all intervals together.
     """
     from scipy.optimize import brentq
     from scipy.special import ndtr, roots_hermitenorm
     from scipy.stats import chi2, t
 
-    student, bonferroni = (float(t.ppf(1 - (1 - level) / 2 / k, freedom)) for k in (1, count))
+    student, bonferroni = (float(t.ppf(1 - 0.025 / k, freedom)) for k in (1, count))
     if count == 1:
         return student
     common, weight = roots_hermitenorm(64)
@@ -215,14 +211,14 @@ def dunnett_quantile(count: int, freedom: int, level: float = 0.95) -> float:
     def excess(value: float) -> float:
         end = math.sqrt(2) * value * deviation
         inside = (ndtr(common + end) - ndtr(common - end)) ** count
-        return float((inside @ weight).mean() / weight.sum()) - level
+        return float((inside @ weight).mean() / weight.sum()) - 0.95
 
     return float(brentq(excess, 0.99 * student, 1.01 * bonferroni))
 
 
-def _students_interval(values: Sequence[float], level: float, error: float) -> tuple[float, float]:
-    """Return Student's interval around the mean of the values, given a standard error."""
+def _students_interval(values: Sequence[float], error: float) -> tuple[float, float]:
+    """Return Student's 95 % interval around the mean of the values, given a standard error."""
     from scipy.stats import t
 
-    half = t.ppf((1 + level) / 2, len(values) - 1) * error
+    half = t.ppf(0.975, len(values) - 1) * error
     return fmean(values) - half, fmean(values) + half

@@ -32,7 +32,7 @@ class TrialLine:
         val_accuracy: share of the validation images that it classifies correctly.
         val_balanced_accuracy: mean over the classes of that epoch's accuracy; None in runs that
             did not record it.
-        mean: mean of that accuracy over the trials with the same values, by which they are ranked.
+        mean: mean of `accuracy` over the trials with the same values, by which they are ranked.
         seeds: number of these trials.
         interval: Wilson's 95 % interval of `val_accuracy`, over the validation images.
         val_loss: validation loss of the same epoch.

@@ -13,8 +13,6 @@ from tunecnn.cli.options import Json
 from tunecnn.console import PlainConsole, print_json
 from tunecnn.errors import InputError
 
-FIGURES = (".png", ".svg", ".pdf")
-
 
 def runs(
     runs_dir: Annotated[Path, typer.Option(help="Parent folder of the runs.")] = Path("runs"),
@@ -50,11 +48,13 @@ def compare(
     """Compare searches: in what they differ, and what they found."""
     from tunecnn.analysis.comparison import in_words
     from tunecnn.files import check_writable
+    from tunecnn.summary.formats import Format
     from tunecnn.workflows.runs import compare as compare_searches
 
     if figure is not None:
-        if figure.suffix.lower() not in FIGURES:
-            raise InputError(f"--figure {figure}: give a file that ends in {', '.join(FIGURES)}")
+        suffixes = [f".{one}" for one in Format]
+        if figure.suffix.lower() not in suffixes:
+            raise InputError(f"--figure {figure}: give a file that ends in {', '.join(suffixes)}")
         check_writable(figure, "--figure")
     found = compare_searches(runs)
     if json_lines:

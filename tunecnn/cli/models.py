@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,7 +33,7 @@ def evaluate(
 
     found = evaluate_model(model, dataset, data_dir)
     if json_lines:
-        print_json({"event": "evaluation", **found.to_json()})
+        print_json({"event": "evaluation", **asdict(found)})
         return
     for note in found.notes:
         print(f"images: {note}", file=sys.stderr)

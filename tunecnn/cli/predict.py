@@ -9,17 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from tunecnn.cli.models import Model
 from tunecnn.cli.options import Json
 from tunecnn.console import print_json
 
 
 def predict(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            help="File of weights, or folder of a run, whose confirmed or best trial is taken."
-        ),
-    ],
+    model: Model,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     top: Annotated[
         int, typer.Option(help="Number of classes for each image.", min=1, max=10**9)

@@ -129,10 +129,9 @@ def search(
 
 def _further_trials(path: Path, total: int) -> int:
     """Return how many trials a run lacks of a total, which may be asked for again and again."""
-    from tunecnn.run.folder import RunFolder
+    from tunecnn.workflows.search import open_run
 
-    folder = RunFolder.open(path)
-    trials = folder.read_space(folder.read_info()).trials
+    trials = open_run(path).space.trials
     if total < trials:
         raise InputError(
             f"--trials {total}: {path} has {trials:,} trials, and none is removed; give {trials} "
@@ -152,15 +151,13 @@ def _print_plan(space: Any, options: RunOptions, candidates: tuple[int, int] | N
 
 def _check_search(path: Path, top: int, seeds: int, splits: int | None) -> None:
     """Check that a run can be confirmed, before it is resumed for hours."""
-    from tunecnn.run.folder import RunFolder
+    from tunecnn.workflows.confirm import check_search
     from tunecnn.workflows.confirmation_space import check_confirmable
+    from tunecnn.workflows.search import open_run
 
-    folder = RunFolder.open(path)
-    info = folder.read_info()
-    if info.job.type != "search":
-        raise InputError(f"{path} is a {info.job.type}; only a search can be confirmed")
-    space = folder.read_space(info)
-    check_confirmable(space, top, seeds, splits or space.splits)
+    run = open_run(path)
+    check_search(path, run.info)
+    check_confirmable(run.space, top, seeds, splits or run.space.splits)
 
 
 def _print_plan_of_rest(

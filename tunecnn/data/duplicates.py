@@ -39,7 +39,7 @@ def _digests(pixels: Pixels) -> Iterator[bytes]:
 
 
 def united(groups: Labels, ids: Labels) -> Labels:
-    """Return groups of images that are connected through equal groups or equal ids."""
+    """Return a number for each image: one for all that equal groups or ids connect."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -47,7 +47,6 @@ def load_dataset(
     options: ImageOptions | None = None,
     *,
     more_splits: Sequence[Split] = (),
-    download: bool = True,
 ) -> Dataset:
     """Load a data set, and split its training images into training and validation images.
 
@@ -61,7 +60,6 @@ def load_dataset(
         data_dir: folder of the downloaded files; None for `default_data_dir`.
         options: how the images are read; None for the defaults.
         more_splits: rules of further splits, which differ in the seed.
-        download: whether to download missing files.
 
     Raises:
         InputError: if the data set is unknown, missing, damaged or too small for the split.
@@ -73,7 +71,7 @@ def load_dataset(
             f"options must be those of a config, config.image_options, not {options!r}"
         )
     name = str(name)
-    arrays = read_arrays(name, data_dir, options, download=download)
+    arrays = read_arrays(name, data_dir, options)
     ids = content_ids([images.pixels for images in arrays.parts.values()])
     split = split or Split()
     positions, notes = _positions(arrays, split, name, ids[: len(arrays.train)])

@@ -61,7 +61,7 @@ def make_sheet(
 
 
 def _identical(ids: Mapping[str, Labels]) -> Iterator[tuple[str, int]]:
-    """Yield the number of images of each part that are also in it, or in an earlier part."""
+    """Yield how many images of a part are in it more than once, or in an earlier part as well."""
     names = list(ids)
     for i, name in enumerate(names):
         _, inverse, counts = np.unique(ids[name], return_inverse=True, return_counts=True)

@@ -40,7 +40,7 @@ class Architecture:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is one of the published networks."""
+        """Whether its name has the form of a published network's; see `check_name`."""
         return is_published(self.name)
 
     @property
@@ -108,7 +108,7 @@ class Architecture:
 
 
 def is_published(name: str) -> bool:
-    """Return whether a network's name is that of a published one: a word, and no reference."""
+    """Return whether a network's name has no colon, as that of any but a published one has."""
     return ":" not in name
 
 

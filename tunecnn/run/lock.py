@@ -88,7 +88,7 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether its process id can be looked up in this process."""
+        """Whether it runs on this machine and in this namespace: its id can be looked up."""
         return bool(self.machine) and self.machine == _machine()
 
     @property

@@ -59,9 +59,9 @@ class Recorder:
         spending: spending of the run, checked against its budget.
         limits: limits on kept weights, trial time and disk space.
         interrupts: interrupts by the user, which end the session.
-        clock: function that returns the time in seconds.
-        lease: right to write the run; None in a test without a lock.
+        lease: right to write the run.
         on_abandoned: function that is called as the last act of a process that has to end at once.
+        clock: function that returns the time in seconds.
 
     Attributes:
         failure: error because of which the study cannot continue; None if there is none.
@@ -76,23 +76,23 @@ class Recorder:
         artifacts: Artifacts,
         listener: Listener,
         spending: Spending,
-        limits: Limits | None = None,
-        interrupts: Interrupts | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        lease: Lease | None = None,
+        limits: Limits,
+        interrupts: Interrupts,
+        lease: Lease,
         on_abandoned: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study = study
         self._artifacts = artifacts
         self.listener = listener
         self._spending = spending
-        self._limits = limits or Limits()
+        self._limits = limits
         self._clock = clock
         self._lease = lease
         self._on_abandoned = on_abandoned
         self.used_up = ""
         self.shut_out: dict[str, str] = {}
-        self.interrupts = interrupts or Interrupts()
+        self.interrupts = interrupts
         self._started: dict[int, float] = {}
         complete = [record for record in study.records if record.is_complete]
         # As the summary ranks: by the mean of the trials with the same values.
@@ -231,8 +231,7 @@ class Recorder:
     def abandon(self) -> None:
         """Give back the right to write the run, as the last act of this process."""
         self.failure = self.failure or RunError("this process is ending")
-        if self._lease is not None:
-            self._lease.end()
+        self._lease.end()
         self._on_abandoned()
 
     def fail(self, error: TunecnnError) -> None:
@@ -248,7 +247,7 @@ class Recorder:
                 self._stop_paused()
             return None
         checkpoint = self._artifacts.newest_checkpoint(task.number)
-        if self._study.go_on_from(task.number, checkpoint.epoch if checkpoint else 0):
+        if self._study.go_on_from(task, checkpoint.epoch if checkpoint else 0):
             return dataclasses.replace(task, checkpoint=checkpoint)
         if checkpoint is not None:  # of epochs that the journal does not have
             self._artifacts.drop_checkpoints(task.number)
@@ -368,8 +367,7 @@ class Recorder:
         if self.failure is not None:
             return None
         try:
-            if self._lease is not None:
-                self._lease.check()
+            self._lease.check()
             return action()
         except TunecnnError as error:
             self.failure = error

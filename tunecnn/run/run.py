@@ -64,6 +64,7 @@ class Run:
 
     Attributes:
         path: folder of the run.
+        folder: the files in it.
         info: content of `run.json`.
         space: search space of the run.
 
@@ -73,14 +74,14 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        folder = RunFolder.open(Path(path))
-        self.path = folder.path
-        self.info = folder.read_info()
-        self.space = folder.read_space(self.info)
+        self.folder = RunFolder.open(Path(path))
+        self.path = self.folder.path
+        self.info = self.folder.read_info()
+        self.space = self.folder.read_space(self.info)
         # The journal is made before the first session is recorded.
         self._records: list[TrialRecord] = []
         if self.info.sessions:
-            self._records = read_records(folder.path, self.info.id, self.space)
+            self._records = read_records(self.path, self.info.id, self.space)
 
     @property
     def name(self) -> str:
@@ -178,13 +179,13 @@ class Run:
     @_kept
     def predictions(self) -> pd.DataFrame:
         """One row for each tested trial and test image: `tunecnn.run.frames.PREDICTION_DTYPES`."""
-        folder = RunFolder(self.path)
-        return self._keyed([folder.read_predictions(one) for one in self._own_evaluations])
+        read = self.folder.read_predictions
+        return self._keyed([read(one) for one in self._own_evaluations])
 
     @property
     @_kept
     def validation(self) -> pd.DataFrame:
-        """One row for each validation image and trial whose predictions are kept, one each.
+        """One row per validation image of each trial whose predictions are kept.
 
         The columns are `tunecnn.run.frames.PREDICTION_DTYPES`. In a confirmation with several
         splits, the trials of each have validation images of their own: `image` counts those of
@@ -192,10 +193,9 @@ class Run:
         """
         import numpy as np
 
-        folder = RunFolder(self.path)
         parts = []
         for record in self.complete:
-            if (content := folder.read_validation(record)) is not None:
+            if (content := self.folder.read_validation(record)) is not None:
                 labels, predicted = np.load(io.BytesIO(content), allow_pickle=False)
                 parts.append(predictions_frame(record.number, labels, predicted))
         return self._keyed(parts)
@@ -227,7 +227,7 @@ class Run:
                 f"{self.path} keeps no weights of trial {trial}; of these it does: "
                 f"{listed(kept) or 'none'}"
             )
-        content = RunFolder(self.path).read_weights(record)
+        content = self.folder.read_weights(record)
         return unpack_model(content, str(self.weights_of(trial)))
 
     def best_kept(self) -> int:
@@ -253,7 +253,7 @@ class Run:
 
     def weights_of(self, trial: int) -> Path:
         """Return the path of a trial's weights, whether they are kept or not."""
-        return RunFolder(self.path).weights_path(self.record(trial))
+        return self.folder.weights_path(self.record(trial))
 
     @property
     def kept(self) -> list[int]:

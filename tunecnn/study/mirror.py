@@ -23,7 +23,7 @@ _CONSTRAINTS = "constraints"  # the name that tools read; a positive one means i
 
 
 class Mirror:
-    """A copy of a study that nothing which is done to it can bring back to the run.
+    """A copy of a study in memory: what is changed in it never reaches the run.
 
     The copy has what tools show: the study under the run's name, named objectives, constraints,
     and a few short attributes for each trial instead of those from which tunecnn resumes.

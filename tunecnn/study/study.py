@@ -108,7 +108,6 @@ class Study:
             number for number, trial in self._paused.items()
             if trial.user_attrs.get("source") == RANDOM
         }  # fmt: skip
-        self._promoted_after: dict[int, int] = {}  # where those that start now were paused
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 
@@ -156,21 +155,21 @@ class Study:
             f"{command('search --resume', self._folder)}"
         )
 
-    def go_on_from(self, number: int, epoch: int) -> bool:
+    def go_on_from(self, task: TrialTask, epoch: int) -> bool:
         """Record that a trial continues after an epoch; return whether that is possible.
 
         It is not if the study does not have all epochs up to that one. A promoted trial that
         continues where it was paused makes no new attempt.
 
         Args:
-            number: number of the trial.
+            task: the trial.
             epoch: epoch of its checkpoint; 0 if it has none, and starts from the beginning.
         """
+        number = task.number
         trial = self._running[number]
-        after = self._promoted_after.pop(number, 0)
-        if after and after == epoch:
+        if task.after and task.after == epoch:
             return True
-        if after:
+        if task.after:
             self._count(number, "attempts")
         if not epoch:
             return False
@@ -390,7 +389,7 @@ class Study:
             return None
         self._rungs.promote(number)
         trial = self._running[number] = self._paused.pop(number)
-        after = self._promoted_after[number] = int(trial.user_attrs[PAUSED])
+        after = int(trial.user_attrs[PAUSED])
         trial.set_user_attr(PAUSED, 0)
         task = TrialTask(number, TrialConfig.from_dict(trial.user_attrs["config"]), after=after)
         return self._with_rungs(task)

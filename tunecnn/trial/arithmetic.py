@@ -61,7 +61,7 @@ def _read(setting: Callable[[], Any]) -> Any:
 
 
 def set_exact_arithmetic() -> None:
-    """Compute so from now on."""
+    """Turn TF32 and nondeterministic algorithms off, for the rest of the process."""
     for _, write, exact in _OLD:
         write(exact)
     for part in _NEW:
@@ -98,7 +98,7 @@ def usual_torch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def settings_kept() -> Iterator[None]:
-    """Train in a process that does other things too, such as a notebook's: see the two above."""
+    """Compute as in a new process and with exact float32, and put torch's settings back after."""
     with usual_torch(), exact_arithmetic():
         yield
 

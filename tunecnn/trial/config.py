@@ -169,11 +169,15 @@ class TrialConfig(BaseModel):
     def _check_network(self) -> None:
         """Check the arguments of a published network; the code of others may not be here."""
         check_name(self.architecture)
-        architecture = Architecture(self.architecture, Path())
-        if architecture.is_published:
-            for _, problem in architecture.problems(self.net):
+        if self.network.is_published:
+            for _, problem in self.network.problems(self.net):
                 raise InputError(problem)
             make_design(self.architecture, **self.net)  # type: ignore[arg-type]
+
+    @property
+    def network(self) -> Architecture:
+        """The network; of one in a file, this is looked for where the process runs."""
+        return Architecture(self.architecture, Path())
 
     @property
     def data_split(self) -> Split:

@@ -92,15 +92,12 @@ class Comparable:
     `run.json`. The arithmetic of a setting is that of the first trial that had this setting.
 
     Args:
-        versions_here: versions of this process.
-        source: hash of the source of tunecnn in this process.
+        versions_here: versions of this process; None for those that it has.
     """
 
-    def __init__(
-        self, versions_here: Mapping[str, str] | None = None, source: str | None = None
-    ) -> None:
+    def __init__(self, versions_here: Mapping[str, str] | None = None) -> None:
         self._versions = versions() if versions_here is None else versions_here
-        self._source = source_hash() if source is None else source
+        self._source = source_hash()
         self._precision: dict[str, tuple[str, str]] = {}
         self._devices: dict[str, str] = {}
 

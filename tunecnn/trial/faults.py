@@ -66,7 +66,7 @@ def ran_out_of_memory(error: BaseException | str) -> bool:
 
 
 def memory_error(error: BaseException) -> BaseException | None:
-    """Return the first of an exception and its causes that says so; None if there is none."""
+    """Return the first exception in a chain of causes that reports missing memory, or None."""
     for cause in _chain(error):
         if isinstance(cause, MemoryError) or ran_out_of_memory(_named(cause)):
             return cause

@@ -252,7 +252,7 @@ def unpack_model(content: bytes, where: str, *, is_trusted: bool = False) -> Tra
         raise RunError(
             f"{where} is no model of tunecnn, or damaged: {type(error).__name__} {text_of(error)}"
         ) from error
-    architecture, shape = Architecture(config.architecture, Path()), metadata.input_shape
+    architecture, shape = config.network, metadata.input_shape
     with importable(code), usual_torch():
         if not (architecture.is_published or is_trusted):
             _warn_of_code(architecture, code, where)

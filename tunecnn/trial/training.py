@@ -7,7 +7,6 @@ import copy
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunecnn.data.images import Dataset, TrialData
-from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import NetworkError, build, load
 from tunecnn.models.checking import (
     can_train_on,
@@ -144,7 +142,7 @@ class Training:
             data = data.trial_data
         if isinstance(data, TrialData):
             data = to_device(data, torch.device(device))
-        load(Architecture(config.architecture, Path()))  # whose file may set what is set below
+        load(config.network)  # whose file may set what is set below
         set_exact_arithmetic()
         if data.device.type == "cpu":
             keep_freed_memory()
@@ -183,23 +181,22 @@ class Training:
 
         A network that is not ours gets its images in the memory layout that it can process.
         """
-        architecture = Architecture(self.config.architecture, Path())
-        model = self._build(architecture)
-        if architecture.is_published:
+        model = self._build()
+        if self.config.network.is_published:
             self._batcher.scaling.in_bf16 = self._in_bf16  # they begin with a convolution
             return model
         # Another one is tried: some count images, or scale themselves by the first that they get.
         with random_state_of(self.config.seed, self._device):
-            tried = self._build(architecture)
-            check_alike(architecture.attribute, model, tried)
-            last = self._try(architecture.attribute, tried)
+            tried = self._build()
+            check_alike(self.config.network.attribute, model, tried)
+            last = self._try(self.config.network.attribute, tried)
         self._batcher.scaling.channels_last = last
         lay_out(model, self.data.input_shape, tried.state_dict().keys(), last=last)
         return model
 
-    def _build(self, architecture: Architecture) -> nn.Module:
+    def _build(self) -> nn.Module:
         shape, classes = self.data.input_shape, len(self.data.classes)
-        model = build(architecture, self.config.net, shape, classes)
+        model = build(self.config.network, self.config.net, shape, classes)
         initialize(model, self.config.initialization)
         return model.to(self._device)
 
@@ -258,11 +255,10 @@ class Training:
         Raises:
             NetworkError: if it does not.
         """
-        architecture = Architecture(self.config.architecture, Path())
-        if architecture.is_published:
+        if self.config.network.is_published:
             return
         with random_state_of(self.config.seed, self._device):
-            again = self._build(architecture)
+            again = self._build()
         weights, last = self.model.state_dict(), self._batcher.scaling.channels_last
         lay_out(again, self.data.input_shape, weights.keys(), last=last)
         again.load_state_dict(weights)
@@ -270,11 +266,11 @@ class Training:
         by_class = self._data.validation.labels.argsort(stable=True)
         few = by_class[torch.linspace(0, len(by_class) - 1, min(_FEW, len(by_class))).long()]
         images = self._batcher.scaling(self._data.validation.pixels[few])
-        check_reloaded(architecture.attribute, self.model, again, images, self._autocast)
+        check_reloaded(self.config.network.attribute, self.model, again, images, self._autocast)
 
     def _evaluate(self, images: DeviceImages) -> tuple[float, float, float, Tensor]:
         """Return the mean cross-entropy, accuracy, balanced accuracy and predicted classes."""
-        loss, hits = self._zeros()
+        loss, hits = (torch.zeros((), device=self._device) for _ in range(2))
         predicted = []
         self._forward.eval()
         with torch.no_grad():  # a buffer made in inference mode could not be trained with
@@ -419,9 +415,6 @@ class Training:
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         return autocast(self._device, in_bf16=self._in_bf16)
-
-    def _zeros(self) -> tuple[Tensor, Tensor]:
-        return torch.zeros((), device=self._device), torch.zeros((), device=self._device)
 
 
 def _class_weights(data: DeviceData) -> Tensor:

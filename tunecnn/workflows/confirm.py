@@ -11,7 +11,7 @@ from pathlib import Path
 from tunecnn.errors import InputError
 from tunecnn.files import sha256
 from tunecnn.run.folder import RunFolder
-from tunecnn.run.info import ConfirmationJob, Job
+from tunecnn.run.info import ConfirmationJob, Job, RunInfo
 from tunecnn.run.run import Run
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.workflows.confirmation_space import (
@@ -64,9 +64,7 @@ def confirm(
     """
     check_candidates(top, seeds, splits)
     run = Run(path)
-    if run.job.type != "search":
-        raise InputError(f"{path} is a {run.job.type}; only a search can be confirmed")
-    folder = RunFolder.open(path)
+    check_search(path, run.info)
 
     def train(inside: RunOptions) -> RunResult:
         if run.state != "done":
@@ -94,9 +92,25 @@ def confirm(
             name=inner.name,
             resume_or_start=inner.name if inside.resume_or_start else None,
         )
-        return search(prepare_text(text, "confirmation", folder.code), new, listening, job, run)
+        return search(
+            prepare_text(text, "confirmation", run.folder.code), new, listening, job, run
+        )
 
-    return run_inside(folder, options, train)
+    return run_inside(run.folder, options, train)
+
+
+def check_search(path: Path, info: RunInfo) -> None:
+    """Check that a run is a search, which can be confirmed.
+
+    Args:
+        path: its folder.
+        info: content of its `run.json`.
+
+    Raises:
+        InputError: if it is another run.
+    """
+    if info.job.type != "search":
+        raise InputError(f"{path} is a {info.job.type}; only a search can be confirmed")
 
 
 def _folder_of(path: Path, text: str, job: ConfirmationJob) -> Path:

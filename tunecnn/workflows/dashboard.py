@@ -10,10 +10,10 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from tunecnn.data.folder.tree import shown
 from tunecnn.errors import InputError, RunError, reason
 from tunecnn.run.run import Run
 from tunecnn.study.mirror import Mirror
+from tunecnn.words import shown
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,10 +49,6 @@ class ModelEvaluation:
     recorded: str
     trial: int | None
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
-        return asdict(self)
 
 
 def evaluate(
@@ -155,9 +150,8 @@ def _recording(found: FoundModel, images: Dataset) -> Iterator[RunFolder | None]
     if run is None or found.trial is None or images.fingerprint != run.info.dataset.fingerprint:
         yield None
         return
-    folder = RunFolder(run.path)
-    with folder.lock():
-        yield folder
+    with run.folder.lock():
+        yield run.folder
 
 
 def _difference(classes: tuple[str, ...], found: FoundModel) -> str:

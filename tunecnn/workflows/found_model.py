@@ -14,7 +14,6 @@ from tunecnn.analysis.confirmation import (
 )
 from tunecnn.errors import InputError, TunecnnError, reason
 from tunecnn.files import check_regular, whole
-from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, SearchJob
 from tunecnn.run.run import Run
 
@@ -113,7 +112,7 @@ def find_model(path: Path) -> FoundModel:
         try:
             run = Run(around)
             if run.weights_of(int(number)).samefile(path):
-                RunFolder(run.path).read_weights(run.record(int(number)))  # they are the trial's
+                run.folder.read_weights(run.record(int(number)))  # they are the trial's
                 return FoundModel(model, path, run, int(number))
         except (TunecnnError, OSError):
             pass  # a file beside a run that it is not from

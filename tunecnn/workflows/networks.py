@@ -205,7 +205,7 @@ def code_of(
         InputError: if there is no such file, or it is not the code that the config was trained
             with.
     """
-    if not Architecture(config.architecture, Path()).is_own_file:
+    if not config.network.is_own_file:
         if further:
             raise InputError(f"--code has no effect: {config.architecture} is in no file")
         return None, ""

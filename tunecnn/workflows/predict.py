@@ -11,14 +11,14 @@ import numpy as np
 
 from tunecnn.data.folder.node import may_be_image
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, check_image, read_pixels
-from tunecnn.data.folder.tree import open_tree, shown
+from tunecnn.data.folder.tree import open_tree
 from tunecnn.data.images import Pixels
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
 from tunecnn.models.designs import InputShape
 from tunecnn.models.running import running_network
-from tunecnn.words import count_in_words
+from tunecnn.words import count_in_words, shown
 from tunecnn.workflows.found_model import FoundModel, find_model
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def search(
             job=job,
         )
         folder = _created(path, prepared.text, info, code, options)
-        return run_session(folder, space, there, listening, options, notes)
+        return run_session(folder, there, listening, notes)
 
 
 def _created(
@@ -265,7 +265,7 @@ def resume_opened(run: OpenedRun, options: RunOptions, listening: Listening) -> 
         # What the code reads may be gone, and each proposal would be one that cannot be built.
         check_networks(space, there.dataset.trial_data.name, there.costs)
         check_splits(space, there.dataset)
-        return run_session(folder, space, there, listening, options, changed_code(space, info))
+        return run_session(folder, there, listening, changed_code(space, info))
 
 
 def open_run(

@@ -9,7 +9,7 @@ import shlex
 import sys
 import threading
 import time
-import warnings as py_warnings
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -84,8 +84,10 @@ Listening = Callable[[Study, Path], AbstractContextManager[Listener]]
 
 @dataclass(frozen=True)
 class Opened:
-    """The open resources of a session: images, networks, an engine, and signal handlers."""
+    """What a session trains, how, and its open resources: images, an engine, signal handlers."""
 
+    space: SearchSpace
+    options: RunOptions
     dataset: Dataset
     code: NetworkCode | None
     costs: CostCounter
@@ -116,7 +118,7 @@ def opened(
             dataset = loading.result()
             data = dataset.trial_data
             costs.set_images(data.input_shape, len(data.classes))
-            yield Opened(dataset, code, costs, engine, interrupts)
+            yield Opened(space, options, dataset, code, costs, engine, interrupts)
 
 
 def _in_a_thread(function: Callable[[], T]) -> Future[T]:
@@ -156,20 +158,21 @@ def _engine(options: RunOptions) -> Iterator[Engine]:
 
 
 def run_session(
-    folder: RunFolder,
-    space: SearchSpace,
-    there: Opened,
-    listening: Listening,
-    options: RunOptions,
-    warnings: Sequence[str] = (),
+    folder: RunFolder, there: Opened, listening: Listening, doubts: Sequence[str] = ()
 ) -> RunResult:
     """Run trials under the run's lock, record the session, and write the summary.
+
+    Args:
+        folder: folder of the run.
+        there: what is trained, and the open resources.
+        listening: function that opens the listener which displays the run.
+        doubts: warnings about the networks, which the listener shows.
 
     Raises:
         InputError: if another process holds the lock of the run.
         RunError: if the run had to stop; it can be resumed.
     """
-    tracked: list[Tracked] = []
+    options, tracked = there.options, list[Tracked]()
     try:
         with (
             quiet_optuna(),
@@ -178,9 +181,7 @@ def run_session(
                 take_over=options.take_over, wait=options.resume_or_start is not None
             ) as lease,
         ):
-            ending = _run_locked(
-                folder, space, there, listening, options, warnings, lease, tracked
-            )
+            ending = _run_locked(folder, there, listening, doubts, lease, tracked)
         # A scheduler may kill this process while it writes the summary; the lock is free by then.
         summary = summarize(folder.path)
         if ending == "done" and summary.failures and not summary.trained:
@@ -205,7 +206,7 @@ def _finish(tracked: Sequence[Tracked], ending: str) -> None:
     """Send trackers what is missing, and the summary."""
     for one in tracked:
         for text in one.finish(ending):
-            py_warnings.warn(text, stacklevel=1)
+            warnings.warn(text, stacklevel=1)
 
 
 @contextlib.contextmanager
@@ -260,15 +261,14 @@ def summarize(path: Path, formats: Collection[Format] = (), out: Path | None = N
 
 def _run_locked(
     folder: RunFolder,
-    space: SearchSpace,
     there: Opened,
     listening: Listening,
-    options: RunOptions,
-    warnings: Sequence[str],
+    doubts: Sequence[str],
     lease: Lease,
     tracked: list[Tracked],
 ) -> Ending:
     """Run trials, evaluate them if the run is tested, and record the session."""
+    space, options = there.space, there.options
     if (info := folder.read_info()).sessions:
         check_journal(folder.path / JOURNAL)  # else all trials would be trained again
     study = Study(folder.path, space, there.costs, info.id)
@@ -290,7 +290,7 @@ def _run_locked(
                 )
             for text in (*_notes(space, there.dataset), *there.engine.notes()):
                 listener.on_note(text)
-            for text in (*warnings, *there.dataset.sheet.warnings(), *_warnings(lease.left, info)):
+            for text in (*doubts, *there.dataset.sheet.warnings(), *_warnings(lease.left, info)):
                 listener.on_warning(text)
             spending = Spending(
                 space.budget, space.metric, there.engine.devices, info.wall_seconds, study.records
@@ -301,7 +301,7 @@ def _run_locked(
             )  # fmt: skip
             recorder = Recorder(
                 study, Artifacts(folder.path, listener.on_warning, info.id), listener, spending,
-                limits, there.interrupts, lease=lease,
+                limits, there.interrupts, lease,
                 on_abandoned=lambda: run_on_end(options.on_end, folder.path, "failed"),
             )  # fmt: skip
             there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
@@ -332,14 +332,15 @@ def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
 
 
 def changed_versions(
-    sessions: Sequence[Session], now: Mapping[str, str], names: Iterable[str]
+    sessions: Sequence[Session], versions_now: Mapping[str, str], names: Iterable[str]
 ) -> str:
     """Describe the packages whose versions differ from those of the last session."""
     before = sessions[-1].versions if sessions else {}
     return ", ".join(
-        f"{name} {before[name]} then, {now.get(name, 'none')} now"
+        f"{name} {before[name]} then, {versions_now.get(name, 'none')} now"
         for name in names
-        if name in before and not is_same_version(name, before[name], now.get(name, "none"))
+        if name in before
+        and not is_same_version(name, before[name], versions_now.get(name, "none"))
     )
 
 

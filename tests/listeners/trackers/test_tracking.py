@@ -212,7 +212,7 @@ def test_a_resumed_run_continues_the_same_keys_and_repeats_no_ended_trial(tmp_pa
     listener = tracked(run, second)
     task = run.study.next_trial()
     assert task.number == half
-    assert run.study.go_on_from(half, 1)  # its checkpoint is older than its last epoch
+    assert run.study.go_on_from(task, 1)  # its checkpoint is older than its last epoch
     listener.on_trial_start(task)
     for epoch in (2, 3, 4):
         run.study.report(half, metrics(epoch, 0.6))
@@ -301,7 +301,7 @@ def two_sessions(path: Path, name: str) -> ScriptedRun:
     run.reopen()
     listener = Tracked(Listener(), [name], about, run.study)
     task = run.study.next_trial()
-    run.study.go_on_from(half, 1)
+    run.study.go_on_from(task, 1)
     listener.on_trial_start(task)
     for epoch in (2, 3, 4):
         run.study.report(half, metrics(epoch, 0.7))

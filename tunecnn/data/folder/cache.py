@@ -27,7 +27,7 @@ import PIL
 
 from tunecnn.data.folder.layout import Layout
 from tunecnn.data.folder.pixels import VERSION, can_read_heif
-from tunecnn.data.folder.tree import CACHE_SUFFIX, Tree, Unreadable, shown
+from tunecnn.data.folder.tree import CACHE_SUFFIX, Tree, Unreadable
 from tunecnn.data.images import Pixels, pixels_hash
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, RunError, reason
@@ -40,6 +40,7 @@ from tunecnn.files import (
     sha256,
     stamp,
 )
+from tunecnn.words import shown
 
 _SCHEMA = 2
 _WRITING_SECONDS = 3600.0  # for many or large images

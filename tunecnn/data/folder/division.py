@@ -10,10 +10,10 @@ from tunecnn.data.folder.labels import TableLabels, files_named, labels_of
 from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
 from tunecnn.data.folder.part import PartClasses, with_labels
 from tunecnn.data.folder.table import Table, lists_files
-from tunecnn.data.folder.tree import TreeFile, shown
+from tunecnn.data.folder.tree import TreeFile
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.errors import InputError
-from tunecnn.words import listed
+from tunecnn.words import listed, shown
 
 NO_PART = "in no part, by the tables of the parts"
 

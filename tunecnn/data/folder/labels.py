@@ -19,9 +19,8 @@ from tunecnn.data.folder.table import (
     label_of,
     plain,
 )
-from tunecnn.data.folder.tree import shown
 from tunecnn.errors import InputError
-from tunecnn.words import listed
+from tunecnn.words import listed, shown
 
 _ENOUGH = 0.5  # of the images that a table must name
 

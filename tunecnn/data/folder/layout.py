@@ -21,10 +21,10 @@ from tunecnn.data.folder.names import Paths, folded
 from tunecnn.data.folder.node import NO_CLASS, Node
 from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
 from tunecnn.data.folder.table import is_table, read_tables
-from tunecnn.data.folder.tree import Listing, Tree, TreeFile, shown
+from tunecnn.data.folder.tree import Listing, Tree, TreeFile
 from tunecnn.data.parts import Part, is_split_name, names_only_part, part_in, part_of
 from tunecnn.errors import InputError
-from tunecnn.words import count_in_words, listed
+from tunecnn.words import count_in_words, listed, shown
 
 UNLABELLED = "test image without a label"
 RUN = "of a run of tunecnn"

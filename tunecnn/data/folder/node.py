@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from tunecnn.data.folder.table import is_table
-from tunecnn.data.folder.tree import Listing, TreeFile, shown, suffix_of
+from tunecnn.data.folder.tree import Listing, TreeFile, suffix_of
 from tunecnn.data.parts import part_in, part_of
 from tunecnn.errors import InputError
+from tunecnn.words import shown
 
 _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",

@@ -23,10 +23,10 @@ from tunecnn.data.folder.names import Paths
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
 from tunecnn.data.folder.rows import GUESS
 from tunecnn.data.folder.table import Table, is_table, may_have_labels, read_tables, rejoined
-from tunecnn.data.folder.tree import Tree, TreeFile, shown
+from tunecnn.data.folder.tree import Tree, TreeFile
 from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
-from tunecnn.words import listed
+from tunecnn.words import listed, shown
 
 OUTSIDE = "outside the class folders"
 NOT_IN_TABLE = "not in the table of labels"

@@ -20,13 +20,13 @@ from tunecnn.data.folder.layout import Layout, find_layout
 from tunecnn.data.folder.names import Files, Paths
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.rows import rows_of
-from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, shown, suffix_of
+from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, suffix_of
 from tunecnn.data.images import Arrays, Images, Labels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import Part
 from tunecnn.errors import InputError, reason
 from tunecnn.files import read_regular
-from tunecnn.words import bytes_in_words
+from tunecnn.words import bytes_in_words, shown
 
 _PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _MOST_SHOWN = 8

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from tunecnn.data.folder.names import Files, Paths
 from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of, rows_of_list
-from tunecnn.data.folder.tree import Source, Tree, Unreadable, shown
+from tunecnn.data.folder.tree import Source, Tree, Unreadable
 from tunecnn.data.parts import (
     BOOLEANS,
     MOST_PARTS,
@@ -26,7 +26,7 @@ from tunecnn.data.parts import (
     parts_by_word,
 )
 from tunecnn.errors import reason
-from tunecnn.words import listed
+from tunecnn.words import listed, shown
 
 # Names of columns as `plain` has them; those that come first are preferred.
 FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath",

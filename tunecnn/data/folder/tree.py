@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, Self
 
 from tunecnn.errors import InputError, reason, text_of
 from tunecnn.files import expanded
+from tunecnn.words import shown
 
 HIDDEN = "hidden"
 SYSTEM = "system file"
@@ -116,15 +117,6 @@ def open_tree(path: Path) -> Tree:
 def suffix_of(name: str) -> str:
     """Return the suffix of a file's name in lower case, with its dot; empty without one."""
     return PurePosixPath(name).suffix.lower()
-
-
-def shown(path: object) -> str:
-    """Return a path as printable text; bytes that are not UTF-8 and control characters escaped."""
-    text = str(path)
-    if text.isascii() and text.isprintable():
-        return text
-    text = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def reason_to_ignore(name: str) -> str | None:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from tunecnn.data.folder.names import folded
-from tunecnn.data.folder.tree import shown
 from tunecnn.data.images import ALMOST_BLACK, Arrays, Images, Pixels, Reading, likely_white
 from tunecnn.data.memory import check_fits
 from tunecnn.data.options import ImageOptions
@@ -23,7 +22,7 @@ from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.data.sources.values import array_given
 from tunecnn.errors import InputError, reason, text_of
 from tunecnn.files import check_regular, expanded, read_regular, sha256
-from tunecnn.words import in_utf8
+from tunecnn.words import in_utf8, shown
 
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
