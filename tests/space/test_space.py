@@ -175,6 +175,7 @@ def test_a_range_suits_an_argument_of_fixed_values_only_if_all_of_it_does(
             "space:2: skip_bad: is for own images, not for 'digits'",
         ),
         ("dataset: digits\nfit: pad", "space:2: fit: 'pad' has no effect without size"),
+        ("dataset: imagefolder:a\nskip_bad: 1", "space:2: skip_bad: must be true or false"),
     ],
 )
 def test_a_mistake_in_how_images_are_read_is_named_once(text, line):

@@ -16,7 +16,7 @@ from tunecnn.analysis.overview import (
 )
 from tunecnn.analysis.winner import SeedGain, TrialLine, Winner
 from tunecnn.run.run import Run
-from tunecnn.study.records import clean
+from tunecnn.study.records import rounded
 from tunecnn.words import count_in_words
 
 _NO_EVIDENCE = 0.05  # probability of the same result by luck, from which on it shows nothing
@@ -75,7 +75,7 @@ def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) 
 def _as_a_start_point(run: Run, trial: int) -> str:
     """Say how much of a trial that began as a start point the search has found itself."""
     values = dict(run.record(trial).values)
-    points = [clean(run.space.only_active(point)) for point in run.space.start_points()]
+    points = [rounded(run.space.only_active(point)) for point in run.space.start_points()]
     if values not in points:
         return f"A start point gave some values of trial {trial}; the sampler chose the others."
     whence = "given by hand"

@@ -14,6 +14,7 @@ from tunecnn.files import expanded
 Size = Annotated[int, Strict(), Field(ge=1, le=4096)]
 Fit = Literal["crop", "pad", "stretch"]
 Scale = Annotated[float, Strict(), Field(gt=0, le=2**32, allow_inf_nan=False)]
+SkipBad = Annotated[bool, Strict()]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ImageOptions:
     background: str = "white"
     scale: Scale | None = None
     groups: str | None = None
-    skip_bad: bool = False
+    skip_bad: SkipBad = False
 
 
 IMAGE_OPTIONS = tuple(field.name for field in fields(ImageOptions))

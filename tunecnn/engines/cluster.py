@@ -18,7 +18,7 @@ from typing import Any
 
 from tunecnn.engines.address import check_address
 from tunecnn.engines.internals import counted_cores, stop_node_warnings
-from tunecnn.engines.watchdog import Part, Watchdog
+from tunecnn.engines.watchdog import Process, Watchdog
 from tunecnn.errors import InputError, RunError
 from tunecnn.process import usable_cores
 from tunecnn.run.info import EngineRecord, NodeRecord
@@ -187,12 +187,12 @@ def _watchdog() -> Watchdog:
 
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     host = host.strip("[]")  # of an IPv6 address
-    parts = {"head": Part("the head of the Ray cluster", host, int(port), patience=45.0)}
+    parts = {"head": Process("the head of the Ray cluster", host, int(port), patience=45.0)}
     own = ray.get_runtime_context().get_node_id()
     for node in alive_nodes():
         if node["NodeID"] == own:
             where = node["NodeManagerAddress"], node["NodeManagerPort"]
-            parts["raylet"] = Part("Ray on this machine", *where, patience=5.0)
+            parts["raylet"] = Process("Ray on this machine", *where, patience=5.0)
     return Watchdog(parts)
 
 

@@ -18,7 +18,7 @@ _WARN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Part:
+class Process:
     """A process of Ray without which a session cannot go on.
 
     Attributes:
@@ -47,7 +47,7 @@ class Watchdog:
 
     def __init__(
         self,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, Process],
         leave: Callable[[], None] | None = None,
         knock: Callable[[str, int], bool] = answers,
         interval: float = _INTERVAL_SECONDS,

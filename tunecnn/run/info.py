@@ -13,7 +13,7 @@ from tunecnn.data.images import Dataset
 from tunecnn.data.sheet import DataSheet
 from tunecnn.errors import RunError
 from tunecnn.files import check_stamp, read_own, sha256, stamp
-from tunecnn.trial.config import Count
+from tunecnn.trial.config import Natural
 from tunecnn.words import all_in_utf8, first_error
 
 SCHEMA = 3
@@ -49,10 +49,10 @@ class DatasetRecord(_Model):
     name: str
     fingerprint: str
     split_fingerprint: str
-    train: Annotated[Count, Field(ge=1)]
-    validation: Annotated[Count, Field(ge=1)]
-    test: Count
-    input_shape: tuple[Count, Count, Count]
+    train: Annotated[Natural, Field(ge=1)]
+    validation: Annotated[Natural, Field(ge=1)]
+    test: Natural
+    input_shape: tuple[Natural, Natural, Natural]
     classes: tuple[str, ...]
     sheet: DataSheet
 
@@ -127,8 +127,8 @@ class EngineRecord(_Model):
 
     engine: Literal["ray", "local"]
     nodes: tuple[NodeRecord, ...]
-    threads: Count
-    slots: Count
+    threads: Natural
+    slots: Natural
     cpus_per_trial: Amount | None = None
     gpus_per_trial: Amount | None = None
 
@@ -174,9 +174,9 @@ class Evaluation(_Model):
             run itself.
     """
 
-    trial: Count
+    trial: Natural
     time: AwareDatetime
-    images: Count
+    images: Natural
     accuracy: Share
     loss: float
     predictions_sha256: str
@@ -223,8 +223,8 @@ class CandidateRecord(_Model):
 class ScaleRecord(_Model):
     """How much a search trains a trial: the number of epochs, and that of training images."""
 
-    epochs: Annotated[Count, Field(ge=1)]
-    train: Annotated[Count, Field(ge=1)]
+    epochs: Annotated[Natural, Field(ge=1)]
+    train: Annotated[Natural, Field(ge=1)]
 
 
 class ConfirmationJob(_Model):
@@ -285,7 +285,7 @@ class RunInfo(_Model):
     dataset: DatasetRecord
     code: CodeRecord | None = None
     processor: str
-    keep_weights: Annotated[Count, Field(ge=1)] = KEEP_WEIGHTS
+    keep_weights: Annotated[Natural, Field(ge=1)] = KEEP_WEIGHTS
     job: Job
     evaluations: tuple[Evaluation, ...] = ()
     sessions: tuple[Session, ...] = ()

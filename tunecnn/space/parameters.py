@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tunecnn.errors import InputError
-from tunecnn.trial.config import Scalar
+from tunecnn.trial.config import Count, Scalar
 from tunecnn.words import in_words
 
 Role = Literal["scientific", "nuisance"]
@@ -40,7 +40,6 @@ _MOST_OPTIONS = 1000
 
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
 Whole = Annotated[int, Strict(), Field(ge=-_LARGEST, le=_LARGEST)]
-Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 Plain = StrictBool | StrictInt | StrictFloat | StrictStr
 
 

@@ -13,7 +13,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, field_validator, model_validator
 
-from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, Scale, Size, absolute_groups
+from tunecnn.data.options import (
+    IMAGE_OPTIONS,
+    Fit,
+    ImageOptions,
+    Scale,
+    Size,
+    SkipBad,
+    absolute_groups,
+)
 from tunecnn.data.registry import absolute
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError
@@ -22,7 +30,6 @@ from tunecnn.models.code import NetworkCode
 from tunecnn.models.code_files import code_files
 from tunecnn.space.parameters import (
     Constant,
-    Count,
     FloatParameter,
     IntParameter,
     Parameter,
@@ -47,7 +54,7 @@ from tunecnn.space.strategy import (
     Tpe,
     parse_named,
 )
-from tunecnn.trial.config import NET, REPEATS, VIEWS, Scalar, TrialConfig, derive_seed
+from tunecnn.trial.config import NET, REPEATS, VIEWS, Count, Scalar, TrialConfig, derive_seed
 from tunecnn.trial.recipes import make_config, recipe_settings
 from tunecnn.words import in_utf8
 
@@ -107,7 +114,7 @@ class SpaceSchema(SpaceModel):
     background: str = "white"
     scale: Scale | None = None
     groups: str | None = None
-    skip_bad: bool = False
+    skip_bad: SkipBad = False
     architecture: str = "proposed"
     code: tuple[str, ...] = ()
     recipe: str = "fast"

@@ -10,7 +10,8 @@ from pydantic import Field, Strict, ValidationError
 
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import Cost
-from tunecnn.space.parameters import Count, Number, SpaceModel, wrong
+from tunecnn.space.parameters import Number, SpaceModel, wrong
+from tunecnn.trial.config import Count
 from tunecnn.words import count_in_words, in_words
 
 

@@ -19,7 +19,7 @@ from optuna.trial import Trial
 from tunecnn.space.parameters import ChoiceParameter, IntParameter, Parameter
 from tunecnn.space.schema import MOST_COUNTED
 from tunecnn.space.space import SearchSpace
-from tunecnn.study.records import clean, quiet_optuna
+from tunecnn.study.records import quiet_optuna, rounded
 from tunecnn.trial.config import Scalar
 
 
@@ -74,7 +74,7 @@ def random_points(space: SearchSpace, count: int) -> list[dict[str, Scalar]]:
     with quiet_optuna():
         study = optuna.create_study(sampler=RandomSampler(seed=0))
     among = {name: distribution(parameter) for name, parameter in space.searched.items()}
-    return [space.only_active(clean(study.ask(among).params)) for _ in range(count)]
+    return [space.only_active(rounded(study.ask(among).params)) for _ in range(count)]
 
 
 def _shuffled(grids: Sequence[Sequence[Scalar]], seed: int) -> Iterator[tuple[Scalar, ...]]:

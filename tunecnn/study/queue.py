@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid
 from tunecnn.study.distributions import grid
-from tunecnn.study.records import clean, quiet_optuna
+from tunecnn.study.records import quiet_optuna, rounded
 from tunecnn.trial.config import Scalar
 
 _Key = tuple[tuple[str, Scalar], ...]
@@ -79,7 +79,7 @@ class Queue:
         if self._next_point is None:
             # A start point may leave values to the sampler, and be a point of the grid with them.
             started = {
-                _key(clean(trial.params))
+                _key(rounded(trial.params))
                 for trial in self._study.get_trials(deepcopy=False)
                 if trial.user_attrs.get("proposal") == "start"
             }

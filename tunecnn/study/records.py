@@ -19,7 +19,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
 from tunecnn.study.storage import StudyStorage
-from tunecnn.trial.config import REPEATS, Count, Scalar
+from tunecnn.trial.config import REPEATS, Natural, Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
 from tunecnn.words import command, in_utf8
 
@@ -241,7 +241,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     record = TrialRecord(
         number=trial.number,
         state=trial.state.name,
-        values=clean(trial.params),
+        values=rounded(trial.params),
         config=fixed.config,
         params=fixed.params,
         macs=fixed.macs,
@@ -286,11 +286,11 @@ class _Attributes(BaseModel):
     config: _Values = {}
     where: dict[_Text, _Text] = {}
     devices: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    attempts: Count = 0
-    kept_epoch: Count | None = None
-    params: Count | None = None
-    macs: Count | None = None
-    paused_after: Count = 0
+    attempts: Natural = 0
+    kept_epoch: Natural | None = None
+    params: Natural | None = None
+    macs: Natural | None = None
+    paused_after: Natural = 0
     weights: _Text = ""
     predictions: _Text = ""
     reason: _Text = ""
@@ -366,7 +366,7 @@ def epoch_key(attempt: int, epoch: int | str) -> str:
     return f"{_EPOCH}{attempt}:{epoch}"
 
 
-def clean(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def rounded(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Round floats to 12 digits: 0.30000000000000004, six steps of 0.05, becomes 0.3."""
     return {
         name: float(f"{value:.12g}") if isinstance(value, float) else value

@@ -29,11 +29,11 @@ from tunecnn.study.queue import Queue
 from tunecnn.study.records import (
     STUDY_NAME,
     TrialRecord,
-    clean,
     epoch_attr,
     epoch_key,
     open_storage,
     quiet_optuna,
+    rounded,
     start_key,
     to_record,
 )
@@ -377,7 +377,7 @@ class Study:
         for name in self.space.parents_first:
             if self.space.is_active(name, values):
                 value = suggest(sampled, name, self._distributions[name])
-                values |= clean({name: value})  # else 0.30000000000000004 is no 0.3 of a `when`
+                values |= rounded({name: value})  # else 0.30000000000000004 is no 0.3 of a `when`
         return sampled
 
     def _promoted(self, *, needed: bool = False) -> TrialTask | None:
@@ -432,7 +432,7 @@ class Study:
         if {"attempts", "config"} <= attrs.keys():  # interrupted, and checked before
             return TrialTask(sampled.number, TrialConfig.from_dict(attrs["config"]))
         try:
-            config = self.space.config(clean(sampled.params), sampled.number)
+            config = self.space.config(rounded(sampled.params), sampled.number)
             cost = self._costs.cost(config.architecture, config.net)
         except InputError as error:  # values that are valid, but not together
             self._infeasible(sampled, str(error))

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal, Self, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from tunecnn.data.options import IMAGE_OPTIONS, Fit, ImageOptions, Scale, Size, option_problems
+from tunecnn.data.options import (
+    IMAGE_OPTIONS,
+    Fit,
+    ImageOptions,
+    Scale,
+    Size,
+    SkipBad,
+    option_problems,
+)
 from tunecnn.data.registry import dataset_info
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
@@ -19,12 +27,13 @@ from tunecnn.models.designs import make_design
 from tunecnn.words import in_words
 
 Scalar = int | float | bool | str
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-"""A number of things, which arithmetic with floats keeps exactly."""
+Natural = Annotated[int, Field(ge=0, lt=2**53)]
+"""A number of things, or a number from 0 on, which arithmetic with floats keeps exactly."""
+Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+"""A number that a user gives of epochs, trials or images."""
 Views = Literal["one", "mirrored", "shifted"]
 """Views of an image over which the logits are averaged; see the setting."""
 
-_Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 _Whole = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 _Positive = Annotated[float, Strict(), Field(gt=0, le=1e30, allow_inf_nan=False)]
 _Unsigned = Annotated[float, Strict(), Field(ge=0, le=1e30, allow_inf_nan=False)]
@@ -67,9 +76,9 @@ class TrialConfig(BaseModel):
     groups: Annotated[str, Strict()] | None = None
     """Images that are not divided between training, validation and test: `folder` for those of one
     folder below a class, or the path of a CSV file with the columns `file` and `group`."""
-    skip_bad: _Flag = False
+    skip_bad: SkipBad = False
     """Whether to leave out files that cannot be read, instead of refusing the data set."""
-    epochs: _Count = 10
+    epochs: Count = 10
     """Passes over the training images."""
     seed: _Whole = 0
     """Seed of the weights, the shuffling, the augmentation and the dropout."""
@@ -80,9 +89,9 @@ class TrialConfig(BaseModel):
     """Seed of a stratified split."""
     validation: _Share = 0.2
     """Share of the training images used for validation, in a stratified split."""
-    train_images: _Count | None = None
+    train_images: Count | None = None
     """Number of training images to use (a stratified subset); None for all."""
-    batch_size: _Count = 128
+    batch_size: Count = 128
     """Images per step; a smaller last batch is kept."""
     optimizer: Literal["rmsprop", "adamw", "sgd", "muon"] = "rmsprop"
     """`rmsprop` is Keras's rule; `muon` is Muon for the convolutions, AdamW for all else."""

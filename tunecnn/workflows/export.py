@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from tunecnn.trial.trained import TrainedModel
 
-Format = Literal["torch-export", "onnx"]
-SUFFIXES: dict[Format, str] = {"torch-export": ".pt2", "onnx": ".onnx"}
+ExportFormat = Literal["torch-export", "onnx"]
+SUFFIXES: dict[ExportFormat, str] = {"torch-export": ".pt2", "onnx": ".onnx"}
 TOLERANCE = 1e-5
 """Largest allowed difference of a probability between the model in float32 and its export."""
 _IMAGES = 64
@@ -47,7 +47,7 @@ class Exported:
     difference: float
 
 
-def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
+def export(model: Path, format_: ExportFormat, out: Path | None = None) -> Exported:
     """Export a model, compare its outputs with the original's, and write a model card.
 
     The exported model takes images as bytes (n, height, width, channels), any number of them, and
@@ -97,7 +97,7 @@ def export(model: Path, format_: Format, out: Path | None = None) -> Exported:
 Predict = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
 
 
-def _exported(format_: Format, model: TrainedModel, file: Path, path: Path) -> Predict:
+def _exported(format_: ExportFormat, model: TrainedModel, file: Path, path: Path) -> Predict:
     """Export a model to a file, which will be moved to a path, and return what runs the file.
 
     Raises:
@@ -169,7 +169,7 @@ def _onnx(model: TrainedModel, path: Path) -> Predict:
     return run
 
 
-_EXPORTERS: dict[Format, Callable[[TrainedModel, Path], Predict]] = {
+_EXPORTERS: dict[ExportFormat, Callable[[TrainedModel, Path], Predict]] = {
     "torch-export": _torch_export,
     "onnx": _onnx,
 }
