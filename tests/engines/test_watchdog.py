@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from tunecnn.engines.watchdog import Part, Watchdog
+from tunecnn.engines.watchdog import Process, Watchdog
 
-HEAD = Part("the head", "10.0.0.1", 6379, patience=0.2)
+HEAD = Process("the head", "10.0.0.1", 6379, patience=0.2)
 
 
 @pytest.fixture
