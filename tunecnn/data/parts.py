@@ -18,9 +18,10 @@ _FILLERS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs"
 _SPLITS = frozenset({"split", "subset", "usage", "partition"})
 _MORE = frozenset({"id", "name", "type"})
 _OF_FLAGS = frozenset({"", "in", "sample", "flag"})
-_TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
-BOOLEANS = _TRUE | _FALSE
-"""Words in a column that says of each row whether it is of one part."""
+_MAY_BE_QUALITY = frozenset({"val", "valid", "validate", "dev", "evaluation", "eval"})
+"""Names of columns of true and false that may say something else of an image."""
+_TRUE = frozenset({"true", "1", "1.0", "yes", "y", "t", "x"})
+_FALSE = frozenset({"false", "0", "0.0", "no", "n", "f"})
 MOST_PARTS = 3
 """Number of words in such a column; more are folds."""
 
@@ -67,7 +68,7 @@ def flag_of(column: str) -> Part | None:
     parts = {part for part in map(part_of, words) if part is not None}
     others = (word for word in words if part_of(word) is None)
     is_flag = len(parts) == 1 and all(word in _FILLERS | _OF_FLAGS for word in others)
-    return parts.pop() if is_flag else None
+    return parts.pop() if is_flag and column.casefold() not in _MAY_BE_QUALITY else None
 
 
 def parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]:
@@ -79,7 +80,7 @@ def parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]
     """
     full = [word for word in words if word]
     flag = flag_of(column)
-    if flag is not None and any(word.casefold() in BOOLEANS for word in full):
+    if flag is not None and full and all(word.casefold() in _TRUE | _FALSE for word in full):
         other: Part = "train" if flag != "train" else "test"
         meant = {**dict.fromkeys(_TRUE, flag), **dict.fromkeys(_FALSE, other)}
         return {word: meant.get(word.casefold()) for word in words}

@@ -198,6 +198,7 @@ def test_a_column_that_divides_by_its_name_in_other_words_is_refused(column, wor
 @pytest.mark.parametrize(
     ("column", "words"),
     [("test", ("positive", "negative")), ("lip_split", "01"), ("valid", ("1", "2")),
+     ("valid", "10"), ("val", ("0.5", "1.0")), ("dev", "01"), ("test", "12"),
      ("caption", ("a train at dusk", "a bus")), ("trained_by", "ab")],
 )  # fmt: skip
 def test_other_columns_divide_nothing(column, words, tmp_path):
@@ -250,3 +251,91 @@ def test_files_that_may_divide_and_cannot_be_read_are_named(tmp_path):
     (root / "notes.txt").write_text("notes")
     notes = read_imagefolder(root).notes
     assert any(note.startswith("train.json, train_test_split.txt may say which") for note in notes)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["'{}'", "{},0", "{}, cat", "{} cat", "{}\t0", "{};0", "0 {}", "{} 1.0", "{} -1", "{} 0 1"],
+)
+def test_lists_may_have_more_on_their_lines(line, tmp_path):
+    for i in range(12):
+        save(tmp_path / "t" / "ab"[i % 2] / f"{i}.png", picture(i))
+    for part, numbers in (("train", range(8)), ("test", range(8, 12))):
+        lines = [line.format(f"{'ab'[i % 2]}/{i}.png") for i in numbers]
+        table(tmp_path / "t", *lines, name=f"{part}.txt")
+    arrays = read_imagefolder(tmp_path / "t")
+    assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("a", "b"), 8, 4)
+
+
+def test_lists_name_files_with_spaces_and_those_in_a_folder_of_parts(tmp_path):
+    root = tree(tmp_path / "t", ["train/cat", "train/dog", "test/cat", "test/dog"])
+    save(root / "train" / "cat" / "a cat.png")
+    save(root / "train" / "dog" / "a dog.png", picture(1))
+    table(root, "a cat", "a dog", name="val.txt")
+    arrays = read_imagefolder(root)
+    assert arrays.validation is not None
+    assert (len(arrays.train), len(arrays.validation), len(arrays.test)) == (12, 2, 12)
+
+
+def test_lists_that_divide_nothing_are_said(tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    table(root, "epoch 1: loss 0.5", name="train.txt")
+    assert any(note.startswith("train.txt names no file that is here (its first line: epoch")
+               for note in read_imagefolder(root).notes)  # fmt: skip
+    table(root, *(f"cat/cat_{i}.png" for i in range(4)), name="train.txt")
+    notes = read_imagefolder(root).notes
+    assert "train.txt names 4 training images, and the 8 others train too" in notes
+    for fold in (1, 2):
+        table(root, "cat/cat_0.png", name=f"train{fold}.txt")
+    assert any(note.startswith("train1.txt, train2.txt may say which images train or test, but")
+               for note in read_imagefolder(root).notes)  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_labels_of_the_parts_that_are_other_words_for_the_folders_leave_them_their_names(
+    suffix, tmp_path
+):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    for part, numbers in (("train", range(4)), ("test", range(4, 6))):
+        rows = [f"{one}/{one}_{i}.png,{int(one == 'dog')}"
+                for i in numbers for one in ("cat", "dog")]  # fmt: skip
+        table(root, *["file,label"] * (suffix == "csv"), *rows, name=f"{part}.{suffix}")
+    arrays = read_imagefolder(root)
+    assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("cat", "dog"), 8, 4)
+
+
+@pytest.mark.parametrize("column", ["in_test_set", "test", "is_test"])
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("y", "n"), ("TRUE", "FALSE")])
+def test_a_column_of_flags_divides_folders_too(column, yes, no, tmp_path):
+    root = tree(tmp_path / "t", ["cat", "dog"])
+    rows = [f"{one}_{i}.png,{yes if i > 3 else no}" for one in ("cat", "dog") for i in range(6)]
+    table(root, f"file,{column}", *rows, name="parts.csv")
+    arrays = read_imagefolder(root)
+    assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("cat", "dog"), 8, 4)
+
+
+def test_two_columns_that_divide_must_agree(tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    rows = [
+        f"{i}.png,{'ab'[i % 2]},{int(i > 9)},{'test' if i > 7 else 'train'}" for i in range(12)
+    ]
+    table(root, "file,label,is_valid,split", *rows)
+    with pytest.raises(InputError, match="columns is_valid and split divide .* remove the others"):
+        read_imagefolder(root)
+    table(
+        root,
+        "file,label,is_test,split",
+        *(f"{i}.png,{'ab'[i % 2]},{int(i > 7)},{'test' if i > 7 else 'train'}" for i in range(12)),
+    )
+    assert len(read_imagefolder(root).test) == 4
+
+
+def test_more_images_that_validate_than_train_are_a_question(tmp_path):
+    root = numbered(tmp_path / "t", 12)
+    table(root, "file,label,is_valid", *(f"{i}.png,{'ab'[i % 2]},{i > 1}" for i in range(12)))
+    with pytest.raises(InputError, match="is_valid makes 10 images validate, and 2 train: rename"):
+        read_imagefolder(root)
+    table(root, "file,label,is_train", *(f"{i}.png,{'ab'[i % 2]},{'ja' if i > 3 else 'nein'}"
+                                         for i in range(12)))  # fmt: skip
+    with pytest.raises(InputError, match="is_train has the words ja, nein: write true and false"):
+        read_imagefolder(root)

@@ -452,10 +452,10 @@ def test_a_column_of_flags_divides_the_images(column, words, part, tmp_path):
     found = read_imagefolder(root)
     assert len(getattr(found, part)) == 6
     assert len(found.train) == 14
-    table(root, f"file,label,{column},is_val", *(f"{row},0" for row in rows))
-    if column != "set":
-        with pytest.raises(InputError, match=f"columns {column} and is_val both divide"):
-            read_imagefolder(root)
+    table(root, f"file,label,{column},is_val", *(f"{row},{int(i > 15)}"
+                                                 for i, row in enumerate(rows)))  # fmt: skip
+    with pytest.raises(InputError, match=f"columns {column} and is_val divide .* different ways"):
+        read_imagefolder(root)
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "meta/labels.csv"])
@@ -508,9 +508,15 @@ def test_columns_for_each_class_with_one_1_are_labels(tmp_path):
     table(root, "image,cat,dog,owl", *rows[:-1], "8.png,1.0,1.0,0.0")
     with pytest.raises(InputError, match=r"labels.csv has no column called label or class"):
         read_imagefolder(root)
-    table(root, "image,is_train,is_test", *(f"{i}.png,{i % 2},{1 - i % 2}" for i in range(9)))
-    with pytest.raises(InputError, match=r"has no column called label or class"):
-        read_imagefolder(root)
+    table(root, ",image,cat,dog,owl,split", *(f"{i},{row},{'test' if i > 5 else 'train'}"
+                                              for i, row in enumerate(rows)))  # fmt: skip
+    arrays = read_imagefolder(root)
+    assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("cat", "dog", "owl"), 6, 3)
+    tree(tmp_path / "u", ["cat", "dog"])  # beside classes, left and right are others
+    names = [f"{one}_{i}.png" for one in ("cat", "dog") for i in range(6)]
+    table(tmp_path / "u", "image,left,right", *(f"{name},{i % 2},{1 - i % 2}"
+                                                for i, name in enumerate(names)))  # fmt: skip
+    assert read_imagefolder(tmp_path / "u").classes == ("cat", "dog")
 
 
 def test_tables_that_differ_in_a_number_are_one_unless_they_are_of_folds(tmp_path):
@@ -521,20 +527,32 @@ def test_tables_that_differ_in_a_number_are_one_unless_they_are_of_folds(tmp_pat
     arrays = read_imagefolder(root)
     assert len(labels_by_file(arrays)) == 12
     assert "are from photos_2019.csv and 2 more, column label" in arrays.notes[0]
+    parts = numbered(tmp_path / "v", 12)
+    for name, some in (("train1", rows[:8]), ("test1", rows[8:]), ("train2", rows[4:]),
+                       ("test2", rows[:4])):  # fmt: skip
+        table(parts, "file,label", *some, name=f"{name}.csv")
+    arrays = read_imagefolder(parts)
+    assert (len(arrays.train), len(arrays.test)) == (8, 4)
     numbered(tmp_path / "u", 12)
     for fold in range(2):
         table(tmp_path / "u", "file,label", *rows[6 * fold : 6 * fold + 6], name=f"fold{fold}.csv")
     assert len(labels_by_file(read_imagefolder(tmp_path / "u"))) == 6
 
 
-def test_labels_that_stand_for_none_are_none(tmp_path):
+def test_a_label_that_mostly_stands_for_none_is_no_class_unless_it_is_one_of_two(tmp_path):
     root = numbered(tmp_path / "t", 12)
     table(root, "file,label", *(f"{i}.png,{i % 3 - 1}" for i in range(12)))
-    arrays = read_imagefolder(root)
-    assert arrays.classes == ("0", "1")
-    assert "; 4 of its rows have -1, which is taken as no label" in arrays.notes[0]
+    with pytest.raises(
+        InputError, match="the label -1 for 4 images, which mostly stands for none"
+    ):
+        read_imagefolder(root)
     table(root, "file,label", *(f"{i}.png,{i % 2 * 2 - 1}" for i in range(12)))
     assert read_imagefolder(root).classes == ("-1", "1")
+    table(root, "file,label,split", *(f"{i}.png,{i % 2 if i < 9 else -1},{'test' * (i > 8) or 'train'}"
+                                      for i in range(12)))  # fmt: skip
+    arrays = read_imagefolder(root)  # hidden labels
+    assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("0", "1"), 9, 0)
+    assert arrays.reading.left_out["test image without a label"] == 3
 
 
 def test_labels_that_are_joined_by_a_space_are_several_if_each_is_one(tmp_path):
@@ -557,8 +575,17 @@ def test_guesses_beside_the_labels_of_train_are_none_of_the_test_images(name, tm
     arrays = read_imagefolder(root)
     assert (len(arrays.train), len(arrays.test)) == (8, 0)
     assert arrays.reading.left_out["test image without a label"] == 8
+    assert any(f"{name} " in note for note in arrays.notes)
     (root / name).rename(root / "test_labels.csv")
     assert len(read_imagefolder(root).test) == 8
+
+
+def test_words_for_guesses_in_names_of_folders_and_of_labels_hide_nothing(tmp_path):
+    for name in ("labels.csv", "age_prediction_labels.csv"):
+        root = tmp_path / name / "weather-prediction"
+        numbered(root, 8, "images")
+        table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8)), name=name)
+        assert len(labels_by_file(read_imagefolder(tmp_path / name))) == 8
 
 
 def test_a_table_whose_only_column_is_not_called_label_is_named(tmp_path):
@@ -579,3 +606,10 @@ def test_numbers_in_a_table_are_those_of_the_folders_and_other_names_are_said(tm
     table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(8)), name="test.csv")
     with pytest.raises(InputError, match=r"that train lacks: a, b; they are in test.csv: write"):
         read_imagefolder(root)
+
+
+def test_two_numbers_that_are_one_in_the_training_images_are_not_lost(tmp_path):
+    root = tree(tmp_path / "t", ["train/7", "train/8", "test/7", "test/007", "test/8"])
+    with pytest.raises(InputError, match="two classes, 7 and another, that are 7 of train"):
+        read_imagefolder(root)
+    assert read_imagefolder(tree(tmp_path / "u", ["1", "01"])).classes == ("01", "1")

@@ -7,15 +7,19 @@ import io
 import os
 import shutil
 import tarfile
+import time
 import unicodedata
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from tests.support.trees import picture, save, tree
-from tunecnn.data.folder import table as table_module
+from tunecnn.data.folder import tables
+from tunecnn.data.folder.layout import find_layout
 from tunecnn.data.folder.reader import read_imagefolder
 from tunecnn.data.folder.rows import rows_of
+from tunecnn.data.folder.tree import Listing, TreeFile
 from tunecnn.data.loading import load_dataset
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
@@ -419,7 +423,7 @@ def test_only_the_beginning_of_a_table_of_pixels_is_read(tmp_path, monkeypatch):
         sizes.append(len(content))
         return rows_of(content)
 
-    monkeypatch.setattr(table_module, "rows_of", counted)
+    monkeypatch.setattr(tables, "rows_of", counted)
     assert read_imagefolder(tmp_path / "t").classes == ("cat", "dog")
     assert max(sizes) <= 1 << 16 < (tmp_path / "t" / "pixels.csv").stat().st_size
 
@@ -859,3 +863,22 @@ def test_records_of_tensorflow_beside_the_images_are_no_second_part(tmp_path):
         (root / f"{part}_tfrecords" / "1.tfrec").write_bytes(b"records")
     arrays = read_imagefolder(root)
     assert (len(arrays.train), len(arrays.test)) == (12, 12)
+
+
+class ManyFiles:
+    """A tree of many files, of which none is on a disk."""
+
+    root = Path("/many")
+
+    def list(self):
+        names = [f"{one}/{i}.png" for one in ("cat", "dog") for i in range(25_000)]
+        return Listing([TreeFile(name) for name in names], {"cat", "dog"})
+
+    def contents(self, names):
+        return iter(())
+
+
+def test_the_layout_of_many_files_takes_no_time_for_each_pair_of_them():
+    started = time.process_time()
+    assert find_layout(ManyFiles()).classes == ("cat", "dog")
+    assert time.process_time() - started < 5.0

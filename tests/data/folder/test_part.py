@@ -158,11 +158,20 @@ def test_folders_of_parts_beside_other_images_are_no_class(tmp_path):
     folders = [f"data/{part}/{one}" for part in ("train", "test") for one in ("cat", "dog")]
     root = tree(tmp_path / "t", [*folders, "figures"])
     with pytest.raises(
-        InputError, match=r"such as train and test, in data, and beside it .* give"
+        InputError, match=r"such as train and test, in data, and beside data .* give"
     ):
         read_imagefolder(root)
     assert read_imagefolder(root / "data").classes == ("cat", "dog")
-    with pytest.raises(InputError, match="in old/v1, and beside it there are images in new; give"):
+    inside = [f"data/{one}/{part}_images" for part in ("train", "test") for one in ("cat", "dog")]
+    with pytest.raises(InputError, match="and beside data .* figures; give the folder data"):
+        read_imagefolder(tree(tmp_path / "v", [*inside, "figures"]))
+    kinds = ["rail/train/steam", "rail/train/diesel", "road/car/old", "road/car/new"]
+    assert read_imagefolder(tree(tmp_path / "w", kinds)).classes == ("rail", "road")
+    flat = read_imagefolder(tree(tmp_path / "x", ["data/cat", "data/dog", "figures"]))
+    assert "data is one class, with all that is in its folders cat, dog" in flat.notes
+    with pytest.raises(
+        InputError, match="in old/v1, and beside old .* in new; give the folder old"
+    ):
         read_imagefolder(tree(tmp_path / "u", ["old/v1/train/a", "old/v1/train/b", "new"]))
 
 
@@ -170,6 +179,20 @@ def test_a_copy_of_all_classes_in_other_folders_is_a_question(tmp_path):
     folders = [f"{around}/{one}" for around in ("animals", "data/animals") for one in ("a", "b")]
     with pytest.raises(InputError, match="are the classes the 2 folders animals, data, or the"):
         read_imagefolder(tree(tmp_path / "t", folders))
+
+
+def test_names_of_people_in_letters_are_no_classes(tmp_path):
+    folders = ["A/A_subject1", "A/A_subject2", "B/B_subject1", "B/B_subject2"]
+    assert read_imagefolder(tree(tmp_path / "t", folders)).classes == ("A", "B")
+
+
+def test_valid_and_invalid_are_classes_and_lists_beside_a_train_are_no_labels(tmp_path):
+    for opposite in ("invalid", "not_valid"):
+        root = tree(tmp_path / opposite, ["valid", opposite])
+        assert set(read_imagefolder(root).classes) == {"valid", opposite}
+    root = tree(tmp_path / "t", ["bus", "car", "train"])
+    (root / "test.txt").write_text("bus/bus_0.png\ncar/car_0.png\ntrain/train_0.png\n")
+    assert len(read_imagefolder(root).test) == 3
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ FORMS = {
     "rows": Rows(PICTURES, LABELS, ["cat", "dog"]),
     "rows of parts": {"train": Rows(PICTURES, LABELS), "test": None},
     "columns": (Column(PICTURES), Column(LABELS)),
+    "columns in capitals": {"Image": PICTURES, "Label": LABELS},
+    "columns beside values": {"image": IMAGES, "label": LABELS, "classes_count": 2, "doc": None},
     "columns by name": {"image": PICTURES, "label": LABELS, "id": list(range(6))},
     "columns of a frame": (pd.Series(list(IMAGES)), pd.Series(LABELS)),
     "objects of images": (pd.Series(list(IMAGES)).to_numpy(), LABELS),

@@ -359,6 +359,30 @@ def test_a_missing_shard_is_named(tmp_path):
 
 
 def test_columns_may_be_written_in_capitals(tmp_path):
-    made = table([png() for _ in range(8)], [0, 1] * 4).rename_columns(["Image", "Label"])
+    for part in ("train", "test"):
+        made = table([png() for _ in range(8)], [0, 1] * 4).rename_columns(["Image", "Label"])
+        pq.write_table(made, tmp_path / f"{part}.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert (len(arrays.train), len(arrays.test)) == (8, 8)
+
+
+def test_a_column_divides_all_shards_also_where_it_has_one_word_only(tmp_path):
+    for number, words in enumerate((["train"] * 6, ["train"] * 3 + ["test"] * 3, ["test"] * 6)):
+        made = table([png() for _ in range(6)], [0, 1] * 3).append_column("split", pa.array(words))
+        pq.write_table(made, tmp_path / f"data-{number:05}-of-00003.parquet")
+    arrays = read_arrays(f"huggingface:{tmp_path}")
+    assert (len(arrays.train), len(arrays.test)) == (9, 9)
+
+
+def test_columns_that_divide_in_different_ways_are_refused(tmp_path):
+    made = table([png() for _ in range(6)], [0, 1] * 3)
+    made = made.append_column("is_valid", pa.array([True, *[False] * 5]))
+    made = made.append_column("split", pa.array(["train"] * 4 + ["test"] * 2))
     pq.write_table(made, tmp_path / "data.parquet")
-    assert len(read_arrays(f"huggingface:{tmp_path}").train) == 8
+    with pytest.raises(InputError, match="is_valid and split divide the rows in different ways"):
+        read_arrays(f"huggingface:{tmp_path}")
+    made = table([png() for _ in range(6)], [0, 1] * 3)
+    made = made.append_column("is_valid", pa.array([True] * 5 + [False]))
+    pq.write_table(made, tmp_path / "data.parquet")
+    with pytest.raises(InputError, match="is_valid makes 5 rows validate, and 1 train: rename it"):
+        read_arrays(f"huggingface:{tmp_path}")

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from tunecnn.data.folder.labels import TableLabels, files_named, labels_of
+from tunecnn.data.folder.labels import TableLabels, files_named, is_renaming, labels_of
 from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
-from tunecnn.data.folder.part import PartClasses, with_labels
-from tunecnn.data.folder.table import Table, lists_files
+from tunecnn.data.folder.part import PartClasses, are_shards, with_labels
+from tunecnn.data.folder.table import Table, is_list, lists_files
 from tunecnn.data.folder.tree import TreeFile
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.errors import InputError
@@ -67,7 +67,7 @@ def by_tables_of_parts(
                     f"name {len(both):,} images, such as {shown(min(both))}"
                 )
         found[part] = with_labels(node, images, labels)
-    if len(found) < 2:
+    if len(found) < 2 or _are_those_of_folders(folders, all_labels.values()):
         return {}
     known = {name for classes in found.values() for name in classes.names}
     rest = [file for file in images if file.name not in known]
@@ -76,6 +76,21 @@ def by_tables_of_parts(
                       left_out=classes.left_out if part == "train" else {})
         for part, classes in found.items()
     }  # fmt: skip
+
+
+def _are_those_of_folders(folders: Sequence[Node], tables: Collection[TableLabels]) -> bool:
+    """Return whether folders are the classes, whatever labels the tables of the parts have.
+
+    They are if the labels are other words for them, or only stand on the lines of lists.
+    """
+    if len(folders) < 2 or are_shards([shown(folder.name) for folder in folders]):
+        return False
+    if all(is_list(labels.table) for labels in tables):
+        return True
+    by_file = {file: label for labels in tables for file, label in labels.by_file.items()}
+    pairs = {(folder.name, by_file[file.name]) for folder in folders
+             for file in folder.all_files() if file.name in by_file}  # fmt: skip
+    return is_renaming(pairs)
 
 
 def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartClasses]:
@@ -100,6 +115,13 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
     if "train" not in parts:
         parts = {part for table, part, _ in lists if lists_files(table)}
     if not parts - {"train"}:
+        named = set().union(*(one for _, _, one in lists))
+        if rest := len(names) - len(named) if named else 0:
+            which = listed(shown(table.title) for table, *_ in lists)
+            note = (
+                f"{which} names {len(named):,} training images, and the {rest:,} others train too"
+            )
+            return {"train": replace(classes, notes=[*classes.notes, note])}
         return {"train": classes}
     by_file: dict[str, tuple[Part, str]] = {}
     for table, part, named in lists:
@@ -178,7 +200,7 @@ def parts_within(
             outside = [file for file in train.outside if file.name not in labels.by_file]
             train = replace(train, outside=outside)
             continue
-        columns = [table for table in own if table.split]
+        columns = [table for table in own if table.split or is_list(table.name)]
         named = set().union(*(files_named(table, train.names) for table in columns))
         if named:
             more[part] = _of_another(train, named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tunecnn.data.folder.names import Files, Paths, slashed
 from tunecnn.data.folder.table import (
@@ -22,6 +22,8 @@ from tunecnn.data.folder.table import (
 from tunecnn.errors import InputError
 from tunecnn.words import listed, shown
 
+NONE_BESIDE_0 = "-1"
+"""Label that stands for none, unless it is one of two."""
 _ENOUGH = 0.5  # of the images that a table must name
 
 
@@ -34,8 +36,7 @@ class TableLabels:
         column: its column with the labels.
         by_file: label of each file that it names.
         unknown: number of its rows with a label that name no file of the tree.
-        missing: number of its rows of files by what they have for no label: NA, as R writes it, or
-            -1 beside 0.
+        missing: number of its rows of files with NA, which R writes for no label.
         guessed: a label whose letters are a guess, since the table's encoding is one; or empty.
     """
 
@@ -43,7 +44,7 @@ class TableLabels:
     column: str
     by_file: Mapping[str, str]
     unknown: int = 0
-    missing: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
     guessed: str = ""
 
 
@@ -138,7 +139,7 @@ def _label_column(table: Table, rest: Sequence[str]) -> str | None:
         usual = [name for name in usual if plain(name) != "y"]  # a place in the image
     if len(usual) > 1 and plain(usual[0]) not in ("label", "labels"):
         pairs = {(label_of(row, usual[0]), label_of(row, usual[1])) for row in table.rows}
-        if not _is_renaming(pairs):
+        if not is_renaming(pairs):
             raise InputError(
                 f"imagefolder: {shown(table.name)}: which column has the labels, "
                 f"{shown(usual[0])} or {shown(usual[1])}? Call it label, or remove the other"
@@ -146,7 +147,7 @@ def _label_column(table: Table, rest: Sequence[str]) -> str | None:
     return usual[0] if usual else None
 
 
-def _is_renaming(pairs: Collection[tuple[str, str]]) -> bool:
+def is_renaming(pairs: Collection[tuple[str, str]]) -> bool:
     """Return whether two labels of the same images name the same classes in other words."""
     both = {pair for pair in pairs if all(pair)}
     return len(both) == len({one for one, _ in both}) == len({other for _, other in both})
@@ -159,7 +160,7 @@ def _check_agree(labels: TableLabels, others: TableLabels) -> None:
         InputError: if they do not; they may do so in other words, such as numbers.
     """
     shared = labels.by_file.keys() & others.by_file.keys()
-    if not _is_renaming({(labels.by_file[file], others.by_file[file]) for file in shared}):
+    if not is_renaming({(labels.by_file[file], others.by_file[file]) for file in shared}):
         different = [one for one in shared if labels.by_file[one] != others.by_file[one]]
         if not set(labels.by_file.values()) & set(others.by_file.values()):  # in other words
             pairs = Counter((labels.by_file[one], others.by_file[one]) for one in shared)
@@ -186,11 +187,14 @@ def _found(
         and everywhere.find(row.get(what, "")) is None
         for index, row in enumerate(table.rows)
     )  # fmt: skip
-    given = Counter(table.rows[index].get(column, "").strip() for index in named)
-    missing = {MISSING_IN_R: given[MISSING_IN_R]}
+    missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
     if {"-1", "0"} <= set(labels.values()):
-        missing["-1"] = sum(label == "-1" for label in labels.values())
-        labels = {file: label for file, label in labels.items() if label != "-1"}
+        count = sum(label == "-1" for label in labels.values())
+        raise InputError(
+            f"imagefolder: {shown(table.name)} has the label {NONE_BESIDE_0} for {count:,} "
+            "images, which mostly stands for none beside 0; leave these cells empty, or number "
+            "the classes from 0"
+        )
     letters = sorted(one for one in labels.values() if not one.isascii())
     guessed = letters[0] if table.is_guessed and letters else ""
     return TableLabels(table.title, column, labels, unknown, missing, guessed)
@@ -291,7 +295,7 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
         raise InputError(
             f"imagefolder: {shown(table.name)} has several labels for {len(several):,} of "
             f"{len(found):,} files, such as {shown(file)}: {labels}; an image has one class, so "
-            "leave one of them"
+            "leave one of them (of a name of two words, join these by _)"
         )
     return {file: names.pop() for file, names in found.items()}
 

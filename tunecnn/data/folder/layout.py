@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tunecnn.data.folder.division import by_tables_of_parts, divided, parts_within
+from tunecnn.data.folder.labels import NONE_BESIDE_0
 from tunecnn.data.folder.names import Paths, folded
-from tunecnn.data.folder.node import NO_CLASS, Node
+from tunecnn.data.folder.node import NO_CLASS, Node, may_be_image
 from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
-from tunecnn.data.folder.table import is_table, read_tables
+from tunecnn.data.folder.table import is_list, is_table, may_say_something
+from tunecnn.data.folder.tables import read_tables
 from tunecnn.data.folder.tree import Listing, Tree, TreeFile
 from tunecnn.data.parts import Part, is_split_name, names_only_part, part_in, part_of
 from tunecnn.errors import InputError
@@ -85,7 +87,7 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     shared += node.files
     aside |= _tables_aside(node)
     there = Paths(file.name for file in listing.files)
-    beside = {file.name for file in shared if is_table(file.name)}
+    beside = {file.name for file in shared if may_say_something(file.name)}
     tables, others = read_tables(tree, beside, there), read_tables(tree, aside, there)
     parts, notes = _parts(tree.root, node)
     layout.notes += notes
@@ -102,7 +104,11 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
         )
         layout.left_out[OUTSIDE] += _count_outside(node, parts.values())
     elif parts:
-        raise _not_understood(tree.root, node, f"has {listed(parts)} but no train folder")
+        which = listed(shown(_last(one)) for one in parts.values())
+        way = f"put the other folders into train, or call {which} otherwise, if that is a class"
+        raise _not_understood(
+            tree.root, node, f"has {listed(parts)} but no train folder ({way})"
+        )  # fmt: skip
     else:
         found = (
             by_tables_of_parts(node, tables)
@@ -114,6 +120,11 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
         )
     layout.notes += check_depth(found["train"], has_groups=has_groups)
     layout.notes += _unused_folders(node, parts, found["train"])
+    layout.notes += (
+        f"{shown(one.name)} {one.problem}, so it divides nothing"
+        for one in (*tables, *others)
+        if one.problem and is_list(one.name)
+    )
     if found.keys() == {"train"}:
         layout.notes += _unread_lists(listing)
     _merge(tree.root, node, found, layout)
@@ -145,7 +156,7 @@ def _around(name: str) -> Iterator[str]:
 def _tables_aside(node: Node) -> set[str]:
     """Return the tables in folders without images, such as `annotations`."""
     return {file.name for inner in node.folders.values() if inner.is_for_something_else()
-            for file in inner.all_files() if is_table(file.name)}  # fmt: skip
+            for file in inner.all_files() if may_say_something(file.name)}  # fmt: skip
 
 
 def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) -> Iterator[str]:
@@ -166,12 +177,14 @@ def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) 
 
 def _unread_lists(listing: Listing) -> Iterator[str]:
     """Yield a note on files that may say which images train or test, but not in a known form."""
+    stems = {PurePosixPath(file.name).stem for file in listing.files if may_be_image(file)}
     names = [
         file.name
         for file in listing.files
         if file.name.lower().endswith((".txt", ".json", ".mat", ".lst", ".xml", ".pkl"))
-        and ((stem := PurePosixPath(file.name).stem) and (part_in(stem) or is_split_name(stem)))
-        and not (is_table(file.name) or re.search(r"\d", stem))
+        and (part_in(stem := PurePosixPath(file.name).stem) or is_split_name(stem))
+        and stem not in stems  # which may be what an image shows
+        and not is_list(file.name)
     ]
     if names:
         yield (
@@ -193,6 +206,8 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
     alike: dict[Part, list[Node]] = defaultdict(list)
     notes, empty = list[str](), list[str]()
     for name, inner in node.folders.items():
+        if any(_is_opposite(name, other) for other in node.folders):
+            continue  # valid and invalid are classes
         if (part := part_of(name)) is not None:
             if inner.all_files() or part == "train":
                 named[part].append(inner)
@@ -234,6 +249,13 @@ def _suits(folder: Node, train: Node) -> bool:
         folder = only
     classes = {name.casefold() for name in train.folders}
     return not folder.folders or {name.casefold() for name in folder.folders} == classes
+
+
+def _is_opposite(name: str, other: str) -> bool:
+    """Return whether one name is the other with a word such as `not` or `in` before it."""
+    return (
+        re.fullmatch(rf"(in|un|not|non)[ _-]?{re.escape(name)}", other, re.IGNORECASE) is not None
+    )
 
 
 def _last(node: Node) -> str:
@@ -284,7 +306,8 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
         why = found["train"].why_no_table
         raise _not_understood(root, node, f"has {few}, and at least 2 are needed", why)
     layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)
-    are_numbers = all(name.isdecimal() for one in found.values() for name in one.files)
+    are_numbers = all(name.isdecimal() for one in found.values() for name in one.files) and \
+        len({name.lstrip("0") for name in names}) == len(names)  # fmt: skip
 
     def key_of(name: str) -> str:
         return name.lstrip("0") if are_numbers else folded(name).strip()  # 7 may be 00007
@@ -301,6 +324,11 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
             if name != names[label]:
                 layout.notes.append(
                     f"{shown(name)} of {part} is the class {shown(layout.classes[label])}"
+                )
+            if groups[label]:
+                raise InputError(
+                    f"imagefolder: the {part} images have two classes, {shown(name)} and another, "
+                    f"that are {shown(names[label])} of train; write them alike"
                 )
             groups[label] = files
         if extra and all(map(NO_CLASS.fullmatch, extra)):
@@ -334,6 +362,8 @@ def _unlabelled(test: PartClasses, train: PartClasses) -> Sequence[TreeFile]:
     full = [name for name, group in test.files.items() if group]
     if not full:
         return test.outside
+    if full == [NONE_BESIDE_0] and NONE_BESIDE_0 not in train.files:  # as in hidden labels
+        return [*test.outside, *test.files[NONE_BESIDE_0]]
     if len(full) > 1 or test.labels is not None or folded(full[0]) in map(folded, train.files):
         return ()
     (name,) = full

@@ -22,7 +22,15 @@ from tunecnn.data.folder.masks import (
 from tunecnn.data.folder.names import Paths
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
 from tunecnn.data.folder.rows import GUESS
-from tunecnn.data.folder.table import Table, is_table, may_have_labels, read_tables, rejoined
+from tunecnn.data.folder.table import (
+    Table,
+    is_list,
+    is_table,
+    may_have_labels,
+    may_say_something,
+    rejoined,
+)
+from tunecnn.data.folder.tables import read_tables
 from tunecnn.data.folder.tree import Tree, TreeFile
 from tunecnn.data.parts import Part, part_in, part_of
 from tunecnn.errors import InputError
@@ -99,17 +107,19 @@ def classes_of(
              if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
     known = {name for table in shared for name in (table.name, *table.also)}
     own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
-                             if is_table(file.name)} - known, there)  # fmt: skip
+                             if may_say_something(file.name)} - known, there)  # fmt: skip
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
     # another part says nothing of these, and one that is named after none means those of train.
     of_part = [*own, *(one for one in shared if one.part == part)]
     of_all = [one for one in shared if one.part is None]
+    guesses = list[Table]()
     if train is not None and train.labels is not None and part_in(train.labels.table) == "train":
         # Beside `train.csv`, one such as `baseline.csv` may have guesses of the test labels.
-        of_all = [one for one in of_all if _TRUTH.search(one.name)]
+        guesses = [one for one in of_all if not _TRUTH.search(one.name)]
+        of_all = [one for one in of_all if one not in guesses]
     files, masks, left_out = _without_masks(files, inner, [*of_part, *of_all])
-    used = {file.name for group in files.values() for file in group}
-    outside = [file for file in node.all_files() if file.name not in used | masks]
+    used = {file.name for group in files.values() for file in group} | masks
+    outside = [file for file in node.all_files() if file.name not in used]
     folders = {name: folder.name for name, folder in inner.folders.items()}
     rest = PartClasses(files, folders, outside, left_out=left_out)
     if sum(map(bool, files.values())) > 1 and not _are_only_numbered([*of_part, *of_all], files):
@@ -147,6 +157,8 @@ def classes_of(
         if labels is not None:
             return with_labels(node, images, labels, left_out)
         why += reasons
+    why = [f"{shown(one.name)} may have guesses, by its name: call it {part}_labels.csv if it has "
+           f"the labels of the {part} images" for one in guesses] + why  # fmt: skip
     why += [f"{shown(one.name)} is for the {one.part} images, by its name"
             for one in (*shared, *aside)
             if one.part not in (None, part) and not one.split]  # fmt: skip
@@ -219,13 +231,14 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
             words stand in folders such as `part1`, or in those of their first letters.
     """
     outer = [name for name, group in train.files.items() if group and train.nodes]
+    full = [node for node in train.nodes if node.folders]
     for name, node in zip(outer, train.nodes, strict=True):
-        if (around := _around_parts(node)) is not None:
+        if (around := _around_parts(node, beside_folders=len(full) > 1)) is not None:
             others = listed(shown(other) for other in outer if other != name)
             raise InputError(
                 f"imagefolder: there are folders of parts, such as train and test, in "
-                f"{shown(around)}, and beside it there are images in {others}; give the folder "
-                f"{shown(around)}, or move {others} away"
+                f"{shown(around)}, and beside {shown(name)} there are images in {others}; give "
+                f"the folder {shown(node.name)}, or move {others} away"
             )
     flat = {name for name, node in zip(outer, train.nodes, strict=True)
             if any(map(may_be_image, node.files))}  # fmt: skip
@@ -253,7 +266,7 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
         are_initials = all(len(name) == 1 and {one[0].casefold() for one in node.folders}
                            == {name.casefold()}
                            for name, node in zip(outer, train.nodes, strict=True))  # fmt: skip
-        are_meant = _are_shards(outer) or are_initials
+        are_meant = are_shards(outer) or (are_initials and _are_words(sorted(classes)))
         names = sorted(classes)
     may_be_classes = len(names) > 1 and not any(map(NO_CLASS.fullmatch, names))
     if are_meant and may_be_classes:
@@ -263,12 +276,19 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
             "ones, move the images out of the inner ones, or write groups: folder if those of an "
             "inner folder belong together; to use the inner ones, merge the outer folders"
         )
-    if _are_shards(outer) and not has_groups:
+    if are_shards(outer) and not has_groups:
         raise InputError(
             f"imagefolder: are {listed(map(shown, outer))} classes? Their names do not say what "
             "the images show, and no table has their labels. Call them by what they show, or put "
-            "a table labels.csv beside them, with the columns file and label"
+            "a table labels.csv beside them, with the columns file and label; a file is named by "
+            "its path if another one has its name"
         )
+    deep = [node for node in full if len(node.folders) > 1 and node.name not in flat
+            and not any(map(may_be_image, node.files))]  # fmt: skip
+    if flat and deep:
+        below = [shown(name) for node in deep for name in node.folders]
+        return [f"{listed(shown(node.name) for node in deep)} is one class, with all that is in "
+                f"its folders {listed(below)}"]  # fmt: skip
     if may_be_classes and len(names) >= 2 * len(outer) and _are_words(names):
         return [
             f"the classes are {listed(map(shown, outer))}, and not the {len(names):,} folders in "
@@ -277,18 +297,21 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
     return []
 
 
-def _around_parts(node: Node) -> str | None:
+def _around_parts(node: Node, *, beside_folders: bool) -> str | None:
     """Return the folder in or below a class that has folders of parts; None if there is none.
 
-    They are those for the training images and for others, or one for those of each class.
+    They are those for the training images and for others, or one for those of each class, unless
+    other classes have folders too: then `train` may be a kind of what is there.
     """
     full = {name: inner for name, inner in node.folders.items() if inner.has_images()}
     parts = {part_in(name) for name in full}
-    trains = [inner for name, inner in full.items() if part_of(name) == "train"]
+    trains = [inner for name, inner in full.items() if part_in(name) == "train"]
     has_classes = any(one.has_images() for train in trains for one in train.folders.values())
-    if trains and None not in parts and (len(parts) > 1 or has_classes):
+    is_only = has_classes and not beside_folders
+    if trains and None not in parts and (len(parts) > 1 or is_only):
         return node.name
-    return next(filter(None, map(_around_parts, full.values())), None)
+    below = (_around_parts(one, beside_folders=beside_folders) for one in full.values())
+    return next(filter(None, below), None)
 
 
 def _folders_in(classes: Sequence[Node]) -> list[set[str]]:
@@ -329,7 +352,7 @@ def _are_numbered(names: Sequence[str]) -> bool:
     return stem != "" and not _KIND_OF_CLASS.match(stem)
 
 
-def _are_shards(names: Sequence[str]) -> bool:
+def are_shards(names: Sequence[str]) -> bool:
     """Return whether folders hold some of the images, or forms of them, and are no classes.
 
     Such are `images_001` and `images_002`, `cat_images_1` and `cat_images_2`, or `images` and
@@ -352,7 +375,7 @@ def _stem(names: Sequence[str]) -> str:
 def _are_only_numbered(tables: Sequence[Table], files: Mapping[str, Sequence[TreeFile]]) -> bool:
     """Return whether folders such as `part_1` have the images of one table with their labels."""
     names = [file.name for group in files.values() for file in group]
-    if not _are_shards([folder for folder, group in files.items() if group]):
+    if not are_shards([folder for folder, group in files.items() if group]):
         return False
     return labels_of(tables, names, must_be_named=True)[0] is not None
 
@@ -374,6 +397,8 @@ def _check_beside_folders(
     images = [file.name for group in files.values() for file in group]
     notes = list[str]()
     for table in tables:
+        if is_list(table.name):  # of the files of a part, whatever else is on its lines
+            continue
         try:
             whole = replace(table, undivided="")
             labels, _ = labels_of([whole], images, must_be_named=True)
@@ -381,12 +406,11 @@ def _check_beside_folders(
             continue
         if labels is None:
             is_of_images = names_most(table, images)
-            if is_of_images and (_are_shards([*files]) or all(map(NO_CLASS.fullmatch, files))):
+            if is_of_images and (are_shards([*files]) or all(map(NO_CLASS.fullmatch, files))):
                 raise InputError(
                     f"imagefolder: are {listed(map(shown, files))} classes? {shown(table.name)} "
                     "names the images, but has no column called label or class. Call the column "
-                    "with the labels label, and put all images into one folder; or move the table "
-                    "away, to use the folders"
+                    "with the labels label, and put all images into one folder"
                 )
             if _stem([folder for folder, group in files.items() if group]):
                 labels = _guessed(whole, images)
@@ -459,9 +483,8 @@ def with_labels(
     where = f"{shown(labels.table)}, column {shown(labels.column)}"
     if labels.unknown:
         where += f"; {labels.unknown:,} of its rows name no file that is here, or several"
-    for word, count_of_word in labels.missing.items():
-        if count_of_word:
-            where += f"; {count_of_word:,} of its rows have {word}, which is taken as no label"
+    if labels.missing:
+        where += f"; {labels.missing:,} of its rows have NA, which is taken as no label"
     if labels.guessed:
         where += (
             f"; it is not UTF-8, and is read as {GUESS}, such as {shown(labels.guessed)}: if that "

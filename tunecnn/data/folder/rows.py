@@ -27,7 +27,7 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
         csv.Error: if it is no table, a row has more values than there are columns, or a column is
             there twice; or if its text can be in no encoding that is considered.
     """
-    text = _decoded(content)
+    text = text_of_table(content)
     if text.startswith("{"):
         return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
                 if line.strip()]  # fmt: skip
@@ -52,22 +52,12 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
     return rows
 
 
-def rows_of_list(content: bytes) -> list[dict[str, str]]:
-    """Return the files that a text names, one on each line, as rows with the column `file`.
-
-    If a whole number stands behind each, as in the lists of Caffe, it is their `label`.
+def text_of_table(content: bytes) -> str:
+    """Return a text in the encoding that it has, or may have.
 
     Raises:
-        csv.Error: if its text can be in no encoding that is considered.
+        csv.Error: if it can be in no encoding that is considered.
     """
-    lines = [line.strip() for line in _decoded(content).splitlines() if line.strip()]
-    pairs = [line.rsplit(None, 1) for line in lines]
-    if all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
-        return [{"file": file, "label": label} for file, label in pairs]
-    return [{"file": line} for line in lines]
-
-
-def _decoded(content: bytes) -> str:
     try:
         return content.decode(encoding_of(content))
     except UnicodeDecodeError as error:

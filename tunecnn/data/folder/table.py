@@ -1,52 +1,26 @@
-"""Tables in a tree: their columns, and the parts into which one divides their rows."""
+"""Tables in a tree, and what their columns mean by their names."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import itertools
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from tunecnn.data.folder.names import Files, Paths
-from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of, rows_of_list
-from tunecnn.data.folder.tree import Source, Tree, Unreadable
-from tunecnn.data.parts import (
-    BOOLEANS,
-    MOST_PARTS,
-    Part,
-    flag_of,
-    is_split_name,
-    names_only_part,
-    not_all_parts,
-    part_in,
-    parts_by_word,
-)
-from tunecnn.errors import reason
-from tunecnn.words import listed, shown
+from tunecnn.data.parts import Part, names_only_part, part_in
 
 # Names of columns as `plain` has them; those that come first are preferred.
 FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath",
           "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
 LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
            "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-_MEANT = ("set", "phase")
-"""Names of further columns that divide the rows if they name a part; they may be other things."""
 NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
                  "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
                  "md5", "sha256", "split", "subset", "partition")  # fmt: skip
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 MISSING_IN_R = "NA"  # in this case only: sodium may be a class
 _WHOLE = re.compile(r"^(-?\d+)\.0+$")  # as pandas writes whole numbers beside a missing one
-_SPREADSHEETS = (".xlsx", ".xls", ".ods")
-_GUESSES = re.compile(r"submission|sample_?sub|predict", re.IGNORECASE)
-"""Names of tables with guesses, which a competition wants."""
-_FOLDS = re.compile(r"fold|cv|split|subset|run|seed", re.IGNORECASE)
-_ZERO_OR_ONE = re.compile(r"[01](\.0*)?")
-_HEAD = 1 << 16  # bytes that tell whether a table names files
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
 @dataclass(frozen=True)
@@ -86,90 +60,13 @@ class Table:
         """The part of its rows, or in the name of its file; None if there is none, or two."""
         return self.split or part_in(PurePosixPath(self.name).stem)
 
-    def by_split(self, files: Files) -> list[Table]:
-        """Divide it by the column that assigns its rows to parts, if there is one.
-
-        If most rows have a part there, and some that label files have none, `undivided` says so.
-
-        Args:
-            files: files of the tree: a row that names none of them belongs to no part.
-        """
-        columns_with_files = list(itertools.chain(*columns_of_files(self))) if self.rows else []
-        if not columns_with_files:
-            return [self]
-        columns = list(self.rows[0])
-        label = first_column(LABELS, columns)
-        words_in = {column: [row.get(column, "").strip() for row in self.rows]
-                    for column in columns
-                    if column != label and column not in columns_with_files}  # fmt: skip
-        flags = [column for column, words in words_in.items() if self._is_flag(column, words)]
-        if len(flags) > 1:
-            return [self._undivided(
-                f"its columns {' and '.join(map(shown, flags))} both divide the images; write one "
-                "column split with train, val and test"
-            )]  # fmt: skip
-        problem = ""
-        for column, words in words_in.items():
-            if label is None and column not in flags and flag_of(column):
-                continue  # valid and invalid images may be the classes
-            part_by_word = parts_by_word(column, set(words))
-            known = set(part_by_word.values()) - {None}
-            strays = [(word, row) for word, row in zip(words, self.rows, strict=True)
-                      if part_by_word[word] is None]  # fmt: skip
-            divides = "train" in known and len(known) > 1 and 2 * len(strays) < len(words)
-            if not divides:
-                count = len(set(words) - {""})
-                is_label = label is None and not known and plain(column) not in NEVER_LABELS
-                is_split = is_split_name(column) and count <= MOST_PARTS
-                if is_split and count > 1 and not is_label:
-                    all_words = map(shown, filter(None, set(words)))
-                    problem = problem or not_all_parts(shown(column), all_words)
-                    continue
-                is_meant = is_split or count <= MOST_PARTS and (
-                    plain(column) in _MEANT or column in flags)  # fmt: skip
-                if not (known and strays and is_meant):
-                    continue
-            lost = [
-                shown(word) if word else "nothing"
-                for word, row in strays
-                if (label is None or label_of(row, label))
-                and any(files.find(row.get(name, ""), self.folder) for name in columns_with_files)
-            ]
-            if lost:
-                return [self._undivided(
-                    f"its column {shown(column)} divides the images, and {len(lost):,} of its "
-                    "rows have no part (train, val or test) there: "
-                    f"{listed(dict.fromkeys(lost))}. Write one, or remove these "
-                    "rows, or the column"
-                )]  # fmt: skip
-            if not divides:
-                continue
-            rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
-            for word, row in zip(words, self.rows, strict=True):
-                if (part := part_by_word[word]) is not None:
-                    rows[part].append({key: row[key] for key in row if key != column})
-            return [replace(self, rows=some, split=part) for part, some in rows.items()]
-        return [self._undivided(problem) if problem else self]
-
-    def _is_flag(self, column: str, words: Iterable[str]) -> bool:
-        """Return whether a column says of each row whether it is of one part, as `is_valid`."""
-        has_label = first_column(LABELS, list(self.rows[0])) is not None
-        if flag_of(column) is None or plain(column).startswith("is"):
-            return flag_of(column) is not None
-        return has_label and all(word.casefold() in BOOLEANS for word in words if word)
-
-    def _undivided(self, problem: str) -> Table:
-        return replace(self, undivided=f"imagefolder: {shown(self.name)}: {problem}")
-
 
 def is_table(name: str) -> bool:
-    """Return whether a file may be a table, or a list of the files of a part, by its name."""
-    return name.lower().endswith((".csv", ".tsv", ".tab", ".jsonl", *_SPREADSHEETS)) or _is_list(
-        name
-    )
+    """Return whether a file may be a table, by its name."""
+    return name.lower().endswith((".csv", ".tsv", ".tab", ".jsonl", *SPREADSHEETS))
 
 
-def _is_list(name: str) -> bool:
+def is_list(name: str) -> bool:
     """Return whether a file such as `train.txt` or `TestImages.txt` may list those of a part.
 
     One with a number, as `train_1.txt`, may belong to an image.
@@ -179,106 +76,9 @@ def _is_list(name: str) -> bool:
     return path.suffix.lower() == ".txt" and not re.search(r"\d", stem) and names_only_part(stem)
 
 
-def read_tables(tree: Tree, names: Iterable[str], there: Paths) -> list[Table]:
-    """Read the tables of a tree, those with shorter names first.
-
-    A submission to a competition has no labels, but guesses.
-
-    Args:
-        tree: the tree.
-        names: names of the tables.
-        there: paths of all files of the tree.
-    """
-    wanted = sorted((one for one in names if not _GUESSES.search(one)),
-                    key=lambda name: (len(name), name))  # fmt: skip
-    tables = list[Table]()
-    for name, source in zip(wanted, tree.contents(wanted) if wanted else (), strict=True):
-        try:
-            table = _read(name, source)
-        except (OSError, csv.Error) as error:
-            tables.append(Table(name, (), problem=f"cannot be read: {reason(error)}"))
-            continue
-        if table.rows:
-            tables.append(_with_label(table))
-    files = Files(there.files)
-    return [part for table in _joined(tables) for part in table.by_split(files)]
-
-
-def _with_label(table: Table) -> Table:
-    """Return a table with a column `label` if it has one for each class, and one 1 in each row."""
-    files = {name for names in columns_of_files(table) for name in names}
-    classes = [name for name in table.rows[0] if name not in files]
-    if (
-        len(classes) < 2
-        or not files
-        or first_column(LABELS, classes)
-        or any(map(flag_of, classes))
-    ):
-        return table
-    for row in table.rows:
-        values = [row.get(name, "").strip() for name in classes]
-        if not all(map(_ZERO_OR_ONE.fullmatch, values)) or sum(map(float, values)) != 1:
-            return table
-    rows = [
-        {**{name: row[name] for name in files if name in row},
-         "label": next(name for name in classes if float(row[name]))}
-        for row in table.rows
-    ]  # fmt: skip
-    return replace(table, rows=rows)
-
-
-def _joined(tables: Sequence[Table]) -> list[Table]:
-    """Join tables whose names differ only in a number, such as `train_1.csv` and `train_2.csv`.
-
-    They have the same columns, and name no file twice. Those of several folds are others each.
-    """
-    alike: dict[tuple[str, ...], list[Table]] = defaultdict(list)
-    for table in tables:
-        columns = table.rows[0] if table.rows else (table.name,)
-        alike[re.sub(r"\d+", "", table.name), *columns].append(table)
-    joined = []
-    for group in alike.values():
-        rows = [row for table in group for row in table.rows]
-        files = list(itertools.chain(*columns_of_files(group[0]))) if rows else []
-        cells = [tuple(row.get(name, "") for name in files) for row in rows]
-        is_of_folds = _FOLDS.search(group[0].name) is not None
-        if len(group) > 1 and files and len(set(cells)) == len(cells) and not is_of_folds:
-            others = tuple(table.name for table in group[1:])
-            is_guessed = any(table.is_guessed for table in group)
-            group = [replace(group[0], rows=rows, also=others, is_guessed=is_guessed)]
-        joined += group
-    return sorted(joined, key=lambda table: (len(table.name), table.name))
-
-
-def _read(name: str, source: Source) -> Table:
-    """Read a table; of one that names no files, as a table of pixels, only the beginning."""
-    if name.lower().endswith(_SPREADSHEETS):
-        raise csv.Error("it is a spreadsheet; save it as CSV")
-    if isinstance(source, Unreadable):
-        raise csv.Error(source.reason)
-    if _is_list(name):
-        content = source if isinstance(source, bytes) else source.read_bytes()
-        return Table(name, rows_of_list(content), is_guessed=encoding_of(content) == GUESS)
-    if isinstance(source, bytes):
-        head = source[:_HEAD]
-    else:
-        with source.open("rb") as stream:
-            head = stream.read(_HEAD)
-    if len(head) == _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        first = Table(name, rows_of(head[: head.rfind(b"\n") + 1]))
-        if not (first.rows and any(columns_of_files(first))):
-            return first
-    content = source if isinstance(source, bytes) else source.read_bytes()
-    rows = rows_of(content, lambda column: plain(column) in LABELS)
-    by_name: dict[str, str] = {}
-    for column in rows[0] if rows else ():
-        other = by_name.setdefault(plain(column), column)
-        if plain(column) in LABELS and any(row.get(column) != row.get(other) for row in rows):
-            raise csv.Error(
-                f"its columns {shown(other)} and {shown(column)} have one name in two spellings, "
-                "and differ; remove or rename one"
-            )
-    return Table(name, rows, is_guessed=encoding_of(content) == GUESS)
+def may_say_something(name: str) -> bool:
+    """Return whether a file may say something of images, by its name: a table, or such a list."""
+    return is_table(name) or is_list(name)
 
 
 def lists_files(table: Table) -> bool:

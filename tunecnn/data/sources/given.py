@@ -19,7 +19,7 @@ from PIL import Image
 from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import divides_rows, part_of
 from tunecnn.data.sources.arrays import arrays_given, from_mapping
-from tunecnn.data.sources.huggingface import LABEL_COLUMNS, image_and_label
+from tunecnn.data.sources.huggingface import image_and_label, label_column
 from tunecnn.data.sources.values import pixels_given, stacked
 from tunecnn.errors import InputError, text_of
 from tunecnn.files import sha256, write_atomically
@@ -122,7 +122,7 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
 
 def _has_both_columns(data: Mapping[Any, Any]) -> bool:
     """Return whether a mapping is of columns, one of images and one of labels, not of parts."""
-    return not set(LABEL_COLUMNS).isdisjoint(data) and not any(part_of(str(one)) for one in data)
+    return label_column(data) is not None and not any(part_of(str(one)) for one in data)
 
 
 def _texts(classes: Any) -> list[str]:
@@ -248,8 +248,10 @@ def _check_undivided(columns: Mapping[Any, Any], where: str) -> None:
         InputError: if one does.
     """
     for name, values in columns.items():
+        if not _is_sequence(values) or getattr(values, "ndim", 1) != 1:
+            continue
         words = {str(value) for value in values if isinstance(value, _PLAIN)}
-        if str(name) not in LABEL_COLUMNS and divides_rows(str(name), words):
+        if name != label_column(columns) and divides_rows(str(name), words):
             few = listed(sorted(words))
             raise InputError(
                 f"{where} has the column {name}, which divides its rows ({few}): give "
@@ -314,7 +316,7 @@ def _class_names(data: Any) -> Any:
     features = getattr(data, "features", None)
     if not isinstance(features, Mapping):
         return None
-    name = next((name for name in LABEL_COLUMNS if name in features), None)
+    name = label_column(features)
     return getattr(features[name], "names", None) if name else None
 
 

@@ -26,6 +26,7 @@ from tunecnn.data.parts import (
     PART_NAMES,
     Part,
     divides_rows,
+    flag_of,
     is_split_name,
     not_all_parts,
     part_in,
@@ -69,7 +70,6 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
         }
     if not files:
         raise InputError(f"huggingface: {path} has no .parquet or .arrow files")
-    _check_shards(files)
     tables: dict[Part, list[pa.Table]] = defaultdict(list)
     folders: dict[Part, Path] = {}
     splits: dict[Part, str] = {}
@@ -81,6 +81,8 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     is_one_table |= any(columns) and not any(in_names)
     if is_one_table and not any(parts):
         parts = ["train"] * len(files)
+    if path.is_dir():
+        _check_shards([file for file, part in zip(files, parts, strict=True) if part])
     is_alike = not any(parts)
     if is_alike:  # as in `mnist-train.arrow`
         parts = in_names
@@ -132,7 +134,7 @@ def _check_shards(files: Sequence[Path]) -> None:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise InputError(
                 f"huggingface: {key[0]}-{number}-of-{match['count']} is missing{more}; "
-                "get it, or leave out its number in the names of the others"
+                f"get it, or take -of-{match['count']} out of the names of the others"
             )
 
 
@@ -140,30 +142,58 @@ def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
     """Divide rows of files that name no other split by a column such as `split`, if they have one.
 
     Raises:
-        InputError: if it has a few words, not all of which are parts.
+        InputError: if it has a few words, not all of which are parts, makes more rows validate
+            than train, or another column divides the rows in another way.
     """
-    found: dict[Part, list[pa.Table]] = defaultdict(list)
-    for table in rows:
-        column = next((one for one in table.column_names if one not in LABEL_COLUMNS
-                       and divides_rows(one, _words(table[one]))), None)  # fmt: skip
-        if column is None:
-            return {"train": rows}
-        part_by_word = parts_by_word(column, _words(table[column]))
+    label = label_column(rows[0].column_names)
+    found: dict[str, list[Part]] = {}
+    for column in rows[0].column_names:
+        if column == label or not all(column in table.column_names for table in rows):
+            continue
+        words = set().union(*(_words(table[column]) for table in rows))
+        if not divides_rows(column, words):
+            continue
+        part_by_word = parts_by_word(column, words)
         if "train" not in part_by_word.values() or None in part_by_word.values():
-            raise InputError(f"huggingface: {path}: {not_all_parts(column, part_by_word)}")
-        for word, part in part_by_word.items():
-            assert part is not None
-            found[part].append(table.filter(pc.equal(pc.cast(table[column], pa.string()), word)))
-    return found
+            raise InputError(f"huggingface: {path}: {not_all_parts(column, words)}")
+        found[column] = [part for table in rows for word in _texts(table[column]).to_pylist()
+                         if (part := part_by_word[word or ""]) is not None]  # fmt: skip
+    if not found:
+        return {"train": rows}
+    if len({*map(tuple, found.values())}) > 1:
+        raise InputError(
+            f"huggingface: {path}: its columns {' and '.join(found)} divide the rows in different "
+            "ways; remove or rename all but one"
+        )
+    column, parts = next(iter(found.items()))
+    counts = Counter(parts)
+    if flag_of(column) and counts["validation"] > counts["train"]:
+        raise InputError(
+            f"huggingface: {path}: its column {column} makes {counts['validation']:,} rows "
+            f"validate, and {counts['train']:,} train: rename it, if it says something else"
+        )
+    divided: dict[Part, list[pa.Table]] = defaultdict(list)
+    start = 0
+    for table in rows:
+        own = parts[start : start + len(table)]
+        start += len(table)
+        for part in dict.fromkeys(own):
+            divided[part].append(table.filter(pa.array([one == part for one in own])))
+    return divided
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.cast(column, pa.string())
 
 
 def _words(column: pa.ChunkedArray) -> set[str]:
     """Return the different words in a column; of one with something else, or many, none."""
     type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(type_) or pa.types.is_large_string(type_)
-            or pa.types.is_boolean(type_) or pa.types.is_integer(type_)):  # fmt: skip
+            or pa.types.is_boolean(type_) or pa.types.is_integer(type_)
+            or pa.types.is_floating(type_)):  # fmt: skip
         return set()
-    words = pc.unique(column.cast(pa.string())).to_pylist()
+    words = pc.unique(_texts(column)).to_pylist()
     return {word or "" for word in words} if len(words) <= _MOST_WORDS else set()
 
 
@@ -299,7 +329,7 @@ def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOp
     for part in (part for part in PART_NAMES if part in tables):
         own = tables[part]
         if part == "test":
-            own = [one for one in own if not set(LABEL_COLUMNS).isdisjoint(one.column_names)]
+            own = [one for one in own if label_column(one.column_names)]
             found.unlabelled += sum(map(len, tables[part])) - sum(map(len, own))
         for number, (content, label, known) in enumerate(_rows(path, own)):
             if known and found.classes and known != found.classes:
@@ -401,6 +431,16 @@ def _rows(
                 yield _content(folder, content), number, known
 
 
+def label_column(names: Collection[str]) -> str | None:
+    """Return the column with the first of the usual names of labels, in any case, or None."""
+    return _column(LABEL_COLUMNS, names)
+
+
+def _column(wanted: Sequence[str], names: Collection[str]) -> str | None:
+    in_any_case = {str(name).casefold(): name for name in reversed([*names])}
+    return next((in_any_case[name] for name in wanted if name in in_any_case), None)
+
+
 def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
     """Return the columns of the image and of the label, by their usual names.
 
@@ -411,9 +451,7 @@ def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
     Raises:
         InputError: if there is none of these names.
     """
-    in_any_case = {str(name).casefold(): name for name in reversed([*names])}
-    image = next((in_any_case[name] for name in _IMAGE_COLUMNS if name in in_any_case), None)
-    label = next((in_any_case[name] for name in LABEL_COLUMNS if name in in_any_case), None)
+    image, label = _column(_IMAGE_COLUMNS, names), label_column(names)
     if image is None or label is None:
         raise InputError(
             f"{subject} {listed(map(str, names))}; an image ({', '.join(_IMAGE_COLUMNS)}) and "
