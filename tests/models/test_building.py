@@ -218,6 +218,23 @@ def test_an_enum_or_a_number_may_be_wanted():
             assert getattr(made.got, "value", made.got) == got
 
 
+def test_an_enum_is_wanted_beside_what_only_a_type_checker_knows_and_by_a_base():
+    text = (
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n" + HEAD + MEMBERS
+    )
+    text += "if TYPE_CHECKING:\n    from typing import Nothing\n"
+    text += NET.replace("width: int = 4", "norm: Norm = Norm.BATCH, other: Nothing | None = None")
+    text = text.replace("super().__init__()", "super().__init__(); self.got = norm; width = 4")
+    text = text.format(flat="self.conv(x).flatten(1)")
+    text += (
+        "class Sub(Net):\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)\n"
+    )
+    with importable(code_of(text)):
+        for name in ("Net", "Sub"):
+            made = build(Architecture(f"nets.py:{name}", Path()), {"norm": "group"}, SHAPE, 10)
+            assert type(made.got).__name__ == "Norm"
+
+
 def test_a_class_with_open_arguments_gets_the_classes_as_its_base_takes_them():
     sub = "class Sub(Net):\n    def __init__(self, width=6, **kwargs):\n        " \
         "super().__init__(width=width, **kwargs)\n"  # fmt: skip

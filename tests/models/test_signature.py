@@ -150,6 +150,18 @@ def test_what_the_source_does_not_tell_is_left_to_a_build(folder, name):
     assert (signature.problem("anything", 8) == "") == (name != "Child")
 
 
+def test_a_default_that_is_bound_twice_is_not_known(tmp_path):
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\nWIDTH = 16\nONCE = 3\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, classes, width: int = WIDTH, depth: int = ONCE):\n"
+        "        super().__init__()\n"
+        "WIDTH = 64\n"
+    )
+    defaults = Architecture("nets.py:Net", tmp_path).signature.defaults
+    assert defaults == {"depth": 3}
+
+
 def test_an_installed_package_is_read_without_its_import(folder):
     found = Architecture("torchvision.models:resnet18", folder).signature
     assert found.open == "its definition is in another file"

@@ -823,3 +823,84 @@ def test_a_network_that_fails_in_bf16_alone_says_so(data):
             InputError, match=r"Puts cannot be trained in bf16: .* precision: fp32"
         ):
             Training(config("Puts", precision="bf16"), data)
+
+
+STATES = """
+import torch
+from torch import nn
+
+BODY = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)).requires_grad_(False)
+MEAN = torch.tensor(0.1)
+
+class Shares(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body, self.head = BODY, nn.Linear(4, classes)
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+class Constant(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("mean", MEAN)
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        return self.head((x - self.mean).flatten(1))
+
+class Strided(nn.Sequential):
+    def __init__(self, classes, stride: int = 2):
+        super().__init__(nn.Conv2d(1, 4, 3, 8), nn.Conv2d(4, 4, 3, stride, 1), nn.Flatten(),
+                         nn.Linear(4, classes))
+
+class Follows(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.net = nn.Linear(64, classes)
+        self.teacher = nn.Linear(64, classes).requires_grad_(False)
+    def forward(self, x):
+        if self.training:
+            with torch.no_grad():
+                self.teacher.weight.lerp_(self.net.weight, 0.5)
+        return self.net(x.flatten(1)) + self.teacher(x.flatten(1))
+"""
+STATES_CODE = NetworkCode({"nets.py": STATES.encode()})
+
+
+def test_what_all_builds_share_may_not_change_in_training(data):
+    with importable(STATES_CODE):
+        assert list(Training(config("Constant"), data))
+        with pytest.raises(
+            InputError, match="the same body.1.running_mean at each call, which cha"
+        ):
+            Training(config("Shares"), data)
+
+
+def test_columns_of_a_kernel_that_see_padding_only_are_not_trained_in_bf16(data):
+    if not computes_in_bf16(torch.device("cpu")):
+        pytest.skip("this processor does not compute in bfloat16")
+    with importable(STATES_CODE):
+        assert list(Training(config("Strided", epochs=1), data))
+        assert list(
+            Training(config("Strided", epochs=1, precision="bf16", **{"net.stride": 1}), data)
+        )
+        with pytest.raises(InputError, match="a part of 1 sees padding only, .* precision: fp32"):
+            Training(config("Strided", precision="bf16"), data)
+
+
+def test_a_check_leaves_weights_that_follow_others_as_they_are(data, tmp_path):
+    with importable(STATES_CODE):
+        training = Training(config("Follows", code=STATES_CODE.hash), data)
+        *_, last = training
+        model = model_of(training, tmp_path / "model.safetensors")
+        right = (model(torch.from_numpy(data.validation.pixels)).argmax(1).numpy()
+                 == data.validation.labels)  # fmt: skip
+        assert right.mean() == pytest.approx(last.val_accuracy)
+
+
+def test_weights_that_are_not_finite_are_a_trial_that_has_diverged(data):
+    with importable(STATES_CODE):
+        training = Training(config("Constant"), data)
+        assert not training.run_epoch().diverged
+        with torch.no_grad():
+            training.model.head.bias[0] = float("inf")
+        assert training.run_epoch().diverged

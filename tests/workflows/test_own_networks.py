@@ -211,6 +211,43 @@ def test_an_argument_that_a_network_swallows_is_warned_of(folder, capsys):
         assert found == warnings
 
 
+def test_a_fixed_argument_that_a_network_swallows_is_warned_of(folder, capsys):
+    (folder / "nets.py").write_text(
+        NETS + "\nclass Open(Small):\n"
+        "    def __init__(self, input_shape, classes, **kwargs):\n"
+        "        super().__init__(input_shape, classes, kwargs.get('channels', 4))\n"
+    )
+    text = SPACE.replace("Small", "Open").replace("start: [baseline, {net.width: 8}]\n", "")
+    text = text.replace("  net.width: {choice: [4, 8]}\n", "").replace(
+        "net.norm: true", "net.SIZE: 8"
+    )
+    for name, warnings in (("channels", 0), ("chanels", 1)):
+        (folder / "own.yaml").write_text(text.replace("SIZE", name))
+        assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
+        shown = capsys.readouterr()
+        found = (shown.out + shown.err).count(
+            f"net.{name} changes neither the layers of nets.py:O"
+        )
+        assert found == warnings
+
+
+def test_a_file_that_the_code_names_and_that_does_not_travel_is_warned_of(folder, capsys):
+    (folder / "nets.py").write_text(
+        NETS + "\nfrom pathlib import Path\nWEIGHTS = Path(__file__).with_name('body.pt')\n"
+    )
+    for is_there in (False, True):
+        assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
+        shown = capsys.readouterr()
+        said = "nets.py names the file body.pt, which is beside it and does not travel with it"
+        assert (said in shown.out + shown.err) == is_there
+        (folder / "body.pt").write_bytes(b"weights")
+    text = SPACE.replace("architecture: nets", "code: [nets.py, body.pt]\narchitecture: nets")
+    (folder / "own.yaml").write_text(text)
+    assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
+    shown = capsys.readouterr()
+    assert said not in shown.out + shown.err
+
+
 def test_a_run_whose_network_misses_a_file_is_refused_and_stays_as_it_is(tmp_path, monkeypatch):
     """Its proposals are none that break a constraint."""
     monkeypatch.chdir(tmp_path)

@@ -716,3 +716,18 @@ def test_a_class_without_methods_is_found_in_the_script_that_defines_it(monkeypa
     monkeypatch.setitem(sys.modules, "__main__", module)
     exec(compile(script.read_text(), str(script), "exec"), module.__dict__)
     assert "class Net(nn.Flatten):\n    '''Nothing else.'''" in notebook_source(module.Net)
+
+
+def test_a_function_with_the_name_of_an_installed_one_is_not_taken_for_it(tmp_path):
+    import functools
+
+    from torchvision.models import resnet18
+
+    @functools.wraps(resnet18)
+    def mine(**given):
+        return resnet18(**given)
+
+    with pytest.raises(
+        tunecnn.InputError, match="resnet18 has the name of another one in torchvision.mod"
+    ):
+        tunecnn.search({"dataset": "digits"}, network=mine, local=True, runs_dir=tmp_path)

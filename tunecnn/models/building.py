@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import inspect
 import random
@@ -14,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from types import ModuleType, NoneType
+from types import ModuleType, NoneType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -273,12 +274,7 @@ def _with_members(made: Callable[..., Any], given: Mapping[str, Any]) -> dict[st
     Raises:
         NetworkError: if there is no such member.
     """
-    try:
-        call: Any = getattr(made, "__init__") if isinstance(made, type) else made  # noqa: B009
-        hints = typing.get_type_hints(call)
-    except Exception:  # a hint may name what is not there
-        return dict(given)
-    found = {}
+    hints, found = _hints(made), {}
     for name, value in given.items():
         wanted = (hints.get(name), *typing.get_args(hints.get(name)))
         enums = [one for one in wanted if isinstance(one, type) and issubclass(one, Enum)]
@@ -287,9 +283,30 @@ def _with_members(made: Callable[..., Any], given: Mapping[str, Any]) -> dict[st
         fitting = [one for one in members if value in (one.value, one.name)]
         if members and not fitting and not isinstance(value, (*enums, *others, NoneType)):
             values = ", ".join(repr(one.value) for one in members)
-            raise NetworkError(f"{name} of {made.__name__} is one of {values}, not {value!r}")
+            whose = getattr(made, "__name__", "the network")
+            raise NetworkError(f"{name} of {whose} is one of {values}, not {value!r}")
         found[name] = fitting[0] if fitting else value
     return found
+
+
+def _hints(made: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of arguments, also of base classes that `**` may reach.
+
+    Each by itself: one may name what is not there, as what only a type checker imports.
+    """
+    if isinstance(made, functools.partial):
+        return _hints(made.func)
+    bases = reversed(made.__mro__) if isinstance(made, type) else ()
+    calls: list[Any] = [
+        call for base in bases if inspect.isfunction(call := vars(base).get("__init__"))
+    ]
+    hints: dict[str, Any] = {}
+    for call in map(inspect.unwrap, calls or [made]):
+        for name, hint in getattr(call, "__annotations__", {}).items():
+            one = SimpleNamespace(__annotations__={name: hint})
+            with contextlib.suppress(Exception):
+                hints |= typing.get_type_hints(one, getattr(call, "__globals__", {}))
+    return hints
 
 
 @contextlib.contextmanager

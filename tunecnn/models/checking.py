@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from tunecnn.models.building import NetworkError, describe
@@ -82,6 +83,36 @@ def can_train_on(
     return ""
 
 
+def wrong_in_bf16(network: nn.Module, input_shape: InputShape, *, last: bool) -> str:
+    """Return the first convolution whose weights oneDNN may give wrong gradients in bf16; or "".
+
+    Where columns of a kernel see padding only, their gradient is 0. Of convolutions with strides
+    or groups, and transposed ones, oneDNN leaves whatever was in the memory there: NaN, or other
+    numbers, in more than half of the steps.
+
+    Args:
+        network: network to try, on the CPU; its buffers and counters may change.
+        input_shape: channels, height and width of one image.
+        last: whether the images are in `channels_last`.
+    """
+    weights = {
+        name: module.weight for name, module in network.named_modules()
+        if isinstance(module, _ConvNd) and isinstance(module.weight, nn.Parameter)
+        and (max(module.stride) > 1 or module.groups > 1 or module.transposed)
+    }  # fmt: skip
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        network.train()
+        network(_images(network, input_shape, 2, last=last)).float().logsumexp(1).sum().backward()
+    found = ""
+    for name, weight in weights.items():
+        if weight.grad is not None:
+            unseen = (weight.grad == 0).all(1).all(0)
+            found = found or (name if bool(unseen.any()) and not bool(unseen.all()) else "")
+    network.zero_grad(set_to_none=True)
+    network.eval()
+    return found
+
+
 def _step(network: nn.Module, images: Tensor) -> None:
     """Pass images forward and gradients back, without a change of weights."""
     devices = [images.device] if images.device.type == "cuda" else []
@@ -103,20 +134,55 @@ def settle(network: nn.Module) -> None:
 
 @contextlib.contextmanager
 def in_training(network: nn.Module) -> Iterator[None]:
-    """Bring a network into training mode for a while; its buffers are put back then."""
-    kept = [(module._buffers, name, buffer, None if _is_fixed(buffer) else buffer.clone())
-            for module in network.modules()
-            for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
+    """Bring a network into training mode for a while; then put back its buffers and weights.
+
+    Some change weights without a gradient there, as a teacher that follows a mean.
+    """
+    kept = [(held, name, tensor, None if _is_fixed(tensor) else tensor.detach().clone())
+            for module in network.modules() for held in (module._buffers, module._parameters)
+            for name, tensor in held.items() if tensor is not None]  # fmt: skip
     network.train()
     try:
         yield
     finally:
         network.eval()
         with torch.no_grad():
-            for buffers, name, buffer, values in kept:
-                buffers[name] = buffer
+            for held, name, tensor, values in kept:
+                held[name] = tensor  # type: ignore[assignment]
                 if values is not None:
-                    buffer.copy_(values)
+                    tensor.copy_(values)
+
+
+def shared_state(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:
+    """Return the values of the tensors of one network that are in the memory of another's.
+
+    Constants of a module may be shared; what changes in training must not be.
+    """
+    places = {tensor.untyped_storage().data_ptr() for tensor in _tensors(other).values()}
+    return {name: tensor.detach().clone() for name, tensor in _tensors(one).items()
+            if tensor.untyped_storage().data_ptr() in places}  # fmt: skip
+
+
+def check_unchanged(name: str, network: nn.Module, shared: Mapping[str, Tensor]) -> None:
+    """Check that what two builds share has not changed since the other one was tried.
+
+    Raises:
+        NetworkError: if it has.
+    """
+    now = _tensors(network)
+    for key, before in shared.items():
+        if not torch.equal(now[key], before) and bool(before.isfinite().all()):
+            raise NetworkError(
+                f"{name} has the same {key} at each call, which changes in training, so trials "
+                "would go on from each other's: make its layers while it is built"
+            )
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {name: tensor for name, tensor in tensors.items()
+            if not nn.parameter.is_lazy(tensor) and tensor.layout is torch.strided
+            and tensor.numel()}  # fmt: skip
 
 
 def check_alike(name: str, one: nn.Module, other: nn.Module) -> None:

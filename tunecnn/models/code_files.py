@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.machinery
+import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tunecnn.errors import InputError
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.signature import parse_module
+
+_FILE_NAME = re.compile(r"[\w./ -]+\.\w{1,12}")
 
 
 def code_files(architectures: Sequence[str], code: Sequence[str], folder: Path) -> list[Path]:
@@ -43,6 +46,25 @@ def code_files(architectures: Sequence[str], code: Sequence[str], folder: Path) 
             raise InputError(f"{module} is not in code: {', '.join(roots)}; add it")
     _check_imports(folder, list(files), modules)
     return sorted(files)
+
+
+def files_left_behind(folder: Path, files: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files beside code that it names in a string, and that are not among its files.
+
+    Args:
+        folder: folder of the code.
+        files: names of its files, below the folder.
+    """
+    among = set(files)
+    for file in sorted(name for name in among if name.endswith(".py")):
+        beside = Path(file).parent
+        tree = parse_module(folder / file, file)
+        texts = {node.value for node in ast.walk(tree)
+                 if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+        for text in sorted(texts):
+            name = str(beside / text)
+            if _FILE_NAME.fullmatch(text) and name not in among and (folder / name).is_file():
+                yield file, name
 
 
 def package_or_file(folder: Path, module: str) -> str:

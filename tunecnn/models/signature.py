@@ -8,6 +8,7 @@ does no harm. What the syntax tree does not tell is left to a build (`tunecnn.mo
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -399,8 +400,13 @@ class _Annotation:
 
 
 def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return the names that a module assigns an expression to, such as `Norm = Literal[...]`."""
-    return dict(assignments(tree.body))
+    """Return the names that a module assigns an expression to, such as `Norm = Literal[...]`.
+
+    What is assigned to twice, or in an `if`, has a value that only running it tells.
+    """
+    bound = Counter(node.id for node in ast.walk(tree)
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))  # fmt: skip
+    return {name: node for name, node in assignments(tree.body) if bound[name] == 1}
 
 
 def assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
@@ -21,9 +22,12 @@ from tunecnn.models.checking import (
     can_train_on,
     check_alike,
     check_output,
+    check_unchanged,
     lay_out,
     settle,
+    shared_state,
     takes_channels_last,
+    wrong_in_bf16,
 )
 from tunecnn.models.randomness import random_state_of
 from tunecnn.models.reloading import check_reloaded
@@ -187,9 +191,11 @@ class Training:
             return model
         # Another one is tried: some count images, or scale themselves by the first that they get.
         with random_state_of(self.config.seed, self._device):
-            tried = self._build()
-            check_alike(self.config.network.attribute, model, tried)
-            last = self._try(self.config.network.attribute, tried)
+            tried, name = self._build(), self.config.network.attribute
+            check_alike(name, model, tried)
+            shared = shared_state(model, tried)
+            last = self._try(name, tried)
+            check_unchanged(name, model, shared)
         self._batcher.scaling.channels_last = last
         lay_out(model, self.data.input_shape, tried.state_dict().keys(), last=last)
         return model
@@ -212,6 +218,13 @@ class Training:
             why = can_train_on(network, shape, 2, last=last) if self._in_bf16 else ""
         if why and not can_train_on(network, shape, 2, last=last):
             raise NetworkError(f"{name} cannot be trained in bf16: {why}; write precision: fp32")
+        in_bf16_here = self._in_bf16 and self._device.type == "cpu"
+        if wrong := wrong_in_bf16(network, shape, last=last) if in_bf16_here else "":
+            raise NetworkError(
+                f"{name} cannot be trained in bf16 on a processor with images of "
+                f"{shape[1]}x{shape[2]}: a part of {wrong} sees padding only, and torch gives "
+                "it wrong gradients; write precision: fp32"
+            )
         return last
 
     def _made_step(self) -> TrainingStep:
@@ -235,6 +248,9 @@ class Training:
                 self._data.validation
             )
         self.epoch += 1
+        weights = [one for one in self.model.parameters() if one.requires_grad]
+        if not bool(torch.stack([one.isfinite().all() for one in weights]).all()):
+            val_loss = math.nan  # as of a network that has diverged: it cannot learn any more
         metrics = EpochMetrics(
             epoch=self.epoch,
             train_loss=train_loss,

@@ -30,6 +30,7 @@ from tunecnn.workflows.networks import (
     is_allowed,
     meets,
     sampled_networks,
+    unread_files,
     unseen_arguments,
 )
 
@@ -189,6 +190,7 @@ def make_plan(
             *space.warnings(),
             *broken,
             *unseen_arguments(space, costs),
+            *unread_files(space),
             *_warnings(space, size, ended),
             *filter(None, [unmeasured]),
         ),

@@ -13,7 +13,7 @@ from tunecnn.errors import InputError
 from tunecnn.files import whole
 from tunecnn.models.architecture import Architecture, is_published
 from tunecnn.models.code import NetworkCode
-from tunecnn.models.code_files import code_files, package_or_file
+from tunecnn.models.code_files import code_files, files_left_behind, package_or_file
 from tunecnn.models.counting import CostCounter
 from tunecnn.models.designs import Cost
 from tunecnn.models.notebook import code_of_notebook
@@ -110,7 +110,19 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
         own = [corner for corner in found if corner.architecture == name]
         if own and all(corner.problem for corner in own):
             raise InputError(f"{name} on {dataset}: {own[0].problem}")
-    return [*_not_built(found), *unseen_arguments(space, costs)]
+    return [*_not_built(found), *unseen_arguments(space, costs), *unread_files(space)]
+
+
+def unread_files(space: SearchSpace) -> Iterator[str]:
+    """Yield a warning for each file that the networks' code names, and that does not travel."""
+    code = space.network_code()
+    if code is None:
+        return
+    for file, name in files_left_behind(space.folder, code.files):
+        yield (
+            f"{file} names the file {name}, which is beside it and does not travel with it: if "
+            f"the network reads it, write code: [{', '.join([*code.files, name])}]"
+        )
 
 
 def _not_built(found: Sequence[TriedNetwork]) -> list[str]:
@@ -121,18 +133,36 @@ def _not_built(found: Sequence[TriedNetwork]) -> list[str]:
 def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
     """Yield a warning for each argument that a network with `**kwargs` may not have at all."""
     ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()}
+    usual = {name: values[0] for name, values in ends.items()}
+    for name, value in space.constants.items():
+        if isinstance(value, int | float):  # another value is tried; of a word, none is known
+            ends[name] = [value, not value if isinstance(value, bool) else 2 * value or 1]
     for name in (name for name in ends if name.startswith(NET)):
-        others = _activated(space, name, {other: values[0] for other, values in ends.items()})
+        others = _activated(space, name, usual) if name in space.searched else usual
         architecture = str(others.get("architecture", space.architecture))
-        if name.removeprefix(NET) in space.network(architecture).signature.arguments:
+        argument = name.removeprefix(NET)
+        if argument in space.network(architecture).signature.arguments:
             continue
-        ways = [_corner(space, {**others, name: ends[name][at]}, costs).cost for at in (0, -1)]
+        config = _corner(space, others, costs).config
+        ways = [_cost(costs, config, {argument: ends[name][at]}) for at in (0, -1)]
         layers = {cost.layers for cost in ways if cost is not None and cost.layers}
         if None not in ways and ways[0] == ways[1] and len(layers) == 1:
             yield (
                 f"{name} changes neither the layers of {architecture} nor what they cost: is "
                 "there such an argument? What a network takes as **kwargs cannot be checked"
             )
+
+
+def _cost(
+    costs: CostCounter, config: TrialConfig | None, changes: Mapping[str, Scalar]
+) -> Cost | None:
+    """Return what the network of a config costs with some other arguments, if it can be built."""
+    if config is None:
+        return None
+    try:
+        return costs.cost(config.architecture, {**config.net, **changes})
+    except InputError:
+        return None
 
 
 def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:

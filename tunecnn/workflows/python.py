@@ -433,7 +433,14 @@ def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path |
     file = getattr(module, "__file__", None)
     if module is not None and file and network.__module__ != "__main__":
         if is_installed(file):
-            yield f"{network.__module__}:{network.__name__}", None
+            name = network.__name__
+            if getattr(module, name, None) is not network:
+                raise InputError(
+                    f"{name} has the name of another one in {module.__name__}, as "
+                    "functools.wraps gives it: a run would train that; write a function of your "
+                    "own, without wraps"
+                )
+            yield f"{module.__name__}:{name}", None
             return
         depth = network.__module__.count(".") + (Path(file).name == "__init__.py")
         folder = Path(file).absolute().parents[depth]
