@@ -262,7 +262,7 @@ class Ours:
         if task is None:
             return None
         if task.after:
-            self._study.go_on_from(task.number, task.after)
+            self._study.go_on_from(task, task.after)
         return self._piece(task)
 
     def _piece(self, task: TrialTask) -> Piece:

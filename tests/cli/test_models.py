@@ -237,7 +237,7 @@ def test_a_run_below_a_folder_is_listed_and_none_is_made_in_another(run, capsys,
 
 
 @pytest.mark.parametrize(("file", "message"), [
-    ("a.xyz", "give a file that ends in .png, .svg, .pdf"), ("pipe.svg", "it is not a regular file"),
+    ("a.xyz", "give a file that ends in .svg, .png, .pdf"), ("pipe.svg", "it is not a regular file"),
 ])  # fmt: skip
 def test_a_picture_that_cannot_be_written_is_refused_first(file, message, run, capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe.svg")
