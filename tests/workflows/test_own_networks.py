@@ -248,6 +248,24 @@ def test_a_file_that_the_code_names_and_that_does_not_travel_is_warned_of(folder
     assert said not in shown.out + shown.err
 
 
+def test_an_installed_function_that_could_not_be_loaded_later_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "lib3.py").write_text(
+        "from torch import nn\n"
+        "def small(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
+        "def told(num_classes) -> nn.Module:\n"
+        "    return small(num_classes)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    text = "dataset: digits\nepochs: 1\ntrials: 1\nparameters: {learning_rate: {choice: [0.01]}}\n"
+    with pytest.raises(InputError, match="lib3:small does not say that it returns a network"):
+        begin(tmp_path, f"{text}architecture: lib3:small\n")
+    result = begin(tmp_path, f"{text}architecture: lib3:told\n")
+    assert result.summary.trained == 1
+
+
 def test_a_run_whose_network_misses_a_file_is_refused_and_stays_as_it_is(tmp_path, monkeypatch):
     """Its proposals are none that break a constraint."""
     monkeypatch.chdir(tmp_path)

@@ -106,11 +106,37 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
                 raise InputError(f"{name} on {dataset}: {error}") from error
         return []
     found = corners(space, costs)
+    _check_loadable(space)
     for name in space.architectures:
         own = [corner for corner in found if corner.architecture == name]
         if own and all(corner.problem for corner in own):
             raise InputError(f"{name} on {dataset}: {own[0].problem}")
     return [*_not_built(found), *unseen_arguments(space, costs), *unread_files(space)]
+
+
+def _check_loadable(space: SearchSpace) -> None:
+    """Check that the models of installed networks can be loaded after the search.
+
+    Raises:
+        InputError: if one is a function that does not say that it returns a network: a file of
+            weights might name any function, so those are not called.
+    """
+    for name in space.architectures:
+        network = space.network(name)
+        if network.is_published or network.is_own_file:
+            continue
+        from tunecnn.models.building import load, returns_network
+
+        try:
+            is_loadable = returns_network(load(network))
+        except InputError:  # which says more where it is built
+            continue
+        if not is_loadable:
+            raise InputError(
+                f"{name} does not say that it returns a network (-> nn.Module), so its models "
+                "could not be loaded after the search: write a function beside the space that "
+                "calls it, and architecture: FILE.py:NAME"
+            )
 
 
 def unread_files(space: SearchSpace) -> Iterator[str]:
