@@ -37,6 +37,8 @@ CHANGES = [
     (None, lambda net: setattr(net.Net, "hidden", 32), "Net.hidden is not what"),
     (None, lambda net: setattr(net.Net, "plain", lambda self, x: x), "Net.plain is not what"),
     (None, lambda net: setattr(net, "WIDTH", 9), "WIDTH is not what"),
+    (None, lambda net: setattr(net, "size", lambda x: x), "size is not what"),
+    (None, lambda net: setattr(net, "Net", type("Net", (), {})), "Net is not what"),
     (("hidden = 8", "hidden = 9"), None, "Net.hidden is not what"),
     (("+ 1.0", "+ 1"), None, "Net.forward is not what"),
     (("x]", "x if one]"), None, "size is not what"),

@@ -101,6 +101,13 @@ def _check_file(module: types.ModuleType, path: Path) -> None:
     for name, value in _plain_lines(tree, changed):
         if name in scope and literal(scope[name]) not in (None, value):
             raise InputError(f"{name} {problem}")
+    for line in tree.body:
+        if isinstance(line, ast.FunctionDef | ast.ClassDef) and not line.decorator_list:
+            found = scope.get(line.name)
+            is_its_own = getattr(found, "__module__", None) == module.__name__ \
+                and getattr(found, "__qualname__", None) == line.name  # fmt: skip
+            if line.name in scope and changed[line.name] == 1 and not is_its_own:
+                raise InputError(f"{line.name} {problem}")  # another one is in its place
     for name, node in nodes.items():
         found = scope.get(name)
         if not inspect.isclass(found) or found.__module__ != module.__name__:
