@@ -91,10 +91,10 @@ def by_split(table: Table, files: Files) -> list[Table]:
         )]  # fmt: skip
     if not found:
         return [_undivided(table, problem) if problem else table]
-    return _parts_of(table, found)
+    return _divided(table, found)
 
 
-def _parts_of(table: Table, found: Mapping[str, Sequence[Part | None]]) -> list[Table]:
+def _divided(table: Table, found: Mapping[str, Sequence[Part | None]]) -> list[Table]:
     """Return a table for each part, without the columns that tell the parts."""
     rows: dict[Part, list[Mapping[str, str]]] = defaultdict(list)
     for part, row in zip(next(iter(found.values())), table.rows, strict=True):
