@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
+
+from tunecnn.words import shown
 
 Part = Literal["train", "validation", "test"]
 PART_NAMES: Mapping[Part, tuple[str, ...]] = {
@@ -100,6 +103,23 @@ def divides_rows(column: str, words: Collection[str]) -> bool:
         return True
     is_whole = None not in parts or is_split_name(column)
     return "train" in parts and len(parts - {None}) > 1 and is_whole
+
+
+def too_few_train(column: str, parts: Iterable[Part | None], what: str) -> str:
+    """Say that a column as `is_valid` would have more validate than train; empty if it does not.
+
+    Args:
+        column: name of the column.
+        parts: part of each row.
+        what: word for the rows.
+    """
+    counts = Counter(parts)
+    if flag_of(column) is None or counts["validation"] <= counts["train"]:
+        return ""
+    return (
+        f"its column {shown(column)} makes {counts['validation']:,} {what} validate, and "
+        f"{counts['train']:,} train: rename it, if it says something else"
+    )
 
 
 def not_all_parts(column: str, words: Iterable[str]) -> str:

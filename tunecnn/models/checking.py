@@ -95,30 +95,34 @@ def wrong_in_bf16(network: nn.Module, input_shape: InputShape, *, last: bool) ->
         input_shape: channels, height and width of one image.
         last: whether the images are in `channels_last`.
     """
-    weights = {
+    weights: dict[str, Tensor] = {
         name: module.weight for name, module in network.named_modules()
         if isinstance(module, _ConvNd) and isinstance(module.weight, nn.Parameter)
         and (max(module.stride) > 1 or module.groups > 1 or module.transposed)
     }  # fmt: skip
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        network.train()
-        network(_images(network, input_shape, 2, last=last)).float().logsumexp(1).sum().backward()
-    found = ""
-    for name, weight in weights.items():
-        if weight.grad is not None:
-            unseen = (weight.grad == 0).all(1).all(0)
-            found = found or (name if bool(unseen.any()) and not bool(unseen.all()) else "")
-    network.zero_grad(set_to_none=True)
-    network.eval()
-    return found
+    with _gradients(network, _images(network, input_shape, 2, last=last)):
+        for name, weight in weights.items():
+            if weight.grad is not None:
+                unseen = (weight.grad == 0).all(1).all(0)
+                if bool(unseen.any()) and not bool(unseen.all()):
+                    return name
+    return ""
 
 
 def _step(network: nn.Module, images: Tensor) -> None:
     """Pass images forward and gradients back, without a change of weights."""
+    with _gradients(network, images):
+        pass
+
+
+@contextlib.contextmanager
+def _gradients(network: nn.Module, images: Tensor) -> Iterator[None]:
+    """Pass images forward and gradients back, which the weights have inside the context."""
     devices = [images.device] if images.device.type == "cuda" else []
     with torch.enable_grad(), torch.random.fork_rng(devices=devices):
         network.train()
         network(images).float().logsumexp(1).sum().backward()
+    yield
     network.zero_grad(set_to_none=True)
     network.eval()
 

@@ -188,8 +188,8 @@ def _found(
         for index, row in enumerate(table.rows)
     )  # fmt: skip
     missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
-    if {"-1", "0"} <= set(labels.values()):
-        count = sum(label == "-1" for label in labels.values())
+    if {NONE_BESIDE_0, "0"} <= set(labels.values()):
+        count = sum(label == NONE_BESIDE_0 for label in labels.values())
         raise InputError(
             f"imagefolder: {shown(table.name)} has the label {NONE_BESIDE_0} for {count:,} "
             "images, which mostly stands for none beside 0; leave these cells empty, or number "

@@ -206,7 +206,7 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
     alike: dict[Part, list[Node]] = defaultdict(list)
     notes, empty = list[str](), list[str]()
     for name, inner in node.folders.items():
-        if any(_is_opposite(name, other) for other in node.folders):
+        if part_in(name) and any(_is_opposite(name, other) for other in node.folders):
             continue  # valid and invalid are classes
         if (part := part_of(name)) is not None:
             if inner.all_files() or part == "train":

@@ -24,6 +24,7 @@ from tunecnn.data.parts import (
     is_split_name,
     not_all_parts,
     parts_by_word,
+    too_few_train,
 )
 from tunecnn.words import listed, shown
 
@@ -62,11 +63,8 @@ def by_split(table: Table, files: Files) -> list[Table]:
                 continue
             if not _is_meant(column, set(words)):
                 continue
-        elif flag_of(column) and counts["validation"] > counts["train"]:
-            problem = problem or (
-                f"its column {shown(column)} makes {counts['validation']:,} images validate, and "
-                f"{counts['train']:,} train: rename it, if it says something else"
-            )
+        elif text := too_few_train(column, parts, "images"):
+            problem = problem or text
             continue
         lost = [
             shown(word) if word else "nothing"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -160,17 +161,12 @@ def _joined(tables: Sequence[Table]) -> list[Table]:
     for table in tables:
         columns = table.rows[0] if table.rows else (table.name,)
         alike[re.sub(r"\d+", "", table.name), *columns].append(table)
-    groups = list(alike.values())
+    joined = [group[0] for group in alike.values() if len(group) == 1]
+    groups = [group for group in alike.values() if len(group) > 1]
     cells = [[cell for table in group for cell in _cells(table)] for group in groups]
-    joined = list[Table]()
-    for index, (group, mine) in enumerate(zip(groups, cells, strict=True)):
-        others = set().union(*(some for number, some in enumerate(cells) if number != index))
-        if (
-            len(group) > 1
-            and 0 < len(mine) == len(set(mine))
-            and others.isdisjoint(mine)
-            and not _FOLDS.search(group[0].name)
-        ):
+    uses = Counter(itertools.chain(*cells))  # each once, if all these tables name other files
+    for group, mine in zip(groups, cells, strict=True):
+        if mine and all(uses[cell] == 1 for cell in mine) and not _FOLDS.search(group[0].name):
             group = [replace(
                 group[0], rows=[row for table in group for row in table.rows],
                 is_guessed=any(table.is_guessed for table in group),

@@ -26,12 +26,12 @@ from tunecnn.data.parts import (
     PART_NAMES,
     Part,
     divides_rows,
-    flag_of,
     is_split_name,
     not_all_parts,
     part_in,
     part_of,
     parts_by_word,
+    too_few_train,
 )
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
@@ -166,12 +166,8 @@ def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
             "ways; remove or rename all but one"
         )
     column, parts = next(iter(found.items()))
-    counts = Counter(parts)
-    if flag_of(column) and counts["validation"] > counts["train"]:
-        raise InputError(
-            f"huggingface: {path}: its column {column} makes {counts['validation']:,} rows "
-            f"validate, and {counts['train']:,} train: rename it, if it says something else"
-        )
+    if text := too_few_train(column, parts, "rows"):
+        raise InputError(f"huggingface: {path}: {text}")
     divided: dict[Part, list[pa.Table]] = defaultdict(list)
     start = 0
     for table in rows:
