@@ -156,6 +156,14 @@ def test_curves_that_end_close_together_are_seen_on_their_way(tmp_path):
     assert high > 0.5 + 20 / 50
 
 
+def test_a_baseline_too_low_for_the_scale_is_said_to_be_below_it(tmp_path):
+    text = CONDITIONAL.replace("sampler: random", "start: [baseline]")
+    run = ScriptedRun(tmp_path / "run", text)
+    loaded = run.train_all(lambda trial: 0.9 if trial.number else 0.2)
+    legend = plots.curves(loaded).legends[0].get_texts()
+    assert "the baseline (trial 0, below the edge)" in [one.get_text() for one in legend]
+
+
 def test_a_parameter_that_no_trial_has_yet_is_no_traceback(tmp_path):
     text = CONDITIONAL.replace("sampler: random", "start: [{optimizer: muon}]")
     run = ScriptedRun(tmp_path / "run", text.replace("trials: 40", "trials: 1"))

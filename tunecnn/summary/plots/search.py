@@ -104,15 +104,18 @@ def curves(run: Run) -> Figure:
         if single:
             axes.plot(*zip(*single, strict=True), "." if is_complete else "x", color=color)
     axes.autoscale_view()
+    _leave_out_the_start(axes, run)
+    edge = axes.get_ylim()[0]
     for trial, color, style, name in (
         (baseline, BASELINE, "--", "the baseline"),
         (best, BEST, "-", "best"),
     ):
         if trial is not None and not (name == "best" and trial == baseline):
             epochs = run.epochs[run.epochs["trial"] == trial]
+            unseen = ", below the edge" if epochs[run.space.metric].max() < edge else ""
             axes.plot(
                 epochs["epoch"], epochs[run.space.metric], color=color, linestyle=style,
-                linewidth=2.6, label=f"{name} (trial {trial})",
+                linewidth=2.6, label=f"{name} (trial {trial}{unseen})",
                 marker="o" if len(epochs) == 1 else "",
             )  # fmt: skip
     count, total = len(lines[True]), len(lines[True]) + len(lines[False])
@@ -120,11 +123,9 @@ def curves(run: Run) -> Figure:
     axes.plot([], [], color=COMPLETE, label=f"trained to the end ({count})")
     others = len(lines[False])
     axes.plot([], [], color=STOPPED, linestyle="--", label=f"not to the end ({others})")
-    _leave_out_the_start(axes, run)
     axes.set_xlabel("epoch")
     count_along(axes.xaxis)
     in_percent(axes, ranked_by(run))
-    edge = axes.get_ylim()[0]
     low = sum(points[:, 1].max() < edge for points in (*lines[True], *lines[False]))
     note = f"{count_in_words(low, 'trial')} below the edge all along" if low else ""
     legend_below(figure, axes, note=note)
