@@ -25,7 +25,7 @@ def test_a_table_without_labels_divides_the_images_of_folders_and_of_names(heade
         assert counted == [6, 2, len(tests)]
         names = arrays.reading.files[-len(tests) :]
         assert {int("".join(filter(str.isdigit, name))) for name in names} == tests
-        assert any("the parts are those of labels.csv" in note for note in arrays.notes)
+        assert any(f"the parts are those of labels.csv, column {header[5:]}" in note for note in arrays.notes)
     assert arrays.reading.left_out["in no part, by the tables of the parts"] == 1
 
 
@@ -57,6 +57,7 @@ def test_validation_images_may_lie_in_the_folder_of_the_training_numbered(tmp_pa
     assert arrays.validation is not None
     assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
     assert "not in the table of labels" not in arrays.reading.left_out
+    assert "the validation images are those of labels.csv, column split" in arrays.notes
 
 
 def test_a_table_of_two_parts_has_the_training_images_beside_that_of_the_test(tmp_path):
@@ -142,6 +143,7 @@ def test_a_table_aside_divides_the_images_that_it_labels(tmp_path):
     assert arrays.validation is not None
     assert [len(arrays.train), len(arrays.validation), len(arrays.test)] == [6, 2, 4]
     assert "not in the table of labels" not in arrays.reading.left_out
+    assert "the parts are those of annotations/labels.csv, column split" in arrays.notes
 
 
 @pytest.mark.parametrize("words", [("train", "holdout"), ("in", "out")])

@@ -266,6 +266,7 @@ def test_a_column_of_parts_divides_rows_without_a_split_in_the_name(column, tmp_
     pq.write_table(made.append_column(column, [words]), tmp_path / "all.parquet")
     arrays = read_arrays(f"huggingface:{tmp_path}")
     assert [len(part) for part in arrays.parts.values()] == [20, 10]
+    assert arrays.notes == (f"the parts are those of the column {column}",)
     pq.write_table(made.append_column(column, [["in", "out"] * 15]), tmp_path / "all.parquet")
     with pytest.raises(
         InputError, match=f"its column {column} has the words in, out, and not all"
@@ -273,6 +274,14 @@ def test_a_column_of_parts_divides_rows_without_a_split_in_the_name(column, tmp_
         read_arrays(f"huggingface:{tmp_path}")
     pq.write_table(made.append_column(column, [list(range(5)) * 6]), tmp_path / "all.parquet")
     assert len(read_arrays(f"huggingface:{tmp_path}").train) == 30  # folds
+
+
+def test_of_two_columns_of_labels_the_one_that_is_used_is_named(tmp_path):
+    made = table([png() for _ in range(8)], [0, 1] * 4)
+    pq.write_table(made.append_column("class", [["a", "b"] * 4]), tmp_path / "train.parquet")
+    assert read_arrays(f"huggingface:{tmp_path}").notes == (
+        "the labels are those of the column label, among label, class",
+    )
 
 
 def test_a_test_split_without_a_column_of_labels_is_left_out(tmp_path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tunecnn.data.folder.labels import TableLabels, files_named, is_renaming, labels_of
 from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
 from tunecnn.data.folder.part import PartClasses, are_shards, with_labels
-from tunecnn.data.folder.table import Table, is_list, lists_files
+from tunecnn.data.folder.table import Table, dividers, is_list, lists_files
 from tunecnn.data.folder.tree import TreeFile
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.errors import InputError
@@ -71,9 +71,14 @@ def by_tables_of_parts(
         return {}
     known = {name for classes in found.values() for name in classes.names}
     rest = [file for file in images if file.name not in known]
+    by_column = [one for one in tables if one.divided_by
+                 and any(one.name == labels.table for labels in all_labels.values())]  # fmt: skip
+    train_notes = [*found["train"].notes]
+    if by_column:
+        train_notes.append(f"the parts are those of {dividers(by_column)}")
     return {
-        part: replace(classes, outside=rest if part == "train" else [],
-                      left_out=classes.left_out if part == "train" else {})
+        part: replace(classes, outside=rest, notes=train_notes) if part == "train"
+        else replace(classes, outside=[], left_out={})
         for part, classes in found.items()
     }  # fmt: skip
 
@@ -144,7 +149,7 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
         if part == "train":
             if not is_listed:
                 mine = {name for name in names if name not in by_file}
-            train = _of_train(classes, mine, [one.name for one, *_ in lists])
+            train = _of_train(classes, mine, [one for one, *_ in lists])
             rest = sum(name not in by_file for name in names) if is_listed else 0
             left_out = {**classes.left_out, **({NO_PART: rest} if rest else {})}
             found[part] = replace(train, left_out=left_out)
@@ -165,18 +170,15 @@ def _of_another(classes: PartClasses, names: Collection[str]) -> PartClasses:
     return PartClasses(files, dict(classes.folders))
 
 
-def _of_train(classes: PartClasses, names: Collection[str], tables: Sequence[str]) -> PartClasses:
+def _of_train(
+    classes: PartClasses, names: Collection[str], tables: Iterable[Table]
+) -> PartClasses:
     """Return the training images among all, by the tables of the parts."""
     files = _among(classes, names)
     full = [name for name, group in classes.files.items() if group]
     nodes = [node for name, node in zip(full, classes.nodes, strict=False) if files[name]]
-    which = listed(map(shown, dict.fromkeys(tables)))
-    return replace(
-        classes,
-        files=files,
-        nodes=nodes,
-        notes=[*classes.notes, f"the parts are those of {which}"],
-    )
+    notes = [*classes.notes, f"the parts are those of {dividers(tables)}"]
+    return replace(classes, files=files, nodes=nodes, notes=notes)
 
 
 def parts_within(
@@ -198,12 +200,13 @@ def parts_within(
         if labels is not None:
             more[part] = replace(with_labels(node, rest, labels), outside=(), left_out={})
             outside = [file for file in train.outside if file.name not in labels.by_file]
-            train = replace(train, outside=outside)
+            note = f"the {part} images are those of {dividers(own)}"
+            train = replace(train, outside=outside, notes=[*train.notes, note])
             continue
         columns = [table for table in own if table.split or is_list(table.name)]
         named = set().union(*(files_named(table, train.names) for table in columns))
         if named:
             more[part] = _of_another(train, named)
             rest_of_train = set(train.names) - named
-            train = _of_train(train, rest_of_train, [table.name for table in columns])
+            train = _of_train(train, rest_of_train, columns)
     return {**found, "train": train, **more}

@@ -98,7 +98,8 @@ def _divided(table: Table, found: Mapping[str, Sequence[Part | None]]) -> list[T
     for part, row in zip(next(iter(found.values())), table.rows, strict=True):
         if part is not None:
             rows[part].append({key: row[key] for key in row if key not in found})
-    return [replace(table, rows=some, split=part) for part, some in rows.items()]
+    return [replace(table, rows=some, split=part, divided_by=tuple(found))
+            for part, some in rows.items()]  # fmt: skip
 
 
 def _unclear(column: str, words: set[str], *, has_label: bool) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from tunecnn.data.parts import Part, names_only_part, part_in
+from tunecnn.words import listed, shown
 
 # Names of columns as `plain` has them; those that come first are preferred.
 FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath",
@@ -30,7 +31,8 @@ class Table:
     Attributes:
         name: path of its file below the root.
         rows: its rows, by column; empty if it cannot be read.
-        split: part to which a column assigns all of its rows; None without such a column.
+        split: part to which columns assign all of its rows; None without such a column.
+        divided_by: names of these columns.
         problem: why it cannot be read; empty if it can.
         undivided: what is wrong with the column that divides its rows; empty if nothing is.
         is_guessed: whether the encoding of its text is a guess.
@@ -40,6 +42,7 @@ class Table:
     name: str
     rows: Sequence[Mapping[str, str]]
     split: Part | None = None
+    divided_by: tuple[str, ...] = ()
     problem: str = ""
     undivided: str = ""
     is_guessed: bool = False
@@ -59,6 +62,17 @@ class Table:
     def part(self) -> Part | None:
         """The part of its rows, or in the name of its file; None if there is none, or two."""
         return self.split or part_in(PurePosixPath(self.name).stem)
+
+
+def dividers(tables: Iterable[Table]) -> str:
+    """Say which tables divide images, and by which columns."""
+    texts = (
+        f"{shown(table.title)}, column {' and '.join(map(shown, table.divided_by))}"
+        if table.divided_by
+        else shown(table.title)
+        for table in tables
+    )
+    return listed(dict.fromkeys(texts))
 
 
 def is_table(name: str) -> bool:
@@ -101,7 +115,7 @@ def rejoined(tables: Sequence[Table]) -> list[Table]:
     for table in tables:
         if (one := by_name.get(table.name)) is not None:
             table = replace(table, rows=[*one.rows, *table.rows])
-        by_name[table.name] = replace(table, split=None)
+        by_name[table.name] = replace(table, split=None, divided_by=())
     return list(by_name.values())
 
 

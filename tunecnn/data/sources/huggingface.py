@@ -106,12 +106,16 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
                 "configurations; give the folder of one"
             )
         tables[part].append(table)
+    notes = _which_label(tables.get("train", []))
     if tables.keys() == {"train"}:
-        tables = _by_column(path, tables["train"])
+        tables, column = _by_column(path, tables["train"])
+        if column:
+            notes.append(f"the parts are those of the column {column}")
     if "train" not in tables:
         there = listed(file.name for file in files)
         raise InputError(f"huggingface: {path} has no training split among {there}")
-    return _arrays(path, _decoded(path, tables, options), left_out, options)
+    arrays = _arrays(path, _decoded(path, tables, options), left_out, options)
+    return replace(arrays, notes=(*arrays.notes, *notes))
 
 
 def _check_shards(files: Sequence[Path]) -> None:
@@ -138,8 +142,20 @@ def _check_shards(files: Sequence[Path]) -> None:
             )
 
 
-def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
+def _which_label(tables: Sequence[pa.Table]) -> list[str]:
+    """Return a note on the column of the labels, if another one has a usual name as well."""
+    names = tables[0].column_names if tables else []
+    others = [name for name in names if label_column([name])]
+    if len(others) < 2:
+        return []
+    return [f"the labels are those of the column {label_column(names)}, among {listed(others)}"]
+
+
+def _by_column(path: Path, rows: list[pa.Table]) -> tuple[dict[Part, list[pa.Table]], str]:
     """Divide rows of files that name no other split by a column such as `split`, if they have one.
+
+    Returns:
+        The rows of each part, and the column's name; empty without such a one.
 
     Raises:
         InputError: if it has a few words, not all of which are parts, makes more rows validate
@@ -159,7 +175,7 @@ def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
         found[column] = [part for table in rows for word in _texts(table[column]).to_pylist()
                          if (part := part_by_word[word or ""]) is not None]  # fmt: skip
     if not found:
-        return {"train": rows}
+        return {"train": rows}, ""
     if len({*map(tuple, found.values())}) > 1:
         raise InputError(
             f"huggingface: {path}: its columns {' and '.join(found)} divide the rows in different "
@@ -175,7 +191,7 @@ def _by_column(path: Path, rows: list[pa.Table]) -> dict[Part, list[pa.Table]]:
         start += len(table)
         for part in dict.fromkeys(own):
             divided[part].append(table.filter(pa.array([one == part for one in own])))
-    return divided
+    return divided, column
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
