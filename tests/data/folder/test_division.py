@@ -25,7 +25,10 @@ def test_a_table_without_labels_divides_the_images_of_folders_and_of_names(heade
         assert counted == [6, 2, len(tests)]
         names = arrays.reading.files[-len(tests) :]
         assert {int("".join(filter(str.isdigit, name))) for name in names} == tests
-        assert any(f"the parts are those of labels.csv, column {header[5:]}" in note for note in arrays.notes)
+        assert any(
+            f"the parts are those of labels.csv, column {header[5:]}" in note
+            for note in arrays.notes
+        )
     assert arrays.reading.left_out["in no part, by the tables of the parts"] == 1
 
 

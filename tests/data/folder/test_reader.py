@@ -262,6 +262,20 @@ def test_all_files_that_cannot_be_used_are_named_in_one_message(root):
         read_imagefolder(root)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("{}.dcm", "save each as PNG"), ("{}.npy", "write one .npz"), ("{}.nii.gz", "as PNG"),
+     ("{}.mat", "write one .npz"), ("{}.AVI", "save frames")],
+)  # fmt: skip
+def test_files_of_formats_that_are_not_read_say_what_to_do_instead(name, words, tmp_path):
+    for i in range(6):
+        path = tmp_path / "ab"[i % 2] / name.format(i)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(200))
+    with pytest.raises(InputError, match=words):
+        read_imagefolder(tmp_path)
+
+
 def test_a_class_without_a_usable_file_is_named(root):
     for path in (root / "test" / "dog").iterdir():
         path.write_bytes(b"")

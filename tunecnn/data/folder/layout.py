@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from tunecnn.data.folder.division import by_tables_of_parts, divided, parts_within
 from tunecnn.data.folder.labels import NONE_BESIDE_0
 from tunecnn.data.folder.names import Paths, folded
-from tunecnn.data.folder.node import NO_CLASS, Node, may_be_image
+from tunecnn.data.folder.node import NO_CLASS, Node, instead_of, may_be_image
 from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
 from tunecnn.data.folder.table import is_list, is_table, may_say_something
 from tunecnn.data.folder.tables import read_tables
@@ -417,6 +417,8 @@ def _not_understood(root: Path, node: Node, what: str, tables: Sequence[str] = (
     if node.files:
         lines.append(f"  {there or './'}   {len(node.files):,} files{_few(node.files)}")
     lines += [f"  not used: {why}" for why in tables[:3]]
+    if instead := instead_of(node.all_files()):
+        lines.append(f"  {instead}")
     seen = "\n".join(lines) or "  nothing"
     return InputError(
         f"imagefolder: {shown(root)} {what}. It has:\n{seen}\n"

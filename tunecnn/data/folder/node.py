@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -21,6 +22,21 @@ _NEVER_IMAGES = frozenset(
      ".mat", ".parquet", ".arrow", ".tsv", ".tab", ".sh", ".tfrec", ".tfrecord", ".h5", ".hdf5",
      ".pkl"}
 )  # fmt: skip
+_AS_PNG = "save each as PNG, or as TIFF of 16 bits with a scale"
+_INSTEAD = {
+    **dict.fromkeys((".dcm", ".dicom"), f"DICOM files (.dcm) are not read: {_AS_PNG}"),
+    ".nii": f"NIfTI files (.nii) are not read: {_AS_PNG}",
+    ".npy": "arrays in files of their own (.npy) are not read: write one .npz with train_images "
+            "and train_labels",
+    ".mat": "MATLAB's arrays (.mat) are not read: write one .npz with train_images and "
+            "train_labels",
+    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"),
+                    "films are not read: save frames of them as images"),
+    ".pdf": "PDF files are not read: save their pages as images",
+    **dict.fromkeys((".czi", ".nd2", ".lif", ".svs", ".ndpi"),
+                    f"a microscope's files are not read: {_AS_PNG}"),
+}  # fmt: skip
+"""What to do with files of formats that people have images in, by suffix."""
 _NEVER_NAMES = frozenset(
     {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
      "makefile", "dockerfile", "md5sums", "sha256sums"}
@@ -191,3 +207,9 @@ def classes_in_names(images: Sequence[TreeFile]) -> dict[str, str]:
     """Return the labels in names if they are of several classes, unlike `img.0.png`."""
     labels = labels_in_names(images)
     return labels if len(set(labels.values())) > 1 else {}
+
+
+def instead_of(files: Iterable[TreeFile]) -> str:
+    """Say what to do with the most frequent format of some files, if it is not read."""
+    suffixes = Counter(suffix_of(file.name.lower().removesuffix(".gz")) for file in files)
+    return next((_INSTEAD.get(suffix, "") for suffix, _ in suffixes.most_common(1)), "")

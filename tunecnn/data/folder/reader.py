@@ -18,6 +18,7 @@ from tunecnn.data.folder.cache import Cache, Entry, Key, key_of
 from tunecnn.data.folder.decoding import Progress, decode
 from tunecnn.data.folder.layout import Layout, find_layout
 from tunecnn.data.folder.names import Files, Paths
+from tunecnn.data.folder.node import instead_of
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.rows import rows_of
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, suffix_of
@@ -187,9 +188,10 @@ def _empty_classes(layout: Layout, used: Sequence[bool] | Labels | Any) -> list[
     for part in _PARTS:
         for name, group in zip(layout.classes, layout.files.get(part, ()), strict=False):
             if not np.any(used[start : start + len(group)]):
+                instead = f"; {text}" if (text := instead_of(group)) else ""
                 mistakes.append(
                     f"no {part} image of {shown(name)}: none of its {len(group):,} files is an "
-                    "image that can be used"
+                    f"image that can be used{instead}"
                 )
             start += len(group)
     return mistakes
