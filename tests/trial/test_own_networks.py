@@ -655,9 +655,9 @@ class Late(Flat):
         from helper import twice
         return twice(super().forward(x))
 
-class Ranges(Flat):
+class Contrasts(Flat):  # of which the images of a try have the same
     def forward(self, x):
-        return super().forward((x - x.min()) / (x.max() - x.min() + 1e-6))
+        return super().forward(x / ((x[..., 1:] - x[..., :-1]).abs().max() + 1e-6))
 
 class InPlace(Flat):
     def forward(self, x):
@@ -759,7 +759,7 @@ def test_images_of_one_class_at_the_front_do_not_hide_what_is_computed_over_all_
     both = Images(pixels.astype(np.uint8), labels)
     alike = TrialData.measure("lights", ("day", "night"), both, both)
     with importable(ODD_CODE), pytest.raises(InputError, match="other logits alone than among"):
-        list(Training(config("Ranges"), alike))
+        list(Training(config("Contrasts"), alike))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from tunecnn.models.building import NetworkError, describe
 from tunecnn.models.designs import InputShape
+from tunecnn.models.randomness import random_state_of
 
 _SUM_TOLERANCE = 1e-4
+TOLERANCE = 1e-2  # of the largest logit: bfloat16 has three digits
 
 
 def takes_channels_last(network: nn.Module, input_shape: InputShape) -> bool:
@@ -273,6 +275,7 @@ def check_training(
     network.eval()  # which some forget to return
     with torch.no_grad():
         _logits(name, network, input_shape, classes, last=last, count=1)
+    check_alone(name, network, _images(network, input_shape, 2, last=last))
     device = _device(network)
     devices = [device] if device.type == "cuda" else []
     with torch.enable_grad(), torch.random.fork_rng(devices=devices):
@@ -293,6 +296,40 @@ def check_training(
             f"{name} has weights of the shape {tuple(lost[0].shape)} that are not among its "
             "parameters, so they would be neither trained nor saved; layers in a list belong into "
             "nn.ModuleList"
+        )
+
+
+def check_alone(name: str, network: nn.Module, images: Tensor) -> None:
+    """Check that each image has the same logits alone as among others.
+
+    A network that draws random numbers is not checked, nor one without values.
+
+    Args:
+        name: name of the network in messages.
+        network: network in evaluation mode.
+        images: images, scaled, (n, channels, height, width).
+
+    Raises:
+        NetworkError: if one has others: then its accuracy would be that of whole batches.
+    """
+    if images.device.type == "meta":
+        return
+
+    def logits(given: Tensor, seed: int = 0) -> Tensor:
+        with random_state_of(seed, images.device), torch.no_grad():
+            found: Tensor = network(given.clone())
+            return found.detach().float()
+
+    whole = logits(images)
+    if bool((whole != logits(images, seed=1)).any()) or len(images) < 2:
+        return
+    alone = torch.cat([logits(one) for one in torch.split(images, 1)])
+    scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
+    if float((whole - alone).abs().max()) > TOLERANCE * scale:
+        raise NetworkError(
+            f"{name} gives an image other logits alone than among others, so its accuracy "
+            "would be that of whole batches: it computes over the images, as softmax(dim=0), "
+            "x.max() or a BatchNorm without running statistics does"
         )
 
 
