@@ -96,6 +96,13 @@ Other = Layer
     assert made_from(source(cell, net)).got == (1e-3, 2, "net", True)
 
 
+def test_modules_that_a_cell_imports_by_whole_name_are_imported(source):
+    text = source("import torch.utils.dlpack\nimport torch.fx as fx",
+                  NET.replace("USES", "torch.utils.dlpack.__name__, fx.__name__"))  # fmt: skip
+    assert "import torch.utils.dlpack\n" in text
+    assert made_from(text).got == ("torch.utils.dlpack", "torch.fx")
+
+
 def test_types_of_fields_stay_types(source):
     cell = "from dataclasses import fields\n@dataclass\nclass Config:\n    width: int = 3\n"
     net = NET.replace("USES", "[one.type('5') for one in fields(Config)]")
@@ -110,6 +117,8 @@ FACTORIES = [
     ("def twice(f):\n    @wraps(f)\n    def g(x): return 2 * f(x)\n    return g\n"
      "def used(x): return x\nused = twice(used)", "used was wrapped after its definition"),
     ("used = torch.ones(1)", "Net uses used, a Tensor that a cell has made"),
+    ("base = 8\ndef used(k=int(base)): return k\nbase = 16", "a default of used is 8"),
+    ("base = 8\nclass used:\n    width = max(base, 2)\nbase = 16", "used.width is 8"),
     ("used = []\nused.append(nn.ReLU)", "Net uses used, a list that a cell has made"),
 ]  # fmt: skip
 

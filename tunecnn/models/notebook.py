@@ -150,6 +150,10 @@ class _Collected:
             is_needed = is_read or literal(self._scope.get(other)) is not None
             if other in self._scope and other != name and not is_builtin and is_needed:
                 self._add(other, self._scope[other])
+        for whole in _imported_by_whole_name():
+            if re.search(rf"\b{re.escape(whole)}\b", text):
+                _check_travels(whole, self._made)
+                self._imports[f"import {whole}"] = None
         del self._parts[name]  # a part comes after those that it needs
         self._parts[name] = text
 
@@ -233,6 +237,19 @@ def _cells() -> list[str]:
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     cells = [file for file in reversed(linecache.cache) if not Path(file).is_file()]
     return [*cells, *([script] if script else [])]
+
+
+def _imported_by_whole_name() -> Iterator[str]:
+    """Yield the modules in packages that cells import by their whole name: `import torch.fx`."""
+    for file in _cells():
+        try:
+            tree = ast.parse("".join(linecache.getlines(file)))
+        except SyntaxError:
+            continue  # another language, as in a cell with %%html
+        for node in ast.walk(tree):
+            for alias in node.names if isinstance(node, ast.Import) else ():
+                if "." in alias.name and alias.asname is None and alias.name in sys.modules:
+                    yield alias.name
 
 
 def _defined(lines: Sequence[str], name: str) -> Iterator[ast.ClassDef | ast.FunctionDef]:

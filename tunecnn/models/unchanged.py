@@ -7,6 +7,7 @@ edited after it was imported: then the source would be another network.
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import linecache
 import math
@@ -395,11 +396,13 @@ _PLAIN = (ast.Expression, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.Bin
 
 
 _CHANGING = (ast.List, ast.Set, ast.Dict)  # what may be filled later
+_COMPUTING = (int, float, bool, str, abs, round, min, max, sum, len, pow, divmod, tuple, sorted)
+"""Functions that give the same for the same, and change nothing."""
 
 
 def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
     """Return whether an expression has another value now than it had, or is another class."""
-    if not all(isinstance(one, _PLAIN) for one in ast.walk(written)):
+    if not all(isinstance(one, _PLAIN) or _only_computes(one, scope) for one in ast.walk(written)):
         return False  # a call, say, that may do anything
     try:
         now = eval(compile(ast.Expression(written), "cell", "eval"), dict(scope))
@@ -409,6 +412,14 @@ def _differs(written: ast.expr, found: Any, scope: Mapping[str, Any]) -> bool:
         return now is not found and not isinstance(found, staticmethod | classmethod)
     text = literal(now)
     return text is not None and text != literal(found)
+
+
+def _only_computes(one: ast.AST, scope: Mapping[str, Any]) -> bool:
+    """Return whether a part of an expression is a call of such a function, by its own name."""
+    if not (isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and not one.keywords):
+        return False
+    name = one.func.id
+    return any(scope.get(name, getattr(builtins, name, None)) is known for known in _COMPUTING)
 
 
 def methods_of(value: type) -> Iterator[tuple[str, types.FunctionType]]:
