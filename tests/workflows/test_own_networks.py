@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.searching import Silent, carry_on, listening_to
 from tunecnn import load_dataset, load_run
 from tunecnn.errors import InputError, RunError
+from tunecnn.models.packages import package_version
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare
@@ -89,6 +91,24 @@ def test_a_resumed_search_uses_the_runs_own_code(folder):
     )
     with pytest.warns(UserWarning, match="has changed since the run was started"):
         load_run(resumed.folder).confirm(top=1, seeds=1, local=True)
+
+
+def test_a_resumed_search_needs_the_packages_of_its_network_as_they_were(
+    folder, tmp_path_factory, monkeypatch
+):
+    """As after `pip install -e`, where the source is edited between two sessions."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "heads_of_a_test.py").write_text("WIDTH = 1\n")
+    monkeypatch.syspath_prepend(elsewhere)
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere), prepend=os.pathsep)  # where it is built
+    (folder / "nets.py").write_text(NETS + "\nimport heads_of_a_test\n")
+    text = SPACE.replace("trials: 3", "trials: 1")
+    path = begin(folder, text, Silent(raise_at=1)).folder
+    (elsewhere / "heads_of_a_test.py").write_text("WIDTH = 2\n")
+    package_version.cache_clear()
+    with pytest.raises(InputError, match=r"have changed \(heads_of_a_test \(source \w+\) then"):
+        carry_on(path)
+    assert carry_on(path, allow_changes=True).ending == "done"
 
 
 def test_a_network_that_fails_in_a_training_is_one_line(folder, capsys, monkeypatch):

@@ -144,7 +144,7 @@ RUN_OPTIONS: Mapping[str, Any] = {
         bool,
         typer.Option(
             "--allow-changes",
-            help="Resume with other versions of Python, torch, numpy or tunecnn.",
+            help="Resume with other versions of Python, torch, tunecnn or what networks use.",
         ),
     ],
     "track": Annotated[

@@ -106,7 +106,7 @@ class LocalEngine:
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         on_device = DeviceSplits(splits.__getitem__, device)
-        here = Environment.of_process(device)
+        here = Environment.of_process(device, packages=recorder.packages)
         interrupts = recorder.interrupts
         run: RunningTrial | None = None
         with interrupts.deferred(), importable(code):

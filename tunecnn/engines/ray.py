@@ -132,6 +132,7 @@ class RayEngine:
         supplies = Supplies(
             {seed: ray.put(data) for seed, data in splits.items()}, ray.put(code),
             self.cluster.threads, self.cluster.gpus, self.checkpoint_seconds,
+            recorder.packages,
         )  # fmt: skip
         crew = _Crew(recorder, self.cluster, self.max_failures, self.wait_for_workers)
         return Tuner(

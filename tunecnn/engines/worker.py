@@ -40,6 +40,7 @@ class Supplies:
         threads: number of torch threads.
         gpus: GPUs that a trial takes.
         checkpoint_seconds: seconds between two checkpoints of a trial.
+        packages: packages that the networks use, besides those that all trials do.
     """
 
     splits: Mapping[int, ray.ObjectRef[Any]]
@@ -47,6 +48,7 @@ class Supplies:
     threads: int
     gpus: float
     checkpoint_seconds: float
+    packages: tuple[str, ...]
 
 
 class Parcel:
@@ -160,7 +162,7 @@ class Worker(tune.Trainable):
         self._code = importable(ray.get(supplies.code))
         self._code.__enter__()  # until the actor ends
         gpu = "" if index is None else f"GPU {ray.get_gpu_ids()[0]}"
-        return json.dumps(vars(Environment.of_process(device, gpu, unused)))
+        return json.dumps(vars(Environment.of_process(device, gpu, unused, supplies.packages)))
 
     def _begin(self) -> None:
         from tunecnn.trial.config import TrialConfig

@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
-from tunecnn.trial.environment import Comparable, Environment
+from tunecnn.trial.environment import Comparable, Environment, versions
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 from tunecnn.words import command
@@ -60,12 +60,14 @@ class Recorder:
         limits: limits on kept weights, trial time and disk space.
         interrupts: interrupts by the user, which end the session.
         lease: right to write the run.
+        packages: packages that the networks use, besides those that all trials do.
         on_abandoned: function that is called as the last act of a process that has to end at once.
         clock: function that returns the time in seconds.
 
     Attributes:
         failure: error because of which the study cannot continue; None if there is none.
         interrupts: interrupts by the user, which end the session.
+        packages: packages that the networks use, whose versions a worker has to report.
         used_up: limit of the budget that kept a further trial from starting, in words.
         shut_out: reason why trials do not run on a node any more, by the node's name.
     """
@@ -79,6 +81,7 @@ class Recorder:
         limits: Limits,
         interrupts: Interrupts,
         lease: Lease,
+        packages: Collection[str] = (),
         on_abandoned: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,6 +92,7 @@ class Recorder:
         self._limits = limits
         self._clock = clock
         self._lease = lease
+        self.packages = tuple(packages)
         self._on_abandoned = on_abandoned
         self.used_up = ""
         self.shut_out: dict[str, str] = {}
@@ -105,7 +109,7 @@ class Recorder:
         self._deaths: Counter[int] = Counter()  # of workers, by trial
         self._any_epoch_seen = False
         self.failure: TunecnnError | None = None
-        self._comparable = Comparable()
+        self._comparable = Comparable(versions(packages))
         for record in study.records:
             if record.outcome.has_ended:
                 artifacts.drop_checkpoints(record.number)  # of one that ended just before a kill

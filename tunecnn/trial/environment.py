@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunecnn.files import sha256
+from tunecnn.models.packages import package_version
 
 if TYPE_CHECKING:
     import torch
 
 _TRAINING = ("tunecnn", "torch", "torchvision", "numpy", "scikit-learn")
-_PACKAGES = (*_TRAINING, "ray", "optuna", "pandas")
+_OTHERS = ("ray", "optuna", "pandas")
 
 DECISIVE = ("python", *_TRAINING)
 """Python and the packages whose versions affect the result of a trial."""
@@ -50,9 +51,20 @@ class Environment:
 
     @classmethod
     def of_process(
-        cls, device: torch.device, device_id: str = "", unused: str = ""
+        cls,
+        device: torch.device,
+        device_id: str = "",
+        unused: str = "",
+        packages: Iterable[str] = (),
     ) -> Environment:
-        """Return the environment of this process, which trains on a device."""
+        """Return the environment of this process, which trains on a device.
+
+        Args:
+            device: the device.
+            device_id: its name on its machine; empty for a CPU.
+            unused: resource that the trial holds and does not use, with the reason; or empty.
+            packages: further packages that its networks use.
+        """
         import torch
 
         from tunecnn.trial.training import computes_in_bf16
@@ -65,7 +77,7 @@ class Environment:
             device_id=device_id,
             has_bf16=computes_in_bf16(device),
             has_tf32=on_gpu and _rounds_to_tf32(),
-            versions=versions(),
+            versions=versions(packages),
             source=source_hash(),
             unused=unused,
         )
@@ -121,7 +133,9 @@ class Comparable:
             there: environment of the worker.
             setting: setting `precision` of the trial.
         """
-        for name in DECISIVE:
+        for name in dict.fromkeys((*DECISIVE, *self._versions)):
+            if name in _OTHERS:
+                continue
             here, other = self._versions.get(name, "none"), there.versions.get(name, "none")
             if not is_same_version(name, here, other):
                 return f"it has {name} {other}, and this process has {name} {here}"
@@ -163,19 +177,22 @@ def source_hash() -> str:
 @cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in (*_TRAINING, *_OTHERS):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     """Return the versions of Python and of the installed packages on which results can depend.
 
     They are those of the first call in this process. Ray may be missing: trials can still run in
     this process.
+
+    Args:
+        packages: further packages that its networks use.
     """
-    return dict(_versions())
+    return {**_versions(), **{name: package_version(name) for name in packages}}
 
 
 @cache

@@ -14,6 +14,7 @@ from tunecnn.data.registry import kind_and_path
 from tunecnn.errors import InputError, RunError, reason
 from tunecnn.files import expanded, sha256, whole
 from tunecnn.models.code import NetworkCode
+from tunecnn.models.packages import packages_of
 from tunecnn.process import EndedAtOnceError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import (
@@ -250,7 +251,10 @@ def resume_opened(run: OpenedRun, options: RunOptions, listening: Listening) -> 
     folder, info, space = run.folder, run.info, run.space
     _check_name(folder.path, options)
     data_dir = options.data_dir or (Path(info.data_dir) if info.data_dir else None)
-    changed = changed_versions(info.sessions, versions(), DECISIVE)
+    code = folder.read_code(info)
+    packages = packages_of(map(space.network, space.architectures), code)
+    names = (*DECISIVE, *packages)
+    changed = changed_versions(info.sessions, versions(packages), names)
     if not changed and info.sessions and info.last_session.source not in ("", source_hash()):
         changed = f"the source of tunecnn {versions()['tunecnn']}"
     if changed and not options.allow_changes:
@@ -258,7 +262,6 @@ def resume_opened(run: OpenedRun, options: RunOptions, listening: Listening) -> 
             f"packages that the trials of {folder.path} depend on have changed ({changed}), so "
             "new trials would not be comparable; install the old ones, or add --allow-changes"
         )
-    code = folder.read_code(info)
     with opened(space, data_dir, options, code) as there:
         for what in get_args(Fingerprint):
             _check_same(folder.path, what, info.dataset, there.dataset)

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -27,6 +28,7 @@ from tunecnn.listeners.trackers.base import TrackedRun
 from tunecnn.listeners.trackers.registry import Tracked, check_trackers, untracked
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.counting import CostCounter
+from tunecnn.models.packages import packages_of
 from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
@@ -93,6 +95,11 @@ class Opened:
     costs: CostCounter
     engine: Engine
     interrupts: Interrupts
+
+    @cached_property
+    def packages(self) -> tuple[str, ...]:
+        """Packages that the networks use, besides those that all trials do."""
+        return packages_of(map(self.space.network, self.space.architectures), self.code)
 
 
 @contextlib.contextmanager
@@ -275,7 +282,7 @@ def _run_locked(
     info = _with_end(info, study.last_time)
     # Once the journal is there, for readers.
     info = info.with_changes(keep_weights=options.keep_weights or info.keep_weights)
-    info = _start_session(folder, info, space, there.engine)
+    info = _start_session(folder, info, there)
     started = time.monotonic()
     recorder: Recorder | None = None
     try:
@@ -301,7 +308,7 @@ def _run_locked(
             )  # fmt: skip
             recorder = Recorder(
                 study, Artifacts(folder.path, listener.on_warning, info.id), listener, spending,
-                limits, there.interrupts, lease,
+                limits, there.interrupts, lease, there.packages,
                 on_abandoned=lambda: run_on_end(options.on_end, folder.path, "failed"),
             )  # fmt: skip
             there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
@@ -352,18 +359,16 @@ def _with_end(info: RunInfo, last_time: int) -> RunInfo:
     return info.with_session(ended=max(info.last_session.started, sign))
 
 
-def _start_session(
-    folder: RunFolder, info: RunInfo, space: SearchSpace, engine: Engine
-) -> RunInfo:
+def _start_session(folder: RunFolder, info: RunInfo, there: Opened) -> RunInfo:
     """Record the start of a session, with any additional trials and budget."""
     session = Session(
         command=in_utf8(shlex.join(_shown(sys.argv))),
         started=now(),
-        engine=engine.record(),
-        versions=versions(),
+        engine=there.engine.record(),
+        versions=versions(there.packages),
         source=source_hash(),
     )
-    more = {"trials": space.trials, "budget": dict(space.budget)}
+    more = {"trials": there.space.trials, "budget": dict(there.space.budget)}
     info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})
     folder.write_info(info)
     return info

@@ -1,0 +1,78 @@
+"""The packages that networks use: their versions, on which results depend as on torch's."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from tunecnn.files import is_installed, sha256
+from tunecnn.models.architecture import Architecture
+from tunecnn.models.code import NetworkCode
+
+_NONE = "none"
+_RECORDED = frozenset({"numpy", "optuna", "pandas", "ray", "sklearn", "torch", "torchvision",
+                       "tunecnn"})  # fmt: skip
+"""Packages whose versions each run records."""
+
+
+def packages_of(networks: Iterable[Architecture], code: NetworkCode | None) -> tuple[str, ...]:
+    """Return the packages that networks use, apart from those that each run records.
+
+    They are those of installed networks, and what the code of others imports anywhere.
+
+    Args:
+        networks: the networks.
+        code: code of those that are in files of the user; None if there is none.
+    """
+    found = {one.module for one in networks if not (one.is_published or one.is_own_file)}
+    files = code.files if code is not None else {}
+    for name, content in files.items():
+        if name.endswith(".py"):
+            found |= set(_imported(content))
+    own = {name.partition("/")[0].removesuffix(".py") for name in files}
+    tops = {name.partition(".")[0] for name in found}
+    return tuple(sorted(tops - own - _RECORDED - sys.stdlib_module_names))
+
+
+def _imported(content: bytes) -> Iterator[str]:
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module
+
+
+@cache
+def package_version(name: str) -> str:
+    """Return the version of a package, or `none`; nothing of it is imported.
+
+    Of one that is not installed as such, but found where its source is written, as after `pip
+    install -e`, a hash of that source is part of it.
+
+    Args:
+        name: name by which it is imported.
+    """
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # of a module without a spec, say
+        spec = None
+    if spec is None:
+        return _NONE
+    names = importlib.metadata.packages_distributions().get(name, ())
+    version = importlib.metadata.version(names[0]) if names else ""
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    if not places or is_installed(places[0]):
+        return version or "unknown"
+    return f"{version} (source {_source_hash(Path(places[0]))})".strip()
+
+
+def _source_hash(place: Path) -> str:
+    """Return a hash of a module's file, or of all those of a package."""
+    folder = place.parent if place.name == "__init__.py" else place
+    files = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
+    return sha256("".join(sha256(file.read_bytes()) for file in files))[:12]
