@@ -101,7 +101,7 @@ def listed(names: Iterable[object]) -> str:
 
 def count_in_words(number: float, what: str) -> str:
     """Format a number of things: `1 trial`, `2 trials`."""
-    return f"{number:g} {what}" + ("" if number == 1 else "s")
+    return f"{number:,.10g} {what}" + ("" if number == 1 else "s")
 
 
 def resources_in_words(cpus: float, gpus: float) -> str:
@@ -126,7 +126,7 @@ def list_in_words(numbers: Sequence[int], of: str) -> str:
 
 def seconds_in_words(seconds: float) -> str:
     """Format a duration: `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

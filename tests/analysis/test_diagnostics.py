@@ -162,6 +162,27 @@ def test_a_best_value_at_the_end_of_its_range_is_warned_of_with_evidence(tmp_pat
     }  # there is no dropout below 0
 
 
+def test_the_end_of_a_choice_is_its_last_option_wherever_the_others_lie(tmp_path):
+    """The better trials have 64 and 128, which lie in the lowest fifth of 32 to 512."""
+    text = """
+name: sizes
+dataset: digits
+epochs: 1
+trials: 40
+parameters: {batch_size: {choice: [32, 64, 128, 256, 512]}, momentum: {float: [0.1, 0.9]}}
+sampler: random
+"""
+    run = ScriptedRun(tmp_path / "run", text)
+    good = {32: 0.6, 64: 0.8, 128: 0.81}
+    best = iter([0.9])
+    loaded = run.train_all(
+        lambda trial: next(best, 0.6) if trial.config.batch_size == 32
+        else good.get(trial.config.batch_size, 0.5) + trial.number / 10_000
+    )  # fmt: skip
+    assert loaded.best["param.batch_size"] == 32
+    assert near_bounds(loaded) == {}
+
+
 @pytest.mark.slow
 def test_in_noise_alone_hardly_any_best_value_is_said_to_be_at_an_end(tmp_path):
     numbers = random.Random(0)

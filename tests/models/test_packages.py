@@ -15,7 +15,7 @@ from tunecnn.models.packages import package_version, packages_of
 
 def test_packages_are_those_of_installed_networks_and_of_imports_anywhere():
     code = NetworkCode({
-        "nets.py": b"import torch, os, blocks, altair.vegalite\nfrom .blocks import One\n"
+        "nets.py": b"import torch, os, blocks, pandas, altair.vegalite\nfrom .blocks import One\n"
                    b"def f():\n    from psutil import Process",
         "blocks/__init__.py": b"import tunecnn.models",
         "body.pt": b"import scipy",
@@ -23,7 +23,7 @@ def test_packages_are_those_of_installed_networks_and_of_imports_anywhere():
     networks = [
         Architecture(name, Path()) for name in ("proposed", "timm.models:Net", "nets.py:A")
     ]
-    assert packages_of(networks, code) == ("altair", "psutil", "timm")
+    assert packages_of(networks, code) == ("altair", "pandas", "psutil", "timm")
     assert packages_of(networks[:1], None) == ()
 
 

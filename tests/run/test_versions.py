@@ -52,6 +52,13 @@ def test_a_value_that_was_changed_by_hand_is_seen(scripted_run):
         load_run(scripted_run)
 
 
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{", '"run"'])
+def test_a_file_that_is_no_record_of_a_run_is_refused(text, scripted_run):
+    (scripted_run / "run.json").write_text(text)
+    with pytest.raises(RunError, match=r"run.json cannot be read"):
+        load_run(scripted_run)
+
+
 def test_a_field_that_is_missing_is_named(scripted_run):
     path = scripted_run / "run.json"
     values = json.loads(path.read_text())

@@ -267,6 +267,19 @@ def test_a_config_without_the_hash_of_its_code_is_of_the_runs_code(tmp_path):
         candidates_of(loaded, 1, {"other": best.replace(code="0123456789ab")})
 
 
+def test_a_config_of_code_that_did_not_win_is_of_the_runs_code_as_well(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    text = SEVERAL.replace("nets.py:Other", "model1").replace("net.hidden", "net.dense_units")
+    run = ScriptedRun(tmp_path / "run", text, folder=tmp_path)
+    loaded = run.train_all(lambda trial: 0.9 if trial.config.architecture == "model1" else 0.5)
+    mine = next(
+        config for record in loaded.records
+        if (config := loaded.config(record.number)).architecture == "nets.py:One"
+    )  # fmt: skip
+    assert mine.code == loaded.info.code.hash
+    assert candidates_of(loaded, 1, {"mine": mine})[-1].config.code == mine.code
+
+
 def test_as_many_images_as_the_search_had_are_no_other_scale(run):
     assert run.info.dataset.train == 1149
     assert TrainingScale(1149, run.space.epochs).changes(run) == {}

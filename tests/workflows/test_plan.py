@@ -109,6 +109,15 @@ def test_halving_is_played_through():
     assert forecast(SearchSpace.from_text(TEXT + "pruner: median\n")) is None
 
 
+def test_a_start_point_that_is_given_twice_is_planned_once():
+    text = TEXT + "pruner: {promotion: {min_epochs: 1, factor: 3}}\n"
+    once, often = (
+        forecast(SearchSpace.from_text(text.replace("[baseline]", start))).epochs
+        for start in ("[baseline]", "[baseline, baseline, baseline, baseline]")
+    )
+    assert once == often
+
+
 def test_random_trials_have_rungs_of_their_own_in_the_forecast_too():
     """At the end, at least five of each source are trained to their end."""
     text = TEXT + "pruner: {promotion: {min_epochs: 1, factor: 3}}\n"

@@ -640,12 +640,15 @@ def test_an_interrupt_ends_a_loop_that_goes_on_after_errors(tmp_path, monkeypatc
         raise EndedAtOnceError(130)
 
     monkeypatch.setattr("tunecnn.workflows.python.start_search", ends)
+    monkeypatch.setattr("tunecnn.workflows.python.start_reproduction", ends)
     with pytest.raises(KeyboardInterrupt, match="ended at once"):
         tunecnn.search({**SPACE, "start": []}, local=True, runs_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt, match="ended at once"):
+        tunecnn.reproduce("digits", "none", epochs=np.int64(1), local=True, runs_dir=tmp_path)
 
 
 def test_a_trial_with_more_threads_than_cores_is_refused(tmp_path):
-    with pytest.raises(tunecnn.InputError, match=r"cannot hold one trial of 4096 cores \(it has"):
+    with pytest.raises(tunecnn.InputError, match=r"cannot hold one trial of 4,096 cores \(it has"):
         tunecnn.search({**SPACE, "start": []}, local=True, runs_dir=tmp_path, cpus_per_trial=4096)
 
 

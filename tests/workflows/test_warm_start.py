@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.scripted import SPACE
 from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.space.space import SearchSpace
+from tunecnn.summary.run_types import summarize
 from tunecnn.workflows.warm_start import warm_start
 
 
@@ -23,6 +26,12 @@ def test_the_best_trials_of_an_earlier_run_become_start_points(scripted_run):
         "of 3 trials in the space that were trained to the end are start points; 0 do not lie"
         in warm.words
     )
+
+
+def test_an_earlier_run_has_its_name_from_inside_of_its_folder(scripted_run, monkeypatch):
+    monkeypatch.chdir(scripted_run)
+    assert warm_start(space_of(), Path()).words.startswith(f"from {scripted_run.name}: ")
+    assert summarize(load_run(".")).name == scripted_run.name
 
 
 def test_trials_outside_the_space_are_left_out_and_counted(scripted_run):

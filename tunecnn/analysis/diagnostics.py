@@ -163,12 +163,14 @@ def near_bounds(run: Run) -> dict[str, str]:
             ]
             if len(numbers) < max(3, len(parameter.options)):
                 continue  # words have no order, and two values are both ends
-            low, high, share = min(numbers), max(numbers), 0.0
+            low, *_, high = numbers = sorted(numbers)
+            share, last = 0.0, len(numbers) - 1
+            place = {option: at / last for at, option in enumerate(numbers)}.__getitem__
         else:
             (low, high), share = parameter.bounds, 0.05
+            place = partial(position, low=low, high=high, log=getattr(parameter, "log", False))
         if low == high:
             continue
-        place = partial(position, low=low, high=high, log=getattr(parameter, "log", False))
         at, where = place(value), early[f"param.{name}"].dropna().map(place)
         is_limit = low == 0 or (low == 1 and isinstance(low, int) and isinstance(high, int))
         if at <= share:

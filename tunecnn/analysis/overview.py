@@ -13,7 +13,7 @@ from pydantic import computed_field
 from tunecnn.run.info import Session
 from tunecnn.run.run import Run
 from tunecnn.trial.messages import Outcome
-from tunecnn.words import count_in_words, in_utf8, seconds_in_words
+from tunecnn.words import count_in_words, seconds_in_words
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def overview_of(run: Run, answer: Sequence[str], leads: Sequence[Lead] = ()) -> 
     """
     return {
         "type": run.job.type,
-        "name": in_utf8(run.path.name),
+        "name": run.name,
         "goal": run.space.goal,
         "requested": run.space.trials,
         "outcomes": _outcomes(run.trials),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from tunecnn.data.images import TrialData
 from tunecnn.errors import RunError
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.running import prints_aside
+from tunecnn.process import usable_cores
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
 from tunecnn.words import command
@@ -44,7 +44,7 @@ class LocalEngine:
 
     def record(self) -> EngineRecord:
         """Return the record of the hardware on which trials run."""
-        node = NodeRecord(name=platform.node(), cpus=os.cpu_count() or 1, gpus=_gpus())
+        node = NodeRecord(name=platform.node(), cpus=usable_cores(), gpus=_gpus())
         return EngineRecord(engine="local", nodes=(node,), threads=self.threads, slots=1)
 
     def notes(self) -> tuple[str, ...]:

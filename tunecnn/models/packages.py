@@ -15,13 +15,12 @@ from tunecnn.models.architecture import Architecture
 from tunecnn.models.code import NetworkCode
 
 _NONE = "none"
-_RECORDED = frozenset({"numpy", "optuna", "pandas", "ray", "sklearn", "torch", "torchvision",
-                       "tunecnn"})  # fmt: skip
-"""Packages whose versions each run records."""
+_OF_ALL = frozenset({"numpy", "sklearn", "torch", "torchvision", "tunecnn"})
+"""Packages that all trials use."""
 
 
 def packages_of(networks: Iterable[Architecture], code: NetworkCode | None) -> tuple[str, ...]:
-    """Return the packages that networks use, apart from those that each run records.
+    """Return the packages that networks use, apart from those that all trials do.
 
     They are those of installed networks, and what the code of others imports anywhere.
 
@@ -36,7 +35,7 @@ def packages_of(networks: Iterable[Architecture], code: NetworkCode | None) -> t
             found |= set(_imported(content))
     own = {name.partition("/")[0].removesuffix(".py") for name in files}
     tops = {name.partition(".")[0] for name in found}
-    return tuple(sorted(tops - own - _RECORDED - sys.stdlib_module_names))
+    return tuple(sorted(tops - own - _OF_ALL - sys.stdlib_module_names))
 
 
 def _imported(content: bytes) -> Iterator[str]:

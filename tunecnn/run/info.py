@@ -339,7 +339,7 @@ class RunInfo(_Model):
         try:
             values: dict[str, Any] = json.loads(read_own(path))
             recorded = values.pop(_CHECKSUM, None)
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
         check_stamp(path, values, SCHEMA)
         if recorded != _checksum(values):

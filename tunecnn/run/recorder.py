@@ -23,7 +23,7 @@ from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
-from tunecnn.trial.environment import Comparable, Environment, versions
+from tunecnn.trial.environment import Comparable, Environment
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
 from tunecnn.words import command
@@ -109,7 +109,7 @@ class Recorder:
         self._deaths: Counter[int] = Counter()  # of workers, by trial
         self._any_epoch_seen = False
         self.failure: TunecnnError | None = None
-        self._comparable = Comparable(versions(packages))
+        self._comparable = Comparable(packages=packages)
         for record in study.records:
             if record.outcome.has_ended:
                 artifacts.drop_checkpoints(record.number)  # of one that ended just before a kill

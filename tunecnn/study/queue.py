@@ -98,6 +98,11 @@ def is_random(space: SearchSpace, randoms: int, started: int) -> bool:
     return randoms + 1 <= space.random_baseline * (started + 1)
 
 
+def is_protected(space: SearchSpace, point: Mapping[str, Scalar]) -> bool:
+    """Return whether a start point is the baseline, which is trained to its end."""
+    return "baseline" in space.start and point == space.baseline_point()
+
+
 def given_trials(space: SearchSpace) -> Iterator[dict[str, object]]:
     """Yield the trials of a space that no sampler proposes, in the order of their numbers.
 
@@ -136,8 +141,7 @@ def _stored(space: SearchSpace, point: dict[str, Scalar], proposal: str) -> dict
 
 
 def _attrs(space: SearchSpace, point: Mapping[str, Scalar], proposal: str) -> dict[str, object]:
-    is_baseline = "baseline" in space.start and point == space.baseline_point()
-    return {"proposal": proposal, **({"protected": True} if is_baseline else {})}
+    return {"proposal": proposal, **({"protected": True} if is_protected(space, point) else {})}
 
 
 def _key(point: Mapping[str, Scalar]) -> _Key:

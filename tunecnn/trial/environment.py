@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -105,10 +105,14 @@ class Comparable:
 
     Args:
         versions_here: versions of this process; None for those that it has.
+        packages: further packages that the networks use.
     """
 
-    def __init__(self, versions_here: Mapping[str, str] | None = None) -> None:
-        self._versions = versions() if versions_here is None else versions_here
+    def __init__(
+        self, versions_here: Mapping[str, str] | None = None, packages: Collection[str] = ()
+    ) -> None:
+        self._versions = versions(packages) if versions_here is None else versions_here
+        self._packages = packages
         self._source = source_hash()
         self._precision: dict[str, tuple[str, str]] = {}
         self._devices: dict[str, str] = {}
@@ -133,9 +137,7 @@ class Comparable:
             there: environment of the worker.
             setting: setting `precision` of the trial.
         """
-        for name in dict.fromkeys((*DECISIVE, *self._versions)):
-            if name in _OTHERS:
-                continue
+        for name in (*DECISIVE, *self._packages):
             here, other = self._versions.get(name, "none"), there.versions.get(name, "none")
             if not is_same_version(name, here, other):
                 return f"it has {name} {other}, and this process has {name} {here}"

@@ -295,7 +295,7 @@ def _with_code(run: Run, name: str, config: TrialConfig) -> TrialConfig:
     code = run.info.code
     if code is None or config.architecture not in run.space.architectures:
         return config
-    ours = run.config(int(run.configurations["trial"].iloc[0])).code
+    ours = code.hash if config.network.is_own_file else None
     if config.code not in (None, ours):
         raise InputError(
             f"{name} was made with other code of {config.architecture} (hash {config.code}) than "

@@ -14,7 +14,8 @@ from typing import Literal
 
 from tunecnn.errors import TunecnnError, reason
 from tunecnn.files import expanded, nearest_existing
-from tunecnn.words import bytes_in_words
+from tunecnn.process import usable_cores
+from tunecnn.words import bytes_in_words, count_in_words
 
 State = Literal["good", "note", "problem"]
 _LEAST_FREE = 2e9  # bytes; a search of ten thousand trials writes less
@@ -102,7 +103,7 @@ def _devices() -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding(
-                "GPUs", "note", f"none; trials train on {os.cpu_count()} cores",
+                "GPUs", "note", f"none; trials train on {count_in_words(usable_cores(), 'core')}",
                 "small networks on small images are fine; for CIFAR-10 plan first: tunecnn plan",
             )  # fmt: skip
         return

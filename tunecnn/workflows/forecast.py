@@ -18,7 +18,7 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
 from tunecnn.study.distributions import random_points
 from tunecnn.study.halving import RANDOM, SEARCH, Arrival, Rungs
-from tunecnn.study.queue import is_random
+from tunecnn.study.queue import is_protected, is_random
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
 from tunecnn.workflows.networks import (
@@ -246,7 +246,7 @@ def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
         yield from [space.epochs] * space.trials
         return
     rungs = Rungs(space, ())
-    starts = space.start_points()
+    starts = space.different_start_points()[: space.trials]
     values = [draw.random() for _ in range(space.trials)]
     after: dict[int, int] = {}
     randoms: set[int] = set()  # trials of the random baseline
@@ -256,7 +256,7 @@ def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
 
     def train(number: int) -> int:
         begin, is_start = after.pop(number, 0), number < len(starts)
-        protected = is_start and starts[number] == space.baseline_point()
+        protected = is_start and is_protected(space, starts[number])
         for epoch in [one for one in rungs.epochs if one > begin]:
             source = RANDOM if number in randoms else SEARCH
             arrival = Arrival(number, epoch, values[number], source, is_start=is_start)

@@ -158,7 +158,7 @@ def check_seeds(seeds: int) -> None:
     Raises:
         InputError: if it is out of its range.
     """
-    _check_count("--seeds", seeds, _MOST_SEEDS)
+    check_count("--seeds", seeds, _MOST_SEEDS)
 
 
 def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
@@ -174,13 +174,18 @@ def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
     """
     from tunecnn.space.schema import MOST_SPLITS  # its imports take too long for --help
 
-    _check_count("--top", top, _MOST_CANDIDATES)
+    check_count("--top", top, _MOST_CANDIDATES)
     check_seeds(seeds)
     if splits is not None:
-        _check_count("--splits", splits, MOST_SPLITS)
+        check_count("--splits", splits, MOST_SPLITS)
 
 
-def _check_count(option: str, count: int, most: int) -> None:
+def check_count(option: str, count: int, most: int) -> None:
+    """Check that an option is a whole number from 1 to another.
+
+    Raises:
+        InputError: if it is not.
+    """
     if not isinstance(count, Integral) or isinstance(count, bool) or not 1 <= count <= most:
         raise InputError(f"{option} must be from 1 to {most:,}, not {count!r}")
 

@@ -267,7 +267,10 @@ def reproduce(
     """
     own = ("dataset", "against", "models", "seeds", "epochs", "listeners")
     where, found = _listening(listeners), _options(options, own=own)
-    return Run(start_reproduction(dataset, against, models, seeds, epochs, found, where).folder)
+    models, seeds, epochs = plain([models, seeds, epochs])
+    with _interruptible():
+        done = start_reproduction(dataset, against, models, seeds, epochs, found, where)
+    return Run(done.folder)
 
 
 def _options(

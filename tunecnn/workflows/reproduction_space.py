@@ -11,8 +11,9 @@ from tunecnn.documents import to_yaml
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import DESIGNS, InputShape
 from tunecnn.words import count_in_words
-from tunecnn.workflows.options import check_seeds
+from tunecnn.workflows.options import check_count, check_seeds
 
+_MOST_EPOCHS = 10**9
 _SEEDS = 3
 NOTHING = "none"
 """Value of `against` for training with the published protocol without a comparison."""
@@ -101,8 +102,7 @@ def reproduction_space(
         if against is None:
             raise InputError("without published results to compare with, give --epochs")
         epochs = EXPERIMENTS[against].epochs
-    if epochs < 1:
-        raise InputError(f"--epochs must be 1 or more, not {epochs}")
+    check_count("--epochs", epochs, _MOST_EPOCHS)
     parameters: dict[str, Any] = {
         "seed": {"choice": list(range(seeds))},
         "architecture": {"choice": names},

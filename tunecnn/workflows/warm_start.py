@@ -59,7 +59,7 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
         )
     selected = points[: max(1, space.trials // _SHARE)]
     words = (
-        f"from {path.name}: the best {len(selected)} of {len(old.ranked) - outside} trials in the "
+        f"from {old.name}: the best {len(selected)} of {len(old.ranked) - outside} trials in the "
         f"space that were trained to the end are start points; {outside} do not lie in the space"
     )
     new = [point for point in selected if point not in space.start]
