@@ -21,7 +21,7 @@ def first_error(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {' '.join(first['msg'].split())}"
 
 
-def in_words(details: ErrorDetails) -> str:
+def error_in_words(details: ErrorDetails) -> str:
     """Return a pydantic error in tunecnn's wording, with the given value."""
     error_type, given = details["type"], details["input"]
     limits = details.get("ctx", {})

@@ -224,7 +224,7 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["reproduce", "--dataset", "digits"], "no results were published on digits, so there is n"),
         (["reproduce", "--dataset", "mnist", "--models", "model9"], "unknown model 'model9'"),
         (["reproduce", "--dataset", "mnist", "--seeds", "0"], "--seeds must be from 1 to 1,000, not 0"),
-        (["reproduce", "--dataset", "mnist", "--epochs", "0"], "--epochs must be 1 or more, not 0"),
+        (["reproduce", "--dataset", "mnist", "--epochs", "0"], "--epochs must be from 1 to 1,000,000,000, not 0"),
         (["reproduce", "--resume", "nowhere", "--seeds", "2"], "--seeds has no effect beside --resume"),
         (["train", "--set", "epochs"], "--set epochs: write it as name=value"),
         (["train", "--set", "epochs=ten"], "epochs must be a whole number, not 'ten'"),

@@ -203,7 +203,7 @@ def test_a_resume_with_another_torch_is_refused_unless_told_otherwise(tmp_path, 
     was = versions()
     now = {**was, "torch": "9.9", "optuna": "9.8"}
     for module in ("search", "session"):
-        monkeypatch.setattr(f"tunecnn.workflows.{module}.versions", lambda: now)
+        monkeypatch.setattr(f"tunecnn.workflows.{module}.versions", lambda _: now)
     with pytest.raises(InputError, match=rf"changed \(torch {was['torch']} then, 9.9 now\)"):
         carry_on(result.folder)
     listener = Silent()

@@ -16,6 +16,7 @@ from tunecnn.analysis.overview import (
 )
 from tunecnn.analysis.winner import SeedGain, TrialLine, Winner
 from tunecnn.run.run import Run
+from tunecnn.study.halving import RANDOM
 from tunecnn.study.records import rounded
 from tunecnn.words import count_in_words
 
@@ -86,9 +87,9 @@ def _as_a_start_point(run: Run, trial: int) -> str:
 
 def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
     """Say so if the best trial is one of the random ones that only stand beside the search."""
-    if run.record(trial).source != "random_baseline":
+    if run.record(trial).source != RANDOM:
         return
-    own = run.ranked[run.ranked["source"] != "random_baseline"]
+    own = run.ranked[run.ranked["source"] != RANDOM]
     text = (
         f"Trial {trial} is one of the random trials for comparison, so the sampler has not found "
         "it"

@@ -216,7 +216,7 @@ def _have_same_validation(run: Run, other: Run) -> bool:
     return whole_rules == other_whole and run.space.image_options == other.space.image_options
 
 
-def in_words(line: RunLine) -> dict[str, Any]:
+def cells_of(line: RunLine) -> dict[str, Any]:
     """Return a line of a comparison as texts, by the name of the column."""
     best, confirmed = "-", "-"
     if line.best is not None:

@@ -143,8 +143,7 @@ class MainConfirmation:
     @property
     def has_winner(self) -> bool:
         """Whether the values of the search's best trial are among the candidates."""
-        settings = [f"param.{name}" for name in self.search.space.searched_settings]
-        ranked = self.search.ranked
+        settings, ranked = self.search.setting_columns, self.search.ranked
         best = ranked.merge(ranked.head(1)[settings], on=settings) if settings else ranked
         return any(self._is(one, number) for one in self._candidates for number in best["trial"])
 

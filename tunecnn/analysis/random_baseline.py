@@ -10,6 +10,7 @@ from tunecnn.analysis.intervals import typical_best
 from tunecnn.analysis.spending import spent_until
 from tunecnn.run.run import Run
 from tunecnn.space.strategy import Halving, NoPruner, Patient, Promotion
+from tunecnn.study.halving import RANDOM, SEARCH
 from tunecnn.trial.messages import Outcome
 
 
@@ -58,8 +59,8 @@ class RandomBaseline:
 def compare_with_random(run: Run) -> RandomBaseline | None:
     """Compare a search with its random baseline; None if it has none."""
     ended = _ended(run)
-    sources = {name: ended[ended["source"] == name] for name in ("search", "random_baseline")}
-    if sources["random_baseline"].empty or sources["search"].empty:
+    sources = {name: ended[ended["source"] == name] for name in (SEARCH, RANDOM)}
+    if sources[RANDOM].empty or sources[SEARCH].empty:
         return None
     cost = min(float(source["spent"].max()) for source in sources.values())
     search, random = (
@@ -67,7 +68,7 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     )
     return RandomBaseline(
         search, random, _verdict(search, random, cost), _conditions(run),
-        _typical(sources["random_baseline"], run),
+        _typical(sources[RANDOM], run),
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
     """Return `trial_count`, `seconds` and `best` after each ended trial, by source."""
     ended = _ended(run)
     found = {}
-    for name in ("search", "random_baseline"):
+    for name in (SEARCH, RANDOM):
         source = ended[ended["source"] == name].reset_index(drop=True)
         complete = source[run.space.metric].where(source["outcome"] == Outcome.COMPLETE)
         found[name] = pd.DataFrame(
@@ -115,7 +116,7 @@ def _ended(run: Run) -> pd.DataFrame:
     `spent` is what their source had spent then.
     """
     trials = run.trials
-    ended = trials[trials["ended"].notna() & (trials["outcome"] != "infeasible")]
+    ended = trials[trials["ended"].notna() & (trials["outcome"] != Outcome.INFEASIBLE)]
     ended = ended.sort_values(["ended", "trial"])
     known = ended["trial"].map(spent_until(run, by_source=True))
     # One that failed before its first epoch cost nothing where it stands.

@@ -126,7 +126,7 @@ def trial_line(run: Run, row: pd.Series) -> TrialLine:
 
     Args:
         run: run of the trial.
-        row: its row of `Run.trials` or `Run.configurations`.
+        row: its row of `Run.ranked`.
     """
     accuracy, of_images = float(row[run.space.metric]), float(row["val_accuracy"])
     return TrialLine(
@@ -134,8 +134,8 @@ def trial_line(run: Run, row: pd.Series) -> TrialLine:
         accuracy=accuracy,
         val_accuracy=of_images,
         val_balanced_accuracy=_plain(row["val_balanced_accuracy"]),
-        mean=float(row.get("mean", accuracy)),
-        seeds=int(row.get("seeds", 1)),
+        mean=float(row["mean"]),
+        seeds=int(row["seeds"]),
         interval=wilson_interval(of_images, run.info.dataset.different("validation")),
         val_loss=float(row["val_loss"]),
         epochs=int(row["epochs"]),
@@ -203,7 +203,7 @@ def _gain_over_seeds(run: Run, best: TrialLine, baseline: TrialLine) -> SeedGain
     """Compare the means over seeds: the luckiest of one with any of the other says nothing."""
     repeats = [name for name in ("seed", "param.split_seed") if name in run.ranked]
     keyed = run.ranked.assign(repeat=run.ranked.groupby(repeats, dropna=False).ngroup())
-    alike = keyed.groupby([f"param.{name}" for name in run.space.searched_settings], dropna=False)
+    alike = keyed.groupby(run.setting_columns, dropna=False)
     groups = {int(trial): part for _, part in alike for trial in part["trial"]}
     ours, theirs = (
         OverSeeds(dict(zip(part["repeat"], part[run.space.metric], strict=True)))

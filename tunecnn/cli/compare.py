@@ -46,7 +46,7 @@ def compare(
     json_lines: Json = False,
 ) -> None:
     """Compare searches: in what they differ, and what they found."""
-    from tunecnn.analysis.comparison import in_words
+    from tunecnn.analysis.comparison import cells_of
     from tunecnn.files import check_writable
     from tunecnn.summary.formats import Format
     from tunecnn.workflows.runs import compare as compare_searches
@@ -63,7 +63,7 @@ def compare(
                     "warnings": found.warnings})  # fmt: skip
     else:
         console = PlainConsole()
-        rows = [in_words(line) for line in found.lines]
+        rows = [cells_of(line) for line in found.lines]
         table = Table(*rows[0], box=None)
         for row in rows:
             table.add_row(*row.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,8 @@ def view(run: Run) -> Group:
     """Return what a terminal shows of a run."""
     import pandas as pd
 
+    from tunecnn.trial.messages import Outcome
+
     trials = run.trials
     ended = run.ended
     lines = [Text(run.name, "bold"), Text(run.space.goal)] if run.space.goal else [Text(run.name)]
@@ -62,7 +65,7 @@ def view(run: Run) -> Group:
     if run.info.sessions:
         lines.append(Text(_time(run, ended)))
     parts: list[Text | Table] = list(lines)
-    running = trials[trials["outcome"] == "running"]
+    running = trials[trials["outcome"] == Outcome.RUNNING]
     if len(running) and run.state.startswith("running"):
         table = Table("running", "epoch", "accuracy", "seconds", "node", box=None, title=None)
         for _, row in running.head(_MOST_RUNNING).iterrows():
@@ -106,15 +109,16 @@ def _time(run: Run, ended: int) -> str:
         return f"session {len(run.info.sessions)} was killed; carry on with: {resume}"
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"
-    # Proposals that break a constraint take no time, and are none of the requested trials.
-    here = [r for r in run.records if r.outcome.has_ended and r.outcome is not Outcome.INFEASIBLE
-            and r.ended is not None]  # fmt: skip
-    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
-    done = sum(one.ended.astimezone() >= session.started for one in here if one.ended)
+
+    def is_of_session(at: datetime | None) -> bool:
+        # Optuna writes the local time without its zone, which `astimezone` takes it to be.
+        return at is not None and at.astimezone() >= session.started
+
     # Few paused trials go on, so the time that is left is that of the trials still to start.
     paused = [record for record in run.records if record.outcome is Outcome.PAUSED]
-    here = [one for one in paused if one.started and one.started.astimezone() >= session.started]
-    done, left = done + len(here), run.space.trials - ended - len(paused)
+    done = sum(record.counts and is_of_session(record.ended) for record in run.records)
+    done += sum(is_of_session(record.started) for record in paused)
+    left = run.space.trials - ended - len(paused)
     if session.ended is None and done and left > 0:
         rest = seconds_in_words(spent / done * left)
         text += f", about {rest} left for {count_in_words(left, 'trial')}"

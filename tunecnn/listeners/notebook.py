@@ -87,9 +87,8 @@ class Notebook(Listener):
 
     def _page(self) -> str:
         metric = self._study.space.metric
-        ended = [record for record in self._records.values() if record.outcome.has_ended]
         best = sorted(
-            (record for record in ended if record.is_complete and record.kept),
+            (record for record in self._records.values() if record.is_complete and record.kept),
             key=lambda record: record.rank(metric),
         )
         spent = seconds_in_words(time.monotonic() - self._started)

@@ -140,7 +140,7 @@ class Terminal(Listener):
             (f"{ended}/{self._study.space.trials}", str(record.number), str(outcome),
              f"{getattr(record.kept, self._study.space.metric):.2%}" if record.kept else "-",
              str(len(record.epochs)),
-             seconds_in_words(sum(one.seconds for one in record.epochs)), "best" * is_best),
+             seconds_in_words(record.seconds), "best" * is_best),
             _COLUMNS.items(),
             ("", "", _MARKS.get(outcome, "red"), "", "", "", "bold"),
             strict=True,

@@ -196,7 +196,7 @@ def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
         "dataset": record.config.get("dataset", ""),
         "seed": record.config.get("seed"),
         "epochs": len(record.epochs),
-        "seconds": sum(metrics.seconds for metrics in record.epochs),
+        "seconds": record.seconds,
         "params": record.params,
         "macs": record.macs,
         **{name: figures.get(name) for name in _FIGURES},

@@ -296,6 +296,11 @@ class RunInfo(_Model):
         return self.job.type != "search"
 
     @property
+    def own_evaluations(self) -> list[Evaluation]:
+        """The evaluations of the run's own trials, without those of its confirmations."""
+        return [one for one in self.evaluations if not one.confirmation]
+
+    @property
     def last_session(self) -> Session:
         """The session that started last.
 

@@ -24,7 +24,7 @@ from tunecnn.run.frames import (
     predictions_frame,
     trials_frame,
 )
-from tunecnn.run.info import ConfirmationJob, Evaluation, Job
+from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.lock import writer_in_words
 from tunecnn.study.records import TrialRecord, read_records, read_reports
 from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
@@ -120,11 +120,6 @@ class Run:
             f"{ended} of {self.space.trials} trials ended{best}"
         )
 
-    @property
-    def _own_evaluations(self) -> list[Evaluation]:
-        """The evaluations of the run's own trials, without those of its confirmations."""
-        return [one for one in self.info.evaluations if not one.confirmation]
-
     @cached_property
     def _candidates(self) -> dict[int, str]:
         """The name of the candidate of each trial of a confirmation."""
@@ -154,7 +149,7 @@ class Run:
     @_kept
     def evaluations(self) -> pd.DataFrame:
         """One row per evaluation on the test images: `tunecnn.run.frames.EVALUATION_DTYPES`."""
-        return evaluations_frame(self.name, self._own_evaluations, self._candidates)
+        return evaluations_frame(self.name, self.info.own_evaluations, self._candidates)
 
     @cached_property
     def confirmations(self) -> list[Self]:
@@ -180,7 +175,7 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """One row for each tested trial and test image: `tunecnn.run.frames.PREDICTION_DTYPES`."""
         read = self.folder.read_predictions
-        return self._keyed([read(one) for one in self._own_evaluations])
+        return self._keyed([read(one) for one in self.info.own_evaluations])
 
     @property
     @_kept
@@ -303,7 +298,7 @@ class Run:
         """
         complete = self.trials[self.trials["outcome"] == Outcome.COMPLETE]
         metric = self.space.metric
-        alike = self._setting_columns or (lambda _: 0)  # with nothing else, all are seeds of one
+        alike = self.setting_columns or (lambda _: 0)  # with nothing else, all are seeds of one
         values = complete.groupby(alike, dropna=False, sort=False)[metric]
         return complete.assign(
             # Rounded: sums of equal accuracies differ in their last digits, and would decide ties.
@@ -315,12 +310,12 @@ class Run:
     @_kept
     def configurations(self) -> pd.DataFrame:
         """The best trial of each configuration that was trained to its end, best first."""
-        if not self._setting_columns:
+        if not self.setting_columns:
             return self.ranked.head(1)
-        return self.ranked.drop_duplicates(self._setting_columns)
+        return self.ranked.drop_duplicates(self.setting_columns)
 
     @property
-    def _setting_columns(self) -> list[str]:
+    def setting_columns(self) -> list[str]:
         """Columns of `trials` that define a configuration."""
         return [f"param.{name}" for name in self.space.searched_settings]
 
@@ -361,14 +356,8 @@ class Run:
 
     @property
     def ended(self) -> int:
-        """Number of requested trials that have ended.
-
-        Proposals that broke a constraint do not count: others were made in their place.
-        """
-        return sum(
-            record.outcome.has_ended and record.outcome is not Outcome.INFEASIBLE
-            for record in self._records
-        )
+        """Number of requested trials that have ended."""
+        return sum(record.counts for record in self._records)
 
     @property
     def complete(self) -> list[TrialRecord]:

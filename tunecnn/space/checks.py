@@ -43,7 +43,7 @@ from tunecnn.trial.config import (
     setting_problem,
 )
 from tunecnn.trial.recipes import RECIPES, make_config
-from tunecnn.words import in_words
+from tunecnn.words import error_in_words
 
 # Settings without a key of their own in a space that have the same value for all trials.
 _NOT_SEARCHED = frozenset({"split", "validation", "train_images"})
@@ -518,7 +518,7 @@ def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
             known = Budget.model_fields
         return Mistake(loc, f"unknown key; {nearest(loc[-1], known)}")
     if error_type == "missing":  # the second of two bounds
-        return Mistake(loc[:-1], in_words(details))
+        return Mistake(loc[:-1], error_in_words(details))
     if len(loc) > 3 and loc[0] == "start":  # one error for each type that is allowed
         name = str(loc[3])  # after the type that the point has
         given = details["input"]
@@ -533,4 +533,4 @@ def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
         return Mistake(loc, f"write each argument with its whole name: {NET}{argument}")
     if error_type == "parameter_type":
         return Mistake(loc, f"{details['msg']}, not {details['input']!r}")
-    return Mistake(loc, in_words(details))
+    return Mistake(loc, error_in_words(details))

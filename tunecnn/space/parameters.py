@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 
 from tunecnn.errors import InputError
 from tunecnn.trial.config import Count, Scalar
-from tunecnn.words import in_words
+from tunecnn.words import error_in_words
 
 Role = Literal["scientific", "nuisance"]
 """Scientific: the search studies the parameter. Nuisance: trials only need a fair value of it."""
@@ -361,4 +361,4 @@ def _made(type_: type[_P], given: dict[str, Any]) -> _P:
     try:
         return type_.model_validate({k: plain(v) for k, v in given.items() if v is not None})
     except ValidationError as error:
-        raise InputError(in_words(error.errors()[0])) from error
+        raise InputError(error_in_words(error.errors()[0])) from error

@@ -12,7 +12,7 @@ from tunecnn.errors import InputError, nearest
 from tunecnn.models.designs import Cost
 from tunecnn.space.parameters import Number, SpaceModel, wrong
 from tunecnn.trial.config import Count
-from tunecnn.words import count_in_words, in_words
+from tunecnn.words import count_in_words, error_in_words
 
 
 class Tpe(SpaceModel):
@@ -250,4 +250,4 @@ def parse_named(given: object, known: Mapping[str, type[SpaceModel]], what: str)
         return known[name].model_validate(options)
     except ValidationError as error:
         details = error.errors()[0]
-        raise wrong(f"{details['loc'][0]}: {in_words(details)}") from error
+        raise wrong(f"{details['loc'][0]}: {error_in_words(details)}") from error

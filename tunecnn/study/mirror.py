@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.errors import RunError
@@ -48,9 +47,8 @@ class Mirror:
         path = folder / JOURNAL
         with open_storage(Journal(path, run_id=run_id), path) as source:
             self._source = optuna.load_study(study_name=STUDY_NAME, storage=source)
-            directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: len(objectives)]
             copy = optuna.create_study(
-                study_name=name, storage=self.storage, directions=directions
+                study_name=name, storage=self.storage, directions=self._source.directions
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -150,7 +148,7 @@ def _attributes(trial: FrozenTrial) -> dict[str, Any]:
         "architecture": str(record.config.get("architecture", "")),
         "parameters": f"{record.params:,}" if record.params else "",
         "seed": str(record.config.get("seed", "")),
-        "time": seconds_in_words(sum(one.seconds for one in record.epochs)),
+        "time": seconds_in_words(record.seconds),
         "node": record.node,
         "device": record.device,
     }

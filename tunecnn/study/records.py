@@ -90,6 +90,19 @@ class TrialRecord:
         return self.outcome is Outcome.COMPLETE
 
     @property
+    def counts(self) -> bool:
+        """Whether it is one of the requested trials that have ended.
+
+        In the place of a proposal that breaks a constraint another one was made.
+        """
+        return self.outcome.has_ended and self.outcome is not Outcome.INFEASIBLE
+
+    @property
+    def seconds(self) -> float:
+        """Training time in seconds."""
+        return sum(one.seconds for one in self.epochs)
+
+    @property
     def was_paused(self) -> bool:
         """Whether a pruned trial was paused before, so that its end is no news."""
         return self.outcome is Outcome.PRUNED and self.paused

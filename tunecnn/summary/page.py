@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -49,8 +50,8 @@ def render_page(run: Run, markdown: str, pictures: Mapping[str, bytes]) -> str:
         circumstances=Markup(_body(circumstances, pictures, "about")),
         charts=charts,
         specs=Markup(_json([chart.spec for chart in charts])),
-        columns=_columns(run),
-        rows=_rows(run),
+        columns=(columns := _columns(run)),
+        rows=zip(*(column.cells for column in columns), strict=True),
         style=Markup(_asset("page.css")),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
@@ -140,56 +141,54 @@ def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any
     return f'<pre tabindex="0"><code>{escape(tokens[index].content)}</code></pre>\n'
 
 
-def _columns(run: Run) -> list[tuple[str, bool]]:
-    """Return the columns of the table of all trials, and whether they hold numbers."""
-    accuracy = f"{balanced_in_words(run.space.metric)}accuracy"
-    fixed = [("trial", True), ("outcome", False), (accuracy, True), ("loss", True),
-             ("epochs", True), ("params", True), ("seconds", True)]  # fmt: skip
-    searched = [
-        (name, _is_number(run.trials[f"param.{name}"]))
-        for name in run.space.searched
-        if name != "architecture"
-    ]
-    several = run.trials["architecture"].nunique() > 1
-    return [*fixed, *([("architecture", False)] if several else []), *searched]
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of all trials.
+
+    Attributes:
+        heading: its heading.
+        is_number: whether it has numbers.
+        cells: text of each cell, and the value to sort by if that is not the text.
+    """
+
+    heading: str
+    is_number: bool
+    cells: list[tuple[str, str]]
 
 
-def _is_number(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-
-
-def _rows(run: Run) -> list[list[tuple[str, str]]]:
-    """Return the cells of the table of all trials: their text, and the value to sort by."""
+def _columns(run: Run) -> list[_Column]:
+    """Return the columns of the table of all trials."""
+    trials = run.trials
     words = {outcome.value: outcome.words for outcome in Outcome}
-    several = run.trials["architecture"].nunique() > 1
-    rows = []
-    for record in run.trials.to_dict("records"):
-        accuracy, loss = record[run.space.metric], record["val_loss"]
-        cells = [
-            _cell(record["trial"]),
-            _cell(words.get(record["outcome"], record["outcome"])),
-            _cell(accuracy, f"{accuracy:.2%}"),
-            _cell(loss, f"{loss:.4f}"),
-            _cell(record["epochs"]),
-            _cell(record["params"], "-" if pd.isna(record["params"]) else f"{record['params']:,}"),
-            _cell(record["seconds"], f"{record['seconds']:.1f}"),
-        ]
-        if several:
-            cells.append(_cell(record["architecture"]))
-        cells += [
-            _cell(record[f"param.{name}"]) for name in run.space.searched if name != "architecture"
-        ]
-        rows.append(cells)
-    return rows
+    outcomes = trials["outcome"].map(lambda outcome: words.get(outcome, outcome))
+    accuracy = f"{balanced_in_words(run.space.metric)}accuracy"
+    columns = [
+        _column("trial", trials["trial"]),
+        _column("outcome", outcomes),
+        _column(accuracy, trials[run.space.metric], "{:.2%}"),
+        _column("loss", trials["val_loss"], "{:.4f}"),
+        _column("epochs", trials["epochs"]),
+        _column("params", trials["params"], "{:,}"),
+        _column("seconds", trials["seconds"], "{:.1f}"),
+    ]
+    if trials["architecture"].nunique() > 1:
+        columns.append(_column("architecture", trials["architecture"]))
+    searched = (name for name in run.space.searched if name != "architecture")
+    return [*columns, *(_column(name, trials[f"param.{name}"]) for name in searched)]
 
 
-def _cell(given: Any, text: str = "") -> tuple[str, str]:
+def _column(heading: str, values: pd.Series[Any], form: str = "") -> _Column:
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return _Column(heading, is_number, [_cell(value, form) for value in values])
+
+
+def _cell(value: Any, form: str) -> tuple[str, str]:
     """Return the text of a cell, and what to sort by if that is not the text."""
-    if pd.isna(given):
+    if pd.isna(value):
         return "-", ""
-    if not text:
-        return in_short(given), ""
-    return text, f"{given:.6g}" if isinstance(given, float) else str(given)
+    if not form:
+        return in_short(value), ""
+    return form.format(value), f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _json(value: Any) -> str:

@@ -24,7 +24,7 @@ from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, nearest
 from tunecnn.models.architecture import Architecture, check_name
 from tunecnn.models.designs import make_design
-from tunecnn.words import in_words
+from tunecnn.words import error_in_words
 
 Scalar = int | float | bool | str
 Natural = Annotated[int, Field(ge=0, lt=2**53)]
@@ -301,4 +301,4 @@ def _in_our_words(error: ValidationError) -> InputError:
         return InputError(f"unknown {name} {details['input']!r}; {allowed}")
     if name == "net" and len(details["loc"]) > 1:
         name = f"{NET}{details['loc'][1]}"
-    return InputError(f"{name} {in_words(details)}")
+    return InputError(f"{name} {error_in_words(details)}")

@@ -105,8 +105,8 @@ def evaluate(
         accuracy, loss, predicted = scores(logits, labels)
         if folder is not None:
             assert found.trial is not None
-            tested = folder.read_info().evaluations
-            if not any(one.trial == found.trial and not one.confirmation for one in tested):
+            tested = folder.read_info().own_evaluations
+            if not any(one.trial == found.trial for one in tested):
                 folder.write_evaluation(found.trial, accuracy, loss, labels, predicted)
     right = predicted == labels
     return ModelEvaluation(

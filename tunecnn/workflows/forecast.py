@@ -25,13 +25,12 @@ from tunecnn.workflows.networks import (
     TriedNetwork,
     check_constraints,
     check_networks,
-    corners,
-    in_words,
     is_allowed,
     meets,
     sampled_networks,
     unread_files,
     unseen_arguments,
+    values_in_words,
 )
 
 _SAMPLE = 200
@@ -153,12 +152,11 @@ def make_plan(
         InputError: if no network of an architecture can be built for these images, or none meets
             the constraints.
     """
-    check_networks(space, data.name, costs)
-    broken = check_constraints(space, data.name, costs)
+    found = check_networks(space, data.name, costs)
+    broken = check_constraints(space, data.name, found, costs)
     size = space.count()
     if isinstance(space.sampler, Grid) and size is not None and size < space.trials:
         space = space.override(trials=size)  # the search ends with the last point
-    found = corners(space, costs)
     samples = sampled_networks(space, costs) if space.constraints else []
     named = _named_networks(space, [*found, *samples], costs)
     unmeasured = ""
@@ -178,7 +176,7 @@ def make_plan(
         networks=named,
         infeasible=1 - fmean(is_allowed(space, one) for one in samples) if samples else 0.0,
         unbuildable=tuple(
-            f"{in_words(one.values)}: {one.problem}" for one in found if one.problem
+            f"{values_in_words(one.values)}: {one.problem}" for one in found if one.problem
         ),
         corners=len(found),
         size=size,

@@ -59,9 +59,7 @@ def _accuracy(found: FoundModel) -> list[str]:
             f"confirmed: its configuration, trained with {confirmed.repeats}, has "
             f"{confirmed.test:.2%} {what}{low_high} ({confirmed.run})"
         )
-    own = [one for one in run.info.evaluations
-           if one.trial == found.trial and not one.confirmation]  # fmt: skip
-    for one in own:
+    for one in (one for one in run.info.own_evaluations if one.trial == found.trial):
         low, high = wilson_interval(one.accuracy, run.info.dataset.different("test"))
         lines.append(f"this model on the test images: {one.accuracy:.2%} (95 % interval "
                      f"{low:.2%} to {high:.2%}, {one.images:,} images)")  # fmt: skip

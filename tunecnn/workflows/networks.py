@@ -65,7 +65,7 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[TriedNetwork]:
     most = _MOST_CORNERS if _are_counted(space) else _MOST_BUILDS
     found = [space.only_active(values) for values in _combinations(space, ends, most)]
     different = {tuple(values.items()): values for values in found}.values()
-    return [_corner(space, values, costs) for values in different]
+    return [_tried(space, values, costs) for values in different]
 
 
 def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[TriedNetwork]:
@@ -76,7 +76,7 @@ def sampled_networks(space: SearchSpace, costs: CostCounter) -> list[TriedNetwor
         costs: counts their costs.
     """
     points = random_points(space, _DRAWS if _are_counted(space) else _MOST_BUILDS)
-    return [_corner(space, point, costs) for point in points]
+    return [_tried(space, point, costs) for point in points]
 
 
 def _are_counted(space: SearchSpace) -> bool:
@@ -84,7 +84,7 @@ def _are_counted(space: SearchSpace) -> bool:
     return all(map(is_published, space.architectures))
 
 
-def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:
+def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list[TriedNetwork]:
     """Check before a search that its networks can be built for its images.
 
     Args:
@@ -93,7 +93,7 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
         costs: counts the networks' costs for the images.
 
     Returns:
-        Warnings about combinations of values that cannot be built.
+        The networks at the corners of the space.
 
     Raises:
         InputError: if no network of an architecture can be built.
@@ -104,14 +104,32 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
                 costs.cost(name, {})
             except InputError as error:
                 raise InputError(f"{name} on {dataset}: {error}") from error
-        return []
+        return corners(space, costs)
     found = corners(space, costs)
     _check_loadable(space)
     for name in space.architectures:
         own = [corner for corner in found if corner.architecture == name]
         if own and all(corner.problem for corner in own):
             raise InputError(f"{name} on {dataset}: {own[0].problem}")
-    return [*_not_built(found), *unseen_arguments(space, costs), *unread_files(space)]
+    return found
+
+
+def network_warnings(
+    space: SearchSpace, found: Sequence[TriedNetwork], costs: CostCounter
+) -> list[str]:
+    """Return warnings about combinations of values that cannot be built, arguments and files.
+
+    Args:
+        space: space with the networks.
+        found: the networks at its corners.
+        costs: counts the networks' costs for the images.
+    """
+    return [
+        *(f"{values_in_words(corner.values)} cannot be built: {corner.problem}"
+          for corner in found if corner.problem),
+        *unseen_arguments(space, costs),
+        *unread_files(space),
+    ]  # fmt: skip
 
 
 def _check_loadable(space: SearchSpace) -> None:
@@ -151,11 +169,6 @@ def unread_files(space: SearchSpace) -> Iterator[str]:
         )
 
 
-def _not_built(found: Sequence[TriedNetwork]) -> list[str]:
-    return [f"{in_words(corner.values)} cannot be built: {corner.problem}"
-            for corner in found if corner.problem]  # fmt: skip
-
-
 def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
     """Yield a warning for each argument that a network with `**kwargs` may not have at all."""
     ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()}
@@ -169,7 +182,7 @@ def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
         argument = name.removeprefix(NET)
         if argument in space.network(architecture).signature.arguments:
             continue
-        config = _corner(space, others, costs).config
+        config = _tried(space, others, costs).config
         ways = [_cost(costs, config, {argument: ends[name][at]}) for at in (0, -1)]
         layers = {cost.layers for cost in ways if cost is not None and cost.layers}
         if None not in ways and ways[0] == ways[1] and len(layers) == 1:
@@ -191,12 +204,15 @@ def _cost(
         return None
 
 
-def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> list[str]:
+def check_constraints(
+    space: SearchSpace, dataset: str, found: Sequence[TriedNetwork], costs: CostCounter
+) -> list[str]:
     """Check before a search that some networks meet its constraints for its images.
 
     Args:
         space: space with the networks.
         dataset: name of the data set in messages.
+        found: the networks at its corners.
         costs: counts the networks' costs for the images.
 
     Returns:
@@ -207,17 +223,18 @@ def check_constraints(space: SearchSpace, dataset: str, costs: CostCounter) -> l
     """
     if not space.constraints:
         return []
-    notes, tried, costly = [], corners(space, costs), _costly(space, costs)
+    notes, tried, costly = [], [*found], _costly(space, costs)
     for given, point in zip(space.start, space.start_points(), strict=True):
         if not {name for name in costly if space.is_active(name, point)} <= point.keys():
             continue  # the sampler proposes the rest
-        one = _corner(space, point, costs)
+        one = _tried(space, point, costs)
         tried.append(one)
         if one.cost and (broken := [c for c in space.constraints if c.violation(one.cost) > 0]):
-            what = "the baseline" if given == "baseline" else f"the start point {in_words(point)}"
-            lost = ", so there is nothing to compare with" if given == "baseline" else ""
-            found = ", ".join(f"{getattr(one.cost, c.quantity):,} {c.quantity}" for c in broken)
-            notes.append(f"{what} has {found} and breaks {' and '.join(map(str, broken))}: it is "
+            is_baseline = given == "baseline"
+            what = "the baseline" if is_baseline else f"the start point {values_in_words(point)}"
+            lost = ", so there is nothing to compare with" * is_baseline
+            has = ", ".join(f"{getattr(one.cost, c.quantity):,} {c.quantity}" for c in broken)
+            notes.append(f"{what} has {has} and breaks {' and '.join(map(str, broken))}: it is "
                          f"not trained{lost}")  # fmt: skip
     if not any(is_allowed(space, one) for one in tried) and not any(
         is_allowed(space, one) for one in sampled_networks(space, costs)
@@ -324,13 +341,12 @@ def build_corners(
     dataset = load_dataset(space.dataset, space.data_split, data_dir, space.image_options)
     data = dataset.trial_data
     with CostCounter(space.network_code(), data.input_shape, len(data.classes)) as costs:
-        found = corners(space, costs)
-        problems = [*check_networks(space, data.name, costs), *_not_built(found)]
-        problems += check_constraints(space, data.name, costs)
-        return found, list(dict.fromkeys(problems))
+        found = check_networks(space, data.name, costs)
+        problems = network_warnings(space, found, costs)
+        return found, [*problems, *check_constraints(space, data.name, found, costs)]
 
 
-def in_words(values: Mapping[str, Scalar]) -> str:
+def values_in_words(values: Mapping[str, Scalar]) -> str:
     """Return values as text, such as `net.width = 32`."""
     return ", ".join(f"{name} = {value}" for name, value in values.items()) or "the network"
 
@@ -352,7 +368,7 @@ def _matters(
     others = _activated(space, name, {other: values[0] for other, values in ends.items()})
     seen = set()
     for value in ends[name]:
-        corner = _corner(space, {**others, name: value}, costs)
+        corner = _tried(space, {**others, name: value}, costs)
         seen.add((corner.cost, corner.problem))
     return len(seen) > 1
 
@@ -368,7 +384,7 @@ def _activated(space: SearchSpace, name: str, values: Mapping[str, Scalar]) -> d
     return found
 
 
-def _corner(space: SearchSpace, values: Mapping[str, Scalar], costs: CostCounter) -> TriedNetwork:
+def _tried(space: SearchSpace, values: Mapping[str, Scalar], costs: CostCounter) -> TriedNetwork:
     name = str(values.get("architecture", space.architecture))
     try:
         config = space.config(space.only_active(_with_required(space, values)))

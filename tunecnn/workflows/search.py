@@ -32,7 +32,12 @@ from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, source_hash, versions
 from tunecnn.words import command, in_utf8
 from tunecnn.workflows.confirmation_space import check_splits
-from tunecnn.workflows.networks import changed_code, check_constraints, check_networks
+from tunecnn.workflows.networks import (
+    changed_code,
+    check_constraints,
+    check_networks,
+    network_warnings,
+)
 from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
@@ -85,8 +90,9 @@ def search(
         check_splits(space, there.dataset)
         if confirmed is not None:
             _check_same(confirmed.path, "fingerprint", confirmed.info.dataset, there.dataset)
-        notes = check_networks(space, data.name, there.costs)
-        notes += check_constraints(space, data.name, there.costs)
+        found = check_networks(space, data.name, there.costs)
+        notes = network_warnings(space, found, there.costs)
+        notes += check_constraints(space, data.name, found, there.costs)
         if isinstance(job, ReproductionJob) and job.against:
             check_images(job.against, data.input_shape, len(data.classes))
         info = RunInfo(
