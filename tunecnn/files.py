@@ -22,6 +22,9 @@ from tunecnn.words import in_utf8
 
 _WRITING_SECONDS = 60.0  # after which a file that is still partial was left by a killed process
 
+NOTHING_THERE = "there is nothing; where images of a run have moved, put a link at the old place"
+"""What is said of a path of images at which there is none."""
+
 
 def sha256(content: bytes | str) -> str:
     """Return the SHA-256 hash of content in hexadecimal."""

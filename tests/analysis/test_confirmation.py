@@ -289,7 +289,10 @@ def test_a_weaker_confirmation_that_is_made_later_does_not_replace_the_answer(tm
     assert main_confirmation(search).run.path.name == "top2-seeds2"
     answer = (folder / "summary.md").read_text()
     assert "Confirmation: with 2 new seeds" in answer
-    assert "This is top2-seeds2, and there are others (2 confirmations): the one that" in answer
+    assert (
+        "This is top2-seeds2, and there are others (2 confirmations): of those whose resul"
+        in answer
+    )
 
 
 @pytest.mark.parametrize(
@@ -407,6 +410,20 @@ def test_a_confirmation_that_has_not_ended_says_what_is_missing(tmp_path):
     summary = write_summary(load_run(run.path))
     assert summary.verdict.startswith("No candidate has been trained to its end")
     assert summary.pick is None
+    missing = "It has not ended: {} of 2 trainings have, and the others may change this."
+    assert missing.format(0) in summary.caveats
+    run.train([0.9])
+    run.folder.write_info(run.folder.read_info().with_session(ending="interrupted"))
+    assert missing.format(1) in summarize_confirmation(load_run(run.path)).caveats
+    inner = search.path / "confirmations" / "c"
+    shutil.copytree(run.path, inner)
+    assert summarize_search(load_run(search.path)).headline.startswith("Confirmation so far: ")
+    assert (
+        "s/c has not ended: 1 of 2 trials have"
+        in compare_runs(
+            [load_run(search.path), searched(tmp_path / "other", lambda number: 0.9)]
+        ).warnings
+    )
 
 
 def files_of(folder: Path) -> dict[Path, bytes]:

@@ -427,3 +427,14 @@ def test_a_summary_elsewhere_is_of_the_run(scripted_run, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["run"] == str(scripted_run)
     assert found["summary"] == str(tmp_path / "out" / "summary.md")
+
+
+def test_a_warning_before_the_first_trial_is_an_event_too(tmp_path, capsys):
+    (tmp_path / "one.yaml").write_text(TEXT.replace("[0.1, 0.2]", "[0.2]"))
+    words = ("--space", str(tmp_path / "one.yaml"), "--epochs", "1", "--trials", "1", "--local")
+    assert main("search", *words, "--runs-dir", str(tmp_path), "--json") == 0
+    said = capsys.readouterr()
+    events = [json.loads(line) for line in said.out.splitlines()]
+    assert any(one["event"] == "warning" and "net.width has only one value" in one["text"]
+               for one in events)  # fmt: skip
+    assert "has only one value" not in said.err

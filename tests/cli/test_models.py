@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -364,6 +365,24 @@ def test_a_model_without_its_run_does_not_say_what_it_was_trained_on(run, capsys
     assert main("evaluate", str(tmp_path / "alone.safetensors")) == 0
     said = capsys.readouterr()
     assert "whether it was trained on some of these images is not known" in said.out + said.err
+
+
+def test_test_images_with_which_a_model_was_trained_are_said_to_be(tmp_path, capsys):
+    root = grouped(tmp_path / "images")
+    text = TEXT.replace("digits", f"imagefolder:{root}").replace("train_images: 200", "crop: 0")
+    folder = begin(tmp_path, text.replace("epochs: 2", "size: 28\nepochs: 1")).folder
+    for part in ("train", "test"):
+        shutil.copytree(root, tmp_path / "others" / part)
+    save(tmp_path / "others" / "test" / "cat" / "new.png", picture(0))
+    words = ("evaluate", str(folder), "--dataset", f"imagefolder:{tmp_path / 'others'}")
+    assert main(*words, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (note,) = (one for one in found["notes"] if "training or validation images" in one)
+    assert re.match(rf"\d\d of the {found['images']} test images are", note)
+    root.rename(tmp_path / "moved")
+    assert main(*words) == 0
+    said = capsys.readouterr()
+    assert "are not there, so whether the model was trained on" in said.out + said.err
 
 
 FROZEN = """

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.support.command import main
+from tests.support.searching import TEXT, begin
 from tunecnn import load_model
 
 
@@ -86,3 +87,33 @@ def test_a_model_or_image_that_is_not_there_is_named(model, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main("predict", str(model), str(tmp_path / "empty")) == 2
     assert "there are no image files" in capsys.readouterr().err
+
+
+def deep(path, brightest: int, dtype: str = "uint16"):
+    random = np.random.default_rng(0)
+    path.mkdir()
+    for i in range(6):
+        pixels = random.integers(0, brightest + 1, (8, 8)).astype(dtype)
+        Image.fromarray(pixels).save(path / f"{i}.tif")
+    return str(path)
+
+
+def test_images_of_another_depth_than_those_of_the_training_are_warned_of(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    values = {"train_images": random.integers(0, 4096, (60, 8, 8)).astype(np.uint16),
+              "train_labels": np.arange(60) % 2}  # fmt: skip
+    np.savez(tmp_path / "deep.npz", **values)
+    text = TEXT.replace("digits", str(tmp_path / "deep.npz")).replace(
+        "train_images: 200", "crop: 0"
+    )
+    run = begin(tmp_path, text + "scale: 4095\n", epochs=1).folder
+    capsys.readouterr()
+    for folder, words in (
+        (deep(tmp_path / "same", 4095), ""),
+        (deep(tmp_path / "brighter", 65535), "6 images with values above 4095, which is white in"),
+        (deep(tmp_path / "masks", 1, "uint8"), "all images are almost black: in those of the tr"),
+    ):
+        assert main("predict", str(run), folder) == 0
+        err = capsys.readouterr().err
+        assert words in err
+        assert bool(err) == bool(words)

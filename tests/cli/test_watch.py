@@ -15,6 +15,7 @@ from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn import load_run
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.lock import Holder
+from tunecnn.workflows.runs import list_runs
 
 
 def test_watch_shows_what_runs_what_is_best_and_what_failed(tmp_path, capsys):
@@ -45,9 +46,10 @@ def test_a_run_whose_process_has_died_is_killed_and_not_about_to_end(tmp_path, c
         assert main("watch", "--once", str(run.path)) == 0
         said = capsys.readouterr().out
         assert f"{state}: 1 of 6 trials have ended" in said
-        assert ("was killed; carry on with: tunecnn search --resume" in said) == (
-            state == "killed"
-        )
+        again = f"was killed; carry on with: tunecnn search --resume {run.path}"
+        assert (again in said) == (state == "killed")
+    (listed,) = list_runs(tmp_path)
+    assert listed.seconds > 0  # up to its last sign
 
 
 def test_watch_names_the_last_failures(scripted_run, capsys):

@@ -190,6 +190,15 @@ def test_a_journal_that_lost_its_end_goes_on_with_the_rest(scripted_run):
     carry_on(scripted_run)
 
 
+@pytest.mark.parametrize("kept", [0, 20])
+def test_a_journal_of_which_nothing_is_left_has_lost_all_lines(kept, scripted_run):
+    journal = scripted_run / JOURNAL
+    content = journal.read_bytes()
+    journal.write_bytes(content[:kept])
+    assert repair(scripted_run).lost == tuple(range(1, content.count(b"\n") + 1))
+    assert read_records(scripted_run) == []
+
+
 def test_a_whole_journal_is_left_alone(scripted_run):
     before = (scripted_run / JOURNAL).read_bytes()
     repaired = repair(scripted_run)

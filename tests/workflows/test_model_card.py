@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 from markdown_it import MarkdownIt
 
+from tests.support.command import main
+from tests.support.searching import TEXT, begin
+from tunecnn import load_run
 from tunecnn.trial.recipes import make_config
-from tunecnn.workflows.found_model import FoundModel
+from tunecnn.workflows.found_model import FoundModel, find_model
 from tunecnn.workflows.model_card import model_card
 
 
@@ -24,3 +28,15 @@ def test_names_in_a_card_are_text_and_no_markup():
     assert "not known: the run is not beside the model" in page
     assert "both in float32: 2e-07 (64 random images)" in page
     assert "architecture: model1" in page
+
+
+def test_a_card_has_the_commands_up_to_the_session_of_its_trial(tmp_path):
+    folder = begin(tmp_path, TEXT).folder
+    time.sleep(1.1)  # the start of a session is noted to the second
+    assert main("search", "--resume", str(folder), "--trials", "+9", "--local") == 0
+    run = load_run(folder)
+    assert max(run.kept) > 2  # of the second session
+    for trial in run.kept:
+        card = model_card(find_model(run.weights_of(trial)), "m.onnx", "onnx", 0.0)
+        (line,) = (one for one in card.splitlines() if "command: " in one)
+        assert ("--resume" in line) == (trial > 2)

@@ -160,8 +160,12 @@ def test_code_of_a_run_that_was_edited_is_refused_and_reading_never_runs_it(fold
         carry_on,
         lambda folder: confirm(folder, 1, 2, {}, RunOptions(local=True), listening_to(Silent())),
     ):
-        with pytest.raises(RunError, match="code is not the code that the run was started with"):
+        with pytest.raises(RunError, match="code is not the code that the run was started with") \
+                as caught:  # fmt: skip
             use(result.folder)
+    assert f"copy it and what is in {copy.parent} into one folder, and tunecnn se" in str(
+        caught.value
+    )
 
 
 def test_a_network_that_does_not_suit_the_images_is_refused_before_anything_is_written(folder):

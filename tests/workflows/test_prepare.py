@@ -40,8 +40,8 @@ def test_a_space_is_checked_as_it_is_searched_with_all_changes(text, changes, ph
 
 def test_fewer_epochs_than_the_pruner_needs_are_a_warning(tmp_path):
     (tmp_path / "s.yaml").write_text("dataset: digits\npruner: {promotion: {min_epochs: 3}}\n")
-    (note,) = prepare(str(tmp_path / "s.yaml"), {"epochs": 2}).notes
-    assert "leaves no rung" in note
+    (warning,) = prepare(str(tmp_path / "s.yaml"), {"epochs": 2}).space.warnings()
+    assert "leaves no rung" in warning
 
 
 def test_a_mistake_of_the_command_line_has_no_line_of_the_file(tmp_path):

@@ -26,7 +26,7 @@ def test_a_run_without_its_journal_does_not_begin_again(remains, tmp_path, capsy
         assert re.search(r"study.journal has been (emptied|removed), and with it all trials", said)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     assert main("repair", str(run)) == 0
-    assert "saved 0 lines" in capsys.readouterr().out
+    assert "saved 0 lines; lost: all" in capsys.readouterr().out
     assert main("summarize", str(run)) == 0
 
 

@@ -32,7 +32,11 @@ def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) 
         confirmed: its main confirmation, whose verdict replaces what one seed can say.
     """
     used_up = run.info.last_session.used_up if run.info.sessions else ""
-    no_further = [f"No further trial was started, since {used_up}."] if used_up else []
+    no_further = (
+        [f"No further trial was started, since {used_up}; a resume with a higher limit goes on."]
+        if used_up
+        else []
+    )
     if winner is None:
         return [
             f"No trial has been trained to its end yet (ended: {run.ended}), so none is ranked.",
@@ -57,14 +61,15 @@ def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) 
     later = (
         f"Trial {trial}, now the best, is not among the confirmed ones: confirm the search again."
     )
-    headline = confirmed.summary.headline
+    headline, so_far = confirmed.summary.headline, "" if confirmed.has_ended else " so far"
     others = (
         f"This is {confirmed.run.path.name}, and there are others "
-        f"({count_in_words(confirmed.others, 'confirmation')}): the one that trains most, with "
-        "most seeds, counts; to choose one by its result would be luck again."
+        f"({count_in_words(confirmed.others, 'confirmation')}): of those whose results can be "
+        "compared, the one that trains most, with most seeds, counts; to choose one by its result "
+        "would be luck again."
     )
     return [
-        f"Confirmation: {headline[0].lower()}{headline[1:]}",
+        f"Confirmation{so_far}: {headline[0].lower()}{headline[1:]}",
         *confirmed.summary.caveats,
         *([others] if confirmed.others else []),
         *([] if confirmed.has_winner else [later]),

@@ -104,7 +104,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     differ = table[table.apply(lambda row: len(set(row.fillna("-"))) > 1, axis=1)]
     main = [main_confirmation(run) for run in runs]
     lines = tuple(map(_line, names, runs, main))
-    return Comparison(lines, differ.fillna("-"), tuple(_warnings(runs, main)))
+    return Comparison(lines, differ.fillna("-"), tuple(_warnings(names, runs, main)))
 
 
 def best_so_far_by_time(run: Run) -> pd.Series:
@@ -170,8 +170,17 @@ def _line(name: str, run: Run, main: MainConfirmation | None) -> RunLine:
     )
 
 
-def _warnings(runs: Sequence[Run], main: Sequence[MainConfirmation | None]) -> list[str]:
-    first, found = runs[0], []
+def _warnings(
+    names: Sequence[str], runs: Sequence[Run], main: Sequence[MainConfirmation | None]
+) -> list[str]:
+    first = runs[0]
+    found = [
+        f"{name} has not ended: {one.ended} of {one.space.trials} trials have"
+        for name, run, confirmation in zip(names, runs, main, strict=True)
+        for name, one in ((name, run),
+                          *([(confirmation.run.name, confirmation.run)] if confirmation else []))
+        if one.state != "done" and one.ended < one.space.trials
+    ]  # fmt: skip
     if any(run.info.dataset.fingerprint != first.info.dataset.fingerprint for run in runs):
         found.append("the runs have other images, so their accuracies cannot be compared")
     elif not all(_have_same_validation(run, first) for run in runs):

@@ -36,6 +36,11 @@ def answer(
             f"in the search for {searched_with}."
         )
     also += _failed(run)
+    if run.ended < run.space.trials:
+        also.insert(0, (
+            f"It has not ended: {run.ended} of {count_in_words(run.space.trials, 'training')} "
+            "have, and the others may change this."
+        ))  # fmt: skip
     if not any(line.validation.values for line in lines):
         return ["No candidate has been trained to its end with a new seed yet.", *also]
     if reason := _not_compared(lines):

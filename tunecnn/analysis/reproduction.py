@@ -296,6 +296,11 @@ def _differences(run: Run, experiment: Experiment | None) -> list[str]:
     """Return the differences from the published runs; there is always at least one."""
     found = ["The published runs used Keras 3, on hardware that the class report does not name."]
     if experiment is None:
+        known = " and ".join(f"{one.epochs} on {one.title}" for one in EXPERIMENTS.values())
+        found.append(
+            f"Nothing was published on {run.info.dataset.name}. The published runs took {known}, "
+            f"this run {count_in_words(run.space.epochs, 'epoch')}."
+        )
         return found
     found.append(
         "The published training curves are those of Keras's progress bar, which counted the first "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,12 @@ INTERRUPTED = 130  # exit code
 
 
 def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
-    """Return a function that opens the listener which displays a run."""
+    """Return a function that opens the listener which displays a run.
+
+    With `json_lines`, warnings of this process are events from here on.
+    """
+    if json_lines:
+        warnings.showwarning = _print_warning_event
 
     def open_listener(study: Any, folder: Path) -> Any:
         if json_lines:
@@ -35,6 +42,18 @@ def listening_to_user(*, quiet: bool, json_lines: bool) -> Any:
         return Terminal.of_run(study, folder, PlainConsole()).shown()
 
     return open_listener
+
+
+def _print_warning_event(message: Warning | str, *details: object, **more: object) -> None:
+    print_json({"event": "warning", "text": str(message)})
+
+
+def print_note(text: str, *, json_lines: bool) -> None:
+    """Print a statement about a run before it begins, beside its result or as an event."""
+    if json_lines:
+        print_json({"event": "note", "text": text})
+    else:
+        print(text, file=sys.stderr)
 
 
 def end(result: RunResult, *, quiet: bool, json_lines: bool) -> None:

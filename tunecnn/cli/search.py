@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from tunecnn.cli.options import (
     candidates_in,
     takes_run_options,
 )
-from tunecnn.cli.output import end, listening_to_user
+from tunecnn.cli.output import end, listening_to_user, print_note
 from tunecnn.errors import InputError
 from tunecnn.workflows.options import RunOptions
 
@@ -113,7 +113,9 @@ def search(
         if candidates is not None:
             check_confirmable(prepared.space, *candidates, prepared.space.splits)
         for note in prepared.notes:
-            print(note, file=sys.stderr)
+            print_note(note, json_lines=json_lines)
+        for text in prepared.space.warnings():
+            warnings.warn(text, stacklevel=1)
         if plan:
             _print_plan(prepared.space, options, candidates)
             return

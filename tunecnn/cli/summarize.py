@@ -41,7 +41,8 @@ def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
     if done.old is None:
         print("nothing to repair: every line can be read")
         return
-    print(f"saved {done.lines} lines; lost: {list_in_words(done.lost, 'line') or 'none'}")
+    lost = list_in_words(done.lost, "line") or ("none" if done.lines else "all")
+    print(f"saved {done.lines} lines; lost: {lost}")
     if done.again:
         print(f"to be trained again: {list_in_words(done.again, 'trial')}")
     print(f"the damaged journal is kept: {done.old}")

@@ -105,7 +105,8 @@ def _time(run: Run, ended: int) -> str:
 
     session = run.info.last_session
     if run.state == "killed":
-        resume = command("search --resume", run.path)
+        is_local = session.engine.engine == "local"
+        resume = command("search --resume", run.path, *["--local"] * is_local)
         return f"session {len(run.info.sessions)} was killed; carry on with: {resume}"
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"

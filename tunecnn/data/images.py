@@ -34,15 +34,19 @@ def likely_white(values: npt.NDArray[np.generic]) -> str:
 
 def useless_scale(pixels: Iterable[Pixels], scale: float | None) -> str:
     """Say how a wrong scale ruins the images; empty if it does not."""
-    seen = [one for one in pixels if one.size] if scale is not None else []
-    if not seen:
+    if scale is None or not (colour := only_colour(pixels)):
         return ""
-    brightest = max(int(one.max()) for one in seen)
-    darkest = min(int(one.min()) for one in seen)
+    return f"with scale: {scale:g} all images are {colour}; say which value is white"
+
+
+def only_colour(pixels: Iterable[Pixels]) -> str:
+    """Return `white`, `black` or `almost black` if images have nothing else; empty if they do."""
+    seen = [one for one in pixels if one.size]
+    brightest = max((int(one.max()) for one in seen), default=255)
+    darkest = min((int(one.min()) for one in seen), default=0)
     if brightest > ALMOST_BLACK and darkest < 255:
         return ""
-    colour = "white" if darkest == 255 else "black" if not brightest else "almost black"
-    return f"with scale: {scale:g} all images are {colour}; say which value is white"
+    return "white" if darkest == 255 else "black" if not brightest else "almost black"
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,10 @@ class LocalEngine:
         from tunecnn.trial.arithmetic import give_memory_back, settings_kept
 
         if not _IN_USE.acquire(blocking=False):
+            again = command("search --resume", recorder.folder, "--local")
             raise RunError(
                 "another search trains in this process, in another thread, and would change the "
-                f"results of this one; afterwards: {command('search --resume', recorder.folder)}"
+                f"results of this one; afterwards: {again}"
             )
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
@@ -129,7 +130,7 @@ class LocalEngine:
                         raise RunError(f"{here.device} failed: {update.device_error}; then resume")
                     goes_on = recorder.take(trial.number, update)
                     if GraphedStep.has_failed:
-                        again = command("search --resume", recorder.folder)
+                        again = command("search --resume", recorder.folder, "--local")
                         raise RunError(
                             "a CUDA graph could not be recorded, which torch does not get over; "
                             f"go on in a new process: {again}"

@@ -164,7 +164,7 @@ class RunFolder:
         if sha256(content) != info.space_sha256:
             raise RunError(
                 f"{self.space_file} is not the space that the run was started with; put it back, "
-                f"or start another: {self._as_another}"
+                f"or {self._as_another}"
             )
         text = content.decode("utf-8-sig")
         try:
@@ -191,7 +191,7 @@ class RunFolder:
         if code.hash != info.code.hash:
             raise RunError(
                 f"{self.code} is not the code that the run was started with; put it back, or "
-                f"start another: {self._as_another}"
+                f"{self._as_another}"
             )
         return code
 
@@ -266,7 +266,13 @@ class RunFolder:
 
     @property
     def _as_another(self) -> str:
-        return command("search --space", self.space_file, "--from", self.path)
+        """How to search with the run's files as they are now."""
+        if not self.code.is_dir():
+            return f"start another run: {command('search --space', self.space_file)}"
+        return (
+            f"start another run: copy it and what is in {self.code} into one folder, and "
+            f"{command('search --space', Path('FOLDER') / self.space_file.name)}"
+        )
 
     def lock(
         self, *, take_over: bool = False, wait: bool = False

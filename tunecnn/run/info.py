@@ -345,7 +345,11 @@ class RunInfo(_Model):
             values: dict[str, Any] = json.loads(read_own(path))
             recorded = values.pop(_CHECKSUM, None)
         except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise RunError(f"{path} cannot be read: {error}") from error
+            raise RunError(
+                f"{path} cannot be read: {error}; put a copy of it back, if there is one: what "
+                "the run has trained is in its journal, configs and weights, and no command reads "
+                "these without it"
+            ) from error
         check_stamp(path, values, SCHEMA)
         if recorded != _checksum(values):
             raise RunError(f"{path} is damaged: its checksum does not match")

@@ -44,6 +44,7 @@ from tunecnn.trial.messages import Outcome
 _CREATE_STUDY, _DELETE_STUDY, _SET_STATE = 0, 1, 6  # Optuna's codes of the operations
 _OF_STUDY = ("op_code", "study_name", "directions")
 _WORKER = {"worker_id": "tunecnn-repair"}
+_MOST_LINES = 10**7
 Log = dict[str, Any]
 
 
@@ -113,11 +114,14 @@ def _salvage(
 ) -> tuple[dict[int, Log], list[int]]:
     """Return the readable operations by the numbers of their lines, and those of the lost lines.
 
-    A number beyond all that the file can hold is nonsense, whatever its checksum.
+    A number beyond all that the file can hold is nonsense, whatever its checksum. The seal tells
+    how much it held before it lost its end.
     """
     raws = data.split(b"\n")
     lines = _closed([from_line(raw + b"\n") for raw in raws])
-    most = len(raws) + (sealed.number if sealed and sealed.number <= len(data) else 0)
+    if sealed and sealed.number > min(sealed.log["bytes"], _MOST_LINES):
+        sealed = None
+    most = len(raws) + (sealed.number if sealed else 0)
     found = {
         line.number: line.log
         for line in lines
@@ -136,7 +140,7 @@ def _salvage(
         for number, log in found.items()
         if number == 1 or log["op_code"] not in (_CREATE_STUDY, _DELETE_STUDY)
     }
-    last = max([0, *found, *([sealed.number] if sealed and sealed.number <= most else [])])
+    last = max([0, *found, *([sealed.number] if sealed else [])])
     lost = [number for number in range(1, last + 1) if number not in found]
     return {number: found[number] for number in sorted(found)}, lost
 

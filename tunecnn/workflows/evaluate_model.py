@@ -11,10 +11,11 @@ import numpy as np
 
 from tunecnn.analysis.classes import image_weights
 from tunecnn.analysis.intervals import wilson_interval
+from tunecnn.data.duplicates import content_ids
 from tunecnn.data.images import Dataset
 from tunecnn.data.loading import load_dataset
 from tunecnn.data.registry import absolute
-from tunecnn.errors import InputError
+from tunecnn.errors import InputError, TunecnnError
 from tunecnn.models.running import running_network
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.run import Run
@@ -118,7 +119,7 @@ def evaluate(
         loss=loss,
         recorded=found.run.name if folder is not None and found.run is not None else "",
         trial=found.trial,
-        notes=_notes(images, run, is_own=is_own),
+        notes=_notes(images, found, place, is_own=is_own),
     )
 
 
@@ -132,15 +133,48 @@ def _are_those_of(run: Run, config: TrialConfig, images: Dataset) -> bool:
     return images.split_fingerprint == recorded.split_fingerprint
 
 
-def _notes(images: Dataset, run: Run | None, *, is_own: bool) -> tuple[str, ...]:
-    if not is_own:
-        return tuple(images.sheet.notes)
-    if run is None:
+def _notes(
+    images: Dataset, found: FoundModel, data_dir: str | Path | None, *, is_own: bool
+) -> tuple[str, ...]:
+    """Return what is to be known of the images that test; of those of the run itself, nothing."""
+    if is_own and found.run is not None:
+        return ()
+    if is_own:
         return (
             "the run is not beside the model, so whether it was trained on some of these images "
             "is not known",
         )
-    return ()
+    files = images.sheet.files_in_words()
+    return (
+        *([f"images: {files}"] if files else []),
+        *images.sheet.notes,
+        *_shared_with_training(images, found, data_dir),
+    )
+
+
+def _shared_with_training(
+    images: Dataset, found: FoundModel, data_dir: str | Path | None
+) -> Iterator[str]:
+    """Yield a note on test images with which the model was trained, or that this is not known."""
+    config = found.model.config
+    try:
+        own = load_dataset(config.dataset, config.data_split, data_dir, config.image_options)
+    except TunecnnError:  # they have moved, say
+        yield (
+            f"the images of the training ({config.dataset}) are not there, so whether the model "
+            "was trained on some of these is not known"
+        )
+        return
+    known = (own.trial_data.train, own.trial_data.validation)
+    test, *others = (part.pixels for part in (images.test, *known))
+    if any(one.shape[1:] != test.shape[1:] for one in others):
+        return
+    ids = content_ids([test, *others])
+    if count := int(np.isin(ids[: len(test)], ids[len(test) :]).sum()):
+        yield (
+            f"{count:,} of the {len(test):,} test images are training or validation images of "
+            "the model, so its accuracy is too high"
+        )
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from tunecnn.analysis.intervals import wilson_interval
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
-from tunecnn.run.info import SearchJob
+from tunecnn.run.info import SearchJob, Session
+from tunecnn.run.run import Run
 from tunecnn.summary.markdown import render_template
 from tunecnn.trial.config import VIEWS
 from tunecnn.workflows.found_model import FoundModel
@@ -32,12 +34,14 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
         "views": VIEWS.get(model.config.views), "accuracy": _accuracy(found), "run": run,
     }  # fmt: skip
     if run is not None:
-        sheet, versions = run.info.dataset.sheet, run.info.last_session.versions
+        sheet, sessions = run.info.dataset.sheet, _sessions_until(run, found.trial)
         values |= {
             "trial": found.trial, "dataset": run.info.dataset, "code": run.info.code,
             "doubts": list(sheet.warnings()),
-            "command": _without_path(run.info.sessions[0].command),
-            "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+            "command": ", then ".join(
+                dict.fromkeys(_without_path(session.command) for session in sessions)
+            ),
+            "versions": ", ".join(map(" ".join, sessions[-1].versions.items())),
         }  # fmt: skip
     return render_template("model_card.md.j2", **values)
 
@@ -76,6 +80,16 @@ def _accuracy(found: FoundModel) -> list[str]:
             text += "; it has not been confirmed with new seeds"
         lines.append(text)
     return lines
+
+
+def _sessions_until(run: Run, trial: int | None) -> Sequence[Session]:
+    """Return the sessions of a run up to that in which a trial ended."""
+    ended = run.record(trial).ended if trial is not None else None
+    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
+    return [
+        session for session in run.info.sessions
+        if ended is None or session.started <= ended.astimezone()
+    ] or run.info.sessions  # fmt: skip
 
 
 def _without_path(command: str) -> str:

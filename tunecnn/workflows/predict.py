@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunecnn.data.folder.node import may_be_image
-from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, check_image, read_pixels
+from tunecnn.data.folder.pixels import (
+    ABOVE,
+    BadImageError,
+    NotAnImageError,
+    check_image,
+    read_pixels,
+)
 from tunecnn.data.folder.tree import open_tree
-from tunecnn.data.images import Pixels
+from tunecnn.data.images import Pixels, only_colour
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError, reason
 from tunecnn.files import check_regular
@@ -107,19 +114,38 @@ def _read(
     channels, height, width = model.input_shape
     options = model.config.image_options
     pixels = np.empty((len(files), height, width, channels), np.uint8)
-    bad, read = list[str](), list[Path]()
+    bad, read, changes = list[str](), list[Path](), Counter[str]()
     for file in files:
         try:
-            pixels[len(read)] = _one(file, options, model.input_shape)
+            pixels[len(read)], done = _one(file, options, model.input_shape)
         except (OSError, BadImageError, NotAnImageError) as error:
             if not isinstance(error, NotAnImageError) or file in named:
                 bad.append(f"  {shown(file)}: {_why(error)}")
             continue
         read.append(file)
+        changes.update(done)
     _refuse(bad, files)
+    for text in _doubts(pixels[: len(read)], changes, options.scale):
+        warnings.warn(text, stacklevel=3)
     if left_out := len(files) - len(read):
         warnings.warn(f"{_left_out(left_out)}: no image by content", stacklevel=3)
     return read, pixels[: len(read)]
+
+
+def _doubts(pixels: Pixels, changes: Mapping[str, int], scale: float | None) -> Iterator[str]:
+    """Yield what is strange in images for a model whose training images had a scale."""
+    if scale is None:
+        return
+    if count := changes.get(ABOVE, 0):
+        yield (
+            f"{count_in_words(count, 'image')} with values above {scale:g}, which is white in "
+            "the images of the training (scale): they are white now"
+        )
+    if colour := only_colour([pixels]):
+        yield (
+            f"all images are {colour}: in those of the training, {scale:g} is white (scale), so "
+            "these may have to be saved otherwise"
+        )
 
 
 def _left_out(count: int) -> str:
@@ -141,10 +167,11 @@ def _refuse(bad: Sequence[str], files: Sequence[Path]) -> None:
         )
 
 
-def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
+def _one(file: Path, options: ImageOptions, shape: InputShape) -> tuple[Pixels, list[str]]:
+    """Return the pixels of a file for a model, and the transformations that were made."""
     channels, height, width = shape
     try:
-        pixels, _ = read_pixels(file, file.name, options)
+        pixels, done = read_pixels(file, file.name, options)
     except BadImageError as error:
         if "scale:" not in str(error):
             raise
@@ -161,5 +188,5 @@ def _one(file: Path, options: ImageOptions, shape: InputShape) -> Pixels:
     if channels == 1 and pixels.shape[2] == 3:
         if (pixels != pixels[..., :1]).any():
             raise BadImageError("it has colours, and the model takes grey images")
-        return pixels[..., :1]
-    return pixels  # a grey image for a model of colours gets three equal channels
+        return pixels[..., :1], done
+    return pixels, done  # a grey image for a model of colours gets three equal channels

@@ -60,7 +60,6 @@ def prepare(
         more["start"] = warm.start
         notes.append(warm.words)
     space, changed = space.override(**more), {**changed, **more}
-    notes += [f"warning: {text}" for text in space.warnings()]
     return Prepared(space, text, {**changed, **places_of(space)}, tuple(notes))
 
 

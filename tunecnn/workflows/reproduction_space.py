@@ -113,7 +113,7 @@ def reproduction_space(
     return to_yaml(
         {
             "name": "reproduce",
-            "goal": _goal(dataset, against, seeds),
+            "goal": _goal(dataset, against, seeds, epochs),
             "dataset": dataset,
             "recipe": "published",
             "epochs": epochs,
@@ -125,9 +125,11 @@ def reproduction_space(
     )
 
 
-def _goal(dataset: str, against: str | None, seeds: int) -> str:
-    how = f"{count_in_words(seeds, 'seed')} of each network"
+def _goal(dataset: str, against: str | None, seeds: int, epochs: int) -> str:
+    how = f"by the published protocol, with {count_in_words(seeds, 'seed')} of each network"
+    in_epochs = f"in {count_in_words(epochs, 'epoch')}, {how}"
     if against is None:
-        return f"What do the published networks reach on {dataset}, by its protocol, with {how}?"
-    title = EXPERIMENTS[against].title
-    return f"Do the published results on {title} come out again, by its protocol, with {how}?"
+        return f"What do the published networks reach on {dataset} {in_epochs}?"
+    published = EXPERIMENTS[against]
+    how = f", {how}" if epochs == published.epochs else f" {in_epochs}"
+    return f"Do the published results on {published.title} come out again{how}?"

@@ -6,11 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tunecnn.analysis.comparison import Comparison, compare_runs
 from tunecnn.errors import InputError, TunecnnError
+from tunecnn.run.info import now
 from tunecnn.run.run import Run, as_run
 
 
@@ -25,8 +26,8 @@ class ListedRun:
         goal: question of the run.
         state: what has become of it, as in `tunecnn.run.run.Run`.
         trials: number of trials that have ended, of those requested.
-        best: highest validation accuracy; None without a complete trial.
-        seconds: duration of its sessions.
+        best: validation accuracy of the best trial; None without a complete one.
+        seconds: duration of its sessions; one that was killed counts up to its last sign.
         problem: why it cannot be read; empty if it can.
     """
 
@@ -98,5 +99,19 @@ def _listed(path: Path) -> ListedRun:
         state=run.state,
         trials=f"{ended} of {run.space.trials}",
         best=None if run.best is None else float(run.best[run.space.metric]),
-        seconds=run.info.wall_seconds,
+        seconds=run.info.wall_seconds + _seconds_without_end(run),
     )
+
+
+def _seconds_without_end(run: Run) -> float:
+    """Return the duration of a session that runs, or was killed: up to a trial's last sign."""
+    if not run.info.sessions or run.info.last_session.ended is not None:
+        return 0.0
+    started = run.info.last_session.started
+    if run.state == "running":
+        return (now() - started).total_seconds()
+    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
+    signs = (record.ended or record.started + timedelta(seconds=record.seconds)
+             for record in run.records if record.started)  # fmt: skip
+    last = max((sign.astimezone() for sign in signs), default=started)
+    return max(0.0, (last - started).total_seconds())

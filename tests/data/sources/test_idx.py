@@ -55,7 +55,7 @@ def test_a_damaged_file_is_named(change, message, tmp_path):
 
 
 def test_files_that_do_not_pair_are_named(tmp_path):
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="where images of a run have moved, put a link"):
         read_arrays(f"idx:{tmp_path / 'none'}")
     with pytest.raises(InputError, match="has no training images"):
         read_arrays(f"idx:{tmp_path}")

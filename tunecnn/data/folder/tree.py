@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, Self
 
 from tunecnn.errors import InputError, reason, text_of
-from tunecnn.files import expanded
+from tunecnn.files import NOTHING_THERE, expanded
 from tunecnn.words import shown
 
 HIDDEN = "hidden"
@@ -110,7 +110,7 @@ def open_tree(path: Path) -> Tree:
         return _Folder(root)
     if root.is_file() and root.name.lower().endswith(_ARCHIVES):
         return _Archive(root)
-    why = "; nor is it a zip or tar archive" if root.exists() else ": there is nothing"
+    why = "; nor is it a zip or tar archive" if root.exists() else f": {NOTHING_THERE}"
     raise InputError(f"imagefolder: {shown(root)} is not a folder{why}")
 
 

@@ -21,7 +21,7 @@ from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.data.sources.values import array_given
 from tunecnn.errors import InputError, reason, text_of
-from tunecnn.files import check_regular, expanded, read_regular, sha256
+from tunecnn.files import NOTHING_THERE, check_regular, expanded, read_regular, sha256
 from tunecnn.words import in_utf8, shown
 
 _IMAGES = ("images", "x", "pixels")
@@ -47,6 +47,8 @@ def read_npz(path: Path, options: ImageOptions) -> Arrays:
             values = {name: stored[name] for name in stored.files}
     except InputError:
         raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: {NOTHING_THERE}") from error
     except Exception as error:  # zlib.error, LZMAError, RuntimeError for a password, ...
         if "Object arrays" in str(error):
             raise InputError(

@@ -35,7 +35,7 @@ from tunecnn.data.parts import (
 )
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
-from tunecnn.files import check_regular, expanded, read_regular, stays_below
+from tunecnn.files import NOTHING_THERE, check_regular, expanded, read_regular, stays_below
 from tunecnn.words import listed
 
 _MOST_WORDS = 20  # of a column that divides the rows
@@ -57,7 +57,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
     """
     path = expanded(path)
     if not path.exists():
-        raise InputError(f"huggingface: there is nothing at {path}")
+        raise InputError(f"huggingface: {path}: {NOTHING_THERE}")
     left_out: dict[str, int] = {}
     files = [path]
     if path.is_dir():

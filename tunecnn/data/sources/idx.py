@@ -18,7 +18,7 @@ from tunecnn.data.options import ImageOptions
 from tunecnn.data.parts import PART_NAMES, Part
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
-from tunecnn.files import check_regular, expanded
+from tunecnn.files import NOTHING_THERE, check_regular, expanded
 
 _GZIP = b"\x1f\x8b"
 _LONGEST_HEAD = 4 + 4 * 4  # bytes, of a file with four axes
@@ -86,7 +86,8 @@ def read_idx_folder(path: Path, options: ImageOptions) -> Arrays:
     """
     folder = expanded(path)
     if not folder.is_dir():
-        raise InputError(f"idx: {folder} is not a folder")
+        why = "is not a folder" if folder.exists() else NOTHING_THERE
+        raise InputError(f"idx: {folder}: {why}")
     images: dict[Part, list[tuple[Path, Pixels]]] = defaultdict(list)
     labels: dict[Part, list[tuple[Path, Pixels]]] = defaultdict(list)
     left_out = 0
