@@ -22,6 +22,8 @@ from tunecnn.analysis.diagnostics import (
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, FloatParameter, IntParameter
+from tunecnn.summary.charts import charts_of
+from tunecnn.summary.plots.style import finding_of
 from tunecnn.summary.render import write_summary
 from tunecnn.summary.run_types import summarize
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
@@ -137,6 +139,12 @@ def test_a_lucky_seed_is_not_on_the_front_by_itself(tmp_path):
     front = pareto_front(run)
     assert list(front["param.net.width"]) == [1.0, 2.0]
     assert list(front["mean"].round(9)) == [0.6, 0.65]
+    assert finding_of(plots.history(run)) == (
+        "Highest of a single trial 70.00%, first reached by trial 0"
+    )
+    (chart,) = (one for one in charts_of(run) if one.title == "Accuracy against cost")
+    (rows,) = chart.spec["datasets"].values()
+    assert sorted(round(row["a"], 9) for row in rows if row["f"]) == [0.6, 0.65]
     write_summary(run)
     assert (
         "by the mean over the trials with the same values" in (run.path / "summary.md").read_text()
@@ -263,6 +271,22 @@ def test_a_value_with_several_seeds_is_shown_with_their_mean(tmp_path):
     )
 
 
+def test_values_that_few_trials_have_are_not_compared(tmp_path):
+    text = """
+name: conditional
+dataset: digits
+epochs: 1
+trials: 11
+parameters:
+  optimizer: {choice: [adamw, sgd]}
+  momentum: {float: [0.5, 0.95], when: {optimizer: sgd}}
+sampler: random
+"""
+    run = ScriptedRun(tmp_path / "run", text).train_all(lambda trial: 0.5 + trial.number / 100)
+    assert 5 < run.ranked["param.momentum"].count() < 10 < len(run.ranked)
+    assert {line.parameter for line in isolation(run)} == {"optimizer"}
+
+
 DIVERGING = """
 dataset: digits
 epochs: 3
@@ -343,11 +367,12 @@ def test_trials_that_stop_themselves_count_with_the_epoch_that_they_keep(tmp_pat
          ["0.999 to 0.9992", "0.9992 to 0.9994", "0.9994 to 0.9995", "0.9995 to 0.9997",
           "0.9997 to 0.9999"]),
         (ChoiceParameter(choice=[0.12341, 0.12342]), ["0.12341", "0.12342"]),
-        (ChoiceParameter(choice=[1024.0, 2048.0, 0.1234]), ["1024", "2048", "0.1234"]),
+        (ChoiceParameter(choice=[1024.0, 2048.0, 0.1234]), ["0.1234", "1024", "2048"]),
+        (ChoiceParameter(choice=["b", "a", 3]), ["b", "a", "3"]),
     ],
 )  # fmt: skip
 def test_every_value_has_one_place(parameter, labels):
-    values = parameter.ends()
+    values = parameter.in_order if isinstance(parameter, ChoiceParameter) else parameter.ends()
     found = places(parameter, pd.Series([*values, None]))
     assert list(found.cat.categories) == labels
     assert (found.iloc[0], found.iloc[len(values) - 1]) == (labels[0], labels[-1])

@@ -12,6 +12,7 @@ from tunecnn.analysis.intervals import (
     best_of_interval,
     correlation_interval,
     dunnett_quantile,
+    found_in_most,
     is_rival,
     mean_interval,
     prediction_interval,
@@ -100,6 +101,25 @@ def test_they_hold_as_often_as_they_say(draw, count, images):
     print(f"{of_accuracy:.1%} {of_lead:.1%}")
     assert 0.93 <= of_accuracy <= 0.975
     assert 0.93 <= of_lead <= 0.975
+
+
+@pytest.mark.parametrize(("own", "images"), [(0.1, 100), (0.1, 1000), (0.01, 400)])
+def test_the_interval_of_a_winner_holds_small_accuracies_too(own, images):
+    """Wilson's corrected lower end missed them in 6 to 16 of 100 searches."""
+    seen = np.random.default_rng(0).binomial(images, own, (400, 64)).max(axis=1) / images
+    ends = {float(x): best_of_interval(float(x), images, 64)[0] for x in set(seen)}
+    assert np.mean([ends[float(x)] > own for x in seen]) <= 0.055
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 9])
+def test_a_difference_that_is_found_in_80_of_100_cases_is(freedom):
+    random = np.random.default_rng(0)
+    quantile = dunnett_quantile(1, freedom)
+    true = found_in_most(quantile, freedom)
+    errors = np.sqrt(random.chisquare(freedom, 20_000) / freedom)
+    assert np.mean((true + random.normal(size=20_000)) / errors > quantile) == pytest.approx(
+        0.8, abs=0.01
+    )
 
 
 def test_wilsons_own_interval_does_not():

@@ -70,7 +70,7 @@ def test_the_winner_is_corrected_for_the_trials_that_accuracy_alone_put_behind_i
         assert run.study.record(number).outcome == outcome
     summary = summarize_search(run.load())
     assert summary.rivals == 3
-    assert "for the choice among it and 2 trials that are not clearly worse." in summary.verdict
+    assert "it and 2 trials that are not clearly worse, stopped ones included." in summary.verdict
 
 
 def test_whole_numbers_with_a_condition_keep_all_of_their_digits(tmp_path):

@@ -418,6 +418,10 @@ def test_a_grid_may_go_over_seeds_which_are_no_part_of_the_baseline():
     assert space.baseline_point() == {"net.width": 1.0}
     with pytest.raises(InputError, match="seed: repeats each configuration, so it needs sampler"):
         SearchSpace.from_text("dataset: digits\nparameters: {seed: {choice: [4, 5]}}")
+    with pytest.raises(InputError, match="a pruner would stop the unlucky seeds"):
+        SearchSpace.from_text(
+            "dataset: digits\nsampler: grid\npruner: median\nparameters: {seed: {choice: [4, 5]}}"
+        )
     with pytest.raises(InputError, match="seed: is a key of the space itself"):
         SearchSpace.from_text("dataset: digits\nparameters: {seed: 4}")
 

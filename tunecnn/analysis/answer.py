@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunecnn.analysis.classes import guessing_probability
+from tunecnn.analysis.classes import guessing_probability, judged
 from tunecnn.analysis.confirmation import MainConfirmation
 from tunecnn.analysis.overview import (
     Lead,
@@ -150,7 +150,7 @@ def _best(run: Run, winner: Winner) -> str:
         f"{which}, with {balanced}"
         f"{best.val_accuracy:.2%} validation accuracy: one run, {images_in_words(run)}, "
         f"95 % interval{' of the latter' * bool(balanced)} {low:.2%} to {high:.2%}"
-        f"{_correction(rivals, stopped=rivals > count)}."
+        f"{_correction(rivals, stopped=winner.stopped > 0)}."
     )
 
 
@@ -186,7 +186,7 @@ def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
         yield text
     probability = guessing_probability(run, best.trial)
     if probability is not None and probability >= _NO_EVIDENCE:
-        count = len(run.ranked)
+        count = judged(run)
         tries = f"the best of {count} trials that only guess" if count > 1 else "guessing"
         yield (
             f"Nothing shows that it has learned anything: {tries} would be as good with a "
@@ -242,6 +242,7 @@ def _against_the_baseline(run: Run, winner: Winner) -> Iterator[str]:
         yield f"{text}; whether it is more than chance cannot be said without both predictions."
         return
     low, high = gain.interval
+    corrected = _correction(gain.rivals, stopped=winner.stopped > 0)
     text += (
         f": on {gain.only_best + gain.only_baseline} of {gain.images:,} images only one of the "
         "two is right"
@@ -249,7 +250,7 @@ def _against_the_baseline(run: Run, winner: Winner) -> Iterator[str]:
     if low > 0 or high < 0:
         yield (
             f"{text}, which is more than luck on these images (95 % interval {100 * low:+.2f} to "
-            f"{100 * high:+.2f} points{_correction(gain.rivals)}), but not yet for other "
+            f"{100 * high:+.2f} points{corrected}), but not yet for other "
             "seeds."
         )
     else:

@@ -162,8 +162,9 @@ def guessing_probability(run: Run, trial: int) -> float | None:
 
     Without knowledge, predictions do not depend on the class. So the counts of `confusion_matrix`
     are drawn anew with the same sums of rows and columns, and their balanced accuracy is compared.
-    The best of n trials has n tries. Identical images count as one, roughly: the deviations are
-    widened as if there were no more images than different ones.
+    The best of n trials has n tries, and those count that the pruner stopped. Identical images
+    count as one, roughly: the deviations are widened as if there were no more images than
+    different ones.
 
     Returns:
         The probability; None if the predictions of the trial were not kept.
@@ -192,4 +193,9 @@ def guessing_probability(run: Run, trial: int) -> float | None:
     random = random_table(rows, columns, seed=np.random.default_rng(0))
     at_once = max(1, min(_DRAWS, _MOST_CELLS // counts.size))
     as_good = [gains(random.rvs(at_once)) >= found - 1e-12 for _ in range(_DRAWS // at_once)]
-    return float(1 - (1 - np.mean(as_good)) ** len(run.ranked))
+    return float(1 - (1 - np.mean(as_good)) ** judged(run))
+
+
+def judged(run: Run) -> int:
+    """Return the number of trials among which accuracy decided, stopped ones included."""
+    return sum(record.outcome.is_judged for record in run.records)

@@ -106,8 +106,11 @@ def _candidate_is_best(lines: Sequence[CandidateLine], what: str) -> Iterator[st
     """Say what the best candidate is worth beside the baseline."""
     pick, baseline = lines[0], next(line for line in lines if line.is_baseline)
     others = sum(bool(line.validation.values) for line in lines) - 1
-    best = f"is the best of {others} candidates on the validation images:"
-    found = f"{best if others > 1 else 'has'} {_validation(pick, what)}{_shrunk(pick)}"
+    best = f"is the best of {others} candidates on the validation images"
+    seeds = pick.validation.values.keys()
+    if any(line.validation.values and line.validation.values.keys() != seeds for line in lines):
+        best += ", with the seeds that it and the baseline have in common"
+    found = f"{f'{best}:' if others > 1 else 'has'} {_validation(pick, what)}{_shrunk(pick)}"
     if (verdict := _verdict(pick, baseline, what)) is None:
         yield f"With {pick.validation.in_words}, {pick.name} {found}."
         yield from _tested(pick, what)

@@ -78,10 +78,12 @@ def places(parameter: Parameter, values: pd.Series) -> pd.Series:
         An ordered categorical of the parameter's values, in words, if there are few, else of the
         fifths of its range; the place of a missing value is missing.
     """
-    single = parameter.grid()
-    if single is not None and (
-        isinstance(parameter, ChoiceParameter) or len(single) <= _MOST_SINGLE
-    ):
+    single: Sequence[Scalar] | None
+    if isinstance(parameter, ChoiceParameter):
+        single = parameter.in_order
+    elif (single := parameter.grid()) is not None and len(single) > _MOST_SINGLE:
+        single = None
+    if single is not None:
         labels = _told_apart(single)
         numbers = values.map({value: number for number, value in enumerate(single)})
         codes = numbers.fillna(-1).to_numpy(dtype=int)
@@ -122,7 +124,7 @@ def isolation(run: Run) -> tuple[IsolationLine, ...]:
     lines = []
     for name, parameter in run.space.searched_settings.items():
         where = places(parameter, run.ranked[f"param.{name}"])
-        enough = len(where) >= _FEWEST_PER_VALUE * len(where.cat.categories)
+        enough = where.count() >= _FEWEST_PER_VALUE * len(where.cat.categories)
         if parameter.role != "scientific" or not enough:
             continue
         if run.ranked[f"param.{name}"].nunique() < 2:
@@ -156,14 +158,9 @@ def near_bounds(run: Run) -> dict[str, str]:
         if pd.isna(value):
             continue
         if isinstance(parameter, ChoiceParameter):
-            numbers = [
-                option
-                for option in parameter.options
-                if isinstance(option, int | float) and not isinstance(option, bool)
-            ]
-            if len(numbers) < max(3, len(parameter.options)):
+            if len(parameter.options) < 3 or not parameter.has_order:
                 continue  # words have no order, and two values are both ends
-            low, *_, high = numbers = sorted(numbers)
+            low, *_, high = numbers = parameter.in_order
             share, last = 0.0, len(numbers) - 1
             place = {option: at / last for at, option in enumerate(numbers)}.__getitem__
         else:

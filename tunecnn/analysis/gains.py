@@ -13,6 +13,7 @@ import numpy as np
 
 from tunecnn.analysis.intervals import (
     dunnett_quantile,
+    found_in_most,
     mean_interval,
     mean_or_none,
 )
@@ -178,9 +179,7 @@ class Paired:
 
     def _multiple(self, repeats: int) -> float:
         """Return how many standard errors a difference has that is found in 80 of 100 cases."""
-        from scipy.stats import t
-
-        return self._quantile(repeats) + float(t.ppf(0.8, self._freedom(repeats)))
+        return found_in_most(self._quantile(repeats), self._freedom(repeats))
 
     def _quantile(self, repeats: int) -> float:
         return dunnett_quantile(self.candidates, self._freedom(repeats))

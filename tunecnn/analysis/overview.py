@@ -205,9 +205,11 @@ def majority_in_words(run: Run) -> str:
     if len(set(dataset.sheet.counts["validation"])) == 1:
         return ""
     label, share = dataset.sheet.majority("validation")
-    there = sum(count > 0 for count in dataset.sheet.counts["validation"])
+    counts = dataset.sheet.counts["validation"]
+    there = sum(count > 0 for count in counts)
+    which = "the largest class" if counts.count(max(counts)) == 1 else "one of the largest classes"
     return (
-        f"Always answering {dataset.classes[label]!r}, the largest class, would reach {share:.2%}"
+        f"Always answering {dataset.classes[label]!r}, {which}, would reach {share:.2%}"
         f" (balanced: {1 / there:.2%})."
     )
 

@@ -109,6 +109,7 @@ class Winner:
         line: the trial.
         rivals: number of trials that are not clearly worse, itself included; a trial that was
             stopped early is compared at its last epoch.
+        stopped: number of its rivals that were stopped early, or are paused.
         interval: 95 % interval of its `val_accuracy`, corrected for the choice among its rivals.
         baseline: trial with the baseline, if it is complete; else None.
         gain: lead over the baseline; None without two different trials.
@@ -116,6 +117,7 @@ class Winner:
 
     line: TrialLine
     rivals: int
+    stopped: int
     interval: tuple[float, float]
     baseline: TrialLine | None
     gain: ImageGain | SeedGain | None
@@ -171,6 +173,7 @@ def winner_of(run: Run) -> Winner | None:
     return Winner(
         line,
         len(rivals),
+        sum(not run.record(number).is_complete for number in rivals),
         best_of_interval(line.val_accuracy, images, len(rivals)),
         baseline,
         _gain(run, line, baseline, rivals),

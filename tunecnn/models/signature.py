@@ -426,7 +426,8 @@ def assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 def _members(node: ast.ClassDef) -> dict[str, ast.expr]:
     """Return an `Enum` as the `Literal` of what a space gives for it, and what its members are.
 
-    A member is given by its value, if that is a plain one, or by its name.
+    A member is given by its value, if that is a plain one, else by its name: under two names it
+    would be two configurations.
     """
     bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
     if not bases & {"Enum", "StrEnum", "IntEnum"}:
@@ -439,9 +440,8 @@ def _members(node: ast.ClassDef) -> dict[str, ast.expr]:
         found[name] = value if is_plain else ast.Constant(name.lower() if is_lower else name)
     if not found:
         return {}
-    names = [ast.Constant(name) for name in found]
     members = {f"{node.name}.{name}": value for name, value in found.items()}
-    values = ast.Tuple([*found.values(), *names])
+    values = ast.Tuple([*found.values()])
     return {node.name: ast.Subscript(ast.Name("Literal"), values), **members}
 
 

@@ -24,7 +24,7 @@ from tunecnn.run.frames import (
     predictions_frame,
     trials_frame,
 )
-from tunecnn.run.info import ConfirmationJob, Job
+from tunecnn.run.info import ConfirmationJob, Job, ReproductionJob
 from tunecnn.run.lock import writer_in_words
 from tunecnn.study.records import TrialRecord, read_records, read_reports
 from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
@@ -332,7 +332,7 @@ class Run:
         """The row of the best trial with the values of the baseline; None without one.
 
         It is compared with the best trial, which is the luckiest of its seeds as well. Without a
-        complete one, it is the first.
+        complete one, it is the first. A reproduction has none: no network is better than it.
         """
         number = self._baseline_number
         return None if number is None else self.trials[self.trials["trial"] == number].iloc[0]
@@ -340,7 +340,7 @@ class Run:
     @cached_property
     def _baseline_number(self) -> int | None:
         baseline = self.space.baseline_point()
-        if self.space.departures():
+        if self.space.departures() or isinstance(self.job, ReproductionJob):
             return None
         same = [record for record in self._records if dict(record.settings) == baseline]
         if not same:

@@ -314,6 +314,12 @@ def _parameter_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
             )
         elif name == "seed" and not isinstance(space.sampler, Grid):
             yield Mistake(loc, "repeats each configuration, so it needs sampler: grid")
+        elif name == "seed" and not isinstance(space.pruner, NoPruner):
+            yield Mistake(
+                loc,
+                "repeats each configuration, and a pruner would stop the unlucky seeds, so it "
+                "would be ranked by its lucky ones: leave the pruner out",
+            )
         elif name in _NOT_SEARCHED and not isinstance(parameter, Constant):
             yield Mistake(loc, "must be the same for all trials: give one plain value")
         elif name in CHOICES and isinstance(parameter, FloatParameter | IntParameter):

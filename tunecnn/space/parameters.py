@@ -155,11 +155,24 @@ class ChoiceParameter(SpaceModel):
             raise wrong(f"{len(options):,} values are too many: the limit is {_MOST_OPTIONS:,}")
         for option in options:
             if not isinstance(option, bool | int | float | str):
-                raise wrong(f"a choice must be a number, a word, true or false, not {option!r}")
+                way = ", each by itself" if isinstance(option, list | tuple | range) else ""
+                raise wrong(
+                    f"a choice must be a number, a word, true or false{way}, not {option!r}"
+                )
         repeated = [option for i, option in enumerate(options) if option in options[:i]]
         if repeated:
             raise wrong(f"{repeated[0]!r} is given twice")
         return options
+
+    @property
+    def has_order(self) -> bool:
+        """Whether its values are numbers, which have an order."""
+        return not any(isinstance(option, bool | str) for option in self.options)
+
+    @property
+    def in_order(self) -> tuple[Scalar, ...]:
+        """All values, in the order of an axis: numbers by size, others as they were written."""
+        return tuple(sorted(self.options, key=float)) if self.has_order else self.options
 
     def ends(self) -> tuple[Scalar, ...]:
         """Return the values to check: all of them."""

@@ -273,11 +273,14 @@ def _crossing(run: Run, trials: pd.DataFrame, width: str, dropout: str) -> dict[
 
 def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
     cost = run.space.objectives[1]
-    on_front = set(diagnostics.pareto_front(run)["trial"])
+    # The front is that of configurations, by their means over seeds.
+    means = diagnostics.pareto_front(run).set_index("trial")["mean"]
     complete = trials[trials["o"] == "trained to the end"]
     values = run.trials.set_index("trial")[cost].reindex(complete["t"])
     complete = complete.assign(
-        c=values.to_numpy(dtype=float), f=[t in on_front for t in complete["t"]]
+        c=values.to_numpy(dtype=float),
+        f=complete["t"].isin(means.index),
+        a=complete["t"].map(means).fillna(complete["a"]),
     )
     words = COSTS[cost]
     chart = (
@@ -306,14 +309,14 @@ def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
 def _place(parameter: Parameter, value: Any) -> float:
     """Return where a value lies on an axis from 0 to 1."""
     if isinstance(parameter, ChoiceParameter):
-        return parameter.options.index(value) / max(1, len(parameter.options) - 1)
+        return parameter.in_order.index(value) / max(1, len(parameter.options) - 1)
     return position(value, *parameter.bounds, log=parameter.log)
 
 
 def _ticks(parameter: Parameter) -> list[tuple[float, str]]:
     """Return a few places on an axis from 0 to 1, with their values."""
     if isinstance(parameter, ChoiceParameter):
-        options = parameter.options
+        options = parameter.in_order
         step = -(-len(options) // 8)
         return [(_place(parameter, option), in_short(option)[:18]) for option in options[::step]]
     low, high = map(float, parameter.bounds)

@@ -57,9 +57,11 @@ def history(run: Run) -> Figure:
         axes.step(in_order["trial"], best, where="post", color=BEST, label="best so far")
         top = in_order.nlargest(1, run.space.metric).iloc[0]  # the first of equals
         number = int(top["trial"])
-        finding = f"Best {top[run.space.metric]:.2%}, first reached by trial {number}"
+        has_means = _trial_or_mean(run) != "trial"
+        best_of = "Highest of a single trial" if has_means else "Best"
+        finding = f"{best_of} {top[run.space.metric]:.2%}, first reached by trial {number}"
         later = int(run.trials.loc[run.trials["trial"] > number, run.space.metric].count())
-        if later:
+        if later and not has_means:
             finding += f"; nothing gained in the {count_in_words(later, 'trial')} after it"
     marks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
         (run.trials["proposal"] == "start", "start point", {"marker": "s", "facecolors": "none"}),
@@ -184,9 +186,9 @@ def parameters(run: Run) -> Figure:
         done, ended = complete.dropna(subset=[column]), stopped.dropna(subset=[column])
         places, stopped_places = done[column], ended[column]
         if isinstance(parameter, ChoiceParameter):
-            position = list(parameter.options).index
+            position = parameter.in_order.index
             places, stopped_places = places.map(position), stopped_places.map(position)
-            labels = [_shortened(option) for option in parameter.options]
+            labels = [_shortened(option) for option in parameter.in_order]
             step = -(-len(labels) // _MOST_LABELS)
             axes.set_xticks(
                 range(0, len(labels), step), labels[::step],
@@ -201,7 +203,9 @@ def parameters(run: Run) -> Figure:
         if name in baseline and parameter.contains(baseline[name]):
             value: Any = baseline[name]
             at = (
-                parameter.options.index(value) if isinstance(parameter, ChoiceParameter) else value
+                parameter.in_order.index(value)
+                if isinstance(parameter, ChoiceParameter)
+                else value
             )
             axes.axvline(float(at), color=BASELINE, linestyle=":", linewidth=1.2)
         axes.set_xlabel(name)
@@ -210,7 +214,7 @@ def parameters(run: Run) -> Figure:
         figure,
         _what_matters(run),
         f"Dots: {len(complete)} trials trained to the end; hollow: {len(stopped)} stopped early "
-        "(triangle: below the edge); dotted: value of the baseline",
+        "or paused (triangle: below the edge); dotted: value of the baseline",
     )
     return figure
 
@@ -327,9 +331,7 @@ def isolation(run: Run) -> Figure:
     for i, (axes, name) in enumerate(zip(grid, names, strict=True)):
         there = [line for line in lines if line.parameter == name]
         parameter = run.space.searched[name]
-        has_order = not isinstance(parameter, ChoiceParameter) or not any(
-            isinstance(option, str | bool) for option in parameter.options
-        )
+        has_order = not isinstance(parameter, ChoiceParameter) or parameter.has_order
         axes.plot(
             [line.value for line in there], [line.accuracy for line in there],
             marker="o", color=COMPLETE, linewidth=1, linestyle="-" if has_order else "",
@@ -350,8 +352,8 @@ def isolation(run: Run) -> Figure:
     state_finding(
         figure,
         f"Highest for {', '.join(tops[:3])}{more}",
-        "Best complete trial for each value, whatever the other parameters were; numbers: "
-        "complete trials with that value (the best of more is better by luck)",
+        f"Best complete {_trial_or_mean(run)} for each value, whatever the other parameters were; "
+        "numbers: complete trials with that value (the best of more is better by luck)",
     )
     return figure
 
@@ -401,7 +403,8 @@ def interaction(run: Run) -> Figure:
         )
         finding = f"Best {top[run.space.metric]:.2%}{after} at {values_there}"
     which = f"{len(trials)} trials{after or ' trained to the end'}"
-    state_finding(figure, finding, f"{which}; colour: best accuracy, numbers: trials")
+    colour = "accuracy of the best " + _trial_or_mean(run)
+    state_finding(figure, finding, f"{which}; colour: {colour}, numbers: trials")
     return figure
 
 
@@ -506,9 +509,16 @@ def _shortened(option: object) -> str:
     return text if len(text) <= 16 else f"{text[:14]}..."
 
 
+def _trial_or_mean(run: Run) -> str:
+    """Say what is ranked: trials, or means where values were tried with several seeds."""
+    return "mean over seeds" if (run.ranked["seeds"] > 1).any() else "trial"
+
+
 def _by_state(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the trials that were trained to their end, and those stopped early or paused."""
     outcomes = trials["outcome"]
-    return trials[outcomes == Outcome.COMPLETE], trials[outcomes == Outcome.PRUNED]
+    is_stopped = outcomes.isin([Outcome.PRUNED, Outcome.PAUSED])
+    return trials[outcomes == Outcome.COMPLETE], trials[is_stopped]
 
 
 class _Limits(NamedTuple):
@@ -540,7 +550,7 @@ def _scatter(
     if top is not None:
         axes.set_ylim(edge, top)
     for trials, places, color, fill, name in (
-        (stopped, stopped_at, STOPPED, "none", "stopped early"),
+        (stopped, stopped_at, STOPPED, "none", "stopped early or paused"),
         (complete, at, COMPLETE, COMPLETE, "trained to the end"),
     ):
         below = trials[metric] < edge
