@@ -734,3 +734,71 @@ def test_a_function_with_the_name_of_an_installed_one_is_not_taken_for_it(tmp_pa
         tunecnn.InputError, match="resnet18 has the name of another one in torchvision.mod"
     ):
         tunecnn.search({"dataset": "digits"}, network=mine, local=True, runs_dir=tmp_path)
+
+
+def test_images_that_are_others_each_time_they_are_read_are_refused(tmp_path):
+    random = np.random.default_rng(0)
+
+    class Cropped:
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            return random.integers(0, 255, (8, 8), dtype=np.uint8), index % 2
+
+    with pytest.raises(tunecnn.InputError, match="is another image each time it is read, as rand"):
+        tunecnn.search({**SPACE, "start": []}, data=Cropped(), local=True, runs_dir=tmp_path)
+
+
+CONDITIONAL = {
+    "dataset": "digits", "architecture": "model1", "epochs": 1, "trials": 4, "sampler": "random",
+    "parameters": {"optimizer": tunecnn.Choice("adamw", "sgd"),
+                   "momentum": tunecnn.Float(0.5, 0.95, when={"optimizer": "sgd"})},
+}  # fmt: skip
+
+
+def test_the_best_of_an_earlier_search_are_start_points_of_the_next(tmp_path):
+    first = tunecnn.search(CONDITIONAL, local=True, runs_dir=tmp_path, name="first")
+    points = [
+        {name[6:]: value for name, value in row.items() if name.startswith("param.")}
+        for _, row in first.ranked.iterrows()
+    ]
+    assert {"adamw", "sgd"} == {point["optimizer"] for point in points}
+    second = {**CONDITIONAL, "start": points}  # with NaN for the momentum of adamw
+    run = tunecnn.search(second, local=True, runs_dir=tmp_path, name="second")
+    assert run.trials["proposal"].eq("start").sum() == len(run.space.different_start_points())
+    third = tunecnn.search(
+        CONDITIONAL, local=True, runs_dir=tmp_path, name="third", trials=4, start_from=first
+    )
+    assert third.trials["proposal"].iloc[0] == "start"
+    assert third.trials["param.optimizer"].iloc[0] == first.best["param.optimizer"]
+
+
+def test_a_goal_that_has_been_reached_is_said_when_no_trial_is_started(tmp_path, capsys):
+    space = {**CONDITIONAL, "budget": {"accuracy": 0.01}}
+    run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
+    assert len(run.complete) == 1
+    assert "no further trial was started, since a trial reached" in capsys.readouterr().out
+    run.resume(2, local=True)
+    assert "no further trial was started, since a trial reached" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: tunecnn.evaluate(run, (1, 2)), "dataset must be a name, .* not tuple"),
+        (lambda run: tunecnn.load_dataset(([0], [1])), "given by its name, not as tuple"),
+        (lambda run: tunecnn.make_config("fast", int, "digits"), "architecture must be a name"),
+        (lambda run: tunecnn.compare(run), "give at least two runs to compare"),
+        (
+            lambda run: run.load_model().logits(np.zeros((3, 8, 8, 1))),
+            r"with 1 as white, \(images \* 255\).round\(\).astype\('uint8'\)",
+        ),
+        (lambda run: run.load_model().logits(np.zeros((3, 1, 8, 8), np.uint8)), "channels last"),
+        (lambda run: tunecnn.Choice([0.25, 0.5]), "true or false, each by itself, not"),
+    ],
+)
+def test_what_search_takes_is_answered_elsewhere_with_what_to_give(call, message, tmp_path):
+    run = tunecnn.search({**CONDITIONAL, "trials": 1}, local=True, runs_dir=tmp_path, name="run")
+    with pytest.raises(tunecnn.InputError, match=message):
+        call(tunecnn.load_run(run))

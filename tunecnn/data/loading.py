@@ -70,6 +70,11 @@ def load_dataset(
         raise InputError(
             f"options must be those of a config, config.image_options, not {options!r}"
         )
+    if not isinstance(name, str | Path):
+        raise InputError(
+            f"a data set is given by its name, not as {type(name).__name__}; tunecnn.search takes "
+            "arrays"
+        )
     name = str(name)
     arrays = read_arrays(name, data_dir, options)
     ids = content_ids([images.pixels for images in arrays.parts.values()])

@@ -58,6 +58,12 @@ def make_config(recipe: str, architecture: str, dataset: str, **changes: Any) ->
     Raises:
         InputError: for an unknown recipe, data set, architecture or setting.
     """
+    for what, given in (("architecture", architecture), ("dataset", dataset)):
+        if not isinstance(given, str):
+            raise InputError(
+                f"{what} must be a name, not {type(given).__name__}; tunecnn.search takes "
+                "classes and arrays"
+            )
     settings: dict[str, Any] = dict(recipe_settings(recipe, architecture, dataset))
     return TrialConfig.from_dict(
         {"architecture": architecture, "dataset": dataset, **settings, **changes}

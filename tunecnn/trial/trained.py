@@ -93,9 +93,16 @@ class TrainedModel(nn.Module):
     def _check(self, are_bytes: bool, shape: tuple[int, ...], images: Any) -> None:
         channels, height, width = self.input_shape
         if not are_bytes or shape != (height, width, channels):
+            type_ = str(images.dtype).removeprefix("torch.")
+            white = self.config.scale or (1 if type_.startswith("float") else 255)
+            way = "" if are_bytes else (
+                f"; with {white:g} as white, (images * {255 / white:.6g}).round().astype('uint8')"
+            )  # fmt: skip
+            if shape == (channels, height, width):
+                way += "; put the channels last"
             raise InputError(
                 f"the model takes bytes of the shape (n, {height}, {width}, {channels}), and the "
-                f"images are {str(images.dtype).removeprefix('torch.')} of {tuple(images.shape)}"
+                f"images are {type_} of {tuple(images.shape)}{way}"
             )
 
     def _output(self, values: Tensor) -> Tensor:

@@ -70,6 +70,11 @@ def evaluate(
         InputError: if the model does not suit the images, or there is no such data set.
         RunError: if the model cannot be read, or the run cannot be written.
     """
+    if not isinstance(dataset, str | None):
+        raise InputError(
+            f"dataset must be a name, such as FILE.npz, not {type(dataset).__name__}; of arrays, "
+            "load_model(...).probabilities(images) gives the predictions"
+        )
     path = model.path if isinstance(model, Run) else Path(model)
     with running_network(f"the network of {path} failed"):
         found = find_model(path)

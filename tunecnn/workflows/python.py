@@ -46,6 +46,7 @@ from tunecnn.workflows.reproduce import reproduce as start_reproduction
 from tunecnn.workflows.search import resume
 from tunecnn.workflows.search import search as start_search
 from tunecnn.workflows.session import Listening
+from tunecnn.workflows.warm_start import warm_start
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
 
 _IN_SEARCH = dict.fromkeys(("runs_dir", "name"), "a confirmation is in the folder of its search")
-_OF_SEARCH = ("space", "network", "data", "trials", "epochs", "seed", "listeners")
+_OF_SEARCH = ("space", "network", "data", "trials", "epochs", "seed", "start_from", "listeners")
 _GIVEN = "given.npz"  # stands for images of Python until they have a name
 
 Network = Callable[..., "nn.Module"]
@@ -171,14 +172,14 @@ class Run(StoredRun):
         return type(self)(result.folder)
 
 
-def load_run(path: str | Path) -> Run:
-    """Load a run from its folder, even while it is running.
+def load_run(path: str | Path | StoredRun) -> Run:
+    """Load a run from its folder, even while it is running; of a run, a newer snapshot.
 
     Raises:
         InputError: if it is not the folder of a run.
         RunError: if its journal is damaged.
     """
-    return Run(path)
+    return Run(path.path if isinstance(path, StoredRun) else path)
 
 
 def search(
@@ -189,6 +190,7 @@ def search(
     trials: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    start_from: str | Path | StoredRun | None = None,
     listeners: Sequence[Listener] = (),
     **options: Any,
 ) -> Run:
@@ -206,6 +208,8 @@ def search(
         trials: number of trials; None for the space's.
         epochs: epochs per full trial; None for the space's.
         seed: seed; None for the space's.
+        start_from: run of an earlier search, or its folder, whose best trials are start points,
+            as with `tunecnn search --from`; None for none.
         listeners: listeners that are called beside the one that shows the progress.
         **options: options of the run, such as `local`, `name` and `runs_dir`:
             `tunecnn.workflows.options.RunOptions`.
@@ -232,6 +236,10 @@ def search(
             in_use, _ = check({**changes, "dataset": _GIVEN})
             changes["dataset"] = store_given(data, place, in_use.image_options)
         checked, text = check(changes)
+        if start_from is not None:
+            path = start_from.path if isinstance(start_from, StoredRun) else Path(start_from)
+            changes["start"] = warm_start(checked, path).start
+            checked = checked.override(start=changes["start"])
         prepared = Prepared(checked, text, {**changes, **places_of(checked)})
         for warning in checked.warnings():
             warnings.warn(warning, stacklevel=2)

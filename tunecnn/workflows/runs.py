@@ -81,7 +81,7 @@ def compare(runs: Sequence[str | Path | Run]) -> Comparison:
         InputError: if there are fewer, a run is given twice, or one is no search.
         RunError: if a run cannot be read.
     """
-    given = [runs] if isinstance(runs, str) else runs
+    given = [runs] if isinstance(runs, str | Path | Run) else runs
     return compare_runs([as_run(one) for one in given])
 
 

@@ -312,6 +312,11 @@ def _run_locked(
                 on_abandoned=lambda: run_on_end(options.on_end, folder.path, "failed"),
             )  # fmt: skip
             there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
+            if recorder.used_up and not there.interrupts.requested:
+                listener.on_note(
+                    f"no further trial was started, since {recorder.used_up}; a resume with a "
+                    "higher limit goes on"
+                )
         lease.check()
         ended = study.finished or recorder.used_up
         if info.is_tested and not there.interrupts.requested and ended:

@@ -252,7 +252,8 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
     if low < 0:
         raise InputError(
             f"{where} has values from {low:.6g} to {high:.6g}, and black is 0: add the same "
-            "number to the images of all parts, and say which value is white with scale:"
+            f"number to the images of all parts, and say which value is white, such as scale: "
+            f"{high - low:g}"
         )
     if array.dtype == np.uint8 and options.scale is None:
         if high == 1:

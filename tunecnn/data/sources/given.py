@@ -25,6 +25,7 @@ from tunecnn.errors import InputError, text_of
 from tunecnn.files import sha256, write_atomically
 from tunecnn.words import listed
 
+_READ_TWICE = 4  # first images of a data set
 _FORMS = (
     "a name, two arrays (images, labels), a mapping such as {'train_images': ..., 'train_labels': "
     "..., 'test_images': ...}, or a data set that indexes to (image, label)"
@@ -288,6 +289,15 @@ def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
             ) from error
         images.append(pixels_given(image, f"data: {where}", options))
         labels.append(_label(label, where))
+        if index < _READ_TWICE:
+            again = data[index]
+            twin = _of_row(again, where)[0] if isinstance(again, Mapping) else again[0]
+            if not np.array_equal(images[-1], pixels_given(twin, f"data: {where}", options)):
+                raise InputError(
+                    f"data: {where} is another image each time it is read, as random transforms "
+                    "make it: leave them out, since images are stored once; augmentation is a "
+                    "setting of the space, such as crop, flip or cutout"
+                )
     if not images:
         raise InputError(f"data: {part} has no images")
     _check_undivided(others, "data" if part == "train" else f"data: {part}")
