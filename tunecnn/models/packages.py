@@ -14,7 +14,6 @@ from tunecnn.files import is_installed, sha256
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.code import NetworkCode
 
-_NONE = "none"
 _OF_ALL = frozenset({"numpy", "sklearn", "torch", "torchvision", "tunecnn"})
 """Packages that all trials use."""
 
@@ -61,7 +60,7 @@ def package_version(name: str) -> str:
     except (ImportError, ValueError):  # of a module without a spec, say
         spec = None
     if spec is None:
-        return _NONE
+        return "none"
     names = importlib.metadata.packages_distributions().get(name, ())
     version = importlib.metadata.version(names[0]) if names else ""
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
@@ -74,4 +73,7 @@ def _source_hash(place: Path) -> str:
     """Return a hash of a module's file, or of all those of a package."""
     folder = place.parent if place.name == "__init__.py" else place
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
-    return sha256("".join(sha256(file.read_bytes()) for file in files))[:12]
+    try:
+        return sha256("".join(sha256(file.read_bytes()) for file in files))[:12]
+    except OSError:  # one may be gone, or not for everybody
+        return "unreadable"

@@ -292,7 +292,9 @@ def _indexed(data: Any, part: str, options: ImageOptions) -> dict[str, Any]:
         if index < _READ_TWICE:
             again = data[index]
             twin = _of_row(again, where)[0] if isinstance(again, Mapping) else again[0]
-            if not np.array_equal(images[-1], pixels_given(twin, f"data: {where}", options)):
+            pixels = np.asarray(pixels_given(twin, f"data: {where}", options))
+            has_nan = pixels.dtype.kind == "f"  # which is refused later, for another reason
+            if not np.array_equal(images[-1], pixels, equal_nan=has_nan):
                 raise InputError(
                     f"data: {where} is another image each time it is read, as random transforms "
                     "make it: leave them out, since images are stored once; augmentation is a "
