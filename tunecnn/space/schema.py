@@ -196,13 +196,7 @@ class SpaceSchema(SpaceModel):
         for point in given:
             if point != "baseline" and not isinstance(point, dict):
                 raise wrong(f"{point!r} is neither 'baseline' nor a mapping of values")
-        # A row of a data frame has NaN or None for what its trial does not have.
-        return [
-            point if point == "baseline"
-            else {name: value for name, value in point.items()
-                  if value is not None and value == value}
-            for point in given
-        ]  # fmt: skip
+        return given
 
     @field_validator("objectives", mode="before")
     @classmethod

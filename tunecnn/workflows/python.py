@@ -401,6 +401,8 @@ def _space(
         raise InputError("space is a SearchSpace; give the file that it is from, or a mapping")
     if isinstance(space, Mapping):
         values, beside = {key: plain(value) for key, value in space.items()}, Path.cwd()
+        if "start" in values:
+            values["start"] = _without_missing(values["start"], values.get("parameters"))
     else:
         path = find_space(str(space))
         text, beside = read_text(path), path.parent
@@ -422,6 +424,23 @@ def _space(
         return checked, written
 
     return check
+
+
+def _without_missing(start: Any, parameters: Any) -> Any:
+    """Return start points without NaN or None for parameters with a condition.
+
+    A row of a data frame has it where its trial does not have the parameter.
+    """
+    if not isinstance(start, list) or not isinstance(parameters, Mapping):
+        return start
+    conditional = {name for name, one in parameters.items()
+                   if isinstance(one, Mapping) and one.get("when")}  # fmt: skip
+    return [
+        {name: value for name, value in point.items()
+         if name not in conditional or (value is not None and value == value)}
+        if isinstance(point, Mapping) else point
+        for point in start
+    ]  # fmt: skip
 
 
 @contextlib.contextmanager
