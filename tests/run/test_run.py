@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 
@@ -240,9 +241,10 @@ def test_a_trial_is_given_by_its_number(trial, scripted_run):
             ask(trial)
 
 
-def test_a_notebook_shows_a_picture_by_itself(scripted_run):
+def test_a_notebook_shows_a_picture_by_itself(scripted_run, tmp_path):
     for given in ((scripted_run,), (load_run(scripted_run),)):
         shown = FIGURES["history"](*given)._repr_png_()
         assert shown.startswith(b"\x89PNG")
-    assert tunecnn.plots.comparison([str(scripted_run)]).get_suptitle()
+    other = shutil.copytree(scripted_run, tmp_path / "other")
+    assert tunecnn.plots.comparison([str(scripted_run), other]).get_suptitle()
     assert tunecnn.plots.history(run=str(scripted_run)).get_suptitle()

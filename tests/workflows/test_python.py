@@ -795,6 +795,8 @@ def test_a_goal_that_has_been_reached_is_said_when_no_trial_is_started(tmp_path,
             r"with 1 as white, \(images \* 255\).round\(\).astype\('uint8'\)",
         ),
         (lambda run: run.load_model().logits(np.zeros((3, 1, 8, 8), np.uint8)), "channels last"),
+        (lambda run: tunecnn.plots.comparison([]), "give at least two runs to compare"),
+        (lambda run: tunecnn.plots.history([run]), "history draws one run, not list"),
         (lambda run: tunecnn.Choice([0.25, 0.5]), "true or false, each by itself, not"),
     ],
 )

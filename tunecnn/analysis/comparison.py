@@ -83,6 +83,20 @@ class Comparison:
         return f"{said}{self.frame.to_html()}{self.differences.to_html()}"
 
 
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Check that runs are two searches or more.
+
+    Raises:
+        InputError: if there are fewer, a run is given twice, or one is no search.
+    """
+    if isinstance(runs, Run) or len(runs) < 2:
+        raise InputError("give at least two runs to compare")
+    for index, run in enumerate(runs):
+        run.job_as(SearchJob)
+        if whole(run.path) in [whole(other.path) for other in runs[:index]]:
+            raise InputError(f"{run.path} is given twice")
+
+
 def compare_runs(runs: Sequence[Run]) -> Comparison:
     """Compare searches.
 
@@ -92,12 +106,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     Raises:
         InputError: if there are fewer, a run is given twice, or one is no search.
     """
-    if len(runs) < 2:
-        raise InputError("give at least two runs to compare")
-    for index, run in enumerate(runs):
-        run.job_as(SearchJob)
-        if whole(run.path) in [whole(other.path) for other in runs[:index]]:
-            raise InputError(f"{run.path} is given twice")
+    check_comparable(runs)
     names = names_of(runs)
     settings = {name: _settings(run) for name, run in zip(names, runs, strict=True)}
     table = pd.DataFrame(settings)

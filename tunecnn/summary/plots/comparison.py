@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from tunecnn.analysis.comparison import best_so_far_by_time, names_of
+from tunecnn.analysis.comparison import best_so_far_by_time, check_comparable, names_of
 from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.run.run import Run
 from tunecnn.summary.plots.style import Picture, picture, state_finding
@@ -16,7 +16,12 @@ _DASHES = ("-", "--", "-.", ":")
 
 @picture
 def comparison(runs: Sequence[Run]) -> Figure:
-    """Draw the best accuracy so far of each search, by the training time of its trials."""
+    """Draw the best accuracy so far of each search, by the training time of its trials.
+
+    Raises:
+        InputError: as for `tunecnn.compare`.
+    """
+    check_comparable(runs)
     figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     ends = []

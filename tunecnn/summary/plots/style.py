@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import textwrap
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from tunecnn.run.run import as_run
+from tunecnn.errors import InputError
+from tunecnn.run.run import Run, as_run
 
 P = ParamSpec("P")
 
@@ -45,8 +47,9 @@ _RC: Any = {
 def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Give all pictures the same look, whatever the caller has set in matplotlib.
 
-    A run may be given by its folder.
+    A run may be given by its folder. What draws one run is not given a list of them.
     """
+    of_one = next(iter(inspect.signature(draw).parameters)) == "run"
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -55,6 +58,9 @@ def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             name: _with_runs(one) if name in ("run", "runs") else one
             for name, one in kwargs.items()
         }
+        first = given[0] if given else named.get("run")
+        if of_one and not isinstance(first, Run):
+            raise InputError(f"{draw.__name__} draws one run, not {type(first).__name__}")
         with matplotlib.rc_context(_RC):
             return draw(*given, **named)
 
