@@ -49,7 +49,7 @@ def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     A run may be given by its folder. What draws one run is not given a list of them.
     """
-    of_one = next(iter(inspect.signature(draw).parameters)) == "run"
+    of_one = [*inspect.signature(draw).parameters][:1] == ["run"]
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
