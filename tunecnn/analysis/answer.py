@@ -61,7 +61,7 @@ def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) 
     later = (
         f"Trial {trial}, now the best, is not among the confirmed ones: confirm the search again."
     )
-    headline, so_far = confirmed.summary.headline, "" if confirmed.has_ended else " so far"
+    headline, so_far = confirmed.summary.headline, "" if confirmed.run.has_ended else " so far"
     others = (
         f"This is {confirmed.run.path.name}, and there are others "
         f"({count_in_words(confirmed.others, 'confirmation')}): of those whose results can be "

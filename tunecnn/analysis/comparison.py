@@ -188,7 +188,7 @@ def _warnings(
         for name, run, confirmation in zip(names, runs, main, strict=True)
         for name, one in ((name, run),
                           *([(confirmation.run.name, confirmation.run)] if confirmation else []))
-        if one.state != "done" and one.ended < one.space.trials
+        if one.state != "done" and not one.has_ended
     ]  # fmt: skip
     if any(run.info.dataset.fingerprint != first.info.dataset.fingerprint for run in runs):
         found.append("the runs have other images, so their accuracies cannot be compared")

@@ -119,11 +119,6 @@ class MainConfirmation:
     summary: ConfirmationSummary
 
     @property
-    def has_ended(self) -> bool:
-        """Whether all of its trainings have ended."""
-        return self.run.ended == self.run.space.trials
-
-    @property
     def others(self) -> int:
         """Number of further confirmations of the search."""
         return len(self.search.confirmations) - 1

@@ -36,7 +36,7 @@ def answer(
             f"in the search for {searched_with}."
         )
     also += _failed(run)
-    if run.ended < run.space.trials:
+    if not run.has_ended:
         also.insert(0, (
             f"It has not ended: {run.ended} of {count_in_words(run.space.trials, 'training')} "
             "have, and the others may change this."

@@ -101,6 +101,7 @@ def view(run: Run) -> Group:
 def _time(run: Run, ended: int) -> str:
     """Say how long the session has taken, and how long it may still take."""
     from tunecnn.run.info import now
+    from tunecnn.study.records import in_zone
     from tunecnn.trial.messages import Outcome
 
     session = run.info.last_session
@@ -112,8 +113,7 @@ def _time(run: Run, ended: int) -> str:
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"
 
     def is_of_session(at: datetime | None) -> bool:
-        # Optuna writes the local time without its zone, which `astimezone` takes it to be.
-        return at is not None and at.astimezone() >= session.started
+        return at is not None and in_zone(at) >= session.started
 
     # Few paused trials go on, so the time that is left is that of the trials still to start.
     paused = [record for record in run.records if record.outcome is Outcome.PAUSED]

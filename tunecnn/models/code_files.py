@@ -108,7 +108,7 @@ def _check_imports(folder: Path, files: Sequence[Path], modules: Collection[str]
         tree = parse_module(folder / file, str(file))
         optional = _optional(tree)
         for node in ast.walk(tree):
-            for name in _imported(node):
+            for name in imported(node):
                 if name not in travelling and _beside(folder, name):
                     raise InputError(
                         f"{file}:{getattr(node, 'lineno', 1)} imports {name}, which is beside it "
@@ -178,7 +178,8 @@ def _optional(tree: ast.Module) -> set[ast.AST]:
     return found
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def imported(node: ast.AST) -> Iterator[str]:
+    """Yield the modules that a node of a syntax tree imports, without those below them."""
     if isinstance(node, ast.Import):
         yield from (alias.name.split(".")[0] for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and not node.level and node.module:

@@ -80,6 +80,7 @@ class _Collected:
         self._scope = vars(sys.modules[made.__module__])
         self._parts: dict[str, str] = {}
         self._imports: dict[str, None] = {}
+        self._whole_names = set(_imported_by_whole_name())
         self._add(made.__name__, made)
 
     def text(self) -> str:
@@ -150,7 +151,7 @@ class _Collected:
             is_needed = is_read or literal(self._scope.get(other)) is not None
             if other in self._scope and other != name and not is_builtin and is_needed:
                 self._add(other, self._scope[other])
-        for whole in _imported_by_whole_name():
+        for whole in sorted(self._whole_names):
             if re.search(rf"\b{re.escape(whole)}\b", text):
                 _check_travels(whole, self._made)
                 self._imports[f"import {whole}"] = None

@@ -6,13 +6,14 @@ import ast
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from tunecnn.files import is_installed, sha256
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.code import NetworkCode
+from tunecnn.models.code_files import imported
 
 _OF_ALL = frozenset({"numpy", "sklearn", "torch", "torchvision", "tunecnn"})
 """Packages that all trials use."""
@@ -27,22 +28,17 @@ def packages_of(networks: Iterable[Architecture], code: NetworkCode | None) -> t
         networks: the networks.
         code: code of those that are in files of the user; None if there is none.
     """
-    found = {one.module for one in networks if not (one.is_published or one.is_own_file)}
+    found = {
+        one.module.partition(".")[0]
+        for one in networks
+        if not (one.is_published or one.is_own_file)
+    }
     files = code.files if code is not None else {}
     for name, content in files.items():
         if name.endswith(".py"):
-            found |= set(_imported(content))
+            found.update(*map(imported, ast.walk(ast.parse(content))))
     own = {name.partition("/")[0].removesuffix(".py") for name in files}
-    tops = {name.partition(".")[0] for name in found}
-    return tuple(sorted(tops - own - _OF_ALL - sys.stdlib_module_names))
-
-
-def _imported(content: bytes) -> Iterator[str]:
-    for node in ast.walk(ast.parse(content)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module
+    return tuple(sorted(found - own - _OF_ALL - sys.stdlib_module_names))
 
 
 @cache

@@ -360,6 +360,11 @@ class Run:
         return sum(record.counts for record in self._records)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether all requested trials have ended."""
+        return self.ended >= self.space.trials
+
+    @property
     def complete(self) -> list[TrialRecord]:
         """The trials that were trained to their end, by number."""
         return [record for record in self._records if record.is_complete]

@@ -26,6 +26,11 @@ from tunecnn.words import command, in_utf8
 STUDY_NAME = "tunecnn"
 
 
+def in_zone(time: datetime) -> datetime:
+    """Return a time of a record with its zone: Optuna writes the local time without it."""
+    return time.astimezone()
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """Everything that the study stores about one trial.

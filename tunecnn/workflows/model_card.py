@@ -11,6 +11,7 @@ from tunecnn.analysis.overview import balanced_in_words
 from tunecnn.documents import to_yaml
 from tunecnn.run.info import SearchJob, Session
 from tunecnn.run.run import Run
+from tunecnn.study.records import in_zone
 from tunecnn.summary.markdown import render_template
 from tunecnn.trial.config import VIEWS
 from tunecnn.workflows.found_model import FoundModel
@@ -85,10 +86,9 @@ def _accuracy(found: FoundModel) -> list[str]:
 def _sessions_until(run: Run, trial: int | None) -> Sequence[Session]:
     """Return the sessions of a run up to that in which a trial ended."""
     ended = run.record(trial).ended if trial is not None else None
-    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
     return [
         session for session in run.info.sessions
-        if ended is None or session.started <= ended.astimezone()
+        if ended is None or session.started <= in_zone(ended)
     ] or run.info.sessions  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from tunecnn.analysis.comparison import Comparison, compare_runs
 from tunecnn.errors import InputError, TunecnnError
 from tunecnn.run.info import now
 from tunecnn.run.run import Run, as_run
+from tunecnn.study.records import in_zone
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,7 @@ def _seconds_without_end(run: Run) -> float:
     started = run.info.last_session.started
     if run.state == "running":
         return (now() - started).total_seconds()
-    # Optuna writes the local time without its zone, which `astimezone` takes it to be.
     signs = (record.ended or record.started + timedelta(seconds=record.seconds)
              for record in run.records if record.started)  # fmt: skip
-    last = max((sign.astimezone() for sign in signs), default=started)
+    last = max(map(in_zone, signs), default=started)
     return max(0.0, (last - started).total_seconds())
