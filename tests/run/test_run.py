@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from tunecnn import load_run
 from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, to_parquet, trials_frame
+from tunecnn.space.parameters import Choice, Float, Int
 from tunecnn.summary.plots.search import FIGURES
 
 
@@ -48,20 +50,41 @@ def test_epochs_have_one_row_each_also_of_trials_that_failed(scripted_run):
 def test_an_empty_run_has_empty_frames_with_the_same_columns(scripted_run):
     full = load_run(scripted_run)
     for empty, other in (
-        (trials_frame("r", [], ["net.dropout_dense", "net.width"]), full.trials),
+        (trials_frame("r", [], full.space.searched), full.trials),
         (epochs_frame("r", []), full.epochs),
     ):
         assert empty.empty
-        assert list(empty.columns) == list(other.columns)
+        assert empty.dtypes.to_dict() == other.dtypes.to_dict()
 
 
-def test_truths_with_gaps_stay_truths_in_parquet():
-    frame = pd.DataFrame({"flag": [True, None, False], "mixed": [True, None, "a"]}, dtype=object)
-    read = pd.read_parquet(io.BytesIO(to_parquet(frame)))
-    assert read["flag"].isna().tolist() == [False, True, False]
-    assert read["flag"].dropna().tolist() == [True, False]
-    assert read["mixed"].isna().tolist() == [False, True, False]
-    assert read["mixed"].dropna().tolist() == ["True", "a"]
+@pytest.mark.parametrize(
+    ("parameter", "value", "dtype"),
+    [
+        (Float(0.0, 2.0), 1.0, "float64"),
+        (Float(0, 2, step=1), 1, "float64"),
+        (Int(1, 8), 2, "Int64"),
+        (Choice(16, 32), 16, "Int64"),
+        (Choice(1, 1.5), 1, "float64"),
+        (Choice(2**70, 1), 2**70, "object"),
+        (Choice(True, False), False, "boolean"),
+        (Choice("adam", "sgd"), "sgd", "object"),
+        (Choice(8, "all"), 8, "object"),
+    ],
+)
+def test_a_parameters_column_has_the_type_of_its_possible_values(
+    parameter, value, dtype, scripted_run
+):
+    one = load_run(scripted_run).records[0]
+    has, lacks = replace(one, values={"net.some": value}), replace(one, values={})
+    expected = str(float(value) if dtype == "float64" else value)
+    for records in ([has], [has, lacks], [lacks], []):
+        frame = trials_frame("r", records, {"net.some": parameter})
+        assert frame["param.net.some"].dtype == dtype
+        read = pd.read_parquet(io.BytesIO(to_parquet(frame)))["param.net.some"]
+        assert read.isna().tolist() == [not record.values for record in records]
+        assert [str(one) for one in read.dropna()] == [
+            expected for record in records if record.values
+        ]
 
 
 def test_only_complete_trials_are_ranked(scripted_run):

@@ -99,7 +99,7 @@ def overview_of(run: Run, answer: Sequence[str], leads: Sequence[Lead] = ()) -> 
         "data": _data(run),
         "hardware": _hardware(run),
         "time": _time(run),
-        "doubts": tuple(run.info.dataset.sheet.warnings()),
+        "doubts": tuple(run.info.dataset.sheet.warnings(run.info.dataset.classes)),
         "headline": answer[0],
         "caveats": tuple(answer[1:]),
         "leads": tuple(leads),

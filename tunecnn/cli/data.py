@@ -170,7 +170,7 @@ def _lines(name: str, dataset: Dataset) -> list[str]:
     lines += [f"  cannot be read: {file}: {why}" for file, why in sheet.bad.items()]
     lines += sheet.notes
     lines += sheet.parts_in_words(data.classes)
-    return lines + [f"warning: {text}" for text in sheet.warnings()]
+    return lines + [f"warning: {text}" for text in sheet.warnings(data.classes)]
 
 
 def _as_json(name: str, dataset: Dataset, picture: Path) -> dict[str, Any]:
@@ -183,6 +183,6 @@ def _as_json(name: str, dataset: Dataset, picture: Path) -> dict[str, Any]:
         "split_fingerprint": dataset.split_fingerprint,
         "majority": {part: dataset.sheet.majority(part)[1] for part in dataset.sheet.counts},
         **asdict(dataset.sheet),
-        "warnings": list(dataset.sheet.warnings()),
+        "warnings": list(dataset.sheet.warnings(data.classes)),
         "sheet": str(picture),
     }

@@ -151,9 +151,10 @@ def _lines(planned: PlannedRun, space: SearchSpace) -> Iterator[str]:
     if files := sheet.files_in_words():
         yield f"images: {files}"
         yield from sheet.notes
-    yield from sheet.parts_in_words(planned.dataset.trial_data.classes)
+    classes = planned.dataset.trial_data.classes
+    yield from sheet.parts_in_words(classes)
     yield from (f"{name}: {text}" for name, text in space.image_changes.items())
-    for text in sheet.warnings():
+    for text in sheet.warnings(classes):
         yield f"warning: {text}"
     yield f"at once: {count_in_words(slots, 'trial')}, {planned.placement}"
     if plan.time is not None:

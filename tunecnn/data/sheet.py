@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tunecnn.words import listed
+
 
 @dataclass(frozen=True)
 class DataSheet:
@@ -89,8 +91,15 @@ class DataSheet:
             )
         return lines
 
-    def warnings(self) -> Iterator[str]:
-        """Yield sentences about what makes accuracies on these images doubtful."""
+    def warnings(self, classes: Sequence[str]) -> Iterator[str]:
+        """Yield sentences about what makes accuracies on these images doubtful.
+
+        Args:
+            classes: name of each class.
+        """
+        for part, counts in self.counts.items():
+            if absent := [name for name, count in zip(classes, counts, strict=True) if not count]:
+                yield f"no {part} image is of {listed(absent)}, so {_WITHOUT[part]}"
         for pair, count in self.identical.items():
             part, other = pair.split(" in ")
             if part == other:
@@ -107,6 +116,14 @@ class DataSheet:
         for pair, count in self.near.items():
             part, other = pair.split(" in ")
             yield f"{_images(count, part)} almost identical to {other} images"
+
+
+_WITHOUT = {
+    "train": "nothing is learned of it",
+    "validation": "trials are compared without it",
+    "test": "the test accuracy says nothing of it",
+}
+"""What follows if a part has no image of a class."""
 
 
 def _images(count: int, part: str = "") -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from tunecnn.data.images import Labels
 from tunecnn.run.info import Evaluation
+from tunecnn.space.parameters import FloatParameter, IntParameter, Parameter
 from tunecnn.study.records import TrialRecord
 from tunecnn.words import all_in_utf8
 
@@ -44,6 +45,9 @@ TRIAL_DTYPES = {
     "ended": "datetime64[ns]",
 }
 """Columns of a frame of trials, followed by a `param.<name>` for each searched parameter.
+
+Its type is that of the parameter's possible values: `float64`, `Int64`, `boolean`, or `object` for
+words and mixed ones; it is missing in trials in which the parameter does not exist.
 
 `val_accuracy` and the other figures without `best_` are those of the epoch that counts: the kept
 one of a trial trained to its end, else the last one. `best_epoch` is the epoch with the highest
@@ -108,19 +112,37 @@ trial's own. The key is (`run`, `trial`, `image`).
 
 
 def trials_frame(
-    run: str, records: Iterable[TrialRecord], searched: Sequence[str]
+    run: str, records: Iterable[TrialRecord], searched: Mapping[str, Parameter]
 ) -> pd.DataFrame:
     """Make a frame with one row per trial, whatever its outcome.
 
     Args:
         run: name of the run.
         records: records of the trials.
-        searched: names of the searched parameters, each a column `param.<name>`.
+        searched: the searched parameters by their names, each a column `param.<name>`.
     """
     # A column of text holds no other bytes, as a path may have them.
     rows = [{"run": run, **all_in_utf8(_trial_row(record, searched))} for record in records]
-    columns = [*TRIAL_DTYPES, *(f"param.{name}" for name in searched)]
-    return pd.DataFrame(rows, columns=columns).astype(TRIAL_DTYPES)
+    dtypes = TRIAL_DTYPES | {f"param.{name}": _dtype(one) for name, one in searched.items()}
+    # As they are: of 8 and a gap pandas would make 8.0.
+    return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
+
+
+def _dtype(parameter: Parameter) -> str:
+    """Return the type of a parameter's column, which follows from the space, not from the trials.
+
+    So frames of several searches of a space fit together, and a gap makes no float of a count.
+    """
+    if isinstance(parameter, FloatParameter):
+        return "float64"
+    if isinstance(parameter, IntParameter):
+        return "Int64"
+    types = set(map(type, parameter.options))
+    if types == {bool}:
+        return "boolean"
+    if types == {int} and max(map(abs, map(int, parameter.options))) <= _LARGEST:
+        return "Int64"
+    return "float64" if types == {int, float} or types == {float} else "object"
 
 
 def epochs_frame(run: str, records: Iterable[TrialRecord]) -> pd.DataFrame:
@@ -161,27 +183,23 @@ def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataF
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Write a frame as Parquet; columns of mixed types become text, as Parquet requires.
-
-    True and false with gaps, as of a parameter that only some trials have, stay what they are.
-    """
-    plain: dict[str, pd.Series] = {}
-    for name, column in ((str(name), column) for name, column in frame.items()):
-        if pd.api.types.is_object_dtype(column):
-            if set(column.dropna().map(type)) == {bool}:
-                plain[name] = column.astype("boolean")
-            else:  # `astype("str")` of pandas 2 makes a word of a gap
-                plain[name] = column.map(str, na_action="ignore")
+    """Write a frame as Parquet; columns of mixed types become text, as Parquet requires."""
+    texts = {  # `astype("str")` of pandas 2 makes a word of a gap
+        str(name): column.map(str, na_action="ignore")
+        for name, column in frame.items()
+        if pd.api.types.is_object_dtype(column)
+    }
     stream = io.BytesIO()
-    frame.assign(**plain).to_parquet(stream, index=False)
+    frame.assign(**texts).to_parquet(stream, index=False)
     return stream.getvalue()
 
 
+_LARGEST = 2**63 - 1  # of an Int64
 _FIGURES = ("val_accuracy", "val_balanced_accuracy", "val_loss", "train_accuracy", "train_loss")
 """Figures of the epoch whose weights a trial keeps."""
 
 
-def _trial_row(record: TrialRecord, searched: Sequence[str]) -> dict[str, Any]:
+def _trial_row(record: TrialRecord, searched: Iterable[str]) -> dict[str, Any]:
     kept = record.kept
     figures = vars(kept) if kept else {}
     best = max(record.epochs, key=lambda metrics: metrics.val_accuracy, default=None)

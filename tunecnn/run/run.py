@@ -132,7 +132,7 @@ class Run:
     @_kept
     def trials(self) -> pd.DataFrame:
         """One row per trial; the columns are those of `tunecnn.run.frames.TRIAL_DTYPES`."""
-        return trials_frame(self.name, self._records, list(self.space.searched))
+        return trials_frame(self.name, self._records, self.space.searched)
 
     @property
     @_kept

@@ -38,7 +38,7 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
         sheet, sessions = run.info.dataset.sheet, _sessions_until(run, found.trial)
         values |= {
             "trial": found.trial, "dataset": run.info.dataset, "code": run.info.code,
-            "doubts": list(sheet.warnings()),
+            "doubts": list(sheet.warnings(run.info.dataset.classes)),
             "command": ", then ".join(
                 dict.fromkeys(_without_path(session.command) for session in sessions)
             ),

@@ -297,7 +297,8 @@ def _run_locked(
                 )
             for text in (*_notes(space, there.dataset), *there.engine.notes()):
                 listener.on_note(text)
-            for text in (*doubts, *there.dataset.sheet.warnings(), *_warnings(lease.left, info)):
+            of_images = there.dataset.sheet.warnings(there.dataset.trial_data.classes)
+            for text in (*doubts, *of_images, *_warnings(lease.left, info)):
                 listener.on_warning(text)
             spending = Spending(
                 space.budget, space.metric, there.engine.devices, info.wall_seconds, study.records
