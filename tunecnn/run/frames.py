@@ -137,12 +137,12 @@ def _dtype(parameter: Parameter) -> str:
         return "float64"
     if isinstance(parameter, IntParameter):
         return "Int64"
-    types = set(map(type, parameter.options))
-    if types == {bool}:
-        return "boolean"
-    if types == {int} and max(map(abs, map(int, parameter.options))) <= _LARGEST:
-        return "Int64"
-    return "float64" if types == {int, float} or types == {float} else "object"
+    options = parameter.options
+    if not parameter.has_order:
+        return "boolean" if all(isinstance(one, bool) for one in options) else "object"
+    if any(isinstance(one, float) for one in options):
+        return "float64"
+    return "Int64" if all(abs(int(one)) <= _LARGEST for one in options) else "object"
 
 
 def epochs_frame(run: str, records: Iterable[TrialRecord]) -> pd.DataFrame:
