@@ -12,6 +12,7 @@ from tunecnn.analysis.diagnostics import (
     best_by,
     complete_trials,
     importance_analysis,
+    importances,
     isolation,
     near_bounds,
     pareto_front,
@@ -315,8 +316,12 @@ def test_what_makes_trials_diverge_has_an_effect(tmp_path):
             run.study.report(trial.number, metrics(epoch, accuracy), is_last=epoch == 3)
         else:
             run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=3))
-    found = importance_analysis(run.load())
+    searched = run.load()
+    frame = importances(searched)
+    frame["share"] *= 100  # it is the caller's own
+    found = importance_analysis(searched)
     assert list(found.shares.index) == ["learning_rate"]
+    assert found.shares["share"].max() <= 1
     assert found.sample == (
         f"{48 - diverged} that reached the end, and {diverged} that diverged, with their last "
         "accuracy"

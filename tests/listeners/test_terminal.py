@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn.listeners.terminal import Terminal
-from tunecnn.trial.messages import Outcome, TrialEnd
+from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
 
 def follow(study, folder, console):
@@ -85,3 +85,34 @@ def test_a_paused_trial_is_not_one_that_has_ended(tmp_path):
     shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())
     assert re.search(r" 1/6 +1  paused", shown)
     assert "1/6 trials, 0 running, 1 paused" in shown
+
+
+def test_the_best_of_the_terminal_is_that_of_the_summary_where_accuracies_are_equal(tmp_path):
+    """Of a grid with two seeds: the lower loss, and not the luckiest seed."""
+    text = """
+dataset: digits
+epochs: 1
+parameters:
+  net.width: {choice: [0.5, 1.0, 2.0]}
+  seed: {choice: [1, 2]}
+sampler: grid
+trials: 6
+"""
+    run, stream = ScriptedRun(tmp_path / "run", text), io.StringIO()
+    terminal = Terminal(run.study, run.path, Console(file=stream, width=120))
+    figures = {0.5: ((0.9, 0.2), (0.6, 0.2)), 1.0: ((0.8, 0.3), (0.8, 0.2)),
+               2.0: ((0.8, 0.3), (0.8, 0.3))}  # fmt: skip
+    while (trial := run.study.next_trial()) is not None:
+        values = run.study.record(trial.number).values
+        accuracy, loss = figures[values["net.width"]][values["seed"] - 1]
+        run.study.report(
+            trial.number, EpochMetrics(1, 0.5, 0.5, loss, accuracy, 1.0), is_last=True
+        )
+        run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
+        terminal.on_trial_end(run.study.record(trial.number))
+    shown = run.load()
+    assert shown.best is not None
+    assert shown.best["param.net.width"] == 1.0
+    assert shown.best["param.seed"] == 2
+    *_, last = (line for line in stream.getvalue().splitlines() if " best " in line)
+    assert last.split()[1] == str(shown.best["trial"])

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 import shutil
 
 import pytest
 
-from tunecnn.errors import RunError
+from tunecnn.errors import InputError, RunError
 from tunecnn.run.artifacts import Artifacts
-from tunecnn.run.folder import RunFolder
+from tunecnn.run.folder import RunFolder, cannot_be_written, resume_command
 from tunecnn.trial.messages import Outcome, TrialEnd
 
 
@@ -36,3 +37,26 @@ def test_strangers_among_the_weights_are_left_alone(tmp_path):
     assert all("is not the name of a trial's weights" in text for text in warnings)
     artifacts.drop_weights(3)
     assert len(list(weights.iterdir())) == 4
+
+
+@pytest.mark.parametrize(("engine", "option"), [("ray", ""), ("local", " --local")])
+def test_the_command_that_carries_on_takes_the_engine_of_the_last_session(
+    engine, option, scripted_run
+):
+    folder = RunFolder(scripted_run)
+    info = folder.read_info()
+    record = info.last_session.engine.model_copy(update={"engine": engine})
+    session = info.last_session.model_copy(update={"engine": record})
+    folder.write_info(info.model_copy(update={"sessions": (*info.sessions, session)}))
+    full = cannot_be_written(scripted_run, OSError(errno.ENOSPC, "No space left on device"))
+    assert str(full).endswith(f"carry on with: tunecnn search --resume {scripted_run}{option}")
+    with pytest.raises(InputError, match="give another --name, or carry on with: ") as taken:
+        RunFolder.check_free(scripted_run)
+    assert str(taken.value).endswith(f"search --resume {scripted_run}{option}")
+
+
+def test_there_is_a_command_for_a_run_that_cannot_be_read(tmp_path):
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+    assert resume_command(tmp_path, "--track", "wandb") == (
+        f"tunecnn search --resume {tmp_path} --track wandb"
+    )

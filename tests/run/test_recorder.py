@@ -100,6 +100,29 @@ def test_of_equal_accuracies_the_lower_loss_keeps_its_weights(one_epoch, tmp_pat
     assert kept == [f"trial-0000{n}.safetensors" for n in (2, 3, 4)]
 
 
+@pytest.mark.parametrize("start", ["", "start: [baseline]\n"])
+def test_the_predictions_of_the_baseline_are_kept_wherever_it_comes_from(
+    start, open_study, tmp_path
+):
+    """A grid has it among its points; the summary compares the best trial with it."""
+    study = open_study(
+        "dataset: digits\nepochs: 1\ntrials: 4\nsampler: grid\n"
+        f"parameters: {{net.width: {{choice: [0.5, 0.75, 1.0, 2.0]}}}}\n{start}"
+    )
+    recorder, widths = recorder_of(study, tmp_path, keep_weights=1), {}
+    while (trial := recorder.next_trial()) is not None:
+        width = trial.config.net["width"]
+        widths[width] = trial.number
+        end = TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=b"w", predictions=b"p")
+        accuracy = 0.9 if width == 2.0 else 0.5 - width / 10
+        recorder.take(trial.number, TrialUpdate((metrics(1, accuracy),), end))
+    kept = {path.name.partition(".")[0] for path in (tmp_path / "validation").iterdir()}
+    assert kept == {f"trial-{widths[width]:05d}" for width in (1.0, 2.0)}
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == [
+        f"trial-{widths[2.0]:05d}.safetensors"
+    ]
+
+
 def test_of_a_trial_that_pauses_nothing_is_kept_that_came_after(open_study, tmp_path):
     study = open_study(
         "dataset: digits\nepochs: 3\ntrials: 4\nparameters: {net.width: {choice: [0.5, 1.0]}}\n"

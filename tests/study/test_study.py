@@ -122,7 +122,7 @@ def test_constraints_that_leave_nothing_are_said(open_study):
     )
     with pytest.raises(
         RunError,
-        match=r"200 proposals in a row could not be tried \(the last one: breaks params <= 10.*--resume",
+        match=r"200 proposals in a row could not be tried \(the last one: breaks params <= 10.*resume the run",
     ):
         study.next_trial()
 

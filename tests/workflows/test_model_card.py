@@ -40,3 +40,13 @@ def test_a_card_has_the_commands_up_to_the_session_of_its_trial(tmp_path):
         card = model_card(find_model(run.weights_of(trial)), "m.onnx", "onnx", 0.0)
         (line,) = (one for one in card.splitlines() if "command: " in one)
         assert ("--resume" in line) == (trial > 2)
+
+
+def test_a_card_names_the_figure_by_which_the_search_ranked(tmp_path):
+    text = TEXT + "objectives: [val_balanced_accuracy]\n"
+    run = load_run(begin(tmp_path, text).folder)
+    card = model_card(find_model(run.weights_of(int(run.best["trial"]))), "m.onnx", "onnx", 0.0)
+    (line,) = (one for one in card.splitlines() if "in the search: " in one)
+    assert f"{run.best['val_balanced_accuracy']:.2%} balanced validation accuracy, and " in line
+    assert f" {run.best['val_accuracy']:.2%} validation accuracy (" in line
+    assert "; the best of 3 trials is partly the luckiest" in line

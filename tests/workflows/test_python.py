@@ -612,11 +612,25 @@ def test_a_mapping_that_could_not_be_read_again_is_refused(tmp_path):
         ({"local": True, "address": "auto"}, "address has no effect beside local=True, since all"),
         ({"resume_or_start": "a", "name": "b"}, "name has no effect beside resume_or_start"),
         ({"is_followed": True}, "unknown option 'is_followed'"),
+        ({"take_over": True}, "take_over has no effect here, since a new run has no earlier"),
+        ({"allow_changes": True}, "allow_changes has no effect here, since a new run has no"),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(options, message, tmp_path):
     with pytest.raises(tunecnn.InputError, match=message):
         tunecnn.search(SPACE, runs_dir=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reproduction_keeps_all_weights_and_begins_anew(tmp_path):
+    for option, reason in (("keep_weights", "all trials that are tested keep their weights"),
+                           ("allow_changes", "a new run has no earlier session")):  # fmt: skip
+        with pytest.raises(
+            tunecnn.InputError, match=f"{option} has no effect here, since {reason}"
+        ):
+            tunecnn.reproduce(
+                "mnist", runs_dir=tmp_path, **{option: 2 if "keep" in option else True}
+            )
     assert not list(tmp_path.iterdir())
 
 

@@ -385,7 +385,7 @@ def importances(run: Run | str | Path) -> pd.DataFrame:
     indexed by parameter, the greatest share first; its columns are `share`, `low` and `high` (its
     95 % interval). Parameters without a clear effect are left out.
     """
-    return importance_analysis(as_run(run)).shares
+    return importance_analysis(as_run(run)).shares.copy()
 
 
 def crossing(run: Run) -> tuple[str, list[str]] | None:

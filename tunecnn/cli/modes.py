@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from tunecnn.cli.groups import arrange
 from tunecnn.errors import InputError
 from tunecnn.files import expanded
-from tunecnn.workflows.options import IN_PROCESS, SAME_FOLDER
+from tunecnn.workflows.options import BY_NAME, IN_PROCESS, NEW_RUN, SAME_FOLDER
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,8 @@ def _each(names: str, reason: str) -> dict[str, str]:
 _KEPT = "a resumed run keeps what it was started with"
 _TRAINS_NOTHING = "a plan trains nothing"
 
-_NEW = Mode(
-    "resume", _each("take_over allow_changes", "a new run has no earlier session"),
-    is_without=True, unless="resume_or_start",
-)  # fmt: skip
-_BY_NAME = Mode("resume_or_start", _each("name", "it has the name already"))
+_NEW = Mode("resume", NEW_RUN, is_without=True, unless="resume_or_start")
+_BY_NAME = Mode("resume_or_start", BY_NAME)
 _LOCAL = Mode("local", IN_PROCESS)
 _UNCONFIRMED = Mode(
     "confirm", _each("splits", "only a confirmation splits the data anew"), is_without=True

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunecnn.console import PlainConsole, print_json
-from tunecnn.words import command
 
 if TYPE_CHECKING:
     from tunecnn.summary.run_types import RunSummary
@@ -74,7 +73,7 @@ def print_result(
 ) -> None:
     """Print the verdict of a run and the path of its summary, in its folder if not elsewhere."""
     from tunecnn.analysis.search import SearchSummary
-    from tunecnn.run.folder import RunFolder
+    from tunecnn.run.folder import resume_command
 
     path = (written or folder) / "summary.md"
     if json_lines:
@@ -92,8 +91,6 @@ def print_result(
     if isinstance(summary, SearchSummary) and summary.command:
         console.print(f"\ntrain it again: {summary.command}", soft_wrap=True)
     if ending == "interrupted":
-        engine = RunFolder.open(folder).read_info().last_session.engine.engine
-        resume = command("search --resume", folder, *["--local"] * (engine == "local"))
-        text = f"interrupted; carry on with: {resume}"
+        text = f"interrupted; carry on with: {resume_command(folder)}"
         console.print(text, soft_wrap=True)
     console.print(f"summary: {path}", soft_wrap=True)

@@ -10,7 +10,6 @@ import typer
 from tunecnn.cli.options import Json
 from tunecnn.cli.output import print_result
 from tunecnn.summary.formats import Format
-from tunecnn.words import command
 
 
 def summarize(
@@ -34,6 +33,7 @@ def summarize(
 
 def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Recover the readable lines of a damaged journal, so that the run can be resumed."""
+    from tunecnn.run.folder import resume_command
     from tunecnn.words import list_in_words
     from tunecnn.workflows.repair import repair as repair_run
 
@@ -46,4 +46,4 @@ def repair(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
     if done.again:
         print(f"to be trained again: {list_in_words(done.again, 'trial')}")
     print(f"the damaged journal is kept: {done.old}")
-    print(f"carry on with: {command('search --resume', run)}")
+    print(f"carry on with: {resume_command(run)}")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunecnn.console import PlainConsole
-from tunecnn.words import command, count_in_words, in_short, seconds_in_words
+from tunecnn.words import count_in_words, in_short, seconds_in_words
 
 if TYPE_CHECKING:
     from tunecnn.run.run import Run
@@ -100,14 +100,14 @@ def view(run: Run) -> Group:
 
 def _time(run: Run, ended: int) -> str:
     """Say how long the session has taken, and how long it may still take."""
+    from tunecnn.run.folder import resume_command
     from tunecnn.run.info import now
     from tunecnn.study.records import in_zone
     from tunecnn.trial.messages import Outcome
 
     session = run.info.last_session
     if run.state == "killed":
-        is_local = session.engine.engine == "local"
-        resume = command("search --resume", run.path, *["--local"] * is_local)
+        resume = resume_command(run.path)
         return f"session {len(run.info.sessions)} was killed; carry on with: {resume}"
     spent = ((session.ended or now()) - session.started).total_seconds()
     text = f"session {len(run.info.sessions)}: {seconds_in_words(spent)}"

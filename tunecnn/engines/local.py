@@ -13,9 +13,9 @@ from tunecnn.errors import RunError
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.running import prints_aside
 from tunecnn.process import usable_cores
+from tunecnn.run.folder import resume_command
 from tunecnn.run.info import EngineRecord, NodeRecord
 from tunecnn.run.recorder import Recorder
-from tunecnn.words import command
 
 _IN_USE = threading.Lock()  # the generators and settings of torch, which are those of the process
 
@@ -74,7 +74,7 @@ class LocalEngine:
         from tunecnn.trial.arithmetic import give_memory_back, settings_kept
 
         if not _IN_USE.acquire(blocking=False):
-            again = command("search --resume", recorder.folder, "--local")
+            again = resume_command(recorder.folder)
             raise RunError(
                 "another search trains in this process, in another thread, and would change the "
                 f"results of this one; afterwards: {again}"
@@ -130,7 +130,7 @@ class LocalEngine:
                         raise RunError(f"{here.device} failed: {update.device_error}; then resume")
                     goes_on = recorder.take(trial.number, update)
                     if GraphedStep.has_failed:
-                        again = command("search --resume", recorder.folder, "--local")
+                        again = resume_command(recorder.folder)
                         raise RunError(
                             "a CUDA graph could not be recorded, which torch does not get over; "
                             f"go on in a new process: {again}"

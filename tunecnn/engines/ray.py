@@ -41,11 +41,11 @@ from tunecnn.engines.room import Room
 from tunecnn.engines.worker import DEVICE_ERROR, Parcel, Supplies, Worker, environment_of
 from tunecnn.errors import RunError
 from tunecnn.models.code import NetworkCode
+from tunecnn.run.folder import resume_command
 from tunecnn.run.info import EngineRecord
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.timing import Timing, time_epochs
-from tunecnn.words import command
 
 if TYPE_CHECKING:
     # Workers import this module too, but they do not need the study.
@@ -162,7 +162,7 @@ def _abandon(recorder: Recorder, scratch: Path, reason: str) -> str:
     """Leave a run as a resumed session expects it, from another thread; return what to say."""
     recorder.abandon()
     shutil.rmtree(scratch, ignore_errors=True)
-    again = command("search --resume", recorder.folder)
+    again = resume_command(recorder.folder)
     return f"{reason}; all that was recorded is kept; go on with: {again}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunecnn.run.listener import Listener
-from tunecnn.study.records import TrialRecord
+from tunecnn.study.records import Ranking, TrialRecord
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import in_short, seconds_in_words
@@ -36,8 +36,7 @@ class Notebook(Listener):
         self._shown = 0.0
         self._running: dict[int, EpochMetrics | None] = {}
         self._messages: list[str] = []
-        self._records = {record.number: record for record in study.records
-                         if record.outcome.has_ended}  # fmt: skip
+        self._ranking = Ranking(study.space.metric, study.records)
         self._handle: Any = show(self._html(self._page()), display_id=True)
 
     def on_trial_start(self, task: TrialTask) -> None:
@@ -53,7 +52,7 @@ class Notebook(Listener):
     def on_trial_end(self, record: TrialRecord) -> None:
         """Show a trial among those that have ended."""
         self._running.pop(record.number, None)
-        self._records[record.number] = record
+        self._ranking.add(record)
         self._update()
 
     def on_trial_pause(self, record: TrialRecord) -> None:
@@ -87,10 +86,6 @@ class Notebook(Listener):
 
     def _page(self) -> str:
         metric = self._study.space.metric
-        best = sorted(
-            (record for record in self._records.values() if record.is_complete and record.kept),
-            key=lambda record: record.rank(metric),
-        )
         spent = seconds_in_words(time.monotonic() - self._started)
         ended_trials = f"{self._study.ended} of {self._study.space.trials} trials have ended"
         lines = [f"{ended_trials}, {len(self._running)} running, {spent}; run: {self._folder}",
@@ -100,7 +95,7 @@ class Notebook(Listener):
         rows = [
             [str(record.number), f"{getattr(record.kept, metric):.2%}" if record.kept else "-",
              *(in_short(record.values[name]) if name in record.values else "" for name in names)]
-            for record in best[:_ROWS]
+            for record in self._ranking.ranked()[:_ROWS]
         ]  # fmt: skip
         rows += [
             [f"{number} (runs)", f"{getattr(metrics, metric):.2%}" if metrics else "-",

@@ -16,7 +16,7 @@ from rich.text import Text
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.listener import Listener
-from tunecnn.study.records import TrialRecord
+from tunecnn.study.records import Ranking, TrialRecord
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import in_short, seconds_in_words
@@ -46,9 +46,7 @@ class Terminal(Listener):
         self._is_closed = False
         self._started = time.monotonic()
         self._before = study.started
-        self._best: tuple[float, int] | None = None
-        for record in study.records:
-            self._note(record)
+        self._ranking = Ranking(study.space.metric, study.records)
         self._live: Live | None = None
         self._confirmation = job if isinstance(job, ConfirmationJob) else None
         self._columns = self._fitting_columns()
@@ -86,7 +84,7 @@ class Terminal(Listener):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Print one line for a trial that has ended, unless it was paused before."""
-        self._note(record)
+        self._ranking.add(record)
         if not record.was_paused:
             self._print_trial(record)
         self.on_tick()
@@ -126,20 +124,18 @@ class Terminal(Listener):
         except (OSError, SystemExit):  # rich raises SystemExit on a closed pipe
             self._is_closed, self._live = True, None
 
-    def _note(self, record: TrialRecord) -> None:
-        if record.is_complete and record.kept is not None:
-            candidate = (getattr(record.kept, self._study.space.metric), -record.number)
-            self._best = max(self._best, candidate) if self._best else candidate
+    def _accuracy(self, record: TrialRecord) -> str:
+        return f"{getattr(record.kept, self._study.space.metric):.2%}" if record.kept else "-"
 
     def _line(self, record: TrialRecord) -> Text:
         ended = self._study.ended
         outcome = record.outcome
-        is_best = self._best is not None and self._best[1] == -record.number
+        best = self._ranking.best
+        is_best = best is not None and best.number == record.number
         line = Text()
         for words, (heading, width), style in zip(
             (f"{ended}/{self._study.space.trials}", str(record.number), str(outcome),
-             f"{getattr(record.kept, self._study.space.metric):.2%}" if record.kept else "-",
-             str(len(record.epochs)),
+             self._accuracy(record), str(len(record.epochs)),
              seconds_in_words(record.seconds), "best" * is_best),
             _COLUMNS.items(),
             ("", "", _MARKS.get(outcome, "red"), "", "", "", "bold"),
@@ -193,8 +189,9 @@ class Terminal(Listener):
         parts = [f"{ended}/{requested} trials", f"{running} running"]
         if paused:
             parts.append(f"{paused} paused")
-        if self._best is not None:
-            parts.append(f"best {self._best[0]:.2%} (trial {-self._best[1]})")
+        best = self._ranking.best
+        if best is not None:
+            parts.append(f"best {self._accuracy(best)} (trial {best.number})")
         elapsed = time.monotonic() - self._started
         parts.append(f"{seconds_in_words(elapsed)}")
         # Few paused trials go on, so the time that is left is that of the trials still to start.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunecnn.documents import SpaceError, loc_name
-from tunecnn.errors import InputError, RunError, reason
+from tunecnn.errors import InputError, RunError, TunecnnError, reason
 from tunecnn.files import (
     drop_partials,
     expanded,
@@ -105,7 +105,7 @@ class RunFolder:
             raise _cannot_make(path, reason(error)) from error
         if is_taken:
             what = "a run" if is_run else "something"
-            resume = f", or carry on with: {command('search --resume', path)}" if is_run else ""
+            resume = f", or carry on with: {resume_command(path)}" if is_run else ""
             raise InputError(f"there is {what} at {path} already; give another --name{resume}")
         if not above.is_dir():
             raise _cannot_make(path, f"{above} is not a folder")
@@ -300,12 +300,27 @@ def _checked(what: str, path: Path, digest: str, owner: str, advice: str = "") -
     return content
 
 
+def resume_command(run: Path, *more: str) -> str:
+    """Return the command that carries on with a run on the engine of its last session.
+
+    Args:
+        run: folder of the run.
+        more: further options.
+    """
+    try:
+        sessions = RunFolder(run).read_info().sessions
+    except TunecnnError:  # it says so when it is resumed
+        sessions = ()
+    is_local = bool(sessions) and sessions[-1].engine.engine == "local"
+    return command("search --resume", run, *["--local"] * is_local, *more)
+
+
 def cannot_be_written(run: Path, error: OSError) -> RunError:
     """Return the error of a run whose disk is full or gone, with what to do."""
     return RunError(
         f"{error.filename or run} cannot be written ({reason(error)}); the trials in the journal "
         f"of {run} are safe; when it can be written again, carry on with: "
-        f"{command('search --resume', run)}"
+        f"{resume_command(run)}"
     )
 
 

@@ -5,28 +5,26 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TypeVar
 
 from tunecnn.errors import RunError, TunecnnError
 from tunecnn.process import Interrupts
 from tunecnn.run.artifacts import Artifacts
 from tunecnn.run.budget import Spending
-from tunecnn.run.folder import cannot_be_written
+from tunecnn.run.folder import cannot_be_written, resume_command
 from tunecnn.run.info import KEEP_WEIGHTS
 from tunecnn.run.listener import Listener
 from tunecnn.run.lock import Lease
-from tunecnn.study.records import TrialRecord
+from tunecnn.study.records import Ranking
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.environment import Comparable, Environment
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.messages import Outcome, TrialEnd, TrialUpdate
-from tunecnn.words import command
 
 T = TypeVar("T")
 
@@ -98,13 +96,9 @@ class Recorder:
         self.shut_out: dict[str, str] = {}
         self.interrupts = interrupts
         self._started: dict[int, float] = {}
-        complete = [record for record in study.records if record.is_complete]
-        # As the summary ranks: by the mean of the trials with the same values.
-        self._of_settings: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
-        for record in complete:
-            self._count(record)
-        with_weights = artifacts.trials_with_weights()
-        self._kept = {one.number for one in complete}.intersection(with_weights)
+        self._ranking = Ranking(study.space.metric, study.records)
+        complete = {record.number for record in self._ranking.ranked()}
+        self._kept = complete.intersection(artifacts.trials_with_weights())
         self._waiting = set(study.paused)  # paused trials that may have a checkpoint
         self._deaths: Counter[int] = Counter()  # of workers, by trial
         self._any_epoch_seen = False
@@ -193,7 +187,7 @@ class Recorder:
                 raise RunError(
                     f"the workers of {len(self._deaths)} trials died before any had finished an "
                     f"epoch: {reason}; when the reason is gone, carry on with: "
-                    f"{command('search --resume', self.folder)}"
+                    f"{resume_command(self.folder)}"
                 )
             if self._study.count_failure(number) <= max_failures:
                 self._put_back(number, reason)
@@ -270,7 +264,7 @@ class Recorder:
             raise RunError(
                 f"only {free:.2g} GB are free on the disk of {folder}; no trial starts below "
                 f"{self._limits.min_free_gb:g} GB (--min-free-gb); make room, and carry on with: "
-                f"{command('search --resume', folder)}"
+                f"{resume_command(folder)}"
             )
 
     def _take(self, number: int, update: TrialUpdate) -> bool:
@@ -346,24 +340,16 @@ class Recorder:
             assert record.kept is not None
             self._spending.complete(record.kept)
             self._kept.add(number)
-            self._count(record)
+            self._ranking.add(record)
             self._drop_all_but_the_best()
         self.listener.on_trial_end(record)
 
-    def _count(self, record: TrialRecord) -> None:
-        accuracy = getattr(record.kept, self._study.space.metric)
-        self._of_settings[record.settings].append(accuracy)
-
-    def _rank(self, record: TrialRecord) -> tuple[float, ...]:
-        mean = round(fmean(self._of_settings[record.settings]), 12)  # as in `Run.ranked`
-        return -mean, *record.rank(self._study.space.metric)
-
     def _drop_all_but_the_best(self) -> None:
-        ranked = sorted(map(self._study.record, self._kept), key=self._rank)
+        ranked = sorted(map(self._study.record, self._kept), key=self._ranking.key)
         for record in ranked[self._limits.keep_weights :]:
             self._kept.discard(record.number)
             # The best trial is compared with the baseline image by image.
-            is_baseline = self._study.is_baseline(record.number)
+            is_baseline = record.has_settings(self._study.space.baseline_point())
             self._artifacts.drop_weights(record.number, keep_predictions=is_baseline)
 
     def _guard(self, action: Callable[[], T]) -> T | None:

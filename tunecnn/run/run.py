@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from tunecnn.errors import InputError, RunError, TunecnnError
 from tunecnn.files import whole
-from tunecnn.run.folder import RunFolder
+from tunecnn.run.folder import RunFolder, resume_command
 from tunecnn.run.frames import (
     PREDICTION_DTYPES,
     epochs_frame,
@@ -26,10 +26,9 @@ from tunecnn.run.frames import (
 )
 from tunecnn.run.info import ConfirmationJob, Job, ReproductionJob
 from tunecnn.run.lock import writer_in_words
-from tunecnn.study.records import TrialRecord, read_records, read_reports
+from tunecnn.study.records import Ranking, TrialRecord, read_records, read_reports
 from tunecnn.trial.config import NET, REPEATS, Scalar, TrialConfig
-from tunecnn.trial.messages import Outcome
-from tunecnn.words import command, in_utf8, listed
+from tunecnn.words import in_utf8, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,7 +266,7 @@ class Run:
         if not self.info.sessions:
             raise RunError(
                 f"{self.path} has not begun: if nothing begins it now, do it with: "
-                f"{command('search --resume', self.path)}"
+                f"{resume_command(self.path)}"
             )
 
     @property
@@ -293,18 +292,18 @@ class Run:
         """The trials that were trained to their end, best first by the first objective.
 
         Trials with the same values are seeds of one configuration: they are ranked by their mean,
-        which is in the column `mean`, and their number is in the column `seeds`. Else one that was
-        tried often would be ranked by its luckiest seed.
+        which is in the column `mean`, and their number is in the column `seeds`.
         """
-        complete = self.trials[self.trials["outcome"] == Outcome.COMPLETE]
-        metric = self.space.metric
-        alike = self.setting_columns or (lambda _: 0)  # with nothing else, all are seeds of one
-        values = complete.groupby(alike, dropna=False, sort=False)[metric]
-        return complete.assign(
-            # Rounded: sums of equal accuracies differ in their last digits, and would decide ties.
-            mean=values.transform("mean").round(12),
-            seeds=values.transform("size"),
-        ).sort_values(["mean", metric, "val_loss", "trial"], ascending=[False, False, True, True])
+        import pandas as pd
+
+        ranking = Ranking(self.space.metric, self._records)
+        ranked = ranking.ranked()
+        rows = pd.Index(self.trials["trial"]).get_indexer([record.number for record in ranked])
+        frame: pd.DataFrame = self.trials.iloc[rows]
+        return frame.assign(
+            mean=pd.array([ranking.mean(record) for record in ranked], "float64"),
+            seeds=pd.array([ranking.seeds(record) for record in ranked], "int64"),
+        )
 
     @property
     @_kept
@@ -342,7 +341,7 @@ class Run:
         baseline = self.space.baseline_point()
         if self.space.departures() or isinstance(self.job, ReproductionJob):
             return None
-        same = [record for record in self._records if dict(record.settings) == baseline]
+        same = [record for record in self._records if record.has_settings(baseline)]
         if not same:
             return None
         numbers = [record.number for record in same]

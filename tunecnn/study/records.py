@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,14 +121,9 @@ class TrialRecord:
             sorted((name, one) for name, one in self.values.items() if name not in REPEATS)
         )
 
-    def rank(self, metric: str) -> tuple[float, float, int]:
-        """Return the sort key of a complete trial, best first: the metric, then loss, then number.
-
-        Args:
-            metric: `val_accuracy` or `val_balanced_accuracy`.
-        """
-        assert self.kept is not None
-        return -getattr(self.kept, metric), self.kept.val_loss, self.number
+    def has_settings(self, point: Mapping[str, Scalar]) -> bool:
+        """Return whether the trial has these values, such as those of the baseline."""
+        return dict(self.settings) == point
 
     @property
     def kept(self) -> EpochMetrics | None:
@@ -134,6 +131,63 @@ class TrialRecord:
         if self.kept_epoch is not None:
             return self.epochs[self.kept_epoch - 1]
         return self.epochs[-1] if self.epochs else None
+
+
+class Ranking:
+    """The trials that were trained to their end, best first by the first objective.
+
+    Trials with the same values are seeds of one configuration: they are ranked by their mean. Else
+    one that was tried often would be ranked by its luckiest seed. Of equal means, the trial with
+    the higher value comes first, then the lower loss, then the lower number.
+
+    Args:
+        metric: `val_accuracy` or `val_balanced_accuracy`.
+        records: trials of the study; those that are not complete have no rank.
+
+    Attributes:
+        best: the first one; None if no trial is complete.
+    """
+
+    def __init__(self, metric: str, records: Iterable[TrialRecord] = ()) -> None:
+        self._metric = metric
+        self._alike: defaultdict[tuple[object, ...], list[TrialRecord]] = defaultdict(list)
+        self.best: TrialRecord | None = None
+        for record in records:
+            self.add(record)
+
+    def add(self, record: TrialRecord) -> None:
+        """Add a trial that has ended."""
+        if not record.is_complete:
+            return
+        alike = self._alike[record.settings]
+        alike.append(record)
+        if self.best is None or len(alike) == 1:
+            self.best = min(filter(None, (self.best, record)), key=self.key)
+        else:  # a mean has changed
+            self.best = min(chain.from_iterable(self._alike.values()), key=self.key)
+
+    def seeds(self, record: TrialRecord) -> int:
+        """Return the number of trials with the values of one."""
+        return len(self._alike[record.settings])
+
+    def mean(self, record: TrialRecord) -> float:
+        """Return the mean of the metric over the trials with the values of one."""
+        values = [self._value(one) for one in self._alike[record.settings]]
+        # Rounded: sums of equal accuracies differ in their last digits, and would decide ties.
+        return round(math.fsum(values) / len(values), 12)
+
+    def key(self, record: TrialRecord) -> tuple[float, float, float, int]:
+        """Return the key by which a trial is sorted, best first."""
+        assert record.kept is not None
+        loss = record.kept.val_loss
+        return -self.mean(record), -self._value(record), loss, record.number
+
+    def ranked(self) -> list[TrialRecord]:
+        """Return the trials, best first."""
+        return sorted(chain.from_iterable(self._alike.values()), key=self.key)
+
+    def _value(self, record: TrialRecord) -> float:
+        return float(getattr(record.kept, self._metric))
 
 
 def read_records(

@@ -40,7 +40,6 @@ from tunecnn.study.records import (
 from tunecnn.study.samplers import Proposer
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.messages import Checkpoint, EpochMetrics, Outcome, TrialEnd
-from tunecnn.words import command
 
 _MAX_REDRAWS = 200
 
@@ -78,7 +77,6 @@ class Study:
         self, folder: Path, space: SearchSpace, costs: CostCounter, run_id: str | None = None
     ) -> None:
         self.space = space
-        self._folder = folder
         self._costs = costs
         self._distributions = {name: distribution(p) for name, p in space.searched.items()}
         path = folder / JOURNAL
@@ -151,8 +149,7 @@ class Study:
         last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
-            "the space or relax its constraints, or try as many again: "
-            f"{command('search --resume', self._folder)}"
+            "the space or relax its constraints, or resume the run to try as many again"
         )
 
     def go_on_from(self, task: TrialTask, epoch: int) -> bool:
@@ -347,10 +344,6 @@ class Study:
     def record(self, number: int) -> TrialRecord:
         """Return the record of a trial."""
         return to_record(self._frozen(number))
-
-    def is_baseline(self, number: int) -> bool:
-        """Return whether a trial is the space's baseline, which is never pruned."""
-        return "protected" in self._frozen(number).user_attrs
 
     def _draw(self) -> optuna.Trial:
         """Sample a trial of the search or of its random baseline."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunecnn.analysis.intervals import wilson_interval
-from tunecnn.analysis.overview import balanced_in_words
+from tunecnn.analysis.overview import balanced_in_words, ranked_by
 from tunecnn.documents import to_yaml
 from tunecnn.run.info import SearchJob, Session
 from tunecnn.run.run import Run
@@ -72,11 +72,14 @@ def _accuracy(found: FoundModel) -> list[str]:
         accuracy = record.kept.val_accuracy
         low, high = wilson_interval(accuracy, run.info.dataset.different("validation"))
         text = f"{accuracy:.2%} validation accuracy ({low:.2%} to {high:.2%})"
+        if run.space.metric != "val_accuracy":
+            ranked = f"{getattr(record.kept, run.space.metric):.2%} {ranked_by(run)}"
+            text = f"{ranked}, and {text}"
         is_search = isinstance(run.job, SearchJob)
         text = f"in the search: {text}" if is_search else text
         if len(run.complete) > 1 and run.best is not None and run.best["trial"] == found.trial:
-            text += f"; the best of {len(run.complete)} trials by this figure is partly the "
-            text += "luckiest, so expect less"
+            text += f"; the best of {len(run.complete)} trials is partly the luckiest, so expect "
+            text += "less"
         if is_search and not lines:
             text += "; it has not been confirmed with new seeds"
         lines.append(text)

@@ -36,6 +36,12 @@ SAME_FOLDER: Mapping[str, str] = dict.fromkeys(
     ("runs_dir", "name", "resume_or_start"), "a resumed run stays in its folder"
 )
 """Options that have no effect on a run that exists, and why."""
+NEW_RUN: Mapping[str, str] = dict.fromkeys(
+    ("take_over", "allow_changes"), "a new run has no earlier session"
+)
+"""Options that have no effect on a run that does not exist yet, and why."""
+BY_NAME: Mapping[str, str] = {"name": "it has the name already"}
+"""Options that have no effect with `resume_or_start`, and why."""
 _NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb")
 _LEAST_SHARE = 0.001
 _WHOLE = ("max_failures", "max_trials_at_once", "keep_weights")

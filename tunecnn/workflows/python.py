@@ -40,7 +40,7 @@ from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import TrainingScale
 from tunecnn.workflows.found_model import best_model_of
-from tunecnn.workflows.options import IN_PROCESS, RANGES, SAME_FOLDER, RunOptions
+from tunecnn.workflows.options import BY_NAME, IN_PROCESS, NEW_RUN, RANGES, SAME_FOLDER, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
 from tunecnn.workflows.search import resume
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from tunecnn.trial.trained import TrainedModel
 
 _IN_SEARCH = dict.fromkeys(("runs_dir", "name"), "a confirmation is in the folder of its search")
+_TESTED = {"keep_weights": "all trials that are tested keep their weights"}
 _OF_SEARCH = ("space", "network", "data", "trials", "epochs", "seed", "start_from", "listeners")
 _GIVEN = "given.npz"  # stands for images of Python until they have a name
 
@@ -149,9 +150,8 @@ class Run(StoredRun):
             InputError: if there is nothing to confirm, or an argument is invalid.
             RunError: if the run had to stop; the same call resumes it.
         """
-        kept = {"keep_weights": "all trials of a confirmation keep their weights"}
         own = ("top", "seeds", "configs", "splits", "train_images", "epochs", "listeners")
-        where, found = _listening(listeners), _options(options, {**_IN_SEARCH, **kept}, own)
+        where, found = _listening(listeners), _options(options, {**_IN_SEARCH, **_TESTED}, own)
         top, seeds, splits, train_images, epochs = plain(
             [top, seeds, splits, train_images, epochs]
         )
@@ -221,7 +221,8 @@ def search(
         InputError: if an argument is invalid; nothing has been trained then.
         RunError: if the run had to stop; it can be resumed.
     """
-    found, listening = _options(options, own=_OF_SEARCH), _listening(listeners)
+    found = _options(options, _without_session(options), _OF_SEARCH)
+    listening = _listening(listeners)
     if network is None and isinstance(space, Mapping) and callable(space.get("architecture")):
         network = space["architecture"]
         space = {key: value for key, value in space.items() if key != "architecture"}
@@ -274,11 +275,17 @@ def reproduce(
         RunError: if the run had to stop; it can be resumed.
     """
     own = ("dataset", "against", "models", "seeds", "epochs", "listeners")
-    where, found = _listening(listeners), _options(options, own=own)
+    without = {**_without_session(options), **_TESTED}
+    where, found = _listening(listeners), _options(options, without, own)
     models, seeds, epochs = plain([models, seeds, epochs])
     with _interruptible():
         done = start_reproduction(dataset, against, models, seeds, epochs, found, where)
     return Run(done.folder)
+
+
+def _without_session(given: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the options that have no effect on a new run, unless it may exist already."""
+    return NEW_RUN if given.get("resume_or_start") is None else {}
 
 
 def _options(
@@ -321,7 +328,7 @@ def _options(
     if options.local:
         _refuse(options, IN_PROCESS, "beside local=True")
     if options.resume_or_start is not None:
-        _refuse(options, {"name": "it has the name already"}, "beside resume_or_start")
+        _refuse(options, BY_NAME, "beside resume_or_start")
     return options
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunecnn.errors import InputError
-from tunecnn.run.folder import RunFolder
+from tunecnn.run.folder import RunFolder, resume_command
 from tunecnn.run.info import ConfirmationJob, ReproductionJob
-from tunecnn.words import command
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import prepare_text
 from tunecnn.workflows.reproduction_space import published_for, reproduction_space
@@ -26,9 +25,7 @@ def check_reproduction(path: Path) -> None:
     if isinstance(job, ConfirmationJob):
         raise InputError(f"{path} is a confirmation; tunecnn confirm goes on with it")
     if not isinstance(job, ReproductionJob):
-        raise InputError(
-            f"{path} is a {job.type}; go on with it by {command('search --resume', path)}"
-        )
+        raise InputError(f"{path} is a {job.type}; go on with it by {resume_command(path)}")
 
 
 def reproduce(

@@ -16,7 +16,7 @@ from tunecnn.files import expanded, sha256, whole
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.packages import packages_of
 from tunecnn.process import EndedAtOnceError
-from tunecnn.run.folder import RunFolder
+from tunecnn.run.folder import RunFolder, resume_command
 from tunecnn.run.info import (
     CodeRecord,
     ConfirmationJob,
@@ -30,7 +30,7 @@ from tunecnn.run.lock import TakenOverError
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.trial.environment import DECISIVE, processor, source_hash, versions
-from tunecnn.words import command, in_utf8
+from tunecnn.words import in_utf8
 from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.networks import (
     changed_code,
@@ -153,7 +153,7 @@ def _resume_same(
     if changed:
         raise InputError(
             f"the run {path} was started with another search ({', '.join(changed)}); give another "
-            f"name, or go on with it as it is: {command('search --resume', path)}"
+            f"name, or go on with it as it is: {resume_command(path)}"
         )
     more = prepared.space.trials - int(info.changes.get("trials", prepared.space.trials))
     run = open_run(path, max(0, more), dict(prepared.space.budget))

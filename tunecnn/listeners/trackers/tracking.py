@@ -14,11 +14,12 @@ from pydantic import BaseModel
 from tunecnn.errors import text_of
 from tunecnn.files import read_own, write_atomically
 from tunecnn.listeners.trackers.base import TrackedRun, Tracker
+from tunecnn.run.folder import resume_command
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import TrialRecord
 from tunecnn.study.study import Study, TrialTask
 from tunecnn.trial.messages import EpochMetrics, Outcome
-from tunecnn.words import command, count_in_words
+from tunecnn.words import count_in_words
 
 SENT = "trackers"
 """Folder in that of a run with what each tracker has received."""
@@ -113,7 +114,7 @@ class Tracking(Listener):
                     f"{self.name} has not taken everything"
                     + (f": {count_in_words(missing, 'trial')} missing" if missing else "")
                     + "; send the rest later with: "
-                    + command("search --resume", self._run.folder, "--track", self.name)
+                    + resume_command(self._run.folder, "--track", self.name)
                 )
         return self.problems()
 
