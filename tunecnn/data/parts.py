@@ -18,7 +18,7 @@ PART_NAMES: Mapping[Part, tuple[str, ...]] = {
 _FILLERS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs", "pictures",
                       "photos", "split"})  # fmt: skip
 """Words beside that of a part in the name of its folder."""
-_SPLITS = frozenset({"split", "subset", "usage", "partition"})
+_SPLITS = frozenset({"split", "splits", "subset", "usage", "partition"})
 _MORE = frozenset({"id", "name", "type"})
 _OF_FLAGS = frozenset({"", "in", "sample", "flag"})
 _MAY_BE_QUALITY = frozenset({"val", "valid", "validate", "dev", "evaluation", "eval"})
@@ -27,6 +27,8 @@ _TRUE = frozenset({"true", "1", "1.0", "yes", "y", "t", "x"})
 _FALSE = frozenset({"false", "0", "0.0", "no", "n", "f"})
 MOST_PARTS = 3
 """Number of words in such a column; more are folds."""
+_MOST_WORDS = 10
+"""Number of words in a column called `split`; more are something else."""
 
 
 def part_of(name: str) -> Part | None:
@@ -92,6 +94,12 @@ def parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]
     return {word: (part_in if is_loose else part_of)(word) for word in words}
 
 
+def may_be_parts(words: Collection[str]) -> bool:
+    """Return whether the words of a column called `split` may be parts, and not numbered folds."""
+    has_digits = any(map(re.compile(r"\d").search, words))
+    return 1 < len(words) <= (MOST_PARTS if has_digits else _MOST_WORDS)
+
+
 def divides_rows(column: str, words: Collection[str]) -> bool:
     """Return whether a column with some different words says which rows train, and which do not.
 
@@ -99,7 +107,7 @@ def divides_rows(column: str, words: Collection[str]) -> bool:
     """
     full = {word for word in words if word}
     parts = set(parts_by_word(column, full).values())
-    if is_split_name(column) and 1 < len(full) <= MOST_PARTS:
+    if is_split_name(column) and may_be_parts(full):
         return True
     is_whole = None not in parts or is_split_name(column)
     return "train" in parts and len(parts - {None}) > 1 and is_whole

@@ -17,7 +17,7 @@ class DataSheet:
         used: number of files that are images of the data set; None if it was not read from files
             of the user.
         left_out: number of files that are not, by reason.
-        changed: number of images that were changed to be shown as a viewer shows them, by change.
+        changed: number of images that were changed, mostly as a viewer does it, by change.
         bad: files that could not be read and were left out on request, with the reason.
         notes: sentences about what was inferred about the layout and the split.
         identical: number of images of a part that are identical to one of another part (or to
@@ -65,7 +65,7 @@ class DataSheet:
             text += ": " + ", ".join(f"{why} {count:,}" for why, count in self.left_out.items())
         if self.changed:
             changes = (f"{what} {count:,}" for what, count in self.changed.items())
-            text += f"; changed as a viewer would: {', '.join(changes)}"
+            text += f"; changed: {', '.join(changes)}"
         return text
 
     def parts_in_words(self, classes: Sequence[str]) -> list[str]:

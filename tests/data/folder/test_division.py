@@ -344,3 +344,95 @@ def test_more_images_that_validate_than_train_are_a_question(tmp_path):
                                          for i in range(12)))  # fmt: skip
     with pytest.raises(InputError, match="is_train has the words ja, nein: write true and false"):
         read_imagefolder(root)
+
+
+def whole_table(part_of, count=20):
+    """Rows of a table of five kinds of bird, of which only two are kept."""
+    return [f"{bird}/{bird}{i}.png,{part_of(i)}" for bird in ("crow", "duck", "owl", "rook", "wren")
+            for i in range(count)]  # fmt: skip
+
+
+def kept(root, count=20, suffix="png"):
+    for k, bird in enumerate(("owl", "wren")):
+        for i in range(count):
+            save(root / bird / f"{bird}{i}.{suffix}", picture(k))
+    return root
+
+
+def test_the_table_of_a_whole_data_set_divides_the_images_that_are_kept_of_it(tmp_path):
+    one, lists, flat = (tmp_path / name for name in ("one", "lists", "flat"))
+    kept(one)
+    table(
+        one, "file,split", *whole_table(lambda i: "test" if i < 5 else "train"), name="parts.csv"
+    )
+    kept(lists)
+    rows = whole_table(lambda i: "")
+    for name, is_of in (("train", lambda i: i >= 5), ("test", lambda i: i < 5)):
+        mine = [row.rstrip(",") for i, row in enumerate(rows) if is_of(i % 20)]
+        table(lists, "file,label", *(f"{row},{row.split('/')[0]}" for row in mine),
+              name=f"{name}.csv")  # fmt: skip
+    numbered(flat, 9)
+    for name, numbers in (("train", range(60)), ("test", range(60, 90))):
+        table(flat, "file,label", *(f"{i // 10 if i % 10 == 0 else f'x{i}'}.png,{'ab'[i % 20 // 10]}"
+                                    for i in numbers), name=f"{name}.csv")  # fmt: skip
+    for root, sizes in ((one, (30, 10)), (lists, (30, 10)), (flat, (6, 3))):
+        arrays = read_imagefolder(root)
+        assert (len(arrays.train), len(arrays.test)) == sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "why"),
+    [
+        (
+            "splits.csv",
+            whole_table(lambda i: "test" if i < 5 else "train"),
+            "names 0 of 40 images",
+        ),
+        (
+            "splits.csv",
+            ["owl/owl0.png,train,x", "owl/owl1.png,test"],
+            "cannot be read: line 2 has",
+        ),
+        ("labels.csv", ["owl0.tif,big", "wren1.tif,small"], "names 0 of 40 images"),
+        ("labels.csv", ["seen at noon,big", "seen at night,small"], "names 0 of 40 images"),
+    ],
+)
+def test_a_table_that_could_say_something_and_does_not_is_named(name, rows, why, tmp_path):
+    root = kept(tmp_path / "data", suffix="jpg" if "0 of" in why and "csv" in name else "png")
+    if name == "splits.csv" and "0 of" in why:
+        rows = [row.replace(".png", ".tiff") for row in rows]
+    column = "split" if name == "splits.csv" else "label"
+    table(root, f"file,{column}", *rows, name=name)
+    (note,) = (one for one in read_imagefolder(root).notes if name in one)
+    assert note.startswith(f"{name} {why}")
+    assert note.endswith(", so it is not used")
+
+
+def test_a_column_called_split_in_four_words_of_its_own_is_refused(tmp_path):
+    root = numbered(tmp_path / "data", 16)
+    words = ("study", "check", "study", "final", "spare")
+    table(root, "file,label,split", *(f"{i}.png,{'ab'[i % 2]},{words[i % 5]}" for i in range(16)))
+    with pytest.raises(InputError, match="has the words check, final, spare, study, and not all"):
+        read_imagefolder(root)
+    table(root, "file,label,split", *(f"{i}.png,{'ab'[i % 2]},fold{i % 4}" for i in range(16)))
+    assert len(read_imagefolder(root).train) == 16
+
+
+def test_classes_that_are_divided_by_their_names_are_a_question(tmp_path):
+    root = tree(tmp_path / "data", ("owl-train", "owl-val", "wren_train", "wren_val", "rook"))
+    with pytest.raises(
+        InputError, match="are owl-train, owl-val two classes, or the parts of one"
+    ):
+        read_imagefolder(root)
+
+
+def test_names_of_files_with_parts_in_them_are_said(tmp_path):
+    for k, bird in enumerate(("owl", "wren")):
+        for i in range(8):
+            save(tmp_path / "data" / bird / f"{i:03}_{'eval' if i > 5 else 'training'}.png",
+                 picture(k))  # fmt: skip
+    (note,) = (one for one in read_imagefolder(tmp_path / "data").notes if "of parts" in one)
+    assert "owl/000_training.png" in note
+    assert "owl/006_eval.png" in note
+    save(tmp_path / "data" / "owl" / "one.png")
+    assert not any("of parts" in one for one in read_imagefolder(tmp_path / "data").notes)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.trees import PARTS, numbered, picture, save, table, tree
 from tunecnn.data.folder.reader import read_imagefolder
+from tunecnn.data.options import ImageOptions
 from tunecnn.errors import InputError
 
 
@@ -613,3 +614,90 @@ def test_two_numbers_that_are_one_in_the_training_images_are_not_lost(tmp_path):
     with pytest.raises(InputError, match="two classes, 7 and another, that are 7 of train"):
         read_imagefolder(root)
     assert read_imagefolder(tree(tmp_path / "u", ["1", "01"])).classes == ("01", "1")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["['oak']", "['elm']", "['oak', 'elm']"],
+        ['{"choices": ["oak", "elm"]}', "oak", "elm"],
+        ["oak", "elm", "oak+elm"],
+        ["oak", "elm", "elm & oak"],
+        ["oak", "elm", "oak/elm"],
+    ],
+)
+def test_several_labels_in_one_cell_are_no_class_however_they_are_joined(labels, tmp_path):
+    root = numbered(tmp_path / "data", 12)
+    quoted = [label.replace('"', '""') for label in labels]
+    table(root, "file,label", *(f'{i}.png,"{quoted[i % 3]}"' for i in range(12)))
+    with pytest.raises(InputError, match="several labels for 4 of 12 files, such as .*: elm, oak"):
+        read_imagefolder(root)
+
+
+def test_a_list_of_one_label_is_that_label_and_a_name_may_have_a_sign_in_it(tmp_path):
+    root = numbered(tmp_path / "data", 12)
+    labels = ["['oak']", "C++", "and/or"]
+    table(root, "file,label", *(f'{i}.png,"{labels[i % 3]}"' for i in range(12)))
+    assert read_imagefolder(root).classes == ("C++", "and/or", "oak")
+
+
+def test_a_class_that_may_stand_for_no_label_is_said(tmp_path):
+    root = numbered(tmp_path / "data", 12)
+    table(root, "file,label", *(f"{i}.png,{('oak', 'elm', 'None')[i % 3]}" for i in range(12)))
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("None", "elm", "oak")
+    assert any(
+        "as classes of their own, too: None (leave cells empty" in one for one in arrays.notes
+    )
+
+
+def test_a_table_for_excel_and_one_with_long_cells_are_read(tmp_path):
+    excel, long = numbered(tmp_path / "excel", 8), numbered(tmp_path / "long", 8)
+    rows = [(f"{i}.png", "ab"[i % 2]) for i in range(8)]
+    table(excel, "sep=;", "file;label", *map(";".join, rows))
+    table(long, "file,label,mask", *(f"{','.join(row)},{'1 2 ' * 40_000}" for row in rows))
+    for root in (excel, long):
+        assert read_imagefolder(root).classes == ("a", "b")
+
+
+def test_columns_for_each_class_may_stand_in_another_order_for_the_test_images(tmp_path):
+    root = tmp_path / "data"
+    for part, order in (("train", "abc"), ("test", "cab")):
+        numbered(root, 12, part)
+        table(root, f"file,{','.join(order)}", *(
+            f"{part}/{i}.png,{','.join(str(int(one == 'abc'[i % 3])) for one in order)}"
+            for i in range(12)), name=f"{part}.csv")  # fmt: skip
+    arrays = read_imagefolder(root)
+    assert len(arrays.test) == 12
+    assert labels_by_file(arrays)["test/1.png"] == "b"
+
+
+def test_labels_of_the_folders_themselves_are_a_question(tmp_path):
+    folders = [f"ward{i}" for i in range(6)]
+    root = tree(tmp_path / "data", folders, 3)
+    table(root, "ward,label", *(f"{name},{'ab'[i % 2]}" for i, name in enumerate(folders)))
+    with pytest.raises(
+        InputError, match=r"the 6 folders or the labels of labels.csv\? It has the"
+    ):
+        read_imagefolder(root)
+    table(root, "ward,label", *(f"{name},{name.upper()}" for name in folders))
+    assert len(read_imagefolder(root).classes) == 6
+
+
+def test_images_of_one_patient_may_be_groups_and_that_is_said(tmp_path):
+    root = numbered(tmp_path / "data", 12)
+    rows = [f"{i}.png,{'ab'[i // 6]},P{i // 2},{i}" for i in range(12)]
+    table(root, "file,label,Patient_ID,case", *rows)
+    said = [one for one in read_imagefolder(root).notes if "belong together" in one]
+    assert said == ["if the images with one Patient_ID in labels.csv belong together, say so: groups: "
+                    "FILE, a table with the columns file and group"]  # fmt: skip
+    groups = tmp_path / "groups.csv"
+    groups.write_text("\n".join(["File,Group", *(f"{i}.png,P{i // 2}" for i in range(12))]))
+    arrays = read_imagefolder(root, ImageOptions(groups=str(groups)))
+    assert len(set(arrays.groups)) == 6
+    assert not any("belong together" in one for one in arrays.notes)
+    groups.write_text(
+        "\n".join(["file,group", *(f"{i}.png,{'NaN' if i else 'x'}" for i in range(12))])
+    )
+    with pytest.raises(InputError, match="has no group for 11 of 12"):
+        read_imagefolder(root, ImageOptions(groups=str(groups)))

@@ -227,3 +227,25 @@ def test_a_table_that_may_have_the_labels_of_the_images_in_folders_is_said(tmp_p
 def test_a_part_beside_classes_is_none_of_them(name, tmp_path):
     with pytest.raises(InputError, match="has (test|validation) but no train folder"):
         read_imagefolder(tree(tmp_path / "t", ["cat", "dog", name]))
+
+
+def test_folders_of_patients_in_the_classes_may_be_groups_and_that_is_said(tmp_path):
+    folders = [f"{kind}/patient_{i:02}" for kind in ("ill", "well") for i in range(3)]
+    root = tree(tmp_path / "data", folders, 2)
+    (note,) = (one for one in read_imagefolder(root).notes if "belong together" in one)
+    assert "a folder such as patient_00 belong together, say so: groups: folder" in note
+
+
+@pytest.mark.parametrize("name", ["paper.docx", "net.onnx", "more.7z"])
+def test_what_never_is_an_image_hides_no_classes(name, tmp_path):
+    root = tree(tmp_path / "data", ("pets/cat", "pets/dog"))
+    (root / name).write_bytes(b"0")
+    assert read_imagefolder(root).classes == ("cat", "dog")
+
+
+def test_archives_inside_the_folder_are_to_be_unpacked(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "images.zip").write_bytes(b"0")
+    with pytest.raises(InputError, match="archives inside a folder are not read: unpack them"):
+        read_imagefolder(root)

@@ -11,9 +11,10 @@ import PIL
 import pytest
 from PIL import Image
 
-from tests.support.trees import picture, png_of_16_bits
+from tests.support.trees import picture, png_of_16_bits, save
 from tunecnn.data.folder import pixels
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.reader import read_imagefolder
 from tunecnn.data.options import ImageOptions
 
 DEFAULT = ImageOptions()
@@ -312,3 +313,13 @@ def test_colours_of_16_bits_in_a_ppm_are_refused_as_in_a_tiff(tmp_path):
             read_pixels(tmp_path / "a.ppm", "a.ppm", options)
     (tmp_path / "b.ppm").write_bytes(b"P6\n4 4\n255\n" + bytes(range(48)))
     assert read_pixels(tmp_path / "b.ppm", "b.ppm", ImageOptions())[0][0, 0].tolist() == [0, 1, 2]
+
+
+def test_images_that_lose_most_of_their_pixels_by_cropping_are_counted(tmp_path):
+    for k, size in enumerate(((10, 40), (40, 10), (10, 19))):
+        for i in range(4):
+            save(tmp_path / "data" / "ab"[i % 2] / f"{k}{i}.png", picture(i, size))
+    for fit, count in (("crop", 8), ("pad", 0), ("stretch", 0)):
+        arrays = read_imagefolder(tmp_path / "data", ImageOptions(size=8, fit=fit))
+        name = "cropped to less than half of its pixels (fit: pad keeps all)"
+        assert arrays.reading.changed.get(name, 0) == count

@@ -375,3 +375,27 @@ def test_a_function_may_give_pictures_and_lie_below_the_home(tmp_path, monkeypat
     arrays = read_arrays("~/mine.py:load")
     assert arrays.train.pixels[:2, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
     assert "not used: by" in arrays.notes
+
+
+_IMAGES_OF_BYTES = np.random.default_rng(3).integers(0, 256, (20, 8, 8)).astype(np.uint8)
+_LABELS_OF_TWO = np.arange(20) % 2
+
+
+def test_a_scale_that_makes_one_part_white_is_refused(tmp_path):
+    pixels = _IMAGES_OF_BYTES
+    path = npz(tmp_path / 'a.npz', x_train=pixels, y_train=_LABELS_OF_TWO, y_test=_LABELS_OF_TWO,
+             x_test=(pixels / 255).astype(np.float32))  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"x_train has values up to 25\d, so with scale: 1 nearly"
+    ):
+        read_arrays(path, options=ImageOptions(scale=1.0))
+
+
+def test_several_labels_of_an_image_have_no_argmax(tmp_path):
+    for labels, hint in (
+        (np.eye(2)[_LABELS_OF_TWO], "of one-hot labels, their argmax"),
+        (np.ones((20, 2)), "some images have several labels, or none"),
+    ):
+        path = npz(tmp_path / "a.npz", x=_IMAGES_OF_BYTES, y=labels)
+        with pytest.raises(InputError, match=hint):
+            read_arrays(path)

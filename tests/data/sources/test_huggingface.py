@@ -395,3 +395,14 @@ def test_columns_that_divide_in_different_ways_are_refused(tmp_path):
     pq.write_table(made, tmp_path / "data.parquet")
     with pytest.raises(InputError, match="is_valid makes 5 rows validate, and 1 train: rename it"):
         read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_words_of_several_labels_and_of_none_are_no_classes(tmp_path):
+    labels = ["oak", "elm", "oak|elm"] * 4
+    pq.write_table(table([png() for _ in labels], labels), tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=r"the label oak\|elm is several in one, elm, oak, which"):
+        read_arrays(f"huggingface:{tmp_path}")
+    labels = ["oak", "elm", "NaN", ""] * 3
+    pq.write_table(table([png() for _ in labels], labels), tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="6 rows cannot be used: .*it has no label"):
+        read_arrays(f"huggingface:{tmp_path}")

@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tunecnn.data.folder.labels import TableLabels, files_named, is_renaming, labels_of
+from tunecnn.data.folder.labels import (
+    HalfOf,
+    TableLabels,
+    files_named,
+    is_renaming,
+    labels_of,
+    names_most,
+)
 from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
 from tunecnn.data.folder.part import PartClasses, are_shards, with_labels
 from tunecnn.data.folder.table import Table, dividers, is_list, lists_files
@@ -40,9 +47,11 @@ def by_tables_of_parts(
     folders = [inner for inner in node.folders.values() if inner.has_images()]
     must_be_named = must_be_named or len(folders) > 1 or bool(classes_in_names(images))
 
+    half_of: HalfOf = _half_of(tables, names)
+
     def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
         return labels_of(
-            own, names, column=column, must_be_named=must_be_named, of_rows=True
+            own, names, column=column, must_be_named=must_be_named, half_of=half_of
         )[0]  # fmt: skip
 
     of_part = {part: [table for table in tables if table.part == part] for part in PART_NAMES}
@@ -83,6 +92,15 @@ def by_tables_of_parts(
     }  # fmt: skip
 
 
+def _half_of(tables: Sequence[Table], images: Sequence[str]) -> HalfOf:
+    """Return how much each table of a part must name.
+
+    Of images that are only some of a data set, its tables name most, though few of their rows do.
+    """
+    of_parts = [table for table in tables if table.part or table.undivided]
+    return "none" if names_most(of_parts, images) else "rows"
+
+
 def _are_those_of_folders(folders: Sequence[Node], tables: Collection[TableLabels]) -> bool:
     """Return whether folders are the classes, whatever labels the tables of the parts have.
 
@@ -110,10 +128,12 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
     names = classes.names
     if sum(map(bool, classes.files.values())) < 2:
         return {"train": classes}
+    half_of: HalfOf = _half_of(tables, names)
     for table in tables:
-        if table.undivided and files_named(table, names):
+        if table.undivided and files_named(table, names, half_of):
             raise InputError(table.undivided)
-    lists = [(table, table.part, files_named(table, names)) for table in tables if table.part]
+    lists = [(table, table.part, files_named(table, names, half_of))
+             for table in tables if table.part]  # fmt: skip
     lists = [one for one in lists if one[2]]
     counted = Counter(part for _, part, _ in lists)
     parts = set(counted)
@@ -192,11 +212,14 @@ def parts_within(
         tables: tables beside the folders.
     """
     train = found["train"]
+    half_of: HalfOf = _half_of(tables, train.names)
     more: dict[Part, PartClasses] = {}
     for part in (one for one in PART_NAMES if one not in found):
         own = [table for table in tables if table.part == part]
         rest = [file for file in train.outside if may_be_image(file)]
-        labels, _ = labels_of(own, [file.name for file in rest], must_be_named=True, of_rows=True)
+        labels, _ = labels_of(
+            own, [file.name for file in rest], must_be_named=True, half_of="rows"
+        )
         if labels is not None:
             more[part] = replace(with_labels(node, rest, labels), outside=(), left_out={})
             outside = [file for file in train.outside if file.name not in labels.by_file]
@@ -204,7 +227,7 @@ def parts_within(
             train = replace(train, outside=outside, notes=[*train.notes, note])
             continue
         columns = [table for table in own if table.split or is_list(table.name)]
-        named = set().union(*(files_named(table, train.names) for table in columns))
+        named = set().union(*(files_named(table, train.names, half_of) for table in columns))
         if named:
             more[part] = _of_another(train, named)
             rest_of_train = set(train.names) - named

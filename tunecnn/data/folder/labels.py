@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tunecnn.data.folder.names import Files, Paths, slashed
 from tunecnn.data.folder.table import (
@@ -25,6 +27,10 @@ from tunecnn.words import listed, shown
 NONE_BESIDE_0 = "-1"
 """Label that stands for none, unless it is one of two."""
 _ENOUGH = 0.5  # of the images that a table must name
+_JOINED = re.compile(r"[|,;+/&]")
+"""What people write between several labels."""
+_QUOTED = re.compile(r"""(["'])(.+?)\1""")
+HalfOf = Literal["images", "rows", "none"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def labels_of(
     there: Paths | None = None,
     column: str | None = None,
     must_be_named: bool = False,
-    of_rows: bool = False,
+    half_of: HalfOf = "images",
 ) -> tuple[TableLabels | None, list[str]]:
     """Find the table with the labels of some images.
 
@@ -70,7 +76,8 @@ def labels_of(
         there: paths of all files of the tree.
         column: column that labels them; None for any.
         must_be_named: whether the column must have a usual name.
-        of_rows: whether half of the rows must name images, else half of the images be named.
+        half_of: of what a table must name half: the images, or its rows; or `none`, so that one
+            image is enough.
 
     Returns:
         The labels, None if no table has them; and why other tables do not.
@@ -87,7 +94,7 @@ def labels_of(
         if table.problem:
             reasons.append(f"{shown(table.name)} {table.problem}")
             continue
-        least = len(table.rows) if of_rows else len(images)
+        least = {"images": len(images), "rows": len(table.rows), "none": 1}[half_of]
         try:  # what is wrong with a table matters only if no other has the labels
             named, what, why = _files_named(table, files, least)
             rest = [name for name in table.rows[0] if name != what]
@@ -200,24 +207,35 @@ def _found(
     return TableLabels(table.title, column, labels, unknown, missing, guessed)
 
 
-def files_named(table: Table, images: Sequence[str]) -> set[str]:
-    """Return the images that a table names, whatever it says of them; none if few of its rows do.
+def files_named(table: Table, images: Sequence[str], half_of: HalfOf = "rows") -> set[str]:
+    """Return the images that a table names, whatever it says of them; none if they are too few.
 
     Raises:
         InputError: if it names files that are not there beside them.
     """
     if not table.rows:
         return set()
-    named, _, _ = _files_named(table, Files(images), len(table.rows))
+    least = {"images": len(images), "rows": len(table.rows), "none": 1}[half_of]
+    named, _, _ = _files_named(table, Files(images), least)
     return set(named.values())
 
 
-def names_most(table: Table, images: Sequence[str]) -> bool:
-    """Return whether a table names most of some images, whatever it says of them."""
+def names_most(tables: Sequence[Table], images: Sequence[str]) -> bool:
+    """Return whether tables together name most of some images, whatever they say of them."""
+    named = set[str]()
+    for table in tables:
+        with contextlib.suppress(InputError):
+            named |= files_named(table, images, "none")
+    return bool(named) and len(named) >= _ENOUGH * len(images)
+
+
+def too_few_named(table: Table, images: Sequence[str]) -> str:
+    """Say that a table names too few of some images to say anything of them; empty if it does."""
     try:
-        return bool(table.rows) and bool(_files_named(table, Files(images), len(images))[0])
+        _, _, why = _files_named(table, Files(images), len(images))
     except InputError:
-        return False
+        return ""
+    return f"{shown(table.title)} {why}" if why else ""
 
 
 def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, str], str, str]:
@@ -281,14 +299,10 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     for index, file in named.items():
         if label := label_of(table.rows[index], column):
             found[file].add(label)
-    whole = set().union(*found.values())
-    parts = {label: _parts_of(label, whole) for label in whole}
-    uses = Counter(part for some in parts.values() for part in some)
+    parts = joined_labels(set().union(*found.values()))
     for file, names in found.items():
-        # A class may have a comma in its name; several labels are those of other images as well.
-        if joined := [one for one in names if len(parts[one]) > 1
-                      and all(uses[part] > 1 for part in parts[one])]:  # fmt: skip
-            found[file] = names - set(joined) | {part for one in joined for part in parts[one]}
+        if joined := names & parts.keys():
+            found[file] = names - joined | {part for one in joined for part in parts[one]}
     if several := {file: names for file, names in found.items() if len(names) > 1}:
         file, names = min(several.items())
         labels = listed(map(shown, sorted(names)))
@@ -300,9 +314,22 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
     return {file: names.pop() for file, names in found.items()}
 
 
+def joined_labels(labels: Collection[str]) -> dict[str, set[str]]:
+    """Return those of some labels that are several in one, such as `scab|rust`, with their parts.
+
+    A class may have a comma in its name; several labels are those of other images as well.
+    """
+    parts = {label: _parts_of(label, labels) for label in labels}
+    uses = Counter(part for some in parts.values() for part in some)
+    return {label: some for label, some in parts.items()
+            if len(some) > 1 and all(uses[part] > 1 for part in some)}  # fmt: skip
+
+
 def _parts_of(label: str, labels: Collection[str]) -> set[str]:
     """Return the labels that one may be made of; of words, each must be a label of others."""
     words = set(label.split())
     if len(words) > 1 and words <= set(labels):
         return words
-    return {part.strip() for part in re.split(r"[|,;]", label) if part.strip()}
+    if label.startswith(("[", "{", "(")) and (quoted := _QUOTED.findall(label)):
+        return {part for _, part in quoted} - {"choices"}  # of Label Studio
+    return {part.strip() for part in _JOINED.split(label) if part.strip()}

@@ -20,7 +20,10 @@ _NEVER_IMAGES = frozenset(
     {".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".zip", ".tar",
      ".jsonl", ".xlsx", ".xls", ".ods", ".gz", ".py", ".ipynb", ".log", ".rst", ".npy", ".npz",
      ".mat", ".parquet", ".arrow", ".tsv", ".tab", ".sh", ".tfrec", ".tfrecord", ".h5", ".hdf5",
-     ".pkl"}
+     ".pkl", ".doc", ".docx", ".rtf", ".odt", ".ppt", ".pptx", ".pt", ".pth", ".onnx",
+     ".safetensors", ".ckpt", ".7z", ".rar", ".bz2", ".xz", ".tgz", ".url", ".toml", ".ini",
+     ".cfg", ".names", ".data", ".bib", ".tex", ".r", ".m", ".bat", ".js", ".css", ".htm",
+     ".sqlite", ".db"}
 )  # fmt: skip
 _AS_PNG = "save each as PNG, or as TIFF of 16 bits with a scale"
 _INSTEAD = {
@@ -32,6 +35,8 @@ _INSTEAD = {
             "train_labels",
     **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"),
                     "films are not read: save frames of them as images"),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"),
+                    "archives inside a folder are not read: unpack them"),
     ".pdf": "PDF files are not read: save their pages as images",
     **dict.fromkeys((".czi", ".nd2", ".lif", ".svs", ".ndpi"),
                     f"a microscope's files are not read: {_AS_PNG}"),

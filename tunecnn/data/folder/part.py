@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -23,9 +23,13 @@ from tunecnn.data.folder.names import Paths
 from tunecnn.data.folder.node import MASKS, NO_CLASS, Node, classes_in_names, may_be_image
 from tunecnn.data.folder.rows import GUESS
 from tunecnn.data.folder.table import (
+    LABELS,
+    MAY_BE_NONE,
     Table,
+    first_column,
     is_list,
     is_table,
+    label_of,
     may_have_labels,
     may_say_something,
     rejoined,
@@ -250,6 +254,12 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
             f"imagefolder: the class folder {shown(copies[0].name)} has folders with the names of "
             "all other classes; it may be a copy of them: move it away"
         )
+    if both := _divided_classes(outer):
+        raise InputError(
+            f"imagefolder: are {listed(map(shown, both))} two classes, or the parts of one? For "
+            "parts, put the images into train/<class>/ and test/<class>/; for classes, give them "
+            "names without train and test"
+        )
     inner = [] if has_groups else _folders_in(train.nodes)
     classes = Counter(name for names in inner for name in names)
     shared = sorted(name for name, count in classes.items() if count > 1)
@@ -295,6 +305,19 @@ def check_depth(train: PartClasses, *, has_groups: bool) -> list[str]:
             f"them, {listed(map(shown, names))}"
         ]
     return []
+
+
+def _divided_classes(classes: Sequence[str]) -> list[str]:
+    """Return two classes such as `cat_train` and `cat_test`; none if no class is so divided."""
+    by_rest: dict[str, dict[Part, str]] = defaultdict(dict)
+    for name in classes:
+        words = [word for word in re.split(r"[\W_]+", name) if word]
+        parts = [part for word in words if (part := part_of(word)) is not None]
+        rest = "_".join(word for word in words if part_of(word) is None)
+        if rest and len(parts) == 1:
+            by_rest[rest][parts[0]] = name
+    return next((sorted(names.values()) for names in by_rest.values()
+                 if "train" in names and len(names) > 1), [])  # fmt: skip
 
 
 def _around_parts(node: Node, *, beside_folders: bool) -> str | None:
@@ -405,7 +428,8 @@ def _check_beside_folders(
         except InputError:  # several labels for one image, such as one for each object in it
             continue
         if labels is None:
-            is_of_images = names_most(table, images)
+            _check_labels_of_folders(table, files)
+            is_of_images = names_most([table], images)
             if is_of_images and (are_shards([*files]) or all(map(NO_CLASS.fullmatch, files))):
                 raise InputError(
                     f"imagefolder: are {listed(map(shown, files))} classes? {shown(table.name)} "
@@ -435,6 +459,31 @@ def _check_beside_folders(
                 f"all images into one folder{_under_other_names(images)}"
             )
     return notes
+
+
+def _check_labels_of_folders(table: Table, folders: Collection[str]) -> None:
+    """Check that a table does not label most of some folders themselves, such as `patient1`.
+
+    Raises:
+        InputError: if it does, with fewer labels than there are folders.
+    """
+    columns = list(table.rows[0]) if table.rows else []
+    column = first_column(LABELS, columns)
+    for name in columns if column else ():
+        labels = {
+            cell: label_of(row, column)
+            for row in table.rows
+            if column and name != column and (cell := row.get(name, "").strip()) in folders
+        }
+        if 2 * len(labels) > len(folders) and 1 < len({*labels.values()}) < len(labels):
+            first, *_ = labels.items()
+            raise InputError(
+                f"imagefolder: are the classes the {len(folders):,} folders or the labels of "
+                f"{shown(table.name)}? It has the label {shown(first[1])} for {shown(first[0])}. "
+                "Move the table away to use the folders; to use the labels, put the folders of "
+                "each label into one that is called so, and write groups: folder if the images of "
+                "a folder belong together"
+            )
 
 
 def _under_other_names(images: Sequence[str]) -> str:
@@ -490,6 +539,9 @@ def with_labels(
             f"; it is not UTF-8, and is read as {GUESS}, such as {shown(labels.guessed)}: if that "
             "is wrong, save it as UTF-8"
         )
+    if doubtful := [name for name in files if name.casefold() in MAY_BE_NONE]:
+        words = listed(map(shown, doubtful))
+        where += f"; as classes of their own, too: {words} (leave cells empty that have none)"
     above = [PurePosixPath(file.name).parts[:-1] for file in images]
     around = "/".join(same[0] for same in itertools.takewhile(
         lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip

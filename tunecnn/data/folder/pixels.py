@@ -21,7 +21,7 @@ from tunecnn.data.images import Pixels, likely_white
 from tunecnn.data.options import ImageOptions
 from tunecnn.errors import text_of
 
-VERSION = 7
+VERSION = 8
 _ORIENTATION = 0x0112  # EXIF tag
 _PHOTOMETRIC, _BITS, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 262, 258, 277, 338, 339  # tags of TIFF
 _FORMATS = (
@@ -38,6 +38,7 @@ TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of several"
 SCALED = "scaled to 8 bits"
 ABOVE = "values above scale, now white"
+CROPPED = "cropped to less than half of its pixels (fit: pad keeps all)"
 INVERTED = "colours converted to RGB"
 
 
@@ -96,6 +97,8 @@ def pixels_of(image: Image.Image, options: ImageOptions) -> tuple[Pixels, list[s
         BadImageError: if it cannot be used.
     """
     upright, done = as_shown(image, options)
+    if options.size is not None and options.fit == "crop":
+        done += [CROPPED] * (max(upright.size) > 2 * min(upright.size))
     return _array(fitted(upright, options)), done
 
 

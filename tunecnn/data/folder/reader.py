@@ -21,6 +21,7 @@ from tunecnn.data.folder.names import Files, Paths
 from tunecnn.data.folder.node import instead_of
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.rows import rows_of
+from tunecnn.data.folder.table import first_column, stands_for_none
 from tunecnn.data.folder.tree import Tree, TreeFile, open_tree, suffix_of
 from tunecnn.data.images import Arrays, Images, Labels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
@@ -268,13 +269,15 @@ def _table_groups(path: Path, names: Sequence[str], there: Paths) -> list[str]:
         rows = rows_of(read_regular(path))
     except (OSError, csv.Error) as error:
         raise InputError(f"groups: {path} cannot be read: {reason(error)}") from error
-    if not rows or not {"file", "group"} <= rows[0].keys():
+    columns = list(rows[0]) if rows else []
+    of_file, of_group = first_column(("file",), columns), first_column(("group",), columns)
+    if of_file is None or of_group is None:
         raise InputError(f"groups: {path} needs the columns file and group")
     files = Files(names, there=there)
     found: dict[str, str] = {}
     for row in rows:
-        file, group = files.find(row.get("file", "")), row.get("group", "").strip()
-        if file is None or not group:
+        file, group = files.find(row.get(of_file, "")), row.get(of_group, "").strip()
+        if file is None or stands_for_none(group):
             continue
         if found.setdefault(file, group) != group:
             raise InputError(

@@ -6,9 +6,11 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
+_LONGEST_CELL = 1 << 24
 GUESS = "cp1252"
 """Encoding of text that is not UTF-8: what Windows writes in the west."""
 
@@ -31,11 +33,15 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
     if text.startswith("{"):
         return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
                 if line.strip()]  # fmt: skip
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=first.count)
+    first, _, below = text.partition("\n")
+    if said := re.fullmatch(r"sep=(.)\r?", first):  # for Excel
+        text, delimiter = below, said[1]
+    else:
+        delimiter = max(",;\t|", key=first.count)
     lines = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
     )
+    csv.field_size_limit(_LONGEST_CELL)  # a column may have masks
     names = [name.strip() for name in lines.fieldnames or () if once(name)]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise csv.Error(f"its first line has the column {twice[0]} twice; remove or rename one")

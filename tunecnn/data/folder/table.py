@@ -15,11 +15,38 @@ FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefil
           "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
 LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
            "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-NEVER_LABELS = ("group", "groups", "patient", "patientid", "subject", "subjectid", "case",
-                 "caseid", "lesionid", "slideid", "fold", "folds", "kfold", "width", "height",
-                 "md5", "sha256", "split", "subset", "partition")  # fmt: skip
+GROUPS = frozenset(
+    {
+        "group",
+        "groups",
+        "groupid",
+        "patient",
+        "patients",
+        "patientid",
+        "subject",
+        "subjects",
+        "subjectid",
+        "case",
+        "cases",
+        "caseid",
+        "lesion",
+        "lesionid",
+        "slide",
+        "slideid",
+        "participant",
+        "participantid",
+        "person",
+        "personid",
+    }
+)
+"""What images that belong together share: their accuracies depend on it."""
+NEVER_LABELS = (*GROUPS, "fold", "folds", "kfold", "width", "height", "md5", "sha256", "split",
+                "subset", "partition")  # fmt: skip
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
+MAY_BE_NONE = ("null", "none", "nil", "?", "-", "--", "\\n", "missing")
+"""What may stand for no label, and may be a class: nothing tells which."""
 MISSING_IN_R = "NA"  # in this case only: sodium may be a class
+_ALONE = re.compile(r"""\[\s*(["'])([^"']*)\1\s*\]""")  # as pandas writes a list of one label
 _WHOLE = re.compile(r"^(-?\d+)\.0+$")  # as pandas writes whole numbers beside a missing one
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
@@ -37,6 +64,7 @@ class Table:
         undivided: what is wrong with the column that divides its rows; empty if nothing is.
         is_guessed: whether the encoding of its text is a guess.
         also: names of further files whose rows it has.
+        is_guess: whether it has guesses of labels, by its name.
     """
 
     name: str
@@ -47,6 +75,7 @@ class Table:
     undivided: str = ""
     is_guessed: bool = False
     also: tuple[str, ...] = ()
+    is_guess: bool = False
 
     @property
     def title(self) -> str:
@@ -141,9 +170,14 @@ def _has_paths(table: Table, name: str) -> bool:
 def label_of(row: Mapping[str, str], column: str) -> str:
     """Return the label in a row; empty if there is none, or what stands for none."""
     label = row.get(column, "").strip()
-    if label.casefold() in _MISSING or label == MISSING_IN_R:
-        return ""
-    return _WHOLE.sub(r"\1", label)
+    if alone := _ALONE.fullmatch(label):
+        label = alone[2]
+    return "" if stands_for_none(label) else _WHOLE.sub(r"\1", label)
+
+
+def stands_for_none(label: str) -> bool:
+    """Return whether a text stands for no label, as pandas, R and spreadsheets write it."""
+    return not label.strip() or label.casefold() in _MISSING or label == MISSING_IN_R
 
 
 def first_column(wanted: Iterable[str], columns: Sequence[str]) -> str | None:

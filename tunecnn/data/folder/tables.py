@@ -34,6 +34,9 @@ _INDEX = re.compile(r"(unnamed.*)?")
 """Columns, as `plain` has them, that pandas and spreadsheets write without a name."""
 _ZERO_OR_ONE = re.compile(r"[01](\.0*)?")
 _HEAD = 1 << 16  # bytes that tell whether a table names files
+_LONGEST = 1 << 24  # bytes of a line
+ONE_FOR_EACH = "one for each class"
+"""Column of the labels of a table that has a column for each class, in whichever order."""
 
 
 def read_tables(tree: Tree, names: Iterable[str], there: Paths) -> list[Table]:
@@ -47,7 +50,8 @@ def read_tables(tree: Tree, names: Iterable[str], there: Paths) -> list[Table]:
     wanted, guesses = list[str](), list[Table]()
     for name in sorted(names, key=lambda name: (len(name), name)):
         if _GUESSES.fullmatch(name.rpartition("/")[2].rpartition(".")[0]):
-            guesses.append(Table(name, (), problem="is not read: by its name, it has guesses"))
+            problem = "is not read: by its name, it has guesses"
+            guesses.append(Table(name, (), problem=problem, is_guess=True))
         else:
             wanted.append(name)
     files = Files(there.files)
@@ -78,7 +82,9 @@ def _read(name: str, source: Source) -> Table:
     else:
         with source.open("rb") as stream:
             head = stream.read(_HEAD)
-    if len(head) == _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            while head.count(b"\n") < 2 and _HEAD <= len(head) < _LONGEST:
+                head += stream.read(len(head))  # a cell of the first row may be long
+    if len(head) >= _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         first = Table(name, rows_of(head[: head.rfind(b"\n") + 1]))
         if not (first.rows and any(columns_of_files(first))):
             return first
@@ -142,7 +148,7 @@ def _with_label(table: Table) -> Table:
         values = [row.get(name, "").strip() for name in classes]
         if not all(map(_ZERO_OR_ONE.fullmatch, values)) or sum(map(float, values)) != 1:
             return table
-    column = f"one of {', '.join(classes)}"
+    column = ONE_FOR_EACH
     rows = [
         {**{name: value for name, value in row.items() if name not in classes},
          column: next(name for name in classes if float(row[name]))}

@@ -27,6 +27,7 @@ from tunecnn.words import in_utf8, shown
 _IMAGES = ("images", "x", "pixels")
 _LABELS = ("labels", "y")
 _ALSO = ("classes", "groups")
+_MOST_WHITE = 0.9  # of the values, which a picture on white may have
 _LARGEST = 2**53  # beyond it, floats do not tell whole numbers apart
 _EXPECTED = (
     "expected train_images (n, height, width[, channels]) and train_labels (n,), and optionally "
@@ -276,7 +277,13 @@ def _pixels(array: Any, where: str, options: ImageOptions, notes: list[str]) -> 
             f"{where} has values up to {high:.6g}, so with scale: {options.scale:.6g} all images "
             "would be black or almost black"
         )
-    if share := float((array > options.scale).mean()):
+    share = float((array > options.scale).mean()) if array.size else 0.0
+    if share > _MOST_WHITE:
+        raise InputError(
+            f"{where} has values up to {high:.6g}, so with scale: {options.scale:.6g} nearly all "
+            f"({share:.1%}) would be white; if the parts have other scales, give them one"
+        )
+    if share:
         notes.append(
             f"{share:.2%} of the values of {where.rpartition(': ')[2]} are above scale, and white"
         )
@@ -295,7 +302,12 @@ def _labels(given: Any, count: int, where: str) -> Any:
             raise InputError(f"{where} has numbers beyond 2^53; number the classes from 0")
         labels = labels.astype(np.int64)  # floats as pandas writes numbers of which one is missing
     if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
-        hint = " (of one-hot labels, their argmax)" if labels.ndim == 2 else ""
+        hint = ""
+        if labels.ndim == 2 and labels.dtype.kind in "buif":
+            is_one_hot = np.all(labels.astype(bool).sum(axis=1) == 1)
+            hint = " (of one-hot labels, their argmax)" if is_one_hot else (
+                "; some images have several labels, or none, and a class is one of them"
+            )  # fmt: skip
         raise InputError(
             f"{where} has the shape {labels.shape} of {labels.dtype}; one whole number or name "
             f"per image is needed{hint}"

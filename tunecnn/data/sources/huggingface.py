@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tunecnn.data.folder.labels import joined_labels
 from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
+from tunecnn.data.folder.table import stands_for_none
 from tunecnn.data.folder.tree import Unreadable
 from tunecnn.data.images import Arrays, Pixels, Reading, useless_scale
 from tunecnn.data.options import ImageOptions
@@ -36,7 +38,7 @@ from tunecnn.data.parts import (
 from tunecnn.data.sources.arrays import from_mapping
 from tunecnn.errors import InputError, reason
 from tunecnn.files import NOTHING_THERE, check_regular, expanded, read_regular, stays_below
-from tunecnn.words import listed
+from tunecnn.words import listed, shown
 
 _MOST_WORDS = 20  # of a column that divides the rows
 _IMAGE_COLUMNS = ("image", "img", "images", "pixels")
@@ -370,10 +372,20 @@ def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOp
             found.labels[part].append(label)
             found.names.append(name)
             found.changed.update(done)
+    words = {label for some in found.labels.values() for label in some if isinstance(label, str)}
+    if joined := joined_labels(words):
+        label, parts = min(joined.items())
+        raise InputError(
+            f"huggingface: {path}: the label {shown(label)} is several in one, "
+            f"{listed(map(shown, sorted(parts)))}, which other rows have alone; an image has one "
+            "class, so leave one of them"
+        )
     return found
 
 
 def _is_missing(label: Any) -> bool:
+    if isinstance(label, str):
+        return stands_for_none(label)
     return label is None or (isinstance(label, int) and label < 0)
 
 
