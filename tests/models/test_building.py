@@ -6,14 +6,16 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tunecnn.errors import InputError
-from tunecnn.models.architecture import Architecture
+from tunecnn.models.architecture import Architecture, check_name
 from tunecnn.models.building import build, importable
 from tunecnn.models.checking import check_output, takes_channels_last
 from tunecnn.models.code import NetworkCode
@@ -410,3 +412,53 @@ def test_code_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "nets.py")
     with pytest.raises(InputError, match=r"nets\.py cannot be read: it is not a regular file"):
         NetworkCode.read(tmp_path, [Path("nets.py")])
+
+
+LEAKS = """
+import argparse, os, sys, tempfile, warnings
+import numpy as np
+import torch
+from torch import nn
+torch.set_grad_enabled(False)
+torch.set_default_dtype(torch.float64)
+np.seterr(all="raise")
+os.chdir(tempfile.gettempdir())
+warnings.filterwarnings("error")
+argparse.ArgumentParser().parse_args()
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+    def forward(self, x):
+        return self.head(x.flatten(1))
+"""
+
+
+def test_what_a_file_sets_for_its_process_is_put_back(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tunecnn", "search", "--space", "x.yaml"])
+    before = np.geterr(), warnings.filters[:]
+    made = network(LEAKS)
+    assert made.head.weight.dtype == torch.float32
+    assert made.head.weight.requires_grad
+    assert torch.is_grad_enabled()
+    assert Path.cwd() == tmp_path
+    assert (np.geterr(), warnings.filters[:]) == before
+    assert sys.argv[1] == "search"
+
+
+def test_a_constructor_that_sets_the_seed_is_refused_however_often_it_is_tried():
+    text = PLAIN.replace("super().__init__()", "super().__init__(); torch.manual_seed(5)")
+    code = code_of("import torch\n" + text)
+    with importable(code):
+        for _ in range(2):
+            with pytest.raises(InputError, match="Net sets the seed of torch while it is built"):
+                measure(Architecture("nets.py:Net", Path()), {}, SHAPE, 10)
+
+
+@pytest.mark.parametrize("name", ["net.v2.py:Net", "my.models/net.py:Net"])
+def test_a_file_that_python_cannot_import_is_refused_at_once(name):
+    with pytest.raises(InputError, match="has a dot in its name .*: rename it, such as "):
+        check_name(name)
+    check_name("../models/net.py:Net")

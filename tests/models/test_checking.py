@@ -99,3 +99,42 @@ def test_weights_that_are_not_finite_are_a_trial_that_has_diverged(data):
         with torch.no_grad():
             training.model.head.bias[0] = float("inf")
         assert training.run_epoch().diverged
+
+
+EVALUATED = """
+import torch
+from torch import nn
+from torch.nn.functional import dropout
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+        self.register_buffer("seen", torch.zeros(64))
+    def forward(self, x):
+        x = x.flatten(1)
+        return LINE
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("self.head((x - x.mean(0)) / x.std(0))", "Net gives an image other logits alone than"),
+        ("self.head(x - self.seen.lerp_(x.detach().mean(0), 0.5))",
+         "Net gives the same images other logits in evaluation the second time"),
+        ("self.head(x).softmax(1) if self.training else self.head(x)", "probabilities, not logits"),
+        ("torch.fft.fft(self.head(x))", "Net returned complex64; logits are real numbers"),
+        ("(self.head(x) > 0).long()", "Net returned int64; logits are real numbers"),
+    ],
+)  # fmt: skip
+def test_a_network_whose_accuracy_would_be_that_of_something_else_is_refused(line, message, data):
+    code = NetworkCode({"nets.py": EVALUATED.replace("LINE", line).encode()})
+    with importable(code), pytest.raises(InputError, match=message):
+        list(Training(config(code, "Net"), data))
+
+
+def test_random_numbers_in_evaluation_are_those_of_one_seed(data):
+    code = NetworkCode({"nets.py": EVALUATED.replace("LINE", "self.head(dropout(x))").encode()})
+    with importable(code):
+        list(Training(config(code, "Net"), data))

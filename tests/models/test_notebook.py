@@ -135,3 +135,24 @@ def test_a_decorator_in_the_source_is_part_of_it(source):
         "        return g\n    return wrap\n@times(2)\ndef used(x): return x"
     )
     assert made_from(source(cell, NET.replace("USES", "used(3)"))).got == 6
+
+
+def test_a_cell_that_is_run_again_is_the_latest_whatever_its_first_place(monkeypatch):
+    """IPython names a cell by its text: run again, it keeps its place among the known ones."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    base = HEAD + NET.replace("class Net", "class Base").replace("USES", "0")
+    texts = [base, "class Net(Base):\n    pass\n", "class Net(Base):\n    size = 3\n"]
+    names = {text: f"<cell {hash(text)}>" for text in texts}
+    run = [*texts, texts[1]]
+    history = types.SimpleNamespace(input_hist_raw=run, input_hist_parsed=run)
+    shell = types.SimpleNamespace(
+        history_manager=history,
+        compile=types.SimpleNamespace(get_code_name=lambda raw, parsed, number: names[raw]),
+    )
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    for text in run:
+        name = names[text]
+        linecache.cache.setdefault(name, (len(text), None, text.splitlines(keepends=True), name))
+        exec(compile(text, name, "exec", dont_inherit=True), module.__dict__)
+    assert "size = 3" not in notebook_source(module.Net)

@@ -191,3 +191,54 @@ def test_bases_literals_and_shares_are_read_as_python_means_them(tmp_path):
     ):
         assert found.problem(name, value).endswith(problem), (name, value)
         assert bool(found.problem(name, value)) == bool(problem)
+
+
+WORDS = """
+from typing import Literal
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, norm: str | None = "batch", any=None, flag: bool = True,
+                 act: str = "relu", own: Literal["None", "on"] = "on", free: "Thing" = 3):
+        super().__init__()
+        self.norm, self.any, self.flag = norm, any, flag
+
+class Reads(nn.Module):
+    def __init__(self, classes, width: int = 4):
+        print(locals())
+
+class Passes(Net):
+    def __init__(self, classes, act: str = "relu", **rest):
+        super().__init__(classes, **rest)
+"""
+
+
+@pytest.fixture
+def words(tmp_path):
+    (tmp_path / "nets.py").write_text(WORDS)
+    return lambda name: Architecture(f"nets.py:{name}", tmp_path).signature
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("norm", "None", "would get the word 'None', and a space has no None"),
+        ("any", "None", "would get the word 'None', and a space has no None"),
+        ("any", "yes", "would get the word 'yes': write true or false, or annotate it as str"),
+        ("free", "Off", "would get the word 'Off': write true or false"),
+        ("flag", "no", "takes true or false, not 'no'"),
+        ("norm", "none", ""), ("act", "None", ""), ("act", "off", ""), ("own", "None", ""),
+        ("own", "on", ""), ("any", "batch", ""), ("any", True, ""),
+    ],
+)  # fmt: skip
+def test_words_that_are_meant_as_none_or_a_truth_are_refused(argument, value, message, words):
+    problem = words("Net").problem(argument, value)
+    assert message in problem
+    assert bool(problem) == bool(message)
+
+
+def test_arguments_that_no_line_reads_are_known(words):
+    unread = {name for name, one in words("Net").arguments.items() if not one.is_read}
+    assert unread == {"act", "own", "free"}
+    assert words("Reads").arguments["width"].is_read
+    assert not words("Passes").arguments["act"].is_read

@@ -252,7 +252,8 @@ class Running(nn.Module):
         self.head = nn.Linear(64, classes)
     def forward(self, x):
         x = x.flatten(1)
-        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
         return self.head(x - self.mean)
 
 class Counts(nn.Module):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 
@@ -9,11 +10,15 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from tests.support.networks import config as config_of
+from tests.support.networks import random_data
 from tests.support.searching import begin
 from tests.support.trained import assert_is_of
 from tunecnn import load_dataset, load_model, load_run, make_config
 from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, RunError
+from tunecnn.models.building import importable
+from tunecnn.models.code import NetworkCode
 from tunecnn.trial.trained import pack_model, unpack_model
 from tunecnn.trial.training import Training
 
@@ -156,3 +161,46 @@ def test_a_model_takes_images_in_the_forms_in_which_people_have_them(form, tiny)
             model.probabilities(form(pixels))
     else:
         assert np.array_equal(model.probabilities(form(pixels)), model.probabilities(pixels))
+
+
+READS = """
+import os
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+        self.order = [int(one) for one in open(os.environ["ORDER"]).read().split()]
+        self.is_random = "RANDOM" in os.environ
+    def forward(self, x):
+        x = x.flatten(1)[:, self.order]
+        return self.head(nn.functional.dropout(x, 0.5, training=self.is_random))
+"""
+
+
+@pytest.mark.parametrize("is_random", [False, True])
+def test_a_model_that_depends_on_more_than_its_weights_is_refused(
+    is_random, tmp_path, monkeypatch
+):
+    """As on the order of a set; what draws random numbers has others on another device."""
+    file = tmp_path / "order.txt"
+    monkeypatch.setenv("ORDER", str(file))
+    if is_random:
+        monkeypatch.setenv("RANDOM", "1")
+    code = NetworkCode({"nets.py": READS.encode()})
+    file.write_text(" ".join(map(str, range(64))))
+    with importable(code):
+        training = Training(config_of(code, "Net"), random_data())
+        list(training)
+        content = pack_model(training)
+    with pytest.warns(UserWarning, match="comes with the code"):
+        unpack_model(content, "m")
+    file.write_text(" ".join(map(str, reversed(range(64)))))
+    refused = pytest.raises(RunError, match="m: its network gives other logits here than when it")
+    with (
+        pytest.warns(UserWarning, match="comes with the code"),
+        contextlib.nullcontext() if is_random else refused,
+    ):
+        unpack_model(content, "m")

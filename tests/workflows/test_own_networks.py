@@ -255,6 +255,16 @@ def test_a_fixed_argument_that_a_network_swallows_is_warned_of(folder, capsys):
         assert found == warnings
 
 
+def test_an_argument_that_the_network_never_reads_is_warned_of(folder, capsys):
+    text = NETS.replace("norm: bool = True", "norm: bool = True, rate: float = 0.5")
+    (folder / "nets.py").write_text(text)
+    (folder / "own.yaml").write_text(SPACE.replace("net.norm: true", "net.rate: {float: [0, 1]}"))
+    assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
+    shown = capsys.readouterr()
+    assert "net.rate changes nothing: no line of Small (nets.py:" in shown.out + shown.err
+    assert "net.width changes nothing" not in shown.out + shown.err
+
+
 def test_a_file_that_the_code_names_and_that_does_not_travel_is_warned_of(folder, capsys):
     (folder / "nets.py").write_text(
         NETS + "\nfrom pathlib import Path\nWEIGHTS = Path(__file__).with_name('body.pt')\n"

@@ -122,6 +122,12 @@ def check_name(name: str) -> None:
         raise InputError(_unknown(name))
     if not is_published(name) and not _REFERENCE.fullmatch(name):
         raise InputError(f"{name!r} is not a network; write file.py:Name or package.module:Name")
+    module = name.partition(":")[0]
+    if module.endswith(".py") and "." in module.removesuffix(".py").replace("../", ""):
+        raise InputError(
+            f"{module} has a dot in its name or in that of its folder, so Python cannot import "
+            f"it: rename it, such as {module.removesuffix('.py').replace('.', '_')}.py"
+        )
 
 
 @cache

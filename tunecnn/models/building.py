@@ -6,12 +6,14 @@ import contextlib
 import functools
 import importlib
 import inspect
+import os
 import random
 import re
 import sys
 import tempfile
 import traceback
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -119,7 +121,7 @@ def load(architecture: Architecture) -> Callable[..., Any]:
         name = ".".join(Path(name).with_suffix("").parts)
     try:
         # The file may seed a generator, or draw constants; who loads it next finds it imported.
-        with random_state_of(0):
+        with random_state_of(0), _process_kept(name):
             found = getattr(importlib.import_module(name), architecture.attribute, None)
     except (Exception, SystemExit) as error:
         raise NetworkError(
@@ -130,6 +132,31 @@ def load(architecture: Architecture) -> Callable[..., Any]:
             f"{architecture.module} has no class or function {architecture.attribute!r}"
         )
     return found  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _process_kept(name: str) -> Iterator[None]:
+    """Import a module as a script of its own, and put back what it sets for the whole process.
+
+    The networks of a search share their processes with tunecnn itself: without gradients, in
+    another folder or in float64, others would fail, or train otherwise.
+    """
+    gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    device, folder = torch.get_default_device(), Path.cwd()
+    numbers, arguments = np.geterr(), sys.argv
+    sys.argv = [name]  # which it may parse
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        sys.argv = arguments
+        np.seterr(**numbers)
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        if Path.cwd() != folder:
+            os.chdir(folder)
 
 
 def returns_network(made: Callable[..., Any]) -> bool:
@@ -342,6 +369,7 @@ def _seeds_refused(name: str) -> Iterator[None]:
             setattr(module, key[1], kept[key])
     if torch.initial_seed() != before:
         seeded["torch"] = None
+        torch.default_generator.manual_seed(before)  # so that the next build is seen to do it
     if seeded:
         raise NetworkError(
             f"{name} sets the seed of {', '.join(seeded)} while it is built, so trials with other "

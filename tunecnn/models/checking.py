@@ -212,8 +212,9 @@ def check_alike(name: str, one: nn.Module, other: nn.Module) -> None:
         if not torch.equal(weight, found) and bool(weight.isfinite().all()):
             raise NetworkError(
                 f"{name} has another {key} each time it is built with one seed: it draws from a "
-                "generator of its own, such as np.random.default_rng(); draw from torch's, "
-                "NumPy's or Python's default one, which tunecnn seeds"
+                "generator of its own, such as np.random.default_rng() (draw from torch's, "
+                "NumPy's or Python's default one, which tunecnn seeds), or from memory that "
+                "nothing has filled, as torch.empty() and torch.Tensor(n) return it"
             )
 
 
@@ -251,6 +252,10 @@ def check_evaluation(
         return
     if not bool(torch.isfinite(logits).all()):
         raise NetworkError(f"{name} returns nan or infinity before any training")
+    _check_no_probabilities(name, logits)
+
+
+def _check_no_probabilities(name: str, logits: Tensor) -> None:
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < _SUM_TOLERANCE).all()):
         raise NetworkError(
             f"{name} returns probabilities, not logits: leave its softmax out, as the loss and "
@@ -283,6 +288,8 @@ def check_training(
         logits = _logits(name, network, input_shape, classes, last=last)
         again = _logits(name, network, input_shape, classes, last=last)
     network.eval()
+    if logits.device.type != "meta":
+        _check_no_probabilities(name, logits.detach())
     if not logits.requires_grad:
         raise NetworkError(
             f"{name} returns logits without a gradient, as after detach() or in no_grad(): "
@@ -300,9 +307,9 @@ def check_training(
 
 
 def check_alone(name: str, network: nn.Module, images: Tensor) -> None:
-    """Check that each image has the same logits alone as among others.
+    """Check that an image has the same logits again, and alone as among others.
 
-    A network that draws random numbers is not checked, nor one without values.
+    Of a network that draws random numbers the latter is not known, nor of one without values.
 
     Args:
         name: name of the network in messages.
@@ -310,7 +317,8 @@ def check_alone(name: str, network: nn.Module, images: Tensor) -> None:
         images: images, scaled, (n, channels, height, width).
 
     Raises:
-        NetworkError: if one has others: then its accuracy would be that of whole batches.
+        NetworkError: if one has others: then its accuracy would be that of whole batches, or of
+            what was evaluated before.
     """
     if images.device.type == "meta":
         return
@@ -321,11 +329,22 @@ def check_alone(name: str, network: nn.Module, images: Tensor) -> None:
             return found.detach().float()
 
     whole = logits(images)
+    scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
+
+    def is_near(others: Tensor) -> bool:  # which NaN is to nothing
+        return bool(((whole - others).abs() <= TOLERANCE * scale).all())
+
+    if not bool(whole.isfinite().all()):
+        return
+    if not is_near(logits(images)):
+        raise NetworkError(
+            f"{name} gives the same images other logits in evaluation the second time, so its "
+            "accuracy would be that of what was evaluated before: it changes a buffer or counter "
+            "where it is not in training (ask self.training), or draws from a generator of its own"
+        )
     if bool((whole != logits(images, seed=1)).any()) or len(images) < 2:
         return
-    alone = torch.cat([logits(one) for one in torch.split(images, 1)])
-    scale = max(1e-6, float(whole.abs().max()))  # which is small after one epoch
-    if float((whole - alone).abs().max()) > TOLERANCE * scale:
+    if not is_near(torch.cat([logits(one) for one in torch.split(images, 1)])):
         raise NetworkError(
             f"{name} gives an image other logits alone than among others, so its accuracy "
             "would be that of whole batches: it computes over the images, as softmax(dim=0), "
@@ -388,6 +407,11 @@ def _logits(
     if not isinstance(logits, Tensor):
         raise NetworkError(
             f"{name} returned {type(logits).__name__}{training}, not a tensor of logits"
+        )
+    if not logits.is_floating_point():
+        raise NetworkError(
+            f"{name} returned {str(logits.dtype).removeprefix('torch.')}{training}; logits are "
+            "real numbers (floats)"
         )
     if tuple(logits.shape) != (count, classes):
         one = "; a squeeze() may need its dimension" if count == 1 else ""

@@ -234,10 +234,25 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
 
 
 def _cells() -> list[str]:
-    """Return the names of the cells whose source is known, the latest first, or of a script."""
+    """Return the names of the cells whose source is known, the latest first, or of a script.
+
+    A cell that is run again keeps its name if its text is that of an earlier one.
+    """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     cells = [file for file in reversed(linecache.cache) if not Path(file).is_file()]
-    return [*cells, *([script] if script else [])]
+    latest = dict.fromkeys(name for name in _cells_as_run() if name in linecache.cache)
+    return [*dict.fromkeys([*latest, *cells]), *([script] if script else [])]
+
+
+def _cells_as_run() -> Iterator[str]:
+    """Yield the names of the cells that IPython has run, the last one first; none elsewhere."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None:
+        return
+    typed, parsed = shell.history_manager.input_hist_raw, shell.history_manager.input_hist_parsed
+    for number in reversed(range(min(len(typed), len(parsed)))):
+        yield shell.compile.get_code_name(typed[number], parsed[number], number)
 
 
 def _imported_by_whole_name() -> Iterator[str]:

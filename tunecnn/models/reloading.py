@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tunecnn.errors import RunError
 from tunecnn.models.building import NetworkError
 from tunecnn.models.checking import TOLERANCE, check_alone, in_training, settle
+from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
 
 Context = Callable[[], AbstractContextManager[None]]
@@ -47,6 +50,54 @@ def check_reloaded(
                 "as after a pause: it uses what its state_dict lacks, such as a counter (make "
                 "it a buffer) or a random generator of its own (draw from torch's or NumPy's)"
             )
+
+
+def example_images(input_shape: InputShape) -> Tensor:
+    """Return two images for which a file of weights keeps the logits, always the same ones.
+
+    Returns:
+        Bytes of the shape (2, height, width, channels).
+    """
+    channels, height, width = input_shape
+    values = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), np.uint8)
+    return torch.from_numpy(values)
+
+
+def example_logits(network: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
+    """Return the logits of images in evaluation, in float32 and with random numbers of a seed.
+
+    Args:
+        network: network in evaluation mode.
+        images: images, scaled, (n, channels, height, width).
+        seed: seed of the random numbers that it may draw.
+    """
+    with random_state_of(seed, images.device), torch.no_grad():
+        logits: Tensor = network(images.clone())
+        return logits.detach().float().cpu()
+
+
+def check_as_trained(where: str, network: nn.Module, images: Tensor, expected: Tensor) -> None:
+    """Check that a network gives the logits that it gave when its file of weights was written.
+
+    Args:
+        where: name of the file in messages.
+        network: network with the weights of the file.
+        images: the images of `example_images`, scaled.
+        expected: their logits of then.
+
+    Raises:
+        RunError: if it gives others, and does not draw random numbers in evaluation.
+    """
+    found = example_logits(network, images)
+    apart, scale = float((found - expected).abs().max()), float(expected.abs().max())
+    is_random = bool((found != example_logits(network, images, seed=1)).any())
+    if not apart <= TOLERANCE * max(1.0, scale) and not is_random:
+        raise RunError(
+            f"{where}: its network gives other logits here than when it was trained, by up to "
+            f"{apart:.3g} of {scale:.3g}, so it depends on more than its weights and its code: on "
+            "the order of a set, which changes with each process (sort it), on a file that it "
+            "reads by a path from the working folder, or on the version of a package"
+        )
 
 
 def _differ(one: nn.Module, other: nn.Module, images: Tensor, context: Context) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ INPUT_NAMES = ("input_shape", "in_channels")
 CLASSES_NAMES = ("classes", "num_classes")
 """Arguments that get the number of classes."""
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
+_NONE = frozenset({"None", "null", "Null", "NULL", "~"})
+_TRUTHS = frozenset({"yes", "no", "on", "off", "true", "false"})
+_FRAMES = frozenset({"locals", "vars", "currentframe", "save_hyperparameters"})
+"""Functions that may read the arguments of the function that calls them."""
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -52,6 +56,7 @@ class Argument:
         takes_none: whether None is allowed.
         other: its annotation, if none of its types is plain, so no value of a space suits it.
         default: default value, `REQUIRED` or `UNREADABLE`.
+        is_read: whether some line of the network's code may read it.
     """
 
     name: str
@@ -61,9 +66,12 @@ class Argument:
     takes_none: bool = False
     other: str = ""
     default: Any = REQUIRED
+    is_read: bool = True
 
     def problem(self, value: object) -> str:
         """Return why a value does not suit the argument; empty if it does."""
+        if isinstance(value, str) and value not in self.values and (why := self._no_word(value)):
+            return why
         if value is None and self.takes_none:
             return ""
         if self.other:
@@ -78,6 +86,21 @@ class Argument:
         if self.types:
             allowed.append(f"takes {' or '.join(TYPES[type_] for type_ in self.types)}")
         return f"{' or '.join(allowed)}, not {value!r}"
+
+    def _no_word(self, value: str) -> str:
+        """Return why a word is probably meant as a truth or as None; empty if it is a word."""
+        is_known = bool(self.types) or self.other != ""
+        if value in _NONE and (self.takes_none or not is_known):
+            return (
+                f"would get the word {value!r}, and a space has no None: give it a word of its "
+                'own, such as Literal["batch", "off"], and make None of that in the network'
+            )
+        if value.casefold() in _TRUTHS and not is_known:
+            return (
+                f"would get the word {value!r}: write true or false, or annotate it as str if it "
+                "is meant as a word"
+            )
+        return ""
 
 
 @dataclass(frozen=True)
@@ -287,7 +310,11 @@ def _signature_of(
     defaults += spec.defaults[max(0, len(spec.defaults) - len(positional)) :]
     pairs = [*zip(positional, defaults, strict=True),
              *zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]  # fmt: skip
-    arguments = {one.arg: _argument(one, default, aliases) for one, default in pairs}
+    read = _names_read(call)
+    arguments = {
+        one.arg: replace(_argument(one, default, aliases), is_read=not read or one.arg in read)
+        for one, default in pairs
+    }
     sets = tuple(one for one in (*INPUT_NAMES, *CLASSES_NAMES) if one in arguments)
     is_open = f"it has **{spec.kwarg.arg}" if spec.kwarg else ""
     if not is_open and not any(one in CLASSES_NAMES for one in sets):
@@ -297,6 +324,15 @@ def _signature_of(
         )
     rest = {key: one for key, one in arguments.items() if key not in sets}
     return Signature(name, shown, call.lineno, rest, is_open, sets)
+
+
+def _names_read(call: ast.FunctionDef) -> set[str]:
+    """Return the names that the code of a function reads; none if it may read all."""
+    body = [one for line in call.body for one in ast.walk(line)]
+    names = {one.id for one in body if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+    called = {ast.unparse(one.func).rpartition(".")[2] for one in body
+              if isinstance(one, ast.Call)}  # fmt: skip
+    return set() if called & _FRAMES else names
 
 
 def _argument(one: ast.arg, default: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Argument:

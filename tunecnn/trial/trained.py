@@ -35,6 +35,7 @@ from tunecnn.models.checking import lay_out, settle, takes_channels_last
 from tunecnn.models.code import NetworkCode
 from tunecnn.models.designs import InputShape
 from tunecnn.models.randomness import random_state_of
+from tunecnn.models.reloading import check_as_trained, example_images
 from tunecnn.trial.arithmetic import settings_kept, usual_torch
 from tunecnn.trial.batches import Scaling, evaluation_batch
 from tunecnn.trial.checkpoint import BAD_BYTES, tensors_and_metadata, with_metadata
@@ -205,11 +206,14 @@ class _Metadata(BaseModel):
     mean: tuple[FiniteFloat, ...]
     deviation: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
     code: dict[str, str] | None
+    logits: tuple[tuple[FiniteFloat, ...], ...] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not len(self.mean) == len(self.deviation) == self.input_shape[0]:
             raise ValueError("mean and deviation have one value per channel")
+        if any(len(row) != len(self.classes) for row in self.logits or ()):
+            raise ValueError("logits have one value per class")
         return self
 
 
@@ -224,6 +228,7 @@ def pack_model(training: Training) -> bytes:
         "mean": data.mean,
         "deviation": data.deviation,
         "code": code.to_json() if code else None,
+        "logits": training.example_logits(),
         "versions": {name: version(name) for name in ("tunecnn", "torch")},
     }
     return with_metadata(training.weights(), metadata)
@@ -282,6 +287,10 @@ def unpack_model(content: bytes, where: str, *, is_trusted: bool = False) -> Tra
     settle(network)
     if not all(bool(one.isfinite().all()) for one in network.parameters() if one.requires_grad):
         raise RunError(f"{where} has weights that are not numbers (NaN or infinite)")
+    if metadata.logits is not None:
+        with importable(code), usual_torch():
+            images = scaling(example_images(shape))
+            check_as_trained(where, network, images, torch.tensor(metadata.logits))
     return TrainedModel(config, network, scaling, shape, metadata.classes, code).eval()
 
 

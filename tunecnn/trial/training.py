@@ -30,7 +30,7 @@ from tunecnn.models.checking import (
     wrong_in_bf16,
 )
 from tunecnn.models.randomness import random_state_of
-from tunecnn.models.reloading import check_reloaded
+from tunecnn.models.reloading import check_reloaded, example_images, example_logits
 from tunecnn.trial.arithmetic import (
     give_memory_back,
     keep_freed_memory,
@@ -305,6 +305,20 @@ class Training:
         with self._autocast():
             output: Tensor = self._forward(values)
         return output
+
+    def example_logits(self) -> list[list[float]] | None:
+        """Return the logits by which a loaded model is checked; None for a published network.
+
+        They are not known either of one that returns no numbers for the random images.
+        """
+        if self.config.network.is_published:
+            return None
+        settle(self.model)
+        images = example_images(self.data.input_shape).to(self._device)
+        logits = example_logits(self.model, self._batcher.scaling(images))
+        if not bool(logits.isfinite().all()):
+            return None
+        return [[float(f"{one:.6g}") for one in row] for row in logits.tolist()]
 
     def predictions(self) -> bytes:
         """Return the labels and predicted classes of the validation images, for the kept weights.

@@ -170,7 +170,10 @@ def unread_files(space: SearchSpace) -> Iterator[str]:
 
 
 def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
-    """Yield a warning for each argument that a network with `**kwargs` may not have at all."""
+    """Yield a warning for each argument that changes nothing.
+
+    No code reads it, or a network with `**kwargs` may not have it at all.
+    """
     ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()}
     usual = {name: values[0] for name, values in ends.items()}
     for name, value in space.constants.items():
@@ -179,8 +182,13 @@ def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
     for name in (name for name in ends if name.startswith(NET)):
         others = _activated(space, name, usual) if name in space.searched else usual
         architecture = str(others.get("architecture", space.architecture))
-        argument = name.removeprefix(NET)
-        if argument in space.network(architecture).signature.arguments:
+        argument, signature = name.removeprefix(NET), space.network(architecture).signature
+        if (known := signature.arguments.get(argument)) is not None:
+            if not known.is_read:
+                yield (
+                    f"{name} changes nothing: no line of {signature.name} "
+                    f"({signature.where(argument)}) reads its argument {argument}"
+                )
             continue
         config = _tried(space, others, costs).config
         ways = [_cost(costs, config, {argument: ends[name][at]}) for at in (0, -1)]
