@@ -18,7 +18,9 @@ PLACES = {
     r"\._(replay_result|thread_lock|sync_with_backend|study_id_to_trial_ids)\b": "study/storage.py",
     r"\b_get_trials\b": "study/samplers.py",
     r"fixed_params": "study/queue.py",
-    r"\btemporary_state\b": "engines/ray.py",
+    r"\btemporary_state\b": "engines/internals.py",
+    r"\b_actor_id\b": "engines/internals.py",
+    r"= \"constraints\"": "study/samplers.py",
 }
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -31,6 +31,8 @@ def shown(tokens) -> tuple[set[str], str]:
 
 @settings(max_examples=300, deadline=None)
 @given(TEXT)
+@example("    ")
+@example("     x")
 @pytest.mark.parametrize(
     "around", ["before {} after", "- {}: x", "# {}", "| {} | x |\n|---|---|\n| x | y |",
                "| x | y |\n|---|---|\n| {} | x |"],

@@ -16,7 +16,7 @@ from tunecnn.analysis.overview import (
 )
 from tunecnn.analysis.winner import SeedGain, TrialLine, Winner
 from tunecnn.run.run import Run
-from tunecnn.study.halving import RANDOM
+from tunecnn.study.origin import Proposal, Source
 from tunecnn.study.records import rounded
 from tunecnn.words import count_in_words
 
@@ -45,7 +45,7 @@ def answer(run: Run, winner: Winner | None, confirmed: MainConfirmation | None) 
     trial = winner.line.trial
     found = [_best(run, winner), *_against_the_baseline(run, winner)]
     found += _more_about(run, winner.line)
-    if run.record(trial).proposal == "start" and (
+    if run.record(trial).proposal == Proposal.START and (
         winner.baseline is None or winner.baseline.trial != trial
     ):
         found.append(_as_a_start_point(run, trial))
@@ -92,9 +92,9 @@ def _as_a_start_point(run: Run, trial: int) -> str:
 
 def _of_the_random_baseline(run: Run, trial: int) -> Iterator[str]:
     """Say so if the best trial is one of the random ones that only stand beside the search."""
-    if run.record(trial).source != RANDOM:
+    if run.record(trial).source != Source.RANDOM_BASELINE:
         return
-    own = run.ranked[run.ranked["source"] != RANDOM]
+    own = run.ranked[run.ranked["source"] != Source.RANDOM_BASELINE]
     text = (
         f"Trial {trial} is one of the random trials for comparison, so the sampler has not found "
         "it"
@@ -165,16 +165,16 @@ def _correction(rivals: int, *, stopped: bool = False) -> str:
 
 def _more_about(run: Run, best: TrialLine) -> Iterator[str]:
     """Yield what else a reader should know about the best trial."""
-    winner, metric = run.ranked.iloc[0], run.space.metric
+    metric = run.space.metric
     what = f"mean {balanced_in_words(metric)}accuracy"
     highest = run.ranked.nlargest(1, metric).iloc[0]
-    if highest[metric] > winner[metric] and highest["mean"] < winner["mean"]:
+    if highest[metric] > best.accuracy and highest["mean"] < best.mean:
         yield (
             f"Trial {highest['trial']} reached {highest[metric]:.2%}, but its values were tried "
             f"with {highest['seeds']} seeds, with a {what} of {highest['mean']:.2%}, by which "
             "they are ranked."
         )
-    ties = int((run.ranked["mean"] == winner["mean"]).sum()) - int(winner["seeds"])
+    ties = int((run.ranked["mean"] == best.mean).sum()) - best.seeds
     if ties:
         which = "One other trial is" if ties == 1 else f"{ties} other trials are"
         yield f"{which} as good."

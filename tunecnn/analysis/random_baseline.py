@@ -10,7 +10,7 @@ from tunecnn.analysis.intervals import typical_best
 from tunecnn.analysis.spending import spent_until
 from tunecnn.run.run import Run
 from tunecnn.space.strategy import Halving, NoPruner, Patient, Promotion
-from tunecnn.study.halving import RANDOM, SEARCH
+from tunecnn.study.origin import Source
 from tunecnn.trial.messages import Outcome
 
 
@@ -59,8 +59,8 @@ class RandomBaseline:
 def compare_with_random(run: Run) -> RandomBaseline | None:
     """Compare a search with its random baseline; None if it has none."""
     ended = _ended(run)
-    sources = {name: ended[ended["source"] == name] for name in (SEARCH, RANDOM)}
-    if sources[RANDOM].empty or sources[SEARCH].empty:
+    sources = {name: ended[ended["source"] == name] for name in tuple(Source)}
+    if sources[Source.RANDOM_BASELINE].empty or sources[Source.SEARCH].empty:
         return None
     cost = min(float(source["spent"].max()) for source in sources.values())
     search, random = (
@@ -68,7 +68,7 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
     )
     return RandomBaseline(
         search, random, _verdict(search, random, cost), _conditions(run),
-        _typical(sources[RANDOM], run),
+        _typical(sources[Source.RANDOM_BASELINE], run),
     )  # fmt: skip
 
 
@@ -93,11 +93,11 @@ def _typical(trials: pd.DataFrame, run: Run) -> tuple[tuple[int, float, tuple[fl
     return tuple((count, *one) for count, one in found if one is not None)
 
 
-def best_so_far(run: Run) -> dict[str, pd.DataFrame]:
+def best_so_far(run: Run) -> dict[Source, pd.DataFrame]:
     """Return `trial_count`, `seconds` and `best` after each ended trial, by source."""
     ended = _ended(run)
     found = {}
-    for name in (SEARCH, RANDOM):
+    for name in Source:
         source = ended[ended["source"] == name].reset_index(drop=True)
         complete = source[run.space.metric].where(source["outcome"] == Outcome.COMPLETE)
         found[name] = pd.DataFrame(

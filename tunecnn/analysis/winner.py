@@ -163,7 +163,7 @@ def winner_of(run: Run) -> Winner | None:
     """Return the best trial of a search; None without a complete one."""
     if run.best is None:
         return None
-    line = trial_line(run, run.configurations.iloc[0])
+    line = trial_line(run, run.best)
     baseline = None
     if run.baseline_trial is not None and run.baseline_trial["outcome"] == Outcome.COMPLETE:
         number = run.baseline_trial["trial"]

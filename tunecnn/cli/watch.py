@@ -52,6 +52,7 @@ def view(run: Run) -> Group:
     """Return what a terminal shows of a run."""
     import pandas as pd
 
+    from tunecnn.trial.config import NET
     from tunecnn.trial.messages import Outcome
 
     trials = run.trials
@@ -81,7 +82,7 @@ def view(run: Run) -> Group:
         table = Table("best", "accuracy", "epochs", "params", "values", box=None)
         for _, row in run.configurations.head(_TOP).iterrows():
             values = ", ".join(
-                f"{name.removeprefix('net.')} {in_short(row[f'param.{name}'])}"
+                f"{name.removeprefix(NET)} {in_short(row[f'param.{name}'])}"
                 for name in names
                 if not pd.isna(row[f"param.{name}"])
             )

@@ -38,6 +38,16 @@ def free_resources() -> Mapping[str, Mapping[str, float]]:
     return free
 
 
+def actor_of(trial: Any) -> Any:
+    """Return the handle of the actor that runs a trial of Tune; None without one."""
+    return trial.temporary_state.ray_actor
+
+
+def actor_id(actor: Any) -> str:
+    """Return the id of an actor, by its handle."""
+    return str(actor._actor_id.hex())
+
+
 def actor_record(actor: str) -> Record:
     """Return what the cluster knows of an actor, by its id."""
     from ray._private.state import state

@@ -35,7 +35,7 @@ from ray.tune.search import Searcher
 from tunecnn.data.images import TrialData
 from tunecnn.engines import worker
 from tunecnn.engines.cluster import Cluster
-from tunecnn.engines.internals import actor_record
+from tunecnn.engines.internals import actor_id, actor_of, actor_record
 from tunecnn.engines.nodes import Blame, Nodes, Place
 from tunecnn.engines.room import Room
 from tunecnn.engines.worker import DEVICE_ERROR, Parcel, Supplies, Worker, environment_of
@@ -214,7 +214,7 @@ class _Crew(_NotSaved):
 
     def end(self, trial: Any) -> None:
         """End the actor of a Tune trial that is running; Tune reports that as its error."""
-        actor = trial.temporary_state.ray_actor
+        actor = actor_of(trial)
         if trial.status == TuneTrial.RUNNING and actor is not None:
             self._ended.add(trial.trial_id)
             ray.kill(actor)
@@ -225,7 +225,7 @@ class _Crew(_NotSaved):
 
     def starts(self, number: int, trial: Any) -> None:
         """Note where the actor of a trial runs, which it may not live to report."""
-        self._actors[number] = trial.temporary_state.ray_actor._actor_id.hex()
+        self._actors[number] = actor_id(actor_of(trial))
         actor = actor_record(self._actors[number])
         node_id = actor.get("Address", {}).get("NodeID", "")
         self._places[number] = Place(node_id, self.room.name_of(node_id))
@@ -249,7 +249,7 @@ class _Crew(_NotSaved):
             return False
         report = result.get("report")
         if report is None:
-            return "update" in result or self._incomparable(number, result, "it does not say so")
+            return "update" in result
         there = environment_of(report)
         self._places[number] = Place(result["node_id"], there.node, there.device_id)
         self._has_reported.add(self._actors.get(number, ""))
@@ -418,7 +418,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 
 
 class _Housekeeping(_NotSaved, Callback):
-    """Removes updates from the results that Tune stores, enforces time limits, calls `tick`."""
+    """Removes updates from the results that Tune stores, and enforces time limits."""
 
     def __init__(self, recorder: Recorder, crew: _Crew, wait_seconds: float) -> None:
         self._recorder = recorder

@@ -74,7 +74,7 @@ class Worker(tune.Trainable):
 
     The first step of an actor only reports its environment, so that the driver can decide whether
     trials may run there. A result has one or more of the keys `report` (the environment, as JSON),
-    `unfit` (the reason why the actor cannot train) and `update` (a `TrialUpdate`).
+    `unfit` (the reason why the actor cannot train) and `update` (a `TrialUpdate`), and its node.
     """
 
     @classmethod

@@ -18,6 +18,7 @@ from tunecnn.run.info import ConfirmationJob, Job
 from tunecnn.run.listener import Listener
 from tunecnn.study.records import Ranking, TrialRecord
 from tunecnn.study.study import Study, TrialTask
+from tunecnn.trial.config import NET
 from tunecnn.trial.messages import EpochMetrics
 from tunecnn.words import in_short, seconds_in_words
 
@@ -209,4 +210,4 @@ def _cell(words: str, heading: str, width: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("net.")
+    return name.removeprefix(NET)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import shutil
 import time
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ from tunecnn.run.frames import predictions_frame, to_parquet
 from tunecnn.run.info import Evaluation, RunInfo, now
 from tunecnn.run.lock import Lease, run_lock
 from tunecnn.space.space import SearchSpace
+from tunecnn.study.journal import JOURNAL, SEAL
 from tunecnn.study.records import TrialRecord
 from tunecnn.words import command
 
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
 
     from tunecnn.data.images import Labels
 
+_INFO = "run.json"
 _NAMES = (
-    *("space.yaml", "run.json", "study.journal", "study.seal", ".holder", ".lock"),
+    *("space.yaml", _INFO, JOURNAL, SEAL, ".holder", ".lock"),
     *("code", "configs", "checkpoints", "weights", "validation", "predictions", "figures"),
     *("confirmations", "ray", "trackers", "tensorboard"),
 )
@@ -59,7 +62,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.space_file = path / "space.yaml"
-        self.info_file = path / "run.json"
+        self.info_file = path / _INFO
         self.code = path / "code"
         self.predictions = path / "predictions"
         self.ray = path / "ray"
@@ -92,14 +95,19 @@ class RunFolder:
         return cls(path)
 
     @staticmethod
-    def check_free(path: Path) -> None:
+    def is_run(path: Path) -> bool:
+        """Return whether a folder is that of a run; not where that cannot be seen."""
+        return os.path.exists(path / _INFO)  # noqa: PTH110
+
+    @classmethod
+    def check_free(cls, path: Path) -> None:
         """Check that a run can be created at a path, before Ray is started.
 
         Raises:
             InputError: if the path already exists, or lies below something that is not a folder.
         """
         try:
-            is_taken, is_run = path.exists(), (path / "run.json").exists()
+            is_taken, is_run = path.exists(), cls.is_run(path)
             above = nearest_existing(path.absolute().parent)
         except OSError as error:
             raise _cannot_make(path, reason(error)) from error

@@ -137,7 +137,7 @@ class Session(_Model):
     """One process that worked on a run, from its start to its end.
 
     Attributes:
-        command: command line as it was typed.
+        command: command line, without the command of `--on-end` and credentials.
         started: start time in UTC.
         engine: engine and hardware on which its trials ran.
         versions: versions of Python and of the packages on which results can depend.
@@ -266,7 +266,7 @@ class RunInfo(_Model):
         id: random id, which the run's journal has as well; empty in runs without it.
         space: name of the space.
         space_sha256: hash of the space file.
-        changes: values of the space that the command line changed, by key.
+        changes: values of the space that the command line or Python code has changed, by key.
         data_dir: folder of the data files; None for the default one.
         dataset: record of the images.
         code: record of the networks' code; None if they are in no file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, Strict, ValidationError
 
@@ -167,9 +167,11 @@ def strategy_in_words(part: Sampler | Pruner) -> str:
     return strategy_name(part) + (f" ({options})" if options else "")
 
 
-QUANTITIES = ("params", "macs")
+Quantity = Literal["params", "macs"]
+QUANTITIES = get_args(Quantity)
 """Costs of a network, as in `tunecnn.models.designs.Cost`."""
-OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
+Objective = Literal["val_accuracy", "val_balanced_accuracy", "params", "macs"]
+OBJECTIVES: Mapping[Objective, Literal["maximize", "minimize"]] = {
     "val_accuracy": "maximize",
     "val_balanced_accuracy": "maximize",
     "params": "minimize",
@@ -178,8 +180,7 @@ OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
 """Objectives of a search, and their directions."""
 ACCURACIES = tuple(name for name, direction in OBJECTIVES.items() if direction == "maximize")
 """Objectives of which one comes first in every search."""
-Objective = Literal["val_accuracy", "val_balanced_accuracy", "params", "macs"]
-_COMPARISONS = ("<=", ">=")
+_Comparison = Literal["<=", ">="]
 
 
 def rungs(pruner: WithRungs, epochs: int) -> list[int]:
@@ -194,8 +195,8 @@ def rungs(pruner: WithRungs, epochs: int) -> list[int]:
 class Constraint(SpaceModel):
     """A bound on a quantity of a configuration: `params <= 3_000_000`."""
 
-    quantity: Literal["params", "macs"]
-    comparison: Literal["<=", ">="]
+    quantity: Quantity
+    comparison: _Comparison
     bound: Number
 
     @classmethod
@@ -209,7 +210,7 @@ class Constraint(SpaceModel):
         if not match or match[1] not in QUANTITIES:
             raise InputError(
                 f"{text!r} is no constraint; write one like 'params <= 3_000_000', without a "
-                f"comma, with {' or '.join(QUANTITIES)} and {' or '.join(_COMPARISONS)}"
+                f"comma, with {' or '.join(QUANTITIES)} and {' or '.join(get_args(_Comparison))}"
             )
         return cls(quantity=match[1], comparison=match[2], bound=float(match[3]))  # type: ignore[arg-type]
 

@@ -20,11 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Halving, Promotion, rungs
+from tunecnn.study.origin import Proposal, Source
 
 PAUSED = "paused_after"
 """User attribute with the epoch after which a trial was paused; 0 once it has been promoted."""
-SEARCH, RANDOM = _SOURCES = ("search", "random_baseline")
-"""The two sources of trials, each with rungs of its own."""
 _ONE_IN, _FEWEST = 6, 5
 
 _Entry = tuple[float, int]  # the negative value of a trial at a rung, and its number
@@ -52,15 +51,15 @@ class Arrival:
     number: int
     epoch: int
     value: float
-    source: str = SEARCH
+    source: str = Source.SEARCH
     is_start: bool = False
 
     @classmethod
     def of(cls, trial: FrozenTrial, epoch: int, value: float) -> Self:
         """Return the arrival of a trial of a study."""
         attrs = trial.user_attrs
-        source = attrs.get("source", SEARCH)
-        return cls(trial.number, epoch, value, source, attrs.get("proposal") == "start")
+        source = attrs.get("source", Source.SEARCH)
+        return cls(trial.number, epoch, value, source, attrs.get("proposal") == Proposal.START)
 
 
 class Rungs:
@@ -131,7 +130,7 @@ class Rungs:
         for rung in reversed(range(len(self.epochs))):
             if found := [
                 entry
-                for source in _SOURCES
+                for source in Source
                 for entry in self._top(source, rung)
                 if self._paused.get(entry[1]) == rung
             ]:
@@ -144,7 +143,7 @@ class Rungs:
         Of the sampled trials, at least a sixth are trained to the end and at least five; the same
         holds for those of the random baseline.
         """
-        for source in _SOURCES:
+        for source in Source:
             there = {number for _, number in self._first[source]}
             least = max(math.ceil(len(there) / _ONE_IN), _FEWEST)
             if len(there & (self._complete | self._going)) >= least:
@@ -173,7 +172,7 @@ class Rungs:
         Should one be promoted after all, it starts again from its first epoch.
         """
         found = []
-        for source in _SOURCES:
+        for source in Source:
             for rung in range(len(self.epochs)):
                 entries = self._at[source, rung]
                 worse = entries[max(_FEWEST, len(entries) // 2) :]

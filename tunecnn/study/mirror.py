@@ -15,10 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from tunecnn.errors import RunError
 from tunecnn.study.journal import JOURNAL, Journal
 from tunecnn.study.records import NONSENSE, STUDY_NAME, open_storage, quiet_optuna, to_record
+from tunecnn.study.samplers import CONSTRAINTS
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import seconds_in_words
-
-_CONSTRAINTS = "constraints"  # the name that tools read; a positive one means infeasible
 
 
 class Mirror:
@@ -96,8 +95,8 @@ class Mirror:
         for name, text in _attributes(trial).items():
             if copy.user_attrs.get(name) != text:
                 self.storage.set_trial_user_attr(copy_id, name, text)
-        if (excess := _excess(trial)) and copy.system_attrs.get(_CONSTRAINTS) != excess:
-            self.storage.set_trial_system_attr(copy_id, _CONSTRAINTS, excess)
+        if (excess := _excess(trial)) and copy.system_attrs.get(CONSTRAINTS) != excess:
+            self.storage.set_trial_system_attr(copy_id, CONSTRAINTS, excess)
         if trial.state != copy.state:
             values = trial.values if trial.state is TrialState.COMPLETE else None
             self.storage.set_trial_state_values(copy_id, trial.state, values)
@@ -111,7 +110,7 @@ def _ended(trial: FrozenTrial) -> FrozenTrial:
         values=trial.values if trial.state is TrialState.COMPLETE else None,
         datetime_start=trial.datetime_start, datetime_complete=trial.datetime_complete,
         params=trial.params, distributions=trial.distributions, user_attrs=_attributes(trial),
-        system_attrs={_CONSTRAINTS: excess} if excess else {},
+        system_attrs={CONSTRAINTS: excess} if excess else {},
         intermediate_values=trial.intermediate_values,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid
 from tunecnn.study.distributions import grid
+from tunecnn.study.origin import Proposal
 from tunecnn.study.records import quiet_optuna, rounded
 from tunecnn.trial.config import Scalar
 
@@ -39,7 +40,7 @@ class Queue:
         self._next_point: dict[str, Scalar] | None = None
         for point in space.different_start_points()[: space.trials]:
             if _key(point) not in self._known:
-                self._enqueue(point, "start")
+                self._enqueue(point, Proposal.START)
 
     @property
     def grid_is_done(self) -> bool:
@@ -51,7 +52,7 @@ class Queue:
         if self.is_waiting or (point := self._peek()) is None:
             return
         self._next_point = None
-        self._enqueue(point, "grid")
+        self._enqueue(point, Proposal.GRID)
 
     def random_is_due(self, randoms: int, started: int) -> bool:
         """Return whether the next trial belongs to the random baseline.
@@ -81,13 +82,13 @@ class Queue:
             started = {
                 _key(rounded(trial.params))
                 for trial in self._study.get_trials(deepcopy=False)
-                if trial.user_attrs.get("proposal") == "start"
+                if trial.user_attrs.get("proposal") == Proposal.START
             }
             points = (point for point in self._grid if _key(point) not in started)
             self._next_point = next(points, None)
         return self._next_point
 
-    def _enqueue(self, point: dict[str, Scalar], proposal: str) -> None:
+    def _enqueue(self, point: dict[str, Scalar], proposal: Proposal) -> None:
         self._known.add(_key(point))
         with quiet_optuna():
             self._study.enqueue_trial(point, user_attrs=_attrs(self._space, point, proposal))
@@ -114,13 +115,13 @@ def given_trials(space: SearchSpace) -> Iterator[dict[str, object]]:
     """
     start = space.different_start_points()[: space.trials]
     for point in start:
-        yield _stored(space, point, "start")
+        yield _stored(space, point, Proposal.START)
     if all(space.is_active(name, point) == (name in point)
            for point in start for name in space.searched):  # fmt: skip
         known = set(map(_key, start))
         for point in _grid(space):
             if _key(point) not in known:
-                yield _stored(space, point, "grid")
+                yield _stored(space, point, Proposal.GRID)
 
 
 def _grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
@@ -134,13 +135,15 @@ def _grid(space: SearchSpace) -> Iterator[dict[str, Scalar]]:
     return iter(grid(space))
 
 
-def _stored(space: SearchSpace, point: dict[str, Scalar], proposal: str) -> dict[str, object]:
+def _stored(space: SearchSpace, point: dict[str, Scalar], proposal: Proposal) -> dict[str, object]:
     """Return the attributes of an enqueued trial, as Optuna stores them."""
     attrs = _attrs(space, point, proposal)
     return {"user_attrs": attrs, "system_attrs": {"fixed_params": point}}
 
 
-def _attrs(space: SearchSpace, point: Mapping[str, Scalar], proposal: str) -> dict[str, object]:
+def _attrs(
+    space: SearchSpace, point: Mapping[str, Scalar], proposal: Proposal
+) -> dict[str, object]:
     return {"proposal": proposal, **({"protected": True} if is_protected(space, point) else {})}
 
 

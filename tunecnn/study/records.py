@@ -20,6 +20,7 @@ from tunecnn.errors import RunError, TunecnnError, text_of
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.halving import is_paused
 from tunecnn.study.journal import JOURNAL, SEAL, DamagedError, Journal
+from tunecnn.study.origin import Source
 from tunecnn.study.storage import StudyStorage
 from tunecnn.trial.config import REPEATS, Natural, Scalar
 from tunecnn.trial.messages import EpochMetrics, Outcome
@@ -366,7 +367,7 @@ class _Attributes(BaseModel):
     weights: _Text = ""
     predictions: _Text = ""
     reason: _Text = ""
-    source: _Text = "search"
+    source: _Text = Source.SEARCH
     proposal: _Text = ""
 
     @field_validator("config")

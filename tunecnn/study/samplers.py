@@ -42,6 +42,9 @@ See = Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _BEST, _LATEST = 50, 200
 _RANDOM = 1  # makes its seed differ from that of the search's sampler
+CONSTRAINTS = "constraints"
+"""Optuna's attribute with what a trial exceeds, and the beginning of others; above 0, it is
+infeasible."""
 
 
 class Proposer:
@@ -51,15 +54,15 @@ class Proposer:
 
     Args:
         space: space with the sampler's options and the seed.
-        is_baseline: whether it samples the trials of the random baseline.
+        at_random: whether it samples the trials of the random baseline.
 
     Attributes:
         used_model: whether the latest proposal comes from a model of the earlier trials.
     """
 
-    def __init__(self, space: SearchSpace, *, is_baseline: bool = False) -> None:
+    def __init__(self, space: SearchSpace, *, at_random: bool = False) -> None:
         self._space = space
-        self._is_baseline = is_baseline
+        self._at_random = at_random
         self._history = _History()
         self.used_model = False
 
@@ -70,7 +73,7 @@ class Proposer:
         waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
         number = next(waiting, len(trials))
         self.used_model = False
-        if self._is_baseline:
+        if self._at_random:
             return RandomSampler(seed=derive_seed(self._space.seed, number, _RANDOM))
         part, least = self._space.sampler, _startup(self._space.sampler)
         sampler = _sampler(self._space, number)
@@ -210,16 +213,13 @@ def _with_equal_constraints(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         changed.system_attrs = {
             name: value
             for name, value in trial.system_attrs.items()
-            if not name.startswith(_CONSTRAINTS)
+            if not name.startswith(CONSTRAINTS)
         }
         for name in names:
             changed.set_constraint(name, given.get(name, 1.0 if is_broken else -1.0))
         return changed
 
     return [filled(trial) for trial in trials]
-
-
-_CONSTRAINTS = "constraints"  # Optuna's prefix of their attributes
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

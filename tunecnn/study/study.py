@@ -22,8 +22,9 @@ from tunecnn.models.counting import CostCounter
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import OBJECTIVES, QUANTITIES, Halving, Promotion
 from tunecnn.study.distributions import distribution, suggest
-from tunecnn.study.halving import PAUSED, RANDOM, SEARCH, Arrival, Rungs, is_paused
+from tunecnn.study.halving import PAUSED, Arrival, Rungs, is_paused
 from tunecnn.study.journal import JOURNAL, Journal
+from tunecnn.study.origin import Proposal, Source
 from tunecnn.study.pruners import pruner
 from tunecnn.study.queue import Queue
 from tunecnn.study.records import (
@@ -93,7 +94,8 @@ class Study:
         trials = self._trials()
         # Counted once and then updated, to avoid a pass over a long study for each epoch.
         self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
-        self._proposers = {SEARCH: Proposer(space), RANDOM: Proposer(space, is_baseline=True)}
+        self._proposers = {Source.SEARCH: Proposer(space),
+                           Source.RANDOM_BASELINE: Proposer(space, at_random=True)}  # fmt: skip
         self._rungs = (
             Rungs(space, trials) if isinstance(space.pruner, Halving | Promotion) else None
         )
@@ -104,7 +106,7 @@ class Study:
         }  # fmt: skip
         self._open_random = {
             number for number, trial in self._paused.items()
-            if trial.user_attrs.get("source") == RANDOM
+            if trial.user_attrs.get("source") == Source.RANDOM_BASELINE
         }  # fmt: skip
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
@@ -138,7 +140,7 @@ class Study:
                 trial = self._prepare(sampled)
                 if trial is None:
                     # The points of a grid come to an end by themselves.
-                    redraws += sampled.user_attrs["proposal"] in ("random", "model")
+                    redraws += sampled.user_attrs["proposal"] in (Proposal.RANDOM, Proposal.MODEL)
                     continue
                 self._running[trial.number] = sampled
                 if "alone" in sampled.user_attrs:  # postponed before the run was interrupted
@@ -315,7 +317,7 @@ class Study:
     @property
     def ended(self) -> int:
         """Number of trials that have ended; infeasible ones do not count."""
-        return self._counts[SEARCH] + self._counts[RANDOM]
+        return self._counts[Source.SEARCH] + self._counts[Source.RANDOM_BASELINE]
 
     @property
     def started(self) -> int:
@@ -347,17 +349,22 @@ class Study:
 
     def _draw(self) -> optuna.Trial:
         """Sample a trial of the search or of its random baseline."""
-        randoms = self._counts[RANDOM] + len(self._open_random)
-        source = RANDOM if self._queue.random_is_due(randoms, self.started) else SEARCH
+        randoms = self._counts[Source.RANDOM_BASELINE] + len(self._open_random)
+        is_due = self._queue.random_is_due(randoms, self.started)
+        source = Source.RANDOM_BASELINE if is_due else Source.SEARCH
         proposer = self._proposers[source]
         self._study.sampler = proposer.sampler(self._study)
         with quiet_optuna():
             sampled = self._ask()
         if "proposal" not in sampled.user_attrs:
-            sampled.set_user_attr("proposal", "model" if proposer.used_model else "random")
-        if source == RANDOM:
+            sampled.set_user_attr(
+                "proposal", Proposal.MODEL if proposer.used_model else Proposal.RANDOM
+            )
+        if source == Source.RANDOM_BASELINE:
             sampled.set_user_attr("source", source)
-        if sampled.user_attrs.get("source") == RANDOM:  # also of an interrupted trial
+        if (
+            sampled.user_attrs.get("source") == Source.RANDOM_BASELINE
+        ):  # also of an interrupted trial
             self._open_random.add(sampled.number)
         return sampled
 
@@ -480,6 +487,6 @@ class Study:
 def _counts_as(trial: FrozenTrial) -> str:
     """Return the source of an ended trial, or `nothing` for an infeasible proposal."""
     attrs = trial.user_attrs
-    return (
-        "nothing" if attrs.get("outcome") == Outcome.INFEASIBLE else attrs.get("source", "search")
-    )
+    if attrs.get("outcome") == Outcome.INFEASIBLE:
+        return "nothing"
+    return str(attrs.get("source", Source.SEARCH))

@@ -15,6 +15,7 @@ from tunecnn.summary.run_types import RUN_TYPES, RunSummary
 # Line breaks and control characters, also Unicode's; a cell or a heading is one line.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
 _MARKUP = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#")
+_INDENTED = re.compile(r"^ +")  # four spaces begin a block of code
 _AT_START = re.compile(r"^(\s*)(?:([-+=])|(\d+)([.)]))(?=[\s#=+-]|$)")
 
 
@@ -50,7 +51,7 @@ def escape(text: Any) -> Any:
     """
     if isinstance(text, Markup):
         return text
-    plain = _BREAKS.sub(" ", str(text))
+    plain = _INDENTED.sub(" ", _BREAKS.sub(" ", str(text)))
     escaped = _MARKUP.sub(lambda found: f"\\{found[0]}", plain)
     return _AT_START.sub(
         lambda found: (

@@ -93,7 +93,7 @@ class Environment:
 
 
 def _rounds_to_tf32() -> bool:
-    """Return whether the libraries round whatever torch tells them (`exact_arithmetic`)."""
+    """Return whether the libraries round whatever torch tells them (`set_exact_arithmetic`)."""
     return os.environ.get("NVIDIA_TF32_OVERRIDE") == "1"
 
 

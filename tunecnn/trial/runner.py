@@ -81,8 +81,7 @@ class RunningTrial:
     def _checkpoint(self) -> Checkpoint | None:
         """Return a checkpoint if one is due and the trial has not ended."""
         now = time.perf_counter()
-        if self._training is None:
-            return None
+        assert self._training is not None
         is_due = now - self._saved >= self._checkpoint_seconds
         if not is_due and self._training.epoch not in self._rungs:
             return None

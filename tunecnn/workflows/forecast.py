@@ -17,7 +17,8 @@ from tunecnn.run.info import KEEP_WEIGHTS
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid, Halving, NoPruner, Promotion, Tpe, rungs
 from tunecnn.study.distributions import random_points
-from tunecnn.study.halving import RANDOM, SEARCH, Arrival, Rungs
+from tunecnn.study.halving import Arrival, Rungs
+from tunecnn.study.origin import Source
 from tunecnn.study.queue import is_protected, is_random
 from tunecnn.trial.config import Scalar, TrialConfig
 from tunecnn.trial.timing import Timing
@@ -256,7 +257,7 @@ def _simulated(space: SearchSpace, draw: random.Random) -> Iterator[int]:
         begin, is_start = after.pop(number, 0), number < len(starts)
         protected = is_start and is_protected(space, starts[number])
         for epoch in [one for one in rungs.epochs if one > begin]:
-            source = RANDOM if number in randoms else SEARCH
+            source = Source.RANDOM_BASELINE if number in randoms else Source.SEARCH
             arrival = Arrival(number, epoch, values[number], source, is_start=is_start)
             if not rungs.goes_on(arrival, protected=protected):
                 after[number] = epoch

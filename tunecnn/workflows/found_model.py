@@ -14,6 +14,7 @@ from tunecnn.analysis.confirmation import (
 )
 from tunecnn.errors import InputError, TunecnnError, reason
 from tunecnn.files import check_regular, whole
+from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import ConfirmationJob, SearchJob
 from tunecnn.run.run import Run
 
@@ -55,7 +56,7 @@ class FoundModel:
     trial: int | None = None
 
     def confirmed(self) -> Confirmed | None:
-        """Return what the main confirmation says of the trial; None if none has tested it.
+        """Return what the strongest confirmation that has tested the trial says; None without one.
 
         One with other numbers of epochs or images says nothing of this model.
         """
@@ -108,7 +109,7 @@ def find_model(path: Path) -> FoundModel:
     model = load_model(path)
     around = whole(path).parent.parent
     stem, _, number = path.stem.partition("-")
-    if stem == "trial" and number.isdecimal() and (around / "run.json").is_file():
+    if stem == "trial" and number.isdecimal() and RunFolder.is_run(around):
         try:
             run = Run(around)
             if run.weights_of(int(number)).samefile(path):

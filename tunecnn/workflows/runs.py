@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tunecnn.analysis.comparison import Comparison, compare_runs
 from tunecnn.errors import InputError, TunecnnError
+from tunecnn.run.folder import RunFolder
 from tunecnn.run.info import now
 from tunecnn.run.run import Run, as_run
 from tunecnn.study.records import in_zone
@@ -66,7 +67,7 @@ def _runs_below(folder: Path, depth: int = 3) -> Iterator[Path]:
     with contextlib.suppress(OSError):  # such as a folder of somebody else
         inside = sorted(path for path in folder.iterdir() if os.path.isdir(path))  # noqa: PTH112
     for inner in inside:
-        if os.path.exists(inner / "run.json"):  # noqa: PTH110  # False where it is not allowed
+        if RunFolder.is_run(inner):
             yield inner
         elif depth > 1 and not inner.is_symlink():
             yield from _runs_below(inner, depth - 1)

@@ -78,7 +78,7 @@ def search(
     space, job = prepared.space, job or SearchJob()
     if options.resume_or_start is not None:
         path = options.runs_dir / options.resume_or_start
-        if (path / "run.json").exists():
+        if RunFolder.is_run(path):
             return _resume_same(path, prepared, options, listening)
     if isinstance(job, SearchJob) and len(space.data_splits) > 1:
         raise InputError("split_seed: all trials of a search have the same split of the data")
@@ -182,7 +182,7 @@ def resume(
     """
     run = open_run(path, more_trials, budget, splits)
     outer = whole(path).parent.parent
-    if not isinstance(run.info.job, ConfirmationJob) or not (outer / "run.json").is_file():
+    if not isinstance(run.info.job, ConfirmationJob) or not RunFolder.is_run(outer):
         return resume_opened(run, options, listening)
     around = RunFolder.open(outer)
     return run_inside(around, options, lambda inside: resume_opened(run, inside, listening))
@@ -322,7 +322,7 @@ def new_run_path(space: SearchSpace, options: RunOptions) -> Path:
     name = options.resume_or_start or options.name or _run_name(space)
     path = options.runs_dir / name
     for parent in list(path.parents)[: len(Path(name).parts) - 1]:
-        if (parent / "run.json").exists():
+        if RunFolder.is_run(parent):
             raise InputError(f"{parent} is a run; a run cannot be made inside another")
     if not (_is_ours(options) and path.exists()):
         RunFolder.check_free(path)

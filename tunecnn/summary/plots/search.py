@@ -19,7 +19,7 @@ from tunecnn.analysis.random_baseline import best_so_far, compare_with_random
 from tunecnn.errors import InputError
 from tunecnn.run.run import Run
 from tunecnn.space.parameters import ChoiceParameter, IntParameter
-from tunecnn.study.halving import RANDOM
+from tunecnn.study.origin import Source
 from tunecnn.summary.plots.images import confusion_figure
 from tunecnn.summary.plots.style import (
     BASELINE,
@@ -65,7 +65,7 @@ def history(run: Run) -> Figure:
             finding += f"; nothing gained in the {count_in_words(later, 'trial')} after it"
     marks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
         (run.trials["proposal"] == "start", "start point", {"marker": "s", "facecolors": "none"}),
-        (run.trials["source"] == RANDOM, "random baseline", {"marker": "x"}),
+        (run.trials["source"] == Source.RANDOM_BASELINE, "random baseline", {"marker": "x"}),
     )
     for which, words, mark in marks:
         there = complete[which.reindex(complete.index)]
