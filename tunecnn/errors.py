@@ -51,6 +51,8 @@ def nearest(
         elsewhere: names that other tools use, and what they are called here.
     """
     names = sorted(allowed)
+    if not names:
+        return "allowed: none"
     same = (elsewhere or {}).get(str(given))
     close = [same] if same else difflib.get_close_matches(str(given), names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

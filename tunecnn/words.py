@@ -27,6 +27,10 @@ def error_in_words(details: ErrorDetails) -> str:
     limits = details.get("ctx", {})
     if error_type == "tunecnn":
         return details["msg"]
+    if given is None:
+        return "cannot be None"
+    if error_type in ("model_type", "dict_type"):
+        return f"must be a mapping of keys to values, not {given!r}"
     if error_type == "string_too_long":
         return f"must have at most {limits['max_length']:,} characters, and has {len(given):,}"
     if error_type in ("missing", "tuple_type", "too_long"):

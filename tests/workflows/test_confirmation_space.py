@@ -222,11 +222,11 @@ def test_a_confirmation_that_is_too_large_is_refused_before_the_search(run):
 
 
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
-    for numbers, message in (((0, 1), "--top must be from 1 to 100, not 0"),
-                             ((1, 0), "--seeds must be from 1 to 1,000, not 0"),
-                             ((1, 1, 0), "--splits must be from 1 to 100, not 0"),
-                             ((1, 1, "3"), "--splits must be from 1 to 100, not '3'"),
-                             ((1, 1, True), "--splits must be from 1 to 100, not True")):  # fmt: skip
+    for numbers, message in (((0, 1), "top must be from 1 to 100, not 0"),
+                             ((1, 0), "seeds must be from 1 to 1,000, not 0"),
+                             ((1, 1, 0), "splits must be from 1 to 100, not 0"),
+                             ((1, 1, "3"), "splits must be from 1 to 100, not '3'"),
+                             ((1, 1, True), "splits must be from 1 to 100, not True")):  # fmt: skip
         with pytest.raises(InputError, match=message):
             check_candidates(*numbers)
     from tests.support.searching import Silent

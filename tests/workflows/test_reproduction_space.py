@@ -53,9 +53,9 @@ def test_the_same_images_in_other_files_are_fed_as_the_baseline_fed_them():
         ({"models": ["model4"]}, "unknown model 'model4'; did you mean 'model"),
         ({"models": [""]}, "unknown model ''"),
         ({"models": ["model3", "proposed"]}, "the model proposed is given twice"),
-        ({"seeds": 0}, "--seeds must be from 1 to 1,000, not 0"),
-        ({"epochs": 0}, "--epochs must be from 1 to 1,000,000,000, not 0"),
-        ({"epochs": 1.5}, "--epochs must be from 1 to 1,000,000,000, not 1.5"),
+        ({"seeds": 0}, "seeds must be from 1 to 1,000, not 0"),
+        ({"epochs": 0}, "epochs must be from 1 to 1,000,000,000, not 0"),
+        ({"epochs": 1.5}, "epochs must be from 1 to 1,000,000,000, not 1.5"),
         ({"against": None}, "without published results to compare with, give --epochs"),
     ],
 )

@@ -227,9 +227,12 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
             if first is None or start <= first <= end:
                 check_definition(value, node, file, range(start, end + 1), scope)
                 return textwrap.dedent("".join(lines[start - 1 : end])).strip()
+    where = "" if method is not None else (
+        ", and in none with %%time, whose source is not known; of type(), write class"
+    )  # fmt: skip
     raise InputError(
         f"the source of {value.__name__} is not in one cell: write it, with all of its methods, "
-        "into one"
+        f"into one{where}"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from graphlib import CycleError
 
 from pydantic_core import ErrorDetails
@@ -18,6 +19,7 @@ from tunecnn.space.parameters import (
     IntParameter,
     Parameter,
     describe,
+    plain,
 )
 from tunecnn.space.schema import SpaceSchema
 from tunecnn.space.strategy import (
@@ -495,6 +497,8 @@ def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
         )  # fmt: skip
         what = {id(None): "None", id(REQUIRED): "missing",
                 id(UNREADABLE): "not written as a plain value"}.get(id(default))  # fmt: skip
+        if what and signature.open and argument not in signature.arguments:
+            what = f"not known, as {signature.open},"
         if what:
             yield (
                 f"the baseline has the network's own {argument}, which is {what} in "
@@ -538,5 +542,10 @@ def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
         argument = next(iter(details["input"]), "...")
         return Mistake(loc, f"write each argument with its whole name: {NET}{argument}")
     if error_type == "parameter_type":
-        return Mistake(loc, f"{details['msg']}, not {details['input']!r}")
+        given = details["input"]
+        if isinstance(given, Sequence | Set) and not isinstance(given, str) and given:
+            several = ", ".join(str(plain(one)) for one in itertools.islice(given, 3))
+            more = ", ..." * (len(given) > 3)
+            return Mistake(loc, f"several values are written {{choice: [{several}{more}]}}")
+        return Mistake(loc, f"{details['msg']}, not {given!r}")
     return Mistake(loc, error_in_words(details))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -287,9 +288,10 @@ def setting_problem(name: str, allowed: Iterable[str] = SETTINGS) -> str:
     argument = name.replace(".", "_")  # as these names were written in earlier versions
     if argument in Architecture("proposed", Path()).signature.arguments:
         return f"{name!r} is an argument of the network: write {NET}{argument}"
+    own = re.sub(r"(?i)^net[._]", "", name).replace(".", "_")
     return (
         f"unknown setting {name!r}; {nearest(name, allowed, _ELSEWHERE)}; an argument of the "
-        f"network is written {NET}{argument}"
+        f"network is written {NET}{own}"
     )
 
 

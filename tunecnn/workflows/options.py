@@ -129,15 +129,15 @@ class RunOptions:
                 )
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1:
             raise InputError(
-                f"--gpus-per-trial {self.gpus_per_trial:g}: a trial uses one GPU; give 1, or a "
+                f"gpus_per_trial {self.gpus_per_trial:g}: a trial uses one GPU; give 1, or a "
                 "fraction for several trials on one GPU"
             )
         if 0 < (share := self.gpus_per_trial or 0) < _LEAST_SHARE:
             raise InputError(f"gpus_per_trial must be 0 or at least {_LEAST_SHARE}, not {share}")
         if self.address and self.address != "local":
             check_form(self.address)
-        _check_name("--name", self.name)
-        _check_name("--resume-or-start", self.resume_or_start)
+        _check_name("name", self.name)
+        _check_name("resume_or_start", self.resume_or_start)
 
     @property
     def threads(self) -> int:
@@ -164,7 +164,7 @@ def check_seeds(seeds: int) -> None:
     Raises:
         InputError: if it is out of its range.
     """
-    check_count("--seeds", seeds, _MOST_SEEDS)
+    check_count("seeds", seeds, _MOST_SEEDS)
 
 
 def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
@@ -180,10 +180,10 @@ def check_candidates(top: int, seeds: int, splits: int | None = None) -> None:
     """
     from tunecnn.space.schema import MOST_SPLITS  # its imports take too long for --help
 
-    check_count("--top", top, _MOST_CANDIDATES)
+    check_count("top", top, _MOST_CANDIDATES)
     check_seeds(seeds)
     if splits is not None:
-        check_count("--splits", splits, MOST_SPLITS)
+        check_count("splits", splits, MOST_SPLITS)
 
 
 def check_count(option: str, count: int, most: int) -> None:
@@ -201,7 +201,7 @@ def _check_name(option: str, name: str | None) -> None:
     if name is None:
         return
     if not stays_below(name) or not _prints(name):
-        raise InputError(f"{option} must name a folder below that of --runs-dir, not {name!r}")
+        raise InputError(f"{option} must name a folder below runs_dir, not {name!r}")
 
 
 def _prints(name: str) -> bool:

@@ -102,7 +102,7 @@ def reproduction_space(
         if against is None:
             raise InputError("without published results to compare with, give --epochs")
         epochs = EXPERIMENTS[against].epochs
-    check_count("--epochs", epochs, _MOST_EPOCHS)
+    check_count("epochs", epochs, _MOST_EPOCHS)
     parameters: dict[str, Any] = {
         "seed": {"choice": list(range(seeds))},
         "architecture": {"choice": names},

@@ -436,3 +436,14 @@ def test_names_of_files_with_parts_in_them_are_said(tmp_path):
     assert "owl/006_eval.png" in note
     save(tmp_path / "data" / "owl" / "one.png")
     assert not any("of parts" in one for one in read_imagefolder(tmp_path / "data").notes)
+
+
+def test_a_table_with_an_image_in_two_parts_is_named_alone(tmp_path):
+    root = tree(tmp_path / "data", ("a", "b"))
+    rows = [f"{kind}/{kind}_{i}.png,{part}" for kind in "ab" for i in range(6)
+            for part in ("train", "test")]  # fmt: skip
+    table(root, "file,grp", *rows, name="folds.csv")
+    with pytest.raises(
+        InputError, match=r"folds.csv has a/a_0.png among the .* write one row for"
+    ):
+        read_imagefolder(root)

@@ -701,3 +701,12 @@ def test_images_of_one_patient_may_be_groups_and_that_is_said(tmp_path):
     )
     with pytest.raises(InputError, match="has no group for 11 of 12"):
         read_imagefolder(root, ImageOptions(groups=str(groups)))
+
+
+def test_a_table_of_too_few_images_says_how_many_are_needed(tmp_path):
+    root = numbered(tmp_path / "data", 30)
+    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(10)))
+    with pytest.raises(
+        InputError, match=r"names 10 of 30 images, and half are needed \(its first"
+    ):
+        read_imagefolder(root)

@@ -323,3 +323,9 @@ def test_images_that_lose_most_of_their_pixels_by_cropping_are_counted(tmp_path)
         arrays = read_imagefolder(tmp_path / "data", ImageOptions(size=8, fit=fit))
         name = "cropped to less than half of its pixels (fit: pad keeps all)"
         assert arrays.reading.changed.get(name, 0) == count
+
+
+def test_what_git_lfs_leaves_in_the_place_of_an_image_is_named():
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    with pytest.raises(BadImageError, match="fetch it with git lfs pull"):
+        read_pixels(pointer, "a.png", DEFAULT)

@@ -399,3 +399,10 @@ def test_several_labels_of_an_image_have_no_argmax(tmp_path):
         path = npz(tmp_path / "a.npz", x=_IMAGES_OF_BYTES, y=labels)
         with pytest.raises(InputError, match=hint):
             read_arrays(path)
+
+
+def test_labels_that_are_nan_are_counted(tmp_path):
+    labels = np.where(np.arange(20) < 3, np.nan, _LABELS_OF_TWO)
+    path = npz(tmp_path / "a.npz", x=_IMAGES_OF_BYTES, y=labels)
+    with pytest.raises(InputError, match="y has 3 labels that are NaN; leave these images out"):
+        read_arrays(path)

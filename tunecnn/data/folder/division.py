@@ -150,7 +150,7 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
         return {"train": classes}
     by_file: dict[str, tuple[Part, str]] = {}
     for table, part, named in lists:
-        for file in named if part in parts else ():
+        for file in sorted(named) if part in parts else ():
             other, name = by_file.setdefault(file, (part, table.name))
             if other == part:
                 continue
@@ -158,6 +158,11 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
                 which = listed(shown(one.name) for one, *_ in lists)
                 note = f"{which} are not used: they divide the images in several ways"
                 return {"train": replace(classes, notes=[*classes.notes, note])}
+            if name == table.name:
+                raise InputError(
+                    f"imagefolder: {shown(name)} has {shown(file)} among the {other} images and "
+                    f"among the {part} images, as of several folds; write one row for each image"
+                )
             raise InputError(
                 f"imagefolder: {shown(file)} is one of the {other} images in {shown(name)}, and "
                 f"one of the {part} images in {shown(table.name)}; move one of the tables away"

@@ -269,7 +269,8 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
                     if row.get(name)), "")  # fmt: skip
     if not (paths or known):
         return {}, "", f"has no column with names of files, such as {' or '.join(FILES[:3])}"
-    return {}, "", f"names {best} of {count:,} images (its first row: {shown(example)})"
+    few = ", and half are needed" if best else ""
+    return {}, "", f"names {best} of {count:,} images{few} (its first row: {shown(example)})"
 
 
 def _found_by(files: Files, cells: Sequence[str], folder: str) -> dict[int, str]:

@@ -34,6 +34,7 @@ _RAW = frozenset({".nef", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2", ".raf"
 _HEIF = frozenset({".heic", ".heif", ".hif"})
 _OTHER_IMAGES = frozenset({".svg", ".psd", ".xcf", ".eps", ".jxl"}) | _HEIF
 _OPAQUE = 65535
+_LFS = b"version https://git-lfs"
 TURNED = "turned as EXIF says"
 FIRST_FRAME = "first frame of several"
 SCALED = "scaled to 8 bits"
@@ -121,10 +122,22 @@ def _opened(source: Path | bytes, suffix: str) -> Image.Image:
         return Image.open(stream, formats=_formats(_BY_SUFFIX.get(suffix)))
     except UnidentifiedImageError:
         if suffix in Image.registered_extensions() or suffix in _OTHER_IMAGES:
-            empty = not (source if isinstance(source, bytes) else source.stat().st_size)
-            why = "the file is empty" if empty else "not an image that can be read"
-            raise BadImageError(why) from None
+            raise BadImageError(_why_no_image(source)) from None
         raise NotAnImageError from None
+
+
+def _why_no_image(source: Path | bytes) -> str:
+    """Say what a file is that has the name of an image and is none."""
+    if isinstance(source, bytes):
+        head = source[: len(_LFS)]
+    else:
+        with source.open("rb") as stream:
+            head = stream.read(len(_LFS))
+    if not head:
+        return "the file is empty"
+    if head == _LFS:
+        return "it only says where Git LFS keeps the image: fetch it with git lfs pull"
+    return "not an image that can be read"
 
 
 @functools.cache

@@ -301,6 +301,8 @@ def _labels(given: Any, count: int, where: str) -> Any:
         if not -_LARGEST <= float(labels.min()) <= float(labels.max()) <= _LARGEST:
             raise InputError(f"{where} has numbers beyond 2^53; number the classes from 0")
         labels = labels.astype(np.int64)  # floats as pandas writes numbers of which one is missing
+    if labels.ndim == 1 and labels.dtype.kind == "f" and (lost := int(np.isnan(labels).sum())):
+        raise InputError(f"{where} has {lost:,} labels that are NaN; leave these images out")
     if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
         hint = ""
         if labels.ndim == 2 and labels.dtype.kind in "buif":
