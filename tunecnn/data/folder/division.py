@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from tunecnn.data.folder.doubts import are_shards
 from tunecnn.data.folder.labels import (
     HalfOf,
     TableLabels,
@@ -15,7 +16,7 @@ from tunecnn.data.folder.labels import (
     names_most,
 )
 from tunecnn.data.folder.node import Node, classes_in_names, may_be_image
-from tunecnn.data.folder.part import PartClasses, are_shards, with_labels
+from tunecnn.data.folder.part import PartClasses, with_labels
 from tunecnn.data.folder.table import Table, dividers, is_list, lists_files
 from tunecnn.data.folder.tree import TreeFile
 from tunecnn.data.parts import PART_NAMES, Part

@@ -12,29 +12,30 @@ import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tunecnn.data.folder.division import by_tables_of_parts, divided, parts_within
-from tunecnn.data.folder.labels import NONE_BESIDE_0, names_most, too_few_named
+from tunecnn.data.folder.doubts import check_depth
+from tunecnn.data.folder.labels import NONE_BESIDE_0
 from tunecnn.data.folder.names import Paths, folded
-from tunecnn.data.folder.node import NO_CLASS, Node, instead_of, may_be_image
-from tunecnn.data.folder.part import OUTSIDE, PartClasses, check_depth, classes_of
+from tunecnn.data.folder.node import NO_CLASS, Node, instead_of
+from tunecnn.data.folder.notes import (
+    groups_in,
+    parts_in_names,
+    unread_lists,
+    unused_folders,
+    unused_tables,
+)
+from tunecnn.data.folder.part import OUTSIDE, PartClasses, classes_of
 from tunecnn.data.folder.table import (
-    GROUPS,
-    LABELS,
-    Table,
-    first_column,
-    is_list,
     is_table,
     may_say_something,
-    plain,
-    rejoined,
 )
 from tunecnn.data.folder.tables import read_tables
 from tunecnn.data.folder.tree import Listing, Tree, TreeFile
-from tunecnn.data.parts import PART_NAMES, Part, is_split_name, names_only_part, part_in, part_of
+from tunecnn.data.parts import PART_NAMES, Part, names_only_part, part_in, part_of
 from tunecnn.errors import InputError
 from tunecnn.words import count_in_words, listed, shown
 
@@ -128,16 +129,17 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
                 [*tables, *others],
             )
         )
-    layout.notes += check_depth(found["train"], has_groups=has_groups)
-    layout.notes += _unused_folders(node, parts, found["train"])
+    train = found["train"]
+    layout.notes += check_depth(train.files, train.nodes, has_groups=has_groups)
+    layout.notes += unused_folders(node, parts, found["train"])
     if found.keys() == {"train"}:
-        layout.notes += _unread_lists(listing)
-        layout.notes += _parts_in_names(found["train"])
+        layout.notes += unread_lists(listing)
+        layout.notes += parts_in_names(found["train"])
     if not has_groups and len(found) < len(PART_NAMES):
-        layout.notes += _groups_in([*tables, *others], found["train"])
+        layout.notes += groups_in([*tables, *others], found["train"])
     images = list(itertools.chain.from_iterable(classes.names for classes in found.values()))
     _merge(tree.root, node, found, layout)
-    layout.notes += list(_unused_tables([*tables, *others], images, layout.notes))
+    layout.notes += list(unused_tables([*tables, *others], images, layout.notes))
     layout.left_out += Counter()  # drops the zeros
     return layout
 
@@ -167,101 +169,6 @@ def _tables_aside(node: Node) -> set[str]:
     """Return the tables in folders without images, such as `annotations`."""
     return {file.name for inner in node.folders.values() if inner.is_for_something_else()
             for file in inner.all_files() if may_say_something(file.name)}  # fmt: skip
-
-
-def _unused_folders(node: Node, parts: Mapping[Part, Node], train: PartClasses) -> Iterator[str]:
-    """Yield a note on each folder beside those of the parts that has the same classes."""
-    classes = {folded(name) for name, files in train.files.items() if files}
-    used = [part.name for part in parts.values()]
-    for inner in node.folders.values() if used else ():
-        if (
-            inner.name not in used
-            and inner.has_images()
-            and {folded(name) for name in inner.folders} == classes
-        ):
-            yield (
-                f"{shown(inner.name)}/ has the classes of train, but its name is that of no part "
-                "or of one that is there, so it is not used"
-            )
-
-
-def _unread_lists(listing: Listing) -> Iterator[str]:
-    """Yield a note on files that may say which images train or test, but not in a known form."""
-    stems = {PurePosixPath(file.name).stem for file in listing.files if may_be_image(file)}
-    names = [
-        file.name
-        for file in listing.files
-        if file.name.lower().endswith((".txt", ".json", ".mat", ".lst", ".xml", ".pkl"))
-        and (part_in(stem := PurePosixPath(file.name).stem) or is_split_name(stem))
-        and stem not in stems  # which may be what an image shows
-        and not is_list(file.name)
-    ]
-    if names:
-        yield (
-            f"{listed(map(shown, names))} may say which images train or test, but cannot be read: "
-            "write lists of files, train.txt and test.txt, or a column split into a table"
-        )
-
-
-def _unused_tables(
-    tables: Sequence[Table], images: Sequence[str], notes: Iterable[str]
-) -> Iterator[str]:
-    """Yield a note on each table that may label or divide the images, and is not used.
-
-    Args:
-        tables: the tables.
-        images: paths of the images.
-        notes: what is said of the images already.
-    """
-    said = "\n".join(notes)
-    says = {table.name for table in tables if table.rows and (
-        table.part or table.undivided or first_column(LABELS, list(table.rows[0])))}  # fmt: skip
-    for table in rejoined(tables):
-        if shown(table.name) in said:
-            continue
-        if table.problem and not table.is_guess:
-            which = "divides nothing" if is_list(table.name) else "is not used"
-            yield f"{shown(table.name)} {table.problem}, so it {which}"
-        elif table.name in says and (why := too_few_named(table, images)):
-            yield f"{why}, so it is not used"
-
-
-def _parts_in_names(train: PartClasses) -> Iterator[str]:
-    """Yield a note if the names of files say which of them train, such as `test_0001.png`."""
-    example: dict[Part, str] = {}
-    for name in train.names:
-        words = re.split(r"[\W_]+", PurePosixPath(name).stem)
-        parts = {part for word in (words[0], words[-1]) if (part := part_of(word)) is not None}
-        if len(parts) != 1:
-            return
-        example.setdefault(parts.pop(), name)
-    if "train" in example and len(example) > 1:
-        yield (
-            f"the files have names of parts in theirs, such as "
-            f"{listed(map(shown, example.values()))}, which divide nothing: write lists of files, "
-            "train.txt and test.txt, to use them"
-        )
-
-
-def _groups_in(tables: Sequence[Table], train: PartClasses) -> Iterator[str]:
-    """Yield a note if a table or folders say which images are of one patient, say."""
-    images = train.names
-    way = "belong together, say so: groups: "
-    for table in rejoined(tables):
-        columns = [name for name in (table.rows[0] if table.rows else ()) if plain(name) in GROUPS]
-        if not columns or not names_most([table], images):
-            continue
-        for name in columns:
-            values = Counter(row.get(name, "") for row in table.rows if row.get(name))
-            if len(values) > 1 and 2 * len(values) <= values.total():
-                yield (
-                    f"if the images with one {shown(name)} in {shown(table.title)} {way}FILE, a "
-                    "table with the columns file and group"
-                )
-    folders = [name for node in train.nodes for name in node.folders]
-    words = {re.sub(r"[\W\d_]", "", name).casefold() for name in folders}
-    if folders and words <= GROUPS - {""}:
-        yield f"if the images in a folder such as {shown(folders[0])} {way}folder"
 
 
 def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
