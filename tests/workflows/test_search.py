@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import tunecnn.workflows.session
+import tunecnn.workflows.resources
 from tests.support.command import main
 from tests.support.scripted import metrics
 from tests.support.searching import TEXT, Silent, begin, carry_on, listening_to
@@ -85,9 +85,9 @@ class Tripwire:
 
 @pytest.fixture
 def tripwire(monkeypatch):
-    load = tunecnn.workflows.session.load_dataset
+    load = tunecnn.workflows.resources.load_dataset
     monkeypatch.setattr(
-        "tunecnn.workflows.session.load_dataset",
+        "tunecnn.workflows.resources.load_dataset",
         lambda *a, **k: dataclasses.replace(load(*a, **k), test=Tripwire()),
     )
 
@@ -493,7 +493,7 @@ def test_a_session_that_is_cut_off_after_its_budget_is_used_up_is_not_done(tmp_p
             recorder.interrupts.requested = 1
 
     engine = contextlib.nullcontext(TwoAtOnce(1, 30.0))
-    monkeypatch.setattr("tunecnn.workflows.session._engine", lambda options: engine)
+    monkeypatch.setattr("tunecnn.workflows.resources._engine", lambda options: engine)
     result = begin(tmp_path, TEXT + "budget: {accuracy: 0.5}\n")
     assert result.ending == "interrupted"
     assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "waiting"]

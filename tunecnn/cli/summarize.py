@@ -25,7 +25,7 @@ def summarize(
     json_lines: Json = False,
 ) -> None:
     """Write a run's summary and pictures again; also possible while the run is active."""
-    from tunecnn.workflows.session import summarize as summarize_run
+    from tunecnn.workflows.summarize import summarize as summarize_run
 
     found = summarize_run(run, figures or (), out)
     print_result(run, "summarized", found, quiet=False, json_lines=json_lines, written=out)

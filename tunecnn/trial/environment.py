@@ -166,6 +166,17 @@ def is_same_version(name: str, one: str, other: str) -> bool:
     return one.partition("+")[0] == other.partition("+")[0]
 
 
+def changed_versions(
+    before: Mapping[str, str], now: Mapping[str, str], names: Iterable[str]
+) -> str:
+    """Describe the packages whose versions give other results than those of an earlier session."""
+    return ", ".join(
+        f"{name} {before[name]} then, {now.get(name, 'none')} now"
+        for name in names
+        if name in before and not is_same_version(name, before[name], now.get(name, "none"))
+    )
+
+
 @cache
 def source_hash() -> str:
     """Return the hash of the source of the imported tunecnn."""

@@ -29,7 +29,13 @@ from tunecnn.run.info import (
 from tunecnn.run.lock import TakenOverError
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
-from tunecnn.trial.environment import DECISIVE, processor, source_hash, versions
+from tunecnn.trial.environment import (
+    DECISIVE,
+    changed_versions,
+    processor,
+    source_hash,
+    versions,
+)
 from tunecnn.words import in_utf8
 from tunecnn.workflows.confirmation_space import check_splits
 from tunecnn.workflows.networks import (
@@ -42,14 +48,13 @@ from tunecnn.workflows.on_end import check_on_end, run_on_end
 from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.prepare import Prepared
 from tunecnn.workflows.reproduction_space import check_images
+from tunecnn.workflows.resources import opened
 from tunecnn.workflows.session import (
     Listening,
     RunResult,
-    changed_versions,
-    opened,
     run_session,
-    summarize,
 )
+from tunecnn.workflows.summarize import summarize
 
 Fingerprint = Literal["fingerprint", "split_fingerprint"]
 
@@ -260,7 +265,8 @@ def resume_opened(run: OpenedRun, options: RunOptions, listening: Listening) -> 
     code = folder.read_code(info)
     packages = packages_of(map(space.network, space.architectures), code)
     names = (*DECISIVE, *packages)
-    changed = changed_versions(info.sessions, versions(packages), names)
+    before = info.last_session.versions if info.sessions else {}
+    changed = changed_versions(before, versions(packages), names)
     if not changed and info.sessions and info.last_session.source not in ("", source_hash()):
         changed = f"the source of tunecnn {versions()['tunecnn']}"
     if changed and not options.allow_changes:
