@@ -9,37 +9,32 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType, UnionType
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from tunecnn.data.loading import default_data_dir
 from tunecnn.data.sources.given import store_given
-from tunecnn.documents import parse_document, read_document, read_text, to_yaml
 from tunecnn.errors import InputError, nearest
-from tunecnn.files import expanded, is_installed
+from tunecnn.files import expanded
 from tunecnn.listeners.several import Several
-from tunecnn.models.notebook import NOTEBOOK_FILE, notebook_source
-from tunecnn.models.unchanged import check_module
 from tunecnn.process import EndedAtOnceError, Interrupted
 from tunecnn.run.listener import Listener
 from tunecnn.run.run import Run as StoredRun
-from tunecnn.space.library import find_space
 from tunecnn.space.parameters import plain
 from tunecnn.space.schema import SpaceSchema
-from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study
 from tunecnn.trial.config import TrialConfig
 from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import TrainingScale
 from tunecnn.workflows.found_model import best_model_of
+from tunecnn.workflows.given import Network, network_given, space_given
 from tunecnn.workflows.options import BY_NAME, IN_PROCESS, NEW_RUN, RANGES, SAME_FOLDER, RunOptions
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
@@ -49,17 +44,11 @@ from tunecnn.workflows.session import Listening
 from tunecnn.workflows.warm_start import warm_start
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from tunecnn.trial.trained import TrainedModel
 
 _IN_SEARCH = dict.fromkeys(("runs_dir", "name"), "a confirmation is in the folder of its search")
 _TESTED = {"keep_weights": "all trials that are tested keep their weights"}
-_OF_SEARCH = ("space", "network", "data", "trials", "epochs", "seed", "start_from", "listeners")
 _GIVEN = "given.npz"  # stands for images of Python until they have a name
-
-Network = Callable[..., "nn.Module"]
-"""A class or function that returns a network, as in `docs/own-network.md`."""
 
 
 class Run(StoredRun):
@@ -107,7 +96,7 @@ class Run(StoredRun):
             InputError: if its data have changed, or an argument is invalid.
             RunError: if the run had to stop; it can be resumed.
         """
-        found = _options(options, SAME_FOLDER, ("more_trials", "budget", "listeners"))
+        found = _options(options, self.resume, SAME_FOLDER)
         more = plain(more_trials)
         if not isinstance(more, int) or isinstance(more, bool):
             raise InputError(f"more_trials must be a whole number, not {more_trials!r}")
@@ -150,8 +139,8 @@ class Run(StoredRun):
             InputError: if there is nothing to confirm, or an argument is invalid.
             RunError: if the run had to stop; the same call resumes it.
         """
-        own = ("top", "seeds", "configs", "splits", "train_images", "epochs", "listeners")
-        where, found = _listening(listeners), _options(options, {**_IN_SEARCH, **_TESTED}, own)
+        where = _listening(listeners)
+        found = _options(options, self.confirm, {**_IN_SEARCH, **_TESTED})
         top, seeds, splits, train_images, epochs = plain(
             [top, seeds, splits, train_images, epochs]
         )
@@ -221,15 +210,15 @@ def search(
         InputError: if an argument is invalid; nothing has been trained then.
         RunError: if the run had to stop; it can be resumed.
     """
-    found = _options(options, _without_session(options), _OF_SEARCH)
+    found = _options(options, search, _without_session(options))
     listening = _listening(listeners)
     if network is None and isinstance(space, Mapping) and callable(space.get("architecture")):
         network = space["architecture"]
         space = {key: value for key, value in space.items() if key != "architecture"}
     changes: dict[str, Any] = plain({"trials": trials, "epochs": epochs, "seed": seed})
     changes = {key: value for key, value in changes.items() if value is not None}
-    with _network(network) as (architecture, folder):
-        check = _space(space, architecture, folder)
+    with network_given(network) as (architecture, folder):
+        check = space_given(space, architecture, folder)
         if isinstance(data, str | Path):
             changes["dataset"] = str(data)
         elif data is not None:
@@ -274,9 +263,8 @@ def reproduce(
         InputError: if an argument is invalid; nothing has been trained then.
         RunError: if the run had to stop; it can be resumed.
     """
-    own = ("dataset", "against", "models", "seeds", "epochs", "listeners")
     without = {**_without_session(options), **_TESTED}
-    where, found = _listening(listeners), _options(options, without, own)
+    where, found = _listening(listeners), _options(options, reproduce, without)
     models, seeds, epochs = plain([models, seeds, epochs])
     with _interruptible():
         done = start_reproduction(dataset, against, models, seeds, epochs, found, where)
@@ -289,26 +277,26 @@ def _without_session(given: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _options(
-    given: Mapping[str, Any],
-    without: Mapping[str, str] = MappingProxyType({}),
-    own: Sequence[str] = (),
+    given: Mapping[str, Any], called: Callable[..., Any], without: Mapping[str, str]
 ) -> RunOptions:
     """Return the options of a run.
 
     Args:
         given: values by name.
+        called: function that was called, whose other arguments may be meant.
         without: options that have no effect, and why.
-        own: other arguments of the function that was called, which may be meant.
 
     Raises:
         InputError: for a wrong name or value, or one that would have no effect.
     """
+    own = [name for name, one in inspect.signature(called).parameters.items()
+           if one.kind is not one.VAR_KEYWORD]  # fmt: skip
     known = [one.name for one in fields(RunOptions) if one.name != "is_followed"]
     values = {name: one.item() if isinstance(one, np.generic) else one
               for name, one in given.items()}  # fmt: skip
     for name in given:
         if name not in known:
-            if own is _OF_SEARCH and name in SpaceSchema.model_fields:
+            if "space" in own and name in SpaceSchema.model_fields:
                 raise InputError(f"{name} is a key of the space: write it there")
             raise InputError(f"unknown option {name!r}; {nearest(name, [*own, *known])}")
     for name in ("data_dir", "runs_dir"):
@@ -390,105 +378,3 @@ def _progress(study: Study, folder: Path) -> AbstractContextManager[Listener]:
     from tunecnn.listeners.terminal import Terminal
 
     return Terminal.of_run(study, folder, PlainConsole()).shown()
-
-
-def _space(
-    space: str | Path | Mapping[str, Any], architecture: str | None, folder: Path | None
-) -> Callable[[Mapping[str, Any]], tuple[SearchSpace, str]]:
-    """Return what checks a space with changes, and gives its text without them.
-
-    The text is that of its file, unless it gets another network.
-
-    Args:
-        space: file, name or keys of the space.
-        architecture: name of the network in the place of the space's; None for that one.
-        folder: folder of the network's file; None for that of the space.
-    """
-    if isinstance(space, SearchSpace):
-        raise InputError("space is a SearchSpace; give the file that it is from, or a mapping")
-    if isinstance(space, Mapping):
-        values, beside = {key: plain(value) for key, value in space.items()}, Path.cwd()
-        if "start" in values:
-            values["start"] = _without_missing(values["start"], values.get("parameters"))
-    else:
-        path = find_space(str(space))
-        text, beside = read_text(path), path.parent
-        if architecture is None:
-            return lambda changes: (
-                SearchSpace.from_text(text, str(path), beside, changes), text
-            )  # fmt: skip
-        document = read_document(path)
-        if document.mistakes or not isinstance(document.value, dict):
-            SearchSpace.from_yaml(path)  # which tells what is wrong
-        values = dict(document.value)
-    if architecture is not None:
-        values["architecture"] = architecture
-
-    def check(changes: Mapping[str, Any]) -> tuple[SearchSpace, str]:
-        checked = SearchSpace.from_values({**values, **changes}, folder or beside)
-        written = to_yaml(values)
-        parse_document(written, "space")  # as the run has to be read again
-        return checked, written
-
-    return check
-
-
-def _without_missing(start: Any, parameters: Any) -> Any:
-    """Return start points without NaN or None for parameters with a condition.
-
-    A row of a data frame has it where its trial does not have the parameter.
-    """
-    if not isinstance(start, list) or not isinstance(parameters, Mapping):
-        return start
-    conditional = {name for name, one in parameters.items()
-                   if isinstance(one, Mapping) and one.get("when")}  # fmt: skip
-    return [
-        {name: value for name, value in point.items()
-         if name not in conditional or (value is not None and value == value)}
-        if isinstance(point, Mapping) else point
-        for point in start
-    ]  # fmt: skip
-
-
-@contextlib.contextmanager
-def _network(network: Network | str | None) -> Iterator[tuple[str | None, Path | None]]:
-    """Yield the name of a network as in a space, and the folder of its file."""
-    if network is None or isinstance(network, str):
-        yield network, None
-        return
-    if not (inspect.isclass(network) or inspect.isfunction(network)):
-        raise InputError(
-            f"network is a class or a function, not {type(network).__name__}: each trial builds "
-            "a network of its own"
-        )
-    if "<locals>" in network.__qualname__:
-        raise InputError(
-            f"{network.__qualname__} is defined inside a function; define it in the notebook "
-            "itself, or in a file"
-        )
-    module = sys.modules.get(network.__module__)
-    file = getattr(module, "__file__", None)
-    if module is not None and file and network.__module__ != "__main__":
-        if is_installed(file):
-            name = network.__name__
-            if getattr(module, name, None) is not network:
-                raise InputError(
-                    f"{name} has the name of another one in {module.__name__}, as "
-                    "functools.wraps gives it: a run would train that; write a function of your "
-                    "own, without wraps"
-                )
-            yield f"{module.__name__}:{name}", None
-            return
-        depth = network.__module__.count(".") + (Path(file).name == "__init__.py")
-        folder = Path(file).absolute().parents[depth]
-        if getattr(module, network.__name__, network) is not network:
-            raise InputError(
-                f"{network.__name__} is an earlier one than that of {network.__module__} now; "
-                "take it from there again"
-            )
-        check_module(module, folder)
-        yield f"{Path(file).absolute().relative_to(folder)}:{network.__name__}", folder
-        return
-    with tempfile.TemporaryDirectory(prefix="tunecnn-notebook-") as place:
-        Path(place, NOTEBOOK_FILE).write_text(notebook_source(network), encoding="utf-8")
-        yield f"{NOTEBOOK_FILE}:{network.__name__}", Path(place)
