@@ -13,7 +13,7 @@ from tunecnn.analysis.published import EXPERIMENTS, published_curves
 from tunecnn.analysis.reproduction import Compared, summarize_reproduction
 from tunecnn.run.info import ReproductionJob
 from tunecnn.summary.markdown import render_markdown
-from tunecnn.summary.plots.reproduction import FIGURES
+from tunecnn.summary.plots.reproduction import PLOTS
 from tunecnn.summary.render import write_summary
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 from tunecnn.workflows.reproduction_space import reproduction_space
@@ -51,7 +51,7 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
 
 def test_the_summary_of_a_reproduction_is_the_golden_file(tmp_path, request):
     run = reproduce(tmp_path / "run", seeds=2, epochs=50, off=-0.0004)
-    names = {name: (f"figures/{name}.svg", f"What {name} shows") for name in FIGURES}
+    names = {name: (f"figures/{name}.svg", f"What {name} shows") for name in PLOTS}
     text = render_markdown(summarize_reproduction(run), names)
     if request.config.getoption("--update-golden"):
         PAGE.write_text(text)
@@ -127,7 +127,7 @@ def test_the_page_has_the_summarys_words_and_its_pictures(tmp_path):
     summary = summarize_reproduction(run)
     for sentence in (summary.headline, *summary.caveats):
         assert html.escape(sentence, quote=False) in page
-    assert page.count('src="data:image/svg+xml;base64,') == len(FIGURES) == 3
+    assert page.count('src="data:image/svg+xml;base64,') == len(PLOTS) == 3
     assert "<table>" in page
 
 

@@ -17,7 +17,7 @@ from tunecnn.errors import InputError
 from tunecnn.run.folder import RunFolder
 from tunecnn.run.frames import EPOCH_DTYPES, TRIAL_DTYPES, epochs_frame, to_parquet, trials_frame
 from tunecnn.space.parameters import Choice, Float, Int
-from tunecnn.summary.plots.search import FIGURES
+from tunecnn.summary.plots.search import PLOTS
 
 
 def test_trials_have_one_row_each_with_the_columns_of_the_contract(scripted_run):
@@ -114,12 +114,12 @@ NOTHING = {
 @pytest.mark.parametrize("name", NOTHING)
 def test_a_picture_that_has_nothing_to_say_is_not_drawn(name, scripted_run):
     with pytest.raises(InputError, match=NOTHING[name]):
-        FIGURES[name](load_run(scripted_run))
+        PLOTS[name].draw(load_run(scripted_run))
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name not in NOTHING])
+@pytest.mark.parametrize("name", [name for name in PLOTS if name not in NOTHING])
 def test_every_picture_is_drawn_from_the_runs_trials(name, scripted_run):
-    figure = FIGURES[name](load_run(scripted_run))
+    figure = PLOTS[name].draw(load_run(scripted_run))
     drawn = [collection for axes in figure.axes for collection in axes.collections]
     bundles = [collection for collection in drawn if isinstance(collection, LineCollection)]
     points = sum(len(some.get_offsets()) for some in drawn if some not in bundles)
@@ -213,7 +213,7 @@ def test_the_baseline_is_the_best_of_its_seeds_as_the_winner_is(tmp_path):
     loaded = run.load()
     assert loaded.baseline_trial["param.net.width"] == 1.0
     assert loaded.baseline_trial["val_accuracy"] == pytest.approx(0.83)
-    title = FIGURES["curves"](loaded).get_suptitle().replace("\n", " ")
+    title = PLOTS["curves"].draw(loaded).get_suptitle().replace("\n", " ")
     assert "reaches 88.00% (mean of 3 seeds: 87.00%), the baseline 83.00% (mean of 3" in title
 
 
@@ -266,7 +266,7 @@ def test_a_trial_is_given_by_its_number(trial, scripted_run):
 
 def test_a_notebook_shows_a_picture_by_itself(scripted_run, tmp_path):
     for given in ((scripted_run,), (load_run(scripted_run),)):
-        shown = FIGURES["history"](*given)._repr_png_()
+        shown = PLOTS["history"].draw(*given)._repr_png_()
         assert shown.startswith(b"\x89PNG")
     other = shutil.copytree(scripted_run, tmp_path / "other")
     assert tunecnn.plots.comparison([str(scripted_run), other]).get_suptitle()

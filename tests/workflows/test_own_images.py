@@ -126,7 +126,9 @@ def test_the_balanced_accuracy_can_be_the_objective_and_classes_be_weighted(tmp_
 
 def test_images_that_cannot_be_read_are_refused_without_a_start_of_ray(tmp_path, monkeypatch):
     monkeypatch.setattr("tunecnn.engines.cluster.connected", lambda *_: pytest.fail("Ray started"))
-    monkeypatch.setattr("tunecnn.workflows.resources._QUICK_SECONDS", 60.0)  # on a busy machine, too
+    monkeypatch.setattr(
+        "tunecnn.workflows.resources._QUICK_SECONDS", 60.0
+    )  # on a busy machine, too
     for name in (f"imagefolder:{tmp_path}/none", f"idx:{tmp_path}/none", f"{tmp_path}/none.npz"):
         prepared = prepare("smoke", {"dataset": name})
         with pytest.raises(

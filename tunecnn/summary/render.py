@@ -44,7 +44,7 @@ def write_summary(
         trial = summary.best.trial if summary.confirmed is None else summary.confirmed
         command = train_command(run, trial, folder)
         summary = dataclasses.replace(summary, command=command)
-    figures = {name: draw(run) for name, draw in run_type.figures_of(run).items()}
+    figures = run_type.figures_of(run)
     pictures = {name: encode(figure, Format.svg) for name, figure in figures.items()}
     for name, figure in figures.items():
         write_atomically(folder / "figures" / f"{name}.svg", pictures[name])

@@ -12,7 +12,8 @@ from tunecnn.analysis.confirmation import ConfirmationSummary, summarize_confirm
 from tunecnn.analysis.reproduction import ReproductionSummary, summarize_reproduction
 from tunecnn.analysis.search import SearchSummary, summarize_search
 from tunecnn.run.run import Run, as_run
-from tunecnn.summary.plots import confirmation, reproduction, search
+from tunecnn.summary.plots import PLOTS
+from tunecnn.summary.plots.style import Plot
 
 RunSummary = SearchSummary | ReproductionSummary | ConfirmationSummary
 
@@ -23,29 +24,23 @@ class RunType:
 
     Attributes:
         summarize: function that summarizes a run.
-        figures: functions that draw a run's pictures, by file name.
+        plots: its pictures, by file name.
         template: file name of the summary's template.
-        applies: function that returns whether a run has something to draw in a picture.
     """
 
     summarize: Callable[[Run], RunSummary]
-    figures: Mapping[str, Callable[[Run], Figure]]
+    plots: Mapping[str, Plot]
     template: str
-    applies: Callable[[str, Run], bool]
 
-    def figures_of(self, run: Run) -> dict[str, Callable[[Run], Figure]]:
-        """Return the functions that draw the pictures of a run, by file name."""
-        return {name: draw for name, draw in self.figures.items() if self.applies(name, run)}
+    def figures_of(self, run: Run) -> dict[str, Figure]:
+        """Draw the pictures of a run for which there is something to draw, by file name."""
+        return {name: one.draw(run) for name, one in self.plots.items() if one.applies(run)}
 
 
 RUN_TYPES: Mapping[str, RunType] = {
-    "search": RunType(summarize_search, search.FIGURES, "search.md.j2", search.applies),
-    "reproduction": RunType(
-        summarize_reproduction, reproduction.FIGURES, "reproduction.md.j2", reproduction.applies
-    ),
-    "confirmation": RunType(
-        summarize_confirmation, confirmation.FIGURES, "confirmation.md.j2", confirmation.applies
-    ),
+    "search": RunType(summarize_search, PLOTS["search"], "search.md.j2"),
+    "reproduction": RunType(summarize_reproduction, PLOTS["reproduction"], "reproduction.md.j2"),
+    "confirmation": RunType(summarize_confirmation, PLOTS["confirmation"], "confirmation.md.j2"),
 }
 """Types of run by the type of their job."""
 

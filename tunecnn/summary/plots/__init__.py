@@ -1,5 +1,7 @@
 """Pictures of a run; each function takes a run (`comparison` several) and returns a figure."""
 
+from collections.abc import Mapping
+
 from matplotlib.figure import Figure
 
 from tunecnn.run.run import Run
@@ -17,7 +19,7 @@ from tunecnn.summary.plots.search import (
     parameters,
     random_baseline,
 )
-from tunecnn.summary.plots.style import picture
+from tunecnn.summary.plots.style import Plot, picture
 
 __all__ = [
     "accuracy",
@@ -35,11 +37,12 @@ __all__ = [
     "parameters",
 ]
 
-_CONFUSION = {
-    "search": search.confusion,
-    "confirmation": confirmation.confusion,
-    "reproduction": reproduction.confusion,
+PLOTS: Mapping[str, Mapping[str, Plot]] = {
+    "search": search.PLOTS,
+    "confirmation": confirmation.PLOTS,
+    "reproduction": reproduction.PLOTS,
 }
+"""Pictures by file name, by the type of the run's job."""
 
 
 @picture
@@ -49,4 +52,4 @@ def confusion(run: Run) -> Figure:
     Raises:
         InputError: if the search keeps no predictions of its best trial.
     """
-    return _CONFUSION[run.job.type](run)
+    return PLOTS[run.job.type]["confusion"].draw(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -19,6 +19,7 @@ from tunecnn.summary.plots.images import confusion_figure
 from tunecnn.summary.plots.style import (
     BASELINE,
     Picture,
+    Plot,
     legend_below,
     picture,
     state_finding,
@@ -97,14 +98,14 @@ def confusion(run: Run) -> Figure:
     )
 
 
-def applies(name: str, run: Run) -> bool:
-    """Return whether there is something to draw in the picture of some name."""
-    if name != "confusion":
-        return True
-    # An interrupted confirmation may have tested others than its best candidate.
+def _has_tested_its_best(run: Run) -> bool:
+    """Return whether the best candidate has predictions: an interrupted run may have others'."""
     best = summarize_confirmation(run).candidates[0].name
     return bool((run.predictions["candidate"] == best).any())
 
 
-FIGURES: Mapping[str, Callable[[Run], Figure]] = {"confirmed": confirmed, "confusion": confusion}
-"""Functions that draw the pictures of a confirmation, by file name."""
+PLOTS: Mapping[str, Plot] = {
+    "confirmed": Plot(confirmed, lambda _: True),
+    "confusion": Plot(confusion, _has_tested_its_best),
+}
+"""Pictures of a confirmation, by file name."""

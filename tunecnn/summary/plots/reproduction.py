@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,14 @@ from tunecnn.run.run import Run
 from tunecnn.summary.plots.images import draw_confusion, most_confused
 from tunecnn.summary.plots.style import BEST as VALIDATION
 from tunecnn.summary.plots.style import COMPLETE as TRAINING
-from tunecnn.summary.plots.style import Picture, count_along, legend_below, picture, state_finding
+from tunecnn.summary.plots.style import (
+    Picture,
+    Plot,
+    count_along,
+    legend_below,
+    picture,
+    state_finding,
+)
 from tunecnn.trial.messages import Outcome
 from tunecnn.words import count_in_words
 
@@ -170,14 +177,9 @@ def _nothing_yet(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
 
 
-def applies(name: str, run: Run) -> bool:
-    """Return whether there is something to draw in the picture of some name."""
-    return not run.predictions.empty if name == "confusion" else not run.epochs.empty
-
-
-FIGURES: Mapping[str, Callable[[Run], Figure]] = {
-    "accuracy": accuracy,
-    "loss": loss,
-    "confusion": confusion,
+PLOTS: Mapping[str, Plot] = {
+    "accuracy": Plot(accuracy),
+    "loss": Plot(loss),
+    "confusion": Plot(confusion, lambda run: not run.predictions.empty),
 }
-"""Functions that draw the pictures of a reproduction, by file name."""
+"""Pictures of a reproduction, by file name."""

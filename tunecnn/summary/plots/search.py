@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,10 @@ from tunecnn.summary.plots.style import (
     MANY,
     STOPPED,
     Picture,
+    Plot,
     count_along,
     ends_of,
+    has_epochs,
     in_percent,
     legend_below,
     log_scale,
@@ -456,7 +458,7 @@ def confusion(run: Run) -> Figure:
     Raises:
         InputError: if no predictions of the best trial are kept.
     """
-    if not applies("confusion", run):
+    if not _has_predictions(run):
         raise InputError(f"{run.path} keeps no predictions of its best trial")
     assert run.best is not None
     trial = int(run.best["trial"])
@@ -466,37 +468,23 @@ def confusion(run: Run) -> Figure:
     )
 
 
-def applies(name: str, run: Run) -> bool:
-    """Return whether there is something to draw in the picture of some name."""
-    if name == "front":
-        return len(run.space.objectives) > 1 and not run.ranked.empty
-    if name == "interaction":
-        return diagnostics.crossed_trials(run) is not None
-    if name == "confusion":
-        return run.best is not None and bool((run.validation["trial"] == run.best["trial"]).any())
-    if name == "random_baseline":
-        return compare_with_random(run) is not None
-    if name == "importances":
-        return not diagnostics.importances(run).empty
-    if name == "isolation":
-        return bool(diagnostics.isolation(run))
-    if run.epochs.empty:
-        return False
-    return name != "parameters" or bool(run.space.searched)
+def _has_predictions(run: Run) -> bool:
+    """Return whether the predictions of the best trial are kept."""
+    return run.best is not None and bool((run.validation["trial"] == run.best["trial"]).any())
 
 
-FIGURES: Mapping[str, Callable[[Run], Figure]] = {
-    "history": history,
-    "curves": curves,
-    "parameters": parameters,
-    "front": front,
-    "isolation": isolation,
-    "interaction": interaction,
-    "random_baseline": random_baseline,
-    "importances": importances,
-    "confusion": confusion,
+PLOTS: Mapping[str, Plot] = {
+    "history": Plot(history),
+    "curves": Plot(curves),
+    "parameters": Plot(parameters, lambda run: has_epochs(run) and bool(run.space.searched)),
+    "front": Plot(front, lambda run: len(run.space.objectives) > 1 and not run.ranked.empty),
+    "isolation": Plot(isolation, lambda run: bool(diagnostics.isolation(run))),
+    "interaction": Plot(interaction, lambda run: diagnostics.crossed_trials(run) is not None),
+    "random_baseline": Plot(random_baseline, lambda run: compare_with_random(run) is not None),
+    "importances": Plot(importances, lambda run: not diagnostics.importances(run).empty),
+    "confusion": Plot(confusion, _has_predictions),
 }
-"""Functions that draw the pictures of a search, by file name."""
+"""Pictures of a search, by file name."""
 
 
 def _figure() -> tuple[Figure, Axes]:

@@ -7,6 +7,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -42,6 +43,24 @@ _RC: Any = {
     "axes.axisbelow": True,
     "grid.alpha": 0.25,
 }
+
+
+def has_epochs(run: Run) -> bool:
+    """Return whether a trial of a run has ended an epoch."""
+    return not run.epochs.empty
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of a summary.
+
+    Attributes:
+        draw: function that draws it.
+        applies: function that returns whether there is something to draw.
+    """
+
+    draw: Callable[[Run], Figure]
+    applies: Callable[[Run], bool] = has_epochs
 
 
 def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
