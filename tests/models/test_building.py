@@ -461,4 +461,5 @@ def test_a_constructor_that_sets_the_seed_is_refused_however_often_it_is_tried()
 def test_a_file_that_python_cannot_import_is_refused_at_once(name):
     with pytest.raises(InputError, match="has a dot in its name .*: rename it, such as "):
         check_name(name)
-    check_name("../models/net.py:Net")
+    for fine in ("../models/net.py:Net", "./net.py:Net", "./sub/net.py:Net", "a.b:Net"):
+        check_name(fine)

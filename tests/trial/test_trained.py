@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tunecnn.data.splits import Split
 from tunecnn.errors import InputError, RunError
 from tunecnn.models.building import importable
 from tunecnn.models.code import NetworkCode
+from tunecnn.trial.checkpoint import tensors_and_metadata, with_metadata
 from tunecnn.trial.trained import pack_model, unpack_model
 from tunecnn.trial.training import Training
 
@@ -173,28 +175,55 @@ class Net(nn.Module):
         super().__init__()
         self.head = nn.Linear(64, classes)
         self.order = [int(one) for one in open(os.environ["ORDER"]).read().split()]
-        self.is_random = "RANDOM" in os.environ
+        self.is_random, self.factor = "RANDOM" in os.environ, float(os.environ.get("FACTOR", 1))
     def forward(self, x):
         x = x.flatten(1)[:, self.order]
-        return self.head(nn.functional.dropout(x, 0.5, training=self.is_random))
+        return self.factor * self.head(nn.functional.dropout(x, 0.5, training=self.is_random))
 """
+
+
+@pytest.fixture
+def reading_model(tmp_path, monkeypatch):
+    """The bytes of a model whose network reads a file, and that file."""
+
+    def made() -> tuple[bytes, Path]:
+        file = tmp_path / "order.txt"
+        monkeypatch.setenv("ORDER", str(file))
+        code = NetworkCode({"nets.py": READS.encode()})
+        file.write_text(" ".join(map(str, range(64))))
+        with importable(code):
+            training = Training(config_of(code, "Net"), random_data())
+            list(training)
+            return pack_model(training), file
+
+    return made
+
+
+def test_a_model_that_gives_no_numbers_where_it_is_loaded_is_refused(reading_model, monkeypatch):
+    content, _ = reading_model()
+    monkeypatch.setenv("FACTOR", "nan")
+    refused = pytest.raises(RunError, match="m: its network gives other logits here than when it")
+    with pytest.warns(UserWarning, match="comes with the code"), refused:
+        unpack_model(content, "m")
+
+
+@pytest.mark.parametrize("rows", [[], [[0.0, 0.0, 0.0]], [[0.0], [0.0]]])
+def test_damaged_logits_are_said_to_be(rows, reading_model):
+    content, _ = reading_model()
+    weights, metadata = tensors_and_metadata(content)
+    damaged = with_metadata(weights, {**metadata, "logits": rows})
+    with pytest.raises(RunError, match="m is damaged: .*logits are those of two images"):
+        unpack_model(damaged, "m")
 
 
 @pytest.mark.parametrize("is_random", [False, True])
 def test_a_model_that_depends_on_more_than_its_weights_is_refused(
-    is_random, tmp_path, monkeypatch
+    is_random, reading_model, monkeypatch
 ):
     """As on the order of a set; what draws random numbers has others on another device."""
-    file = tmp_path / "order.txt"
-    monkeypatch.setenv("ORDER", str(file))
     if is_random:
         monkeypatch.setenv("RANDOM", "1")
-    code = NetworkCode({"nets.py": READS.encode()})
-    file.write_text(" ".join(map(str, range(64))))
-    with importable(code):
-        training = Training(config_of(code, "Net"), random_data())
-        list(training)
-        content = pack_model(training)
+    content, file = reading_model()
     with pytest.warns(UserWarning, match="comes with the code"):
         unpack_model(content, "m")
     file.write_text(" ".join(map(str, reversed(range(64)))))

@@ -19,6 +19,8 @@ _FILLERS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs"
                       "photos", "split"})  # fmt: skip
 """Words beside that of a part in the name of its folder."""
 _SPLITS = frozenset({"split", "splits", "subset", "usage", "partition"})
+_KINDS = frozenset({"subset", "usage", "partition"})
+"""Those of them that may name kinds of rows as well."""
 _MORE = frozenset({"id", "name", "type"})
 _OF_FLAGS = frozenset({"", "in", "sample", "flag"})
 _MAY_BE_QUALITY = frozenset({"val", "valid", "validate", "dev", "evaluation", "eval"})
@@ -94,10 +96,14 @@ def parts_by_word(column: str, words: Collection[str]) -> dict[str, Part | None]
     return {word: (part_in if is_loose else part_of)(word) for word in words}
 
 
-def may_be_parts(words: Collection[str]) -> bool:
-    """Return whether the words of a column called `split` may be parts, and not numbered folds."""
+def may_be_parts(column: str, words: Collection[str]) -> bool:
+    """Return whether the words of a column that divides rows by its name may be parts.
+
+    More than three are folds if they are numbered, or something else, unless it is called `split`.
+    """
     has_digits = any(map(re.compile(r"\d").search, words))
-    return 1 < len(words) <= (MOST_PARTS if has_digits else _MOST_WORDS)
+    is_split = not has_digits and not _KINDS.intersection(_words(column))
+    return 1 < len(words) <= (_MOST_WORDS if is_split else MOST_PARTS)
 
 
 def divides_rows(column: str, words: Collection[str]) -> bool:
@@ -107,7 +113,7 @@ def divides_rows(column: str, words: Collection[str]) -> bool:
     """
     full = {word for word in words if word}
     parts = set(parts_by_word(column, full).values())
-    if is_split_name(column) and may_be_parts(full):
+    if is_split_name(column) and may_be_parts(column, full):
         return True
     is_whole = None not in parts or is_split_name(column)
     return "train" in parts and len(parts - {None}) > 1 and is_whole

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tunecnn.errors import InputError
@@ -122,11 +122,12 @@ def check_name(name: str) -> None:
         raise InputError(_unknown(name))
     if not is_published(name) and not _REFERENCE.fullmatch(name):
         raise InputError(f"{name!r} is not a network; write file.py:Name or package.module:Name")
-    module = name.partition(":")[0]
-    if module.endswith(".py") and "." in module.removesuffix(".py").replace("../", ""):
+    module = PurePosixPath(name.partition(":")[0])
+    parts = [part for part in module.with_suffix("").parts if part != ".."]
+    if module.suffix == ".py" and not module.is_absolute() and any("." in one for one in parts):
         raise InputError(
             f"{module} has a dot in its name or in that of its folder, so Python cannot import "
-            f"it: rename it, such as {module.removesuffix('.py').replace('.', '_')}.py"
+            f"it: rename it, such as {'/'.join(parts).replace('.', '_')}.py"
         )
 
 

@@ -89,7 +89,7 @@ class Argument:
 
     def _no_word(self, value: str) -> str:
         """Return why a word is probably meant as a truth or as None; empty if it is a word."""
-        is_known = bool(self.types) or self.other != ""
+        is_known = bool(self.types or self.values) or self.other != ""
         if value in _NONE and (self.takes_none or not is_known):
             return (
                 f"would get the word {value!r}, and a space has no None: give it a word of its "

@@ -212,8 +212,8 @@ class _Metadata(BaseModel):
     def _check(self) -> Self:
         if not len(self.mean) == len(self.deviation) == self.input_shape[0]:
             raise ValueError("mean and deviation have one value per channel")
-        if any(len(row) != len(self.classes) for row in self.logits or ()):
-            raise ValueError("logits have one value per class")
+        if self.logits is not None and [*map(len, self.logits)] != 2 * [len(self.classes)]:
+            raise ValueError("logits are those of two images, with one value per class")
         return self
 
 

@@ -85,7 +85,7 @@ def run_session(
         InputError: if another process holds the lock of the run.
         RunError: if the run had to stop; it can be resumed.
     """
-    options, session = there.options, _Session(folder, there)
+    options, session = there.options, _RunningSession(folder, there)
     try:
         with (
             quiet_optuna(),
@@ -136,7 +136,7 @@ def _stopping(path: Path) -> Iterator[None]:
 
 
 @dataclass
-class _Session:
+class _RunningSession:
     """The work of this process on a run.
 
     Attributes:

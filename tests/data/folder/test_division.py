@@ -398,7 +398,7 @@ def test_the_table_of_a_whole_data_set_divides_the_images_that_are_kept_of_it(tm
     ],
 )
 def test_a_table_that_could_say_something_and_does_not_is_named(name, rows, why, tmp_path):
-    root = kept(tmp_path / "data", suffix="jpg" if "0 of" in why and "csv" in name else "png")
+    root = kept(tmp_path / "data", suffix="jpg" if "0 of" in why else "png")
     if name == "splits.csv" and "0 of" in why:
         rows = [row.replace(".png", ".tiff") for row in rows]
     column = "split" if name == "splits.csv" else "label"
@@ -447,3 +447,53 @@ def test_a_table_with_an_image_in_two_parts_is_named_alone(tmp_path):
         InputError, match=r"folds.csv has a/a_0.png among the .* write one row for"
     ):
         read_imagefolder(root)
+
+
+@pytest.mark.parametrize("column", ["subset", "usage", "partition"])
+def test_kinds_of_rows_are_no_parts(column, tmp_path):
+    root = numbered(tmp_path / "data", 16)
+    words = ("food", "cloth", "rope", "paper")
+    table(
+        root,
+        f"file,label,{column}",
+        *(f"{i}.png,{'ab'[i % 2]},{words[i // 4]}" for i in range(16)),
+    )
+    assert len(read_imagefolder(root).train) == 16
+
+
+def test_bare_numbers_of_other_images_are_no_part(tmp_path):
+    root = numbered(tmp_path / "data", 10)
+    table(root, "id,label", *(f"{i},{'ab'[i % 2]}" for i in range(10)), name="train.csv")
+    table(root, "id,label", *(f"{i},{'ab'[i % 2]}" for i in range(9, 60)), name="test.csv")
+    arrays = read_imagefolder(root)
+    assert (len(arrays.train), len(arrays.test)) == (10, 0)
+
+
+def test_tables_of_the_parts_that_agree_with_the_folders_are_no_news(tmp_path):
+    folders = [f"{part}/{kind}" for part in ("train", "val", "test") for kind in ("cat", "dog")]
+    root = tree(tmp_path / "data", folders, 4)
+    for part in ("train", "val", "test"):
+        rows = [
+            f"{part}/{kind}/{part}_{kind}_{i}.png,{kind}"
+            for kind in ("cat", "dog")
+            for i in range(4)
+        ]
+        table(root, "file,label", *rows, name=f"{part}.csv")
+    assert not any(".csv" in note for note in read_imagefolder(root).notes)
+
+
+def test_tables_in_the_folder_of_a_part_and_those_with_names_in_others_are_said(tmp_path):
+    root = tree(tmp_path / "data", ("train/cat", "train/dog", "test/cat", "test/dog"))
+    rows = [f"train_{kind}_{i}.png,{kind}{i // 2}" for kind in ("cat", "dog") for i in range(6)]
+    table(root, "file,patient", *rows, name="train/meta.csv")
+    (root / "train" / "labels.xlsx").write_bytes(b"0")
+    for name in ("labels.csv", "train_labels.csv"):
+        table(root, "file,label", "elsewhere_0.png,cat", name=name)
+    notes = read_imagefolder(root).notes
+    for begin in (
+        "if the images with one patient in train/meta.csv",
+        "train/labels.xlsx cannot be",
+        "labels.csv names 0 of",
+        "train_labels.csv names 0 of",
+    ):
+        assert sum(note.startswith(begin) for note in notes) == 1

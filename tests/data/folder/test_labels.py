@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -710,3 +713,63 @@ def test_a_table_of_too_few_images_says_how_many_are_needed(tmp_path):
         InputError, match=r"names 10 of 30 images, and half are needed \(its first"
     ):
         read_imagefolder(root)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [("1/4", "1/2", "3/4"), ("AC/DC", "AC", "blues"), ("black & white", "black", "red"),
+     ("C++", "C", "D+")],
+)  # fmt: skip
+def test_a_sign_in_a_name_joins_nothing_unless_each_part_is_a_label(labels, tmp_path):
+    root = numbered(tmp_path / "data", 12)
+    table(root, "file,label", *(f"{i}.png,{labels[i % 3]}" for i in range(12)))
+    assert sorted(read_imagefolder(root).classes) == sorted(labels)
+
+
+@pytest.mark.parametrize("column", ["lesion", "person", "participant", "slide"])
+def test_the_only_column_may_be_classes_whose_name_is_also_that_of_groups(column, tmp_path):
+    root = numbered(tmp_path / "data", 12)
+    table(root, f"image,{column}", *(f"{i}.png,{'ab'[i % 2]}" for i in range(12)))
+    arrays = read_imagefolder(root)
+    assert arrays.classes == ("a", "b")
+    assert not any("belong together" in note for note in arrays.notes)
+
+
+def test_a_table_that_describes_the_classes_is_no_question(tmp_path):
+    root = tree(tmp_path / "data", ("cat", "dog", "eagle", "owl"), 3)
+    table(
+        root,
+        "name,category",
+        "cat,mammal",
+        "dog,mammal",
+        "eagle,bird",
+        "owl,bird",
+        name="classes.csv",
+    )
+    assert len(read_imagefolder(root).classes) == 4
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.csv", "file,label,mask\n" + "".join(f"{i}.png,{'ab'[i % 2]},{'1 ' * 40_000}\n" for i in range(8))),
+        ("labels.csv", "file,label\r" + "".join(f"{i}.png,{'ab'[i % 2]}\r" for i in range(8)) + "\r" * 70_000),
+    ],
+    ids=["long cells", "ends of lines of an old Mac"],
+)  # fmt: skip
+def test_a_long_table_is_read_alike_from_a_folder_and_an_archive(
+    is_packed, name, content, tmp_path
+):
+    root = numbered(tmp_path / "data", 8)
+    (root / name).write_bytes(content.encode())
+    if is_packed:
+        root = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root))
+    assert read_imagefolder(root).classes == ("a", "b")
+
+
+def test_a_table_whose_only_row_is_long_ends(tmp_path):
+    root = tree(tmp_path / "data", ("cat", "dog"))
+    (root / "meta.csv").write_text("file,text\ncat/cat_0.png," + "x" * 80_000)
+    (root / "annotations.jsonl").write_text('{"text": "' + "x" * 70_000 + '"}')
+    assert read_imagefolder(root).classes == ("cat", "dog")

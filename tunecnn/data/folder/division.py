@@ -48,9 +48,8 @@ def by_tables_of_parts(
     folders = [inner for inner in node.folders.values() if inner.has_images()]
     must_be_named = must_be_named or len(folders) > 1 or bool(classes_in_names(images))
 
-    half_of: HalfOf = _half_of(tables, names)
-
     def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
+        half_of = _half_of(own, tables, names)
         return labels_of(
             own, names, column=column, must_be_named=must_be_named, half_of=half_of
         )[0]  # fmt: skip
@@ -93,13 +92,20 @@ def by_tables_of_parts(
     }  # fmt: skip
 
 
-def _half_of(tables: Sequence[Table], images: Sequence[str]) -> HalfOf:
-    """Return how much each table of a part must name.
+def _half_of(mine: Sequence[Table], tables: Sequence[Table], images: Sequence[str]) -> HalfOf:
+    """Return how much tables of a part must name.
 
     Of images that are only some of a data set, its tables name most, though few of their rows do.
+    Bare numbers may be those of other images.
+
+    Args:
+        mine: the tables of the part.
+        tables: the tables of all parts.
+        images: paths of the images.
     """
     of_parts = [table for table in tables if table.part or table.undivided]
-    return "none" if names_most(of_parts, images) else "rows"
+    is_some = all(map(lists_files, mine)) and names_most(of_parts, images)
+    return "none" if is_some else "rows"
 
 
 def _are_those_of_folders(folders: Sequence[Node], tables: Collection[TableLabels]) -> bool:
@@ -123,18 +129,20 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
     Without a list of the training images, all others train, if the lists have names of files.
 
     Raises:
-        InputError: if two tables name an image for different parts, or one divides them in words
-            that are no parts.
+        InputError: if two tables, or two rows of one, name an image for different parts, or one
+            divides them in words that are no parts.
     """
     names = classes.names
     if sum(map(bool, classes.files.values())) < 2:
         return {"train": classes}
-    half_of: HalfOf = _half_of(tables, names)
+
+    def named_by(table: Table) -> set[str]:
+        return files_named(table, names, _half_of([table], tables, names))
+
     for table in tables:
-        if table.undivided and files_named(table, names, half_of):
+        if table.undivided and named_by(table):
             raise InputError(table.undivided)
-    lists = [(table, table.part, files_named(table, names, half_of))
-             for table in tables if table.part]  # fmt: skip
+    lists = [(table, table.part, named_by(table)) for table in tables if table.part]
     lists = [one for one in lists if one[2]]
     counted = Counter(part for _, part, _ in lists)
     parts = set(counted)
@@ -218,7 +226,6 @@ def parts_within(
         tables: tables beside the folders.
     """
     train = found["train"]
-    half_of: HalfOf = _half_of(tables, train.names)
     more: dict[Part, PartClasses] = {}
     for part in (one for one in PART_NAMES if one not in found):
         own = [table for table in tables if table.part == part]
@@ -233,7 +240,12 @@ def parts_within(
             train = replace(train, outside=outside, notes=[*train.notes, note])
             continue
         columns = [table for table in own if table.split or is_list(table.name)]
-        named = set().union(*(files_named(table, train.names, half_of) for table in columns))
+        named = set().union(
+            *(
+                files_named(table, train.names, _half_of([table], tables, train.names))
+                for table in columns
+            )
+        )
         if named:
             more[part] = _of_another(train, named)
             rest_of_train = set(train.names) - named

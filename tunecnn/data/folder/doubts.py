@@ -51,7 +51,8 @@ def check_depth(
             has folders of parts in it, or with the names of all others; or, without groups, if
             most names of folders in the classes are in two classes or more, and are words, or
             the numbers from 0 or 1 on, or the classes themselves, or are only numbered; or if
-            words stand in folders such as `part1`, or in those of their first letters.
+            words stand in folders such as `part1`, or in those of their first letters; or if two
+            classes are parts of one, such as `cat_train` and `cat_test`.
     """
     full = [name for name, group in files.items() if group]
     classes = dict(zip(full, nodes, strict=True)) if nodes else {}
@@ -258,7 +259,8 @@ def check_beside_folders(
     Raises:
         InputError: if a table has several labels in one folder, or fewer labels than there are
             folders, or there is one and the folders differ only in a number. Of folders that do
-            so, such as `subject1`, a column whose name does not tell may have the labels.
+            so, such as `subject1`, a column whose name does not tell may have the labels, or a
+            table those of the folders themselves.
     """
     images = [file.name for group in files.values() for file in group]
     notes = list[str]()
@@ -305,19 +307,23 @@ def check_beside_folders(
 
 
 def _check_labels_of_folders(table: Table, folders: Collection[str]) -> None:
-    """Check that a table does not label most of some folders themselves, such as `patient1`.
+    """Check that a table does not label most of some numbered folders, such as `patient1`.
+
+    Of others, it may describe the classes.
 
     Raises:
         InputError: if it does, with fewer labels than there are folders.
     """
+    if not _stem([*folders]):
+        return
     columns = list(table.rows[0]) if table.rows else []
     column = first_column(LABELS, columns)
     for name in columns if column else ():
         labels = {
-            cell: label_of(row, column)
-            for row in table.rows
+            cell: label for row in table.rows
             if column and name != column and (cell := row.get(name, "").strip()) in folders
-        }
+            and (label := label_of(row, column))
+        }  # fmt: skip
         if 2 * len(labels) > len(folders) and 1 < len({*labels.values()}) < len(labels):
             first, *_ = labels.items()
             raise InputError(

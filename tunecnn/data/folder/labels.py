@@ -26,9 +26,12 @@ from tunecnn.words import listed, shown
 
 NONE_BESIDE_0 = "-1"
 """Label that stands for none, unless it is one of two."""
+ONE_NAME = "if it is one name, join its words by _"
 _ENOUGH = 0.5  # of the images that a table must name
-_JOINED = re.compile(r"[|,;+/&]")
+_JOINED = re.compile(r"[|,;]")
 """What people write between several labels."""
+_MAY_JOIN = re.compile(r"[+/&]")
+"""What they write too, and what a name may have in it."""
 _QUOTED = re.compile(r"""(["'])(.+?)\1""")
 HalfOf = Literal["images", "rows", "none"]
 
@@ -94,7 +97,7 @@ def labels_of(
         if table.problem:
             reasons.append(f"{shown(table.name)} {table.problem}")
             continue
-        least = {"images": len(images), "rows": len(table.rows), "none": 1}[half_of]
+        least = _least(table, images, half_of)
         try:  # what is wrong with a table matters only if no other has the labels
             named, what, why = _files_named(table, files, least)
             rest = [name for name in table.rows[0] if name != what]
@@ -215,9 +218,13 @@ def files_named(table: Table, images: Sequence[str], half_of: HalfOf = "rows") -
     """
     if not table.rows:
         return set()
-    least = {"images": len(images), "rows": len(table.rows), "none": 1}[half_of]
-    named, _, _ = _files_named(table, Files(images), least)
+    named, _, _ = _files_named(table, Files(images), _least(table, images, half_of))
     return set(named.values())
+
+
+def _least(table: Table, images: Sequence[str], half_of: HalfOf) -> int:
+    """Return of how many a table must name half."""
+    return {"images": len(images), "rows": len(table.rows), "none": 1}[half_of]
 
 
 def names_most(tables: Sequence[Table], images: Sequence[str]) -> bool:
@@ -227,6 +234,14 @@ def names_most(tables: Sequence[Table], images: Sequence[str]) -> bool:
         with contextlib.suppress(InputError):
             named |= files_named(table, images, "none")
     return bool(named) and len(named) >= _ENOUGH * len(images)
+
+
+def said_of(table: Table, column: str, images: Sequence[str]) -> dict[str, str]:
+    """Return what a column of a table says of each of some images that it names."""
+    with contextlib.suppress(InputError):
+        named, _, _ = _files_named(table, Files(images), 1)
+        return {file: table.rows[index].get(column, "") for index, file in named.items()}
+    return {}
 
 
 def too_few_named(table: Table, images: Sequence[str]) -> str:
@@ -247,9 +262,12 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     folder = table.folder
     least = max(1.0, _ENOUGH * count)
     paths, known = columns_of_files(table)
+    columns = {name: _found_by(files, [row.get(name, "") for row in table.rows], folder)
+               for name in dict.fromkeys((*paths, *known))}  # fmt: skip
+    if count == 1:  # one is enough, and may be a chance hit
+        columns = dict(sorted(columns.items(), key=lambda one: -len(one[1])))
     best = 0
-    for name in dict.fromkeys((*paths, *known)):
-        found = _found_by(files, [row.get(name, "") for row in table.rows], folder)
+    for name, found in columns.items():
         if len(set(found.values())) >= least:
             if wrong := [one for one in paths if one in known and one != name]:
                 cell = next(row[wrong[0]] for row in table.rows if row.get(wrong[0]))
@@ -310,7 +328,7 @@ def _labels(table: Table, named: Mapping[int, str], column: str) -> dict[str, st
         raise InputError(
             f"imagefolder: {shown(table.name)} has several labels for {len(several):,} of "
             f"{len(found):,} files, such as {shown(file)}: {labels}; an image has one class, so "
-            "leave one of them (of a name of two words, join these by _)"
+            f"leave one of them ({ONE_NAME})"
         )
     return {file: names.pop() for file, names in found.items()}
 
@@ -333,4 +351,7 @@ def _parts_of(label: str, labels: Collection[str]) -> set[str]:
         return words
     if label.startswith(("[", "{", "(")) and (quoted := _QUOTED.findall(label)):
         return {part for _, part in quoted} - {"choices"}  # of Label Studio
+    parts = {part.strip() for part in _MAY_JOIN.split(label) if part.strip()}
+    if len(parts) > 1 and parts <= set(labels):
+        return parts
     return {part.strip() for part in _JOINED.split(label) if part.strip()}

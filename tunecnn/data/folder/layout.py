@@ -137,9 +137,9 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
         layout.notes += parts_in_names(found["train"])
     if not has_groups and len(found) < len(PART_NAMES):
         layout.notes += groups_in([*tables, *others], found["train"])
-    images = list(itertools.chain.from_iterable(classes.names for classes in found.values()))
+    parts_found = dict(found)
     _merge(tree.root, node, found, layout)
-    layout.notes += list(unused_tables([*tables, *others], images, layout.notes))
+    layout.notes += list(unused_tables([*tables, *others], parts_found, layout.notes))
     layout.left_out += Counter()  # drops the zeros
     return layout
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from tunecnn.data.folder.labels import names_most, too_few_named
+from tunecnn.data.folder.labels import is_renaming, names_most, said_of, too_few_named
 from tunecnn.data.folder.names import folded
 from tunecnn.data.folder.node import Node, may_be_image
 from tunecnn.data.folder.part import PartClasses
@@ -60,25 +59,32 @@ def unread_lists(listing: Listing) -> Iterator[str]:
 
 
 def unused_tables(
-    tables: Sequence[Table], images: Sequence[str], notes: Iterable[str]
+    tables: Sequence[Table], found: Mapping[Part, PartClasses], notes: Iterable[str]
 ) -> Iterator[str]:
-    """Yield a note on each table that may label or divide the images, and is not used.
+    """Yield a note on each table that may label or divide images, and is not used.
 
     Args:
-        tables: the tables.
-        images: paths of the images.
+        tables: tables beside the parts; those in the folder of one are in `found`.
+        found: the images of each part.
         notes: what is said of the images already.
     """
     said = "\n".join(notes)
-    says = {table.name for table in tables if table.rows and (
+    everything = [name for classes in found.values() for name in classes.names]
+    of_part: dict[Part | None, Sequence[str]] = {part: one.names for part, one in found.items()}
+    of_images = [(table, of_part.get(table.part, everything)) for table in tables]
+    of_images += [(table, classes.names) for classes in found.values() for table in classes.tables]
+    says = {table.name for table, _ in of_images if table.rows and (
         table.part or table.undivided or first_column(LABELS, list(table.rows[0])))}  # fmt: skip
-    for table in rejoined(tables):
-        if shown(table.name) in said:
+    images: dict[str, Sequence[str]] = {}
+    for table, names in of_images:  # one that a column divides is several
+        images[table.name] = everything if table.name in images else names
+    for table in rejoined([table for table, _ in of_images]):
+        if re.search(rf"(?<![\w./-]){re.escape(shown(table.name))}(?![\w/-])", said):
             continue
         if table.problem and not table.is_guess:
             which = "divides nothing" if is_list(table.name) else "is not used"
             yield f"{shown(table.name)} {table.problem}, so it {which}"
-        elif table.name in says and (why := too_few_named(table, images)):
+        elif table.name in says and (why := too_few_named(table, images[table.name])):
             yield f"{why}, so it is not used"
 
 
@@ -102,19 +108,22 @@ def parts_in_names(train: PartClasses) -> Iterator[str]:
 def groups_in(tables: Sequence[Table], train: PartClasses) -> Iterator[str]:
     """Yield a note if a table or folders say which images are of one patient, say."""
     images = train.names
+    classes = {file.name: name for name, group in train.files.items() for file in group}
     way = "belong together, say so: groups: "
-    for table in rejoined(tables):
+    for table in rejoined([*tables, *train.tables]):
         columns = [name for name in (table.rows[0] if table.rows else ()) if plain(name) in GROUPS]
         if not columns or not names_most([table], images):
             continue
         for name in columns:
-            values = Counter(row.get(name, "") for row in table.rows if row.get(name))
-            if len(values) > 1 and 2 * len(values) <= values.total():
+            by_file = said_of(table, name, images)
+            values = set(by_file.values()) - {""}
+            are_classes = is_renaming({(one, classes[file]) for file, one in by_file.items()})
+            if len(values) > 1 and 2 * len(values) <= len(by_file) and not are_classes:
                 yield (
                     f"if the images with one {shown(name)} in {shown(table.title)} {way}FILE, a "
                     "table with the columns file and group"
                 )
     folders = [name for node in train.nodes for name in node.folders]
     words = {re.sub(r"[\W\d_]", "", name).casefold() for name in folders}
-    if folders and words <= GROUPS - {""}:
+    if folders and words <= GROUPS:
         yield f"if the images in a folder such as {shown(folders[0])} {way}folder"

@@ -47,7 +47,8 @@ _TRUTH = re.compile("truth|solution|answer|label|gt|key", re.IGNORECASE)
 class PartClasses:
     """The classes of a part, their folders, and the files that belong to none.
 
-    `nodes` has the folder of each class, if the classes are folders.
+    `nodes` has the folder of each class, if the classes are folders, `tables` the tables that lie
+    in the folder of the part.
     """
 
     files: dict[str, list[TreeFile]]
@@ -59,6 +60,7 @@ class PartClasses:
     labels: TableLabels | None = None
     why_no_table: Sequence[str] = ()
     nodes: Sequence[Node] = ()
+    tables: Sequence[Table] = ()
 
     @property
     def names(self) -> list[str]:
@@ -114,7 +116,7 @@ def classes_of(
     used = {file.name for group in files.values() for file in group} | masks
     outside = [file for file in node.all_files() if file.name not in used]
     folders = {name: folder.name for name, folder in inner.folders.items()}
-    rest = PartClasses(files, folders, outside, left_out=left_out)
+    rest = PartClasses(files, folders, outside, left_out=left_out, tables=own)
     if sum(map(bool, files.values())) > 1 and not are_only_numbered([*of_part, *of_all], files):
         notes = check_beside_folders([*of_part, *of_all], files)
         if masks:
@@ -135,20 +137,20 @@ def classes_of(
             must_be_named=bool(in_names) or (train is not None and train.labels is None),
         )
         if labels is not None:
-            return with_labels(node, images, labels, left_out)
+            return replace(with_labels(node, images, labels, left_out), tables=own)
         why += reasons
     if in_names:
         first = images[0].name.rpartition("/")[2]
         classes = with_labels(node, images, TableLabels("the file names", "", in_names))
         notes = [f"the labels are in the names of the files: {shown(first)}"]
-        return replace(classes, notes=notes, labels=None)
+        return replace(classes, notes=notes, labels=None, tables=own)
     # A table aside may hold guesses or widths: it comes last, and only if it says label.
     aside = rejoined(aside) if is_whole else _of_labels(aside, train)
     for of, others in ((part, ()), (None, train.names if train else ())):
         tables = [one for one in aside if one.part == of]
         labels, reasons = labels_of(tables, names, others=others, there=there, must_be_named=True)
         if labels is not None:
-            return with_labels(node, images, labels, left_out)
+            return replace(with_labels(node, images, labels, left_out), tables=own)
         why += reasons
     why = [f"{shown(one.name)} may have guesses, by its name: call it {part}_labels.csv if it has "
            f"the labels of the {part} images" for one in guesses] + why  # fmt: skip

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-_LONGEST_CELL = 1 << 24
+LONGEST_CELL = 1 << 24  # characters
 GUESS = "cp1252"
 """Encoding of text that is not UTF-8: what Windows writes in the west."""
 
@@ -34,14 +34,15 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
         return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
                 if line.strip()]  # fmt: skip
     first, _, below = text.partition("\n")
+    above = 0
     if said := re.fullmatch(r"sep=(.)\r?", first):  # for Excel
-        text, delimiter = below, said[1]
+        text, delimiter, above = below, said[1], 1
     else:
         delimiter = max(",;\t|", key=first.count)
     lines = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
     )
-    csv.field_size_limit(_LONGEST_CELL)  # a column may have masks
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))  # a column may have masks
     names = [name.strip() for name in lines.fieldnames or () if once(name)]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise csv.Error(f"its first line has the column {twice[0]} twice; remove or rename one")
@@ -49,8 +50,8 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
     for row in lines:
         if any(map(str.strip, row.pop(None, ()))):
             raise csv.Error(
-                f"line {lines.line_num} has more values than the first line has columns; quote a "
-                "value that contains the delimiter"
+                f"line {above + lines.line_num} has more values than the first line has columns; "
+                "quote a value that contains the delimiter"
             )
         values = {key.strip(): value for key, value in row.items() if value is not None}
         if any(map(str.strip, values.values())):

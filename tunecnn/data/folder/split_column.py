@@ -107,7 +107,7 @@ def _unclear(column: str, words: set[str], *, has_label: bool) -> str:
     """Say what is wrong with a column that divides the rows by its name; empty if nothing is."""
     full = words - {""}
     known = set(parts_by_word(column, words).values()) - {None}
-    if not (may_be_parts(full) if is_split_name(column) else 1 < len(full) <= MOST_PARTS):
+    if not (may_be_parts(column, full) if is_split_name(column) else 1 < len(full) <= MOST_PARTS):
         return ""
     may_be_label = not has_label and not known and plain(column) not in NEVER_LABELS
     if is_split_name(column) and not may_be_label:

@@ -15,33 +15,13 @@ FILES = ("file", "filename", "filepath", "path", "image", "imagename", "imagefil
           "imageid", "img", "imgname", "imgpath", "name", "idcode", "id")  # fmt: skip
 LABELS = ("label", "labels", "class", "classname", "category", "target", "breed", "species",
            "diagnosis", "dx", "y", "classid", "labelid", "categoryid")  # fmt: skip
-GROUPS = frozenset(
-    {
-        "group",
-        "groups",
-        "groupid",
-        "patient",
-        "patients",
-        "patientid",
-        "subject",
-        "subjects",
-        "subjectid",
-        "case",
-        "cases",
-        "caseid",
-        "lesion",
-        "lesionid",
-        "slide",
-        "slideid",
-        "participant",
-        "participantid",
-        "person",
-        "personid",
-    }
-)
-"""What images that belong together share: their accuracies depend on it."""
-NEVER_LABELS = (*GROUPS, "fold", "folds", "kfold", "width", "height", "md5", "sha256", "split",
+_GROUPS = ("group", "groups", "groupid", "patient", "patientid", "subject", "subjectid", "case",
+           "caseid", "lesionid", "slideid", "participantid", "personid")  # fmt: skip
+NEVER_LABELS = (*_GROUPS, "fold", "folds", "kfold", "width", "height", "md5", "sha256", "split",
                 "subset", "partition")  # fmt: skip
+GROUPS = frozenset({*_GROUPS, "patients", "subjects", "cases", "lesion", "slide", "participant",
+                    "person"})  # fmt: skip
+"""What images that belong together share, or may share: some of these words name classes too."""
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 MAY_BE_NONE = ("null", "none", "nil", "?", "-", "--", "\\n", "missing")
 """What may stand for no label, and may be a class: nothing tells which."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import BinaryIO
 
 from tunecnn.data.folder.names import Files, Paths
-from tunecnn.data.folder.rows import GUESS, encoding_of, rows_of, text_of_table
+from tunecnn.data.folder.rows import GUESS, LONGEST_CELL, encoding_of, rows_of, text_of_table
 from tunecnn.data.folder.split_column import by_split
 from tunecnn.data.folder.table import (
     LABELS,
@@ -34,7 +36,6 @@ _INDEX = re.compile(r"(unnamed.*)?")
 """Columns, as `plain` has them, that pandas and spreadsheets write without a name."""
 _ZERO_OR_ONE = re.compile(r"[01](\.0*)?")
 _HEAD = 1 << 16  # bytes that tell whether a table names files
-_LONGEST = 1 << 24  # bytes of a line
 ONE_FOR_EACH = "one for each class"
 """Column of the labels of a table that has a column for each class, in whichever order."""
 
@@ -77,14 +78,8 @@ def _read(name: str, source: Source) -> Table:
     """Read a table; of one that names no files, as a table of pixels, only the beginning."""
     if name.lower().endswith(SPREADSHEETS):
         raise csv.Error("it is a spreadsheet; save it as CSV")
-    if isinstance(source, Unreadable | bytes):
-        head = _content(source)[:_HEAD]
-    else:
-        with source.open("rb") as stream:
-            head = stream.read(_HEAD)
-            while head.count(b"\n") < 2 and _HEAD <= len(head) < _LONGEST:
-                head += stream.read(len(head))  # a cell of the first row may be long
-    if len(head) >= _HEAD and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    head, is_whole = _head(source)
+    if not is_whole and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         first = Table(name, rows_of(head[: head.rfind(b"\n") + 1]))
         if not (first.rows and any(columns_of_files(first))):
             return first
@@ -102,6 +97,22 @@ def _read(name: str, source: Source) -> Table:
                 "and differ; remove or rename one"
             )
     return Table(name, rows, is_guessed=encoding_of(content) == GUESS)
+
+
+def _head(source: Source) -> tuple[bytes, bool]:
+    """Return the beginning of a table with its first row, and whether that is all of it."""
+    if isinstance(source, Unreadable | bytes):
+        stream: BinaryIO = io.BytesIO(_content(source))
+    else:
+        stream = source.open("rb")
+    with stream:
+        head, more = b"", stream.read(_HEAD)
+        while more:
+            head += more
+            # A cell of the first row may be long, as a mask.
+            is_enough = head.count(b"\n") > 1 or len(head) >= LONGEST_CELL
+            more = b"" if is_enough else stream.read(len(head))
+        return head, not stream.read(1)
 
 
 def _read_list(name: str, source: Source, files: Files) -> Table:

@@ -306,10 +306,10 @@ def _labels(given: Any, count: int, where: str) -> Any:
     if labels.ndim != 1 or labels.dtype.kind not in "buiUS":
         hint = ""
         if labels.ndim == 2 and labels.dtype.kind in "buif":
-            is_one_hot = np.all(labels.astype(bool).sum(axis=1) == 1)
-            hint = " (of one-hot labels, their argmax)" if is_one_hot else (
-                "; some images have several labels, or none, and a class is one of them"
-            )  # fmt: skip
+            are_flags = bool(np.isin(labels, (0, 1)).all())
+            hint = " (of one-hot labels, their argmax)"
+            if are_flags and (labels.sum(axis=1) != 1).any():
+                hint = "; some images have several labels, or none, and a class is one of them"
         raise InputError(
             f"{where} has the shape {labels.shape} of {labels.dtype}; one whole number or name "
             f"per image is needed{hint}"

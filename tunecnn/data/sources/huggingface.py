@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tunecnn.data.folder.labels import joined_labels
+from tunecnn.data.folder.labels import ONE_NAME, joined_labels
 from tunecnn.data.folder.layout import UNLABELLED
 from tunecnn.data.folder.pixels import BadImageError, NotAnImageError, read_pixels
 from tunecnn.data.folder.table import stands_for_none
@@ -378,7 +378,7 @@ def _decoded(path: Path, tables: Mapping[Part, list[pa.Table]], options: ImageOp
         raise InputError(
             f"huggingface: {path}: the label {shown(label)} is several in one, "
             f"{listed(map(shown, sorted(parts)))}, which other rows have alone; an image has one "
-            "class, so leave one of them"
+            f"class, so leave one of them ({ONE_NAME})"
         )
     return found
 
@@ -391,7 +391,7 @@ def _is_missing(label: Any) -> bool:
 
 def _check_label(label: Any, classes: tuple[str, ...] | None) -> None:
     if _is_missing(label):
-        raise BadImageError("it has no label")
+        raise BadImageError("it has no label" + (f" ({label!r})" if label else ""))
     if isinstance(label, int) and classes is not None and label >= len(classes):
         raise BadImageError(f"its label is {label}, and there are {len(classes)} classes")
 
