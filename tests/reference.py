@@ -15,11 +15,12 @@ from pydantic.fields import FieldInfo
 
 from tests.support.paths import ROOT
 from tunecnn.data.options import IMAGE_OPTIONS
+from tunecnn.data.registry import NAMED
 from tunecnn.run import frames
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Pruner, Sampler, strategy_name
 from tunecnn.trial.config import TrialConfig
-from tunecnn.trial.recipes import make_config
+from tunecnn.trial.recipes import RECIPES, make_config
 
 _OWN = ("nets.py:Net", "imagefolder:images")
 _NO_LIMIT = 1e9  # larger ones only keep a number representable
@@ -127,8 +128,8 @@ def settings() -> str:
         "and `train_images`, which can only be fixed; what a space does not give is taken from its "
         "recipe. None stands for a setting without a value (`-` in the columns); a space cannot write "
         "it. The last columns are those of the proposed network on CIFAR-10, and of a network and "
-        "images of your own; `split`, `batch_size`, `validation`, `flip`, `crop` and `pixels` depend "
-        "on the data set.\n",
+        "images of your own. `optimizer`, `learning_rate`, `momentum` and `patience` depend on the "
+        "network; what depends on the data set is in the table below.\n",
         f"| setting | meaning | values | {' | '.join(recipes)} |\n|---|---|---|"
         f"{'---|' * len(recipes)}",
     ]
@@ -138,7 +139,26 @@ def settings() -> str:
         values = " | ".join(_default(getattr(config, name)) for config in recipes.values())
         meaning = " ".join((field.description or "").split())
         parts.append(f"| `{name}` | {meaning} | {_allowed(field)} | {values} |")
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, *_by_dataset()]) + "\n"
+
+
+def _by_dataset() -> Iterator[str]:
+    """Yield a table of the settings that depend on the data set, with equal ones in one row."""
+    of_dataset = ("batch_size", "validation", "flip", "crop", "pixels", "split")
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for dataset in (*NAMED, "images of your own"):
+        name = dataset if dataset in NAMED else _OWN[1]
+        configs = [make_config(recipe, "proposed", name) for recipe in RECIPES]
+        values = tuple(
+            " / ".join(dict.fromkeys(_default(getattr(config, setting)) for config in configs))
+            for setting in of_dataset
+        )
+        rows.setdefault(values, []).append(dataset)
+    yield "\n## Settings that depend on the data set\n"
+    yield f"Of the recipes {' and '.join(f'`{one}`' for one in RECIPES)}, where they differ.\n"
+    yield f"| data set | {' | '.join(f'`{one}`' for one in of_dataset)} |"
+    yield f"|---|{'---|' * len(of_dataset)}"
+    yield from (f"| {', '.join(names)} | {' | '.join(values)} |" for values, names in rows.items())
 
 
 def _allowed(field: FieldInfo) -> str:
