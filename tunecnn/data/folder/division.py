@@ -47,9 +47,10 @@ def by_tables_of_parts(
     found: dict[Part, PartClasses] = {}
     folders = [inner for inner in node.folders.values() if inner.has_images()]
     must_be_named = must_be_named or len(folders) > 1 or bool(classes_in_names(images))
+    are_of_more = _are_of_more(tables, names)
 
     def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
-        half_of = _half_of(own, tables, names)
+        half_of = _half_of(own, are_of_more=are_of_more)
         return labels_of(
             own, names, column=column, must_be_named=must_be_named, half_of=half_of
         )[0]  # fmt: skip
@@ -92,20 +93,17 @@ def by_tables_of_parts(
     }  # fmt: skip
 
 
-def _half_of(mine: Sequence[Table], tables: Sequence[Table], images: Sequence[str]) -> HalfOf:
-    """Return how much tables of a part must name.
+def _are_of_more(tables: Sequence[Table], images: Sequence[str]) -> bool:
+    """Return whether tables of the parts are those of a data set of which only some is here.
 
-    Of images that are only some of a data set, its tables name most, though few of their rows do.
-    Bare numbers may be those of other images.
-
-    Args:
-        mine: the tables of the part.
-        tables: the tables of all parts.
-        images: paths of the images.
+    Then they name most of the images together, though few of their rows do.
     """
-    of_parts = [table for table in tables if table.part or table.undivided]
-    is_some = all(map(lists_files, mine)) and names_most(of_parts, images)
-    return "none" if is_some else "rows"
+    return names_most([table for table in tables if table.part or table.undivided], images)
+
+
+def _half_of(tables: Sequence[Table], *, are_of_more: bool) -> HalfOf:
+    """Return how much tables of a part must name; bare numbers may be those of other images."""
+    return "none" if are_of_more and all(map(lists_files, tables)) else "rows"
 
 
 def _are_those_of_folders(folders: Sequence[Node], tables: Collection[TableLabels]) -> bool:
@@ -136,8 +134,10 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
     if sum(map(bool, classes.files.values())) < 2:
         return {"train": classes}
 
+    are_of_more = _are_of_more(tables, names)
+
     def named_by(table: Table) -> set[str]:
-        return files_named(table, names, _half_of([table], tables, names))
+        return files_named(table, names, _half_of([table], are_of_more=are_of_more))
 
     for table in tables:
         if table.undivided and named_by(table):
@@ -226,6 +226,7 @@ def parts_within(
         tables: tables beside the folders.
     """
     train = found["train"]
+    are_of_more = _are_of_more(tables, train.names)
     more: dict[Part, PartClasses] = {}
     for part in (one for one in PART_NAMES if one not in found):
         own = [table for table in tables if table.part == part]
@@ -242,7 +243,7 @@ def parts_within(
         columns = [table for table in own if table.split or is_list(table.name)]
         named = set().union(
             *(
-                files_named(table, train.names, _half_of([table], tables, train.names))
+                files_named(table, train.names, _half_of([table], are_of_more=are_of_more))
                 for table in columns
             )
         )
