@@ -463,3 +463,12 @@ def test_a_file_that_python_cannot_import_is_refused_at_once(name):
         check_name(name)
     for fine in ("../models/net.py:Net", "./net.py:Net", "./sub/net.py:Net", "a.b:Net"):
         check_name(fine)
+
+
+def test_a_network_is_imported_where_the_working_folder_is_gone(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # which comes back at the end
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    assert network(PLAIN + "\n# where there is no folder\n").head.out_features == 10

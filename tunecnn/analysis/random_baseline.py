@@ -59,7 +59,7 @@ class RandomBaseline:
 def compare_with_random(run: Run) -> RandomBaseline | None:
     """Compare a search with its random baseline; None if it has none."""
     ended = _ended(run)
-    sources = {name: ended[ended["source"] == name] for name in tuple(Source)}
+    sources = {name: ended[ended["source"] == name] for name in Source}
     if sources[Source.RANDOM_BASELINE].empty or sources[Source.SEARCH].empty:
         return None
     cost = min(float(source["spent"].max()) for source in sources.values())

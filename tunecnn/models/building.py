@@ -121,7 +121,8 @@ def load(architecture: Architecture) -> Callable[..., Any]:
         name = ".".join(Path(name).with_suffix("").parts)
     try:
         # The file may seed a generator, or draw constants; who loads it next finds it imported.
-        with random_state_of(0), _process_kept(name):
+        is_new = name not in sys.modules
+        with random_state_of(0), _process_kept(name) if is_new else contextlib.nullcontext():
             found = getattr(importlib.import_module(name), architecture.attribute, None)
     except (Exception, SystemExit) as error:
         raise NetworkError(
@@ -142,7 +143,7 @@ def _process_kept(name: str) -> Iterator[None]:
     another folder or in float64, others would fail, or train otherwise.
     """
     gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
-    device, folder = torch.get_default_device(), Path.cwd()
+    device, folder = torch.get_default_device(), _working_folder()
     numbers, arguments = np.geterr(), sys.argv
     sys.argv = [name]  # which it may parse
     try:
@@ -155,8 +156,16 @@ def _process_kept(name: str) -> Iterator[None]:
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
-        if Path.cwd() != folder:
+        if folder is not None and _working_folder() != folder:
             os.chdir(folder)
+
+
+def _working_folder() -> Path | None:
+    """Return the working folder; None if it is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def returns_network(made: Callable[..., Any]) -> bool:

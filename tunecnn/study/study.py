@@ -362,9 +362,8 @@ class Study:
             )
         if source == Source.RANDOM_BASELINE:
             sampled.set_user_attr("source", source)
-        if (
-            sampled.user_attrs.get("source") == Source.RANDOM_BASELINE
-        ):  # also of an interrupted trial
+        # An interrupted trial has its source from before.
+        if sampled.user_attrs.get("source") == Source.RANDOM_BASELINE:
             self._open_random.add(sampled.number)
         return sampled
 

@@ -78,8 +78,8 @@ def _accuracy(found: FoundModel) -> list[str]:
         is_search = isinstance(run.job, SearchJob)
         text = f"in the search: {text}" if is_search else text
         if len(run.complete) > 1 and run.best is not None and run.best["trial"] == found.trial:
-            text += f"; the best of {len(run.complete)} trials is partly the luckiest, so expect "
-            text += "less"
+            count = len(run.complete)
+            text += f"; the best of {count} trials is partly the luckiest, so expect less"
         if is_search and not lines:
             text += "; it has not been confirmed with new seeds"
         lines.append(text)
