@@ -35,8 +35,13 @@ parameters:
   net.dropout_dense: {float: [0.0, 0.5]}
 sampler: random
 """
-STAGES = ("modules imported", "Ray started and images read", "first trial drawn", "first step",
-          "first result")  # fmt: skip
+STAGES = (
+    "modules imported",
+    "Ray started and images read",
+    "first trial drawn",
+    "first step",
+    "first result",
+)
 
 
 def child() -> None:
@@ -94,8 +99,13 @@ def main(rounds: int = 5) -> None:
     rows, before = [], 0.0
     for stage in STAGES:
         at = statistics.median(one[stage] for one in seen)
-        rows.append({"until": stage, "s from the start": middle([one[stage] for one in seen]),
-                     "s of it": round(at - before, 1)})  # fmt: skip
+        rows.append(
+            {
+                "until": stage,
+                "s from the start": middle([one[stage] for one in seen]),
+                "s of it": round(at - before, 1),
+            }
+        )
         before = at
     keep("cold_start", rows, rounds=rounds)
 

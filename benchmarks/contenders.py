@@ -127,9 +127,12 @@ def textbook(work: Workload, config: Mapping[str, float]) -> Iterator[Epoch]:
 
     arrays = np.load(work.data)
     channels = arrays["train"].shape[-1]
-    transform = transforms.Compose([
-        transforms.ToTensor(), transforms.Normalize((0.5,) * channels, (0.5,) * channels),
-    ])  # fmt: skip
+    transform = transforms.Compose(
+        [
+            transforms.ToTensor(),
+            transforms.Normalize((0.5,) * channels, (0.5,) * channels),
+        ]
+    )
 
     class Pictures(Dataset[Any]):
         """As torchvision's own data sets: a picture is made and transformed when asked for."""
@@ -214,8 +217,10 @@ def search_tune(work: Workload) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 state = (epoch.model.state_dict(), epoch.optimizer.state_dict())
                 torch.save(state, Path(folder, "checkpoint.pt"))
-                tune.report({"accuracy": epoch.value, "training": epoch.seconds},
-                            checkpoint=tune.Checkpoint.from_directory(folder))  # fmt: skip
+                tune.report(
+                    {"accuracy": epoch.value, "training": epoch.seconds},
+                    checkpoint=tune.Checkpoint.from_directory(folder),
+                )
 
     class Listener(tune.Callback):
         """Prints what Tune hears of."""
@@ -223,15 +228,19 @@ def search_tune(work: Workload) -> None:
         def __init__(self) -> None:
             self.seconds: dict[str, float] = {}
 
-        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any,
-                            **info: Any) -> None:  # fmt: skip
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+        ) -> None:
             spent = self.seconds.get(trial.trial_id, 0.0) + result["training"]
             self.seconds[trial.trial_id] = spent
             say(event="epoch", value=result["accuracy"])
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            say(event="trial", value=trial.last_result["accuracy"],
-                seconds=self.seconds[trial.trial_id])  # fmt: skip
+            say(
+                event="trial",
+                value=trial.last_result["accuracy"],
+                seconds=self.seconds[trial.trial_id],
+            )
 
     ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     space = {
@@ -243,12 +252,14 @@ def search_tune(work: Workload) -> None:
             tune.with_resources(trainable, {"cpu": 1}),
             param_space=space,
             tune_config=tune.TuneConfig(
-                metric="accuracy", mode="max", num_samples=work.trials,
+                metric="accuracy",
+                mode="max",
+                num_samples=work.trials,
                 search_alg=OptunaSearch(sampler=optuna.samplers.TPESampler(seed=work.seed)),
                 scheduler=ASHAScheduler(max_t=work.epochs) if work.asha else None,
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Listener()]),
-        ).fit()  # fmt: skip
+        ).fit()
 
 
 def search_optuna(work: Workload) -> None:

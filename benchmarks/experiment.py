@@ -114,13 +114,18 @@ def test_rows(values: Callable[[Tested], list[float]], metric: str) -> list[dict
             low, high = max(low, 0.0), min(high, 1.0) if metric == "accuracy" else high
             interval = f"{low:{form}} to {high:{form}}"
             verdict = "inside" if low <= published <= high else "outside"
-        rows.append({
-            "network": place(dataset, architecture), "published": f"{published:{form}}",
-            "our mean": f"{fmean(ours):{form}}", "one more run (95 %)": interval,
-            "published is": verdict, "n": str(len(ours)),
-            "each of ours": ", ".join(f"{value:{form}}" for value in ours),
-            "seed 0 on a CPU": f"{again[0][0]:{form}}" if again else "-",
-        })  # fmt: skip
+        rows.append(
+            {
+                "network": place(dataset, architecture),
+                "published": f"{published:{form}}",
+                "our mean": f"{fmean(ours):{form}}",
+                "one more run (95 %)": interval,
+                "published is": verdict,
+                "n": str(len(ours)),
+                "each of ours": ", ".join(f"{value:{form}}" for value in ours),
+                "seed 0 on a CPU": f"{again[0][0]:{form}}" if again else "-",
+            }
+        )
     return rows
 
 
@@ -131,10 +136,14 @@ def cost_rows() -> list[dict[str, str]]:
         frame = epochs(dataset)
         for (architecture, hardware), part in frame.groupby(["architecture", "hardware"]):
             seconds = part.groupby("trial")["seconds"].sum()
-            rows.append({
-                "network": place(dataset, str(architecture)), "hardware": hardware,
-                "trainings": str(len(seconds)), "hours of each": f"{seconds.mean() / 3600:.2f}",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "network": place(dataset, str(architecture)),
+                    "hardware": hardware,
+                    "trainings": str(len(seconds)),
+                    "hours of each": f"{seconds.mean() / 3600:.2f}",
+                }
+            )
     return rows
 
 
@@ -154,13 +163,15 @@ def control_rows() -> list[dict[str, str]]:
     for architecture, name in NAMES.items():
         published = EXPERIMENTS["cifar10"].results[architecture].test_accuracy
         ours = tested("cifar10", architecture)[0].accuracies
-        rows.append({
-            "network": name,
-            "published, CIFAR-10": f"{published:.2%}",
-            "ours, `cifar10-jpeg`": f"{fmean(ours):.2%} (n = {len(ours)})",
-            "Keras on JAX, its clipped loss": theirs(architecture, logits=False),
-            "Keras on torch, loss from logits": theirs(architecture, logits=True),
-        })  # fmt: skip
+        rows.append(
+            {
+                "network": name,
+                "published, CIFAR-10": f"{published:.2%}",
+                "ours, `cifar10-jpeg`": f"{fmean(ours):.2%} (n = {len(ours)})",
+                "Keras on JAX, its clipped loss": theirs(architecture, logits=False),
+                "Keras on torch, loss from logits": theirs(architecture, logits=True),
+            }
+        )
     return rows
 
 
@@ -174,13 +185,16 @@ def first_epoch_rows() -> list[dict[str, str]]:
         curves = published_curves(dataset)
         first = curves[(curves["architecture"] == architecture) & (curves["epoch"] == 1)]
         low, high = prediction_interval(part["loss_as_printed"].tolist())
-        rows.append({
-            "network": place(dataset, architecture),
-            "published": f"{first['train_loss'].item():.2f}",
-            "ours, mean of the epoch": f"{part['loss'].mean():.2f}",
-            "ours, as Keras printed it": f"{part['loss_as_printed'].mean():.2f}",
-            "one more run, as printed (95 %)": f"{low:.2f} to {high:.2f}", "n": str(len(part)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "network": place(dataset, architecture),
+                "published": f"{first['train_loss'].item():.2f}",
+                "ours, mean of the epoch": f"{part['loss'].mean():.2f}",
+                "ours, as Keras printed it": f"{part['loss_as_printed'].mean():.2f}",
+                "one more run, as printed (95 %)": f"{low:.2f} to {high:.2f}",
+                "n": str(len(part)),
+            }
+        )
     return rows
 
 
@@ -201,8 +215,13 @@ def accuracy_curves() -> Figure:
                 _curves(axes, clipped, STOPPED, "-", "Keras, same images, clipped loss")
                 _curves(axes, exact, BASELINE, "-", "Keras, same images, loss from logits")
                 if clipped["val_accuracy"].max() < CHANCE:
-                    axes.annotate("Keras with the clip: at chance, below the axis", (0.98, 0.03),
-                                  xycoords="axes fraction", ha="right", fontsize=8)  # fmt: skip
+                    axes.annotate(
+                        "Keras with the clip: at chance, below the axis",
+                        (0.98, 0.03),
+                        xycoords="axes fraction",
+                        ha="right",
+                        fontsize=8,
+                    )
             once = published[published["architecture"] == architecture]
             _curves(axes, once.assign(trial=0), BEST, "--", "published")
             axes.set_title(place(dataset, architecture), fontsize=10)
@@ -230,10 +249,19 @@ def distances() -> Figure:
     below: dict[str, list[float]] = {dataset: [] for dataset in (*DATA, "keras")}
     for row, (dataset, architecture) in enumerate(RUNS):
         published = EXPERIMENTS[dataset].results[architecture].test_accuracy
-        ours = [100 * (value - published) for one in tested(dataset, architecture)
-                for value in one.accuracies]  # fmt: skip
-        axes.plot(ours, [row - 0.12] * len(ours), "o", color=COMPLETE, alpha=0.7,
-                  label="ours" if row == 0 else None)  # fmt: skip
+        ours = [
+            100 * (value - published)
+            for one in tested(dataset, architecture)
+            for value in one.accuracies
+        ]
+        axes.plot(
+            ours,
+            [row - 0.12] * len(ours),
+            "o",
+            color=COMPLETE,
+            alpha=0.7,
+            label="ours" if row == 0 else None,
+        )
         below[dataset] += [-gap for gap in ours]
         if dataset == "cifar10":
             theirs = by_keras.loc[by_keras["architecture"] == architecture, "test_accuracy"]
@@ -363,15 +391,17 @@ def recipe_rows() -> list[dict[str, str]]:
 
     return [
         {
-            "recipe": name, "views": VIEWS[views],
+            "recipe": name,
+            "views": VIEWS[views],
             "test accuracy of each seed": ", ".join(f"{one:.2%}" for one in each),
-            "n": str(len(each)), "mean": f"{fmean(each):.2%}",
+            "n": str(len(each)),
+            "mean": f"{fmean(each):.2%}",
             "mean over many seeds (95 %)": between(mean_interval(each)),
             "one more run (95 %)": between(prediction_interval(each)),
         }
         for (name, views), each in found.items()
         if each
-    ]  # fmt: skip
+    ]
 
 
 def view_rows() -> list[dict[str, str]]:
@@ -406,10 +436,15 @@ def run_rows() -> list[dict[str, str]]:
             training, epochs = re.findall(
                 r"- training: (.+?) of all .+?, ([\d,]+) epochs", summary
             )[0]
-            rows.append({
-                "run": f"`{folder}`", "epochs": epochs, "hours of training": training,
-                "by the clock": clock.replace(" in all", ""), "sessions": sessions,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "run": f"`{folder}`",
+                    "epochs": epochs,
+                    "hours of training": training,
+                    "by the clock": clock.replace(" in all", ""),
+                    "sessions": sessions,
+                }
+            )
     return rows
 
 
@@ -422,8 +457,12 @@ def recipes() -> Figure:
         frame = recipe.epochs
         label = f"{name} (n = {frame['trial'].nunique()}, {VIEWS[recipe.views]})"
         _curves(axes, frame, recipe.color, recipe.line, label)
-    axes.axhline(EXPERIMENTS["cifar10"].results["proposed"].test_accuracy, color=STOPPED,
-                 linestyle=":", label="published test accuracy, on CIFAR-10")  # fmt: skip
+    axes.axhline(
+        EXPERIMENTS["cifar10"].results["proposed"].test_accuracy,
+        color=STOPPED,
+        linestyle=":",
+        label="published test accuracy, on CIFAR-10",
+    )
     axes.set_ylim(0.6, 0.9)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     count_along(axes.xaxis)
@@ -443,8 +482,15 @@ def recipes() -> Figure:
 
 def _curves(axes: Axes, frame: pd.DataFrame, color: str, style: str, label: str) -> None:
     for count, (_, part) in enumerate(frame.groupby("trial")):
-        axes.plot(part["epoch"], part["val_accuracy"], style, color=color, linewidth=1.0,
-                  alpha=0.8, label=label if count == 0 else None)  # fmt: skip
+        axes.plot(
+            part["epoch"],
+            part["val_accuracy"],
+            style,
+            color=color,
+            linewidth=1.0,
+            alpha=0.8,
+            label=label if count == 0 else None,
+        )
 
 
 TABLES: Mapping[str, Callable[[], list[dict[str, str]]]] = {

@@ -52,9 +52,11 @@ def first_epoch(architecture: str, published: str, data: TrialData, seed: int) -
     means = after / images[:, None]  # from the first batch to each one
     loss, accuracy = np.vstack([means, means[-1:]]).mean(axis=0)  # the end of the epoch adds one
     figures = {
-        "loss": metrics.train_loss, "accuracy": metrics.train_accuracy,
-        "loss_as_printed": loss, "accuracy_as_printed": accuracy,
-    }  # fmt: skip
+        "loss": metrics.train_loss,
+        "accuracy": metrics.train_accuracy,
+        "loss_as_printed": loss,
+        "accuracy_as_printed": accuracy,
+    }
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
@@ -71,8 +73,12 @@ def main() -> None:
     data = replace(data, validation=data.validation.take(np.arange(100)))  # no part of this
     for seed in range(given.seeds):
         figures = first_epoch(given.model, published, data, seed)
-        print(json.dumps({"dataset": published, "architecture": given.model, "seed": seed,
-                          **figures}), flush=True)  # fmt: skip
+        print(
+            json.dumps(
+                {"dataset": published, "architecture": given.model, "seed": seed, **figures}
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

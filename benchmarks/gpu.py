@@ -101,8 +101,14 @@ def steps(size: Size) -> list[dict[str, Any]]:
             for mode, settings in MODES.items()
         }
         for mode, speed in found.items():
-            rows.append({"network": network, "mode": mode, "images/s": round(speed),
-                         "times float32": round(speed / found["float32"], 2)})  # fmt: skip
+            rows.append(
+                {
+                    "network": network,
+                    "mode": mode,
+                    "images/s": round(speed),
+                    "times float32": round(speed / found["float32"], 2),
+                }
+            )
     return rows
 
 
@@ -112,8 +118,9 @@ def parts(size: Size) -> list[dict[str, Any]]:
     network = training("proposed", data).model
     matrices = [
         module.weight.detach().flatten(1).bfloat16()
-        for module in network.modules() if isinstance(module, torch.nn.Conv2d)
-    ]  # fmt: skip
+        for module in network.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
     config = make_config("fast", "proposed", "cifar10")
     scaling = Scaling(config, data.source.mean, data.source.deviation).to(data.device)
     pixels = data.train.pixels[:BATCH]
@@ -161,8 +168,13 @@ def stacked(size: Size) -> list[dict[str, Any]]:
         images = count * (size.images // BATCH) * BATCH
         total = images / seconds_of(epoch, data.device, size.rounds)
         alone = rows[0]["images/s together"] if rows else total
-        rows.append({"trials in one network": count, "images/s together": round(total),
-                     "times one": round(total / alone, 2)})  # fmt: skip
+        rows.append(
+            {
+                "trials in one network": count,
+                "images/s together": round(total),
+                "times one": round(total / alone, 2),
+            }
+        )
     return rows
 
 
@@ -203,10 +215,14 @@ def waits(size: Size) -> list[dict[str, Any]]:
         one.run_epoch()
     names = ("aten::_local_scalar_dense", "aten::item", "cudaStreamSynchronize", "Memcpy DtoH")
     return [
-        {"what waits": name, "times an epoch": sum(
-            event.count for event in profile.key_averages() if event.key.startswith(name))}
+        {
+            "what waits": name,
+            "times an epoch": sum(
+                event.count for event in profile.key_averages() if event.key.startswith(name)
+            ),
+        }
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def packed(size: Size) -> list[dict[str, Any]]:
@@ -217,18 +233,25 @@ def packed(size: Size) -> list[dict[str, Any]]:
         command += ["--dry-run", "--one"] if size == DRY else ["--one"]
         start = time.time() + 20 if size == FULL else 0.0
         processes = [
-            subprocess.Popen([*command, str(start)], stdout=subprocess.PIPE, text=True,
-                             env={**os.environ, "OMP_NUM_THREADS": "1"})
+            subprocess.Popen(
+                [*command, str(start)],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
             for _ in range(count)
-        ]  # fmt: skip
+        ]
         told = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
         total = sum(one["speed"] for one in told)
         alone = rows[0]["images/s together"] if rows else total
-        rows.append({
-            "trials on the device": count, "images/s together": round(total),
-            "times one": round(total / alone, 2),
-            "peak MB each": round(max(one["peak_mb"] for one in told)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "trials on the device": count,
+                "images/s together": round(total),
+                "times one": round(total / alone, 2),
+                "peak MB each": round(max(one["peak_mb"] for one in told)),
+            }
+        )
     return rows
 
 
@@ -254,8 +277,14 @@ def memory(size: Size) -> list[dict[str, Any]]:
         del one
         if size.device == "cuda":
             torch.cuda.empty_cache()
-        rows.append({"trial": number, "net.width": width, "MB while it trains": during,
-                     "MB after it": _reserved()})  # fmt: skip
+        rows.append(
+            {
+                "trial": number,
+                "net.width": width,
+                "MB while it trains": during,
+                "MB after it": _reserved(),
+            }
+        )
     return rows
 
 
@@ -275,8 +304,14 @@ def main() -> None:
         one_of_many(size, asked.one)
         return
     began = time.perf_counter()
-    measured = {"step": steps, "parts": parts, "waits": waits, "packing": packed,
-                "stacking": stacked, "memory": memory}  # fmt: skip
+    measured = {
+        "step": steps,
+        "parts": parts,
+        "waits": waits,
+        "packing": packed,
+        "stacking": stacked,
+        "memory": memory,
+    }
     for name, part in measured.items():
         rows = part(size)
         if size == DRY:

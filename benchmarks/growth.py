@@ -53,15 +53,26 @@ sampler: tpe
 pruner: {{halving: {{min_epochs: 1, factor: 3}}}}
 """
 DATASET = DatasetRecord(
-    name="digits", fingerprint="0", split_fingerprint="0", train=1149, validation=288, test=360,
-    input_shape=(1, 8, 8), classes=tuple("0123456789"),
-    sheet=DataSheet({"train": (1140, *[1] * 9), "validation": (279, *[1] * 9),
-                     "test": (360, *[0] * 9)}),
-)  # fmt: skip
+    name="digits",
+    fingerprint="0",
+    split_fingerprint="0",
+    train=1149,
+    validation=288,
+    test=360,
+    input_shape=(1, 8, 8),
+    classes=tuple("0123456789"),
+    sheet=DataSheet(
+        {"train": (1140, *[1] * 9), "validation": (279, *[1] * 9), "test": (360, *[0] * 9)}
+    ),
+)
 SESSION = Session(
-    command="", started=now(), ended=now(), ending="done", versions={},
+    command="",
+    started=now(),
+    ended=now(),
+    ending="done",
+    versions={},
     engine=EngineRecord(engine="local", nodes=(), threads=1, slots=1),
-)  # fmt: skip
+)
 
 
 class Clock:
@@ -115,9 +126,15 @@ def measure(trials: int, slots: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         text = SPACE.format(trials=trials)
         info = RunInfo(
-            space="growth", space_sha256=sha256(text), changes={}, data_dir=None, dataset=DATASET,
-            processor="", job=SearchJob(), sessions=(SESSION,),
-        )  # fmt: skip
+            space="growth",
+            space_sha256=sha256(text),
+            changes={},
+            data_dir=None,
+            dataset=DATASET,
+            processor="",
+            job=SearchJob(),
+            sessions=(SESSION,),
+        )
         folder = RunFolder.create(Path(name, "run"), text, info)
         study = Study(folder.path, SearchSpace.from_text(text), CostCounter(None, (1, 8, 8), 10))
         began = time.perf_counter()

@@ -133,18 +133,23 @@ def main(rounds: int = 3) -> None:
             both = zip(seen.pop(WAYS[2]), seen.pop(WAYS[3]), strict=True)
             passes = [min(two, key=lambda one: one["seconds"]) for two in both]
             for way, ran in {**seen, "one pass": passes}.items():
-                ratios = [one["seconds"] / other["seconds"]
-                          for one, other in zip(ran, passes, strict=True)]  # fmt: skip
-                rows.append({
-                    "images": name, "way": way,
-                    "s": middle([one["seconds"] for one in ran]),
-                    "times one pass": round(statistics.median(ratios), 3),
-                    "processor s": middle([one["cpu"] for one in ran]),
-                    "memory, MB": round(statistics.median(one["mb"] for one in ran)),
-                    "over the pixels": round(
-                        statistics.median(one["mb"] / one["pixels"] for one in ran), 2
-                    ),
-                })  # fmt: skip
+                ratios = [
+                    one["seconds"] / other["seconds"]
+                    for one, other in zip(ran, passes, strict=True)
+                ]
+                rows.append(
+                    {
+                        "images": name,
+                        "way": way,
+                        "s": middle([one["seconds"] for one in ran]),
+                        "times one pass": round(statistics.median(ratios), 3),
+                        "processor s": middle([one["cpu"] for one in ran]),
+                        "memory, MB": round(statistics.median(one["mb"] for one in ran)),
+                        "over the pixels": round(
+                            statistics.median(one["mb"] / one["pixels"] for one in ran), 2
+                        ),
+                    }
+                )
     keep("image_folders", rows, rounds=rounds)
 
 

@@ -32,8 +32,10 @@ def search(work: dict[str, Any]) -> None:
 
     def build(hp: Any) -> Any:
         layer = keras.layers
-        rates = [hp.Float(name, 0.0, high) for name, high in
-                 (("block1", 0.5), ("block2", 0.5), ("block3", 0.7), ("dense", 0.7))]  # fmt: skip
+        rates = [
+            hp.Float(name, 0.0, high)
+            for name, high in (("block1", 0.5), ("block2", 0.5), ("block3", 0.7), ("dense", 0.7))
+        ]
 
         def conv(width: int) -> Any:
             return layer.Conv2D(width, 3, padding="same", activation="relu")
@@ -47,8 +49,9 @@ def search(work: dict[str, Any]) -> None:
             layer.Dense(10, activation="softmax"),
         ])  # fmt: skip
         rate = hp.Float("learning_rate", 5e-4, 2e-3, sampling="log")
-        model.compile(keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy",
-                      metrics=["accuracy"])  # fmt: skip
+        model.compile(
+            keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
         return model
 
     class Listener(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
@@ -59,16 +62,27 @@ def search(work: dict[str, Any]) -> None:
 
         def on_train_end(self, logs: Any = None) -> None:
             seconds = time.perf_counter() - self.began
-            print(json.dumps({"event": "trial", "value": logs["val_accuracy"],
-                              "seconds": seconds}), flush=True)  # fmt: skip
+            print(
+                json.dumps({"event": "trial", "value": logs["val_accuracy"], "seconds": seconds}),
+                flush=True,
+            )
 
     with tempfile.TemporaryDirectory() as folder:
         tuner = keras_tuner.BayesianOptimization(
-            build, objective="val_accuracy", max_trials=work["trials"], seed=work["seed"],
+            build,
+            objective="val_accuracy",
+            max_trials=work["trials"],
+            seed=work["seed"],
             directory=folder,
-        )  # fmt: skip
-        tuner.search(*part("train"), validation_data=part("validation"), epochs=work["epochs"],
-                     batch_size=work["batch_size"], callbacks=[Listener()], verbose=0)  # fmt: skip
+        )
+        tuner.search(
+            *part("train"),
+            validation_data=part("validation"),
+            epochs=work["epochs"],
+            batch_size=work["batch_size"],
+            callbacks=[Listener()],
+            verbose=0,
+        )
 
 
 if __name__ == "__main__":

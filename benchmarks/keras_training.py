@@ -33,8 +33,9 @@ def network(architecture: str, shape: tuple[int, ...], classes: int, logits: boo
     design, layer = DESIGNS[architecture], keras.layers
     stack = [layer.Input(shape)]
     for block in design.blocks:
-        stack += [layer.Conv2D(width, 3, padding="same", activation="relu")
-                  for width in block.widths]  # fmt: skip
+        stack += [
+            layer.Conv2D(width, 3, padding="same", activation="relu") for width in block.widths
+        ]
         stack.append(layer.MaxPooling2D(2))
         if block.dropout:
             stack.append(layer.Dropout(block.dropout))
@@ -56,8 +57,9 @@ class Lines(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
         """Print one line."""
         seconds = round(time.perf_counter() - self._start, 2)
         self._start = time.perf_counter()
-        print(json.dumps({**self._names, "epoch": epoch + 1, **logs, "seconds": seconds}),
-              flush=True)  # fmt: skip
+        print(
+            json.dumps({**self._names, "epoch": epoch + 1, **logs, "seconds": seconds}), flush=True
+        )
 
 
 def main() -> None:
@@ -95,12 +97,19 @@ def main() -> None:
     names["logits"] = given.logits
     callbacks = [Lines(**names)]
     if given.model == "proposed":
-        callbacks.append(keras.callbacks.EarlyStopping(
-            monitor="val_loss", mode="min", patience=10, restore_best_weights=True))  # fmt: skip
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                monitor="val_loss", mode="min", patience=10, restore_best_weights=True
+            )
+        )
     model.fit(
-        *arrays(data.trial_data.train), validation_data=arrays(data.trial_data.validation),
-        epochs=given.epochs, batch_size=128, callbacks=callbacks, verbose=0,
-    )  # fmt: skip
+        *arrays(data.trial_data.train),
+        validation_data=arrays(data.trial_data.validation),
+        epochs=given.epochs,
+        batch_size=128,
+        callbacks=callbacks,
+        verbose=0,
+    )
     loss, accuracy = model.evaluate(*arrays(data.test), batch_size=500, verbose=0)
     print(json.dumps({**names, "test_loss": loss, "test_accuracy": accuracy}))
 

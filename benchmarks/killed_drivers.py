@@ -75,24 +75,32 @@ def plain(folder: Path) -> None:
         from tunecnn.trial.training import Training
 
         torch.set_num_threads(1)
-        settings = make_config("fast", "model1", "digits", epochs=EPOCHS,
-                               **{"net.width": config["net.width"]}, train_images=300,
-                               learning_rate=config["learning_rate"], seed=0)  # fmt: skip
+        settings = make_config(
+            "fast",
+            "model1",
+            "digits",
+            epochs=EPOCHS,
+            **{"net.width": config["net.width"]},
+            train_images=300,
+            learning_rate=config["learning_rate"],
+            seed=0,
+        )
         training = Training(settings, data)
         begin = 0
         if checkpoint := tune.get_checkpoint():
             with checkpoint.as_directory() as path:
                 training.restore(Path(path, "state").read_bytes())
             begin = training.epoch
-        say(folder, {"event": "begin", "trial": tune.get_context().get_trial_id(),
-                     "epoch": begin})  # fmt: skip
+        say(folder, {"event": "begin", "trial": tune.get_context().get_trial_id(), "epoch": begin})
         for metrics in training:
             with tempfile.TemporaryDirectory() as path:
                 Path(path, "state").write_bytes(
                     b"" if training.finished else training.checkpoint()
                 )
-                tune.report({"accuracy": metrics.val_accuracy},
-                            checkpoint=tune.Checkpoint.from_directory(path))  # fmt: skip
+                tune.report(
+                    {"accuracy": metrics.val_accuracy},
+                    checkpoint=tune.Checkpoint.from_directory(path),
+                )
 
     class Acknowledge(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -102,21 +110,34 @@ def plain(folder: Path) -> None:
     space = {"net.width": tune.choice([0.25, 0.5]), "learning_rate": tune.loguniform(1e-3, 1e-2)}
     path = folder / "tune"
     if tune.Tuner.can_restore(str(path)):
-        tuner = tune.Tuner.restore(str(path), trainable, resume_unfinished=True,
-                                   restart_errored=True)  # fmt: skip
+        tuner = tune.Tuner.restore(
+            str(path), trainable, resume_unfinished=True, restart_errored=True
+        )
     else:
         say(folder, {"event": "new"})
         sampler = optuna.samplers.TPESampler(seed=0)
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1}), param_space=space,
-            tune_config=tune.TuneConfig(metric="accuracy", mode="max", num_samples=TRIALS,
-                                        search_alg=OptunaSearch(sampler=sampler)),
-            run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0,
-                                      callbacks=[Acknowledge()]),
-        )  # fmt: skip
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                metric="accuracy",
+                mode="max",
+                num_samples=TRIALS,
+                search_alg=OptunaSearch(sampler=sampler),
+            ),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=str(folder), verbose=0, callbacks=[Acknowledge()]
+            ),
+        )
     for result in tuner.fit():
-        say(folder, {"event": "end", "trial": result.path.rpartition("/")[2].split("_")[1],
-                     "val_accuracy": (result.metrics or {}).get("accuracy")})  # fmt: skip
+        say(
+            folder,
+            {
+                "event": "end",
+                "trial": result.path.rpartition("/")[2].split("_")[1],
+                "val_accuracy": (result.metrics or {}).get("accuracy"),
+            },
+        )
 
 
 def say(folder: Path, event: dict[str, Any]) -> None:
@@ -204,8 +225,10 @@ def main(runs: int) -> None:
                 counts = {"searches": 1, **judge(folder, before), "failed": int(code != 0)}
                 for what, count in counts.items():
                     totals[way][what] = totals[way].get(what, 0) + count
-            print(f"{number:2d} killed {kill[1]:.1f} s after trial {kill[0]}, {way}: {counts}",
-                  flush=True)  # fmt: skip
+            print(
+                f"{number:2d} killed {kill[1]:.1f} s after trial {kill[0]}, {way}: {counts}",
+                flush=True,
+            )
     print("\n| |", " | ".join(ways), "|\n|---|", "---:|" * len(ways), sep="")
     for what in totals["tunecnn"]:
         print(f"| {what} |", " | ".join(str(totals[way][what]) for way in ways), "|")

@@ -85,9 +85,15 @@ def main(steps: int = 60) -> None:
         for part, spent in clock.seconds.most_common()
         for flops in [clock.flops[part]]
     ]
-    keep("layers", rows, network=NETWORK, threads=1, rounds=rounds,
-         step_ms=round(1e3 * statistics.median(whole) * BATCH / IMAGES, 1),
-         timed_ms=round(1e3 * timed / rounds * BATCH / IMAGES, 1))  # fmt: skip
+    keep(
+        "layers",
+        rows,
+        network=NETWORK,
+        threads=1,
+        rounds=rounds,
+        step_ms=round(1e3 * statistics.median(whole) * BATCH / IMAGES, 1),
+        timed_ms=round(1e3 * timed / rounds * BATCH / IMAGES, 1),
+    )
 
 
 if __name__ == "__main__":

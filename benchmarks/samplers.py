@@ -53,8 +53,14 @@ EPOCHS, RUNGS = 27, (3, 9)
 SLOTS = (1, 4, 32)
 COSTS = (5, 10, 20)
 """Costs at which searches are judged, in full trainings."""
-NAMES = ("net.dropout_block1", "net.dropout_block2", "net.dropout_block3", "net.dropout_dense",
-         "label_smoothing", "momentum")  # fmt: skip
+NAMES = (
+    "net.dropout_block1",
+    "net.dropout_block2",
+    "net.dropout_block3",
+    "net.dropout_dense",
+    "label_smoothing",
+    "momentum",
+)
 """Settings that stand for the parameters of a task, each from 0 to 0.9."""
 _MOST = 0.9
 Point = tuple[float, ...]
@@ -319,8 +325,10 @@ class _AroundStart(BaseSampler):
     @staticmethod
     def _is_beaten(study: Any) -> bool:
         """Whether another trial was better than the start point after the first rung."""
-        at = {trial.number: trial.intermediate_values.get(RUNGS[0])
-              for trial in study.get_trials(deepcopy=False)}  # fmt: skip
+        at = {
+            trial.number: trial.intermediate_values.get(RUNGS[0])
+            for trial in study.get_trials(deepcopy=False)
+        }
         first = at.pop(0, None)
         others = [value for value in at.values() if value is not None]
         return first is not None and sum(value > first for value in others) >= 3
@@ -329,8 +337,12 @@ class _AroundStart(BaseSampler):
 def _from_quasi_random(space: SearchSpace, number: int) -> BaseSampler:
     """Sobol points before TPE takes over."""
     if number < 12:
-        return QMCSampler(scramble=True, seed=space.seed, warn_asynchronous_seeding=False,
-                          warn_independent_sampling=False)  # fmt: skip
+        return QMCSampler(
+            scramble=True,
+            seed=space.seed,
+            warn_asynchronous_seeding=False,
+            warn_independent_sampling=False,
+        )
     return TPESampler(n_startup_trials=10, seed=derive_seed(space.seed, number))
 
 
@@ -344,10 +356,16 @@ class SyneTune:
         self._space = {f"x{i}": uniform(0, 1) for i in range(task.dims)}
         start = {f"x{i}": value for i, value in enumerate(task.start(seed))}
         self._scheduler = getattr(baselines, name)(
-            self._space, metric="value", time_attr="epoch", max_t=EPOCHS, do_minimize=False,
-            random_seed=seed, grace_period=RUNGS[0], reduction_factor=3,
+            self._space,
+            metric="value",
+            time_attr="epoch",
+            max_t=EPOCHS,
+            do_minimize=False,
+            random_seed=seed,
+            grace_period=RUNGS[0],
+            reduction_factor=3,
             points_to_evaluate=[start],
-        )  # fmt: skip
+        )
         self._trials: dict[int, Any] = {}
 
     def next(self) -> Piece | None:
@@ -430,9 +448,14 @@ class Smac:
         space.add([Float(name, (0.0, 1.0)) for name in self._names])
         self._folder = tempfile.TemporaryDirectory()
         scenario = Scenario(
-            space, n_trials=400, min_budget=RUNGS[0], max_budget=EPOCHS, seed=seed,
-            deterministic=True, output_directory=Path(self._folder.name),
-        )  # fmt: skip
+            space,
+            n_trials=400,
+            min_budget=RUNGS[0],
+            max_budget=EPOCHS,
+            seed=seed,
+            deterministic=True,
+            output_directory=Path(self._folder.name),
+        )
         start = dict(zip(self._names, task.start(seed), strict=True))
         design = MultiFidelityFacade.get_initial_design(
             scenario, n_configs=10, additional_configs=[Configuration(space, start)]
@@ -547,9 +570,12 @@ def show(out: Path) -> None:
     """Print the table of the contenders, each with its seeds, which it shares with the first."""
     frame = pd.read_parquet(out)
     names = [name for name in CONTENDERS if name in set(frame["contender"])]
-    print("| contender | seeds |" + "".join(f" {cost} trainings |" for cost in COSTS)
-          + "".join(f" {slots} slots: - first |" for slots in SLOTS)
-          + " all slots: - first |")  # fmt: skip
+    print(
+        "| contender | seeds |"
+        + "".join(f" {cost} trainings |" for cost in COSTS)
+        + "".join(f" {slots} slots: - first |" for slots in SLOTS)
+        + " all slots: - first |"
+    )
     print("|---|" + "---:|" * (len(COSTS) + len(SLOTS) + 2))
     last = f"score_{COSTS[-1]}"
     for name in names:
@@ -564,11 +590,16 @@ def show(out: Path) -> None:
             if set(of.loc[of["contender"] == name, "slots"]) != set(some):
                 cells.append("not run")
                 continue
-            cells.append("{:+.1f} ({:+.1f} to {:+.1f})".format(
-                *difference(of, name, last, count=len(names) - 1)))  # fmt: skip
+            cells.append(
+                "{:+.1f} ({:+.1f} to {:+.1f})".format(
+                    *difference(of, name, last, count=len(names) - 1)
+                )
+            )
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(f"\n{frame['task'].nunique()} tasks; intervals at {COSTS[-1]} full trainings, corrected "
-          f"for {len(names) - 1} comparisons")  # fmt: skip
+    print(
+        f"\n{frame['task'].nunique()} tasks; intervals at {COSTS[-1]} full trainings, corrected "
+        f"for {len(names) - 1} comparisons"
+    )
 
 
 def _form(index: int, trials: int, sampler: str, slots: int, seed: int) -> dict[str, Any]:
@@ -582,9 +613,15 @@ def _form(index: int, trials: int, sampler: str, slots: int, seed: int) -> dict[
         other = Ours(task, seed, f"sampler: {sampler}\n{HALVING}")
         halving = simulate(task, other, slots, seed, promotion[0] / EPOCHS)
     return {
-        "task": task.name, "trials": trials, "sampler": sampler, "slots": slots, "seed": seed,
-        "epochs": promotion[0], "promotion": promotion[-1], "halving": halving[-1],
-    }  # fmt: skip
+        "task": task.name,
+        "trials": trials,
+        "sampler": sampler,
+        "slots": slots,
+        "seed": seed,
+        "epochs": promotion[0],
+        "promotion": promotion[-1],
+        "halving": halving[-1],
+    }
 
 
 def forms(out: Path, seeds: int) -> None:
@@ -606,15 +643,19 @@ def forms(out: Path, seeds: int) -> None:
             rows = parallel(delayed(_form)(*case) for case in cases)
             frame = pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
             frame.to_parquet(out)
-    print("| trials | sampler | cost in full trainings | promotion | halving | difference |\n"
-          "|---:|---|---:|---:|---:|---|")  # fmt: skip
+    print(
+        "| trials | sampler | cost in full trainings | promotion | halving | difference |\n"
+        "|---:|---|---:|---:|---:|---|"
+    )
     for (trials, sampler), part in frame.groupby(["trials", "sampler"]):
         pairs = (part["promotion"] - part["halving"]).groupby(part["task"]).mean()
         half = t.ppf(0.975, len(pairs) - 1) * pairs.std() / math.sqrt(len(pairs))
-        print(f"| {trials} | {sampler} | {part['epochs'].mean() / EPOCHS:.1f} | "
-              f"{part['promotion'].mean():.1f} | {part['halving'].mean():.1f} | "
-              f"{pairs.mean():+.1f} ({pairs.mean() - half:+.1f} to "
-              f"{pairs.mean() + half:+.1f}) |")  # fmt: skip
+        print(
+            f"| {trials} | {sampler} | {part['epochs'].mean() / EPOCHS:.1f} | "
+            f"{part['promotion'].mean():.1f} | {part['halving'].mean():.1f} | "
+            f"{pairs.mean():+.1f} ({pairs.mean() - half:+.1f} to "
+            f"{pairs.mean() + half:+.1f}) |"
+        )
 
 
 def table(run_path: str, out: Path) -> None:

@@ -17,9 +17,14 @@ from tunecnn.data.loading import load_dataset
 from tunecnn.data.splits import Split
 
 EQUAL = {
-    "optimizer": "adamw", "schedule": "constant", "weight_decay": 0.01, "label_smoothing": 0.0,
-    "crop": 0, "flip": False, "precision": "fp32",
-}  # fmt: skip
+    "optimizer": "adamw",
+    "schedule": "constant",
+    "weight_decay": 0.01,
+    "label_smoothing": 0.0,
+    "crop": 0,
+    "flip": False,
+    "precision": "fp32",
+}
 """The fast recipe without all that a textbook loop does not have."""
 IN_BF16 = {**EQUAL, "precision": "bf16"}
 """The same in the numbers that the recipe would take on a processor that computes with them."""
@@ -33,9 +38,11 @@ def save_images(
     data = load_dataset(dataset, split, data_dir).trial_data
     np.savez(
         path,
-        train=data.train.pixels, train_labels=data.train.labels,
-        validation=data.validation.pixels, validation_labels=data.validation.labels,
-    )  # fmt: skip
+        train=data.train.pixels,
+        train_labels=data.train.labels,
+        validation=data.validation.pixels,
+        validation_labels=data.validation.labels,
+    )
 
 
 def space_text(
@@ -54,10 +61,16 @@ def space_text(
     pruner = "halving" if work.asha else "none"
     return "\n".join(
         [
-            f"dataset: {dataset}", f"epochs: {work.epochs}", f"trials: {work.trials}",
-            f"seed: {work.seed}", f"pruner: {pruner}", "parameters:", *lines, "",
+            f"dataset: {dataset}",
+            f"epochs: {work.epochs}",
+            f"trials: {work.trials}",
+            f"seed: {work.seed}",
+            f"pruner: {pruner}",
+            "parameters:",
+            *lines,
+            "",
         ]
-    )  # fmt: skip
+    )
 
 
 def run_tunecnn(text: str, data_dir: Path | None, *words: str) -> tuple[Watched, Any]:
@@ -96,8 +109,11 @@ def in_turn(ways: dict[str, Callable[[int], Watched]], rounds: int) -> dict[str,
     for number in range(rounds):
         for way, search in ways.items():
             seen[way].append(search(number))
-            print(f"round {number}, {way}: {seen[way][-1].seconds:.1f} s", file=sys.stderr,
-                  flush=True)  # fmt: skip
+            print(
+                f"round {number}, {way}: {seen[way][-1].seconds:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     return seen
 
 

@@ -63,17 +63,23 @@ def main() -> None:
         {
             "way": way,
             "overhead a trial, s": middle([overhead(one) for one in runs]),
-            "training a trial, s": middle([
-                statistics.mean(e["seconds"] for e in one.events if e["event"] == "trial")
-                for one in runs
-            ]),
-            "times tunecnn": round(statistics.median(
-                overhead(one) / overhead(own)
-                for one, own in zip(runs, seen["tunecnn"], strict=True)), 1),
+            "training a trial, s": middle(
+                [
+                    statistics.mean(e["seconds"] for e in one.events if e["event"] == "trial")
+                    for one in runs
+                ]
+            ),
+            "times tunecnn": round(
+                statistics.median(
+                    overhead(one) / overhead(own)
+                    for one, own in zip(runs, seen["tunecnn"], strict=True)
+                ),
+                1,
+            ),
             "whole search, s": middle([one.seconds for one in runs]),
         }
         for way, runs in seen.items()
-    ]  # fmt: skip
+    ]
     keep("short_trials", rows, rounds=rounds, trials=TRIALS, epochs=EPOCHS)
 
 

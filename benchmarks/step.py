@@ -111,8 +111,10 @@ def product(name: str) -> Callable[[], object]:
 
 IN_BF16 = "tunecnn, bf16"
 WAYS: dict[str, Callable[[str], Callable[[], object]]] = {
-    "tunecnn": tunecnn, "textbook": textbook, "product": product,
-}  # fmt: skip
+    "tunecnn": tunecnn,
+    "textbook": textbook,
+    "product": product,
+}
 if computes_in_bf16(torch.device("cpu")):
     WAYS[IN_BF16] = partial(tunecnn, precision="bf16")
 
@@ -123,9 +125,11 @@ class Contender:
     def __init__(self, way: str, network: str, threads: int) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.step", "child", way, network],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )  # fmt: skip
+        )
 
     def seconds(self) -> float:
         """Run it once."""

@@ -137,26 +137,35 @@ def main(path: str) -> None:
         statistics.mean(table[key, seed][-1].val_accuracy for seed in (0, 1)) for key, _ in table
     ]
     print(f"{len(table)} trainings; the best mean of two seeds is {max(ends):.2%}\n")
-    print("| way | device-s | trials | to the end | best | the winner again | first - way, best "
-          "| first - way, again |\n|---|---:|---:|---:|---:|---:|---|---|")  # fmt: skip
+    print(
+        "| way | device-s | trials | to the end | best | the winner again | first - way, best "
+        "| first - way, again |\n|---|---:|---:|---:|---:|---:|---|---|"
+    )
     for source, replays in results.items():
         differences = [
-            [getattr(one, what) - getattr(other, what)
-             for one, other in zip(first, replays, strict=True)]
+            [
+                getattr(one, what) - getattr(other, what)
+                for one, other in zip(first, replays, strict=True)
+            ]
             for what in ("best", "again")
-        ]  # fmt: skip
+        ]
         means = [
             statistics.mean(getattr(one, what) for one in replays)
             for what in ("device_seconds", "trials", "complete", "best", "again")
         ]
         words = [
-            "-" if source == "tpe, halving" else
-            "{:+.2f} ({:+.2f} to {:+.2f})".format(
-                100 * statistics.mean(pairs), *(100 * end for end in mean_interval(pairs)))
+            "-"
+            if source == "tpe, halving"
+            else "{:+.2f} ({:+.2f} to {:+.2f})".format(
+                100 * statistics.mean(pairs), *(100 * end for end in mean_interval(pairs))
+            )
             for pairs in differences
-        ]  # fmt: skip
-        print("| {} | {:.0f} | {:.1f} | {:.1f} | {:.2%} | {:.2%} |".format(source, *means),
-              " | ".join(words), "|")  # fmt: skip
+        ]
+        print(
+            "| {} | {:.0f} | {:.1f} | {:.1f} | {:.2%} | {:.2%} |".format(source, *means),
+            " | ".join(words),
+            "|",
+        )
 
 
 if __name__ == "__main__":

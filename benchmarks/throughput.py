@@ -38,8 +38,13 @@ from benchmarks.searching import (
 from tunecnn.trial.training import computes_in_bf16
 
 TRAIN, VALIDATION, TRIALS = 10_000, 2_000 / 60_000, 8
-NAMES = {"bf16": "tunecnn, bf16", "tune": "Ray Tune", "optuna": "Optuna, n_jobs=2",
-         "keras": "KerasTuner", "loops": "two tuned loops, no search"}  # fmt: skip
+NAMES = {
+    "bf16": "tunecnn, bf16",
+    "tune": "Ray Tune",
+    "optuna": "Optuna, n_jobs=2",
+    "keras": "KerasTuner",
+    "loops": "two tuned loops, no search",
+}
 
 
 def main() -> None:
@@ -76,13 +81,16 @@ def main() -> None:
             "way": NAMES.get(way, way),
             "seconds": middle([one.seconds for one in runs]),
             "images/s": round(statistics.median(images_in_all / one.seconds for one in runs)),
-            "times tunecnn": middle([
-                one.seconds / ours.seconds
-                for one, ours in zip(runs, seen["tunecnn"], strict=True)]),
+            "times tunecnn": middle(
+                [
+                    one.seconds / ours.seconds
+                    for one, ours in zip(runs, seen["tunecnn"], strict=True)
+                ]
+            ),
             "peak MB": round(max(one.peak_mb for one in runs)),
         }
         for way, runs in seen.items()
-    ]  # fmt: skip
+    ]
     keep(f"throughput_{asked.epochs}", rows, rounds=asked.rounds, images=images_in_all)
 
 

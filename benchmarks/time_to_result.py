@@ -73,14 +73,18 @@ def main() -> None:
     rows = []
     for way, spent in times.items():
         ratios = [own / one for own, one in zip(times["tunecnn"], spent, strict=True)]
-        there = sum(any(is_there(event, asked.target) for event in one.events)
-                    for one in seen[way])  # fmt: skip
-        rows.append({
-            "way": NAMES.get(way, way), "seconds": middle(spent),
-            "reached it": f"{there} of {asked.seeds}",
-            "tunecnn takes of it": round(sum(ratios) / len(ratios), 2),
-            "95 %": interval(ratios),
-        })  # fmt: skip
+        there = sum(
+            any(is_there(event, asked.target) for event in one.events) for one in seen[way]
+        )
+        rows.append(
+            {
+                "way": NAMES.get(way, way),
+                "seconds": middle(spent),
+                "reached it": f"{there} of {asked.seeds}",
+                "tunecnn takes of it": round(sum(ratios) / len(ratios), 2),
+                "95 %": interval(ratios),
+            }
+        )
     keep("time_to_result", rows, target=asked.target, seeds=asked.seeds)
 
 

@@ -30,15 +30,21 @@ def main() -> None:
         space = run.space
         if len(space.data_splits) > 1:
             raise SystemExit(f"{run.name} has several splits of its images")
-        data = load_dataset(space.dataset, space.data_split, run.info.data_dir,
-                            space.image_options)  # fmt: skip
+        data = load_dataset(
+            space.dataset, space.data_split, run.info.data_dir, space.image_options
+        )
         if data.fingerprint != run.info.dataset.fingerprint:
             raise SystemExit(f"{space.dataset} has other images than {run.name} had")
         images = data.test if given.part == "test" else data.trial_data.validation
         for trial in run.kept:
             model = run.load_model(trial)
-            line = {"run": run.name, "trial": trial, "seed": model.config.seed,
-                    "part": given.part, "images": len(images)}  # fmt: skip
+            line = {
+                "run": run.name,
+                "trial": trial,
+                "seed": model.config.seed,
+                "part": given.part,
+                "images": len(images),
+            }
             for views in get_args(Views):
                 logits = model.with_views(views).logits(images.pixels)
                 line[views] = round(scores(logits, images.labels)[0], 4)

@@ -35,9 +35,12 @@ _FRAMES = {
 def columns() -> str:
     """The page about the columns of the data frames."""
     source = Path(frames.__file__).read_text(encoding="utf-8")
-    parts = ["# Columns\n", "Made from `tunecnn/run/frames.py`. In all frames, (`run`, `trial`) names "
-             "a trial, also in frames of several runs. `trials.parquet` and `epochs.parquet` in a run's "
-             "folder have the same columns.\n"]  # fmt: skip
+    parts = [
+        "# Columns\n",
+        "Made from `tunecnn/run/frames.py`. In all frames, (`run`, `trial`) names "
+        "a trial, also in frames of several runs. `trials.parquet` and `epochs.parquet` in a run's "
+        "folder have the same columns.\n",
+    ]
     for name, constant in _FRAMES.items():
         dtypes: Mapping[str, str] = getattr(frames, constant)
         found = re.search(rf'^{constant} = {{.*?^}}\n"""(.*?)"""', source, re.S | re.M)
@@ -55,10 +58,16 @@ def commands() -> str:
     from tunecnn.cli.app import app
 
     root = typer.main.get_command(app)
-    parts = ["# Commands\n", "Made from the code; `tunecnn COMMAND --help` says the same. Which "
-             "options have no effect beside others: [options by mode](options.md). What a command "
-             "prints with `--json`, and its exit codes: [for programs](following.md#for-programs).\n",
-             "## tunecnn\n", "Before any command.\n", *_parameters(root), ""]  # fmt: skip
+    parts = [
+        "# Commands\n",
+        "Made from the code; `tunecnn COMMAND --help` says the same. Which "
+        "options have no effect beside others: [options by mode](options.md). What a command "
+        "prints with `--json`, and its exit codes: [for programs](following.md#for-programs).\n",
+        "## tunecnn\n",
+        "Before any command.\n",
+        *_parameters(root),
+        "",
+    ]
     parts += _commands(root, "tunecnn")
     return "\n".join(parts) + "\n"
 
@@ -167,18 +176,27 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(annotation) in (Union, UnionType):  # it may be without a value
         annotation = get_args(annotation)[0]
     if hasattr(annotation, "__metadata__"):
-        parts = [one.metadata if isinstance(one, FieldInfo) else [one]
-                 for one in annotation.__metadata__]  # fmt: skip
+        parts = [
+            one.metadata if isinstance(one, FieldInfo) else [one]
+            for one in annotation.__metadata__
+        ]
         annotation, metadata = annotation.__origin__, [*itertools.chain(*parts)]
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{one}`" for one in get_args(annotation))
     if annotation is bool:
         return "`true`, `false`"
-    bounds = {name: getattr(one, name) for one in metadata
-              for name in ("ge", "gt", "le", "lt") if hasattr(one, name)}  # fmt: skip
+    bounds = {
+        name: getattr(one, name)
+        for one in metadata
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(one, name)
+    }
     forms = {"ge": "{:g} or more", "gt": "above {:g}", "le": "at most {:g}", "lt": "below {:g}"}
-    limits = [form.format(bounds[name]) for name, form in forms.items()
-              if name in bounds and bounds[name] < _NO_LIMIT]  # fmt: skip
+    limits = [
+        form.format(bounds[name])
+        for name, form in forms.items()
+        if name in bounds and bounds[name] < _NO_LIMIT
+    ]
     return ", ".join(["a whole number", *limits] if annotation is int else limits)
 
 

@@ -69,7 +69,13 @@ def test_the_samplers_are_compared_where_values_are_negative(name):
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_dry():
-    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", "--dry-run"], cwd=ROOT,
-                          capture_output=True, text=True, check=True, timeout=300)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--dry-run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     for part in ("step", "waits", "packing", "memory"):
         assert f"\n{part}\n| " in done.stdout

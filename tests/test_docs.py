@@ -34,8 +34,11 @@ def test_relative_links_lead_somewhere(page):
 
 def commands(page: Path) -> list[str]:
     text = page.read_text().replace("\\\n", " ")
-    return [line.strip() for line in text.splitlines()
-            if re.match(r" {4}tunecnn \w", line) and "|" not in line]  # fmt: skip
+    return [
+        line.strip()
+        for line in text.splitlines()
+        if re.match(r" {4}tunecnn \w", line) and "|" not in line
+    ]
 
 
 def test_the_readmes_commands_are_understood(capsys):
@@ -49,8 +52,9 @@ def test_the_readmes_commands_are_understood(capsys):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_search_is_the_main_job_in_one_process():
-    done = subprocess.run(["make", "-n", "search"], cwd=ROOT, capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        ["make", "-n", "search"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     (command,) = [line for line in done.stdout.splitlines() if "tunecnn search" in line]
     words = shlex.split(command)
     assert words[1:] == ["search", "--space", "digits.yaml", "--local"]
@@ -211,8 +215,11 @@ def test_each_public_name_has_its_place_and_an_example():
         assert re.search(rf"^::: tunecnn\.[\w.]*\b{name}$", page, re.M), name
         examples = re.findall(r"^>>> .*|^\.\.\. .*", page, re.M)
         assert any(re.search(rf"\b{name}\b", line) for line in examples) or name in (
-            "EpochMetrics", "TrainedModel", "Run", "TrialConfig",  # what other names return
-        ), name  # fmt: skip
+            "EpochMetrics",
+            "TrainedModel",
+            "Run",
+            "TrialConfig",  # what other names return
+        ), name
 
 
 @pytest.mark.slow
@@ -232,8 +239,11 @@ def test_the_examples_of_the_public_names_are_right(elsewhere):
 def blocks(name: str) -> list[str]:
     """The commands of a page, one by one."""
     page = (ROOT / "docs" / name).read_text()
-    return [line for block in re.findall(r"```bash\n(.*?)```", page, re.S)
-            for line in block.splitlines()]  # fmt: skip
+    return [
+        line
+        for block in re.findall(r"```bash\n(.*?)```", page, re.S)
+        for line in block.splitlines()
+    ]
 
 
 @pytest.mark.slow
@@ -295,8 +305,11 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "s")],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "WARNING " not in done.stderr
     for page in (tmp_path / "s").rglob("*.html"):

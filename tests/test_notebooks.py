@@ -36,10 +36,15 @@ def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypa
     run = begin(tmp_path, text, job=ReproductionJob(against=None)).folder
     monkeypatch.setenv("TUNECNN_RUN", str(run))
     notebook = nbformat.read(NOTEBOOKS / "reproduction.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=280, kernel_name="python3",
-                   resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()  # fmt: skip
-    said = "".join(output.get("text", "") for cell in notebook.cells
-                   for output in cell.get("outputs", []))  # fmt: skip
+    NotebookClient(
+        notebook,
+        timeout=280,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
+    said = "".join(
+        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    )
     assert "nothing is published for these images" in said
 
 
@@ -70,13 +75,25 @@ def test_a_notebook_runs_on_a_run_made_here(path, image_tree, monkeypatch, tmp_p
         monkeypatch.setenv("TUNECNN_RUN", str(run))
     monkeypatch.setenv("TUNECNN_RUNS", str(tmp_path))  # for one that makes its runs itself
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=280, kernel_name="python3",
-                   resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()  # fmt: skip
-    kinds = {kind for cell in notebook.cells for output in cell.get("outputs", [])
-             for kind in output.get("data", {})}  # fmt: skip
+    NotebookClient(
+        notebook,
+        timeout=280,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
+    kinds = {
+        kind
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        for kind in output.get("data", {})
+    }
     assert {"image/png", "text/html"} <= kinds
-    assert not [output for cell in notebook.cells for output in cell.get("outputs", [])
-                if output.get("name") == "stderr"]  # fmt: skip
+    assert not [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.get("name") == "stderr"
+    ]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)

@@ -5,8 +5,9 @@ import sys
 
 
 def run(script: str) -> int:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 
@@ -42,7 +43,8 @@ collect_garbage_seldom()
 
 
 def test_two_interrupts_wait_until_what_is_written_at_once_is_written():
-    assert run("""
+    assert (
+        run("""
 import os, signal
 from tunecnn.process import Interrupts, interrupts_held
 done = []
@@ -56,4 +58,6 @@ try:
 except Exception as error:
     assert str(error).startswith("ended at once")
     print(len(done))
-""") == 1  # fmt: skip
+""")
+        == 1
+    )

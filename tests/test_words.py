@@ -33,9 +33,14 @@ GIVEN_UP_WORDS = {
     r"parameters <=": "params <=",
 }
 MODULES = sorted(ROOT.glob("tunecnn/**/*.py"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")),
-         *sorted(ROOT.glob("search_spaces/*.yaml")), *sorted(ROOT.glob("tunecnn/**/*.j2")),
-         *MODULES]  # fmt: skip
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("search_spaces/*.yaml")),
+    *sorted(ROOT.glob("tunecnn/**/*.j2")),
+    *MODULES,
+]
 
 
 def names(path) -> set[str]:
@@ -54,8 +59,9 @@ def names(path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_name_is_a_word_that_was_given_up(path):
-    assert not {name for name in names(path) - ALLOWED_NAMES.keys()
-                if GIVEN_UP_NAMES.fullmatch(name)}  # fmt: skip
+    assert not {
+        name for name in names(path) - ALLOWED_NAMES.keys() if GIVEN_UP_NAMES.fullmatch(name)
+    }
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

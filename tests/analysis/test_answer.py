@@ -31,8 +31,10 @@ def test_a_lucky_seed_of_worse_values_is_named_beside_the_winner(tmp_path):
     assert summary.best is not None
     assert summary.best.val_accuracy == 0.80
     seeds = int((loaded.trials["param.net.width"] == 1.0).sum())
-    assert f"Trial {best['trial']} reached 95.00%, but its values were tried with {seeds} seeds, " \
-        in summary.verdict  # fmt: skip
+    assert (
+        f"Trial {best['trial']} reached 95.00%, but its values were tried with {seeds} seeds, "
+        in summary.verdict
+    )
 
 
 def test_a_winner_with_the_values_of_the_baseline_is_not_said_to_beat_it(tmp_path):
@@ -115,8 +117,10 @@ def test_with_several_seeds_the_means_are_compared(tmp_path):
     assert isinstance(summary.gain, SeedGain)
     assert (round(summary.gain.difference, 6), summary.gain.seeds) == (0.01, 5)
     said = " ".join(summary.caveats)
-    assert "a mean of 88.00% over 5 seeds, the baseline one of 87.00% over 5 seeds: 1.00 points " \
-        "more with 5 seeds in common, " in said  # fmt: skip
+    assert (
+        "a mean of 88.00% over 5 seeds, the baseline one of 87.00% over 5 seeds: 1.00 points "
+        "more with 5 seeds in common, " in said
+    )
     (lead,) = summary.leads
     assert lead.on == "validation images, means of 5 and 5 seeds"
     assert (round(lead.accuracy, 6), round(lead.baseline, 6)) == (0.88, 0.87)

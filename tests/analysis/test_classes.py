@@ -35,9 +35,11 @@ def run_of(labels: Any, predicted: Any, classes: int = 3, trials: int = 8, diffe
     )  # fmt: skip
     frame = predictions_frame(4, labels, predicted)
     return SimpleNamespace(
-        info=SimpleNamespace(dataset=dataset), validation=frame, predictions=frame,
+        info=SimpleNamespace(dataset=dataset),
+        validation=frame,
+        predictions=frame,
         records=[SimpleNamespace(outcome=Outcome.PRUNED)] * trials,
-    )  # fmt: skip
+    )
 
 
 def test_counts_and_recalls_are_those_of_the_predictions():

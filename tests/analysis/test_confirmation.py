@@ -57,8 +57,10 @@ def test_a_config_file_called_as_a_trial_is_not_that_trial(tmp_path):
     candidates = candidates_of(search, 3, {})
     with pytest.raises(InputError, match=f"another candidate is called 'trial {best}'; give the"):
         candidates_of(search, 3, {f"trial {best}": candidates[-1].config})
-    named = [candidates[-1], dataclasses.replace(candidates[1], name=f"trial {best} of mine",
-                                                 search_accuracy=None)]  # fmt: skip
+    named = [
+        candidates[-1],
+        dataclasses.replace(candidates[1], name=f"trial {best} of mine", search_accuracy=None),
+    ]
     for names, expected in ((named, False), (candidates, True)):
         folder = search.path / "confirmations" / str(expected)
         text = confirmation_space(search, names, 2)
@@ -145,9 +147,10 @@ def test_what_is_really_better_is_confirmed_with_its_numbers(tmp_path):
     noise = random.Random(0)
     search = searched(tmp_path / "s", lambda number: 0.90 + 0.01 * (number == 7))
     run = confirmed(
-        tmp_path / "c", search,
+        tmp_path / "c",
+        search,
         lambda number: 0.88 + 0.02 * (number % 3 == 0) + noise.gauss(0, 0.002),
-    )  # fmt: skip
+    )
     result = summarize_confirmation(run)
     pick = result.pick
     assert pick.name == "trial 7"
@@ -159,8 +162,9 @@ def test_what_is_really_better_is_confirmed_with_its_numbers(tmp_path):
     assert "ahead by more than noise" in result.verdict
     assert "the search overstated it by 0.45 points (90.50%)" in result.verdict
     assert {line.name for line in result.candidates[1:]} == {
-        "trial 0 (the baseline)", "trial 1",
-    }  # fmt: skip
+        "trial 0 (the baseline)",
+        "trial 1",
+    }
 
 
 def test_a_search_is_confirmed_from_end_to_end_and_says_so(tmp_path):
@@ -339,9 +343,12 @@ def test_confirmations_with_other_numbers_of_images_are_compared_with_a_warning(
 def test_data_that_have_one_split_are_not_split_anew(tmp_path):
     """It is said before the search, not after it."""
     np.savez(
-        tmp_path / "own.npz", x_train=np.zeros((40, 8, 8), np.uint8), y_train=[0, 1] * 20,
-        x_val=np.full((8, 8, 8), 9, np.uint8), y_val=[0, 1] * 4,
-    )  # fmt: skip
+        tmp_path / "own.npz",
+        x_train=np.zeros((40, 8, 8), np.uint8),
+        y_train=[0, 1] * 20,
+        x_val=np.full((8, 8, 8), 9, np.uint8),
+        y_val=[0, 1] * 4,
+    )
     text = TEXT.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}\nsplits: 3")
     with pytest.raises(InputError, match="splits: 3: the data set has validation images of its"):
         begin(tmp_path / "runs", text.replace("train_images: 200", "batch_size: 16"))
@@ -558,8 +565,9 @@ def test_of_equal_candidates_the_baseline_comes_first_whatever_the_rounding(tmp_
 def test_other_candidates_are_confirmed_with_other_seeds(tmp_path):
     search = searched(tmp_path / "search", lambda number: 0.8 + number / 100)
     texts = [confirmation_space(search, candidates_of(search, top, {}), 2) for top in (1, 2, 1)]
-    seeds = [{int(one["seed"]) for one in SearchSpace.from_text(text).start_points()}
-             for text in texts]  # fmt: skip
+    seeds = [
+        {int(one["seed"]) for one in SearchSpace.from_text(text).start_points()} for text in texts
+    ]
     assert not seeds[0] & seeds[1]
     assert texts[0] == texts[2]  # so that it can be resumed
 

@@ -185,9 +185,12 @@ sampler: random
     good = {32: 0.6, 64: 0.8, 128: 0.81}
     best = iter([0.9])
     loaded = run.train_all(
-        lambda trial: next(best, 0.6) if trial.config.batch_size == 32
-        else good.get(trial.config.batch_size, 0.5) + trial.number / 10_000
-    )  # fmt: skip
+        lambda trial: (
+            next(best, 0.6)
+            if trial.config.batch_size == 32
+            else good.get(trial.config.batch_size, 0.5) + trial.number / 10_000
+        )
+    )
     assert loaded.best["param.batch_size"] == 32
     assert near_bounds(loaded) == {}
 
@@ -198,10 +201,14 @@ def test_in_noise_alone_hardly_any_best_value_is_said_to_be_at_an_end(tmp_path):
     said = 0
     for repeat in range(40):
         trials = [
-            (numbers.choice([0.5, 1.0, 2.0]), 0.1, 10 ** numbers.uniform(-4, -2),
-             ends(0.7 + numbers.gauss(0, 0.05)))
+            (
+                numbers.choice([0.5, 1.0, 2.0]),
+                0.1,
+                10 ** numbers.uniform(-4, -2),
+                ends(0.7 + numbers.gauss(0, 0.05)),
+            )
             for _ in range(15)
-        ]  # fmt: skip
+        ]
         said += bool(near_bounds(run_of(tmp_path / str(repeat), trials)))
     assert said <= 5
 
@@ -398,8 +405,12 @@ def test_trials_that_are_equally_good_have_one_colour_and_a_scale_around_them(tm
 
 
 def test_of_trials_that_are_equally_good_the_pictures_name_the_first(tmp_path):
-    trials = [(0.5, 0.0, 1e-3, 0.8), (2.0, 0.5, 2e-3, 0.9), (1.0, 0.25, 3e-3, 0.9),
-              (1.0, 0.5, 4e-3, 0.7)]  # fmt: skip
+    trials = [
+        (0.5, 0.0, 1e-3, 0.8),
+        (2.0, 0.5, 2e-3, 0.9),
+        (1.0, 0.25, 3e-3, 0.9),
+        (1.0, 0.5, 4e-3, 0.7),
+    ]
     run = run_of(tmp_path, [(width, drop, rate, [best] * 9) for width, drop, rate, best in trials])
     assert run.best["trial"] == 1
     assert plots.history(run).get_suptitle().replace("\n", " ") == (
@@ -436,8 +447,9 @@ def test_the_picture_of_width_and_dropout_has_the_mean_of_several_seeds(tmp_path
 
 def test_of_trials_that_are_equally_good_no_value_is_the_better_one(tmp_path):
     """The order of a grid is no evidence."""
-    trials = [(width, 0.1, 1e-3 + i * 1e-6, ends(0.9))
-              for width in (2.0, 1.0, 0.5) for i in range(10)]  # fmt: skip
+    trials = [
+        (width, 0.1, 1e-3 + i * 1e-6, ends(0.9)) for width in (2.0, 1.0, 0.5) for i in range(10)
+    ]
     assert near_bounds(run_of(tmp_path, trials)) == {}
 
 

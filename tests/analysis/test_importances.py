@@ -17,11 +17,13 @@ def test_a_word_with_many_values_is_compared_value_by_value():
 
 def sampled(trials: int, seed: int) -> tuple[pd.DataFrame, np.random.Generator]:
     random = np.random.default_rng(seed)
-    return pd.DataFrame({
-        "learning_rate": random.random(trials),
-        "net.dropout": random.random(trials),
-        "net.width": random.choice([0.5, 1.0, 2.0], trials),
-    }), random  # fmt: skip
+    return pd.DataFrame(
+        {
+            "learning_rate": random.random(trials),
+            "net.dropout": random.random(trials),
+            "net.width": random.choice([0.5, 1.0, 2.0], trials),
+        }
+    ), random
 
 
 def test_what_decides_gets_its_share_and_what_does_nothing_gets_none():

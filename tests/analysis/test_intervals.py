@@ -211,9 +211,16 @@ def test_equal_rankings_of_few_trials_are_no_certainty():
     assert correlation_interval(1.0, 40)[0] > 0.99
 
 
-@pytest.mark.parametrize(("count", "freedom", "expected"), [
-    (1, 6, 2.447), (2, 6, 2.86), (3, 6, 3.10), (3, 20, 2.54), (6, 30, 2.72),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "freedom", "expected"),
+    [
+        (1, 6, 2.447),
+        (2, 6, 2.86),
+        (3, 6, 3.10),
+        (3, 20, 2.54),
+        (6, 30, 2.72),
+    ],
+)
 def test_the_critical_values_are_those_of_dunnetts_tables(count, freedom, expected):
     assert dunnett_quantile(count, freedom) == pytest.approx(expected, abs=0.011)
 

@@ -131,9 +131,10 @@ def confirmed(folder: Path, seed: int, seeds: int) -> Run:
     )
     candidates = candidates_of(search, 3, {})
     run = ScriptedRun(
-        folder / "confirm", confirmation_space(search, candidates, seeds),
+        folder / "confirm",
+        confirmation_space(search, candidates, seeds),
         job_of(search, candidates),
-    )  # fmt: skip
+    )
     noise, labels = Noise(seed), np.zeros(TEST, dtype=np.int64)
     while (trial := run.study.next_trial()) is not None:
         run.study.report(trial.number, EpochMetrics(1, 0.5, 0.5, 0.1, 0.9, 1.0), is_last=True)

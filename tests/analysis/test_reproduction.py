@@ -34,18 +34,25 @@ def reproduce(folder: Path, *, seeds: int, epochs: int, off: float, dataset: str
         for epoch in range(1, epochs + 1):
             row = curves.loc[(trial.config.architecture, epoch)]
             metrics = EpochMetrics(
-                epoch, row["train_loss"], row["train_accuracy"], row["val_loss"],
-                row["val_accuracy"] + moved, 40.0,
-            )  # fmt: skip
+                epoch,
+                row["train_loss"],
+                row["train_accuracy"],
+                row["val_loss"],
+                row["val_accuracy"] + moved,
+                40.0,
+            )
             study.report(trial.number, metrics, is_last=epoch == epochs)
         kept = max(1, epochs - 1) if trial.config.architecture == "proposed" else epochs
         study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=kept))
         result = EXPERIMENTS["mnist"].results[trial.config.architecture]
         predicted = np.where(np.arange(100) % 50 == 3, 8, TEST_LABELS)
         run.evaluate(
-            trial.number, TEST_LABELS, predicted, result.test_accuracy + moved,
+            trial.number,
+            TEST_LABELS,
+            predicted,
+            result.test_accuracy + moved,
             result.test_loss - moved,
-        )  # fmt: skip
+        )
     return run.load()
 
 

@@ -26,8 +26,10 @@ def space_file(tmp_path: Path) -> str:
 def test_help_needs_neither_torch_nor_ray_nor_anything_slow():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "tunecnn", "--help"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "tunecnn.cli.app" in imported
     assert not imported & {"torch", "ray", "optuna", "pandas", "numpy", "pydantic", "matplotlib"}
@@ -48,8 +50,12 @@ def test_the_version_is_that_of_the_package(capsys):
 
 
 def test_a_search_prints_a_line_a_trial_and_the_answer(space_file, tmp_path, capsys):
-    assert main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path),
-                "--name", "r") == 0  # fmt: skip
+    assert (
+        main(
+            "search", "--space", space_file, "--local", "--runs-dir", str(tmp_path), "--name", "r"
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert sum("complete" in line and "/3" in line for line in out.splitlines()) == 3
     assert "The best of 3 trials trained to the end is trial" in out
@@ -58,8 +64,11 @@ def test_a_search_prints_a_line_a_trial_and_the_answer(space_file, tmp_path, cap
 
 def test_the_command_for_the_winner_trains_it_to_the_same_figures(space_file, tmp_path, capsys):
     main("search", "--space", space_file, "--local", "--runs-dir", str(tmp_path), "--name", "r")
-    command = next(line.partition("train it again: ")[2]
-                   for line in capsys.readouterr().out.splitlines() if "train it again" in line)  # fmt: skip
+    command = next(
+        line.partition("train it again: ")[2]
+        for line in capsys.readouterr().out.splitlines()
+        if "train it again" in line
+    )
     assert main(*command.split()[1:], "--json") == 0
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
     best = load_run(tmp_path / "r").best
@@ -99,8 +108,11 @@ def test_spaces_and_accents_in_every_path(tmp_path, image_tree, capsys):
     runs = tmp_path / "résultats d'août"
     assert main("search", "--space", str(space), "--local", "--runs-dir", str(runs),
                 "--name", "où est-ce") == 0  # fmt: skip
-    command = next(line.partition("train it again: ")[2]
-                   for line in capsys.readouterr().out.splitlines() if "train it again" in line)  # fmt: skip
+    command = next(
+        line.partition("train it again: ")[2]
+        for line in capsys.readouterr().out.splitlines()
+        if "train it again" in line
+    )
     assert main(*shlex.split(command)[1:], "--json") == 0
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert done["val_loss"] == load_run(runs / "où est-ce").best["val_loss"]
@@ -250,8 +262,9 @@ def test_data_are_listed_and_prepared(tmp_path, capsys):
         (["predict", "model.safetensors"], "Missing argument 'images'; see tunecnn predict --help"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_message_exit_2_and_nothing_written(words, message, tmp_path, capsys,
-                                                             monkeypatch):  # fmt: skip
+def test_bad_input_is_one_message_exit_2_and_nothing_written(
+    words, message, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert main(*words) == 2
     err = capsys.readouterr().err
@@ -295,8 +308,9 @@ def test_what_is_there_but_something_else_is_named(scripted_run, tmp_path, capsy
         (["evaluate", "FILE.safetensors"], 2),
     ],
 )
-def test_a_pipe_or_device_is_refused_and_not_waited_for(what, words, code, tmp_path, capsys,
-                                                        monkeypatch):  # fmt: skip
+def test_a_pipe_or_device_is_refused_and_not_waited_for(
+    what, words, code, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     for suffix in ("yaml", "npz", "py", "safetensors"):
         path = tmp_path / f"FILE.{suffix}"
@@ -435,6 +449,8 @@ def test_a_warning_before_the_first_trial_is_an_event_too(tmp_path, capsys):
     assert main("search", *words, "--runs-dir", str(tmp_path), "--json") == 0
     said = capsys.readouterr()
     events = [json.loads(line) for line in said.out.splitlines()]
-    assert any(one["event"] == "warning" and "net.width has only one value" in one["text"]
-               for one in events)  # fmt: skip
+    assert any(
+        one["event"] == "warning" and "net.width has only one value" in one["text"]
+        for one in events
+    )
     assert "has only one value" not in said.err

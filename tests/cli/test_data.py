@@ -48,8 +48,10 @@ def test_a_report_is_json_and_a_picture_of_every_class(unbalanced, tmp_path, cap
     assert report["counts"]["test"] == [4, 4]
     assert report["input_shape"] == [3, 16, 16]
     assert report["used"] == 52
-    assert sum(count for pair, count in report["identical"].items()
-               if pair.startswith("test in")) == 2  # fmt: skip
+    assert (
+        sum(count for pair, count in report["identical"].items() if pair.startswith("test in"))
+        == 2
+    )
     assert report["majority"]["validation"] == pytest.approx(8 / 9)
     assert report["different"]["test"] == 8
     with Image.open(sheet) as picture:
@@ -82,8 +84,15 @@ def test_bad_files_are_left_out_only_when_asked(unbalanced, capsys):
 def test_the_list_has_every_kind_of_own_data(capsys):
     assert main("data", "list") == 0
     out = capsys.readouterr().out
-    for name in ("digits", "stl10", "imagefolder:PATH", "huggingface:PATH", "idx:PATH",
-                 "PATH.npz", "FILE.py:FUNCTION"):  # fmt: skip
+    for name in (
+        "digits",
+        "stl10",
+        "imagefolder:PATH",
+        "huggingface:PATH",
+        "idx:PATH",
+        "PATH.npz",
+        "FILE.py:FUNCTION",
+    ):
         assert name in out
 
 

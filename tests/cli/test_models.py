@@ -51,8 +51,9 @@ def test_an_evaluation_gives_the_recorded_accuracy_and_is_recorded_once(run, cap
     assert found["accuracy"] == tested["accuracy"]
     assert found["loss"] == pytest.approx(tested["loss"], rel=1e-5)
     assert (found["recorded"], len(load_run(inner.path).evaluations)) == (
-        inner.name, len(inner.evaluations),
-    )  # fmt: skip
+        inner.name,
+        len(inner.evaluations),
+    )
     for _ in range(2):
         assert main("evaluate", str(run)) == 0
         best = load_run(run).best["trial"]
@@ -88,8 +89,10 @@ def test_other_weights_are_not_taken_for_those_of_the_best_without_a_word(run, t
     weights.unlink()
     assert main("evaluate", str(copy)) == 0
     shown = capsys.readouterr()
-    assert f"does not have the weights of trial {best}, its best one; those of trial {second} are " \
-        in shown.err  # fmt: skip
+    assert (
+        f"does not have the weights of trial {best}, its best one; those of trial {second} are "
+        in shown.err
+    )
     assert f"have been used for trial {second}" in shown.out
     weights.symlink_to(tmp_path / "nowhere")
     assert main("evaluate", str(copy)) == 1
@@ -97,8 +100,11 @@ def test_other_weights_are_not_taken_for_those_of_the_best_without_a_word(run, t
 
 
 def test_images_of_other_classes_are_refused(run, capsys, tmp_path):
-    np.savez(tmp_path / "x.npz", train_images=np.zeros((40, 8, 8), np.uint8),
-             train_labels=np.arange(40) % 2)  # fmt: skip
+    np.savez(
+        tmp_path / "x.npz",
+        train_images=np.zeros((40, 8, 8), np.uint8),
+        train_labels=np.arange(40) % 2,
+    )
     assert main("evaluate", str(run), "--dataset", str(tmp_path / "x.npz")) == 2
     said = capsys.readouterr().err
     assert "has other classes than the model: without 2, 3, 4, 5, 6 and 3 more, which the" in said
@@ -137,8 +143,15 @@ def test_an_exported_model_runs_without_tunecnn_and_gives_the_same(
     expected = load_run(run).load_model().in_float32().probabilities(pixels)
     assert np.abs(powers / powers.sum(1, keepdims=True) - expected).max() < 1e-5
     card = (tmp_path / f"model.{suffix}.md").read_text()
-    for part in ("(n, 8, 8, 1)", "classes, by index: 0, 1, 2", "digits, fingerprint", "Limits",
-                 "mean test accuracy", "net.width:", "confirmed: its configuration"):  # fmt: skip
+    for part in (
+        "(n, 8, 8, 1)",
+        "classes, by index: 0, 1, 2",
+        "digits, fingerprint",
+        "Limits",
+        "mean test accuracy",
+        "net.width:",
+        "confirmed: its configuration",
+    ):
         assert part in card
     assert str(tmp_path) not in card
 
@@ -237,9 +250,13 @@ def test_a_run_below_a_folder_is_listed_and_none_is_made_in_another(run, capsys,
     assert "first is a run; a run cannot be made inside another" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("file", "message"), [
-    ("a.xyz", "give a file that ends in .svg, .png, .pdf"), ("pipe.svg", "it is not a regular file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("a.xyz", "give a file that ends in .svg, .png, .pdf"),
+        ("pipe.svg", "it is not a regular file"),
+    ],
+)
 def test_a_picture_that_cannot_be_written_is_refused_first(file, message, run, capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe.svg")
     assert main("compare", str(run), str(run), "--figure", str(tmp_path / file)) == 2
@@ -300,8 +317,9 @@ def test_what_a_network_prints_is_no_result_and_what_it_raises_no_traceback(tmp_
     shown = capsys.readouterr()
     assert "a word of the network" in shown.err
     assert [line.partition(",")[0] for line in shown.out.splitlines()] == [
-        "file", str(tmp_path / "one.png"),
-    ]  # fmt: skip
+        "file",
+        str(tmp_path / "one.png"),
+    ]
     assert main("evaluate", str(tmp_path / "run"), "--json") == 1
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -327,8 +345,9 @@ def test_the_model_of_a_confirmed_search_is_the_confirmed_one(run, tmp_path, mon
     second = next(one for one in candidates if one is not first)
     pair = [replace(first, is_baseline=False), replace(second, is_baseline=True)]
     shutil.rmtree(run / "confirmations")
-    inner = ScriptedRun(run / "confirmations" / "c", confirmation_space(search, pair, 2),
-                        job_of(search, pair))  # fmt: skip
+    inner = ScriptedRun(
+        run / "confirmations" / "c", confirmation_space(search, pair, 2), job_of(search, pair)
+    )
     inner.train_all(lambda trial: 0.9 - 0.1 * (trial.number % 2))
     assert find_model(run).trial == other != best
     monkeypatch.chdir(tmp_path)

@@ -15,8 +15,12 @@ from tunecnn.cli.modes import MODES, Mode
 TABLE = ROOT / "docs" / "options.md"
 COMMANDS = typer.main.get_command(app).commands
 OWN = [name for name in COMMANDS if name not in ("spaces", "data")]
-REFUSALS = [(command, mode, name) for command, modes in MODES.items()
-            for mode in modes for name in mode.refused]  # fmt: skip
+REFUSALS = [
+    (command, mode, name)
+    for command, modes in MODES.items()
+    for mode in modes
+    for name in mode.refused
+]
 
 
 def options_of(command: str) -> dict[str, str]:
@@ -25,15 +29,22 @@ def options_of(command: str) -> dict[str, str]:
 
 
 def table() -> str:
-    lines = ["# Options by mode", "", "Made from `tunecnn/cli/modes.py` by "
-             "`pytest tests/cli/test_modes.py --update-golden`. An empty cell: the option has its effect. "
-             "A number: it has none, and is refused with the reason below."]  # fmt: skip
+    lines = [
+        "# Options by mode",
+        "",
+        "Made from `tunecnn/cli/modes.py` by "
+        "`pytest tests/cli/test_modes.py --update-golden`. An empty cell: the option has its effect. "
+        "A number: it has none, and is refused with the reason below.",
+    ]
     reasons: list[str] = []
     for command in OWN:
         modes, options = MODES.get(command, ()), options_of(command)
         lines += ["", f"## `tunecnn {command}`", ""]
-        heads = [f"{'without' if mode.is_without else 'with'} `{options[mode.opened_by]}`"
-                 + (f" and `{options[mode.unless]}`" if mode.unless else "") for mode in modes]  # fmt: skip
+        heads = [
+            f"{'without' if mode.is_without else 'with'} `{options[mode.opened_by]}`"
+            + (f" and `{options[mode.unless]}`" if mode.unless else "")
+            for mode in modes
+        ]
         lines += [
             f"| option | {' | '.join(heads) or 'always'} |",
             "|---|" + "---|" * (len(modes) or 1),
@@ -76,8 +87,9 @@ def words(command: str, name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "mode", "name"), REFUSALS, ids=lambda x: getattr(x, "opened_by", x)
 )
-def test_an_option_without_effect_is_refused_with_the_reason(command: str, mode: Mode, name: str,
-                                                             capsys):  # fmt: skip
+def test_an_option_without_effect_is_refused_with_the_reason(
+    command: str, mode: Mode, name: str, capsys
+):
     given = words(command, name)
     if not mode.is_without:
         given += words(command, mode.opened_by)

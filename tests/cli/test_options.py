@@ -65,8 +65,9 @@ def test_every_command_with_a_number_is_tried():
 
 @pytest.mark.parametrize("value", ["nan", "9" * 40])
 @pytest.mark.parametrize(("words", "name"), ONCE, ids=lambda given: "".join(given))
-def test_a_number_out_of_its_range_is_refused_by_its_name(words, name, value, capsys, tmp_path,
-                                                          monkeypatch):  # fmt: skip
+def test_a_number_out_of_its_range_is_refused_by_its_name(
+    words, name, value, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (option,) = [one for one in command_of(words).params if one.name == name]
     assert main(*words, *COMMANDS[words], option.opts[0], value) == 2

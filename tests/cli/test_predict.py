@@ -66,8 +66,12 @@ def test_all_files_that_cannot_be_used_are_named_before_any_prediction(model, im
     assert main("predict", str(model), str(images)) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    for part in ("3 of 9 files", "bad.png", "it has 9x8 pixels",
-                 "red.png: it has colours, and the model takes grey images"):  # fmt: skip
+    for part in (
+        "3 of 9 files",
+        "bad.png",
+        "it has 9x8 pixels",
+        "red.png: it has colours, and the model takes grey images",
+    ):
         assert part in shown.err
     for name in ("bad.png", "wide.png", "red.png"):
         (images / name).unlink()
@@ -100,8 +104,10 @@ def deep(path, brightest: int, dtype: str = "uint16"):
 
 def test_images_of_another_depth_than_those_of_the_training_are_warned_of(tmp_path, capsys):
     random = np.random.default_rng(0)
-    values = {"train_images": random.integers(0, 4096, (60, 8, 8)).astype(np.uint16),
-              "train_labels": np.arange(60) % 2}  # fmt: skip
+    values = {
+        "train_images": random.integers(0, 4096, (60, 8, 8)).astype(np.uint16),
+        "train_labels": np.arange(60) % 2,
+    }
     np.savez(tmp_path / "deep.npz", **values)
     text = TEXT.replace("digits", str(tmp_path / "deep.npz")).replace(
         "train_images: 200", "crop: 0"

@@ -56,11 +56,15 @@ def test_a_command_that_fails_at_the_end_is_one_warning(command, capsys):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [("/no/such/command", "there is no such program"), ("", "there is no such program"),
-     ("echo 'a", "no closing quotation")],
-)  # fmt: skip
-def test_a_command_that_cannot_be_run_is_refused_before_anything_is(words, said, command, tmp_path,
-                                                                    capsys):  # fmt: skip
+    [
+        ("/no/such/command", "there is no such program"),
+        ("", "there is no such program"),
+        ("echo 'a", "no closing quotation"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_refused_before_anything_is(
+    words, said, command, tmp_path, capsys
+):
     assert main(*command, "--on-end", words) == 2
     assert f"error: --on-end {words}: {said}\n" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -98,9 +102,12 @@ def test_a_confirmation_that_the_images_do_not_allow_is_refused_before_any_trial
 ):
     """Only whoever has asked for the confirmation alone waits for its end."""
     np.savez(
-        tmp_path / "own.npz", train_images=np.zeros((40, 8, 8), np.uint8),
-        train_labels=[0, 1] * 20, val_images=np.ones((8, 8, 8), np.uint8), val_labels=[0, 1] * 4,
-    )  # fmt: skip
+        tmp_path / "own.npz",
+        train_images=np.zeros((40, 8, 8), np.uint8),
+        train_labels=[0, 1] * 20,
+        val_images=np.ones((8, 8, 8), np.uint8),
+        val_labels=[0, 1] * 4,
+    )
     text = SPACE.replace("dataset: digits", f"dataset: {tmp_path / 'own.npz'}")
     (tmp_path / "s.yaml").write_text(text)
     assert main(*command) == 0
@@ -144,9 +151,12 @@ def test_an_unknown_tracker_leaves_no_run(command, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("error", "said"),
-    [(EndedAtOnceError(130), "interrupted"), (KeyboardInterrupt(), "interrupted"),
-     (RunError("no room"), "failed")],
-)  # fmt: skip
+    [
+        (EndedAtOnceError(130), "interrupted"),
+        (KeyboardInterrupt(), "interrupted"),
+        (RunError("no room"), "failed"),
+    ],
+)
 def test_the_command_at_the_end_learns_how_a_confirmation_ended(error, said, command, tmp_path):
     assert main(*command) == 0
     folder = RunFolder.open(tmp_path / "run")

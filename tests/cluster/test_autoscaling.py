@@ -22,15 +22,21 @@ EMPTY = ("initialization_commands", "setup_commands", "head_setup_commands",
          "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
          "cluster_synced_files", "rsync_exclude", "rsync_filter")  # fmt: skip
 CONFIG = {
-    "cluster_name": "growing", "max_workers": 2, "idle_timeout_minutes": 5, "auth": {},
-    "docker": {}, "file_mounts": {}, "file_mounts_sync_continuously": False,
-    "provider": {"type": "fake_multinode"}, "head_node_type": "ray.head.default",
+    "cluster_name": "growing",
+    "max_workers": 2,
+    "idle_timeout_minutes": 5,
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    "provider": {"type": "fake_multinode"},
+    "head_node_type": "ray.head.default",
     "available_node_types": {
         "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "worker": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
     },
     **{key: [] for key in EMPTY},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -38,10 +44,22 @@ def growing(tmp_path) -> Iterator[dict[str, str]]:
     """Ray's fake provider starts a node of one core on this machine for each demand, at most two."""
     config = tmp_path / "cluster.json"
     config.write_text(json.dumps(CONFIG))
-    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}:{os.environ['PATH']}",
-           "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}  # fmt: skip
-    command = ["ray", "start", "--head", "--num-cpus=0", "--port=6379", "--disable-usage-stats",
-               f"--autoscaling-config={config}"]  # fmt: skip
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "RAY_FAKE_CLUSTER": "1",
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    }
+    command = [
+        "ray",
+        "start",
+        "--head",
+        "--num-cpus=0",
+        "--port=6379",
+        "--disable-usage-stats",
+        f"--autoscaling-config={config}",
+    ]
     subprocess.run(command, env=env, check=True, capture_output=True)
     yield env
     subprocess.run(["ray", "stop", "--force"], env=env, check=False, capture_output=True)

@@ -25,16 +25,28 @@ SERVER = "http://127.0.0.1:8299"
 @pytest.fixture
 def head(request) -> Iterator[Callable[..., str]]:
     """A head that takes jobs, with the resources of the test; the fixture runs commands on it."""
-    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}:{os.environ['PATH']}",
-           "RAY_worker_niceness": "0"}  # fmt: skip
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "RAY_worker_niceness": "0",
+    }
 
     def run(*words: str, cwd: Path | None = None) -> str:
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False,
-                              timeout=300, cwd=cwd)  # fmt: skip
+        done = subprocess.run(
+            words, env=env, capture_output=True, text=True, check=False, timeout=300, cwd=cwd
+        )
         return done.stdout + done.stderr
 
-    run("ray", "start", "--head", "--port=6399", "--dashboard-port=8299",
-        "--disable-usage-stats", *request.param)  # fmt: skip
+    run(
+        "ray",
+        "start",
+        "--head",
+        "--port=6399",
+        "--dashboard-port=8299",
+        "--disable-usage-stats",
+        *request.param,
+    )
     yield run
     run("ray", "stop", "--force")
 

@@ -95,8 +95,10 @@ def test_cifar10_is_the_archive_that_torchvision_knows(torchvision_sets):
     (archive,) = DOWNLOADS["cifar10"].files
     theirs = torchvision_sets.CIFAR10
     assert (archive.path, archive.md5, archive.urls) == (
-        theirs.filename, theirs.tgz_md5, (theirs.url,)
-    )  # fmt: skip
+        theirs.filename,
+        theirs.tgz_md5,
+        (theirs.url,),
+    )
 
 
 def test_cifar10s_files_are_those_that_torchvision_knows(torchvision_sets):
@@ -211,6 +213,10 @@ def test_no_network_and_no_files_is_one_clear_error(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         read_published("cifar10", tmp_path)
     message = str(caught.value)
-    for part in ("'cifar10' is not here", str(tmp_path / "cifar-10-python.tar.gz"),
-                 "--data-dir", "--dataset digits"):  # fmt: skip
+    for part in (
+        "'cifar10' is not here",
+        str(tmp_path / "cifar-10-python.tar.gz"),
+        "--data-dir",
+        "--dataset digits",
+    ):
         assert part in message

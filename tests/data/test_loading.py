@@ -16,8 +16,10 @@ def test_digits_are_all_1797_divided_without_overlap(digits):
     assert data.input_shape == (1, 8, 8)
     assert data.train.pixels.dtype == np.uint8
     assert data.train.pixels.max() == 255
-    rows = [images.pixels.reshape(len(images), -1)
-            for images in (data.train, data.validation, digits.test)]  # fmt: skip
+    rows = [
+        images.pixels.reshape(len(images), -1)
+        for images in (data.train, data.validation, digits.test)
+    ]
     assert len(np.unique(np.concatenate(rows), axis=0)) == len(np.concatenate(rows))
 
 

@@ -69,10 +69,12 @@ def test_paths_of_own_data_are_made_absolute(form, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("pixels.csv", "returns its images and labels as arrays, and FILE.py:FUNCTION"),
-     ("images.H5", "suffix .h5 is not read: write a function"),
-     ("photos.zip", "write imagefolder:")],
-)  # fmt: skip
+    [
+        ("pixels.csv", "returns its images and labels as arrays, and FILE.py:FUNCTION"),
+        ("images.H5", "suffix .h5 is not read: write a function"),
+        ("photos.zip", "write imagefolder:"),
+    ],
+)
 def test_a_path_that_is_no_data_set_has_advice_that_works(name, advice, tmp_path):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(InputError, match=advice):

@@ -23,8 +23,10 @@ def test_a_class_with_one_image_is_named():
 
 def test_of_many_classes_with_one_image_five_are_named_and_the_rest_counted():
     labels = np.array([0, 0, *range(1, 8)])
-    with pytest.raises(InputError, match="only one image of class 1, class 2, class 3, class 4, "
-                       "class 5 and 2 more"):  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match="only one image of class 1, class 2, class 3, class 4, class 5 and 2 more",
+    ):
         stratified(labels, 0.2, 0, "validation")
 
 
@@ -44,8 +46,9 @@ def test_a_class_in_one_group_cannot_be_on_both_sides():
 
 def dealt(*classes_of_groups):
     """Labels and groups of images, in the order of the classes, as they are read."""
-    images = [(label, group) for group, classes in enumerate(classes_of_groups)
-              for label in classes]  # fmt: skip
+    images = [
+        (label, group) for group, classes in enumerate(classes_of_groups) for label in classes
+    ]
     labels, groups = np.array(sorted(images)).T
     return labels, groups
 

@@ -60,8 +60,11 @@ def test_a_cluster_with_a_token_says_what_is_wrong_with_ours(monkeypatch, tmp_pa
     env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     cluster = subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
-        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     address = cluster.stdout.readline().strip()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)

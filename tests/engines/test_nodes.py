@@ -23,8 +23,10 @@ def test_a_device_is_to_blame_for_the_errors_of_two_trials():
 def test_a_node_is_to_blame_for_the_errors_of_three_devices():
     nodes = Nodes(max_failures=2)
     assert [nodes.failed(place, n) for n, place in enumerate((A0, A1, A2))] == [
-        None, None, Blame.NODE,
-    ]  # fmt: skip
+        None,
+        None,
+        Blame.NODE,
+    ]
 
 
 def test_a_trial_whose_error_comes_back_elsewhere_is_to_blame_and_the_nodes_are_not():
@@ -64,8 +66,12 @@ def test_a_trial_that_takes_each_node_down_is_to_blame_at_last():
 
 
 def node(name: str, cpus: float, gpus: float = 0) -> dict[str, object]:
-    return {"NodeID": name, "Alive": True, "NodeManagerHostname": name,
-            "Resources": {"CPU": cpus, "GPU": gpus}}  # fmt: skip
+    return {
+        "NodeID": name,
+        "Alive": True,
+        "NodeManagerHostname": name,
+        "Resources": {"CPU": cpus, "GPU": gpus},
+    }
 
 
 class Clock:

@@ -58,9 +58,12 @@ def run_on_cluster(
     **where,
 ):
     options = RunOptions(
-        runs_dir=folder, name="ray", checkpoint_seconds=checkpoint_seconds,
-        trial_timeout=trial_timeout, **where,
-    )  # fmt: skip
+        runs_dir=folder,
+        name="ray",
+        checkpoint_seconds=checkpoint_seconds,
+        trial_timeout=trial_timeout,
+        **where,
+    )
     return search(prepare_text(text, "space", folder), options, listening_to(listener or Silent()))
 
 
@@ -240,8 +243,13 @@ def test_a_driver_that_waits_leaves_the_cores_to_the_trials(ray_cluster):
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    done = subprocess.run([sys.executable, "-c", IDLE, address],
-                          capture_output=True, text=True, timeout=280, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE, address],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=True,
+    )
     assert float(done.stdout) < 0.5  # seconds of computing in two
 
 
@@ -249,8 +257,13 @@ def test_a_cluster_with_another_version_of_ray_is_not_joined(ray_cluster):
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    done = subprocess.run([sys.executable, "-c", OTHER_RAY, address],
-                          capture_output=True, text=True, timeout=280, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_RAY, address],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=True,
+    )
     (line,) = done.stdout.splitlines()
     assert f"{address}' cannot be joined: Version mismatch" in line
     assert f"was started with: Ray: {ray.__version__}" in line

@@ -39,9 +39,7 @@ def commands() -> list[list[str]]:
 def test_the_commands_have_options_that_exist(command):
     from typer.main import get_command
 
-    known = {
-        flag for one in get_command(app).commands["search"].params for flag in one.opts
-    }  # fmt: skip
+    known = {flag for one in get_command(app).commands["search"].params for flag in one.opts}
     assert command[:2] == ["tunecnn", "search"]
     assert {word for word in command if word.startswith("--")} <= known
 

@@ -133,8 +133,10 @@ def ended(folder: Path, job: Job) -> dict[tuple[str, int], TrialRecord]:
 
 
 def figures(records: dict[tuple[str, int], TrialRecord]) -> dict[tuple[str, int], tuple]:
-    return {key: (record.state, dict(record.values), record.weights, record.predictions)
-            for key, record in records.items()}  # fmt: skip
+    return {
+        key: (record.state, dict(record.values), record.weights, record.predictions)
+        for key, record in records.items()
+    }
 
 
 def reported(said: Path) -> set[int]:

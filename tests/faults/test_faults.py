@@ -59,8 +59,14 @@ class Search:
         self.others = set(ray_processes())  # of whoever else uses Ray on this machine
 
     def begin(self) -> subprocess.Popen:
-        return self._start("--space", str(self.folder / "space.yaml"), "--runs-dir",
-                           str(self.folder), "--name", "run")  # fmt: skip
+        return self._start(
+            "--space",
+            str(self.folder / "space.yaml"),
+            "--runs-dir",
+            str(self.folder),
+            "--name",
+            "run",
+        )
 
     def resume(self) -> subprocess.Popen:
         """Carry on, or begin if the fault came before the run was there."""
@@ -92,8 +98,10 @@ class Search:
     def _start(self, *words: str) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "tunecnn", "search", *words, *self.words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def _take(self, line: str) -> None:
         with contextlib.suppress(ValueError):  # the last line of one that was killed
@@ -114,8 +122,7 @@ def ray_processes() -> list[psutil.Process]:
 
 
 def ended(run: Path) -> dict[int, TrialRecord]:
-    return {record.number: record for record in read_records(run)
-            if record.outcome.has_ended}  # fmt: skip
+    return {record.number: record for record in read_records(run) if record.outcome.has_ended}
 
 
 def judge(search: Search, before: dict[int, TrialRecord], asked: int = TRIALS) -> None:
@@ -241,8 +248,14 @@ def test_a_killed_worker_costs_no_other_trial_anything(tmp_path):
 
 
 def test_a_trial_whose_workers_always_die_is_given_up_and_the_search_goes_on(tmp_path):
-    search = Search(tmp_path, "--max-failures", "1", "--cpus-per-trial", "2",
-                    space=SPACE.replace("epochs: 12", "epochs: 200"))  # fmt: skip
+    search = Search(
+        tmp_path,
+        "--max-failures",
+        "1",
+        "--cpus-per-trial",
+        "2",
+        space=SPACE.replace("epochs: 12", "epochs: 200"),
+    )
     process = search.begin()
     for _ in range(2):  # both workers of the first trial
         while not list((search.run / "checkpoints").glob("trial-00000-*")):
@@ -341,8 +354,13 @@ def small_disk(tmp_path):
 
 
 def test_a_disk_that_becomes_full_ends_the_search_with_its_reason(small_disk):
-    search = Search(small_disk, "--local", "--min-free-gb", "0",
-                    space=SPACE.replace("epochs: 12", "epochs: 30"))  # fmt: skip
+    search = Search(
+        small_disk,
+        "--local",
+        "--min-free-gb",
+        "0",
+        space=SPACE.replace("epochs: 12", "epochs: 30"),
+    )
     process = search.begin()
     search.until(process, 2)
     filler = small_disk / "filler"
@@ -416,8 +434,10 @@ def whole(tmp_path_factory) -> Path:
 def answers(run: Path) -> list[tuple]:
     """All that a run says: trials, epochs, looks, predictions."""
     there = load_run(run)
-    return [tuple(frame.drop(columns="run").itertuples(index=False)) for frame in
-            (there.trials.fillna(-1), there.epochs, there.evaluations, there.predictions)]  # fmt: skip
+    return [
+        tuple(frame.drop(columns="run").itertuples(index=False))
+        for frame in (there.trials.fillna(-1), there.epochs, there.evaluations, there.predictions)
+    ]
 
 
 def refusal(run: Path, whole: Path) -> str:
@@ -433,12 +453,21 @@ def refusal(run: Path, whole: Path) -> str:
 def damages(data: bytes) -> dict[str, bytes]:
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 4
-    return {"nothing": b"", "half": data[: len(data) // 2], "a byte": data[:-1],
-            "flipped": bytes(flipped)}  # fmt: skip
+    return {
+        "nothing": b"",
+        "half": data[: len(data) // 2],
+        "a byte": data[:-1],
+        "flipped": bytes(flipped),
+    }
 
 
-TRUE_FILES = ["run.json", "space.yaml", "study.journal", "study.seal",
-              "predictions/trial-00001.parquet"]  # fmt: skip
+TRUE_FILES = [
+    "run.json",
+    "space.yaml",
+    "study.journal",
+    "study.seal",
+    "predictions/trial-00001.parquet",
+]
 
 
 @pytest.mark.parametrize("damage", ["nothing", "half", "a byte", "flipped"])

@@ -112,8 +112,13 @@ def spoil_space(folder: Path, numbers: random.Random) -> None:
 
 
 SPOILERS: list[Callable[[Path, random.Random], None]] = [
-    spoil_info, spoil_info, spoil_journal, spoil_journal, spoil_seal, spoil_space,
-]  # fmt: skip
+    spoil_info,
+    spoil_info,
+    spoil_journal,
+    spoil_journal,
+    spoil_seal,
+    spoil_space,
+]
 
 
 def read_all(folder: Path) -> None:

@@ -100,8 +100,11 @@ trials: 6
 """
     run, stream = ScriptedRun(tmp_path / "run", text), io.StringIO()
     terminal = Terminal(run.study, run.path, Console(file=stream, width=120))
-    figures = {0.5: ((0.9, 0.2), (0.6, 0.2)), 1.0: ((0.8, 0.3), (0.8, 0.2)),
-               2.0: ((0.8, 0.3), (0.8, 0.3))}  # fmt: skip
+    figures = {
+        0.5: ((0.9, 0.2), (0.6, 0.2)),
+        1.0: ((0.8, 0.3), (0.8, 0.2)),
+        2.0: ((0.8, 0.3), (0.8, 0.3)),
+    }
     while (trial := run.study.next_trial()) is not None:
         values = run.study.record(trial.number).values
         accuracy, loss = figures[values["net.width"]][values["seed"] - 1]

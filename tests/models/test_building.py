@@ -80,8 +80,9 @@ def test_a_network_may_count_itself():
 
 
 def test_parts_in_torchscript_are_named():
-    scripted = PLAIN.replace("nn.Linear(width * h * w, classes)",
-                             "torch.jit.script(nn.Linear(width * h * w, classes))")  # fmt: skip
+    scripted = PLAIN.replace(
+        "nn.Linear(width * h * w, classes)", "torch.jit.script(nn.Linear(width * h * w, classes))"
+    )
     with pytest.raises(
         InputError, match=r"Net has parts in TorchScript, whose cost cannot be coun"
     ):
@@ -238,8 +239,10 @@ def test_an_enum_is_wanted_beside_what_only_a_type_checker_knows_and_by_a_base()
 
 
 def test_a_class_with_open_arguments_gets_the_classes_as_its_base_takes_them():
-    sub = "class Sub(Net):\n    def __init__(self, width=6, **kwargs):\n        " \
-        "super().__init__(width=width, **kwargs)\n"  # fmt: skip
+    sub = (
+        "class Sub(Net):\n    def __init__(self, width=6, **kwargs):\n        "
+        "super().__init__(width=width, **kwargs)\n"
+    )
     text = PLAIN + sub
     with importable(
         code_of(
@@ -348,8 +351,13 @@ def test_a_gradient_in_training_alone_is_enough():
     assert not one.training
 
 
-@pytest.mark.parametrize("change", ["self.conv = [self.conv]; self.first = self.conv[0].forward",
-                                    "self.first = nn.Conv2d(c, width, 3, padding=1).forward"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        "self.conv = [self.conv]; self.first = self.conv[0].forward",
+        "self.first = nn.Conv2d(c, width, 3, padding=1).forward",
+    ],
+)
 def test_layers_that_are_not_registered_are_refused(change):
     """They would be trained by nobody, and be others in the saved model."""
     text = PLAIN.replace("self.head = ", f"{change}; self.head = ")

@@ -87,8 +87,10 @@ def test_a_check_leaves_weights_that_follow_others_as_they_are(data, tmp_path):
         training = Training(config(STATES_CODE, "Follows"), data)
         *_, last = training
         model = model_of(training, tmp_path / "model.safetensors")
-        right = (model(torch.from_numpy(data.validation.pixels)).argmax(1).numpy()
-                 == data.validation.labels)  # fmt: skip
+        right = (
+            model(torch.from_numpy(data.validation.pixels)).argmax(1).numpy()
+            == data.validation.labels
+        )
         assert right.mean() == pytest.approx(last.val_accuracy)
 
 
@@ -121,13 +123,18 @@ class Net(nn.Module):
     ("line", "message"),
     [
         ("self.head((x - x.mean(0)) / x.std(0))", "Net gives an image other logits alone than"),
-        ("self.head(x - self.seen.lerp_(x.detach().mean(0), 0.5))",
-         "Net gives the same images other logits in evaluation the second time"),
-        ("self.head(x).softmax(1) if self.training else self.head(x)", "probabilities, not logits"),
+        (
+            "self.head(x - self.seen.lerp_(x.detach().mean(0), 0.5))",
+            "Net gives the same images other logits in evaluation the second time",
+        ),
+        (
+            "self.head(x).softmax(1) if self.training else self.head(x)",
+            "probabilities, not logits",
+        ),
         ("torch.fft.fft(self.head(x))", "Net returned complex64; logits are real numbers"),
         ("(self.head(x) > 0).long()", "Net returned int64; logits are real numbers"),
     ],
-)  # fmt: skip
+)
 def test_a_network_whose_accuracy_would_be_that_of_something_else_is_refused(line, message, data):
     code = NetworkCode({"nets.py": EVALUATED.replace("LINE", line).encode()})
     with importable(code), pytest.raises(InputError, match=message):

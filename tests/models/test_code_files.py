@@ -32,8 +32,10 @@ def test_the_default_code_is_the_file_or_its_whole_package(folder):
     (package / "net.py").write_text(NETS)
     files = code_files(["mine/inner/net.py:Net"], (), folder)
     assert [str(path) for path in files] == [
-        "mine/__init__.py", "mine/inner/__init__.py", "mine/inner/net.py",
-    ]  # fmt: skip
+        "mine/__init__.py",
+        "mine/inner/__init__.py",
+        "mine/inner/net.py",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,11 @@ def test_a_file_of_a_package_beside_the_space_is_told_where_the_space_belongs(fo
     package.mkdir()
     (package / "net.py").write_text("from .blocks import block\n" + NETS)
     (package / "blocks.py").write_text("def block(): pass\n")
-    with pytest.raises(InputError, match=r"net.py:1 imports .blocks, so it is part of a package: .*"
-                       r"architecture: mine/net.py:NAME"):  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match=r"net.py:1 imports .blocks, so it is part of a package: .*"
+        r"architecture: mine/net.py:NAME",
+    ):
         code_files(["net.py:Net"], (), package)
 
 
@@ -120,8 +125,9 @@ def test_a_folder_without_init_is_one_that_must_travel_too(tmp_path):
     with pytest.raises(InputError, match=r"imports blocks, .* write code: \[nets.py, blocks/\]"):
         code_files(["nets.py:Net"], (), tmp_path)
     assert [*map(str, code_files(["nets.py:Net"], ("nets.py", "blocks/"), tmp_path))] == [
-        "blocks/conv.py", "nets.py",
-    ]  # fmt: skip
+        "blocks/conv.py",
+        "nets.py",
+    ]
 
 
 @pytest.mark.parametrize(

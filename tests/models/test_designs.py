@@ -41,8 +41,11 @@ def test_macs_of_a_network_counted_by_hand():
 
 
 def test_odd_sizes_lose_their_last_row_in_a_pool():
-    shapes = [layer.output for layer in layers(DESIGNS["proposed"], (1, 28, 28), 10)
-              if layer.type == "pool"]  # fmt: skip
+    shapes = [
+        layer.output
+        for layer in layers(DESIGNS["proposed"], (1, 28, 28), 10)
+        if layer.type == "pool"
+    ]
     assert shapes == [(32, 14, 14), (64, 7, 7), (128, 3, 3)]
 
 

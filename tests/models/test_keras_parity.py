@@ -84,8 +84,10 @@ def largest_difference(theirs: Any, ours: ConvNet) -> float:
         kernel, bias = layer.get_weights()
         axes = (2, 3, 1, 0) if kernel.ndim == 4 else (1, 0)
         weight = module.weight.detach().permute(axes).numpy()
-        differences += [np.abs(weight - kernel).max(),
-                        np.abs(module.bias.detach().numpy() - bias).max()]  # fmt: skip
+        differences += [
+            np.abs(weight - kernel).max(),
+            np.abs(module.bias.detach().numpy() - bias).max(),
+        ]
     return float(max(differences))
 
 
@@ -139,8 +141,9 @@ def test_five_steps_from_the_same_weights_give_the_same_weights(architecture, sh
         optimizer.zero_grad()
         cross_entropy(logits, torch.from_numpy(labels[part])).backward()
         optimizer.step()
-    moved = max((a - b).abs().max().item()
-                for a, b in zip(before, ours.state_dict().values(), strict=True))  # fmt: skip
+    moved = max(
+        (a - b).abs().max().item() for a, b in zip(before, ours.state_dict().values(), strict=True)
+    )
     assert moved > 1e-4
     assert largest_difference(theirs, ours) < TOLERANCE
 

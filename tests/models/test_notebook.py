@@ -67,9 +67,12 @@ PLAIN_SOURCE = [
     ("used = tuple[int, int]", tuple[int, int]),
     ("Item = TypeVar('Item')\nused = int | None", int | None),
     ("class Block(nn.Module): pass\nSame = Block\nused = Same.__name__", "Block"),
-    ("@dataclass(frozen=True)\nclass Config:\n    width: int = 8\nconfig = Config(width=4)\n"
-     "@lru_cache\ndef width(): return config.width\nused = 1", 1),
-]  # fmt: skip
+    (
+        "@dataclass(frozen=True)\nclass Config:\n    width: int = 8\nconfig = Config(width=4)\n"
+        "@lru_cache\ndef width(): return config.width\nused = 1",
+        1,
+    ),
+]
 
 
 @pytest.mark.parametrize(("cell", "value"), PLAIN_SOURCE)
@@ -97,8 +100,10 @@ Other = Layer
 
 
 def test_modules_that_a_cell_imports_by_whole_name_are_imported(source):
-    text = source("import torch.utils.dlpack\nimport torch.fx as fx",
-                  NET.replace("USES", "torch.utils.dlpack.__name__, fx.__name__"))  # fmt: skip
+    text = source(
+        "import torch.utils.dlpack\nimport torch.fx as fx",
+        NET.replace("USES", "torch.utils.dlpack.__name__, fx.__name__"),
+    )
     assert "import torch.utils.dlpack\n" in text
     assert made_from(text).got == ("torch.utils.dlpack", "torch.fx")
 

@@ -14,12 +14,14 @@ from tunecnn.models.packages import package_version, packages_of
 
 
 def test_packages_are_those_of_installed_networks_and_of_imports_anywhere():
-    code = NetworkCode({
-        "nets.py": b"import torch, os, blocks, pandas, altair.vegalite\nfrom .blocks import One\n"
-                   b"def f():\n    from psutil import Process",
-        "blocks/__init__.py": b"import tunecnn.models",
-        "body.pt": b"import scipy",
-    })  # fmt: skip
+    code = NetworkCode(
+        {
+            "nets.py": b"import torch, os, blocks, pandas, altair.vegalite\nfrom .blocks import One\n"
+            b"def f():\n    from psutil import Process",
+            "blocks/__init__.py": b"import tunecnn.models",
+            "body.pt": b"import scipy",
+        }
+    )
     networks = [
         Architecture(name, Path()) for name in ("proposed", "timm.models:Net", "nets.py:A")
     ]

@@ -21,8 +21,11 @@ def textbook(model: ConvNet, images: torch.Tensor) -> torch.Tensor:
             values = F.relu(F.conv2d(values, conv.weight, conv.bias, padding=1))
         values = F.max_pool2d(values, 2)
     flat = values.permute(0, 2, 3, 1).reshape(len(images), -1)
-    return F.linear(F.relu(F.linear(flat, model.hidden.weight, model.hidden.bias)),
-                    model.output.weight, model.output.bias)  # fmt: skip
+    return F.linear(
+        F.relu(F.linear(flat, model.hidden.weight, model.hidden.bias)),
+        model.output.weight,
+        model.output.bias,
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)

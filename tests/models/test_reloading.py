@@ -320,8 +320,10 @@ def test_a_layer_may_be_without_a_gradient_in_the_first_steps_of_sgd(momentum, d
 
 
 def test_lazy_weights_of_a_view_are_made_for_images_with_colours(data):
-    parts = [Images(np.repeat(part.pixels, 3, axis=3), part.labels)
-             for part in (data.train, data.validation)]  # fmt: skip
+    parts = [
+        Images(np.repeat(part.pixels, 3, axis=3), part.labels)
+        for part in (data.train, data.validation)
+    ]
     colours = TrialData.measure("random", data.classes, *parts)
     with importable(ODD_CODE):
         assert list(Training(config(ODD_CODE, "LazyView", epochs=1), colours))

@@ -227,10 +227,16 @@ def words(tmp_path):
         ("any", "yes", "would get the word 'yes': write true or false, or annotate it as str"),
         ("free", "Off", "would get the word 'Off': write true or false"),
         ("flag", "no", "takes true or false, not 'no'"),
-        ("norm", "none", ""), ("act", "None", ""), ("act", "off", ""), ("own", "None", ""),
-        ("own", "on", ""), ("own", "off", "own of Net (nets.py:7) is one of 'None', 'on', not 'off'"), ("any", "batch", ""), ("any", True, ""),
+        ("norm", "none", ""),
+        ("act", "None", ""),
+        ("act", "off", ""),
+        ("own", "None", ""),
+        ("own", "on", ""),
+        ("own", "off", "own of Net (nets.py:7) is one of 'None', 'on', not 'off'"),
+        ("any", "batch", ""),
+        ("any", True, ""),
     ],
-)  # fmt: skip
+)
 def test_words_that_are_meant_as_none_or_a_truth_are_refused(argument, value, message, words):
     problem = words("Net").problem(argument, value)
     assert message in problem

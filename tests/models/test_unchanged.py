@@ -45,7 +45,7 @@ CHANGES = [
     (("(8, 16)", "(8, 32)"), None, "SIZES is not what"),
     (("= -1", "= -2"), None, "LEAST is not what"),
     (("return 3", "return 4"), None, "width is not what"),
-]  # fmt: skip
+]
 _numbers = iter(range(1000))
 
 

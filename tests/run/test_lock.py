@@ -171,9 +171,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"process": Infinity}', "[" * 100_000, '{"process": -1, "host": "a", "since": "b"}',
-     '{"process": 3, "host": "a", "since": "b", "started": "noon"}', "5"],
-)  # fmt: skip
+    [
+        '{"process": Infinity}',
+        "[" * 100_000,
+        '{"process": -1, "host": "a", "since": "b"}',
+        '{"process": 3, "host": "a", "since": "b", "started": "noon"}',
+        "5",
+    ],
+)
 def test_a_holder_that_is_nonsense_holds_nothing(text, tmp_path):
     (tmp_path / ".holder").write_text(text)
     os.utime(tmp_path / ".holder", (0, 0))  # its lease has run out

@@ -226,15 +226,22 @@ def test_what_may_follow_from_another_mistake_is_not_listed(text, mistakes, tmp_
     [
         ("flip: false", "none"),
         ("flip: true, alternate_flip: true", "mirrored in every other epoch"),
-        ("flip: true, alternate_flip: {choice: [true, false]}",
-         "mirrored at random or in every other epoch"),
-        ("crop: 0.125, cutout: 0.25", "shifted at random by up to 0.125 of the size, covered in a "
-         "square of 0.25 of the shorter side, at random"),
+        (
+            "flip: true, alternate_flip: {choice: [true, false]}",
+            "mirrored at random or in every other epoch",
+        ),
+        (
+            "crop: 0.125, cutout: 0.25",
+            "shifted at random by up to 0.125 of the size, covered in a "
+            "square of 0.25 of the shorter side, at random",
+        ),
         ("cutout: {choice: [0.0, 0.25]}", "covered (cutout: one of 0.0, 0.25)"),
-        ("flip: true, cutmix: 0.5", "mirrored at random, pasted over by a part of another with "
-         "probability 0.5"),
+        (
+            "flip: true, cutmix: 0.5",
+            "mirrored at random, pasted over by a part of another with probability 0.5",
+        ),
     ],
-)  # fmt: skip
+)
 def test_all_that_changes_images_at_random_is_in_the_words(parameters, words):
     text = f"dataset: imagefolder:photos\nparameters: {{{parameters}}}"
     assert SearchSpace.from_text(text).augmentation == words
@@ -299,8 +306,11 @@ def test_the_baseline_point_has_the_values_of_the_architecture():
         "net.width_block2: {int: [8, 128]}, learning_rate: {float: [1e-4, 1e-2]}}"
     )
     assert space.baseline_point() == {
-        "net.dropout_block3": 0.5, "net.width": 1.0, "net.width_block2": 64, "learning_rate": 4e-3,
-    }  # fmt: skip
+        "net.dropout_block3": 0.5,
+        "net.width": 1.0,
+        "net.width_block2": 64,
+        "learning_rate": 4e-3,
+    }
 
 
 def test_an_override_is_checked_like_a_file():
@@ -353,13 +363,19 @@ def test_a_setting_that_can_change_nothing_is_warned_of(text, warning):
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("parameters: {net.width_conv1: 8}\nstart: [baseline]", "the baseline has net.width_conv1 = 8 as well, since the space fixes it"),
+        (
+            "parameters: {net.width_conv1: 8}\nstart: [baseline]",
+            "the baseline has net.width_conv1 = 8 as well, since the space fixes it",
+        ),
         ("parameters: {net.width_conv1: 8}", ""),
         ("recipe: published\nparameters: {patience: {int: [1, 13]}}\nstart: [baseline]", ""),
         ("parameters: {patience: 3}\nstart: [baseline]", ""),
-        ("parameters: {optimizer: {choice: [sgd, muon]}, patience: {int: [1, 3], when: {optimizer: sgd}}}\nstart: [baseline]", ""),
+        (
+            "parameters: {optimizer: {choice: [sgd, muon]}, patience: {int: [1, 3], when: {optimizer: sgd}}}\nstart: [baseline]",
+            "",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_baseline_that_is_not_quite_the_networks_own_is_warned_of(text, warning):
     found = SearchSpace.from_text(f"dataset: cifar10\n{text}").warnings()
     assert [one[: len(warning)] for one in found] == ([warning] if warning else [])

@@ -142,8 +142,10 @@ def train_all(study):
         else:
             study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=3))
     study.stop_paused()
-    return [(record.number, record.outcome, record.source, dict(record.values))
-            for record in study.records]  # fmt: skip
+    return [
+        (record.number, record.outcome, record.source, dict(record.values))
+        for record in study.records
+    ]
 
 
 def test_a_writer_may_be_killed_in_the_middle_of_any_write(open_study, tmp_path, monkeypatch):

@@ -36,8 +36,11 @@ def gone(name: str, module: str) -> str:
 
 @pytest.mark.parametrize(("pattern", "module"), PLACES.items())
 def test_a_private_name_is_used_in_one_place(pattern, module):
-    found = {str(path.relative_to(ROOT / "tunecnn")) for path in ROOT.glob("tunecnn/**/*.py")
-             if re.search(pattern, path.read_text())}  # fmt: skip
+    found = {
+        str(path.relative_to(ROOT / "tunecnn"))
+        for path in ROOT.glob("tunecnn/**/*.py")
+        if re.search(pattern, path.read_text())
+    }
     assert found == {module}
 
 
@@ -71,8 +74,11 @@ def test_the_operation_codes_of_the_journal_are_those_of_optuna():
 
     from tunecnn.study import journal, repair
 
-    codes = (JournalOperation.CREATE_STUDY, JournalOperation.CREATE_TRIAL,
-             JournalOperation.SET_TRIAL_STATE_VALUES)  # fmt: skip
+    codes = (
+        JournalOperation.CREATE_STUDY,
+        JournalOperation.CREATE_TRIAL,
+        JournalOperation.SET_TRIAL_STATE_VALUES,
+    )
     ours = (repair._CREATE_STUDY, journal.CREATE_TRIAL, repair._SET_STATE)
     assert codes == ours, gone("same JournalOperation", "study/journal.py and study/repair.py")
 

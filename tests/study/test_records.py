@@ -27,21 +27,32 @@ def test_at_each_moment_the_best_is_the_first_of_all_ranked(seed, record):
         epoch = EpochMetrics(1, 0.5, 0.5, rng.choice([0.1, 0.2]), rng.choice([0.7, 0.8, 0.9]), 1.0)
         outcome = rng.choice([Outcome.COMPLETE] * 4 + [Outcome.PRUNED])
         one = replace(
-            record, number=number, outcome=outcome, epochs=(epoch,), kept_epoch=1,
+            record,
+            number=number,
+            outcome=outcome,
+            epochs=(epoch,),
+            kept_epoch=1,
             values={"net.width": rng.choice([0.5, 1.0, 2.0]), "seed": number},
-        )  # fmt: skip
+        )
         ranking.add(one)
         complete += [one] if outcome is Outcome.COMPLETE else []
         accuracies = {
             one.number: [
-                other.epochs[0].val_accuracy for other in complete
+                other.epochs[0].val_accuracy
+                for other in complete
                 if other.values["net.width"] == one.values["net.width"]
-            ] for one in complete
-        }  # fmt: skip
-        expected = sorted(complete, key=lambda one: (
-            -round(fmean(accuracies[one.number]), 12), -one.epochs[0].val_accuracy,
-            one.epochs[0].val_loss, one.number,
-        ))  # fmt: skip
+            ]
+            for one in complete
+        }
+        expected = sorted(
+            complete,
+            key=lambda one: (
+                -round(fmean(accuracies[one.number]), 12),
+                -one.epochs[0].val_accuracy,
+                one.epochs[0].val_loss,
+                one.number,
+            ),
+        )
         assert ranking.ranked() == expected
         assert ranking.best == (expected[0] if expected else None)
         assert [ranking.seeds(one) for one in complete] == list(map(len, accuracies.values()))

@@ -37,8 +37,10 @@ def carry_on(run) -> None:
     study = Study(run, folder.read_space(folder.read_info()), CostCounter(None, (1, 8, 8), 10))
     while study.next_trial() is not None:
         pass
-    assert len(study.running) + sum(r.state in ("COMPLETE", "PRUNED", "FAIL") for r in
-                                    study.records) == 6  # fmt: skip
+    assert (
+        len(study.running) + sum(r.state in ("COMPLETE", "PRUNED", "FAIL") for r in study.records)
+        == 6
+    )
 
 
 def is_end_of(number):
@@ -129,8 +131,11 @@ def rewrite(run, *, wanted, values) -> None:
 
 
 def test_nonsense_in_the_creation_of_a_trial_does_not_survive(scripted_run):
-    rewrite(scripted_run, wanted=lambda log: log.get("trial") == 0,
-            values={"user_attrs": {"proposal": True}})  # fmt: skip
+    rewrite(
+        scripted_run,
+        wanted=lambda log: log.get("trial") == 0,
+        values={"user_attrs": {"proposal": True}},
+    )
     with pytest.raises(RunError, match="study.journal is damaged"):
         read_records(scripted_run)
     assert repair(scripted_run).again == (0,)
@@ -152,8 +157,11 @@ def test_a_trial_that_had_just_begun_is_prepared_anew_without_its_config(tmp_pat
 
 def test_an_epoch_under_the_key_of_another_is_damage_that_can_be_repaired(scripted_run):
     lines = [from_line(raw) for raw in (scripted_run / JOURNAL).read_bytes().splitlines(True)]
-    metrics = next(line.log["user_attr"]["epoch:1:1"] for line in lines
-                   if "epoch:1:1" in line.log.get("user_attr", {}))  # fmt: skip
+    metrics = next(
+        line.log["user_attr"]["epoch:1:1"]
+        for line in lines
+        if "epoch:1:1" in line.log.get("user_attr", {})
+    )
     rewrite(
         scripted_run,
         wanted=lambda log: "epoch:1:2" in log.get("user_attr", {}),
@@ -169,8 +177,11 @@ def test_an_epoch_under_the_key_of_another_is_damage_that_can_be_repaired(script
 def test_many_senseless_lines_take_no_longer_than_one(tmp_path):
     run = ScriptedRun(tmp_path / "long", SPACE.replace("trials: 6", "trials: 100"))
     run_out(run.study)
-    rewrite(run.path, wanted=lambda log: "epoch:1:1" in log.get("user_attr", {}),
-            values={"user_attr": 3})  # fmt: skip
+    rewrite(
+        run.path,
+        wanted=lambda log: "epoch:1:1" in log.get("user_attr", {}),
+        values={"user_attr": 3},
+    )
     start = time.monotonic()
     assert len(repair(run.path).lost) >= 100
     assert time.monotonic() - start < 5  # a second; one pass for each took twenty
@@ -274,20 +285,30 @@ def nonsense(draw) -> dict:
     )
     names = ["worker_id", "trial_id", "trial", "study_id", "state", "values", "user_attr", "step",
              "param_name", "distribution", "datetime_start", "intermediate_value"]  # fmt: skip
-    log = {name: draw(anything | st.integers(0, 7))
-           for name in draw(st.lists(st.sampled_from(names), unique=True))}  # fmt: skip
+    log = {
+        name: draw(anything | st.integers(0, 7))
+        for name in draw(st.lists(st.sampled_from(names), unique=True))
+    }
     attrs = ["attempts", "config", "kept_epoch", "where", "epoch:1:1", "epoch:x", "begin:1",
              "outcome", "reason", "weights"]  # fmt: skip
     if draw(st.booleans()):
-        log |= {"op_code": 8, "worker_id": "w", "trial_id": draw(st.integers(0, 7)),
-                "user_attr": {draw(st.sampled_from(attrs)): draw(anything | st.just(10**9))}}  # fmt: skip
+        log |= {
+            "op_code": 8,
+            "worker_id": "w",
+            "trial_id": draw(st.integers(0, 7)),
+            "user_attr": {draw(st.sampled_from(attrs)): draw(anything | st.just(10**9))},
+        }
     else:
         log["op_code"] = draw(anything | st.integers(0, 11))
     return log
 
 
-@settings(max_examples=40, phases=[Phase.generate], deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(
+    max_examples=40,
+    phases=[Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_wherever_reading_fails_repair_makes_it_readable(scripted_run, data):
     """Any lines may be replaced by noise or by nonsense with a right checksum, anywhere."""
@@ -307,8 +328,9 @@ def test_wherever_reading_fails_repair_makes_it_readable(scripted_run, data):
             lines[at : at + data.draw(st.integers(0, 1))] = [new]
         journal.write_bytes(b"".join(lines))
         if data.draw(st.booleans()):
-            seal.write_bytes(to_line(data.draw(st.sampled_from([0, 5, 10**12])),
-                                     data.draw(nonsense())))  # fmt: skip
+            seal.write_bytes(
+                to_line(data.draw(st.sampled_from([0, 5, 10**12])), data.draw(nonsense()))
+            )
         try:
             load_run(scripted_run)
         except RunError:

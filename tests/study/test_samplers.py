@@ -103,10 +103,14 @@ def test_they_see_what_could_not_be_trained_as_the_worst(sampler):
 
 @pytest.mark.parametrize(
     ("sampler", "before", "after"),
-    [("{tpe: {startup_trials: 4}}", "random", "model"),
-     ("{tpe: {startup_trials: 4, multivariate: false}}", "random", "model"), ("{gp: {startup_trials: 4}}", "random", "model"),
-     ("random", "random", "random"), ("qmc", "random", "random")],
-)  # fmt: skip
+    [
+        ("{tpe: {startup_trials: 4}}", "random", "model"),
+        ("{tpe: {startup_trials: 4, multivariate: false}}", "random", "model"),
+        ("{gp: {startup_trials: 4}}", "random", "model"),
+        ("random", "random", "random"),
+        ("qmc", "random", "random"),
+    ],
+)
 def test_who_proposed_a_trial_is_known(sampler, before, after):
     study, proposer = curves(sampler)
     proposer.sampler(study)

@@ -27,13 +27,19 @@ def test_the_quick_lists_of_trials_are_optunas_own(storages):
     quick, own = storages
     study = optuna.create_study(storage=quick, study_name="s", direction="maximize")
     wanted = [
-        None, (TrialState.WAITING,), (TrialState.RUNNING,), (TrialState.COMPLETE,),
-        (TrialState.WAITING, TrialState.RUNNING), (TrialState.RUNNING, TrialState.PRUNED),
-    ]  # fmt: skip
+        None,
+        (TrialState.WAITING,),
+        (TrialState.RUNNING,),
+        (TrialState.COMPLETE,),
+        (TrialState.WAITING, TrialState.RUNNING),
+        (TrialState.RUNNING, TrialState.PRUNED),
+    ]
 
     def lists(storage):
-        return [[(t.number, t.state) for t in storage.get_all_trials(0, deepcopy=False, states=s)]
-                for s in wanted]  # fmt: skip
+        return [
+            [(t.number, t.state) for t in storage.get_all_trials(0, deepcopy=False, states=s)]
+            for s in wanted
+        ]
 
     trials = [study.ask() for _ in range(4)]
     study.enqueue_trial({"x": 1})

@@ -84,8 +84,9 @@ def test_a_weak_trial_is_pruned_but_never_the_baseline(open_study, tmp_path):
         ([0.5], TrialEnd(Outcome.ERROR, reason="ValueError"), "FAIL", "error", 0.5),
     ],
 )
-def test_every_ending_is_told_as_what_it_is(script, outcome, state, ending, accuracy, open_study,
-                                            tmp_path):  # fmt: skip
+def test_every_ending_is_told_as_what_it_is(
+    script, outcome, state, ending, accuracy, open_study, tmp_path
+):
     study = open_study()
     study.next_trial()
     for epoch, value in enumerate(script, start=1):
@@ -358,8 +359,12 @@ def test_two_objectives_are_told_whatever_ends_a_trial(sampler, open_study, recw
             study.report(n, metrics(2, 0.5 + trial.config.net["width"] / 8), is_last=True)
             study.finish(n, TrialEnd(Outcome.COMPLETE, kept_epoch=2))
     assert [record.state for record in study.records[:5]] == [
-        "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE"
-    ]  # fmt: skip
+        "COMPLETE",
+        "PRUNED",
+        "COMPLETE",
+        "PRUNED",
+        "COMPLETE",
+    ]
     assert not [str(w.message) for w in recwarn.list if "xperimental" in str(w.message)]
 
 
@@ -457,8 +462,9 @@ def test_what_does_not_exist_beside_other_values_is_not_drawn(sampler, open_stud
         study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
     drawn = [record.values for record in study.records]
     assert {frozenset(values) for values in drawn} >= {
-        frozenset({"optimizer"}), frozenset({"optimizer", "momentum", "nesterov"})
-    }  # fmt: skip
+        frozenset({"optimizer"}),
+        frozenset({"optimizer", "momentum", "nesterov"}),
+    }
     for values in drawn:
         assert ("momentum" in values) == (values["optimizer"] == "sgd")
         assert ("nesterov" in values) == (values.get("momentum", 0.0) > 0)

@@ -59,8 +59,11 @@ def test_nothing_serious_stands_in_the_way_of_a_screen_reader(browser, scripted_
     page = opened(browser, scripted_run / "summary.html", color_scheme=scheme)
     scroll_through(page)
     found = Axe().run(page).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found
-            if one["impact"] in ("serious", "critical")] == []  # fmt: skip
+    assert [
+        (one["id"], one["nodes"][0]["html"][:200])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ] == []
     assert page.complaints == []
 
 

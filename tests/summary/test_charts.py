@@ -27,8 +27,10 @@ def balanced(tmp_path) -> Run:
 def test_charts_show_the_accuracy_that_a_search_ranks_by(balanced):
     charts = charts_of(balanced)
     assert [chart.title for chart in charts] == [
-        "Trials and their parameters", "Learning curves", "net.width and net.dropout_dense",
-    ]  # fmt: skip
+        "Trials and their parameters",
+        "Learning curves",
+        "net.width and net.dropout_dense",
+    ]
     for chart in charts:
         assert json.dumps(chart.spec).count('"a": 0.6') >= 6, chart.title
         assert '"a": 0.9' not in json.dumps(chart.spec)

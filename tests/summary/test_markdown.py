@@ -34,9 +34,15 @@ def shown(tokens) -> tuple[set[str], str]:
 @example("    ")
 @example("     x")
 @pytest.mark.parametrize(
-    "around", ["before {} after", "- {}: x", "# {}", "| {} | x |\n|---|---|\n| x | y |",
-               "| x | y |\n|---|---|\n| {} | x |"],
-)  # fmt: skip
+    "around",
+    [
+        "before {} after",
+        "- {}: x",
+        "# {}",
+        "| {} | x |\n|---|---|\n| x | y |",
+        "| x | y |\n|---|---|\n| {} | x |",
+    ],
+)
 def test_whatever_a_user_named_is_text_and_never_markup(around, text):
     empty = PARSER.parse(around.format("e"))
     tokens = PARSER.parse(around.format(escape(text)))
@@ -59,8 +65,9 @@ def test_a_block_of_code_holds_its_text_whatever_backticks_it_has(text):
 @pytest.mark.parametrize("text", ["net.width", "a`b", "``", "a|b", "two\nlines"])
 def test_code_within_a_line_holds_its_text(text):
     tokens = PARSER.parse(f"| {code(text)} |\n|---|\n| x |")
-    (found,) = [child for token in tokens for child in token.children or ()
-                if child.type == "code_inline"]  # fmt: skip
+    (found,) = [
+        child for token in tokens for child in token.children or () if child.type == "code_inline"
+    ]
     assert found.content == plain(text)
 
 

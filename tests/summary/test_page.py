@@ -53,8 +53,11 @@ def test_the_page_needs_no_network_and_allows_no_script_but_its_own(page):
         for name in ("src", "href"):
             assert (attributes.get(name) or "data:").startswith(("data:", "#"))
         assert not [name for name in attributes if name.startswith("on")]
-    (policy,) = [one["content"] for one in found.of("meta")
-                 if one.get("http-equiv") == "Content-Security-Policy"]  # fmt: skip
+    (policy,) = [
+        one["content"]
+        for one in found.of("meta")
+        if one.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert "default-src 'none'" in policy
     assert "unsafe-eval" not in policy
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)

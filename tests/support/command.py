@@ -20,9 +20,13 @@ _built = functools.cache(typer.main.get_command)
 def run_cli(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tunecnn", *words],
-        capture_output=True, text=True, check=False, timeout=280, cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+        cwd=cwd,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
-    )  # fmt: skip
+    )
 
 
 def command_names() -> Iterator[list[str]]:

@@ -32,9 +32,16 @@ class Small(nn.Module):
 def config(code: NetworkCode, name: str, **changes) -> TrialConfig:
     """The config of a short training of a network in `nets.py`."""
     return TrialConfig.from_dict(
-        {"architecture": f"nets.py:{name}", "code": code.hash, "epochs": 2, "batch_size": 5,
-         "optimizer": "adamw", "learning_rate": 1e-2, **changes}
-    )  # fmt: skip
+        {
+            "architecture": f"nets.py:{name}",
+            "code": code.hash,
+            "epochs": 2,
+            "batch_size": 5,
+            "optimizer": "adamw",
+            "learning_rate": 1e-2,
+            **changes,
+        }
+    )
 
 
 def random_data() -> TrialData:

@@ -90,8 +90,12 @@ class Node:
 
     def command(self, *command: str) -> list[str]:
         """The command line that runs a command on the node."""
-        values = {"RAY_AUTH_MODE": "disabled", "RAY_DISABLE_MEMORY_MONITOR": "1",
-                  "PATH": f"{_BIN}:{os.environ['PATH']}", **self._env}  # fmt: skip
+        values = {
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_DISABLE_MEMORY_MONITOR": "1",
+            "PATH": f"{_BIN}:{os.environ['PATH']}",
+            **self._env,
+        }
         env = [f"{key}={value}" for key, value in values.items()]
         inside = ["nsenter", "-t", self._pid, "-m", "-n", "-u", "-p", "--"]
         return [*inside, "env", "-u", "RAY_ADDRESS", *env, *command]
@@ -153,8 +157,12 @@ class RayNodes:
         role = first if number == 1 else [f"--address={_NETWORK}.1:6379"]
         size = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--object-store-memory=150000000"]
         started = node.run(
-            "ray", "start", *role, *size, f"--node-ip-address={node.address}",
+            "ray",
+            "start",
+            *role,
+            *size,
+            f"--node-ip-address={node.address}",
             "--disable-usage-stats",
-        )  # fmt: skip
+        )
         assert started.returncode == 0, started.stderr
         return node

@@ -60,11 +60,15 @@ def run_info(
         ended=NOON.replace(minute=2, second=5),
         ending="done",
         engine=EngineRecord(
-            engine="ray", nodes=(NodeRecord(name="desk", cpus=2),), threads=1, slots=2,
-            cpus_per_trial=1, gpus_per_trial=0,
+            engine="ray",
+            nodes=(NodeRecord(name="desk", cpus=2),),
+            threads=1,
+            slots=2,
+            cpus_per_trial=1,
+            gpus_per_trial=0,
         ),
         versions={"python": "3.11", "tunecnn": "0.2.0"},
-    )  # fmt: skip
+    )
     return RunInfo(
         space="scripted",
         space_sha256=sha256(text),
@@ -203,6 +207,8 @@ def six_endings(path: Path) -> Path:
 
 def properties_of(run: Run) -> list[str]:
     """Return the names of the public properties of a run."""
-    return [name for name, value in inspect.getmembers_static(type(run))
-            if isinstance(value, property | functools.cached_property)
-            and not name.startswith("_")]  # fmt: skip
+    return [
+        name
+        for name, value in inspect.getmembers_static(type(run))
+        if isinstance(value, property | functools.cached_property) and not name.startswith("_")
+    ]

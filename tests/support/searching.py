@@ -60,9 +60,13 @@ def begin(
     **changes,
 ) -> RunResult:
     options = RunOptions(
-        runs_dir=tmp_path, name=name, local=True, cpus_per_trial=threads,
-        checkpoint_seconds=checkpoint_seconds, resume_or_start=resume_or_start,
-    )  # fmt: skip
+        runs_dir=tmp_path,
+        name=name,
+        local=True,
+        cpus_per_trial=threads,
+        checkpoint_seconds=checkpoint_seconds,
+        resume_or_start=resume_or_start,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "space.yaml")
         path.write_text(text, encoding="utf-8")

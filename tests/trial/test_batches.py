@@ -40,8 +40,9 @@ def test_an_epoch_has_every_image_once_and_keeps_the_last_batch(ramp):
     for images, labels in epoch(made):
         sizes.append(len(labels))
         seen += labels.tolist()
-        assert torch.equal(images.to(torch.uint8).permute(0, 2, 3, 1),
-                           torch.from_numpy(ramp.train.pixels)[labels])  # fmt: skip
+        assert torch.equal(
+            images.to(torch.uint8).permute(0, 2, 3, 1), torch.from_numpy(ramp.train.pixels)[labels]
+        )
     assert sizes == [4, 4, 2]
     assert made.steps == 3
     assert sorted(seen) == list(range(10))

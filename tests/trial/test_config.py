@@ -75,8 +75,11 @@ def test_an_unknown_setting_is_answered_with_the_nearest():
 def test_the_published_recipe_is_the_published_protocol():
     config = make_config("published", "proposed", "cifar10")
     assert (config.optimizer, config.learning_rate, config.rho, config.epsilon) == (
-        "rmsprop", 1e-4, 0.9, 1e-7,
-    )  # fmt: skip
+        "rmsprop",
+        1e-4,
+        0.9,
+        1e-7,
+    )
     assert (config.batch_size, config.pixels, config.split) == (128, "raw", "published")
     assert (config.patience, config.flip, config.crop, config.schedule) == (
         10,

@@ -47,53 +47,67 @@ def test_running_out_of_memory_is_recognised(error):
     assert ran_out_of_memory(error)
 
 
-@pytest.mark.parametrize("error", [
-    RuntimeError("CUDA error: an illegal memory access was encountered"),
-    RuntimeError("CUDA error: device-side assert triggered"),
-    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"),
-    RuntimeError("Expected all tensors to be on the same device"),
-    ValueError("the pin_memory option needs a GPU"),
-    KeyError("memory"),
-    ray.exceptions.RayActorError(),
-    "Worker exit detail: Worker unexpectedly exits with a connection error code 2.",
-    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
-    "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
-    "usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly.",
-    "The node was preempted",
-    "room for the trial is missing",
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"),
+        RuntimeError("Expected all tensors to be on the same device"),
+        ValueError("the pin_memory option needs a GPU"),
+        KeyError("memory"),
+        ray.exceptions.RayActorError(),
+        "Worker exit detail: Worker unexpectedly exits with a connection error code 2.",
+        "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
+        "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
+        "usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly.",
+        "The node was preempted",
+        "room for the trial is missing",
+    ],
+    ids=str,
+)
 def test_other_errors_are_not_taken_for_it(error):
     assert not ran_out_of_memory(error)
 
 
-@pytest.mark.parametrize("error", [
-    RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
-    RuntimeError("CUDA error: uncorrectable ECC error encountered"),
-    RuntimeError("CUDA error: device-side assert triggered"),
-    RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable"),
-    RuntimeError("CUDA error: no kernel image is available for execution on the device"),
-    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
-    RuntimeError("CUDA driver error: unknown error"),
-    RuntimeError("No CUDA GPUs are available"),
-    RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
-    RuntimeError("HIP error: invalid device function"),
-    raised(ValueError("in a network"), RuntimeError("CUDA error: unspecified launch failure")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"
+        ),
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable"),
+        RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA driver error: unknown error"),
+        RuntimeError("No CUDA GPUs are available"),
+        RuntimeError(
+            "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"
+        ),
+        RuntimeError("HIP error: invalid device function"),
+        raised(ValueError("in a network"), RuntimeError("CUDA error: unspecified launch failure")),
+    ],
+)
 def test_an_error_of_the_device_is_known(error):
     assert device_error(error) is not None
 
 
-@pytest.mark.parametrize("error", [
-    RuntimeError("CUDA error: out of memory"),
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-    RuntimeError("mat1 and mat2 shapes cannot be multiplied (32x8 and 9x10)"),
-    InputError("the network returns no logits"),
-    ValueError("cuda is not a width"),
-    RuntimeError("Expected all tensors to be on the same device, but found cuda:0 and cpu!"),
-    KeyError("cudnn"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: out of memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied (32x8 and 9x10)"),
+        InputError("the network returns no logits"),
+        ValueError("cuda is not a width"),
+        RuntimeError("Expected all tensors to be on the same device, but found cuda:0 and cpu!"),
+        KeyError("cudnn"),
+    ],
+)
 def test_missing_memory_and_mistakes_in_a_network_are_no_error_of_the_device(error):
     assert device_error(error) is None
 

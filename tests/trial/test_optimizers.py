@@ -120,9 +120,12 @@ def test_no_optimizer_makes_a_worker_import_the_compiler():
 
 @pytest.mark.parametrize(
     ("schedule", "first", "highest", "low", "high"),
-    [("constant", 1.0, 1.0, 1.0, 1.0), ("cosine", 1.0, 1.0, 0.0, 0.03),
-     ("one_cycle", 0.04, 1.0, 0.0, 0.05)],
-)  # fmt: skip
+    [
+        ("constant", 1.0, 1.0, 1.0, 1.0),
+        ("cosine", 1.0, 1.0, 0.0, 0.03),
+        ("one_cycle", 0.04, 1.0, 0.0, 0.05),
+    ],
+)
 def test_the_schedule_spans_all_steps(schedule, first, highest, low, high):
     config = TrialConfig(schedule=schedule, optimizer="sgd", learning_rate=1.0)
     optimizer = make_optimizer(config, nn.ParameterList([torch.zeros(1)]))
@@ -136,8 +139,11 @@ def test_the_schedule_spans_all_steps(schedule, first, highest, low, high):
     assert max(rates) == pytest.approx(highest, abs=0.02)
     assert low <= rates[-1] <= high
     steps = np.diff(rates)
-    assert {"constant": not steps.any(), "cosine": (steps < 0).all(),
-            "one_cycle": steps[0] > 0 > steps[-1]}[schedule]  # fmt: skip
+    assert {
+        "constant": not steps.any(),
+        "cosine": (steps < 0).all(),
+        "one_cycle": steps[0] > 0 > steps[-1],
+    }[schedule]
 
 
 @pytest.mark.parametrize(

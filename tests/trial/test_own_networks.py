@@ -132,8 +132,12 @@ FAILURES = [
 @pytest.mark.parametrize(("name", "outcome", "reason"), FAILURES)
 def test_a_network_that_fails_ends_its_trial_with_values_and_line(name, outcome, reason, data):
     with importable(CODE):
-        run = RunningTrial(config(CODE, name, **{"net.width": 4}), to_device(data, torch.device("cpu")),
-                       None, 30.0)  # fmt: skip
+        run = RunningTrial(
+            config(CODE, name, **{"net.width": 4}),
+            to_device(data, torch.device("cpu")),
+            None,
+            30.0,
+        )
         end = run.advance(0.0).end
     assert end is not None
     assert end.outcome is outcome
@@ -142,14 +146,20 @@ def test_a_network_that_fails_ends_its_trial_with_values_and_line(name, outcome,
 
 def test_muon_gets_the_convolutions_without_groups_and_adamw_all_else():
     network = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=2),
-        nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1, bias=False), nn.Linear(4, 3),
-    )  # fmt: skip
+        nn.Conv2d(1, 8, 3),
+        nn.Conv2d(8, 8, 3, groups=8),
+        nn.Conv2d(8, 8, 3, groups=2),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 4, 1, bias=False),
+        nn.Linear(4, 3),
+    )
     optimizer = make_optimizer(TrialConfig(optimizer="muon"), network)
     assert isinstance(optimizer, MuonWithAdamW)
     muon, *others = optimizer.param_groups
-    assert [weight is one.weight for weight, one in
-            zip(muon["params"], (network[0], network[4]), strict=True)] == [True, True]  # fmt: skip
+    assert [
+        weight is one.weight
+        for weight, one in zip(muon["params"], (network[0], network[4]), strict=True)
+    ] == [True, True]
     assert sum(len(group["params"]) for group in others) == 9
     alone = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False))
     optimizer = make_optimizer(TrialConfig(optimizer="muon"), alone)
@@ -167,9 +177,13 @@ for _ in range(2):
         print(nets.__file__)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     first, second = done.stdout.split()
     assert first == second
     assert first.startswith(str(tmp_path))

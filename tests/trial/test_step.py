@@ -11,8 +11,15 @@ from tunecnn.trial.faults import device_error
 from tunecnn.trial.step import GraphedStep, TrainingStep
 from tunecnn.trial.training import Training
 
-SETTINGS = {"architecture": "model1", "dataset": "digits", "batch_size": 16, "epochs": 4,
-            "schedule": "one_cycle", "weight_decay": 0.01, "crop": 0.1}  # fmt: skip
+SETTINGS = {
+    "architecture": "model1",
+    "dataset": "digits",
+    "batch_size": 16,
+    "epochs": 4,
+    "schedule": "one_cycle",
+    "weight_decay": 0.01,
+    "crop": 0.1,
+}
 
 
 class Recorder:
@@ -137,7 +144,7 @@ def step_on(logits, targets, weights=None, smoothing=0.0) -> TrainingStep:
     optimizer = torch.optim.SGD([logits], lr=0.0)
     return TrainingStep(
         torch.nn.Identity(), optimizer, Given(logits, targets), weights, smoothing, in_bf16=False
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

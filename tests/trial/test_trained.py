@@ -126,8 +126,11 @@ def test_a_file_cannot_make_us_call_any_function(name, tiny, tmp_path):
     metadata = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tunecnn"])
     mark = tmp_path / "called"
     metadata["config"] = {
-        "architecture": name, "dataset": "digits", "epochs": 1, "net.command": f"touch {mark}",
-    }  # fmt: skip
+        "architecture": name,
+        "dataset": "digits",
+        "epochs": 1,
+        "net.command": f"touch {mark}",
+    }
     content = save(load(content), metadata={"tunecnn": json.dumps(metadata)})
     with (
         pytest.raises(InputError, match=f"m names {name} as its network, which is no class"),

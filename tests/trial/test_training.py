@@ -79,9 +79,15 @@ def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_been(
 @pytest.mark.parametrize("patience", [None, 2])
 def test_a_training_with_each_kind_of_extra_goes_on_from_its_checkpoint(patience, tiny):
     settings = config(
-        epochs=6, flip=True, alternate_flip=True, cutout=0.3, cutmix=0.5, initialization="dirac",
-        averaging=0.9, patience=patience,
-    )  # fmt: skip
+        epochs=6,
+        flip=True,
+        alternate_flip=True,
+        cutout=0.3,
+        cutmix=0.5,
+        initialization="dirac",
+        averaging=0.9,
+        patience=patience,
+    )
     whole = Training(settings, tiny)
     expected = figures(whole)
     first = Training(settings, tiny)
@@ -273,8 +279,9 @@ def test_class_weights_make_rare_classes_as_likely_as_others():
     noise = random.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
     labels = (np.arange(300) % 10 == 0).astype(np.int64)  # a tenth, and nothing to learn
     images = Images(noise, labels)
-    data = TrialData.measure("noise", ("often", "rare"), images.take(np.arange(200)),
-                             images.take(np.arange(200, 300)))  # fmt: skip
+    data = TrialData.measure(
+        "noise", ("often", "rare"), images.take(np.arange(200)), images.take(np.arange(200, 300))
+    )
     share = {}
     for weights in ("none", "balanced"):
         shares = []
@@ -300,11 +307,18 @@ def test_class_weights_and_smoothed_labels_together_leave_what_can_be_learned():
     data = TrialData.measure("bright", ("common", "rare"), images(1000), images(250))
     training = Training(
         make_config(
-            "fast", "model1", "digits", epochs=3, precision="fp32", crop=0.0, label_smoothing=0.1,
-            class_weights="balanced", **{"net.width": 0.25},
+            "fast",
+            "model1",
+            "digits",
+            epochs=3,
+            precision="fp32",
+            crop=0.0,
+            label_smoothing=0.1,
+            class_weights="balanced",
+            **{"net.width": 0.25},
         ),
         data,
-    )  # fmt: skip
+    )
     *_, last = training
     assert min(last.val_accuracy, last.val_balanced_accuracy) > 0.95
 

@@ -36,8 +36,14 @@ def test_the_views_are_the_image_its_mirror_and_both_moved_by_a_pixel_with_refle
     pixels = drawn("123 456 789")[None, :, :, None]
     assert [len(seen(pixels, one)) for one in ("one", "mirrored", "shifted")] == [1, 2, 6]
     views = [view[0, :, :, 0].byte() for view in seen(pixels, "shifted")]
-    expected = ["123 456 789", "321 654 987", "565 898 565", "565 898 565",
-                "545 212 545", "545 212 545"]  # fmt: skip
+    expected = [
+        "123 456 789",
+        "321 654 987",
+        "565 898 565",
+        "565 898 565",
+        "545 212 545",
+        "545 212 545",
+    ]
     assert all(torch.equal(one, drawn(rows)) for one, rows in zip(views, expected, strict=True))
 
 
@@ -110,8 +116,11 @@ def test_a_model_that_is_trained_further_sees_the_images_themselves(tiny):
     model = unpack_model(pack_model(training), "m")
     model.train()
     other = model.with_views("mirrored")
-    assert all(module.training for module in (*model.modules(), *other.modules())
-               if module is not model.scaling)  # fmt: skip
+    assert all(
+        module.training
+        for module in (*model.modules(), *other.modules())
+        if module is not model.scaling
+    )
     calls = []
     model.network.register_forward_pre_hook(lambda *_: calls.append(1))
     pixels = torch.from_numpy(tiny.validation.pixels[:4])
@@ -128,10 +137,13 @@ def test_a_model_that_is_trained_further_sees_the_images_themselves(tiny):
         ("flip: true", ""),
         ("views: one", ""),
         ("views: {choice: [one, mirrored]}", "one of one, mirrored, by trial"),
-        ("views: shifted", "the mean of the logits over 6: itself and its mirror image, a quarter "
-         "each, and both shifted up and left, and down and right, an eighth each"),
+        (
+            "views: shifted",
+            "the mean of the logits over 6: itself and its mirror image, a quarter "
+            "each, and both shifted up and left, and down and right, an eighth each",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_views_of_a_space_in_words(parameters, words):
     text = f"dataset: imagefolder:photos\nparameters: {{{parameters}}}"
     assert SearchSpace.from_text(text).views == words

@@ -127,9 +127,15 @@ def test_initial_weights_do_not_depend_on_the_memory_layout(how, groups):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_network_is_trained_from_each_initialization(initialization, precision):
     config = make_config(
-        "fast", "proposed", "digits", epochs=4, train_images=200, precision=precision,
-        initialization=initialization, **{"net.width": 0.25},
-    )  # fmt: skip
+        "fast",
+        "proposed",
+        "digits",
+        epochs=4,
+        train_images=200,
+        precision=precision,
+        initialization=initialization,
+        **{"net.width": 0.25},
+    )
     first, *_, last = train(config, load_dataset("digits", config.data_split).trial_data)
     assert last.train_loss < 0.95 * first.train_loss
 
@@ -157,10 +163,15 @@ def test_frozen_weights_stay():
 
 @pytest.mark.parametrize(
     ("layer", "why"),
-    [(nn.LazyConv2d(4, 3), "has no weights before its first images"),
-     (nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), "computes its weights from othe")],
+    [
+        (nn.LazyConv2d(4, 3), "has no weights before its first images"),
+        (
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)),
+            "computes its weights from othe",
+        ),
+    ],
     ids=["lazy", "parametrized"],
-)  # fmt: skip
+)
 def test_a_convolution_without_weights_of_its_own_is_named(layer, why):
     with pytest.raises(InputError, match=f"the convolution 1 {why}"):
         initialize(nn.Sequential(nn.ReLU(), layer), "he")

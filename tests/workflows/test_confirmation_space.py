@@ -222,11 +222,13 @@ def test_a_confirmation_that_is_too_large_is_refused_before_the_search(run):
 
 
 def test_what_cannot_be_confirmed_is_said(run, tmp_path):
-    for numbers, message in (((0, 1), "top must be from 1 to 100, not 0"),
-                             ((1, 0), "seeds must be from 1 to 1,000, not 0"),
-                             ((1, 1, 0), "splits must be from 1 to 100, not 0"),
-                             ((1, 1, "3"), "splits must be from 1 to 100, not '3'"),
-                             ((1, 1, True), "splits must be from 1 to 100, not True")):  # fmt: skip
+    for numbers, message in (
+        ((0, 1), "top must be from 1 to 100, not 0"),
+        ((1, 0), "seeds must be from 1 to 1,000, not 0"),
+        ((1, 1, 0), "splits must be from 1 to 100, not 0"),
+        ((1, 1, "3"), "splits must be from 1 to 100, not '3'"),
+        ((1, 1, True), "splits must be from 1 to 100, not True"),
+    ):
         with pytest.raises(InputError, match=message):
             check_candidates(*numbers)
     from tests.support.searching import Silent
@@ -273,9 +275,10 @@ def test_a_config_of_code_that_did_not_win_is_of_the_runs_code_as_well(tmp_path)
     run = ScriptedRun(tmp_path / "run", text, folder=tmp_path)
     loaded = run.train_all(lambda trial: 0.9 if trial.config.architecture == "model1" else 0.5)
     mine = next(
-        config for record in loaded.records
+        config
+        for record in loaded.records
         if (config := loaded.config(record.number)).architecture == "nets.py:One"
-    )  # fmt: skip
+    )
     assert mine.code == loaded.info.code.hash
     assert candidates_of(loaded, 1, {"mine": mine})[-1].config.code == mine.code
 

@@ -92,11 +92,16 @@ def test_the_interval_of_an_evaluation_counts_copies_once(tmp_path):
     random = np.random.default_rng(1)
     images, labels = random.integers(0, 256, (80, 8, 8), np.uint8), np.arange(80) % 2
     copies = np.repeat(np.arange(60, 80), 5)
-    data = {"train_images": images[:60], "train_labels": labels[:60],
-            "test_images": images[copies], "test_labels": labels[copies]}  # fmt: skip
+    data = {
+        "train_images": images[:60],
+        "train_labels": labels[:60],
+        "test_images": images[copies],
+        "test_labels": labels[copies],
+    }
     space = {"epochs": 1, "trials": 1, "architecture": "model1", "parameters": {"net.width": 0.1}}
-    run = tunecnn.search(space, data=data, local=True, runs_dir=tmp_path, name="copies",
-                         data_dir=tmp_path / "data")  # fmt: skip
+    run = tunecnn.search(
+        space, data=data, local=True, runs_dir=tmp_path, name="copies", data_dir=tmp_path / "data"
+    )
     found = tunecnn.evaluate(run.path)
     assert found.images == 100
     assert found.interval == wilson_interval(found.accuracy, 20)
@@ -105,8 +110,14 @@ def test_the_interval_of_an_evaluation_counts_copies_once(tmp_path):
 def test_a_model_is_not_tested_on_images_of_its_training(tmp_path):
     """The fifth that tests is drawn anew after a change, and had been trained on in part."""
     folder = tree(tmp_path / "t", ["cat", "dog"], count=10)
-    space = {"epochs": 1, "trials": 1, "architecture": "model1", "size": 8,
-             "dataset": f"imagefolder:{folder}", "parameters": {"net.width": 0.1}}  # fmt: skip
+    space = {
+        "epochs": 1,
+        "trials": 1,
+        "architecture": "model1",
+        "size": 8,
+        "dataset": f"imagefolder:{folder}",
+        "parameters": {"net.width": 0.1},
+    }
     run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
     assert tunecnn.evaluate(run.path).images == 4
     tree(folder, ["cat/more"], count=5)
@@ -118,9 +129,15 @@ def test_other_images_need_no_groups_and_may_be_grey(tmp_path):
     folder = tree(tmp_path / "t", ["cat", "dog"], count=10)
     rows = [f"{path.name},{i // 2}" for i, path in enumerate(sorted(folder.rglob("*.png")))]
     (tmp_path / "groups.csv").write_text("\n".join(["file,group", *rows]))
-    space = {"epochs": 1, "trials": 1, "architecture": "model1", "size": 8,
-             "groups": str(tmp_path / "groups.csv"), "dataset": f"imagefolder:{folder}",
-             "parameters": {"net.width": 0.1}}  # fmt: skip
+    space = {
+        "epochs": 1,
+        "trials": 1,
+        "architecture": "model1",
+        "size": 8,
+        "groups": str(tmp_path / "groups.csv"),
+        "dataset": f"imagefolder:{folder}",
+        "parameters": {"net.width": 0.1},
+    }
     run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
     for i, kind in enumerate(("cat", "dog") * 5):
         save(tmp_path / "grey" / kind / f"{i}.png", picture(i, channels=1))

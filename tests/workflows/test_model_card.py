@@ -16,9 +16,10 @@ from tunecnn.workflows.model_card import model_card
 
 def test_names_in_a_card_are_text_and_no_markup():
     model = SimpleNamespace(
-        config=make_config("fast", "model1", "digits", views="mirrored"), input_shape=(1, 8, 8),
+        config=make_config("fast", "model1", "digits", views="mirrored"),
+        input_shape=(1, 8, 8),
         classes=("*cat*", "<b>dog</b>", "a_b|c"),
-    )  # fmt: skip
+    )
     card = model_card(FoundModel(model, Path("w.safetensors")), "my*model*.onnx", "onnx", 2e-7)
     page = MarkdownIt().render(card)
     assert "classes, by index: *cat*, &lt;b&gt;dog&lt;/b&gt;, a_b|c</li>" in page

@@ -126,8 +126,15 @@ def test_a_training_takes_further_files_of_its_network(folder, capsys, monkeypat
     monkeypatch.chdir(folder)
     Path("sizes.py").write_text("CLASSES = 10\n")
     Path("needs.py").write_text("from sizes import CLASSES\n" + NETS)
-    given = ("train", "--architecture", "needs.py:Small", "--set", "train_images=60",
-             "--epochs", "1")  # fmt: skip
+    given = (
+        "train",
+        "--architecture",
+        "needs.py:Small",
+        "--set",
+        "train_images=60",
+        "--epochs",
+        "1",
+    )
     assert main(*given) == 2
     assert "(tunecnn train: --code sizes.py)" in capsys.readouterr().err
     assert main(*given, "--code", "sizes.py") == 0
@@ -160,8 +167,9 @@ def test_code_of_a_run_that_was_edited_is_refused_and_reading_never_runs_it(fold
         carry_on,
         lambda folder: confirm(folder, 1, 2, {}, RunOptions(local=True), listening_to(Silent())),
     ):
-        with pytest.raises(RunError, match="code is not the code that the run was started with") \
-                as caught:  # fmt: skip
+        with pytest.raises(
+            RunError, match="code is not the code that the run was started with"
+        ) as caught:
             use(result.folder)
     assert f"copy it and what is in {copy.parent} into one folder, and tunecnn se" in str(
         caught.value
@@ -181,8 +189,10 @@ def test_values_that_cannot_be_built_together_are_warned_of_and_become_infeasibl
     (folder / "nets.py").write_text(text)
     listener = Silent()
     result = begin(folder, SPACE, listener)
-    assert any("net.width = 8 cannot be built: Small cannot be built" in text
-               for text in listener.warnings)  # fmt: skip
+    assert any(
+        "net.width = 8 cannot be built: Small cannot be built" in text
+        for text in listener.warnings
+    )
     outcomes = load_run(result.folder).trials["outcome"].value_counts()
     assert outcomes["complete"] == 3
     assert outcomes["infeasible"] >= 1
@@ -193,8 +203,12 @@ def test_the_published_networks_as_somebodys_file_give_the_same_figures(tmp_path
     source = (ROOT / "tunecnn" / "models" / "published.py").read_text()
     (tmp_path / "mine.py").write_text(source)
     ours = SPACE.replace("nets.py:Small", "model2").replace("  net.norm: true\n", "")
-    ours = ours.replace("fast", "published").replace("[4, 8]", "[0.1, 0.2]").replace(
-        "{net.width: 8}", "{net.width: 0.2}").replace("[baseline, ", "[")  # fmt: skip
+    ours = (
+        ours.replace("fast", "published")
+        .replace("[4, 8]", "[0.1, 0.2]")
+        .replace("{net.width: 8}", "{net.width: 0.2}")
+        .replace("[baseline, ", "[")
+    )
     frames = []
     for name in ("model2", "mine.py:Model2"):
         result = begin(tmp_path, ours.replace("model2", name), name=name.partition(".")[0])

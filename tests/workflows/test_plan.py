@@ -216,8 +216,9 @@ parameters:
     cost = count("proposed", (1, 8, 8), 10, width_block3=2048)
     assert planned.networks["largest"].params == cost.params
     assert planned.networks["largest"].values == {
-        "architecture": "proposed", "net.width_block3": 2048,
-    }  # fmt: skip
+        "architecture": "proposed",
+        "net.width_block3": 2048,
+    }
     assert planned.corners == 4
     assert not planned.unbuildable
     assert planned.time is not None
@@ -267,15 +268,23 @@ def test_the_command_starts_ray_by_itself_and_times_epochs_there(tmp_path):
 def test_the_command_prints_what_a_search_would_do(capsys):
     assert main("plan", "--space", "proposed", "--dataset", "digits", "--local") == 0
     out = capsys.readouterr().out
-    for words in ("baseline", "210,026", "rungs: only the best go on after epoch 3, 9, 27",
-                  "at once: 1 trial, in this process", "64 trials of at most"):  # fmt: skip
+    for words in (
+        "baseline",
+        "210,026",
+        "rungs: only the best go on after epoch 3, 9, 27",
+        "at once: 1 trial, in this process",
+        "64 trials of at most",
+    ):
         assert words in out
 
 
-@pytest.mark.parametrize(("constraint", "slots", "why"), [
-    ("constraints: [params <= 100]\n", 2, "no network meets the constraints"),
-    ("", 0, "no node has room yet"),  # an autoscaler has not begun
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("constraint", "slots", "why"),
+    [
+        ("constraints: [params <= 100]\n", 2, "no network meets the constraints"),
+        ("", 0, "no node has room yet"),  # an autoscaler has not begun
+    ],
+)
 def test_where_nothing_can_be_measured_the_rest_is_planned(
     digits, constraint, slots, why, tmp_path
 ):
@@ -286,9 +295,11 @@ def test_where_nothing_can_be_measured_the_rest_is_planned(
     )
     text = "architecture: nets.py:net\nparameters: {net.width: {int: [16, 32]}}\n" + constraint
     found = plan(
-        SearchSpace.from_text(text, folder=tmp_path), digits.trial_data, slots=slots,
+        SearchSpace.from_text(text, folder=tmp_path),
+        digits.trial_data,
+        slots=slots,
         timer=pytest.fail,
-    )  # fmt: skip
+    )
     assert found.time is None
     assert f"nothing was measured, since {why}" in found.warnings
 

@@ -177,7 +177,9 @@ class Pairs:
     def __init__(self, count: int) -> None:
         random = np.random.default_rng(count)
         self.labels = random.integers(0, 2, count)
-        self.images = (random.integers(0, 100, (count, 8, 8, 3)) + 150 * self.labels[:, None, None, None]).astype(np.uint8)  # fmt: skip
+        self.images = (
+            random.integers(0, 100, (count, 8, 8, 3)) + 150 * self.labels[:, None, None, None]
+        ).astype(np.uint8)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -193,18 +195,28 @@ def test_images_are_given_in_any_usual_form(form, tmp_path):
         "indexed": train,
         "parts": {"train": train, "test": test},
         "arrays": (train.images, train.labels),
-        "mapping": {"train_images": train.images, "train_labels": train.labels,
-                    "test_images": test.images, "test_labels": test.labels},
-    }[form]  # fmt: skip
-    space = {"epochs": 1, "trials": 1, "architecture": "model1",
-             "parameters": {"net.width": 0.1}}  # fmt: skip
-    run = tunecnn.search(space, data=data, local=True, runs_dir=str(tmp_path), name="r",
-                         data_dir=str(tmp_path / "data"))  # fmt: skip
+        "mapping": {
+            "train_images": train.images,
+            "train_labels": train.labels,
+            "test_images": test.images,
+            "test_labels": test.labels,
+        },
+    }[form]
+    space = {"epochs": 1, "trials": 1, "architecture": "model1", "parameters": {"net.width": 0.1}}
+    run = tunecnn.search(
+        space,
+        data=data,
+        local=True,
+        runs_dir=str(tmp_path),
+        name="r",
+        data_dir=str(tmp_path / "data"),
+    )
     assert run.info.dataset.input_shape == (3, 8, 8)
     if form in ("parts", "mapping"):
         assert (run.info.dataset.train + run.info.dataset.validation, run.info.dataset.test) == (
-            60, 20,
-        )  # fmt: skip
+            60,
+            20,
+        )
     if form in ("indexed", "parts"):
         assert run.info.dataset.classes == ("dark", "bright")
     if form == "arrays":
@@ -240,8 +252,9 @@ def test_a_tilde_is_the_home_folder_in_python_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     space = {"epochs": 1, "trials": 1, "architecture": "model1", "parameters": {"net.width": 0.1}}
     pairs = Pairs(40)
-    tunecnn.search(space, data=(pairs.images, pairs.labels), local=True, runs_dir="~/runs",
-                   name="one")  # fmt: skip
+    tunecnn.search(
+        space, data=(pairs.images, pairs.labels), local=True, runs_dir="~/runs", name="one"
+    )
     assert tunecnn.load_run("~/runs/one").path == tmp_path / "home" / "runs" / "one"
     assert len(list((tmp_path / "home" / "data" / "given").iterdir())) == 1
     assert not (tmp_path / "~").exists()
@@ -252,19 +265,25 @@ MISTAKES = [
     ({"space": {"epochs": 0}}, "epochs: must be 1 or more, not 0"),
     ({"space": {"goal": object()}}, "goal: must be a word, not <object"),
     ({"network": torch.nn.Linear(1, 1)}, "network is a class or a function, not Linear"),
-    ({"network": type("Local", (), {"__qualname__": "f.<locals>.Local"})}, "defined inside a function"),
+    (
+        {"network": type("Local", (), {"__qualname__": "f.<locals>.Local"})},
+        "defined inside a function",
+    ),
     ({"network": "nets.py:Net"}, "there is no file nets.py in"),
     ({"data": 3}, "data is a name, two arrays .* not int"),
     ({"data": [1, 2, 3]}, r"data: train\[0\] is not a pair \(image, label\)"),
     ({"data": (np.zeros((3, 8, 8), np.uint8), np.zeros(2, int))}, "has 2 values for 3 images"),
-    ({"trial_timeout": float("nan")}, "trial_timeout must be a number from 1 to 1,000,000,000, not nan"),
+    (
+        {"trial_timeout": float("nan")},
+        "trial_timeout must be a number from 1 to 1,000,000,000, not nan",
+    ),
     ({"gpus_per_trial": 2}, "gpus_per_trial 2: a trial uses one GPU; give 1, or a fraction"),
     ({"gpus_per_trial": 1e-310}, "gpus_per_trial must be 0 or at least 0.001, not 1e-310"),
     ({"name": "../up"}, "name must name a folder below runs_dir, not '../up'"),
     ({"nodes": 3}, "unknown option 'nodes'; allowed: "),
     ({"trails": 3}, "unknown option 'trails'; did you mean 'trials'"),
     ({"sampler": "grid"}, "sampler is a key of the space: write it there"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("given", "message"), MISTAKES)
@@ -335,8 +354,11 @@ def test_what_a_notebook_uses_is_what_is_trained(tmp_path, monkeypatch):
         exec(compile(cell, name, "exec"), module.__dict__)
     assert "def abs(x):" in notebook_source(module.Net)
     for made in (module.Local, module.Whole):
-        with pytest.raises(tunecnn.InputError, match=r"beside the notebook and would not travel: .*"
-                           r"code: \[beside_the_notebook.py\]"):  # fmt: skip
+        with pytest.raises(
+            tunecnn.InputError,
+            match=r"beside the notebook and would not travel: .*"
+            r"code: \[beside_the_notebook.py\]",
+        ):
             notebook_source(made)
     with pytest.raises(tunecnn.InputError, match=r"Changed.forward was set outside of the class"):
         notebook_source(module.Changed)
@@ -362,8 +384,13 @@ def test_a_space_file_is_the_same_search_as_on_the_command_line(tmp_path):
 
 
 def test_what_is_probably_unintended_is_warned_of(tmp_path):
-    space = {"dataset": "digits", "epochs": 1, "trials": 1, "sampler": "random",
-             "parameters": {"batch_size": {"choice": [64]}, "train_images": 100}}  # fmt: skip
+    space = {
+        "dataset": "digits",
+        "epochs": 1,
+        "trials": 1,
+        "sampler": "random",
+        "parameters": {"batch_size": {"choice": [64]}, "train_images": 100},
+    }
     with pytest.warns(UserWarning, match="batch_size has only one value, 64"):
         run = tunecnn.search(space, trials=np.int64(1), local=True, runs_dir=tmp_path)
     assert len(run.trials) == 1
@@ -520,8 +547,15 @@ def test_decorated_methods_and_classes_without_methods_are_found_in_their_cells(
     assert alone.Net(classes=2)(torch.zeros(2, 1, 4, 4)).shape == (2, 2)
     assert alone.COUNT == 1
     module.Counts(3)(torch.zeros(1, 1, 2, 2))
-    for made in (module.Plain, module.Hidden, module.Default, module.Fixed, module.Much,
-                 module.Below, module.Counts):  # fmt: skip
+    for made in (
+        module.Plain,
+        module.Hidden,
+        module.Default,
+        module.Fixed,
+        module.Much,
+        module.Below,
+        module.Counts,
+    ):
         assert f"class {made.__name__}" in notebook_source(made)
     with pytest.raises(
         tunecnn.InputError, match="Scripted uses scripted, a ScriptFunction that a"
@@ -586,8 +620,14 @@ def test_data_without_images_are_named(tmp_path):
 def test_floats_get_their_scale_from_the_space_also_beside_another_data_set(tmp_path):
     """The data set of the space, which takes no scale, is not that of the search."""
     images, labels = np.random.default_rng(0).random((40, 8, 8, 1)), [0, 1] * 20
-    space = {"name": "own", "epochs": 1, "trials": 1, "sampler": "random", "architecture": "model1",
-             "parameters": {"net.width": 0.25}}  # fmt: skip
+    space = {
+        "name": "own",
+        "epochs": 1,
+        "trials": 1,
+        "sampler": "random",
+        "architecture": "model1",
+        "parameters": {"net.width": 0.25},
+    }
     options = {"local": True, "runs_dir": tmp_path, "data_dir": tmp_path, "data": (images, labels)}
     with pytest.raises(tunecnn.InputError, match="say which value is white: scale: 1.0"):
         tunecnn.search(space, **options)
@@ -623,8 +663,10 @@ def test_an_option_that_would_have_no_effect_is_refused(options, message, tmp_pa
 
 
 def test_a_reproduction_keeps_all_weights_and_begins_anew(tmp_path):
-    for option, reason in (("keep_weights", "all trials that are tested keep their weights"),
-                           ("allow_changes", "a new run has no earlier session")):  # fmt: skip
+    for option, reason in (
+        ("keep_weights", "all trials that are tested keep their weights"),
+        ("allow_changes", "a new run has no earlier session"),
+    ):
         with pytest.raises(
             tunecnn.InputError, match=f"{option} has no effect here, since {reason}"
         ):
@@ -635,13 +677,22 @@ def test_a_reproduction_keeps_all_weights_and_begins_anew(tmp_path):
 
 
 def test_a_run_goes_on_in_its_folder_with_another_budget(tmp_path):
-    space = {"name": "budget", "dataset": "digits", "architecture": "model1", "epochs": 1,
-             "trials": 3, "parameters": {"net.width": tunecnn.Choice(0.25, 0.5)},
-             "sampler": "random", "budget": {"hours": 1e-9}}  # fmt: skip
+    space = {
+        "name": "budget",
+        "dataset": "digits",
+        "architecture": "model1",
+        "epochs": 1,
+        "trials": 3,
+        "parameters": {"net.width": tunecnn.Choice(0.25, 0.5)},
+        "sampler": "random",
+        "budget": {"hours": 1e-9},
+    }
     run = tunecnn.search(space, local=True, runs_dir=tmp_path, name="run")
     assert run.trials["state"].eq("COMPLETE").sum() == 0
-    for call, reason in ((run.resume, "a resumed run stays in its folder"),
-                         (run.confirm, "a confirmation is in the folder of its search")):  # fmt: skip
+    for call, reason in (
+        (run.resume, "a resumed run stays in its folder"),
+        (run.confirm, "a confirmation is in the folder of its search"),
+    ):
         with pytest.raises(tunecnn.InputError, match=f"name has no effect here, since {reason}"):
             call(local=True, name="other")
     with pytest.raises(tunecnn.InputError, match="budget"):
@@ -765,10 +816,16 @@ def test_images_that_are_others_each_time_they_are_read_are_refused(tmp_path):
 
 
 CONDITIONAL = {
-    "dataset": "digits", "architecture": "model1", "epochs": 1, "trials": 4, "sampler": "random",
-    "parameters": {"optimizer": tunecnn.Choice("adamw", "sgd"),
-                   "momentum": tunecnn.Float(0.5, 0.95, when={"optimizer": "sgd"})},
-}  # fmt: skip
+    "dataset": "digits",
+    "architecture": "model1",
+    "epochs": 1,
+    "trials": 4,
+    "sampler": "random",
+    "parameters": {
+        "optimizer": tunecnn.Choice("adamw", "sgd"),
+        "momentum": tunecnn.Float(0.5, 0.95, when={"optimizer": "sgd"}),
+    },
+}
 
 
 def test_the_best_of_an_earlier_search_are_start_points_of_the_next(tmp_path):

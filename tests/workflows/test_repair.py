@@ -19,8 +19,7 @@ def test_a_run_without_its_journal_does_not_begin_again(remains, tmp_path, capsy
         journal.write_text(remains)
     kept = {path: path.stat().st_mtime_ns for path in run.glob("weights/*")}
     capsys.readouterr()
-    for again in (["search", "--resume", str(run), "--local"],
-                  ["summarize", str(run)]):  # fmt: skip
+    for again in (["search", "--resume", str(run), "--local"], ["summarize", str(run)]):
         assert main(*again) == 1
         said = capsys.readouterr().err
         assert re.search(r"study.journal has been (emptied|removed), and with it all trials", said)

@@ -22,12 +22,18 @@ def test_every_network_is_trained_with_every_seed_by_the_published_protocol():
     assert SearchSpace.from_text(text).trials == 4
     made = list(configs(text))
     assert [(c.seed, c.architecture) for c in made] == [
-        (0, "model1"), (0, "proposed"), (1, "model1"), (1, "proposed"),
-    ]  # fmt: skip
+        (0, "model1"),
+        (0, "proposed"),
+        (1, "model1"),
+        (1, "proposed"),
+    ]
     for config in made:
         assert (config.optimizer, config.learning_rate, config.rho, config.epsilon) == (
-            "rmsprop", 1e-4, 0.9, 1e-7,
-        )  # fmt: skip
+            "rmsprop",
+            1e-4,
+            0.9,
+            1e-7,
+        )
         assert (config.epochs, config.batch_size, config.pixels) == (100, 128, "raw")
         assert (config.split, config.flip, config.crop) == ("published", False, 0)
         assert (config.schedule, config.precision) == ("constant", "fp32")

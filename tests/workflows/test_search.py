@@ -110,9 +110,14 @@ def test_the_tripwire_is_there(tmp_path, tripwire):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("model1.yaml", "model2.yaml", "proposed.yaml")))
-     for name in shipped_spaces()],
-)  # fmt: skip
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow] * (name in ("model1.yaml", "model2.yaml", "proposed.yaml")),
+        )
+        for name in shipped_spaces()
+    ],
+)
 def test_every_shipped_space_can_be_searched(name, tmp_path):
     text = shipped_spaces()[name].read_text()
     result = begin(tmp_path, text, dataset="digits", epochs=1, trials=1)
@@ -427,9 +432,14 @@ def test_a_signal_ends_a_search_so_that_it_can_be_resumed(number, code, tmp_path
 
 
 @pytest.mark.slow  # the same with whole processes
-@pytest.mark.parametrize(("signals", "code"), [
-    ([signal.SIGTERM], 143), ([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGTERM], 143),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGTERM], 143),
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM, signal.SIGTERM], 143),
+    ],
+)
 def test_a_search_that_is_asked_to_end_can_be_resumed(signals, code, tmp_path):
     space = tmp_path / "space.yaml"
     space.write_text(TEXT.replace("trials: 3", "trials: 500"))
@@ -505,8 +515,11 @@ def test_a_session_whose_run_was_taken_over_writes_nothing_at_its_end(tmp_path, 
     folder = tmp_path / "quick"
 
     def contents(folder):
-        return {path: path.read_bytes() for path in folder.rglob("*")
-                if path.is_file() and path.name != ".lock"}  # fmt: skip
+        return {
+            path: path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != ".lock"
+        }
 
     class Taken(Silent):
         def on_trial_end(self, record):
@@ -616,8 +629,13 @@ def test_what_trains_a_trial_again_has_the_threads_of_that_trial(tmp_path):
 def test_warnings_about_the_images_are_warnings(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     labels = np.arange(60) % 2
-    np.savez(tmp_path / "a.npz", train_images=pixels, train_labels=labels,
-             test_images=pixels[:10], test_labels=labels[:10])  # fmt: skip
+    np.savez(
+        tmp_path / "a.npz",
+        train_images=pixels,
+        train_labels=labels,
+        test_images=pixels[:10],
+        test_labels=labels[:10],
+    )
     silent = Silent()
     text = TEXT.replace("digits", str(tmp_path / "a.npz")).replace("train_images: 200", "crop: 0")
     begin(tmp_path, text, silent)

@@ -126,8 +126,10 @@ def best_so_far_by_time(run: Run) -> pd.Series:
 def names_of(runs: Sequence[Run]) -> list[str]:
     """Return the names of the runs, with the folder where two have the same."""
     names = [run.name for run in runs]
-    return [in_utf8(str(run.path)) if names.count(name) > 1 else name
-            for run, name in zip(runs, names, strict=True)]  # fmt: skip
+    return [
+        in_utf8(str(run.path)) if names.count(name) > 1 else name
+        for run, name in zip(runs, names, strict=True)
+    ]
 
 
 def _settings(run: Run) -> dict[str, str]:
@@ -136,8 +138,10 @@ def _settings(run: Run) -> dict[str, str]:
     single = ("goal", "dataset", "architecture", "recipe", "epochs", "trials", "seed",
               "random_baseline")  # fmt: skip
     found = {key: in_short(getattr(space, key)) for key in single}
-    found |= {key: ", ".join(map(str, getattr(space, key))) or "-"
-              for key in ("objectives", "constraints")}  # fmt: skip
+    found |= {
+        key: ", ".join(map(str, getattr(space, key))) or "-"
+        for key in ("objectives", "constraints")
+    }
     found["sampler"] = strategy_in_words(space.sampler)
     found["pruner"] = strategy_in_words(space.pruner)
     found["budget"] = space.budget.in_words or "-"
@@ -147,8 +151,11 @@ def _settings(run: Run) -> dict[str, str]:
     )
     found["splits of a confirmation"] = str(space.splits)
     found |= {name: describe(parameter) for name, parameter in space.parameters.items()}
-    found |= {key: in_short(value) for key, value in vars(space.image_options).items()
-              if value is not None}  # fmt: skip
+    found |= {
+        key: in_short(value)
+        for key, value in vars(space.image_options).items()
+        if value is not None
+    }
     found["code"] = info.code.hash if info.code else "-"
     found["training images"] = f"{info.dataset.train:,}"
     found["fingerprint"] = info.dataset.fingerprint
@@ -186,10 +193,12 @@ def _warnings(
     found = [
         f"{name} has not ended: {one.ended} of {one.space.trials} trials have"
         for name, run, confirmation in zip(names, runs, main, strict=True)
-        for name, one in ((name, run),
-                          *([(confirmation.run.name, confirmation.run)] if confirmation else []))
+        for name, one in (
+            (name, run),
+            *([(confirmation.run.name, confirmation.run)] if confirmation else []),
+        )
         if one.state != "done" and not one.has_ended
-    ]  # fmt: skip
+    ]
     if any(run.info.dataset.fingerprint != first.info.dataset.fingerprint for run in runs):
         found.append("the runs have other images, so their accuracies cannot be compared")
     elif not all(_have_same_validation(run, first) for run in runs):

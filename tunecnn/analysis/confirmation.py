@@ -70,8 +70,9 @@ class ConfirmationSummary(RunOverview):
     @property
     def compared(self) -> int:
         """Number of candidates with results that stand beside the baseline."""
-        return sum(not line.is_baseline and bool(line.validation_gain.values)
-                   for line in self.candidates)  # fmt: skip
+        return sum(
+            not line.is_baseline and bool(line.validation_gain.values) for line in self.candidates
+        )
 
     @property
     def progress(self) -> int:
@@ -209,8 +210,11 @@ def strongest_first(search: Run) -> list[Run]:
 def trials_of(run: Run, candidate: str) -> set[int]:
     """Return the complete trials of the candidate of some name, one for each new seed."""
     job = run.job_as(ConfirmationJob)
-    return {record.number for record in run.complete
-            if job.candidate_of(record.number).name == candidate}  # fmt: skip
+    return {
+        record.number
+        for record in run.complete
+        if job.candidate_of(record.number).name == candidate
+    }
 
 
 def summarize_confirmation(run: Run) -> ConfirmationSummary:

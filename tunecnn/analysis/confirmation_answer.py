@@ -37,10 +37,13 @@ def answer(
         )
     also += _failed(run)
     if not run.has_ended:
-        also.insert(0, (
-            f"It has not ended: {run.ended} of {count_in_words(run.space.trials, 'training')} "
-            "have, and the others may change this."
-        ))  # fmt: skip
+        also.insert(
+            0,
+            (
+                f"It has not ended: {run.ended} of {count_in_words(run.space.trials, 'training')} "
+                "have, and the others may change this."
+            ),
+        )
     if not any(line.validation.values for line in lines):
         return ["No candidate has been trained to its end with a new seed yet.", *also]
     if reason := _not_compared(lines):
@@ -59,8 +62,9 @@ def _failed(run: Run) -> Iterator[str]:
         job.candidate_of(record.number).name for record in run.records if record.outcome.is_failure
     )
     if failed:
-        whose = ", ".join(f"{one.name}: {failed[one.name]}" for one in job.candidates
-                          if one.name in failed)  # fmt: skip
+        whose = ", ".join(
+            f"{one.name}: {failed[one.name]}" for one in job.candidates if one.name in failed
+        )
         yield (
             f"Trainings that failed, and are left out: {failed.total()} of {run.space.trials} "
             f"({whose})."

@@ -108,8 +108,9 @@ def _told_apart(values: Sequence[Scalar]) -> list[str]:
     if len(set(texts)) == len(values):
         return texts
     for digits in range(5, 17):
-        texts = [f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-                 for value in values]  # fmt: skip
+        texts = [
+            f"{value:.{digits}g}" if isinstance(value, float) else str(value) for value in values
+        ]
         if len(set(texts)) == len(values):
             return texts
     return [repr(value) for value in values]  # such as 1 and "1"
@@ -407,8 +408,10 @@ def best_by(
         columns: parameter whose places are the columns.
         trials: trials, with the accuracy that counts in the column of the search's metric.
     """
-    where = [places(run.space.searched_settings[name], trials[f"param.{name}"])
-             for name in (rows, columns)]  # fmt: skip
+    where = [
+        places(run.space.searched_settings[name], trials[f"param.{name}"])
+        for name in (rows, columns)
+    ]
     cells = trials[run.space.metric].groupby(where, observed=False)
     return cells.max().unstack(), cells.count().unstack()
 

@@ -245,8 +245,9 @@ def _last_that_trained(run: Run) -> Session:
 
     One that only sent a tracker what it lacked may have had other hardware.
     """
-    ended = [record.ended.astimezone(UTC) for record in run.records
-             if record.ended and record.epochs]  # fmt: skip
+    ended = [
+        record.ended.astimezone(UTC) for record in run.records if record.ended and record.epochs
+    ]
     for session in reversed(run.info.sessions if ended else ()):
         if session.started <= max(ended):
             return session

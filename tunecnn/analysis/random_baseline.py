@@ -67,9 +67,12 @@ def compare_with_random(run: Run) -> RandomBaseline | None:
         _line(name, trials, cost, run.space.metric) for name, trials in sources.items()
     )
     return RandomBaseline(
-        search, random, _verdict(search, random, cost), _conditions(run),
+        search,
+        random,
+        _verdict(search, random, cost),
+        _conditions(run),
         _typical(sources[Source.RANDOM_BASELINE], run),
-    )  # fmt: skip
+    )
 
 
 def _conditions(run: Run) -> str:
@@ -132,9 +135,13 @@ def _line(name: str, trials: pd.DataFrame, cost: float, metric: str) -> SourceLi
         return None if of.empty else float(of[metric].max())
 
     return SourceLine(
-        name, len(trials), len(complete), float(trials["spent"].max()),
-        best(complete), best(affordable),
-    )  # fmt: skip
+        name,
+        len(trials),
+        len(complete),
+        float(trials["spent"].max()),
+        best(complete),
+        best(affordable),
+    )
 
 
 def _verdict(search: SourceLine, random: SourceLine, cost: float) -> str:

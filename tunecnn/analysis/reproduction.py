@@ -255,8 +255,9 @@ def _some_epochs(last: int) -> list[int]:
 
 def _epochs_in_words(complete: pd.DataFrame) -> str:
     pairs = zip(complete["epochs"].astype(int), complete["kept_epoch"].astype(int), strict=True)
-    return "; ".join(str(epochs) if kept == epochs else f"{epochs} (kept {kept})"
-                     for epochs, kept in pairs)  # fmt: skip
+    return "; ".join(
+        str(epochs) if kept == epochs else f"{epochs} (kept {kept})" for epochs, kept in pairs
+    )
 
 
 def _sentence(model: ModelLine, experiment: Experiment | None, *, full: bool) -> str:

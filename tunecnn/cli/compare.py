@@ -31,8 +31,15 @@ def runs(
     table = Table("run", "type", "state", "trials", "best", "time", "question", box=None)
     for run in found:
         best = "-" if run.best is None else f"{run.best:.2%}"
-        table.add_row(str(run.path.relative_to(runs_dir)), run.type, run.state, run.trials, best,
-                      seconds_in_words(run.seconds), run.problem or run.goal)  # fmt: skip
+        table.add_row(
+            str(run.path.relative_to(runs_dir)),
+            run.type,
+            run.state,
+            run.trials,
+            best,
+            seconds_in_words(run.seconds),
+            run.problem or run.goal,
+        )
     PlainConsole().print(table)
     if not found:
         print(f"there are no runs in {runs_dir}")
@@ -58,9 +65,14 @@ def compare(
         check_writable(figure, "--figure")
     found = compare_searches(runs)
     if json_lines:
-        print_json({"event": "comparison", "runs": [asdict(line) for line in found.lines],
-                    "differences": found.differences.T.to_dict(),
-                    "warnings": found.warnings})  # fmt: skip
+        print_json(
+            {
+                "event": "comparison",
+                "runs": [asdict(line) for line in found.lines],
+                "differences": found.differences.T.to_dict(),
+                "warnings": found.warnings,
+            }
+        )
     else:
         console = PlainConsole()
         rows = [cells_of(line) for line in found.lines]

@@ -148,8 +148,14 @@ def _load(
     from tunecnn.data.splits import Split
     from tunecnn.trial.config import TrialConfig
 
-    given: dict[str, Any] = {"size": size, "fit": fit, "background": background, "scale": scale,
-                             "groups": groups, "skip_bad": skip_bad}  # fmt: skip
+    given: dict[str, Any] = {
+        "size": size,
+        "fit": fit,
+        "background": background,
+        "scale": scale,
+        "groups": groups,
+        "skip_bad": skip_bad,
+    }
     config = TrialConfig(
         dataset=dataset, **{name: value for name, value in given.items() if value is not None}
     )

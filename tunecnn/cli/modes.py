@@ -64,10 +64,12 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         _LOCAL,
         Mode(
             "plan",
-            _each("checkpoint_seconds max_failures trial_timeout wait_for_workers "
-                  "max_trials_at_once resume_or_start min_free_gb take_over allow_changes track "
-                  "on_end",
-                  _TRAINS_NOTHING)
+            _each(
+                "checkpoint_seconds max_failures trial_timeout wait_for_workers "
+                "max_trials_at_once resume_or_start min_free_gb take_over allow_changes track "
+                "on_end",
+                _TRAINS_NOTHING,
+            )
             | _each("quiet json_lines", "a plan is a table for people"),
         ),
         _UNCONFIRMED,
@@ -91,7 +93,7 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
             _each("architecture dataset recipe", "the config has its own: change it there"),
         ),
     ),
-}  # fmt: skip
+}
 """The modes of each command in which at least one option has no effect."""
 
 

@@ -77,8 +77,9 @@ def print_result(
 
     path = (written or folder) / "summary.md"
     if json_lines:
-        print_json({"event": ending, "run": str(folder), **summary.to_json(),
-                    "summary": str(path)})  # fmt: skip
+        print_json(
+            {"event": ending, "run": str(folder), **summary.to_json(), "summary": str(path)}
+        )
         return
     if quiet:
         print(path)

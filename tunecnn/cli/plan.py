@@ -61,9 +61,12 @@ def plan(
     changes = {"dataset": dataset, "trials": trials, "epochs": epochs, "splits": splits}
     prepared = prepare(space, {**changes, "size": size, "fit": fit, "skip_bad": skip_bad or None})
     options = RunOptions(
-        data_dir=data_dir, local=local, address=address, cpus_per_trial=cpus_per_trial,
+        data_dir=data_dir,
+        local=local,
+        address=address,
+        cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
-    )  # fmt: skip
+    )
     print_plan(prepared.space, options, candidates, measure=measure)
 
 

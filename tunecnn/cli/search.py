@@ -163,9 +163,13 @@ def _check_search(path: Path, top: int, seeds: int, splits: int | None) -> None:
 
 
 def _print_plan_of_rest(
-    run: Path, more_trials: int, budget: dict[str, float], options: RunOptions,
-    candidates: tuple[int, int] | None, splits: int | None,
-) -> None:  # fmt: skip
+    run: Path,
+    more_trials: int,
+    budget: dict[str, float],
+    options: RunOptions,
+    candidates: tuple[int, int] | None,
+    splits: int | None,
+) -> None:
     """Print the plan of the remaining trials of a resumed search."""
     from tunecnn.cli.plan import print_confirmation, print_plan
     from tunecnn.run.run import Run

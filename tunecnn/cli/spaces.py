@@ -72,8 +72,10 @@ def _print_build(space: Any, data_dir: Path | None) -> None:
     found, problems = build_corners(space, data_dir)
     params = [corner.cost.params for corner in found if corner.cost]
     if params:
-        print(f"built: {len(params)} of {len(found)} corners, with {min(params):,} to "
-              f"{max(params):,} params")  # fmt: skip
+        print(
+            f"built: {len(params)} of {len(found)} corners, with {min(params):,} to "
+            f"{max(params):,} params"
+        )
     for text in problems:
         print(f"warning: {text}", file=sys.stderr)
 

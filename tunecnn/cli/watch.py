@@ -71,9 +71,12 @@ def view(run: Run) -> Group:
         table = Table("running", "epoch", "accuracy", "seconds", "node", box=None, title=None)
         for _, row in running.head(_MOST_RUNNING).iterrows():
             table.add_row(
-                f"trial {row['trial']}", f"{row['epochs']}/{run.space.epochs}",
-                _percent(row[run.space.metric]), f"{row['seconds']:.1f}", row["node"],
-            )  # fmt: skip
+                f"trial {row['trial']}",
+                f"{row['epochs']}/{run.space.epochs}",
+                _percent(row[run.space.metric]),
+                f"{row['seconds']:.1f}",
+                row["node"],
+            )
         parts += [Text(), table]
         if len(running) > _MOST_RUNNING:
             parts.append(Text(f"and {len(running) - _MOST_RUNNING} more"))
@@ -86,8 +89,13 @@ def view(run: Run) -> Group:
                 for name in names
                 if not pd.isna(row[f"param.{name}"])
             )
-            table.add_row(f"trial {row['trial']}", _percent(row[run.space.metric]),
-                          str(row["epochs"]), f"{row['params']:,}", values)  # fmt: skip
+            table.add_row(
+                f"trial {row['trial']}",
+                _percent(row[run.space.metric]),
+                str(row["epochs"]),
+                f"{row['params']:,}",
+                values,
+            )
         parts += [Text(), table]
     failed = [record for record in run.records if record.outcome.is_failure]
     if failed:

@@ -71,8 +71,9 @@ def missing_files(name: str, data_dir: Path) -> list[Path]:
 
     Existing files are not checked.
     """
-    return [data_dir / file.path for file in DOWNLOADS[name].files
-            if not any(file.places(data_dir))]  # fmt: skip
+    return [
+        data_dir / file.path for file in DOWNLOADS[name].files if not any(file.places(data_dir))
+    ]
 
 
 def read_published(name: str, data_dir: Path, *, download: bool = True) -> Arrays:

@@ -46,8 +46,9 @@ def united(groups: Labels, ids: Labels) -> Labels:
     _, groups = np.unique(groups, return_inverse=True)
     _, ids = np.unique(ids, return_inverse=True)
     size = int(groups.max(initial=0)) + int(ids.max(initial=0)) + 2
-    links = coo_array((np.ones(len(ids), bool), (groups, groups.max(initial=0) + 1 + ids)),
-                      shape=(size, size))  # fmt: skip
+    links = coo_array(
+        (np.ones(len(ids), bool), (groups, groups.max(initial=0) + 1 + ids)), shape=(size, size)
+    )
     _, components = connected_components(links, directed=False)
     united_groups: Labels = components[groups].astype(np.int64)
     return united_groups

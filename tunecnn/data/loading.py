@@ -148,8 +148,14 @@ def _positions(
         )
     groups = ids if arrays.groups is None else united(arrays.groups, ids)
     if arrays.groups is not None and splits < 2:
-        own = [what for what, is_own in (("validation", arrays.validation is not None),
-                                         ("test", len(arrays.test) > 0)) if is_own]  # fmt: skip
+        own = [
+            what
+            for what, is_own in (
+                ("validation", arrays.validation is not None),
+                ("test", len(arrays.test) > 0),
+            )
+            if is_own
+        ]
         notes.append(
             f"groups are kept together only where images are split here: the data set's own "
             f"{' and '.join(own)} images stay where they are, and may share groups with others"
@@ -167,8 +173,11 @@ def _positions(
         )
     if arrays.validation is not None:
         train = rest[split.subset(labels[rest], np.arange(len(rest)))]
-        return {"train": train, "validation": np.arange(validation_start, test_start),
-                "test": test}, notes  # fmt: skip
+        return {
+            "train": train,
+            "validation": np.arange(validation_start, test_start),
+            "test": test,
+        }, notes
     train, validation = split.indices(labels[rest], name, groups[rest], classes)
     why = _odd_share(len(validation) / len(rest), split.validation, arrays, ids)
     if split.method == "stratified" and why:

@@ -15,8 +15,9 @@ PART_NAMES: Mapping[Part, tuple[str, ...]] = {
     "validation": ("val", "valid", "validate", "validation", "dev"),
     "test": ("test", "testing", "tst", "evaluation", "eval"),
 }
-_FILLERS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs", "pictures",
-                      "photos", "split"})  # fmt: skip
+_FILLERS = frozenset(
+    {"set", "data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "split"}
+)
 """Words beside that of a part in the name of its folder."""
 _SPLITS = frozenset({"split", "splits", "subset", "usage", "partition"})
 _KINDS = frozenset({"subset", "usage", "partition"})

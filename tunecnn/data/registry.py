@@ -64,16 +64,18 @@ NAMED: Mapping[str, DatasetInfo] = {
         "99,289 house numbers, 32x32 in colour", crop=0.0625, validation=0.1, batch=64
     ),
     "cifar10": DatasetInfo(
-        "60,000 colour photographs, 32x32", flip=True, crop=0.0625, published_pixels="raw",
-        has_published_results=True, batch=64,
+        "60,000 colour photographs, 32x32",
+        flip=True,
+        crop=0.0625,
+        published_pixels="raw",
+        has_published_results=True,
+        batch=64,
     ),
     "cifar100": DatasetInfo(
         "60,000 colour photographs of 100 kinds, 32x32", flip=True, crop=0.0625, batch=64
     ),
-    "stl10": DatasetInfo(
-        "13,000 colour photographs, 96x96", flip=True, crop=0.0625, batch=64
-    ),
-}  # fmt: skip
+    "stl10": DatasetInfo("13,000 colour photographs, 96x96", flip=True, crop=0.0625, batch=64),
+}
 """Data sets that have a name."""
 OWN: Mapping[str, tuple[str, DatasetInfo]] = {
     kind: (form, replace(_OWN, about=about))

@@ -104,8 +104,11 @@ def _probe(address: str) -> str:
     """
     process = subprocess.Popen(
         [sys.executable, "-c", _PROBE, address],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+    )
     timer = threading.Timer(_PROBE_SECONDS, process.kill)
     timer.start()
     try:

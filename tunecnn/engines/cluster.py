@@ -228,9 +228,13 @@ def limit_in_words(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> str
     if not gpus or not cpus or by_both >= by_gpus:
         return ""
     lower = min(
-        (node["Resources"].get("CPU", 0) / count_slots([node], 0, gpus)
-         for node in nodes if count_slots([node], 0, gpus)), default=0.0,
-    )  # fmt: skip
+        (
+            node["Resources"].get("CPU", 0) / count_slots([node], 0, gpus)
+            for node in nodes
+            if count_slots([node], 0, gpus)
+        ),
+        default=0.0,
+    )
     advice = (
         f"; --cpus-per-trial {int(lower * 100) / 100:g} would use all of them" if lower else ""
     )

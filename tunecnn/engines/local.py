@@ -119,9 +119,12 @@ class LocalEngine:
                     )
                 run = None  # frees its network and images before others take their place
                 run = RunningTrial(
-                    trial.config, on_device.of(trial.config), trial.checkpoint,
-                    self.checkpoint_seconds, trial.rungs,
-                )  # fmt: skip
+                    trial.config,
+                    on_device.of(trial.config),
+                    trial.checkpoint,
+                    self.checkpoint_seconds,
+                    trial.rungs,
+                )
                 goes_on = True
                 while goes_on and not recorder.stopped:
                     with interrupts.deferred(False), prints_aside(code):

@@ -102,8 +102,12 @@ class Nodes:
                 trials.pop(trial, None)
             return Blame.TRIAL
         self._faults[place][trial] = None
-        here = {trial for at, trials in self._faults.items() if at.node_id == place.node_id
-                for trial in trials}  # fmt: skip
+        here = {
+            trial
+            for at, trials in self._faults.items()
+            if at.node_id == place.node_id
+            for trial in trials
+        }
         if len(self._faults[place]) >= _DEVICE_TRIALS:
             return Blame.DEVICE
         return Blame.NODE if len(here) >= _NODE_TRIALS else None

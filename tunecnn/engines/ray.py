@@ -130,10 +130,13 @@ class RayEngine:
         by_value: Any = ray.cloudpickle.register_pickle_by_value
         by_value(worker)  # see `tunecnn.engines.worker`
         supplies = Supplies(
-            {seed: ray.put(data) for seed, data in splits.items()}, ray.put(code),
-            self.cluster.threads, self.cluster.gpus, self.checkpoint_seconds,
+            {seed: ray.put(data) for seed, data in splits.items()},
+            ray.put(code),
+            self.cluster.threads,
+            self.cluster.gpus,
+            self.checkpoint_seconds,
             recorder.packages,
-        )  # fmt: skip
+        )
         crew = _Crew(recorder, self.cluster, self.max_failures, self.wait_for_workers)
         return Tuner(
             tune.with_parameters(Worker, supplies=supplies),

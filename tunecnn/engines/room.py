@@ -75,8 +75,9 @@ class Room:
         if not self._cluster.expects_no_gpus:
             return ""
         self._count()
-        names = (node["NodeManagerHostname"] for node in self._nodes
-                 if node["Resources"].get("GPU", 0))  # fmt: skip
+        names = (
+            node["NodeManagerHostname"] for node in self._nodes if node["Resources"].get("GPU", 0)
+        )
         return next(names, "")
 
     @property

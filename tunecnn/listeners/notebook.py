@@ -88,20 +88,31 @@ class Notebook(Listener):
         metric = self._study.space.metric
         spent = seconds_in_words(time.monotonic() - self._started)
         ended_trials = f"{self._study.ended} of {self._study.space.trials} trials have ended"
-        lines = [f"{ended_trials}, {len(self._running)} running, {spent}; run: {self._folder}",
-                 *self._messages]  # fmt: skip
+        lines = [
+            f"{ended_trials}, {len(self._running)} running, {spent}; run: {self._folder}",
+            *self._messages,
+        ]
         names = list(self._study.space.searched)
         head = "".join(f"<th>{escape(name)}</th>" for name in ["trial", "accuracy", *names])
         rows = [
-            [str(record.number), f"{getattr(record.kept, metric):.2%}" if record.kept else "-",
-             *(in_short(record.values[name]) if name in record.values else "" for name in names)]
+            [
+                str(record.number),
+                f"{getattr(record.kept, metric):.2%}" if record.kept else "-",
+                *(
+                    in_short(record.values[name]) if name in record.values else ""
+                    for name in names
+                ),
+            ]
             for record in self._ranking.ranked()[:_ROWS]
-        ]  # fmt: skip
+        ]
         rows += [
-            [f"{number} (runs)", f"{getattr(metrics, metric):.2%}" if metrics else "-",
-             *("" for _ in names)]
+            [
+                f"{number} (runs)",
+                f"{getattr(metrics, metric):.2%}" if metrics else "-",
+                *("" for _ in names),
+            ]
             for number, metrics in sorted(self._running.items())
-        ]  # fmt: skip
+        ]
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
         )

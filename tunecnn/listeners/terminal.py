@@ -135,13 +135,19 @@ class Terminal(Listener):
         is_best = best is not None and best.number == record.number
         line = Text()
         for words, (heading, width), style in zip(
-            (f"{ended}/{self._study.space.trials}", str(record.number), str(outcome),
-             self._accuracy(record), str(len(record.epochs)),
-             seconds_in_words(record.seconds), "best" * is_best),
+            (
+                f"{ended}/{self._study.space.trials}",
+                str(record.number),
+                str(outcome),
+                self._accuracy(record),
+                str(len(record.epochs)),
+                seconds_in_words(record.seconds),
+                "best" * is_best,
+            ),
             _COLUMNS.items(),
             ("", "", _MARKS.get(outcome, "red"), "", "", "", "bold"),
             strict=True,
-        ):  # fmt: skip
+        ):
             line.append(_cell(words, heading, width), style)
         if self._confirmation:
             line.append(f"  {self._confirmation.candidate_of(record.number).name}")

@@ -86,8 +86,11 @@ def build(
         for _, problem in architecture.problems(given):
             raise InputError(problem)
     made = load(architecture)
-    takes = {"input_shape": input_shape, "in_channels": input_shape[0],
-             **dict.fromkeys(CLASSES_NAMES, classes)}  # fmt: skip
+    takes = {
+        "input_shape": input_shape,
+        "in_channels": input_shape[0],
+        **dict.fromkeys(CLASSES_NAMES, classes),
+    }
     own = {name: takes[name] for name in _settable(made)}
     try:
         with _seeds_refused(architecture.attribute):
@@ -353,9 +356,12 @@ def _seeds_refused(name: str) -> Iterator[None]:
         NetworkError: if it does.
     """
     seeded: dict[str, None] = {}
-    watched = {("random", "seed"): random, ("random", "setstate"): random,
-               ("numpy.random", "seed"): np.random,
-               ("numpy.random", "set_state"): np.random}  # fmt: skip
+    watched = {
+        ("random", "seed"): random,
+        ("random", "setstate"): random,
+        ("numpy.random", "seed"): np.random,
+        ("numpy.random", "set_state"): np.random,
+    }
     before = torch.initial_seed()
     kept = {key: getattr(module, key[1]) for key, module in watched.items()}
 

@@ -98,10 +98,12 @@ def wrong_in_bf16(network: nn.Module, input_shape: InputShape, *, last: bool) ->
         last: whether the images are in `channels_last`.
     """
     weights: dict[str, Tensor] = {
-        name: module.weight for name, module in network.named_modules()
-        if isinstance(module, _ConvNd) and isinstance(module.weight, nn.Parameter)
+        name: module.weight
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd)
+        and isinstance(module.weight, nn.Parameter)
         and (max(module.stride) > 1 or module.groups > 1 or module.transposed)
-    }  # fmt: skip
+    }
     with _gradients(network, _images(network, input_shape, 2, last=last)):
         for name, weight in weights.items():
             if weight.grad is not None:
@@ -144,9 +146,13 @@ def in_training(network: nn.Module) -> Iterator[None]:
 
     Some change weights without a gradient there, as a teacher that follows a mean.
     """
-    kept = [(held, name, tensor, None if _is_fixed(tensor) else tensor.detach().clone())
-            for module in network.modules() for held in (module._buffers, module._parameters)
-            for name, tensor in held.items() if tensor is not None]  # fmt: skip
+    kept = [
+        (held, name, tensor, None if _is_fixed(tensor) else tensor.detach().clone())
+        for module in network.modules()
+        for held in (module._buffers, module._parameters)
+        for name, tensor in held.items()
+        if tensor is not None
+    ]
     network.train()
     try:
         yield
@@ -165,8 +171,11 @@ def shared_state(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:
     Constants of a module may be shared; what changes in training must not be.
     """
     places = {tensor.untyped_storage().data_ptr() for tensor in _tensors(other).values()}
-    return {name: tensor.detach().clone() for name, tensor in _tensors(one).items()
-            if tensor.untyped_storage().data_ptr() in places}  # fmt: skip
+    return {
+        name: tensor.detach().clone()
+        for name, tensor in _tensors(one).items()
+        if tensor.untyped_storage().data_ptr() in places
+    }
 
 
 def check_unchanged(name: str, network: nn.Module, shared: Mapping[str, Tensor]) -> None:
@@ -186,9 +195,11 @@ def check_unchanged(name: str, network: nn.Module, shared: Mapping[str, Tensor])
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return {name: tensor for name, tensor in tensors.items()
-            if not nn.parameter.is_lazy(tensor) and tensor.layout is torch.strided
-            and tensor.numel()}  # fmt: skip
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not nn.parameter.is_lazy(tensor) and tensor.layout is torch.strided and tensor.numel()
+    }
 
 
 def check_alike(name: str, one: nn.Module, other: nn.Module) -> None:
@@ -372,8 +383,9 @@ def _is_fixed(buffer: Tensor) -> bool:
 
 def is_expanded(tensor: Tensor) -> bool:
     """Return whether values of a tensor share their memory, so that it cannot be written to."""
-    return any(size > 1 and not stride
-               for size, stride in zip(tensor.shape, tensor.stride(), strict=True))  # fmt: skip
+    return any(
+        size > 1 and not stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
 
 
 def _images(network: nn.Module, input_shape: InputShape, count: int, *, last: bool) -> Tensor:

@@ -29,8 +29,9 @@ def code_files(architectures: Sequence[str], code: Sequence[str], folder: Path) 
         InputError: if a file is missing or outside the folder, or a network's file is not among
             them, or it imports a file that is not.
     """
-    modules = [one.module for name in architectures
-               if (one := Architecture(name, folder)).is_own_file]  # fmt: skip
+    modules = [
+        one.module for name in architectures if (one := Architecture(name, folder)).is_own_file
+    ]
     if not modules:
         if code:
             raise InputError(
@@ -59,8 +60,11 @@ def files_left_behind(folder: Path, files: Iterable[str]) -> Iterator[tuple[str,
     for file in sorted(name for name in among if name.endswith(".py")):
         beside = Path(file).parent
         tree = parse_module(folder / file, file)
-        texts = {node.value for node in ast.walk(tree)
-                 if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+        texts = {
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
         for text in sorted(texts):
             name = str(beside / text)
             if _FILE_NAME.fullmatch(text) and name not in among and (folder / name).is_file():
@@ -88,9 +92,10 @@ def _files_below(folder: Path, name: str) -> list[Path]:
     inside = [
         one.relative_to(folder)
         for one in sorted(found.rglob("*"))
-        if one.is_file() and "__pycache__" not in one.parts
+        if one.is_file()
+        and "__pycache__" not in one.parts
         and not any(part.startswith(".") for part in one.relative_to(folder).parts)
-    ]  # fmt: skip
+    ]
     if not any(one.suffix == ".py" for one in inside):
         raise InputError(f"{name} contains no Python file")
     return inside

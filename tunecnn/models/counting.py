@@ -85,11 +85,13 @@ class CostCounter:
             self._scratch = tempfile.TemporaryDirectory(prefix="tunecnn-count-")
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tunecnn.models.counting_process"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
                 # Workers do not have the current folder on their path either.
                 env={**os.environ, "TMPDIR": self._scratch.name, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,  # a Ctrl-C in the terminal is for this process alone
-            )  # fmt: skip
+            )
 
     def cost(self, name: str, given: Mapping[str, Any]) -> Cost:
         """Return what a network costs.
@@ -135,8 +137,12 @@ class CostCounter:
             if is_last or not isinstance(error, _LostError):
                 self._unusable[name] = error
             raise
-        request = {"name": name, "given": given, "input_shape": self._input_shape,
-                   "classes": self._classes}  # fmt: skip
+        request = {
+            "name": name,
+            "given": given,
+            "input_shape": self._input_shape,
+            "classes": self._classes,
+        }
         values = ", ".join(f"{key} = {value!r}" for key, value in given.items())
         answer = self._answer(request, f"a build of {attribute} with {values or 'its defaults'}")
         return Cost(**answer["cost"])

@@ -44,8 +44,9 @@ NOTEBOOK_FILE = "from_notebook.py"
 
 def code_of_notebook(architectures: Sequence[str]) -> NetworkCode | None:
     """Return the code of networks as this notebook defines them now; None if it does not."""
-    names = {name.partition(":")[2] for name in architectures
-             if name.startswith(f"{NOTEBOOK_FILE}:")}  # fmt: skip
+    names = {
+        name.partition(":")[2] for name in architectures if name.startswith(f"{NOTEBOOK_FILE}:")
+    }
     made = getattr(sys.modules["__main__"], names.pop(), None) if len(names) == 1 else None
     if not _is_defined(made) or getattr(made, "__module__", "") != "__main__":
         return None
@@ -227,9 +228,11 @@ def _source(value: Any, scope: Mapping[str, Any]) -> str:
             if first is None or start <= first <= end:
                 check_definition(value, node, file, range(start, end + 1), scope)
                 return textwrap.dedent("".join(lines[start - 1 : end])).strip()
-    where = "" if method is not None else (
-        ", and in none with %%time, whose source is not known; of type(), write class"
-    )  # fmt: skip
+    where = (
+        ""
+        if method is not None
+        else ", and in none with %%time, whose source is not known; of type(), write class"
+    )
     raise InputError(
         f"the source of {value.__name__} is not in one cell: write it, with all of its methods, "
         f"into one{where}"

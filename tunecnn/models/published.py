@@ -119,10 +119,15 @@ class Model1(ConvNet):
         dropout_dense: float = 0.0,
     ) -> None:
         design = make_design(
-            "model1", width=width, width_block1=width_block1, width_block2=width_block2,
-            dropout_block1=dropout_block1, dropout_block2=dropout_block2, dense_units=dense_units,
+            "model1",
+            width=width,
+            width_block1=width_block1,
+            width_block2=width_block2,
+            dropout_block1=dropout_block1,
+            dropout_block2=dropout_block2,
+            dense_units=dense_units,
             dropout_dense=dropout_dense,
-        )  # fmt: skip
+        )
         super().__init__(design, input_shape, classes)
 
 
@@ -143,10 +148,15 @@ class Model2(ConvNet):
         dropout_dense: float = 0.3,
     ) -> None:
         design = make_design(
-            "model2", width=width, width_block1=width_block1, width_block2=width_block2,
-            dropout_block1=dropout_block1, dropout_block2=dropout_block2, dense_units=dense_units,
+            "model2",
+            width=width,
+            width_block1=width_block1,
+            width_block2=width_block2,
+            dropout_block1=dropout_block1,
+            dropout_block2=dropout_block2,
+            dense_units=dense_units,
             dropout_dense=dropout_dense,
-        )  # fmt: skip
+        )
         super().__init__(design, input_shape, classes)
 
 

@@ -291,9 +291,13 @@ def _initializer(
 
 
 def _signature_of(
-    call: ast.FunctionDef, name: str, shown: str, aliases: Mapping[str, ast.expr], *,
+    call: ast.FunctionDef,
+    name: str,
+    shown: str,
+    aliases: Mapping[str, ast.expr],
+    *,
     is_method: bool,
-) -> Signature:  # fmt: skip
+) -> Signature:
     spec = call.args
     if is_method:
         receiver = 0 if spec.posonlyargs else 1
@@ -308,8 +312,10 @@ def _signature_of(
         )
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))
     defaults += spec.defaults[max(0, len(spec.defaults) - len(positional)) :]
-    pairs = [*zip(positional, defaults, strict=True),
-             *zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]  # fmt: skip
+    pairs = [
+        *zip(positional, defaults, strict=True),
+        *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
+    ]
     read = _names_read(call)
     arguments = {
         one.arg: replace(_argument(one, default, aliases), is_read=not read or one.arg in read)
@@ -330,8 +336,9 @@ def _names_read(call: ast.FunctionDef) -> set[str]:
     """Return the names that the code of a function reads; none if it may read all."""
     body = [one for line in call.body for one in ast.walk(line)]
     names = {one.id for one in body if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
-    called = {ast.unparse(one.func).rpartition(".")[2] for one in body
-              if isinstance(one, ast.Call)}  # fmt: skip
+    called = {
+        ast.unparse(one.func).rpartition(".")[2] for one in body if isinstance(one, ast.Call)
+    }
     return set() if called & _FRAMES else names
 
 
@@ -357,9 +364,14 @@ def _argument(one: ast.arg, default: ast.expr | None, aliases: Mapping[str, ast.
     if found.is_unknown or types or found.values:
         other = ""
     return Argument(
-        one.arg, one.lineno, () if found.is_unknown else types, tuple(found.values),
-        found.takes_none, other, value,
-    )  # fmt: skip
+        one.arg,
+        one.lineno,
+        () if found.is_unknown else types,
+        tuple(found.values),
+        found.takes_none,
+        other,
+        value,
+    )
 
 
 class _Annotation:
@@ -440,8 +452,11 @@ def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
 
     What is assigned to twice, or in an `if`, has a value that only running it tells.
     """
-    bound = Counter(node.id for node in ast.walk(tree)
-                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))  # fmt: skip
+    bound = Counter(
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
     return {name: node for name, node in assignments(tree.body) if bound[name] == 1}
 
 

@@ -87,11 +87,13 @@ def _check_file(module: types.ModuleType, path: Path) -> None:
     for one in _all_codes(code):
         codes[one.co_qualname].append(one)
     scope = vars(module)
-    functions = [(shown, function)
-                 for value in list(scope.values())
-                 if getattr(value, "__module__", None) == module.__name__
-                 and (inspect.isclass(value) or inspect.isfunction(value))
-                 for shown, function in _functions_of(value)]  # fmt: skip
+    functions = [
+        (shown, function)
+        for value in list(scope.values())
+        if getattr(value, "__module__", None) == module.__name__
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        for shown, function in _functions_of(value)
+    ]
     for shown, function in functions:
         made = inspect.unwrap(function).__code__
         known = codes[made.co_qualname]  # a name that the file has no more may be an old one
@@ -105,8 +107,10 @@ def _check_file(module: types.ModuleType, path: Path) -> None:
     for line in tree.body:
         if isinstance(line, ast.FunctionDef | ast.ClassDef) and not line.decorator_list:
             found = scope.get(line.name)
-            is_its_own = getattr(found, "__module__", None) == module.__name__ \
-                and getattr(found, "__qualname__", None) == line.name  # fmt: skip
+            is_its_own = (
+                getattr(found, "__module__", None) == module.__name__
+                and getattr(found, "__qualname__", None) == line.name
+            )
             if line.name in scope and changed[line.name] == 1 and not is_its_own:
                 raise InputError(f"{line.name} {problem}")  # another one is in its place
     for name, node in nodes.items():
@@ -213,8 +217,11 @@ def _check_wrapped(value: Any, node: _Definition) -> None:
     Raises:
         InputError: if it is not.
     """
-    decorators = {one.name: one.decorator_list for one in (node, *node.body)
-                  if isinstance(one, ast.FunctionDef)}  # fmt: skip
+    decorators = {
+        one.name: one.decorator_list
+        for one in (node, *node.body)
+        if isinstance(one, ast.FunctionDef)
+    }
     for shown, function in _functions_of(value):
         is_wrapped = function is not inspect.unwrap(function)
         if is_wrapped and not decorators.get(shown.rpartition(".")[2], [function]):
@@ -289,8 +296,11 @@ def _check_values(value: Any, node: _Definition, scope: Mapping[str, Any]) -> No
                     "value now; write it into the class, and define it anew"
                 )
         bodies = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
-        functions = [(f"{value.__name__}.{name}", found, bodies[name])
-                     for name, found in methods_of(value) if name in bodies]  # fmt: skip
+        functions = [
+            (f"{value.__name__}.{name}", found, bodies[name])
+            for name, found in methods_of(value)
+            if name in bodies
+        ]
     for name, found, body in functions:
         if not isinstance(body, ast.FunctionDef):
             continue
@@ -347,8 +357,9 @@ def _written(node: ast.ClassDef) -> dict[str, ast.expr]:
         may_change = isinstance(one, _CHANGING) and name in filled
         return not may_change and all(stored[name] < 2 for name in names)
 
-    return {name: one for name, one in found.items()
-            if stored[name] == 1 and is_certain(name, one)}  # fmt: skip
+    return {
+        name: one for name, one in found.items() if stored[name] == 1 and is_certain(name, one)
+    }
 
 
 _READING = frozenset({"len", "range", "enumerate", "zip", "sum", "min", "max", "list", "tuple",
@@ -381,8 +392,11 @@ def _last_name(one: ast.expr) -> str | None:
 
 def _set_by_code(node: ast.ClassDef) -> set[str]:
     """Return the attributes that code in a class sets, of an object or of the class itself."""
-    return {one.attr for one in ast.walk(node)
-            if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
+    return {
+        one.attr
+        for one in ast.walk(node)
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)
+    }
 
 
 def _is_changed(value: type, node: ast.ClassDef) -> bool:

@@ -177,8 +177,12 @@ def predictions_frame(trial: int, labels: Labels, predicted: Labels) -> pd.DataF
 
     The run's name and the candidate are added when it is read.
     """
-    columns = {"trial": trial, "image": range(len(labels)), "label": labels,
-               "predicted": predicted}  # fmt: skip
+    columns = {
+        "trial": trial,
+        "image": range(len(labels)),
+        "label": labels,
+        "predicted": predicted,
+    }
     return pd.DataFrame(columns).astype("int64")
 
 

@@ -386,8 +386,11 @@ class Run:
 
     def training_of(self, config: TrialConfig) -> dict[str, Scalar]:
         """Return what a config trains, and how, without its seeds: all arguments are in it."""
-        settings = {name: value for name, value in config.to_dict().items()
-                    if not name.startswith(NET) and name not in REPEATS}  # fmt: skip
+        settings = {
+            name: value
+            for name, value in config.to_dict().items()
+            if not name.startswith(NET) and name not in REPEATS
+        }
         return {**settings, **self.arguments_of(config)}
 
     def arguments_of(self, config: TrialConfig) -> dict[str, Scalar]:

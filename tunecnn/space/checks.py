@@ -172,9 +172,14 @@ def warnings_of(space: SpaceSchema) -> list[str]:
     """Return warnings about settings that are allowed but probably unintended."""
     found = [mistake.text for mistake in rung_mistakes(space)]
     for check in (
-        _waits_too_long, _without_effect, _unseen_mirror_images, _baseline_as_fixed,
-        _unused_starts, _sampled_at_random, _single_values,
-    ):  # fmt: skip
+        _waits_too_long,
+        _without_effect,
+        _unseen_mirror_images,
+        _baseline_as_fixed,
+        _unused_starts,
+        _sampled_at_random,
+        _single_values,
+    ):
         found += check(space)
     return found
 
@@ -374,9 +379,11 @@ def _argument_problems(
         if argument not in known and argument in SETTINGS:
             yield f"{argument} is a setting of the training: write it without {NET}"
             continue
-        if argument in known and known[argument].values and isinstance(
-            parameter, FloatParameter | IntParameter
-        ):  # fmt: skip
+        if (
+            argument in known
+            and known[argument].values
+            and isinstance(parameter, FloatParameter | IntParameter)
+        ):
             low, high = parameter.bounds
             is_whole = isinstance(parameter, IntParameter)
             middle = (low + high) // 2 if is_whole else (low + high) / 2
@@ -492,11 +499,16 @@ def _unknown_baseline(space: SpaceSchema) -> Iterator[str]:
         argument = name.removeprefix(NET)
         if not name.startswith(NET) or not space.is_active(name, baseline):
             continue
-        default = signature.arguments[argument].default if argument in signature.arguments else (
-            UNREADABLE
-        )  # fmt: skip
-        what = {id(None): "None", id(REQUIRED): "missing",
-                id(UNREADABLE): "not written as a plain value"}.get(id(default))  # fmt: skip
+        default = (
+            signature.arguments[argument].default
+            if argument in signature.arguments
+            else UNREADABLE
+        )
+        what = {
+            id(None): "None",
+            id(REQUIRED): "missing",
+            id(UNREADABLE): "not written as a plain value",
+        }.get(id(default))
         if what and signature.open and argument not in signature.arguments:
             what = f"not known, as {signature.open},"
         if what:
@@ -534,9 +546,10 @@ def explain(details: ErrorDetails, keys: Iterable[str]) -> Mistake:
         given = details["input"]
         if isinstance(given, dict):
             return Mistake(
-                loc[:2], f"{name} has a mapping; of an argument, write the whole name: {name}."
-                f"{next(iter(given), '...')}"
-            )  # fmt: skip
+                loc[:2],
+                f"{name} has a mapping; of an argument, write the whole name: {name}."
+                f"{next(iter(given), '...')}",
+            )
         return Mistake(loc[:2], f"{name} must be a number, a word, true or false, not {given!r}")
     if error_type == "parameter_type" and loc[-1] == "net" and isinstance(details["input"], dict):
         argument = next(iter(details["input"]), "...")

@@ -252,9 +252,12 @@ def describe(parameter: Parameter | Constant) -> str:
         return "one of " + ", ".join(map(str, parameter.options)) + when
     low, high = parameter.bounds
     step = parameter.step if parameter.step and parameter.step != 1 else None
-    return f"{low:g} to {high:g}" + (f" by {step:g}" if step else "") + (
-        ", log scale" if parameter.log else ""
-    ) + when  # fmt: skip
+    return (
+        f"{low:g} to {high:g}"
+        + (f" by {step:g}" if step else "")
+        + (", log scale" if parameter.log else "")
+        + when
+    )
 
 
 def _check_range(low: float, high: float, step: float | None, log: bool) -> None:

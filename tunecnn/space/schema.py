@@ -369,9 +369,12 @@ class SpaceSchema(SpaceModel):
             code = self.network_code()
             settings["code"] = code.hash if code else None
         return make_config(
-            self.recipe, architecture, self.dataset,
-            **settings, epochs=self.epochs,
-        )  # fmt: skip
+            self.recipe,
+            architecture,
+            self.dataset,
+            **settings,
+            epochs=self.epochs,
+        )
 
     def network(self, architecture: str | None = None) -> Architecture:
         """Return a network of the space; None for the one of `architecture`."""

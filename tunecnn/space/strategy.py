@@ -223,8 +223,15 @@ class Constraint(SpaceModel):
         return f"{self.quantity} {self.comparison} {self.bound:,.0f}"
 
 
-_ELSEWHERE = {"asha": "promotion", "sha": "halving", "successive_halving": "halving",
-         "bayes": "tpe", "bayesian": "tpe", "optuna": "tpe", "sobol": "qmc"}  # fmt: skip
+_ELSEWHERE = {
+    "asha": "promotion",
+    "sha": "halving",
+    "successive_halving": "halving",
+    "bayes": "tpe",
+    "bayesian": "tpe",
+    "optuna": "tpe",
+    "sobol": "qmc",
+}
 """Names that others use, and those of tunecnn."""
 
 

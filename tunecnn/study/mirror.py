@@ -106,13 +106,19 @@ def _ended(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial that has ended, with the attributes that are shown."""
     excess = _excess(trial)
     return FrozenTrial(
-        number=trial.number, trial_id=-1, state=trial.state, value=None,
+        number=trial.number,
+        trial_id=-1,
+        state=trial.state,
+        value=None,
         values=trial.values if trial.state is TrialState.COMPLETE else None,
-        datetime_start=trial.datetime_start, datetime_complete=trial.datetime_complete,
-        params=trial.params, distributions=trial.distributions, user_attrs=_attributes(trial),
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=_attributes(trial),
         system_attrs={CONSTRAINTS: excess} if excess else {},
         intermediate_values=trial.intermediate_values,
-    )  # fmt: skip
+    )
 
 
 def _running(trial: FrozenTrial) -> FrozenTrial:

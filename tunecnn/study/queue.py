@@ -116,8 +116,11 @@ def given_trials(space: SearchSpace) -> Iterator[dict[str, object]]:
     start = space.different_start_points()[: space.trials]
     for point in start:
         yield _stored(space, point, Proposal.START)
-    if all(space.is_active(name, point) == (name in point)
-           for point in start for name in space.searched):  # fmt: skip
+    if all(
+        space.is_active(name, point) == (name in point)
+        for point in start
+        for name in space.searched
+    ):
         known = set(map(_key, start))
         for point in _grid(space):
             if _key(point) not in known:

@@ -298,8 +298,15 @@ def open_storage(journal: Journal, path: Path) -> Iterator[StudyStorage]:
         ) from error
 
 
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
-            RuntimeError)  # fmt: skip
+NONSENSE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+)
 """What replaying raises if lines can be read, but are not what tunecnn writes."""
 
 
@@ -406,8 +413,9 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
         if not 1 <= attempt <= attrs.get("attempts", 0):
             continue
         prefix, begin = epoch_key(attempt, ""), attrs.get(start_key(attempt), 0)
-        reported = [EpochMetrics.from_dict(attrs[name]) for name in attrs
-                    if name.startswith(prefix)]  # fmt: skip
+        reported = [
+            EpochMetrics.from_dict(attrs[name]) for name in attrs if name.startswith(prefix)
+        ]
         for metrics in reported:
             if epoch_key(attempt, metrics.epoch) not in attrs:
                 raise ValueError(f"epoch {metrics.epoch} is that of another key")
@@ -421,8 +429,9 @@ def _epochs(attrs: Mapping[str, Any]) -> list[EpochMetrics]:
 
 
 def _spent(attrs: Mapping[str, Any]) -> float:
-    return sum(EpochMetrics.from_dict(attrs[name]).seconds
-               for name in attrs if name.startswith(_EPOCH))  # fmt: skip
+    return sum(
+        EpochMetrics.from_dict(attrs[name]).seconds for name in attrs if name.startswith(_EPOCH)
+    )
 
 
 _EPOCH = "epoch:"

@@ -171,8 +171,11 @@ def with_estimates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
     @functools.cache
     def gain(epoch: int) -> float:
-        gains = [trial.values[0] - trial.intermediate_values[epoch] for trial in complete
-                 if epoch in trial.intermediate_values]  # fmt: skip
+        gains = [
+            trial.values[0] - trial.intermediate_values[epoch]
+            for trial in complete
+            if epoch in trial.intermediate_values
+        ]
         return statistics.fmean(gains) if gains else 0.0
 
     def estimated(trial: FrozenTrial) -> FrozenTrial:

@@ -94,20 +94,24 @@ class Study:
         trials = self._trials()
         # Counted once and then updated, to avoid a pass over a long study for each epoch.
         self._counts = Counter(_counts_as(trial) for trial in trials if trial.state.is_finished())
-        self._proposers = {Source.SEARCH: Proposer(space),
-                           Source.RANDOM_BASELINE: Proposer(space, at_random=True)}  # fmt: skip
+        self._proposers = {
+            Source.SEARCH: Proposer(space),
+            Source.RANDOM_BASELINE: Proposer(space, at_random=True),
+        }
         self._rungs = (
             Rungs(space, trials) if isinstance(space.pruner, Halving | Promotion) else None
         )
         self._running: dict[int, optuna.Trial] = {}
         self._paused = {
             trial.number: optuna.Trial(self._study, self._trial_id(trial.number))
-            for trial in trials if is_paused(trial)
-        }  # fmt: skip
+            for trial in trials
+            if is_paused(trial)
+        }
         self._open_random = {
-            number for number, trial in self._paused.items()
+            number
+            for number, trial in self._paused.items()
             if trial.user_attrs.get("source") == Source.RANDOM_BASELINE
-        }  # fmt: skip
+        }
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 

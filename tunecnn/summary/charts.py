@@ -135,9 +135,11 @@ def _tooltip(run: Run) -> list[alt.Tooltip]:
 
 def _accuracy(run: Run, low: float, high: float) -> alt.Y:
     return alt.Y(
-        "a:Q", title=ranked_by(run), axis=alt.Axis(format="%"),
+        "a:Q",
+        title=ranked_by(run),
+        axis=alt.Axis(format="%"),
         scale=alt.Scale(domain=[low, high], nice=False),
-    )  # fmt: skip
+    )
 
 
 def _domain(accuracies: pd.Series) -> tuple[float, float]:
@@ -181,18 +183,31 @@ def _lines(
         values = run.trials.set_index("trial")[f"param.{name}"].reindex(trials["t"])
         for (_, trial), value in zip(trials[["t", "a"]].iterrows(), values, strict=True):
             if not pd.isna(value):
-                rows.append({"t": int(trial["t"]), "a": float(trial["a"]), "i": at,
-                             "y": round(_place(parameter, value), 3)})  # fmt: skip
+                rows.append(
+                    {
+                        "t": int(trial["t"]),
+                        "a": float(trial["a"]),
+                        "i": at,
+                        "y": round(_place(parameter, value), 3),
+                    }
+                )
         ticks += [{"i": at, "y": y, "label": label} for y, label in _ticks(parameter)]
     best = [int(number) for number in run.ranked["trial"].head(1)]
     shown = [name if len(name) < 18 else f"...{name[-15:]}" for name in searched]
     axis = alt.X(
-        "i:O", title=None, sort=[f"{i}" for i in range(len(searched))],
+        "i:O",
+        title=None,
+        sort=[f"{i}" for i in range(len(searched))],
         axis=alt.Axis(
-            labelExpr=f"{json.dumps(shown)}[toNumber(datum.value)]", labelAngle=-20, grid=True,
-            domain=False, orient="top", labelAlign="left", labelLimit=160,
+            labelExpr=f"{json.dumps(shown)}[toNumber(datum.value)]",
+            labelAngle=-20,
+            grid=True,
+            domain=False,
+            orient="top",
+            labelAlign="left",
+            labelLimit=160,
         ),
-    )  # fmt: skip
+    )
     place = alt.Y("y:Q", title=None, axis=None, scale=alt.Scale(domain=[-0.05, 1.05]))
     lines = (
         alt.Chart(pd.DataFrame(rows))
@@ -230,14 +245,19 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
     y = _accuracy(run, max(0.0, low - 0.02), min(1.0, high + 0.01))
     color = alt.Color("o:N", title=None, scale=_COLORS)
     lines = base.mark_line(clip=True).encode(
-        x=x, y=y, color=color, detail="t:N",
+        x=x,
+        y=y,
+        color=color,
+        detail="t:N",
         opacity=alt.condition(outcome, alt.value(0.6), alt.value(0.05)),
         strokeWidth=alt.condition(hover, alt.value(4), alt.value(1)),
-    )  # fmt: skip
+    )
     points = (
         base.mark_point(clip=True, filled=True)
         .encode(
-            x=x, y=y, color=color,
+            x=x,
+            y=y,
+            color=color,
             opacity=alt.condition(hover, alt.value(1), alt.value(0)),
             tooltip=[
                 alt.Tooltip("t:Q", title="trial"),
@@ -247,7 +267,7 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
             ],
         )
         .add_params(hover, outcome)
-    )  # fmt: skip
+    )
     return _spec(
         (lines + points).properties(width="container", height=_HEIGHT),
         f"{ranked_by(run).capitalize()} of each trial by epoch",
@@ -290,11 +310,15 @@ def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
             x=alt.X("c:Q", title=words, scale=alt.Scale(type="log", nice=False)),
             y=_accuracy(run, *_domain(complete["a"])),
             color=alt.Color(
-                "f:N", title="on the front",
+                "f:N",
+                title="on the front",
                 scale=alt.Scale(domain=[True, False], range=["#d55e00", "#3b82c4"]),
             ),
-            shape=alt.Shape("f:N", title="on the front",
-                            scale=alt.Scale(domain=[True, False], range=["diamond", "circle"])),
+            shape=alt.Shape(
+                "f:N",
+                title="on the front",
+                scale=alt.Scale(domain=[True, False], range=["diamond", "circle"]),
+            ),
             size=alt.condition("datum.f", alt.value(110), alt.value(45)),
             tooltip=[
                 alt.Tooltip("c:Q", title=words, format=","),
@@ -302,7 +326,7 @@ def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
             ],
         )
         .properties(width="container", height=_HEIGHT)
-    )  # fmt: skip
+    )
     return _spec(chart, "Accuracy against cost, with the Pareto front")
 
 

@@ -16,17 +16,27 @@ from tunecnn.errors import InputError
 # torch has two sets of settings for TF32, and refuses to compute where they contradict.
 _OLD: tuple[tuple[Callable[[], Any], Callable[[Any], None], object], ...] = (
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
-    (lambda: backends.cuda.matmul.allow_tf32,
-     lambda value: setattr(backends.cuda.matmul, "allow_tf32", value), False),
-    (lambda: backends.cudnn.allow_tf32,
-     lambda value: setattr(backends.cudnn, "allow_tf32", value), False),
-)  # fmt: skip
+    (
+        lambda: backends.cuda.matmul.allow_tf32,
+        lambda value: setattr(backends.cuda.matmul, "allow_tf32", value),
+        False,
+    ),
+    (
+        lambda: backends.cudnn.allow_tf32,
+        lambda value: setattr(backends.cudnn, "allow_tf32", value),
+        False,
+    ),
+)
 _CUDNN: Any = backends.cudnn
 _MKLDNN: Any = backends.mkldnn
 _NEW: tuple[Any, ...] = (
-    backends.cuda.matmul, _CUDNN.conv, _CUDNN.rnn,
-    _MKLDNN.matmul, _MKLDNN.conv, _MKLDNN.rnn,
-)  # fmt: skip
+    backends.cuda.matmul,
+    _CUDNN.conv,
+    _CUDNN.rnn,
+    _MKLDNN.matmul,
+    _MKLDNN.conv,
+    _MKLDNN.rnn,
+)
 
 
 @contextlib.contextmanager

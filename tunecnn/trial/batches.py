@@ -88,9 +88,11 @@ class DeviceData:
 def to_device(data: TrialData, device: torch.device) -> DeviceData:
     """Copy a trial's images to a device; on the CPU nothing is copied."""
     return DeviceData(
-        data, images_to_device(data.train, device), images_to_device(data.validation, device),
+        data,
+        images_to_device(data.train, device),
+        images_to_device(data.validation, device),
         device,
-    )  # fmt: skip
+    )
 
 
 class DeviceSplits:

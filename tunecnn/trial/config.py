@@ -226,13 +226,21 @@ class TrialConfig(BaseModel):
         Raises:
             InputError: for an unknown name, or a value that is not allowed.
         """
-        values = {name: one.item() if isinstance(one, np.generic) else one
-                  for name, one in values.items()}  # fmt: skip
+        values = {
+            name: one.item() if isinstance(one, np.generic) else one
+            for name, one in values.items()
+        }
         inner = values.pop("net", {})
         if not isinstance(inner, Mapping):
             raise InputError(f"net must be a mapping of the network's arguments, not {inner!r}")
-        net = {**inner, **{name.removeprefix(NET): value for name, value in values.items()
-                           if name.startswith(NET)}}  # fmt: skip
+        net = {
+            **inner,
+            **{
+                name.removeprefix(NET): value
+                for name, value in values.items()
+                if name.startswith(NET)
+            },
+        }
         settings = {name: value for name, value in values.items() if not name.startswith(NET)}
         for name in settings:
             if problem := setting_problem(name):
@@ -270,9 +278,15 @@ def derive_seed(*parts: int) -> int:
 
 
 _ELSEWHERE = {
-    "lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size", "batch": "batch_size",
-    "optim": "optimizer", "scheduler": "schedule", "init": "initialization", "ema": "averaging",
-}  # fmt: skip
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "optim": "optimizer",
+    "scheduler": "schedule",
+    "init": "initialization",
+    "ema": "averaging",
+}
 """Names that other tools use, and what they are called here."""
 
 

@@ -145,8 +145,13 @@ class MuonWithAdamW(_Untraced):
             weight_decay=weight_decay,
             fused=True,
         )
-        muon = {"params": list(convs), "lr": lr, "momentum": momentum, "nesterov": nesterov,
-                "weight_decay": weight_decay}  # fmt: skip
+        muon = {
+            "params": list(convs),
+            "lr": lr,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "weight_decay": weight_decay,
+        }
         super().__init__([muon, *self._adamw.param_groups], {})
 
     @torch.no_grad()

@@ -96,9 +96,8 @@ class TrainedModel(nn.Module):
         if not are_bytes or shape != (height, width, channels):
             type_ = str(images.dtype).removeprefix("torch.")
             white = self.config.scale or (1 if type_.startswith("float") else 255)
-            way = "" if are_bytes else (
-                f"; with {white:g} as white, (images * {255 / white:.6g}).round().astype('uint8')"
-            )  # fmt: skip
+            as_bytes = f"(images * {255 / white:.6g}).round().astype('uint8')"
+            way = "" if are_bytes else f"; with {white:g} as white, {as_bytes}"
             if shape == (channels, height, width):
                 way += "; put the channels last"
             raise InputError(

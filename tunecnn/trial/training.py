@@ -230,9 +230,13 @@ class Training:
     def _made_step(self) -> TrainingStep:
         weights = _class_weights(self._data) if self.config.class_weights == "balanced" else None
         return TrainingStep(
-            self._forward, self._optimizer, self._batcher, weights, self.config.label_smoothing,
+            self._forward,
+            self._optimizer,
+            self._batcher,
+            weights,
+            self.config.label_smoothing,
             in_bf16=self._in_bf16,
-        )  # fmt: skip
+        )
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         while not self.finished:

@@ -77,8 +77,9 @@ class MeanWeights:
         self._decay = decay
         # Unlike `state_dict`, these name a tensor that two layers share only once.
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        self._tensors = {name: tensor.detach() for name, tensor in tensors.items()
-                         if not is_expanded(tensor)}  # fmt: skip
+        self._tensors = {
+            name: tensor.detach() for name, tensor in tensors.items() if not is_expanded(tensor)
+        }
         self._means = {name: tensor.clone() for name, tensor in self._tensors.items()}
         trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
         self._averaged = [

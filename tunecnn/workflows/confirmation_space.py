@@ -349,8 +349,9 @@ def _settings(run: Run, candidates: Sequence[Candidate]) -> list[dict[str, Scala
 def _not_default(options: ImageOptions) -> dict[str, Scalar]:
     """Return the image options that are not the defaults, as keys of a space."""
     defaults = ImageOptions()
-    return {name: value for name, value in vars(options).items()
-            if value != getattr(defaults, name)}  # fmt: skip
+    return {
+        name: value for name, value in vars(options).items() if value != getattr(defaults, name)
+    }
 
 
 def _varied(settings: Sequence[Mapping[str, Scalar]]) -> list[str]:

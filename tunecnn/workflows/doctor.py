@@ -97,15 +97,19 @@ def _devices() -> Iterator[Finding]:
         built = torch.version.cuda
         if Path("/proc/driver/nvidia/version").exists():
             yield Finding(
-                "GPUs", "problem", "there is an NVIDIA driver, but torch finds no GPU",
+                "GPUs",
+                "problem",
+                "there is an NVIDIA driver, but torch finds no GPU",
                 f"this torch was built for {'CUDA ' + built if built else 'CPUs only'}; see "
                 "nvidia-smi and CUDA_VISIBLE_DEVICES, and pytorch.org for a build that fits",
-            )  # fmt: skip
+            )
         else:
             yield Finding(
-                "GPUs", "note", f"none; trials train on {count_in_words(usable_cores(), 'core')}",
+                "GPUs",
+                "note",
+                f"none; trials train on {count_in_words(usable_cores(), 'core')}",
                 "small networks on small images are fine; for CIFAR-10 plan first: tunecnn plan",
-            )  # fmt: skip
+            )
         return
     for index in range(torch.cuda.device_count()):
         name = torch.cuda.get_device_name(index)
@@ -118,9 +122,11 @@ def _devices() -> Iterator[Finding]:
         words = f"{index}: {name}, {bytes_in_words(free)} of {bytes_in_words(total)} free"
         busy = free < total / 2
         yield Finding(
-            "GPUs", "note" if busy else "good", words,
+            "GPUs",
+            "note" if busy else "good",
+            words,
             "another process holds most of it: see nvidia-smi" if busy else "",
-        )  # fmt: skip
+        )
 
 
 def _cluster(address: str | None) -> Iterator[Finding]:
@@ -129,9 +135,11 @@ def _cluster(address: str | None) -> Iterator[Finding]:
         shm = Path("/dev/shm")
         if shm.is_dir() and (free := shutil.disk_usage(shm).free) < 1e9:
             yield Finding(
-                "Ray", "note", f"only {bytes_in_words(free)} in /dev/shm, where Ray keeps images",
+                "Ray",
+                "note",
+                f"only {bytes_in_words(free)} in /dev/shm, where Ray keeps images",
                 "in a container: docker run --shm-size 4g; or use --local",
-            )  # fmt: skip
+            )
         else:
             yield Finding("Ray", "good", "no cluster is named; a search starts Ray here")
         return
@@ -153,16 +161,20 @@ def _storage(runs_dir: Path) -> Iterator[Finding]:
             _exercise(Path(place))
     except OSError as error:
         yield Finding(
-            "storage", "problem", f"{parent}: {reason(error)}",
+            "storage",
+            "problem",
+            f"{parent}: {reason(error)}",
             "choose a folder that can be written: --runs-dir",
-        )  # fmt: skip
+        )
         return
     free = shutil.disk_usage(parent).free
     if free < _LEAST_FREE:
         yield Finding(
-            "storage", "problem", f"{parent}: {bytes_in_words(free)} free",
+            "storage",
+            "problem",
+            f"{parent}: {bytes_in_words(free)} free",
             "make room, or choose another --runs-dir",
-        )  # fmt: skip
+        )
     else:
         yield Finding("storage", "good", f"{parent}: {bytes_in_words(free)} free")
 
@@ -198,15 +210,19 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     parent = nearest_existing(folder)
     if not os.access(parent, os.W_OK):
         yield Finding(
-            "data", "problem", f"{folder} cannot be written",
+            "data",
+            "problem",
+            f"{folder} cannot be written",
             "choose another folder: --data-dir, or TUNECNN_DATA",
-        )  # fmt: skip
+        )
     elif missing:
         yield Finding(
-            "data", "note", f"{folder}: no {' and no '.join(missing)}",
+            "data",
+            "note",
+            f"{folder}: no {' and no '.join(missing)}",
             "fetched before the first trial; on a machine without network put the files there, as "
             "`tunecnn data prepare` says",
-        )  # fmt: skip
+        )
     else:
         yield Finding("data", "good", f"{folder}: mnist and cifar10 are here")
 
@@ -218,7 +234,8 @@ def _extras() -> Iterator[Finding]:
     missing = [extra for extra in optional if set(_unmet(extra)) - basic]
     there = [extra for extra in optional if extra not in missing]
     yield Finding(
-        "extras", "note" if missing else "good",
+        "extras",
+        "note" if missing else "good",
         f"installed: {', '.join(there) or 'none'}",
         f"if you need them: pip install 'tunecnn[{','.join(missing)}]'" if missing else "",
-    )  # fmt: skip
+    )

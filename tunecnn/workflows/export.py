@@ -155,9 +155,14 @@ def _onnx(model: TrainedModel, path: Path) -> Predict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model, (example,), dynamo=True, verbose=False, input_names=["images"],
-            output_names=["logits"], dynamic_shapes=({0: torch.export.Dim("images")},),
-        )  # fmt: skip
+            model,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("images")},),
+        )
     assert program is not None
     program.save(str(path), external_data=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

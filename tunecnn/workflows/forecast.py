@@ -200,8 +200,11 @@ def _named_networks(
     space: SearchSpace, tried: Sequence[TriedNetwork], costs: CostCounter
 ) -> dict[str, Network]:
     """Return the smallest network, the baseline and the largest one; none if none is allowed."""
-    networks = [_network(one.values, one.config, one.cost) for one in tried
-                if is_allowed(space, one) and one.config and one.cost]  # fmt: skip
+    networks = [
+        _network(one.values, one.config, one.cost)
+        for one in tried
+        if is_allowed(space, one) and one.config and one.cost
+    ]
     if not networks:
         return {}
     named = {"smallest": min(networks, key=lambda network: network.macs)}

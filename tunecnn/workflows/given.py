@@ -48,9 +48,7 @@ def space_given(
         path = find_space(str(space))
         text, beside = read_text(path), path.parent
         if architecture is None:
-            return lambda changes: (
-                SearchSpace.from_text(text, str(path), beside, changes), text
-            )  # fmt: skip
+            return lambda changes: (SearchSpace.from_text(text, str(path), beside, changes), text)
         document = read_document(path)
         if document.mistakes or not isinstance(document.value, dict):
             SearchSpace.from_yaml(path)  # which tells what is wrong
@@ -74,14 +72,19 @@ def _without_missing(start: Any, parameters: Any) -> Any:
     """
     if not isinstance(start, list) or not isinstance(parameters, Mapping):
         return start
-    conditional = {name for name, one in parameters.items()
-                   if isinstance(one, Mapping) and one.get("when")}  # fmt: skip
+    conditional = {
+        name for name, one in parameters.items() if isinstance(one, Mapping) and one.get("when")
+    }
     return [
-        {name: value for name, value in point.items()
-         if name not in conditional or (value is not None and value == value)}
-        if isinstance(point, Mapping) else point
+        {
+            name: value
+            for name, value in point.items()
+            if name not in conditional or (value is not None and value == value)
+        }
+        if isinstance(point, Mapping)
+        else point
         for point in start
-    ]  # fmt: skip
+    ]
 
 
 @contextlib.contextmanager

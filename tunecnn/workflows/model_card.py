@@ -37,13 +37,15 @@ def model_card(found: FoundModel, file: str, format_: str, difference: float) ->
     if run is not None:
         sheet, sessions = run.info.dataset.sheet, _sessions_until(run, found.trial)
         values |= {
-            "trial": found.trial, "dataset": run.info.dataset, "code": run.info.code,
+            "trial": found.trial,
+            "dataset": run.info.dataset,
+            "code": run.info.code,
             "doubts": list(sheet.warnings(run.info.dataset.classes)),
             "command": ", then ".join(
                 dict.fromkeys(_without_path(session.command) for session in sessions)
             ),
             "versions": ", ".join(map(" ".join, sessions[-1].versions.items())),
-        }  # fmt: skip
+        }
     return render_template("model_card.md.j2", **values)
 
 
@@ -66,8 +68,10 @@ def _accuracy(found: FoundModel) -> list[str]:
         )
     for one in (one for one in run.info.own_evaluations if one.trial == found.trial):
         low, high = wilson_interval(one.accuracy, run.info.dataset.different("test"))
-        lines.append(f"this model on the test images: {one.accuracy:.2%} (95 % interval "
-                     f"{low:.2%} to {high:.2%}, {one.images:,} images)")  # fmt: skip
+        lines.append(
+            f"this model on the test images: {one.accuracy:.2%} (95 % interval "
+            f"{low:.2%} to {high:.2%}, {one.images:,} images)"
+        )
     if record.kept is not None:
         accuracy = record.kept.val_accuracy
         low, high = wilson_interval(accuracy, run.info.dataset.different("validation"))
@@ -90,9 +94,10 @@ def _sessions_until(run: Run, trial: int | None) -> Sequence[Session]:
     """Return the sessions of a run up to that in which a trial ended."""
     ended = run.record(trial).ended if trial is not None else None
     return [
-        session for session in run.info.sessions
+        session
+        for session in run.info.sessions
         if ended is None or session.started <= in_zone(ended)
-    ] or run.info.sessions  # fmt: skip
+    ] or run.info.sessions
 
 
 def _without_path(command: str) -> str:

@@ -60,8 +60,9 @@ def corners(space: SearchSpace, costs: CostCounter) -> list[TriedNetwork]:
     """
     kept = _costly(space, costs)
     kept |= {parent for name in kept for parent in _activated(space, name, {})}
-    ends = {name: list(parameter.ends()) for name, parameter in space.searched.items()
-            if name in kept}  # fmt: skip
+    ends = {
+        name: list(parameter.ends()) for name, parameter in space.searched.items() if name in kept
+    }
     most = _MOST_CORNERS if _are_counted(space) else _MOST_BUILDS
     found = [space.only_active(values) for values in _combinations(space, ends, most)]
     different = {tuple(values.items()): values for values in found}.values()
@@ -125,11 +126,14 @@ def network_warnings(
         costs: counts the networks' costs for the images.
     """
     return [
-        *(f"{values_in_words(corner.values)} cannot be built: {corner.problem}"
-          for corner in found if corner.problem),
+        *(
+            f"{values_in_words(corner.values)} cannot be built: {corner.problem}"
+            for corner in found
+            if corner.problem
+        ),
         *unseen_arguments(space, costs),
         *unread_files(space),
-    ]  # fmt: skip
+    ]
 
 
 def _check_loadable(space: SearchSpace) -> None:
@@ -242,8 +246,10 @@ def check_constraints(
             what = "the baseline" if is_baseline else f"the start point {values_in_words(point)}"
             lost = ", so there is nothing to compare with" * is_baseline
             has = ", ".join(f"{getattr(one.cost, c.quantity):,} {c.quantity}" for c in broken)
-            notes.append(f"{what} has {has} and breaks {' and '.join(map(str, broken))}: it is "
-                         f"not trained{lost}")  # fmt: skip
+            notes.append(
+                f"{what} has {has} and breaks {' and '.join(map(str, broken))}: it is "
+                f"not trained{lost}"
+            )
     if not any(is_allowed(space, one) for one in tried) and not any(
         is_allowed(space, one) for one in sampled_networks(space, costs)
     ):
@@ -408,8 +414,11 @@ def _with_required(space: SearchSpace, values: Mapping[str, Scalar]) -> dict[str
         for name, parameter in space.searched.items()
         if name.startswith(NET) and name not in values
     }
-    required = {f"{NET}{name}" for one in space.architectures
-                for name in space.network(one).signature.required}  # fmt: skip
+    required = {
+        f"{NET}{name}"
+        for one in space.architectures
+        for name in space.network(one).signature.required
+    }
     return {**{name: value for name, value in rest.items() if name in required}, **values}
 
 
@@ -424,8 +433,12 @@ def _combinations(
     seen: list[dict[str, Scalar]] = []
     low = {name: ends[name][0] for name in names}
     high = {name: ends[name][-1] for name in names}
-    apart = [{**_activated(space, name, base), name: value}
-             for base in (low, high) for name in names for value in ends[name]]  # fmt: skip
+    apart = [
+        {**_activated(space, name, base), name: value}
+        for base in (low, high)
+        for name in names
+        for value in ends[name]
+    ]
     for found in (low, high, *apart):
         if found not in seen and len(seen) < most:
             seen.append(found)

@@ -62,9 +62,14 @@ def plan_search(
         code = space.network_code()
         with CostCounter(code, data.input_shape, len(data.classes)) as costs:
             plan = make_plan(
-                space, data, costs, slots=slots, timer=timer if measure else None, ended=ended,
+                space,
+                data,
+                costs,
+                slots=slots,
+                timer=timer if measure else None,
+                ended=ended,
                 keep_weights=options.keep_weights or KEEP_WEIGHTS,
-            )  # fmt: skip
+            )
         seconds = time.monotonic() - started
     # A search does all of this before its first epoch, except for the timed epochs.
     timed = plan.time.spent if plan.time else 0.0

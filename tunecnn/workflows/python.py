@@ -289,11 +289,15 @@ def _options(
     Raises:
         InputError: for a wrong name or value, or one that would have no effect.
     """
-    own = [name for name, one in inspect.signature(called).parameters.items()
-           if one.kind is not one.VAR_KEYWORD]  # fmt: skip
+    own = [
+        name
+        for name, one in inspect.signature(called).parameters.items()
+        if one.kind is not one.VAR_KEYWORD
+    ]
     known = [one.name for one in fields(RunOptions) if one.name != "is_followed"]
-    values = {name: one.item() if isinstance(one, np.generic) else one
-              for name, one in given.items()}  # fmt: skip
+    values = {
+        name: one.item() if isinstance(one, np.generic) else one for name, one in given.items()
+    }
     for name in given:
         if name not in known:
             if "space" in own and name in SpaceSchema.model_fields:

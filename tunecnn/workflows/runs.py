@@ -112,7 +112,10 @@ def _seconds_without_end(run: Run) -> float:
     started = run.info.last_session.started
     if run.state == "running":
         return (now() - started).total_seconds()
-    signs = (record.ended or record.started + timedelta(seconds=record.seconds)
-             for record in run.records if record.started)  # fmt: skip
+    signs = (
+        record.ended or record.started + timedelta(seconds=record.seconds)
+        for record in run.records
+        if record.started
+    )
     last = max(map(in_zone, signs), default=started)
     return max(0.0, (last - started).total_seconds())

@@ -221,23 +221,37 @@ class _RunningSession:
         )
         limits = Limits(
             space.trials if info.is_tested else info.keep_weights,
-            options.trial_timeout, options.min_free_gb, options.allow_changes,
-        )  # fmt: skip
+            options.trial_timeout,
+            options.min_free_gb,
+            options.allow_changes,
+        )
         return Recorder(
-            study, Artifacts(path, listener.on_warning, info.id), listener, spending, limits,
-            there.interrupts, lease, there.packages,
+            study,
+            Artifacts(path, listener.on_warning, info.id),
+            listener,
+            spending,
+            limits,
+            there.interrupts,
+            lease,
+            there.packages,
             on_abandoned=lambda: run_on_end(options.on_end, path, "failed"),
-        )  # fmt: skip
+        )
 
 
 def _tracked_run(folder: RunFolder, space: SearchSpace) -> TrackedRun:
     info = folder.read_info()
     settings: dict[str, Scalar] = {
-        "space": space.name, "dataset": space.dataset, "architecture": space.architecture,
-        "recipe": space.recipe, "epochs": space.epochs, "trials": space.trials,
-        "sampler": strategy_name(space.sampler), "pruner": strategy_name(space.pruner),
-        "seed": space.seed, "job": info.job.type,
-    }  # fmt: skip
+        "space": space.name,
+        "dataset": space.dataset,
+        "architecture": space.architecture,
+        "recipe": space.recipe,
+        "epochs": space.epochs,
+        "trials": space.trials,
+        "sampler": strategy_name(space.sampler),
+        "pruner": strategy_name(space.pruner),
+        "seed": space.seed,
+        "job": info.job.type,
+    }
     return TrackedRun(info.id, name_of(folder.path), space.goal, folder.path, settings)
 
 
@@ -304,9 +318,14 @@ def _warnings(left: str, info: RunInfo) -> Iterator[str]:
 
 
 def _end_session(
-    folder: RunFolder, study: Study, recorder: Recorder | None, lease: Lease, seconds: float, *,
+    folder: RunFolder,
+    study: Study,
+    recorder: Recorder | None,
+    lease: Lease,
+    seconds: float,
+    *,
     has_failed: bool = False,
-) -> Ending:  # fmt: skip
+) -> Ending:
     """Requeue the running trials, and record the end of the session after so many seconds.
 
     The clock may have been set in between.

@@ -42,9 +42,14 @@ class OneTraining:
     """
 
     def __init__(
-        self, config: TrialConfig, code: NetworkCode | None, data_dir: Path | None,
-        device: Device, threads: int | None, out: Path | None,
-    ) -> None:  # fmt: skip
+        self,
+        config: TrialConfig,
+        code: NetworkCode | None,
+        data_dir: Path | None,
+        device: Device,
+        threads: int | None,
+        out: Path | None,
+    ) -> None:
         if out is not None:
             check_writable(out, "--out")
         if device == "cuda" and sys.platform == "linux" and not has_gpu_device():

@@ -44,8 +44,11 @@ def warm_start(space: SearchSpace, path: Path) -> WarmStart:
         config = {**trained.to_dict(), **old.arguments_of(trained)}
         known = {name: config[name] for name in space.searched_settings if name in config}
         point = space.only_active(known)
-        missing = [name for name in space.searched_settings.keys() - known.keys()
-                   if space.is_active(name, known)]  # fmt: skip
+        missing = [
+            name
+            for name in space.searched_settings.keys() - known.keys()
+            if space.is_active(name, known)
+        ]
         if missing or not all(
             space.searched[name].contains(value) for name, value in point.items()
         ):

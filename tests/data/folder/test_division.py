@@ -167,18 +167,23 @@ def test_lists_of_several_folds_divide_nothing_and_are_named(tmp_path):
             table(tmp_path / "t", "file", *rows, name=f"fold{fold}_{part}.csv")
     arrays = read_imagefolder(tmp_path / "t")
     assert len(arrays.train) == 12
-    assert any("are not used: they divide the images in several ways" in one
-               for one in arrays.notes)  # fmt: skip
+    assert any(
+        "are not used: they divide the images in several ways" in one for one in arrays.notes
+    )
 
 
 @pytest.mark.parametrize(
     ("column", "train", "test"),
     [
-        ("is_training_img", "1", "0"), ("train", "True", "False"), ("in_test_set", "0", "1"),
-        ("test", "no", "yes"), ("dataset_type", "train_set", "test_set"),
-        ("cohort", "training", "external test"), ("data_split", "Train", "Test"),
+        ("is_training_img", "1", "0"),
+        ("train", "True", "False"),
+        ("in_test_set", "0", "1"),
+        ("test", "no", "yes"),
+        ("dataset_type", "train_set", "test_set"),
+        ("cohort", "training", "external test"),
+        ("data_split", "Train", "Test"),
     ],
-)  # fmt: skip
+)
 def test_columns_that_divide_have_many_names(column, train, test, tmp_path):
     root = numbered(tmp_path / "t", 12)
     rows = (f"{i}.png,{'ab'[i % 2]},{test if i > 7 else train}" for i in range(12))
@@ -194,8 +199,9 @@ def test_columns_that_divide_have_many_names(column, train, test, tmp_path):
 )
 def test_a_column_that_divides_by_its_name_in_other_words_is_refused(column, words, tmp_path):
     root = numbered(tmp_path / "t", 12)
-    table(root, f"file,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}"
-                                          for i in range(12)))  # fmt: skip
+    table(
+        root, f"file,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}" for i in range(12))
+    )
     with pytest.raises(InputError, match=f"its column {column} has the words .* not all of them"):
         read_imagefolder(root)
 
@@ -208,8 +214,9 @@ def test_a_column_that_divides_by_its_name_in_other_words_is_refused(column, wor
 )  # fmt: skip
 def test_other_columns_divide_nothing(column, words, tmp_path):
     root = numbered(tmp_path / "t", 12)
-    table(root, f"file,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}"
-                                          for i in range(12)))  # fmt: skip
+    table(
+        root, f"file,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{words[i > 7]}" for i in range(12))
+    )
     assert (len(read_imagefolder(root).train), len(read_imagefolder(root).test)) == (12, 0)
 
 
@@ -285,15 +292,19 @@ def test_lists_name_files_with_spaces_and_those_in_a_folder_of_parts(tmp_path):
 def test_lists_that_divide_nothing_are_said(tmp_path):
     root = tree(tmp_path / "t", ["cat", "dog"])
     table(root, "epoch 1: loss 0.5", name="train.txt")
-    assert any(note.startswith("train.txt names no file that is here (its first line: epoch")
-               for note in read_imagefolder(root).notes)  # fmt: skip
+    assert any(
+        note.startswith("train.txt names no file that is here (its first line: epoch")
+        for note in read_imagefolder(root).notes
+    )
     table(root, *(f"cat/cat_{i}.png" for i in range(4)), name="train.txt")
     notes = read_imagefolder(root).notes
     assert "train.txt names 4 training images, and the 8 others train too" in notes
     for fold in (1, 2):
         table(root, "cat/cat_0.png", name=f"train{fold}.txt")
-    assert any(note.startswith("train1.txt, train2.txt may say which images train or test, but")
-               for note in read_imagefolder(root).notes)  # fmt: skip
+    assert any(
+        note.startswith("train1.txt, train2.txt may say which images train or test, but")
+        for note in read_imagefolder(root).notes
+    )
 
 
 @pytest.mark.parametrize("suffix", ["csv", "txt"])
@@ -302,8 +313,9 @@ def test_labels_of_the_parts_that_are_other_words_for_the_folders_leave_them_the
 ):
     root = tree(tmp_path / "t", ["cat", "dog"])
     for part, numbers in (("train", range(4)), ("test", range(4, 6))):
-        rows = [f"{one}/{one}_{i}.png,{int(one == 'dog')}"
-                for i in numbers for one in ("cat", "dog")]  # fmt: skip
+        rows = [
+            f"{one}/{one}_{i}.png,{int(one == 'dog')}" for i in numbers for one in ("cat", "dog")
+        ]
         table(root, *["file,label"] * (suffix == "csv"), *rows, name=f"{part}.{suffix}")
     arrays = read_imagefolder(root)
     assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("cat", "dog"), 8, 4)
@@ -340,16 +352,22 @@ def test_more_images_that_validate_than_train_are_a_question(tmp_path):
     table(root, "file,label,is_valid", *(f"{i}.png,{'ab'[i % 2]},{i > 1}" for i in range(12)))
     with pytest.raises(InputError, match="is_valid makes 10 images validate, and 2 train: rename"):
         read_imagefolder(root)
-    table(root, "file,label,is_train", *(f"{i}.png,{'ab'[i % 2]},{'ja' if i > 3 else 'nein'}"
-                                         for i in range(12)))  # fmt: skip
+    table(
+        root,
+        "file,label,is_train",
+        *(f"{i}.png,{'ab'[i % 2]},{'ja' if i > 3 else 'nein'}" for i in range(12)),
+    )
     with pytest.raises(InputError, match="is_train has the words ja, nein: write true and false"):
         read_imagefolder(root)
 
 
 def whole_table(part_of, count=20):
     """Rows of a table of five kinds of bird, of which only two are kept."""
-    return [f"{bird}/{bird}{i}.png,{part_of(i)}" for bird in ("crow", "duck", "owl", "rook", "wren")
-            for i in range(count)]  # fmt: skip
+    return [
+        f"{bird}/{bird}{i}.png,{part_of(i)}"
+        for bird in ("crow", "duck", "owl", "rook", "wren")
+        for i in range(count)
+    ]
 
 
 def kept(root, count=20, suffix="png"):
@@ -369,12 +387,20 @@ def test_the_table_of_a_whole_data_set_divides_the_images_that_are_kept_of_it(tm
     rows = whole_table(lambda i: "")
     for name, is_of in (("train", lambda i: i >= 5), ("test", lambda i: i < 5)):
         mine = [row.rstrip(",") for i, row in enumerate(rows) if is_of(i % 20)]
-        table(lists, "file,label", *(f"{row},{row.split('/')[0]}" for row in mine),
-              name=f"{name}.csv")  # fmt: skip
+        table(
+            lists,
+            "file,label",
+            *(f"{row},{row.split('/')[0]}" for row in mine),
+            name=f"{name}.csv",
+        )
     numbered(flat, 9)
     for name, numbers in (("train", range(60)), ("test", range(60, 90))):
-        table(flat, "file,label", *(f"{i // 10 if i % 10 == 0 else f'x{i}'}.png,{'ab'[i % 20 // 10]}"
-                                    for i in numbers), name=f"{name}.csv")  # fmt: skip
+        table(
+            flat,
+            "file,label",
+            *(f"{i // 10 if i % 10 == 0 else f'x{i}'}.png,{'ab'[i % 20 // 10]}" for i in numbers),
+            name=f"{name}.csv",
+        )
     for root, sizes in ((one, (30, 10)), (lists, (30, 10)), (flat, (6, 3))):
         arrays = read_imagefolder(root)
         assert (len(arrays.train), len(arrays.test)) == sizes
@@ -429,8 +455,10 @@ def test_classes_that_are_divided_by_their_names_are_a_question(tmp_path):
 def test_names_of_files_with_parts_in_them_are_said(tmp_path):
     for k, bird in enumerate(("owl", "wren")):
         for i in range(8):
-            save(tmp_path / "data" / bird / f"{i:03}_{'eval' if i > 5 else 'training'}.png",
-                 picture(k))  # fmt: skip
+            save(
+                tmp_path / "data" / bird / f"{i:03}_{'eval' if i > 5 else 'training'}.png",
+                picture(k),
+            )
     (note,) = (one for one in read_imagefolder(tmp_path / "data").notes if "of parts" in one)
     assert "owl/000_training.png" in note
     assert "owl/006_eval.png" in note
@@ -440,8 +468,12 @@ def test_names_of_files_with_parts_in_them_are_said(tmp_path):
 
 def test_a_table_with_an_image_in_two_parts_is_named_alone(tmp_path):
     root = tree(tmp_path / "data", ("a", "b"))
-    rows = [f"{kind}/{kind}_{i}.png,{part}" for kind in "ab" for i in range(6)
-            for part in ("train", "test")]  # fmt: skip
+    rows = [
+        f"{kind}/{kind}_{i}.png,{part}"
+        for kind in "ab"
+        for i in range(6)
+        for part in ("train", "test")
+    ]
     table(root, "file,grp", *rows, name="folds.csv")
     with pytest.raises(
         InputError, match=r"folds.csv has a/a_0.png among the .* write one row for"

@@ -75,11 +75,15 @@ def test_rows_of_no_image_do_not_undo_a_column_that_divides_the_images(end, tmp_
 @pytest.mark.parametrize(
     ("column", "replaced", "message"),
     [
-        ("split", {11: "holdout"}, "column split divides .* 1 of its rows have no part .* holdout"),
+        (
+            "split",
+            {11: "holdout"},
+            "column split divides .* 1 of its rows have no part .* holdout",
+        ),
         ("split", {3: "", 11: ""}, "2 of its rows have no part .*: nothing. Write one, or remove"),
         ("how", {11: "unlabelled"}, "column how divides the images, and 1 of its rows have"),
     ],
-)  # fmt: skip
+)
 def test_a_column_that_divides_only_some_images_is_refused(column, replaced, message, tmp_path):
     root = numbered(tmp_path / "t", 12)
     parts = [replaced.get(i, part) for i, part in enumerate(PARTS)]
@@ -100,8 +104,12 @@ def test_a_column_that_divides_only_some_images_is_refused(column, replaced, mes
 
 @pytest.mark.parametrize(
     ("header", "row"),
-    [("file,label,split", "{}.png,{},{}"), ("file,usage", "{}.png,{}"), ("file,label,subset", "{}.png,{},x")],
-)  # fmt: skip
+    [
+        ("file,label,split", "{}.png,{},{}"),
+        ("file,usage", "{}.png,{}"),
+        ("file,label,subset", "{}.png,{},x"),
+    ],
+)
 def test_a_column_without_words_of_parts_divides_nothing(header, row, tmp_path):
     root = numbered(tmp_path / "t", 12)
     table(root, header, *(row.format(i, "ab"[i % 2], i % 5) for i in range(12)))
@@ -432,8 +440,12 @@ def test_tables_in_a_folder_of_their_own_divide_the_images_of_one_folder(counts,
 
 def test_a_flat_test_folder_has_its_labels_in_a_folder_of_labels(tmp_path):
     root = numbered(tree(tmp_path / "t", ["train/a", "train/b"]), 4, "test")
-    table(root, "file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(4)),
-          name="labels/test_labels.csv")  # fmt: skip
+    table(
+        root,
+        "file,label",
+        *(f"{i}.png,{'ab'[i % 2]}" for i in range(4)),
+        name="labels/test_labels.csv",
+    )
     assert read_imagefolder(root).test.labels.tolist().count(1) == 2
 
 
@@ -446,9 +458,13 @@ def test_whole_numbers_with_a_point_are_the_same_labels(tmp_path):
 
 @pytest.mark.parametrize(
     ("column", "words", "part"),
-    [("is_valid", "False True", "validation"), ("is_test", "0 1", "test"),
-     ("is_train", "yes no", "test"), ("set", "trn tst", "test")],
-)  # fmt: skip
+    [
+        ("is_valid", "False True", "validation"),
+        ("is_test", "0 1", "test"),
+        ("is_train", "yes no", "test"),
+        ("set", "trn tst", "test"),
+    ],
+)
 def test_a_column_of_flags_divides_the_images(column, words, part, tmp_path):
     root, (no, yes) = numbered(tmp_path / "t", 20), words.split()
     rows = [f"{i}.png,{'ab'[i % 2]},{yes if i < 6 else no}" for i in range(20)]
@@ -456,8 +472,11 @@ def test_a_column_of_flags_divides_the_images(column, words, part, tmp_path):
     found = read_imagefolder(root)
     assert len(getattr(found, part)) == 6
     assert len(found.train) == 14
-    table(root, f"file,label,{column},is_val", *(f"{row},{int(i > 15)}"
-                                                 for i, row in enumerate(rows)))  # fmt: skip
+    table(
+        root,
+        f"file,label,{column},is_val",
+        *(f"{row},{int(i > 15)}" for i, row in enumerate(rows)),
+    )
     with pytest.raises(InputError, match=f"columns {column} and is_val divide .* different ways"):
         read_imagefolder(root)
 
@@ -472,8 +491,11 @@ def test_a_path_is_that_of_the_file_whose_path_ends_with_it(above, name, tmp_pat
         rows += [f"{above}{part}/{i}.png,{'ab'[(i + shift) % 2]}" for i in range(8)]
     table(root, "file,label", *rows, name=name)
     found = labels_by_file(read_imagefolder(root))
-    assert found == {f"photos/{part}/{i}.png": "ab"[(i + (part == "test")) % 2]
-                     for part in ("train", "test") for i in range(8)}  # fmt: skip
+    assert found == {
+        f"photos/{part}/{i}.png": "ab"[(i + (part == "test")) % 2]
+        for part in ("train", "test")
+        for i in range(8)
+    }
     table(root, "file,label", *rows[8:], name=name)  # of the test images only
     with pytest.raises(InputError, match=r"labels.csv names 0 of 8 images"):
         read_imagefolder(root)
@@ -504,22 +526,29 @@ def test_images_of_one_name_in_several_folders_need_names_before_they_lie_in_one
 
 def test_columns_for_each_class_with_one_1_are_labels(tmp_path):
     root = numbered(tmp_path / "t", 9)
-    rows = [f"{i}.png,{','.join('1.0' if i % 3 == k else '0.0' for k in range(3))}"
-            for i in range(9)]  # fmt: skip
+    rows = [
+        f"{i}.png,{','.join('1.0' if i % 3 == k else '0.0' for k in range(3))}" for i in range(9)
+    ]
     table(root, "image,cat,dog,owl", *rows)
     found = labels_by_file(read_imagefolder(root))
     assert found == {f"{i}.png": ("cat", "dog", "owl")[i % 3] for i in range(9)}
     table(root, "image,cat,dog,owl", *rows[:-1], "8.png,1.0,1.0,0.0")
     with pytest.raises(InputError, match=r"labels.csv has no column called label or class"):
         read_imagefolder(root)
-    table(root, ",image,cat,dog,owl,split", *(f"{i},{row},{'test' if i > 5 else 'train'}"
-                                              for i, row in enumerate(rows)))  # fmt: skip
+    table(
+        root,
+        ",image,cat,dog,owl,split",
+        *(f"{i},{row},{'test' if i > 5 else 'train'}" for i, row in enumerate(rows)),
+    )
     arrays = read_imagefolder(root)
     assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("cat", "dog", "owl"), 6, 3)
     tree(tmp_path / "u", ["cat", "dog"])  # beside classes, left and right are others
     names = [f"{one}_{i}.png" for one in ("cat", "dog") for i in range(6)]
-    table(tmp_path / "u", "image,left,right", *(f"{name},{i % 2},{1 - i % 2}"
-                                                for i, name in enumerate(names)))  # fmt: skip
+    table(
+        tmp_path / "u",
+        "image,left,right",
+        *(f"{name},{i % 2},{1 - i % 2}" for i, name in enumerate(names)),
+    )
     assert read_imagefolder(tmp_path / "u").classes == ("cat", "dog")
 
 
@@ -532,8 +561,12 @@ def test_tables_that_differ_in_a_number_are_one_unless_they_are_of_folds(tmp_pat
     assert len(labels_by_file(arrays)) == 12
     assert "are from photos_2019.csv and 2 more, column label" in arrays.notes[0]
     parts = numbered(tmp_path / "v", 12)
-    for name, some in (("train1", rows[:8]), ("test1", rows[8:]), ("train2", rows[4:]),
-                       ("test2", rows[:4])):  # fmt: skip
+    for name, some in (
+        ("train1", rows[:8]),
+        ("test1", rows[8:]),
+        ("train2", rows[4:]),
+        ("test2", rows[:4]),
+    ):
         table(parts, "file,label", *some, name=f"{name}.csv")
     arrays = read_imagefolder(parts)
     assert (len(arrays.train), len(arrays.test)) == (8, 4)
@@ -552,8 +585,11 @@ def test_a_label_that_mostly_stands_for_none_is_no_class_unless_it_is_one_of_two
         read_imagefolder(root)
     table(root, "file,label", *(f"{i}.png,{i % 2 * 2 - 1}" for i in range(12)))
     assert read_imagefolder(root).classes == ("-1", "1")
-    table(root, "file,label,split", *(f"{i}.png,{i % 2 if i < 9 else -1},{'test' * (i > 8) or 'train'}"
-                                      for i in range(12)))  # fmt: skip
+    table(
+        root,
+        "file,label,split",
+        *(f"{i}.png,{i % 2 if i < 9 else -1},{'test' * (i > 8) or 'train'}" for i in range(12)),
+    )
     arrays = read_imagefolder(root)  # hidden labels
     assert (arrays.classes, len(arrays.train), len(arrays.test)) == (("0", "1"), 9, 0)
     assert arrays.reading.left_out["test image without a label"] == 3
@@ -561,8 +597,9 @@ def test_a_label_that_mostly_stands_for_none_is_no_class_unless_it_is_one_of_two
 
 def test_labels_that_are_joined_by_a_space_are_several_if_each_is_one(tmp_path):
     root = numbered(tmp_path / "t", 9)
-    table(root, "file,label", *(f"{i}.png,{['scab', 'rust', 'rust scab'][i % 3]}"
-                                for i in range(9)))  # fmt: skip
+    table(
+        root, "file,label", *(f"{i}.png,{['scab', 'rust', 'rust scab'][i % 3]}" for i in range(9))
+    )
     with pytest.raises(InputError, match=r"several labels for 3 of 9 files, such as 2.png: rust,"):
         read_imagefolder(root)
     words = ["red apple", "red car", "green apple"]
@@ -667,9 +704,15 @@ def test_columns_for_each_class_may_stand_in_another_order_for_the_test_images(t
     root = tmp_path / "data"
     for part, order in (("train", "abc"), ("test", "cab")):
         numbered(root, 12, part)
-        table(root, f"file,{','.join(order)}", *(
-            f"{part}/{i}.png,{','.join(str(int(one == 'abc'[i % 3])) for one in order)}"
-            for i in range(12)), name=f"{part}.csv")  # fmt: skip
+        table(
+            root,
+            f"file,{','.join(order)}",
+            *(
+                f"{part}/{i}.png,{','.join(str(int(one == 'abc'[i % 3])) for one in order)}"
+                for i in range(12)
+            ),
+            name=f"{part}.csv",
+        )
     arrays = read_imagefolder(root)
     assert len(arrays.test) == 12
     assert labels_by_file(arrays)["test/1.png"] == "b"
@@ -692,8 +735,10 @@ def test_images_of_one_patient_may_be_groups_and_that_is_said(tmp_path):
     rows = [f"{i}.png,{'ab'[i // 6]},P{i // 2},{i}" for i in range(12)]
     table(root, "file,label,Patient_ID,case", *rows)
     said = [one for one in read_imagefolder(root).notes if "belong together" in one]
-    assert said == ["if the images with one Patient_ID in labels.csv belong together, say so: groups: "
-                    "FILE, a table with the columns file and group"]  # fmt: skip
+    assert said == [
+        "if the images with one Patient_ID in labels.csv belong together, say so: groups: "
+        "FILE, a table with the columns file and group"
+    ]
     groups = tmp_path / "groups.csv"
     groups.write_text("\n".join(["File,Group", *(f"{i}.png,P{i // 2}" for i in range(12))]))
     arrays = read_imagefolder(root, ImageOptions(groups=str(groups)))
@@ -717,9 +762,13 @@ def test_a_table_of_too_few_images_says_how_many_are_needed(tmp_path):
 
 @pytest.mark.parametrize(
     "labels",
-    [("1/4", "1/2", "3/4"), ("AC/DC", "AC", "blues"), ("black & white", "black", "red"),
-     ("C++", "C", "D+")],
-)  # fmt: skip
+    [
+        ("1/4", "1/2", "3/4"),
+        ("AC/DC", "AC", "blues"),
+        ("black & white", "black", "red"),
+        ("C++", "C", "D+"),
+    ],
+)
 def test_a_sign_in_a_name_joins_nothing_unless_each_part_is_a_label(labels, tmp_path):
     root = numbered(tmp_path / "data", 12)
     table(root, "file,label", *(f"{i}.png,{labels[i % 3]}" for i in range(12)))
@@ -753,11 +802,18 @@ def test_a_table_that_describes_the_classes_is_no_question(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("labels.csv", "file,label,mask\n" + "".join(f"{i}.png,{'ab'[i % 2]},{'1 ' * 40_000}\n" for i in range(8))),
-        ("labels.csv", "file,label\r" + "".join(f"{i}.png,{'ab'[i % 2]}\r" for i in range(8)) + "\r" * 70_000),
+        (
+            "labels.csv",
+            "file,label,mask\n"
+            + "".join(f"{i}.png,{'ab'[i % 2]},{'1 ' * 40_000}\n" for i in range(8)),
+        ),
+        (
+            "labels.csv",
+            "file,label\r" + "".join(f"{i}.png,{'ab'[i % 2]}\r" for i in range(8)) + "\r" * 70_000,
+        ),
     ],
     ids=["long cells", "ends of lines of an old Mac"],
-)  # fmt: skip
+)
 def test_a_long_table_is_read_alike_from_a_folder_and_an_archive(
     is_packed, name, content, tmp_path
 ):

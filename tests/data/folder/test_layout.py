@@ -281,8 +281,11 @@ def test_competitions_keep_their_unlabelled_test_images_apart(tmp_path):
         save(tmp_path / "dogs" / "train" / f"dog.{i}.jpg", picture(1))
         save(tmp_path / "dogs" / "test1" / f"{i}.jpg")
         save(tmp_path / "eyes" / "test_images" / f"{i + 6:03}.png")
-    rows_in(tmp_path / "eyes" / "train.csv", "id_code,diagnosis",
-            *labelled(tmp_path / "eyes" / "train_images", 6, cell="{:03}"))  # fmt: skip
+    rows_in(
+        tmp_path / "eyes" / "train.csv",
+        "id_code,diagnosis",
+        *labelled(tmp_path / "eyes" / "train_images", 6, cell="{:03}"),
+    )
     for name, count in (("dogs", 12), ("eyes", 6)):
         arrays = read_imagefolder(tmp_path / name)
         assert (len(arrays.classes), len(arrays.train), len(arrays.test)) == (2, count, 0)
@@ -315,13 +318,23 @@ def test_test_images_do_not_get_the_labels_of_training_images_of_their_names(nam
 
 
 @pytest.mark.parametrize(
-    "cell", ["./{:03}.png", "/kaggle/input/x/images/{:03}.png", "images\\{:03}.png", " {:03}.png",
-             "{:03}", "photos/{:03}.png"],
-)  # fmt: skip
+    "cell",
+    [
+        "./{:03}.png",
+        "/kaggle/input/x/images/{:03}.png",
+        "images\\{:03}.png",
+        " {:03}.png",
+        "{:03}",
+        "photos/{:03}.png",
+    ],
+)
 def test_paths_in_a_table_are_those_of_any_machine(cell, tmp_path):
     rows = labelled(tmp_path / "t" / "photos", cell=cell)
-    rows_in(tmp_path / "t" / "labels.csv", "id,file,label",
-            *[f"{(i + 1) % 8},{row}" for i, row in enumerate(rows)])  # fmt: skip
+    rows_in(
+        tmp_path / "t" / "labels.csv",
+        "id,file,label",
+        *[f"{(i + 1) % 8},{row}" for i, row in enumerate(rows)],
+    )
     for root in (tmp_path / "t", tmp_path):  # a folder around it changes nothing
         arrays = read_imagefolder(root)
         for name, label in zip(arrays.reading.files, arrays.train.labels, strict=True):
@@ -408,15 +421,21 @@ def test_a_test_table_may_spell_its_columns_otherwise(tmp_path):
 @pytest.mark.parametrize("names", [["n01440764", "n02102040"], ["person01", "person02"]])
 def test_names_with_numbers_are_classes_whatever_table_lies_beside_them(names, tmp_path):
     files = sorted(tree(tmp_path / "t", names).rglob("*.png"))
-    rows_in(tmp_path / "t" / "noisy.csv", "path,noisy_1,noisy_5,is_valid",
-            *[f"{file.relative_to(tmp_path / 't')},x,y,False" for file in files])  # fmt: skip
+    rows_in(
+        tmp_path / "t" / "noisy.csv",
+        "path,noisy_1,noisy_5,is_valid",
+        *[f"{file.relative_to(tmp_path / 't')},x,y,False" for file in files],
+    )
     assert read_imagefolder(tmp_path / "t").classes == tuple(names)
 
 
 def test_only_the_beginning_of_a_table_of_pixels_is_read(tmp_path, monkeypatch):
     tree(tmp_path / "t", ["cat", "dog"])
-    rows_in(tmp_path / "t" / "pixels.csv", ",".join(["label", *[f"p{i}" for i in range(300)]]),
-            *[",".join(["1"] * 301)] * 3000)  # fmt: skip
+    rows_in(
+        tmp_path / "t" / "pixels.csv",
+        ",".join(["label", *[f"p{i}" for i in range(300)]]),
+        *[",".join(["1"] * 301)] * 3000,
+    )
     sizes = []
 
     def counted(content):
@@ -778,14 +797,20 @@ def test_a_column_of_a_table_divides_the_images(column, tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("file,label\n0.png,cat\n1.png,dog\n2.png,cat|dog\n3.png,dog\n",
-         "several labels for 1 of 4 files, such as 2.png: cat, dog; an image has one class"),
-        ("0.png,cat\n1.png,dog\n2.png,cat\n3.png,dog\n",
-         "no line with the names of its columns: its first line names the image 0.png; add one"),
-        ("file,label\n0.png,Cat\n1.png,cat\n2.png,dog\n3.png,dog\n",
-         "labels.csv has the labels (Cat and cat|cat and Cat), which differ only in case"),
+        (
+            "file,label\n0.png,cat\n1.png,dog\n2.png,cat|dog\n3.png,dog\n",
+            "several labels for 1 of 4 files, such as 2.png: cat, dog; an image has one class",
+        ),
+        (
+            "0.png,cat\n1.png,dog\n2.png,cat\n3.png,dog\n",
+            "no line with the names of its columns: its first line names the image 0.png; add one",
+        ),
+        (
+            "file,label\n0.png,Cat\n1.png,cat\n2.png,dog\n3.png,dog\n",
+            "labels.csv has the labels (Cat and cat|cat and Cat), which differ only in case",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_table_whose_labels_are_not_clear_is_refused(table, message, tmp_path):
     for i in range(4):
         save(tmp_path / "t" / f"{i}.png")
@@ -856,8 +881,10 @@ def test_archives_unpacked_into_folders_of_their_own_names_are_no_classes(double
 
 
 def test_records_of_tensorflow_beside_the_images_are_no_second_part(tmp_path):
-    root = tree(tmp_path / "t", ["train_images/cat", "train_images/dog", "test_images/cat",
-                                 "test_images/dog"])  # fmt: skip
+    root = tree(
+        tmp_path / "t",
+        ["train_images/cat", "train_images/dog", "test_images/cat", "test_images/dog"],
+    )
     for part in ("train", "test"):
         (root / f"{part}_tfrecords").mkdir()
         (root / f"{part}_tfrecords" / "1.tfrec").write_bytes(b"records")

@@ -15,17 +15,21 @@ from tunecnn.study.journal import JOURNAL
 @pytest.mark.parametrize(
     ("folders", "inner"),
     [
-        (["hospitalA/COVID19", "hospitalA/NORMAL", "hospitalB/COVID19", "hospitalB/NORMAL"],
-         "COVID19, NORMAL"),
+        (
+            ["hospitalA/COVID19", "hospitalA/NORMAL", "hospitalB/COVID19", "hospitalB/NORMAL"],
+            "COVID19, NORMAL",
+        ),
         (["train/A/sick", "train/A/well", "train/B/sick", "train/B/well"], "sick, well"),
         (["p_01/benign", "p_02/benign", "p_02/malignant", "p_03/malignant"], "benign, malignant"),
         (["fold1/grade1", "fold1/grade2", "fold2/grade1", "fold2/grade2"], "grade1, grade2"),
         (["A/00", "A/01", "B/00", "B/01"], "00, 01"),
-        (["amazon/images/bike", "amazon/images/mug", "dslr/images/bike", "dslr/images/mug"],
-         "bike, mug"),
+        (
+            ["amazon/images/bike", "amazon/images/mug", "dslr/images/bike", "dslr/images/mug"],
+            "bike, mug",
+        ),
         (["part1/cat", "part1/dog", "part2/bird", "part2/fish"], "bird, cat, dog, fish"),
     ],
-)  # fmt: skip
+)
 def test_folders_around_those_that_may_be_the_classes_are_a_question(folders, inner, tmp_path):
     root = tree(tmp_path / "t", folders, count=4)
     with pytest.raises(InputError, match=rf"are the classes the .*, or the \d in them, {inner}\?"):
@@ -71,8 +75,10 @@ def test_a_copy_of_all_classes_in_one_of_them_is_no_class(tmp_path):
 
 
 def test_parts_in_the_classes_are_parts_whatever_lies_beside_them(tmp_path):
-    root = tree(tmp_path / "t", [f"{one}/{part}_images" for one in ("cat", "dog")
-                                 for part in ("train", "test")])  # fmt: skip
+    root = tree(
+        tmp_path / "t",
+        [f"{one}/{part}_images" for one in ("cat", "dog") for part in ("train", "test")],
+    )
     (root / "cat" / "readme.txt").write_text("about cats")
     (root / "meta").mkdir()
     (root / "meta" / "notes.txt").write_text("about both")
@@ -142,10 +148,14 @@ def test_groups_of_one_image_each_are_refused(groups, tmp_path):
 @pytest.mark.parametrize(
     "folders",
     [
-        ["part_1", "part_2"], ["images_001", "images_002"], ["batch1", "batch2"],
-        ["original_images", "cropped_images"], ["images", "thumbnails"], ["fold_0", "fold_1"],
+        ["part_1", "part_2"],
+        ["images_001", "images_002"],
+        ["batch1", "batch2"],
+        ["original_images", "cropped_images"],
+        ["images", "thumbnails"],
+        ["fold_0", "fold_1"],
     ],
-)  # fmt: skip
+)
 def test_folders_whose_names_say_nothing_are_no_classes(folders, tmp_path):
     root = tree(tmp_path / "t", folders)
     with pytest.raises(
@@ -207,8 +217,10 @@ def test_folders_of_other_classes_in_the_classes_are_said(tmp_path):
     root = tree(tmp_path / "t", ["lung/aca", "lung/scc", "colon/polyp", "colon/normal"])
     arrays = read_imagefolder(root)
     assert arrays.classes == ("colon", "lung")
-    assert ("the classes are colon, lung, and not the 4 folders in them, aca, normal, polyp, scc"
-            in arrays.notes)  # fmt: skip
+    assert (
+        "the classes are colon, lung, and not the 4 folders in them, aca, normal, polyp, scc"
+        in arrays.notes
+    )
 
 
 def test_a_table_that_may_have_the_labels_of_the_images_in_folders_is_said(tmp_path):

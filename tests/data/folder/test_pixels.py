@@ -102,9 +102,14 @@ def test_the_first_frame_of_an_animation_is_taken():
 OLD_PILLOW = int(PIL.__version__.partition(".")[0]) < 13  # whose TIFFs of YCbCr end too early
 
 
-@pytest.mark.parametrize("mode", [
-    "CMYK", pytest.param("YCbCr", marks=pytest.mark.skipif(OLD_PILLOW, reason="no such file")), "LAB",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "CMYK",
+        pytest.param("YCbCr", marks=pytest.mark.skipif(OLD_PILLOW, reason="no such file")),
+        "LAB",
+    ],
+)
 def test_other_colours_are_converted_and_said(mode):
     colour = (200, 128, 128) if mode == "LAB" else None
     image = Image.new("LAB", (4, 4), colour) if colour else picture().convert(mode)
@@ -228,8 +233,10 @@ def tiff_of_bands(values, extra, kind=1, photometric=2):
             279: (4, [values.nbytes]), 339: (3, [kind] * bands),
             **({338: (3, extra)} if extra else {})}  # fmt: skip
     end, sizes = 8 + 2 + 12 * len(tags) + 4, {3: "H", 4: "I"}
-    tags[273] = (4, [end + sum(len(one) * 2 for type_, one in tags.values()
-                               if type_ == 3 and len(one) > 2)])  # fmt: skip
+    tags[273] = (
+        4,
+        [end + sum(len(one) * 2 for type_, one in tags.values() if type_ == 3 and len(one) > 2)],
+    )
     entries, long = b"", b""
     for tag, (type_, one) in sorted(tags.items()):
         packed = struct.pack(f"<{len(one)}{sizes[type_]}", *one)
@@ -276,8 +283,15 @@ def planar_tiff(colours):
             (279, 4, 3, at[3] + 18), (284, 3, 1, 2)]  # fmt: skip
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     directory = at[3] + len(extra)
-    return (b"II*\0" + struct.pack("<I", directory) + b"".join(planes) + extra
-            + struct.pack("<H", len(tags)) + entries + bytes(4))  # fmt: skip
+    return (
+        b"II*\0"
+        + struct.pack("<I", directory)
+        + b"".join(planes)
+        + extra
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
+    )
 
 
 def test_planes_of_16_bits_are_refused_and_not_misread():

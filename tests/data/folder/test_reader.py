@@ -146,9 +146,11 @@ def test_each_size_is_kept(root, decoded):
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [*itertools.product(["pixels.npy", "index.json"], ["flip", "cut", "empty", "gone"]),
-     ("pixels.npy", "huge")],
-)  # fmt: skip
+    [
+        *itertools.product(["pixels.npy", "index.json"], ["flip", "cut", "empty", "gone"]),
+        ("pixels.npy", "huge"),
+    ],
+)
 def test_a_damaged_cache_is_made_anew(name, damage, root, tmp_path, decoded):
     before = read_imagefolder(root).fingerprint()
     (path,) = (tmp_path / "t.tunecnn-cache").glob(f"*/{name}")
@@ -264,9 +266,14 @@ def test_all_files_that_cannot_be_used_are_named_in_one_message(root):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("{}.dcm", "save each as PNG"), ("{}.npy", "write one .npz"), ("{}.nii.gz", "as PNG"),
-     ("{}.mat", "write one .npz"), ("{}.AVI", "save frames")],
-)  # fmt: skip
+    [
+        ("{}.dcm", "save each as PNG"),
+        ("{}.npy", "write one .npz"),
+        ("{}.nii.gz", "as PNG"),
+        ("{}.mat", "write one .npz"),
+        ("{}.AVI", "save frames"),
+    ],
+)
 def test_files_of_formats_that_are_not_read_say_what_to_do_instead(name, words, tmp_path):
     for i in range(6):
         path = tmp_path / "ab"[i % 2] / name.format(i)
@@ -365,8 +372,9 @@ def test_a_group_is_the_folder_below_that_of_the_class(files, expected, tmp_path
     place = {name.rpartition("/")[2]: i for i, name in enumerate(arrays.reading.files)}
     order = [place[f"{name.rpartition('/')[2]}.png"] for name in files]
     groups = arrays.groups[order].tolist()
-    assert [[i for i, one in enumerate(groups) if one == group]
-            for group in dict.fromkeys(groups)] == expected  # fmt: skip
+    assert [
+        [i for i, one in enumerate(groups) if one == group] for group in dict.fromkeys(groups)
+    ] == expected
 
 
 def test_folders_of_images_with_a_table_are_their_groups(tmp_path):
@@ -468,8 +476,10 @@ def test_groups_that_do_not_reach_the_data_sets_own_parts_are_said(tmp_path):
     options = ImageOptions(groups="folder")
     notes = load_dataset(f"imagefolder:{tmp_path / 't'}", options=options).sheet.notes
     assert any("own validation and test images stay where they are, and may" in n for n in notes)
-    assert not any("own" in note and "groups" in note
-                   for note in load_dataset(f"imagefolder:{tmp_path / 't'}").sheet.notes)  # fmt: skip
+    assert not any(
+        "own" in note and "groups" in note
+        for note in load_dataset(f"imagefolder:{tmp_path / 't'}").sheet.notes
+    )
 
 
 def test_names_in_a_tar_may_begin_with_dots(root, tmp_path):

@@ -57,10 +57,15 @@ def test_one_array_of_images_is_divided_by_seed(tmp_path):
 def test_names_groups_and_validation_images_are_used(tmp_path):
     groups = np.repeat(["p1", "p2", "p3", "p4", "p5"], 8)
     path = npz(
-        tmp_path / "a.npz", train_images=images(40, 8, 8), train_labels=np.arange(40) % 2,
-        val_images=images(4, 8, 8), val_labels=np.array([0, 1, 0, 1]),
-        classes=np.array(["cat", "dog"]), groups=groups, extra=np.zeros(3),
-    )  # fmt: skip
+        tmp_path / "a.npz",
+        train_images=images(40, 8, 8),
+        train_labels=np.arange(40) % 2,
+        val_images=images(4, 8, 8),
+        val_labels=np.array([0, 1, 0, 1]),
+        classes=np.array(["cat", "dog"]),
+        groups=groups,
+        extra=np.zeros(3),
+    )
     arrays = read_arrays(path)
     assert arrays.classes == ("cat", "dog")
     assert arrays.groups is not None
@@ -136,8 +141,9 @@ def test_floats_are_scaled_as_the_user_says(tmp_path):
     with pytest.raises(InputError, match=r"so with scale: 65535 all images would be black"):
         read_arrays(path, options=ImageOptions(scale=65535))
     arrays = read_arrays(path, options=ImageOptions(scale=0.5))
-    assert any(re.search(r"\d\d\.\d\d% of the values of x are above scale", note)
-               for note in arrays.notes)  # fmt: skip
+    assert any(
+        re.search(r"\d\d\.\d\d% of the values of x are above scale", note) for note in arrays.notes
+    )
     for type_ in (np.uint8, np.bool_, np.int64):
         masks = npz(tmp_path / "c.npz", x=(pixels > 0.5).astype(type_), y=np.arange(10) % 2)
         if type_ is np.uint8:  # bytes are taken as they are, and that is said
@@ -156,9 +162,14 @@ def test_floats_are_scaled_as_the_user_says(tmp_path):
 def test_all_parts_take_the_size_that_is_asked_for(tmp_path):
     labels = np.arange(10) % 2
     path = npz(
-        tmp_path / "a.npz", x_train=images(10, 8, 8), y_train=labels, x_val=images(10, 8, 8),
-        y_val=labels, x_test=images(10, 8, 8), y_test=labels,
-    )  # fmt: skip
+        tmp_path / "a.npz",
+        x_train=images(10, 8, 8),
+        y_train=labels,
+        x_val=images(10, 8, 8),
+        y_val=labels,
+        x_test=images(10, 8, 8),
+        y_test=labels,
+    )
     arrays = read_arrays(path, options=ImageOptions(size=4))
     assert {part.pixels.shape for part in arrays.parts.values()} == {(10, 4, 4, 1)}
 
@@ -318,10 +329,13 @@ def claimed(path, shape: str, values: bytes = b"\0" * 64) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [("(16777216, 16777216)", "claims 281,474,976,710,656 bytes of values and holds 64"),
-     ("(2, 2)", "claims 4 bytes of values and holds 64"),
-     ("(-1, 64)", "claims -64 bytes of values"), ("'x'", "cannot be read as .npz")],
-)  # fmt: skip
+    [
+        ("(16777216, 16777216)", "claims 281,474,976,710,656 bytes of values and holds 64"),
+        ("(2, 2)", "claims 4 bytes of values and holds 64"),
+        ("(-1, 64)", "claims -64 bytes of values"),
+        ("'x'", "cannot be read as .npz"),
+    ],
+)
 def test_an_array_that_claims_another_size_is_refused_before_memory_is_taken(
     shape, words, tmp_path
 ):
@@ -331,8 +345,11 @@ def test_an_array_that_claims_another_size_is_refused_before_memory_is_taken(
 
 
 def test_arrays_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
-    np.savez_compressed(tmp_path / "a.npz", train_images=np.zeros((1000, 64, 64, 3), np.uint8),
-                        train_labels=np.arange(1000) % 2)  # fmt: skip
+    np.savez_compressed(
+        tmp_path / "a.npz",
+        train_images=np.zeros((1000, 64, 64, 3), np.uint8),
+        train_labels=np.arange(1000) % 2,
+    )
     free = namedtuple("Free", "available")(5_000_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(InputError, match="only 5 MB of memory are free"):
@@ -383,8 +400,13 @@ _LABELS_OF_TWO = np.arange(20) % 2
 
 def test_a_scale_that_makes_one_part_white_is_refused(tmp_path):
     pixels = _IMAGES_OF_BYTES
-    path = npz(tmp_path / 'a.npz', x_train=pixels, y_train=_LABELS_OF_TWO, y_test=_LABELS_OF_TWO,
-             x_test=(pixels / 255).astype(np.float32))  # fmt: skip
+    path = npz(
+        tmp_path / "a.npz",
+        x_train=pixels,
+        y_train=_LABELS_OF_TWO,
+        y_test=_LABELS_OF_TWO,
+        x_test=(pixels / 255).astype(np.float32),
+    )
     with pytest.raises(
         InputError, match=r"x_train has values up to 25\d, so with scale: 1 nearly"
     ):

@@ -21,8 +21,9 @@ def batches(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
-    pixels = {name: random.integers(0, 256, (4, 3072), dtype=np.uint8)
-              for name in [*TRAIN, "test_batch"]}  # fmt: skip
+    pixels = {
+        name: random.integers(0, 256, (4, 3072), dtype=np.uint8) for name in [*TRAIN, "test_batch"]
+    }
     for name, values in pixels.items():
         (folder / name).write_bytes(pickle.dumps({"data": values, "labels": LABELS}))
     meta = {"label_names": [f"class {i}" for i in range(10)]}
@@ -42,9 +43,12 @@ def check(arrays, batches) -> None:
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("cifar-10-python.tar.gz", "w:gz"), ("cifar-10-python.tar.gz", "w:xz"),
-     ("cifar-10-python.tar", "w")],
-)  # fmt: skip
+    [
+        ("cifar-10-python.tar.gz", "w:gz"),
+        ("cifar-10-python.tar.gz", "w:xz"),
+        ("cifar-10-python.tar", "w"),
+    ],
+)
 def test_an_archive_is_read_whatever_its_compression(name, mode, batches, tmp_path):
     folder = tmp_path / "cifar-10-batches-py"
     (tmp_path / "other").mkdir()

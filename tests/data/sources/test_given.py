@@ -100,7 +100,11 @@ def test_two_pairs_are_two_images_and_not_a_pair_of_arrays(tmp_path):
 
 
 def test_parts_with_pairs_are_kept_apart(tmp_path):
-    data = {"train": (IMAGES, NAMES), "val": (IMAGES[:2], NAMES[:2]), "test": (PICTURES[2:], NAMES[2:])}  # fmt: skip
+    data = {
+        "train": (IMAGES, NAMES),
+        "val": (IMAGES[:2], NAMES[:2]),
+        "test": (PICTURES[2:], NAMES[2:]),
+    }
     arrays = stored(data, tmp_path)
     assert [len(part) for part in arrays.parts.values()] == [6, 2, 4]
     assert np.array_equal(arrays.test.pixels, IMAGES[2:])
@@ -114,7 +118,14 @@ def test_no_validation_images_are_as_none_given(tmp_path):
 def test_pictures_are_taken_as_a_viewer_shows_them(tmp_path):
     red = Image.new("RGB", (4, 4), (230, 20, 10))
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    modes = [red.quantize(4), red, red.convert("CMYK"), clear, Image.new("1", (4, 4), 1), Image.new("L", (4, 4), 9)]  # fmt: skip
+    modes = [
+        red.quantize(4),
+        red,
+        red.convert("CMYK"),
+        clear,
+        Image.new("1", (4, 4), 1),
+        Image.new("L", (4, 4), 9),
+    ]
     pixels = stored((modes, NAMES), tmp_path).train.pixels
     assert pixels.shape == (6, 4, 4, 3)
     for image in pixels[:3]:
@@ -258,8 +269,9 @@ def test_parts_whose_classes_are_numbered_otherwise_keep_their_names(tmp_path):
         with pytest.raises(InputError, match=f"test has the label {wrong}, and 2 classes"):
             stored({"train": train, "test": bad}, tmp_path)
     for names in (np.array(["ant", "cat"]), ["Ant", "CAT"]):
-        assert stored({"train": train, "test": Folder(test, names)}, tmp_path).test.labels.tolist() \
-            == [2, 0, 2, 0]  # fmt: skip
+        assert stored(
+            {"train": train, "test": Folder(test, names)}, tmp_path
+        ).test.labels.tolist() == [2, 0, 2, 0]
     named = {"train": train, "classes": ["Ameise", "Biene", "Katze"]}
     for data in (named, dict(reversed(named.items()))):
         assert stored(data, tmp_path).classes == ("Ameise", "Biene", "Katze")
@@ -307,8 +319,10 @@ def test_three_pairs_are_not_guessed(tmp_path):
 def test_pictures_in_a_mapping_are_taken_as_a_viewer_shows_them(tmp_path):
     """As palette indices, all pictures of one colour were black."""
     colours = [(255, 0, 0), (0, 0, 255)] * 3
-    palette = [Image.new("RGB", (4, 4), one).convert("P", palette=Image.Palette.ADAPTIVE)
-               for one in colours]  # fmt: skip
+    palette = [
+        Image.new("RGB", (4, 4), one).convert("P", palette=Image.Palette.ADAPTIVE)
+        for one in colours
+    ]
     for pictures in (palette, [one.convert("RGBA") for one in palette], pd.Series(palette)):
         arrays = stored({"train_images": pictures, "train_labels": LABELS}, tmp_path)
         assert arrays.train.pixels[:, 0, 0].tolist() == [list(one) for one in colours]

@@ -97,8 +97,10 @@ def test_shards_of_one_split_may_lie_in_folders(tmp_path):
 
 def test_columns_of_lists_are_refused(tmp_path):
     images = [{"bytes": png(), "path": None} for _ in range(2)]
-    for column, values in (("label", {"image": images, "label": [[0], [0, 1]]}),
-                           ("image", {"image": [images, images], "label": [0, 1]})):  # fmt: skip
+    for column, values in (
+        ("label", {"image": images, "label": [[0], [0, 1]]}),
+        ("image", {"image": [images, images], "label": [0, 1]}),
+    ):
         pq.write_table(pa.table(values), tmp_path / "train-0.parquet")
         with pytest.raises(InputError, match=f"the column {column} has lists"):
             read_arrays(f"huggingface:{tmp_path}")
@@ -190,8 +192,10 @@ def test_splits_that_begin_with_one_word_are_not_joined(tmp_path):
 def test_shards_without_a_split_are_one_table(tmp_path):
     for number in range(2):
         made = table([png() for _ in range(4)], [0, 1] * 2)
-        with pa.OSFile(str(tmp_path / f"data-0000{number}-of-00002.arrow"), "wb") as sink, \
-                pa.ipc.new_stream(sink, made.schema) as writer:  # fmt: skip
+        with (
+            pa.OSFile(str(tmp_path / f"data-0000{number}-of-00002.arrow"), "wb") as sink,
+            pa.ipc.new_stream(sink, made.schema) as writer,
+        ):
             writer.write_table(made)
     assert len(read_arrays(f"huggingface:{tmp_path}").train) == 8
 
@@ -252,8 +256,10 @@ def test_a_scale_by_which_all_images_are_black_is_refused(tmp_path):
 
 def test_words_in_names_count_only_where_no_split_is_named(tmp_path):
     for name, count in (("train-0-of-1", 8), ("test-0-of-1", 4), ("extra_train-0-of-1", 6)):
-        pq.write_table(table([png() for _ in range(count)], [0, 1] * (count // 2)),
-                       tmp_path / f"{name}.parquet")  # fmt: skip
+        pq.write_table(
+            table([png() for _ in range(count)], [0, 1] * (count // 2)),
+            tmp_path / f"{name}.parquet",
+        )
     arrays = read_arrays(f"huggingface:{tmp_path}")
     assert [len(part) for part in arrays.parts.values()] == [8, 4]
     assert "rows of extra_train-0-of-1.parquet, which names no split" in arrays.reading.left_out
@@ -341,9 +347,13 @@ def test_other_folders_with_an_equals_sign_are_no_columns(tmp_path):
 
 @pytest.mark.parametrize(
     ("column", "values", "counts"),
-    [("is_train", [True] * 6 + [False] * 2, (6, 2)), ("is_test", [0] * 6 + [1] * 2, (6, 2)),
-     ("dataset", ["train"] * 6 + ["test"] * 2, (6, 2)), ("source", ["web", "shop"] * 4, (8, 0))],
-)  # fmt: skip
+    [
+        ("is_train", [True] * 6 + [False] * 2, (6, 2)),
+        ("is_test", [0] * 6 + [1] * 2, (6, 2)),
+        ("dataset", ["train"] * 6 + ["test"] * 2, (6, 2)),
+        ("source", ["web", "shop"] * 4, (8, 0)),
+    ],
+)
 def test_a_column_that_divides_has_any_of_the_names_of_tables(column, values, counts, tmp_path):
     made = table([png() for _ in range(8)], [0, 1] * 4).append_column(column, pa.array(values))
     pq.write_table(made, tmp_path / "data.parquet")

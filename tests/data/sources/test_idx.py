@@ -75,8 +75,9 @@ def zeros(count: int):
     import zlib
 
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    yield packer.compress(b"\0\0\x08\x03" + (count // 1_000_000).to_bytes(4, "big")
-                          + (1000).to_bytes(4, "big") * 2)  # fmt: skip
+    yield packer.compress(
+        b"\0\0\x08\x03" + (count // 1_000_000).to_bytes(4, "big") + (1000).to_bytes(4, "big") * 2
+    )
     block = bytes(1_000_000)
     for _ in range(count // len(block)):
         yield packer.compress(block)

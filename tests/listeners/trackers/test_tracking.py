@@ -276,9 +276,12 @@ def test_a_damaged_note_of_what_was_sent_costs_only_a_second_sending(content, tm
 
 @pytest.mark.parametrize(
     ("names", "words"),
-    [(["comet"], "--track comet is not known"), (["wandb:x"], "--track wandb:x is not known"),
-     (["mlflow", "mlflow:sqlite:///x"], "--track mlflow is given twice")],
-)  # fmt: skip
+    [
+        (["comet"], "--track comet is not known"),
+        (["wandb:x"], "--track wandb:x is not known"),
+        (["mlflow", "mlflow:sqlite:///x"], "--track mlflow is given twice"),
+    ],
+)
 def test_a_wrong_tracker_is_refused_before_anything_runs(names, words):
     with pytest.raises(InputError, match=words):
         check_trackers(names)
@@ -345,12 +348,16 @@ def test_mlflow_holds_what_the_frames_hold(tmp_path, monkeypatch):
     found = client.search_runs([client.get_experiment_by_name("tunecnn").experiment_id])
     (search,) = [one for one in found if "mlflow.parentRunId" not in one.data.tags]
     children = {int(one.data.tags["trial"]): one for one in found if one is not search}
-    assert all(one.data.tags["mlflow.parentRunId"] == search.info.run_id
-               for one in children.values())  # fmt: skip
+    assert all(
+        one.data.tags["mlflow.parentRunId"] == search.info.run_id for one in children.values()
+    )
     assert search.info.status == "FINISHED"
     assert {path.path for path in client.list_artifacts(search.info.run_id)} >= {
-        "summary.html", "summary.md", "figures", "space.yaml",
-    }  # fmt: skip
+        "summary.html",
+        "summary.md",
+        "figures",
+        "space.yaml",
+    }
     assert children.keys() == set(trials.index)
     for number, trial in trials.iterrows():
         one = children[number]
@@ -427,8 +434,10 @@ def offline_files(folder: Path):
             record.ParseFromString(data)
             kind = record.WhichOneof("record_type")
             if kind == "history":
-                row = {item.key or ".".join(item.nested_key): json.loads(item.value_json)
-                       for item in record.history.item}  # fmt: skip
+                row = {
+                    item.key or ".".join(item.nested_key): json.loads(item.value_json)
+                    for item in record.history.item
+                }
                 history.setdefault(key, []).append(row)
             elif kind == "summary":
                 for item in record.summary.update:

@@ -90,8 +90,12 @@ def key_of(tree: Tree, layout: Layout, options: ImageOptions) -> Key:
             digest.update(os.fsencode("".join(lines)))
             fresh += [file.name for file in files if file.changed > limit or not file.changed]
     digest.update(os.fsencode(f"broken {sorted(layout.broken.items())}"))
-    how = {**asdict(options), "pillow": PIL.__version__, "decoder": VERSION,
-           "heif": can_read_heif()}  # fmt: skip
+    how = {
+        **asdict(options),
+        "pillow": PIL.__version__,
+        "decoder": VERSION,
+        "heif": can_read_heif(),
+    }
     contents = _contents(tree, fresh)
     return Key(sha256(json.dumps(how))[:16], digest.hexdigest(), contents)
 
@@ -144,8 +148,9 @@ class Cache:
                 reasons.append(f"{shown(place)}: {reason(error)}")
         _log.warning(
             "the decoded images of %s could not be kept, so they are decoded again next time (%s)",
-            shown(self._tree.root), "; ".join(reasons),
-        )  # fmt: skip
+            shown(self._tree.root),
+            "; ".join(reasons),
+        )
         return entry
 
     def _save(self, place: Path, key: Key, entry: Entry) -> Entry:

@@ -51,9 +51,9 @@ def by_tables_of_parts(
 
     def labels_in(own: Sequence[Table], column: str | None) -> TableLabels | None:
         half_of = _half_of(own, are_of_more=are_of_more)
-        return labels_of(
-            own, names, column=column, must_be_named=must_be_named, half_of=half_of
-        )[0]  # fmt: skip
+        return labels_of(own, names, column=column, must_be_named=must_be_named, half_of=half_of)[
+            0
+        ]
 
     of_part = {part: [table for table in tables if table.part == part] for part in PART_NAMES}
     is_whole = not of_part["train"] and any(of_part.values())
@@ -62,8 +62,10 @@ def by_tables_of_parts(
     if train is None:
         return {}
     others: dict[Part, TableLabels] = {
-              part: labels for part in PART_NAMES if part != "train"
-              and (labels := labels_in(of_part[part], train.column)) is not None}  # fmt: skip
+        part: labels
+        for part in PART_NAMES
+        if part != "train" and (labels := labels_in(of_part[part], train.column)) is not None
+    }
     if is_whole:  # the table of all images: those of the others' tables do not train
         elsewhere = set().union(*(one.by_file.keys() for one in others.values()))
         mine = {file: label for file, label in train.by_file.items() if file not in elsewhere}
@@ -81,16 +83,20 @@ def by_tables_of_parts(
         return {}
     known = {name for classes in found.values() for name in classes.names}
     rest = [file for file in images if file.name not in known]
-    by_column = [one for one in tables if one.divided_by
-                 and any(one.name == labels.table for labels in all_labels.values())]  # fmt: skip
+    by_column = [
+        one
+        for one in tables
+        if one.divided_by and any(one.name == labels.table for labels in all_labels.values())
+    ]
     train_notes = [*found["train"].notes]
     if by_column:
         train_notes.append(f"the parts are those of {dividers(by_column)}")
     return {
-        part: replace(classes, outside=rest, notes=train_notes) if part == "train"
+        part: replace(classes, outside=rest, notes=train_notes)
+        if part == "train"
         else replace(classes, outside=[], left_out={})
         for part, classes in found.items()
-    }  # fmt: skip
+    }
 
 
 def _are_of_more(tables: Sequence[Table], images: Sequence[str]) -> bool:
@@ -116,8 +122,12 @@ def _are_those_of_folders(folders: Sequence[Node], tables: Collection[TableLabel
     if all(is_list(labels.table) for labels in tables):
         return True
     by_file = {file: label for labels in tables for file, label in labels.by_file.items()}
-    pairs = {(folder.name, by_file[file.name]) for folder in folders
-             for file in folder.all_files() if file.name in by_file}  # fmt: skip
+    pairs = {
+        (folder.name, by_file[file.name])
+        for folder in folders
+        for file in folder.all_files()
+        if file.name in by_file
+    }
     return is_renaming(pairs)
 
 
@@ -194,8 +204,10 @@ def divided(classes: PartClasses, tables: Sequence[Table]) -> dict[Part, PartCla
 
 def _among(classes: PartClasses, names: Collection[str]) -> dict[str, list[TreeFile]]:
     """Return the files of each class that have one of some names."""
-    return {label: [file for file in group if file.name in names]
-            for label, group in classes.files.items()}  # fmt: skip
+    return {
+        label: [file for file in group if file.name in names]
+        for label, group in classes.files.items()
+    }
 
 
 def _of_another(classes: PartClasses, names: Collection[str]) -> PartClasses:

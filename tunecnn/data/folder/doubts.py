@@ -70,8 +70,10 @@ def check_depth(
     deep = [node for node in nodes if len(node.folders) > 1 and not _has_own_images(node)]
     if any(map(_has_own_images, nodes)) and deep:
         below = [shown(name) for node in deep for name in node.folders]
-        return [f"{listed(shown(node.name) for node in deep)} is one class, with all that is in "
-                f"its folders {listed(below)}"]  # fmt: skip
+        return [
+            f"{listed(shown(node.name) for node in deep)} is one class, with all that is in "
+            f"its folders {listed(below)}"
+        ]
     if len(names) >= max(2, 2 * len(classes)) and _are_words(names):
         return [
             f"the classes are {listed(map(shown, classes))}, and not the {len(names):,} folders "
@@ -100,9 +102,13 @@ def _check_parts_inside(classes: Mapping[str, Node]) -> None:
 def _check_copies(classes: Mapping[str, Node]) -> None:
     """Check that no class is a copy of all others, each in a folder of its own."""
     flat = {name for name, node in classes.items() if _has_own_images(node)}
-    copies = [node for name, node in classes.items()
-              if set(classes) - {name} == flat - {name}
-              == {one for one, inner in node.folders.items() if inner.has_images()}]  # fmt: skip
+    copies = [
+        node
+        for name, node in classes.items()
+        if set(classes) - {name}
+        == flat - {name}
+        == {one for one, inner in node.folders.items() if inner.has_images()}
+    ]
     if len(copies) == 1 and len(classes) > 2:
         raise InputError(
             f"imagefolder: the class folder {shown(copies[0].name)} has folders with the names of "
@@ -147,8 +153,10 @@ def _check_inner_folders(classes: Mapping[str, Node], *, has_groups: bool) -> li
         )
         names = shared
     else:
-        are_initials = all(len(name) == 1 and {one[0].casefold() for one in node.folders}
-                           == {name.casefold()} for name, node in classes.items())  # fmt: skip
+        are_initials = all(
+            len(name) == 1 and {one[0].casefold() for one in node.folders} == {name.casefold()}
+            for name, node in classes.items()
+        )
         are_meant = are_shards([*classes]) or (are_initials and _are_words(sorted(uses)))
         names = sorted(uses)
     if len(names) < 2 or any(map(NO_CLASS.fullmatch, names)):
@@ -189,9 +197,14 @@ def _folders_in(classes: Sequence[Node]) -> list[set[str]]:
     """
     if any(map(may_be_image, itertools.chain(*(node.files for node in classes)))):
         return []
-    inner = [{name: one for name, one in node.folders.items()
-              if one.has_images() and name.casefold() not in MASKS}
-             for node in classes]  # fmt: skip
+    inner = [
+        {
+            name: one
+            for name, one in node.folders.items()
+            if one.has_images() and name.casefold() not in MASKS
+        }
+        for node in classes
+    ]
     if inner and all(len(folders) == 1 for folders in inner):
         return _folders_in([one for folders in inner for one in folders.values()])
     return [
@@ -228,8 +241,9 @@ def are_shards(names: Sequence[str]) -> bool:
     if len(names) < 2:
         return False
     words = [re.findall(r"[a-z]+", name.casefold()) for name in names]
-    say_nothing = all(some and all(word in _NO_WORDS or part_of(word) for word in some)
-                      for some in words)  # fmt: skip
+    say_nothing = all(
+        some and all(word in _NO_WORDS or part_of(word) for word in some) for some in words
+    )
     return say_nothing or (all(map(NO_CLASS.fullmatch, names)) and _stem(names) != "")
 
 
@@ -290,9 +304,10 @@ def check_beside_folders(
                 )
         if labels is None:
             continue
-        by_folder = {folder: {labels.by_file[file.name] for file in group
-                              if file.name in labels.by_file}
-                     for folder, group in files.items()}  # fmt: skip
+        by_folder = {
+            folder: {labels.by_file[file.name] for file in group if file.name in labels.by_file}
+            for folder, group in files.items()
+        }
         different = set().union(*by_folder.values())
         several = {folder: found for folder, found in by_folder.items() if len(found) > 1}
         if several or 1 < len(different) < sum(map(bool, by_folder.values())):
@@ -320,10 +335,13 @@ def _check_labels_of_folders(table: Table, folders: Collection[str]) -> None:
     column = first_column(LABELS, columns)
     for name in columns if column else ():
         labels = {
-            cell: label for row in table.rows
-            if column and name != column and (cell := row.get(name, "").strip()) in folders
+            cell: label
+            for row in table.rows
+            if column
+            and name != column
+            and (cell := row.get(name, "").strip()) in folders
             and (label := label_of(row, column))
-        }  # fmt: skip
+        }
         if 2 * len(labels) > len(folders) and 1 < len({*labels.values()}) < len(labels):
             first, *_ = labels.items()
             raise InputError(

@@ -126,8 +126,11 @@ def labels_of(
     if problem is not None:
         raise problem
     if must_be_named or not guesses:
-        unnamed = [f"{shown(table.name)} names the images, but its column {shown(name)} is not "
-                   "called label or class" for table, *_, name in guesses]  # fmt: skip
+        unnamed = [
+            f"{shown(table.name)} names the images, but its column {shown(name)} is not "
+            "called label or class"
+            for table, *_, name in guesses
+        ]
         return None, [*unnamed, *reasons]
     if len(guesses) > 1:
         both = " or ".join(f"{name} of {shown(table.name)}" for table, *_, name in guesses[:3])
@@ -175,8 +178,9 @@ def _check_agree(labels: TableLabels, others: TableLabels) -> None:
         if not set(labels.by_file.values()) & set(others.by_file.values()):  # in other words
             pairs = Counter((labels.by_file[one], others.by_file[one]) for one in shared)
             rare = min(pairs.values())
-            different = [one for one in shared
-                         if pairs[labels.by_file[one], others.by_file[one]] == rare]  # fmt: skip
+            different = [
+                one for one in shared if pairs[labels.by_file[one], others.by_file[one]] == rare
+            ]
         file = min(different)
         raise InputError(
             f"imagefolder: {shown(labels.table)} and {shown(others.table)} have other labels for "
@@ -193,10 +197,12 @@ def _found(
     labels = _labels(table, named, column)
     everywhere = Files(there.files) if there and len(named) < len(table.rows) else None
     unknown = sum(
-        everywhere is not None and index not in named and bool(label_of(row, column))
+        everywhere is not None
+        and index not in named
+        and bool(label_of(row, column))
         and everywhere.find(row.get(what, "")) is None
         for index, row in enumerate(table.rows)
-    )  # fmt: skip
+    )
     missing = sum(table.rows[index].get(column, "").strip() == MISSING_IN_R for index in named)
     if {NONE_BESIDE_0, "0"} <= set(labels.values()):
         count = sum(label == NONE_BESIDE_0 for label in labels.values())
@@ -262,8 +268,10 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
     folder = table.folder
     least = max(1.0, _ENOUGH * count)
     paths, known = columns_of_files(table)
-    columns = {name: _found_by(files, [row.get(name, "") for row in table.rows], folder)
-               for name in dict.fromkeys((*paths, *known))}  # fmt: skip
+    columns = {
+        name: _found_by(files, [row.get(name, "") for row in table.rows], folder)
+        for name in dict.fromkeys((*paths, *known))
+    }
     if count == 1:  # one is enough, and may be a chance hit
         columns = dict(sorted(columns.items(), key=lambda one: -len(one[1])))
     best = 0
@@ -283,8 +291,9 @@ def _files_named(table: Table, files: Files, count: int) -> tuple[Mapping[int, s
                 )
             return found, name, ""
         best = max(best, len(set(found.values())))
-    example = next((row[name] for row in table.rows for name in (*paths, *known)[:1]
-                    if row.get(name)), "")  # fmt: skip
+    example = next(
+        (row[name] for row in table.rows for name in (*paths, *known)[:1] if row.get(name)), ""
+    )
     if not (paths or known):
         return {}, "", f"has no column with names of files, such as {' or '.join(FILES[:3])}"
     few = ", and half are needed" if best else ""
@@ -340,8 +349,11 @@ def joined_labels(labels: Collection[str]) -> dict[str, set[str]]:
     """
     parts = {label: _parts_of(label, labels) for label in labels}
     uses = Counter(part for some in parts.values() for part in some)
-    return {label: some for label, some in parts.items()
-            if len(some) > 1 and all(uses[part] > 1 for part in some)}  # fmt: skip
+    return {
+        label: some
+        for label, some in parts.items()
+        if len(some) > 1 and all(uses[part] > 1 for part in some)
+    }
 
 
 def _parts_of(label: str, labels: Collection[str]) -> set[str]:

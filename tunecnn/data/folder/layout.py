@@ -108,8 +108,14 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
             tables = [replace(table, undivided="") for table in tables]
         for part in sorted(parts, key=lambda part: part != "train"):
             found[part] = classes_of(
-                tree, parts[part], part, tables, found.get("train"), there, aside=others,
-            )  # fmt: skip
+                tree,
+                parts[part],
+                part,
+                tables,
+                found.get("train"),
+                there,
+                aside=others,
+            )
         found = parts_within(
             {part: found[part] for part in parts}, parts["train"], [*tables, *others]
         )
@@ -117,9 +123,7 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
     elif parts:
         which = listed(shown(_last(one)) for one in parts.values())
         way = f"put the other folders into train, or call {which} otherwise, if that is a class"
-        raise _not_understood(
-            tree.root, node, f"has {listed(parts)} but no train folder ({way})"
-        )  # fmt: skip
+        raise _not_understood(tree.root, node, f"has {listed(parts)} but no train folder ({way})")
     else:
         found = (
             by_tables_of_parts(node, tables)
@@ -146,15 +150,22 @@ def find_layout(tree: Tree, *, has_groups: bool = False) -> Layout:
 
 def _without_runs(listing: Listing) -> Listing:
     """Leave out the folders of tunecnn's own runs, which have pictures in them."""
-    runs = {above for file in listing.files for above, _, last in [file.name.rpartition("/")]
-            if above and last == RUN_JOURNAL}  # fmt: skip
+    runs = {
+        above
+        for file in listing.files
+        for above, _, last in [file.name.rpartition("/")]
+        if above and last == RUN_JOURNAL
+    }
     if not runs:
         return listing
     files = [file for file in listing.files if runs.isdisjoint(_around(file.name))]
     full = {folder for file in files for folder in _around(file.name)}
     around = {folder for run in runs for folder in (run, *_around(run))}
-    folders = {name for name in listing.folders if name in full
-               or (name not in around and runs.isdisjoint(_around(name)))}  # fmt: skip
+    folders = {
+        name
+        for name in listing.folders
+        if name in full or (name not in around and runs.isdisjoint(_around(name)))
+    }
     left_out = listing.left_out + Counter({RUN: len(listing.files) - len(files)})
     return Listing(files, folders, left_out, listing.broken, listing.guessed)
 
@@ -167,8 +178,13 @@ def _around(name: str) -> Iterator[str]:
 
 def _tables_aside(node: Node) -> set[str]:
     """Return the tables in folders without images, such as `annotations`."""
-    return {file.name for inner in node.folders.values() if inner.is_for_something_else()
-            for file in inner.all_files() if may_say_something(file.name)}  # fmt: skip
+    return {
+        file.name
+        for inner in node.folders.values()
+        if inner.is_for_something_else()
+        for file in inner.all_files()
+        if may_say_something(file.name)
+    }
 
 
 def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
@@ -204,8 +220,11 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
     both = {**alike, **named}
     if not ("train" in both and len(both) > 1):
         # A `test_set` beside classes is no class, though a `test_tube` may be one.
-        only = {part: some for part, folders in alike.items()
-                if (some := [one for one in folders if names_only_part(_last(one))])}  # fmt: skip
+        only = {
+            part: some
+            for part, folders in alike.items()
+            if (some := [one for one in folders if names_only_part(_last(one))])
+        }
         both, notes = {**only, **named}, []
     may_be_classes = "train" in both and (not named or len(both) == 1)
     if may_be_classes and _are_classes(
@@ -216,8 +235,11 @@ def _parts(root: Path, node: Node) -> tuple[dict[Part, Node], list[str]]:
         if len(folders) > 1:
             names = f"{folders[0].name} and {folders[1].name}"
             raise _not_understood(root, node, f"has two folders of {part} images, {names}")
-    notes += [f"{shown(folders[0].name)}/ has the {part} images"
-              for part, folders in both.items() if part not in named]  # fmt: skip
+    notes += [
+        f"{shown(folders[0].name)}/ has the {part} images"
+        for part, folders in both.items()
+        if part not in named
+    ]
     return {part: folders[0] for part, folders in both.items()}, [*empty, *notes]
 
 
@@ -284,8 +306,9 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
         why = found["train"].why_no_table
         raise _not_understood(root, node, f"has {few}, and at least 2 are needed", why)
     layout.classes = tuple(unicodedata.normalize("NFC", name) for name in names)
-    are_numbers = all(name.isdecimal() for one in found.values() for name in one.files) and \
-        len({name.lstrip("0") for name in names}) == len(names)  # fmt: skip
+    are_numbers = all(name.isdecimal() for one in found.values() for name in one.files) and len(
+        {name.lstrip("0") for name in names}
+    ) == len(names)
 
     def key_of(name: str) -> str:
         return name.lstrip("0") if are_numbers else folded(name).strip()  # 7 may be 00007

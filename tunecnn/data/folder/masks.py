@@ -19,8 +19,12 @@ def in_mask_folders(node: Node) -> set[str]:
         for inner, masks in zip(classes, found, strict=True)
     ):
         return set()
-    return {file.name for inner, masks in zip(classes, found, strict=True)
-            for name in masks for file in inner.folders[name].all_files()}  # fmt: skip
+    return {
+        file.name
+        for inner, masks in zip(classes, found, strict=True)
+        for name in masks
+        for file in inner.folders[name].all_files()
+    }
 
 
 def beside_images(node: Node) -> dict[str, str]:

@@ -22,9 +22,7 @@ class Paths:
     @functools.cached_property
     def _ends(self) -> frozenset[str]:
         """The ends of the paths that are paths themselves, such as `b/c.png` of `a/b/c.png`."""
-        return frozenset(
-            folded(end) for file in self.files for end in _ends(file) if "/" in end
-        )  # fmt: skip
+        return frozenset(folded(end) for file in self.files for end in _ends(file) if "/" in end)
 
     def has_end(self, path: str) -> bool:
         """Return whether a file has this path, or one that ends with it."""
@@ -86,8 +84,9 @@ class Files:
             keys.append(key)
             if self._there.has_end(key):  # in another case, perhaps, of a file of these
                 break
-        return next((self._by_form[form] for form in map(folded, keys) if form in self._by_form),
-                    None)  # fmt: skip
+        return next(
+            (self._by_form[form] for form in map(folded, keys) if form in self._by_form), None
+        )
 
 
 def _paths(path: str, folder: str) -> Iterator[str]:

@@ -30,17 +30,22 @@ _INSTEAD = {
     **dict.fromkeys((".dcm", ".dicom"), f"DICOM files (.dcm) are not read: {_AS_PNG}"),
     ".nii": f"NIfTI files (.nii) are not read: {_AS_PNG}",
     ".npy": "arrays in files of their own (.npy) are not read: write one .npz with train_images "
-            "and train_labels",
+    "and train_labels",
     ".mat": "MATLAB's arrays (.mat) are not read: write one .npz with train_images and "
-            "train_labels",
-    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"),
-                    "films are not read: save frames of them as images"),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"),
-                    "archives inside a folder are not read: unpack them"),
+    "train_labels",
+    **dict.fromkeys(
+        (".mp4", ".avi", ".mov", ".mkv", ".webm"),
+        "films are not read: save frames of them as images",
+    ),
+    **dict.fromkeys(
+        (".zip", ".tar", ".tgz", ".7z", ".rar"),
+        "archives inside a folder are not read: unpack them",
+    ),
     ".pdf": "PDF files are not read: save their pages as images",
-    **dict.fromkeys((".czi", ".nd2", ".lif", ".svs", ".ndpi"),
-                    f"a microscope's files are not read: {_AS_PNG}"),
-}  # fmt: skip
+    **dict.fromkeys(
+        (".czi", ".nd2", ".lif", ".svs", ".ndpi"), f"a microscope's files are not read: {_AS_PNG}"
+    ),
+}
 """What to do with files of formats that people have images in, by suffix."""
 _NEVER_NAMES = frozenset(
     {"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation",
@@ -108,10 +113,16 @@ class Node:
         one are called as those here, which is how masks are found.
         """
         full = {name: inner for name, inner in self.folders.items() if inner.all_files()}
-        masks = [inner for name, inner in full.items()
-                 if name.casefold() in MASKS and not inner.is_for_something_else()]  # fmt: skip
-        others = [name for name, inner in full.items()
-                  if name.casefold() not in MASKS and inner.has_images()]  # fmt: skip
+        masks = [
+            inner
+            for name, inner in full.items()
+            if name.casefold() in MASKS and not inner.is_for_something_else()
+        ]
+        others = [
+            name
+            for name, inner in full.items()
+            if name.casefold() not in MASKS and inner.has_images()
+        ]
         of_images = [full[name] for name in others if NO_CLASS.fullmatch(name)]
         if len(of_images) == len(others):
             return masks if others else []
@@ -132,8 +143,11 @@ class Node:
         Args:
             of_a_part: whether this is the folder of a part, so that `train` in it is no part.
         """
-        full = [name for name, inner in self.folders.items()
-                if inner.all_files() and not inner.is_for_something_else()]  # fmt: skip
+        full = [
+            name
+            for name, inner in self.folders.items()
+            if inner.all_files() and not inner.is_for_something_else()
+        ]
         masks = [inner.name for inner in self.mask_folders()]
         full = [name for name in full if self.folders[name].name not in masks]
         if (
@@ -173,8 +187,11 @@ class Node:
         others = {name: inner for name, inner in self.folders.items() if inner not in full}
         turned = Node(self.name, list(self.files), others)
         for inner in full:
-            loose = [folder.name for name, folder in inner.folders.items()
-                     if part_in(name) is None and folder.has_images()]  # fmt: skip
+            loose = [
+                folder.name
+                for name, folder in inner.folders.items()
+                if part_in(name) is None and folder.has_images()
+            ]
             if loose := [*loose, *(file.name for file in inner.files if may_be_image(file))]:
                 raise InputError(
                     "imagefolder: there are folders of parts, such as train and test, in the "

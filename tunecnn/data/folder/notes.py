@@ -73,8 +73,12 @@ def unused_tables(
     of_part: dict[Part | None, Sequence[str]] = {part: one.names for part, one in found.items()}
     of_images = [(table, of_part.get(table.part, everything)) for table in tables]
     of_images += [(table, classes.names) for classes in found.values() for table in classes.tables]
-    says = {table.name for table, _ in of_images if table.rows and (
-        table.part or table.undivided or first_column(LABELS, list(table.rows[0])))}  # fmt: skip
+    says = {
+        table.name
+        for table, _ in of_images
+        if table.rows
+        and (table.part or table.undivided or first_column(LABELS, list(table.rows[0])))
+    }
     images: dict[str, Sequence[str]] = {}
     for table, names in of_images:  # one that a column divides is several
         images[table.name] = everything if table.name in images else names

@@ -98,11 +98,18 @@ def classes_of(
     for _, only in node.wrappers(of_a_part=not is_whole):
         inner = only
     may_have_others = is_whole and inner is node
-    files = {name: folder.all_files() for name, folder in inner.folders.items()
-             if not (may_have_others and folder.is_for_something_else())}  # fmt: skip
+    files = {
+        name: folder.all_files()
+        for name, folder in inner.folders.items()
+        if not (may_have_others and folder.is_for_something_else())
+    }
     known = {name for table in shared for name in (table.name, *table.also)}
-    own = read_tables(tree, {file.name for file in (*node.files, *inner.files)
-                             if may_say_something(file.name)} - known, there)  # fmt: skip
+    own = read_tables(
+        tree,
+        {file.name for file in (*node.files, *inner.files) if may_say_something(file.name)}
+        - known,
+        there,
+    )
     # Images of all parts often have the same names, such as 0001.png: a table that is named after
     # another part says nothing of these, and one that is named after none means those of train.
     of_part = [*own, *(one for one in shared if one.part == part)]
@@ -152,11 +159,16 @@ def classes_of(
         if labels is not None:
             return replace(with_labels(node, images, labels, left_out), tables=own)
         why += reasons
-    why = [f"{shown(one.name)} may have guesses, by its name: call it {part}_labels.csv if it has "
-           f"the labels of the {part} images" for one in guesses] + why  # fmt: skip
-    why += [f"{shown(one.name)} is for the {one.part} images, by its name"
-            for one in (*shared, *aside)
-            if one.part not in (None, part) and not one.split]  # fmt: skip
+    why = [
+        f"{shown(one.name)} may have guesses, by its name: call it {part}_labels.csv if it has "
+        f"the labels of the {part} images"
+        for one in guesses
+    ] + why
+    why += [
+        f"{shown(one.name)} is for the {one.part} images, by its name"
+        for one in (*shared, *aside)
+        if one.part not in (None, part) and not one.split
+    ]
     if masks:
         why.append(f"{len(masks):,} files, which are masks, by their names")
     return replace(rest, why_no_table=why)
@@ -198,8 +210,9 @@ def _without_masks(
             stems = set(map(without_suffix, labelled))
             in_files -= {name for name in labelled if image_of.get(name) in stems}
     masks = in_folders | in_files
-    without = {name: [file for file in group if file.name not in masks]
-               for name, group in files.items()}  # fmt: skip
+    without = {
+        name: [file for file in group if file.name not in masks] for name, group in files.items()
+    }
     counted = {MASK: len(in_folders), MASK_FILE: len(in_files)}
     return (
         {name: group for name, group in without.items() if group or not files[name]},
@@ -238,8 +251,12 @@ def with_labels(
         words = listed(map(shown, doubtful))
         where += f"; as classes of their own, too: {words} (leave cells empty that have none)"
     above = [PurePosixPath(file.name).parts[:-1] for file in images]
-    around = "/".join(same[0] for same in itertools.takewhile(
-        lambda parts: len(set(parts)) == 1, zip(*above, strict=False)))  # fmt: skip
+    around = "/".join(
+        same[0]
+        for same in itertools.takewhile(
+            lambda parts: len(set(parts)) == 1, zip(*above, strict=False)
+        )
+    )
     return PartClasses(
         dict(files),
         dict.fromkeys(files, around),

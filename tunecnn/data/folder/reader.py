@@ -246,8 +246,10 @@ def _groups(
     """
     names = names[: len(labels)]
     if groups == "folder":
-        keys = [_folder_group(layout.train_folders[label], name)
-                for name, label in zip(names, labels, strict=True)]  # fmt: skip
+        keys = [
+            _folder_group(layout.train_folders[label], name)
+            for name, label in zip(names, labels, strict=True)
+        ]
     else:
         keys = _table_groups(Path(groups), names, there)
     _, numbers = np.unique(np.array(keys, dtype=str), return_inverse=True)

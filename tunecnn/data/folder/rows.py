@@ -31,8 +31,11 @@ def rows_of(content: bytes, once: Callable[[str], bool] = lambda _: False) -> li
     """
     text = text_of_table(content)
     if text.startswith("{"):
-        return [_row_of_json(line, number) for number, line in enumerate(text.split("\n"), 1)
-                if line.strip()]  # fmt: skip
+        return [
+            _row_of_json(line, number)
+            for number, line in enumerate(text.split("\n"), 1)
+            if line.strip()
+        ]
     first, _, below = text.partition("\n")
     above = 0
     if said := re.fullmatch(r"sep=(.)\r?", first):  # for Excel

@@ -56,8 +56,9 @@ def by_split(table: Table, files: Files) -> list[Table]:
         part_by_word = parts_by_word(column, set(words))
         parts = [part_by_word[word] for word in words]
         counts = Counter(parts)
-        divides = counts["train"] > 0 and len({*counts} - {None}) > 1 \
-            and 2 * counts[None] < len(parts)  # fmt: skip
+        divides = (
+            counts["train"] > 0 and len({*counts} - {None}) > 1 and 2 * counts[None] < len(parts)
+        )
         if not divides:
             if text := _unclear(column, set(words), has_label=label is not None):
                 problem = problem or text
@@ -70,24 +71,30 @@ def by_split(table: Table, files: Files) -> list[Table]:
         lost = [
             shown(word) if word else "nothing"
             for word, part, row in zip(words, parts, table.rows, strict=True)
-            if part is None and (label is None or label_of(row, label))
+            if part is None
+            and (label is None or label_of(row, label))
             and any(files.find(row.get(name, ""), table.folder) for name in with_files)
-        ]  # fmt: skip
+        ]
         if lost:
-            return [_undivided(
-                table,
-                f"its column {shown(column)} divides the images, and {len(lost):,} of its "
-                "rows have no part (train, val or test) there: "
-                f"{listed(dict.fromkeys(lost))}. Write one, or remove these rows, or the column",
-            )]  # fmt: skip
+            return [
+                _undivided(
+                    table,
+                    f"its column {shown(column)} divides the images, and {len(lost):,} of its "
+                    "rows have no part (train, val or test) there: "
+                    f"{listed(dict.fromkeys(lost))}. Write one, or remove these rows, or the "
+                    "column",
+                )
+            ]
         if divides:
             found[column] = parts
     if len({*map(tuple, found.values())}) > 1:
-        return [_undivided(
-            table,
-            f"its columns {' and '.join(map(shown, found))} divide the images in different ways; "
-            "write one column split with train, val and test, and remove the others",
-        )]  # fmt: skip
+        return [
+            _undivided(
+                table,
+                f"its columns {' and '.join(map(shown, found))} divide the images in different "
+                "ways; write one column split with train, val and test, and remove the others",
+            )
+        ]
     if not found:
         return [_undivided(table, problem) if problem else table]
     return _divided(table, found)
@@ -99,8 +106,10 @@ def _divided(table: Table, found: Mapping[str, Sequence[Part | None]]) -> list[T
     for part, row in zip(next(iter(found.values())), table.rows, strict=True):
         if part is not None:
             rows[part].append({key: row[key] for key in row if key not in found})
-    return [replace(table, rows=some, split=part, divided_by=tuple(found))
-            for part, some in rows.items()]  # fmt: skip
+    return [
+        replace(table, rows=some, split=part, divided_by=tuple(found))
+        for part, some in rows.items()
+    ]
 
 
 def _unclear(column: str, words: set[str], *, has_label: bool) -> str:
@@ -113,8 +122,10 @@ def _unclear(column: str, words: set[str], *, has_label: bool) -> str:
     if is_split_name(column) and not may_be_label:
         return not_all_parts(shown(column), map(shown, full))
     if has_label and plain(column).startswith("is") and flag_of(column) and not known:
-        return f"its column {shown(column)} has the words {listed(sorted(full))}: write true " \
-            "and false, or rename it"  # fmt: skip
+        return (
+            f"its column {shown(column)} has the words {listed(sorted(full))}: write true "
+            "and false, or rename it"
+        )
     return ""
 
 

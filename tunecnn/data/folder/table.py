@@ -19,8 +19,9 @@ _GROUPS = ("group", "groups", "groupid", "patient", "patientid", "subject", "sub
            "caseid", "lesionid", "slideid", "participantid", "personid")  # fmt: skip
 NEVER_LABELS = (*_GROUPS, "fold", "folds", "kfold", "width", "height", "md5", "sha256", "split",
                 "subset", "partition")  # fmt: skip
-GROUPS = frozenset({*_GROUPS, "patients", "subjects", "cases", "lesion", "slide", "participant",
-                    "person"})  # fmt: skip
+GROUPS = frozenset(
+    {*_GROUPS, "patients", "subjects", "cases", "lesion", "slide", "participant", "person"}
+)
 """What images that belong together share, or may share: some of these words name classes too."""
 _MISSING = ("nan", "n/a", "#n/a", "<na>")  # what pandas and spreadsheets write for nothing
 MAY_BE_NONE = ("null", "none", "nil", "?", "-", "--", "\\n", "missing")
@@ -112,8 +113,9 @@ def lists_files(table: Table) -> bool:
 def may_have_labels(table: Table) -> bool:
     """Return whether a column may name classes: its name is not another's, and words recur."""
     files = {name for names in columns_of_files(table) for name in names}
-    columns = [name for name in table.rows[0]
-               if name not in files and plain(name) not in NEVER_LABELS]  # fmt: skip
+    columns = [
+        name for name in table.rows[0] if name not in files and plain(name) not in NEVER_LABELS
+    ]
     counts = (len({row.get(name, "") for row in table.rows}) for name in columns)
     return any(1 < count <= len(table.rows) / 2 for count in counts)
 

@@ -161,10 +161,12 @@ def _with_label(table: Table) -> Table:
             return table
     column = ONE_FOR_EACH
     rows = [
-        {**{name: value for name, value in row.items() if name not in classes},
-         column: next(name for name in classes if float(row[name]))}
+        {
+            **{name: value for name, value in row.items() if name not in classes},
+            column: next(name for name in classes if float(row[name])),
+        }
         for row in table.rows
-    ]  # fmt: skip
+    ]
     return replace(table, rows=rows)
 
 
@@ -184,11 +186,14 @@ def _joined(tables: Sequence[Table]) -> list[Table]:
     uses = Counter(itertools.chain(*cells))  # each once, if all these tables name other files
     for group, mine in zip(groups, cells, strict=True):
         if mine and all(uses[cell] == 1 for cell in mine) and not _FOLDS.search(group[0].name):
-            group = [replace(
-                group[0], rows=[row for table in group for row in table.rows],
-                is_guessed=any(table.is_guessed for table in group),
-                also=tuple(table.name for table in group[1:]),
-            )]  # fmt: skip
+            group = [
+                replace(
+                    group[0],
+                    rows=[row for table in group for row in table.rows],
+                    is_guessed=any(table.is_guessed for table in group),
+                    also=tuple(table.name for table in group[1:]),
+                )
+            ]
         joined += group
     return sorted(joined, key=lambda table: (len(table.name), table.name))
 

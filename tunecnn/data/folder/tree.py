@@ -259,8 +259,10 @@ class _Archive:
                 if info.flag_bits & 1:
                     problem = "is encrypted"
                 elif info.compress_type not in _COMPRESSIONS:
-                    problem = f"is compressed by a method (number {info.compress_type}) that " \
-                        "Python cannot read"  # fmt: skip
+                    problem = (
+                        f"is compressed by a method (number {info.compress_type}) that "
+                        "Python cannot read"
+                    )
                 if problem:
                     raise InputError(
                         f"imagefolder: {shown(self.root)}: {shown(name)} {problem}; unpack the "

@@ -123,8 +123,12 @@ def read_function(path: str, options: ImageOptions) -> Arrays:
         returned = {"train_images": images, "train_labels": labels}
         if all(isinstance(part, tuple) and len(part) == 2 for part in (images, labels)):
             (images, labels), (test_images, test_labels) = images, labels  # as in Keras
-            returned = {"train_images": images, "train_labels": labels,
-                        "test_images": test_images, "test_labels": test_labels}  # fmt: skip
+            returned = {
+                "train_images": images,
+                "train_labels": labels,
+                "test_images": test_images,
+                "test_labels": test_labels,
+            }
     if not isinstance(returned, Mapping):
         raise InputError(f"{path} returned {type(returned).__name__}; {_EXPECTED}")
     arrays = arrays_given(returned, path, options)
@@ -193,22 +197,29 @@ def from_mapping(
     _check_shapes(parts, where)
     groups = None
     if values.get("groups") is not None:
-        groups = np.unique(_labels(values["groups"], len(parts["train"]), f"{where}: groups"),
-                           return_inverse=True)[1].astype(np.int64)  # fmt: skip
+        groups = np.unique(
+            _labels(values["groups"], len(parts["train"]), f"{where}: groups"), return_inverse=True
+        )[1].astype(np.int64)
     others = sorted(set(values) - used - set(_ALSO))
     if others:
         said.append(f"not used: {', '.join(map(str, others))}")
     empty = Images(parts["train"].pixels[:0], parts["train"].labels[:0])
     return Arrays(
-        parts["train"], parts.get("test", empty), classes, parts.get("validation"), groups,
-        Reading(used=sum(map(len, parts.values())), files=_names(parts)), tuple(said),
-    )  # fmt: skip
+        parts["train"],
+        parts.get("test", empty),
+        classes,
+        parts.get("validation"),
+        groups,
+        Reading(used=sum(map(len, parts.values())), files=_names(parts)),
+        tuple(said),
+    )
 
 
 def _used(values: Mapping[Any, Any]) -> dict[Part, tuple[Any, Any]]:
     """Return the names of the images and labels of each part."""
-    found = {part: _find(values, prefixes, part == "train")
-             for part, prefixes in PART_NAMES.items()}  # fmt: skip
+    found = {
+        part: _find(values, prefixes, part == "train") for part, prefixes in PART_NAMES.items()
+    }
     return {part: names for part, names in found.items() if names is not None}
 
 
@@ -295,8 +306,11 @@ def _labels(given: Any, count: int, where: str) -> Any:
     labels = np.asarray(given)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    is_whole = labels.dtype.kind == "f" and np.isfinite(labels).all() \
-        and np.array_equal(labels, np.rint(labels))  # fmt: skip
+    is_whole = (
+        labels.dtype.kind == "f"
+        and np.isfinite(labels).all()
+        and np.array_equal(labels, np.rint(labels))
+    )
     if (labels.dtype.kind in "iu" or is_whole) and labels.size:
         if not -_LARGEST <= float(labels.min()) <= float(labels.max()) <= _LARGEST:
             raise InputError(f"{where} has numbers beyond 2^53; number the classes from 0")

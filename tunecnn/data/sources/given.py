@@ -108,8 +108,11 @@ def _as_mapping(data: Any, options: ImageOptions) -> Mapping[str, Any]:
             found |= more
             origins |= dict.fromkeys(more, str(name))
         _unite_classes(found, known)
-    elif isinstance(data, tuple | list) and len(data) == 4 \
-            and all(hasattr(one, "__array__") for one in data):  # fmt: skip
+    elif (
+        isinstance(data, tuple | list)
+        and len(data) == 4
+        and all(hasattr(one, "__array__") for one in data)
+    ):
         raise InputError(
             "data has four arrays, and their order is not clear; write "
             "{'train': (images, labels), 'test': (images, labels)}"
@@ -159,8 +162,10 @@ def _unite_classes(found: dict[str, Any], sets: Mapping[str, Any]) -> None:
         folded = [[name.casefold() for name in some] for some in (train, names)]
         if not set(names) <= set(train) and all(len(set(one)) == len(one) for one in folded):
             train, names = folded  # folders may be written in another case
-        numbers = {number: train.index(name) if name in train else None
-                   for number, name in enumerate(names)}  # fmt: skip
+        numbers = {
+            number: train.index(name) if name in train else None
+            for number, name in enumerate(names)
+        }
         labels = [_as_number(label) for label in found[f"{part}_labels"]]
         used = {label for label in labels if type(label) is int}
         if unknown := used - numbers.keys():
@@ -194,8 +199,10 @@ def _renumbers(data: Any, labels: Sequence[Any]) -> bool:
     targets = getattr(data, "targets", None)
     if targets is None:
         return True
-    return any(_as_number(label) != int(targets[index])
-               for label, index in zip(labels, indices, strict=True))  # fmt: skip
+    return any(
+        _as_number(label) != int(targets[index])
+        for label, index in zip(labels, indices, strict=True)
+    )
 
 
 def _is_pair(data: Any) -> bool:
@@ -231,8 +238,10 @@ def _is_image(value: Any) -> bool:
 def _of_pair(pair: Any, part: str, options: ImageOptions) -> dict[str, Any]:
     images, labels = pair
     if not hasattr(images, "__array__"):
-        images = stacked([pixels_given(one, f"data: {part}[{i}]", options)
-                          for i, one in enumerate(images)], f"data: {part}")  # fmt: skip
+        images = stacked(
+            [pixels_given(one, f"data: {part}[{i}]", options) for i, one in enumerate(images)],
+            f"data: {part}",
+        )
     if labels is None:
         raise InputError(f"data: {part} has images without labels; leave them out, or give labels")
     labels = labels if hasattr(labels, "__array__") else list(labels)

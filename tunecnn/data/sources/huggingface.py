@@ -174,8 +174,12 @@ def _by_column(path: Path, rows: list[pa.Table]) -> tuple[dict[Part, list[pa.Tab
         part_by_word = parts_by_word(column, words)
         if "train" not in part_by_word.values() or None in part_by_word.values():
             raise InputError(f"huggingface: {path}: {not_all_parts(column, words)}")
-        found[column] = [part for table in rows for word in _texts(table[column]).to_pylist()
-                         if (part := part_by_word[word or ""]) is not None]  # fmt: skip
+        found[column] = [
+            part
+            for table in rows
+            for word in _texts(table[column]).to_pylist()
+            if (part := part_by_word[word or ""]) is not None
+        ]
     if not found:
         return {"train": rows}, ""
     if len({*map(tuple, found.values())}) > 1:
@@ -203,9 +207,13 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _words(column: pa.ChunkedArray) -> set[str]:
     """Return the different words in a column; of one with something else, or many, none."""
     type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(type_) or pa.types.is_large_string(type_)
-            or pa.types.is_boolean(type_) or pa.types.is_integer(type_)
-            or pa.types.is_floating(type_)):  # fmt: skip
+    if not (
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_boolean(type_)
+        or pa.types.is_integer(type_)
+        or pa.types.is_floating(type_)
+    ):
         return set()
     words = pc.unique(_texts(column)).to_pylist()
     return {word or "" for word in words} if len(words) <= _MOST_WORDS else set()
@@ -233,15 +241,21 @@ def _partitions(file: Path, root: Path) -> dict[str, str | None]:
 def _typed(columns: Sequence[dict[str, str | None]]) -> list[dict[str, str | int | None]]:
     """Make numbers of columns that have nothing else; 01 is a name, which is not that of 1."""
     of_numbers = {
-        name for one in columns for name in one
-        if all((text := other.get(name)) is None
-               or text.isdecimal() and text == str(int(text)) for other in columns)
-    }  # fmt: skip
-    return [
-        {name: int(text) if name in of_numbers and text is not None else text
-         for name, text in one.items()}
+        name
         for one in columns
-    ]  # fmt: skip
+        for name in one
+        if all(
+            (text := other.get(name)) is None or text.isdecimal() and text == str(int(text))
+            for other in columns
+        )
+    }
+    return [
+        {
+            name: int(text) if name in of_numbers and text is not None else text
+            for name, text in one.items()
+        }
+        for one in columns
+    ]
 
 
 def _without_partitions(file: Path, root: Path) -> Path:
@@ -425,9 +439,12 @@ def _arrays(
     arrays = from_mapping(arrays_by_name, f"huggingface: {path}", in_bytes)
     out = {**left_out, UNLABELLED: found.unlabelled, "cannot be read (--skip-bad)": len(found.bad)}
     reading = Reading(
-        len(found.names), {why: count for why, count in out.items() if count},
-        dict(found.changed), found.bad, tuple(found.names),
-    )  # fmt: skip
+        len(found.names),
+        {why: count for why, count in out.items() if count},
+        dict(found.changed),
+        found.bad,
+        tuple(found.names),
+    )
     return replace(arrays, reading=reading)
 
 
@@ -486,9 +503,10 @@ def image_and_label(names: Collection[str], subject: str) -> tuple[str, str]:
 
 def _is_list(type_: pa.DataType) -> bool:
     return bool(
-        pa.types.is_list(type_) or pa.types.is_large_list(type_)
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
         or pa.types.is_fixed_size_list(type_)
-    )  # fmt: skip
+    )
 
 
 def _content(folder: Path, value: Any) -> bytes | Unreadable:

@@ -60,8 +60,9 @@ def array_given(value: Any, where: str, options: ImageOptions) -> Any:
         raise InputError(f"{where} is no array: {text_of(error)}") from error
     items = array.tolist() if array.ndim == 1 and array.dtype == np.dtype(object) else []
     if items and all(getattr(one, "ndim", 0) > 1 for one in items):  # as in a column of pandas
-        return stacked([pixels_given(one, f"{where}[{i}]", options)
-                        for i, one in enumerate(items)], where)  # fmt: skip
+        return stacked(
+            [pixels_given(one, f"{where}[{i}]", options) for i, one in enumerate(items)], where
+        )
     return array
 
 
@@ -70,8 +71,11 @@ def pixels_given(image: Any, where: str, options: ImageOptions) -> Any:
 
     Pillow's images are taken as a viewer shows them, as files are; with a scale, in its unit.
     """
-    if isinstance(image, Image.Image) and image.mode.startswith(("I", "F")) \
-            and options.scale is None:  # fmt: skip
+    if (
+        isinstance(image, Image.Image)
+        and image.mode.startswith(("I", "F"))
+        and options.scale is None
+    ):
         return np.asarray(image)[..., None]  # the values of all images tell what white may be
     if isinstance(image, Image.Image):
         try:

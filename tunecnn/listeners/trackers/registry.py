@@ -54,8 +54,10 @@ def _check_store(name: str) -> None:
         return
     plugins = {store.name for store in entry_points(group="mlflow.tracking_store")}
     if scheme not in plugins:
-        raise InputError(f"--track {name}: MLflow knows no URI of this form; "
-                         f"{nearest(scheme, sorted(_STORES | plugins))}")  # fmt: skip
+        raise InputError(
+            f"--track {name}: MLflow knows no URI of this form; "
+            f"{nearest(scheme, sorted(_STORES | plugins))}"
+        )
 
 
 def untracked(folder: Path, names: Sequence[str]) -> list[str]:

@@ -77,8 +77,15 @@ class WeightsAndBiases:
 
     def _init(self, key: str, name: str, kind: str, config: dict[str, Any], notes: str) -> Any:
         return wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "tunecnn"), group=self._run.name, id=key,
-            name=name, job_type=kind, config=config, notes=notes, resume="allow",
-            reinit="create_new", dir=str(self._run.folder / "trackers"),
+            project=os.environ.get("WANDB_PROJECT", "tunecnn"),
+            group=self._run.name,
+            id=key,
+            name=name,
+            job_type=kind,
+            config=config,
+            notes=notes,
+            resume="allow",
+            reinit="create_new",
+            dir=str(self._run.folder / "trackers"),
             settings=wandb.Settings(silent=True, console="off", disable_git=True),
-        )  # fmt: skip
+        )

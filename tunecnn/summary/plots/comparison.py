@@ -31,9 +31,13 @@ def comparison(runs: Sequence[Run]) -> Figure:
             continue
         ends.append((float(best.iloc[-1]), name))
         axes.step(  # the accuracy comes first: matplotlib hides a label that begins with _
-            best.index, best * 100, where="post", label=f"{best.iloc[-1]:.2%}: {name}",
-            linestyle=_DASHES[index % len(_DASHES)], marker=".",
-        )  # fmt: skip
+            best.index,
+            best * 100,
+            where="post",
+            label=f"{best.iloc[-1]:.2%}: {name}",
+            linestyle=_DASHES[index % len(_DASHES)],
+            marker=".",
+        )
     axes.set_xlabel("training time of all trials together (s)")
     metrics = {run.space.metric for run in runs}
     which = balanced_in_words(metrics.pop()) if len(metrics) == 1 else ""

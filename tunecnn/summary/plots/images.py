@@ -43,8 +43,11 @@ def sheet(data: TrialData, augment: Callable[[Labels], Pixels], words: str) -> F
         name = data.classes[label]
         row[0].set_ylabel(
             name if len(name) < 20 else f"{name[:18]}...",
-            rotation=0, ha="right", va="center", fontsize=8,
-        )  # fmt: skip
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
     grid[0][_PER_CLASS].set_title(f"with {words}", fontsize=8, loc="left")
     more = len(data.classes) - len(shown)
     title = f"{data.name.rpartition('/')[2]}: training images as the network gets them"
@@ -90,9 +93,14 @@ def draw_confusion(axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.005:
             axes.text(
-                column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6,
+                column,
+                row,
+                f"{100 * share:.0f}",
+                ha="center",
+                va="center",
+                fontsize=6,
                 color="white" if share > 0.5 else "black",
-            )  # fmt: skip
+            )
     axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
     axes.set_yticks(range(len(classes)), classes, fontsize=7)
 

@@ -87,9 +87,15 @@ def _curves(run: Run, what: str) -> Figure:
             if published is not None:
                 theirs = published[published["architecture"] == architecture]
                 axes.plot(
-                    theirs["epoch"], theirs[column], color=color, linestyle="--", linewidth=1.1,
-                    alpha=0.9, label=f"{words}, published", marker="x" if len(theirs) < 3 else "",
-                )  # fmt: skip
+                    theirs["epoch"],
+                    theirs[column],
+                    color=color,
+                    linestyle="--",
+                    linewidth=1.1,
+                    alpha=0.9,
+                    label=f"{words}, published",
+                    marker="x" if len(theirs) < 3 else "",
+                )
         axes.set_xlabel("epoch")
         count_along(axes.xaxis)
         if run.space.epochs == 1:
@@ -144,8 +150,14 @@ def _ours(axes: Axes, epochs: pd.DataFrame, column: str, color: str, words: str)
     """Draw the curve of each seed, and their mean over the epochs that all seeds reached."""
     by_seed = epochs.pivot(index="epoch", columns="trial", values=column)
     mean = by_seed.dropna().mean(axis=1)
-    axes.plot(mean.index, mean, color=color, linewidth=1.8, label=f"{words}, ours",
-              marker="." if len(mean) < 8 else "")  # fmt: skip
+    axes.plot(
+        mean.index,
+        mean,
+        color=color,
+        linewidth=1.8,
+        label=f"{words}, ours",
+        marker="." if len(mean) < 8 else "",
+    )
     if len(by_seed.columns) > 1:
         axes.plot(by_seed.index, by_seed, color=color, linewidth=0.7, alpha=0.4)
 

@@ -74,9 +74,15 @@ def history(run: Run) -> Figure:
         if len(there):
             edge = axes.get_ylim()[0]
             axes.scatter(
-                there["trial"], there[run.space.metric].clip(lower=edge), s=60, zorder=4,
-                color=BASELINE, linewidths=1.1, label=f"{words} ({len(there)})", **mark,
-            )  # fmt: skip
+                there["trial"],
+                there[run.space.metric].clip(lower=edge),
+                s=60,
+                zorder=4,
+                color=BASELINE,
+                linewidths=1.1,
+                label=f"{words} ({len(there)})",
+                **mark,
+            )
     axes.set_xlabel("trial")
     count_along(axes.xaxis)
     in_percent(axes, ranked_by(run))
@@ -101,10 +107,13 @@ def curves(run: Run) -> Figure:
         longer = [points for points in some if len(points) > 1]
         axes.add_collection(
             LineCollection(
-                longer, linewidths=0.9, colors=color, rasterized=len(longer) > MANY,
+                longer,
+                linewidths=0.9,
+                colors=color,
+                rasterized=len(longer) > MANY,
                 linestyles="solid" if is_complete else "dashed",
             )
-        )  # fmt: skip
+        )
         single = [points[0] for points in some if len(points) == 1]
         if single:
             axes.plot(*zip(*single, strict=True), "." if is_complete else "x", color=color)
@@ -119,10 +128,14 @@ def curves(run: Run) -> Figure:
             epochs = run.epochs[run.epochs["trial"] == trial]
             unseen = ", below the edge" if epochs[run.space.metric].max() < edge else ""
             axes.plot(
-                epochs["epoch"], epochs[run.space.metric], color=color, linestyle=style,
-                linewidth=2.6, label=f"{name} (trial {trial}{unseen})",
+                epochs["epoch"],
+                epochs[run.space.metric],
+                color=color,
+                linestyle=style,
+                linewidth=2.6,
+                label=f"{name} (trial {trial}{unseen})",
                 marker="o" if len(epochs) == 1 else "",
-            )  # fmt: skip
+            )
     count, total = len(lines[True]), len(lines[True]) + len(lines[False])
     total += sum(record.outcome.is_failure and not record.epochs for record in run.records)
     axes.plot([], [], color=COMPLETE, label=f"trained to the end ({count})")
@@ -193,9 +206,10 @@ def parameters(run: Run) -> Figure:
             labels = [_shortened(option) for option in parameter.in_order]
             step = -(-len(labels) // _MOST_LABELS)
             axes.set_xticks(
-                range(0, len(labels), step), labels[::step],
+                range(0, len(labels), step),
+                labels[::step],
                 rotation=30 if sum(map(len, labels[::step])) > 28 else 0,
-            )  # fmt: skip
+            )
             axes.set_xlim(-0.5, len(labels) - 0.5)
         elif parameter.log:
             log_scale(axes)
@@ -279,25 +293,43 @@ def front(run: Run) -> Figure:
     figure, axes = _figure()
     best = diagnostics.pareto_front(run)
     axes.scatter(
-        run.ranked[cost], run.ranked[run.space.metric], s=26, color=COMPLETE,
-        rasterized=len(run.ranked) > MANY, label=f"trained to the end ({len(run.ranked)})",
-    )  # fmt: skip
+        run.ranked[cost],
+        run.ranked[run.space.metric],
+        s=26,
+        color=COMPLETE,
+        rasterized=len(run.ranked) > MANY,
+        label=f"trained to the end ({len(run.ranked)})",
+    )
     axes.step(best[cost], best["mean"], where="post", color=BEST, linewidth=1)
     axes.scatter(
-        best[cost], best["mean"], s=44, color=BEST, marker="D", zorder=3,
+        best[cost],
+        best["mean"],
+        s=44,
+        color=BEST,
+        marker="D",
+        zorder=3,
         label=f"Pareto front ({len(best)})",
-    )  # fmt: skip
+    )
     for _, row in best.iterrows():
         axes.annotate(
-            str(row["trial"]), (row[cost], row["mean"]), xytext=(0, 6),
-            textcoords="offset points", ha="center", fontsize=8,
-        )  # fmt: skip
+            str(row["trial"]),
+            (row[cost], row["mean"]),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
     baseline = run.baseline_trial
     if baseline is not None and baseline["outcome"] == Outcome.COMPLETE:
         axes.scatter(
-            baseline[cost], baseline[run.space.metric], s=110, facecolors="none",
-            edgecolors=BASELINE, zorder=4, label="the baseline",
-        )  # fmt: skip
+            baseline[cost],
+            baseline[run.space.metric],
+            s=110,
+            facecolors="none",
+            edgecolors=BASELINE,
+            zorder=4,
+            label="the baseline",
+        )
     log_scale(axes)
     words = COSTS[cost]
     axes.set_xlabel(words)
@@ -335,14 +367,22 @@ def isolation(run: Run) -> Figure:
         parameter = run.space.searched[name]
         has_order = not isinstance(parameter, ChoiceParameter) or parameter.has_order
         axes.plot(
-            [line.value for line in there], [line.accuracy for line in there],
-            marker="o", color=COMPLETE, linewidth=1, linestyle="-" if has_order else "",
-        )  # fmt: skip
+            [line.value for line in there],
+            [line.accuracy for line in there],
+            marker="o",
+            color=COMPLETE,
+            linewidth=1,
+            linestyle="-" if has_order else "",
+        )
         for line in there:
             axes.annotate(
-                str(line.complete), (line.value, line.accuracy), xytext=(0, 5),
-                textcoords="offset points", ha="center", fontsize=8,
-            )  # fmt: skip
+                str(line.complete),
+                (line.value, line.accuracy),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
         best = max(line.accuracy for line in there)
         equals = [line.value for line in there if line.accuracy == best]
         tops.append(f"{name} {' and '.join(map(str, equals))}")
@@ -384,9 +424,14 @@ def interaction(run: Run) -> Figure:
             number = int(count.to_numpy()[row, column])
             dark = number and values[row, column] < (low + high) / 2
             axes.text(
-                column, row, str(number), ha="center", va="center", fontsize=8,
+                column,
+                row,
+                str(number),
+                ha="center",
+                va="center",
+                fontsize=8,
                 color="white" if dark else BASELINE,
-            )  # fmt: skip
+            )
         axes.set_xticks(range(best.shape[1]), best.columns, rotation=30, fontsize=8)
         axes.set_yticks(range(best.shape[0]), best.index, fontsize=8)
         axes.set_xlabel(dropout)
@@ -426,9 +471,13 @@ def random_baseline(run: Run) -> Figure:
         is_search = name == "search"
         for axes, column in zip(grid, ("trial_count", "seconds"), strict=True):
             axes.step(
-                curve[column], curve["best"], where="post", label=name,
-                color=BEST if is_search else BASELINE, linestyle="-" if is_search else "--",
-            )  # fmt: skip
+                curve[column],
+                curve["best"],
+                where="post",
+                label=name,
+                color=BEST if is_search else BASELINE,
+                linestyle="-" if is_search else "--",
+            )
     for axes, words in zip(
         grid, ("trials of the source", "training time of the source (s)"), strict=True
     ):

@@ -117,9 +117,12 @@ def state_finding(figure: Figure, finding: str, note: str = "") -> None:
     """
     width = figure.get_size_inches()[0]
     figure.suptitle(
-        textwrap.fill(finding, int(10.8 * width)), x=0.01, ha="left", fontsize=11,
+        textwrap.fill(finding, int(10.8 * width)),
+        x=0.01,
+        ha="left",
+        fontsize=11,
         fontweight="bold",
-    )  # fmt: skip
+    )
     if note:
         text = textwrap.fill(note, int(16.5 * width))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="#444444")
