@@ -279,6 +279,19 @@ def test_an_argument_that_the_network_never_reads_is_warned_of(folder, capsys):
     assert "net.width changes nothing" not in shown.out + shown.err
 
 
+def test_random_numbers_in_evaluation_are_warned_of(folder, capsys):
+    def shown(logits: str) -> str:
+        (folder / "nets.py").write_text(NETS.replace("self.net(images)", logits))
+        assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
+        both = capsys.readouterr()
+        return both.out + both.err
+
+    warned = "nets.py:Small draws random numbers in evaluation as well (bernoulli), so"
+    assert warned in shown("nn.functional.dropout(self.net(images), 0.5)")
+    in_training = "nn.functional.dropout(self.net(images), 0.5, training=self.training)"
+    assert "random numbers" not in shown(in_training)
+
+
 def test_a_file_that_the_code_names_and_that_does_not_travel_is_warned_of(folder, capsys):
     (folder / "nets.py").write_text(
         NETS + "\nfrom pathlib import Path\nWEIGHTS = Path(__file__).with_name('body.pt')\n"

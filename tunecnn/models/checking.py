@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tunecnn.models.building import NetworkError, describe
 from tunecnn.models.designs import InputShape
@@ -111,6 +113,39 @@ def wrong_in_bf16(network: nn.Module, input_shape: InputShape, *, last: bool) ->
                 if bool(unseen.any()) and not bool(unseen.all()):
                     return name
     return ""
+
+
+def random_operations(network: nn.Module, input_shape: InputShape) -> list[str]:
+    """Return the names of the operations of torch that draw random numbers in evaluation.
+
+    On the meta device they are known as well, though nothing is computed there.
+
+    Args:
+        network: network to try, in evaluation mode; its buffers and counters may change.
+        input_shape: channels, height and width of one image.
+    """
+    with torch.no_grad(), _RandomOperations() as found:
+        network(_images(network, input_shape, 2, last=False))
+    return list(dict.fromkeys(found.names))
+
+
+class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the operations that draw from torch's random generator."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.names.append(func.overloadpacket.__name__.rstrip("_"))
+        return func(*args, **(kwargs or {}))
 
 
 def _step(network: nn.Module, images: Tensor) -> None:

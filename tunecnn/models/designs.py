@@ -12,7 +12,7 @@ pools are 2x2, stride 2, without padding (7 -> 3).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,12 +34,15 @@ class Cost:
         activations: number of values that its layers return for one image.
         layers: hash of its layers and their settings, as torch prints them; empty if it was not
             built. It is no cost, and not compared.
+        random_operations: names of its operations in evaluation that draw random numbers. They
+            are no cost either.
     """
 
     params: int
     macs: int
     activations: int
     layers: str = field(default="", compare=False)
+    random_operations: Sequence[str] = field(default=(), compare=False)
 
 
 def _check_width(name: str, value: int | float) -> None:

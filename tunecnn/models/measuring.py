@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tunecnn.files import sha256
 from tunecnn.models.architecture import Architecture
 from tunecnn.models.building import NetworkError, build, load
-from tunecnn.models.checking import check_evaluation, check_training
+from tunecnn.models.checking import check_evaluation, check_training, random_operations
 from tunecnn.models.designs import Cost, InputShape
 
 
@@ -104,6 +104,10 @@ def _cost(
         for hook in hooks:
             hook.remove()
     check_training(architecture.attribute, network, input_shape, classes)
-    params = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    layers = sha256(repr(network))
-    return Cost(params, counter.get_total_flops() // 4, sum(sizes), layers)  # 2 images, 2 per mac
+    return Cost(
+        params=sum(one.numel() for one in network.parameters() if one.requires_grad),
+        macs=counter.get_total_flops() // 4,  # of two images, and two for each
+        activations=sum(sizes),
+        layers=sha256(repr(network)),
+        random_operations=random_operations(network, input_shape),
+    )

@@ -28,6 +28,7 @@ from tunecnn.workflows.networks import (
     check_networks,
     is_allowed,
     meets,
+    random_evaluations,
     sampled_networks,
     unread_files,
     unseen_arguments,
@@ -188,6 +189,7 @@ def make_plan(
         warnings=(
             *space.warnings(),
             *broken,
+            *random_evaluations(found),
             *unseen_arguments(space, costs),
             *unread_files(space),
             *_warnings(space, size, ended),

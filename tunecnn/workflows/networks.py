@@ -118,7 +118,7 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
 def network_warnings(
     space: SearchSpace, found: Sequence[TriedNetwork], costs: CostCounter
 ) -> list[str]:
-    """Return warnings about combinations of values that cannot be built, arguments and files.
+    """Return warnings about values that cannot be built, random numbers, arguments and files.
 
     Args:
         space: space with the networks.
@@ -131,6 +131,7 @@ def network_warnings(
             for corner in found
             if corner.problem
         ),
+        *random_evaluations(found),
         *unseen_arguments(space, costs),
         *unread_files(space),
     ]
@@ -158,6 +159,22 @@ def _check_loadable(space: SearchSpace) -> None:
                 f"{name} does not say that it returns a network (-> nn.Module), so its models "
                 "could not be loaded after the search: write a function beside the space that "
                 "calls it, and architecture: FILE.py:NAME"
+            )
+
+
+def random_evaluations(found: Sequence[TriedNetwork]) -> Iterator[str]:
+    """Yield a warning for each architecture that draws random numbers in evaluation.
+
+    Args:
+        found: networks of a space that were built.
+    """
+    random = {one.architecture: one.cost.random_operations for one in found if one.cost}
+    for name, operations in random.items():
+        if operations:
+            yield (
+                f"{name} draws random numbers in evaluation as well ({', '.join(operations)}), so "
+                "its accuracy is that of one draw, and its predictions change; F.dropout draws "
+                "there unless it is called with training=self.training"
             )
 
 
