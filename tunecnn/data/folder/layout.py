@@ -348,10 +348,12 @@ def _merge(root: Path, node: Node, found: dict[Part, PartClasses], layout: Layou
             raise InputError(
                 f"imagefolder: the {part} images have classes that train lacks: {few}; {way}"
             )
-        if empty := [shown(name) for name, group in zip(names, groups, strict=True) if not group]:
+        empty = [shown(name) for name, group in zip(names, groups, strict=True) if not group]
+        may_lack = part != "train" and any(groups) and not unused  # a rare class, say
+        if empty and not may_lack:
             raise InputError(
-                f"imagefolder: no {part} image of {listed(empty)}{unused}: each class needs at "
-                f"least one in each folder of {shown(root)}; add one, or move the class away"
+                f"imagefolder: no {part} image of {listed(empty)}{unused}; add one, or move the "
+                f"class away in each folder of {shown(root)}"
             )
         layout.files[part] = groups
         if part == "train":

@@ -188,7 +188,7 @@ def _empty_classes(layout: Layout, used: Sequence[bool] | Labels | Any) -> list[
     mistakes, start = [], 0
     for part in _PARTS:
         for name, group in zip(layout.classes, layout.files.get(part, ()), strict=False):
-            if not np.any(used[start : start + len(group)]):
+            if group and not np.any(used[start : start + len(group)]):
                 instead = f"; {text}" if (text := instead_of(group)) else ""
                 mistakes.append(
                     f"no {part} image of {shown(name)}: none of its {len(group):,} files is an "
