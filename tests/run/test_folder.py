@@ -39,24 +39,24 @@ def test_strangers_among_the_weights_are_left_alone(tmp_path):
     assert len(list(weights.iterdir())) == 4
 
 
-@pytest.mark.parametrize(("engine", "option"), [("ray", ""), ("local", " --local")])
-def test_the_command_that_carries_on_takes_the_engine_of_the_last_session(
-    engine, option, scripted_run
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [((), ""), (("--local", "--confirm", "3x5"), " --local --confirm 3x5")],
+)
+def test_the_command_that_carries_on_has_the_options_of_the_last_session(
+    options, line, scripted_run
 ):
     folder = RunFolder(scripted_run)
     info = folder.read_info()
-    record = info.last_session.engine.model_copy(update={"engine": engine})
-    session = info.last_session.model_copy(update={"engine": record})
+    session = info.last_session.model_copy(update={"repeated": options})
     folder.write_info(info.model_copy(update={"sessions": (*info.sessions, session)}))
     full = cannot_be_written(scripted_run, OSError(errno.ENOSPC, "No space left on device"))
-    assert str(full).endswith(f"carry on with: tunecnn search --resume {scripted_run}{option}")
+    assert str(full).endswith(f"carry on with: tunecnn search --resume {scripted_run}{line}")
     with pytest.raises(InputError, match="give another --name, or carry on with: ") as taken:
         RunFolder.check_free(scripted_run)
-    assert str(taken.value).endswith(f"search --resume {scripted_run}{option}")
+    assert str(taken.value).endswith(f"search --resume {scripted_run}{line}")
 
 
 def test_there_is_a_command_for_a_run_that_cannot_be_read(tmp_path):
     (tmp_path / "run.json").write_text("{", encoding="utf-8")
-    assert resume_command(tmp_path, "--track", "wandb") == (
-        f"tunecnn search --resume {tmp_path} --track wandb"
-    )
+    assert resume_command(tmp_path) == f"tunecnn search --resume {tmp_path}"

@@ -651,7 +651,7 @@ def test_a_mapping_that_could_not_be_read_again_is_refused(tmp_path):
         ({"local": True, "gpus_per_trial": 0}, "gpus_per_trial has no effect beside local=True"),
         ({"local": True, "address": "auto"}, "address has no effect beside local=True, since all"),
         ({"resume_or_start": "a", "name": "b"}, "name has no effect beside resume_or_start"),
-        ({"is_followed": True}, "unknown option 'is_followed'"),
+        ({"followed_by": ("--confirm", "3x5")}, "unknown option 'followed_by'"),
         ({"take_over": True}, "take_over has no effect here, since a new run has no earlier"),
         ({"allow_changes": True}, "allow_changes has no effect here, since a new run has no"),
     ],

@@ -26,7 +26,7 @@ from tunecnn import load_run
 from tunecnn.analysis.search import summarize_search
 from tunecnn.engines.local import LocalEngine
 from tunecnn.errors import InputError, RunError
-from tunecnn.run.folder import RunFolder
+from tunecnn.run.folder import RunFolder, resume_command
 from tunecnn.run.info import ReproductionJob
 from tunecnn.run.lock import Holder
 from tunecnn.space.library import shipped_spaces
@@ -428,6 +428,8 @@ def test_a_signal_ends_a_search_so_that_it_can_be_resumed(number, code, tmp_path
     assert (result.ending, result.exit_code) == ("interrupted", code)
     assert signal.getsignal(number) is before
     assert load_run(result.folder).trials["state"].tolist() == ["COMPLETE", "WAITING"]
+    options = "--local --cpus-per-trial 1"
+    assert resume_command(result.folder) == f"tunecnn search --resume {result.folder} {options}"
     assert carry_on(result.folder).ending == "done"
 
 

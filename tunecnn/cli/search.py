@@ -90,7 +90,7 @@ def search(
     candidates = candidates_in(confirm, splits)
     limits = {"hours": hours, "device_hours": device_hours, "accuracy": until}
     budget = {key: value for key, value in limits.items() if value is not None}
-    first = dataclasses.replace(options, is_followed=candidates is not None)
+    first = dataclasses.replace(options, followed_by=_confirmation(confirm, splits))
     listening = listening_to_user(quiet=quiet, json_lines=json_lines)
     if resume is not None:
         if count is not None and not is_more:
@@ -127,6 +127,13 @@ def search(
         top, seeds = candidates
         result = confirm_search(result.folder, top, seeds, {}, options, listening, splits)
         end(result, quiet=quiet, json_lines=json_lines)
+
+
+def _confirmation(confirm: str | None, splits: int | None) -> tuple[str, ...]:
+    """Return the options of the confirmation that follows the search."""
+    if confirm is None:
+        return ()
+    return ("--confirm", confirm, *(("--splits", str(splits)) if splits is not None else ()))
 
 
 def _further_trials(path: Path, total: int) -> int:

@@ -308,19 +308,13 @@ def _checked(what: str, path: Path, digest: str, owner: str, advice: str = "") -
     return content
 
 
-def resume_command(run: Path, *more: str) -> str:
-    """Return the command that carries on with a run on the engine of its last session.
-
-    Args:
-        run: folder of the run.
-        more: further options.
-    """
+def resume_command(run: Path) -> str:
+    """Return the command that carries on with a run as its last session did."""
     try:
         sessions = RunFolder(run).read_info().sessions
     except TunecnnError:  # it says so when it is resumed
         sessions = ()
-    is_local = bool(sessions) and sessions[-1].engine.engine == "local"
-    return command("search --resume", run, *["--local"] * is_local, *more)
+    return command("search --resume", run, *(sessions[-1].repeated if sessions else ()))
 
 
 def cannot_be_written(run: Path, error: OSError) -> RunError:

@@ -142,6 +142,7 @@ class Session(_Model):
         engine: engine and hardware on which its trials ran.
         versions: versions of Python and of the packages on which results can depend.
         source: hash of the source of tunecnn; empty in sessions that did not record it.
+        repeated: options that a session which carries on needs again, without credentials.
         ended: end time in UTC; that of its last sign for a session that was killed, once another
             has begun; None for one that was killed or still runs.
         ending: `done` or `interrupted`; None for a session that was killed or still runs.
@@ -154,6 +155,7 @@ class Session(_Model):
     engine: EngineRecord
     versions: dict[str, str]
     source: str = ""
+    repeated: tuple[str, ...] = ()
     ended: AwareDatetime | None = None
     ending: Literal["done", "interrupted"] | None = None
     used_up: str = ""

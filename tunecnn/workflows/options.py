@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -42,6 +42,19 @@ NEW_RUN: Mapping[str, str] = dict.fromkeys(
 """Options that have no effect on a run that does not exist yet, and why."""
 BY_NAME: Mapping[str, str] = {"name": "it has the name already"}
 """Options that have no effect with `resume_or_start`, and why."""
+_REPEATED = (
+    "local",
+    "address",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "checkpoint_seconds",
+    "max_failures",
+    "trial_timeout",
+    "max_trials_at_once",
+    "wait_for_workers",
+    "min_free_gb",
+    "track",
+)
 _NEEDED = ("checkpoint_seconds", "max_failures", "wait_for_workers", "min_free_gb")
 _LEAST_SHARE = 0.001
 _WHOLE = ("max_failures", "max_trials_at_once", "keep_weights")
@@ -82,8 +95,8 @@ class RunOptions:
         track: trackers that get the run: `tensorboard`, `mlflow`, `mlflow:URI` or `wandb`.
         on_end: command that is run at the end of the session, with the path of the run's folder
             and the ending (`done`, `interrupted` or `failed`) as further arguments.
-        is_followed: whether a confirmation comes next if the session ends with `done`; `on_end`
-            waits for it.
+        followed_by: options of the confirmation that comes next if the session ends with `done`,
+            such as `--confirm 3x5`; `on_end` waits for it.
 
     Raises:
         InputError: if a number is out of its range, a name is none of a folder below another, or
@@ -109,7 +122,7 @@ class RunOptions:
     allow_changes: bool = False
     track: tuple[str, ...] = ()
     on_end: str | None = None
-    is_followed: bool = False
+    followed_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the command line checks too, for Python code."""
@@ -143,6 +156,24 @@ class RunOptions:
     def threads(self) -> int:
         """Number of torch threads for a trial that runs in this process."""
         return max(1, int(self.cpus_per_trial or 1))
+
+    def repeated(self) -> tuple[str, ...]:
+        """Return the options that a later session of the run needs again, for a command line.
+
+        The run has the others, or they are for one session only.
+        """
+        words = list[str]()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in _REPEATED or value == field.default:
+                continue
+            flag = f"--{field.name.replace('_', '-')}"
+            if value is True:
+                words.append(flag)
+            else:
+                for one in value if isinstance(value, tuple) else (value,):
+                    words += flag, f"{one:g}" if isinstance(one, float) else str(one)
+        return (*words, *self.followed_by)
 
 
 def check_threads(threads: int) -> None:

@@ -294,7 +294,7 @@ def _options(
         for name, one in inspect.signature(called).parameters.items()
         if one.kind is not one.VAR_KEYWORD
     ]
-    known = [one.name for one in fields(RunOptions) if one.name != "is_followed"]
+    known = [one.name for one in fields(RunOptions) if one.name != "followed_by"]
     values = {
         name: one.item() if isinstance(one, np.generic) else one for name, one in given.items()
     }

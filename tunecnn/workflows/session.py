@@ -109,7 +109,7 @@ def run_session(
         run_on_end(options.on_end, folder.path, "interrupted")
         raise
     session.finish_tracking(ending)
-    if ending != "done" or not options.is_followed:
+    if ending != "done" or not options.followed_by:
         run_on_end(options.on_end, folder.path, ending)
     code = 0 if ending == "done" else there.interrupts.exit_code
     return RunResult(folder.path, ending, summary, code)
@@ -271,6 +271,7 @@ def _start_session(folder: RunFolder, info: RunInfo, there: Opened) -> RunInfo:
         engine=there.engine.record(),
         versions=versions(there.packages),
         source=source_hash(),
+        repeated=tuple(_shown(there.options.repeated())),
     )
     more = {"trials": there.space.trials, "budget": dict(there.space.budget)}
     info = info.with_changes(sessions=(*info.sessions, session), changes={**info.changes, **more})

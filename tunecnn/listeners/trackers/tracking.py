@@ -114,7 +114,7 @@ class Tracking(Listener):
                     f"{self.name} has not taken everything"
                     + (f": {count_in_words(missing, 'trial')} missing" if missing else "")
                     + "; send the rest later with: "
-                    + resume_command(self._run.folder, "--track", self.name)
+                    + resume_command(self._run.folder)
                 )
         return self.problems()
 
