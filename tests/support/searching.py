@@ -33,7 +33,11 @@ class Silent(Listener):
     def __init__(self, raise_at: int | None = None) -> None:
         self.epochs = 0
         self.raise_at = raise_at
+        self.notes: list[str] = []
         self.warnings: list[str] = []
+
+    def on_note(self, text):
+        self.notes.append(text)
 
     def on_warning(self, text):
         self.warnings.append(text)

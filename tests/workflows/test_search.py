@@ -509,6 +509,36 @@ def test_a_session_that_is_cut_off_after_its_budget_is_used_up_is_not_done(tmp_p
     result = begin(tmp_path, TEXT + "budget: {accuracy: 0.5}\n")
     assert result.ending == "interrupted"
     assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "waiting"]
+    monkeypatch.undo()
+    assert carry_on(result.folder).ending == "done"
+    assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "complete"]
+
+
+def test_a_trial_whose_node_is_lost_goes_on_though_the_budget_is_used_up(tmp_path, monkeypatch):
+    class LosesANode(LocalEngine):
+        def run(self, recorder, data, code, scratch):
+            first, second = recorder.next_trial(), recorder.next_trial()
+            end = TrialEnd(Outcome.COMPLETE, kept_epoch=1, weights=b"w")
+            recorder.take(first.number, TrialUpdate((metrics(1, 0.9),), end))
+            recorder.put_back(second.number, "its node was lost")
+            again = recorder.next_trial()
+            assert again.number == second.number
+            assert recorder.next_trial() is None
+            recorder.take(again.number, TrialUpdate((metrics(1, 0.9),), end))
+            assert recorder.next_trial() is None
+
+    engine = contextlib.nullcontext(LosesANode(1, 30.0))
+    monkeypatch.setattr("tunecnn.workflows.resources._engine", lambda options: engine)
+    result = begin(tmp_path, TEXT + "budget: {accuracy: 0.5}\n")
+    assert result.ending == "done"
+    assert load_run(result.folder).trials["outcome"].tolist() == ["complete", "complete"]
+
+
+def test_a_budget_that_is_used_up_by_the_last_trial_has_kept_none_from_starting(tmp_path):
+    listener = Silent()
+    result = begin(tmp_path, TEXT + "budget: {accuracy: 0.01}\n", listener, trials=1)
+    assert result.ending == "done"
+    assert not any("no further trial" in note for note in listener.notes)
 
 
 def test_a_session_whose_run_was_taken_over_writes_nothing_at_its_end(tmp_path, monkeypatch):

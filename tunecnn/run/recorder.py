@@ -239,7 +239,9 @@ class Recorder:
     def _next_trial(self) -> TrialTask | None:
         self._check_free_space()
         self.used_up = self._spending.used_up
-        task = None if self.used_up else self._study.next_trial(lambda: self.stopped)
+        # Trials that have begun are trained to their end, whatever is used up.
+        only_begun = bool(self.used_up)
+        task = self._study.next_trial(lambda: self.stopped, only_begun=only_begun)
         if task is None:
             if not self.used_up and not self.stopped and not self._study.running:
                 self._stop_paused()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tunecnn.space.space import SearchSpace
 from tunecnn.space.strategy import Grid
@@ -70,7 +70,16 @@ class Queue:
     @property
     def is_waiting(self) -> bool:
         """Whether a trial waits in the queue: an interrupted one, or one that was enqueued."""
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return bool(self._waiting())
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the next trial of the queue is an interrupted one."""
+        waiting = self._waiting()
+        return bool(waiting) and "attempts" in waiting[0].user_attrs
+
+    def _waiting(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _unknown_points(self) -> Iterator[dict[str, Scalar]]:
         return (point for point in _grid(self._space) if _key(point) not in self._known)

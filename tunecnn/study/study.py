@@ -115,7 +115,9 @@ class Study:
         self._requeue_interrupted()
         self._queue = Queue(self._study, space)
 
-    def next_trial(self, is_stopped: Callable[[], bool] = lambda: False) -> TrialTask | None:
+    def next_trial(
+        self, is_stopped: Callable[[], bool] = lambda: False, *, only_begun: bool = False
+    ) -> TrialTask | None:
         """Return the next trial to train, or None if no trial can start now.
 
         A proposal that breaks a constraint is recorded as infeasible, is not trained, and does not
@@ -126,6 +128,7 @@ class Study:
         Args:
             is_stopped: whether no trial is wanted any more, asked after each infeasible one: a
                 grid may have many in a row.
+            only_begun: whether only an interrupted or a postponed trial is wanted.
 
         Raises:
             RunError: if 200 proposals of the sampler in a row are infeasible.
@@ -134,6 +137,8 @@ class Study:
         while redraws < _MAX_REDRAWS:
             if is_stopped():
                 return None
+            if only_begun and not self._queue.has_begun:
+                return self._postponed_trial()
             if not self._queue.is_waiting and (promoted := self._promoted()):
                 return promoted
             if self.started >= self.space.trials or self._queue.grid_is_done:

@@ -167,7 +167,8 @@ class _RunningSession:
                 self._say(listener, doubts, _warnings(lease.left, info))
                 recorder = self._recorder(study, info, listener, lease)
                 there.engine.run(recorder, there.dataset.splits, there.code, folder.ray)
-                if recorder.used_up and not there.interrupts.requested:
+                was_limited = recorder.used_up and not study.finished
+                if was_limited and not there.interrupts.requested:
                     listener.on_note(
                         f"no further trial was started, since {recorder.used_up}; a resume with a "
                         "higher limit goes on"
@@ -335,7 +336,7 @@ def _end_session(
         RunError: if the run was taken over: then it is another process's to write.
     """
     lease.check()
-    is_cut_off = bool(study.running)  # their trials are trained again, whatever is used up
+    is_cut_off = bool(study.running)  # their trials go on, whatever is used up
     used_up = recorder.used_up if recorder and not has_failed and not study.finished else ""
     shut_out = recorder.shut_out if recorder else {}
     study.requeue_running()
