@@ -353,6 +353,10 @@ def test_the_model_of_a_confirmed_search_is_the_confirmed_one(run, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert main("export", str(run)) == 0
     assert (tmp_path / f"quick-trial-{other:05d}.pt2").is_file()
+    search.weights_of(other).unlink()
+    lost = rf"weights of trial {other}, which was confirmed; those of trial {best} are taken"
+    with pytest.warns(UserWarning, match=f"{lost}.*again, are in {inner.path}"):
+        assert find_model(run).trial == best
 
 
 def grouped(root):

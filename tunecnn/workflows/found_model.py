@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,15 +79,26 @@ class FoundModel:
 def best_model_of(run: Run) -> int:
     """Return the trial whose model is taken from a run: what a confirmation found, or the best.
 
-    A confirmation with other numbers of epochs or images says nothing of the search's models.
+    A confirmation with other numbers of epochs or images says nothing of the search's models. It
+    warns if the weights of the trial that was found are not kept.
 
     Raises:
         InputError: if the run keeps no weights.
     """
     is_search = isinstance(run.job, SearchJob)
     main = main_confirmation(run, as_searched=True) if is_search else None
-    trial = main.trial if main else None
-    return trial if trial is not None and trial in run.kept else run.best_kept()
+    if main is None or main.trial is None:
+        return run.best_kept()
+    if main.trial in run.kept:
+        return main.trial
+    instead = run.best_kept()
+    warnings.warn(
+        f"{run.path} does not have the weights of trial {main.trial}, which was confirmed; those "
+        f"of trial {instead} are taken; networks of trial {main.trial}, trained again, are in "
+        f"{main.run.path}",
+        stacklevel=2,
+    )
+    return instead
 
 
 def find_model(path: Path) -> FoundModel:
