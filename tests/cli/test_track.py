@@ -165,7 +165,7 @@ def test_the_command_at_the_end_learns_how_a_confirmation_ended(error, said, com
     options = RunOptions(on_end=str(tmp_path / "tell.sh"))
 
     def ends(inside: RunOptions) -> RunResult:
-        assert inside.on_end is None
+        assert inside.inside == folder.path
         raise error
 
     with pytest.raises(type(error)):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tunecnn.engines.address import check_address
+from tunecnn.engines.address import check_address, check_same
 from tunecnn.errors import InputError
 
 
@@ -35,6 +35,13 @@ def test_an_address_that_is_none_of_a_cluster_is_refused_with_what_to_do(address
     with pytest.raises(InputError, match=words) as error:
         check_address(address)
     assert "\n" not in str(error.value)
+
+
+def test_a_process_that_is_connected_elsewhere_says_so():
+    check_same("localhost:6379", "127.0.0.1:6379")
+    for other in ("127.0.0.1:6380", "10.9.8.7:6379", "no-such-host.invalid:6379"):
+        with pytest.raises(InputError, match=rf"at '127.0.0.1:6379', not to the one at '{other}'"):
+            check_same(other, "127.0.0.1:6379")
 
 
 @pytest.mark.slow

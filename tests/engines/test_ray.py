@@ -76,6 +76,21 @@ def test_a_trial_takes_a_gpu_where_there_are_any_and_what_it_is_told(ray_cluster
         assert (cluster.slots, cluster.threads) == (2, 2)
 
 
+def test_a_connection_of_somebody_else_stays(ray_cluster):
+    import ray
+
+    with connected(ray.get_runtime_context().gcs_address, Resources()) as cluster:
+        cluster.leave()
+        assert ray.is_initialized()
+    elsewhere = connected("127.0.0.1:1", Resources())
+    with (
+        pytest.raises(InputError, match="this process is connected to the Ray cluster"),
+        elsewhere,
+    ):
+        pass
+    assert ray.is_initialized()
+
+
 def test_more_than_any_node_has_is_refused(ray_cluster, tmp_path):
     with pytest.raises(InputError, match=r"cannot hold one trial of 8 cores and 1 GPU .* 4 GPUs"):
         run_on_cluster(tmp_path / "runs", TEXT, cpus_per_trial=8)

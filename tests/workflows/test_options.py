@@ -13,7 +13,7 @@ VALUES = {
     "track": ("tensorboard", "mlflow"), "followed_by": ("--confirm", "3x5", "--splits", "2"),
 }  # fmt: skip
 KEPT_BY_THE_RUN = {"data_dir", "runs_dir", "name", "resume_or_start", "keep_weights"}
-OF_ONE_SESSION = {"take_over", "allow_changes"}
+OF_ONE_SESSION = {"take_over", "allow_changes", "inside"}
 PRIVATE = {"on_end"}
 
 

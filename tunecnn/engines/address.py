@@ -78,6 +78,34 @@ def check_form(address: str) -> None:
         raise InputError(f"--address must be HOST:PORT, such as 10.0.0.1:6379, not {address!r}")
 
 
+def check_same(address: str, connected: str) -> None:
+    """Check that an address is that of the cluster to which this process is connected.
+
+    Args:
+        address: `HOST:PORT`.
+        connected: address of the head of that cluster, by its number.
+
+    Raises:
+        InputError: if it is not.
+    """
+    check_form(address)
+    if not _numbers(address) & _numbers(connected):
+        raise InputError(
+            f"this process is connected to the Ray cluster at {connected!r}, not to the one at "
+            f"{address!r}: call ray.shutdown() before, or leave the address out"
+        )
+
+
+def _numbers(address: str) -> set[tuple[str, int]]:
+    """Return the numbers of the host of an address, each with the port."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    return {(str(one[4][0]), int(port)) for one in found}
+
+
 def _knock(address: str) -> None:
     """Check that something listens at an address."""
     host, _, port = address.rpartition(":")

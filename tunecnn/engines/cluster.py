@@ -11,12 +11,12 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
-from tunecnn.engines.address import check_address
+from tunecnn.engines.address import check_address, check_same
 from tunecnn.engines.internals import counted_cores, stop_node_warnings
 from tunecnn.engines.watchdog import Process, Watchdog
 from tunecnn.errors import InputError, RunError
@@ -73,6 +73,7 @@ class Cluster:
         limit: what limits the number of trials at once, if it is not what users would expect.
         expects_no_gpus: whether trials use no GPU only because no node had one.
         watchdog: thread that ends this process with a word if the cluster is lost.
+        leave: ends the connection, unless it was there before; nothing may need Ray any more.
     """
 
     nodes: tuple[NodeRecord, ...]
@@ -83,6 +84,7 @@ class Cluster:
     limit: str = ""
     expects_no_gpus: bool = False
     watchdog: Watchdog = field(default_factory=lambda: Watchdog({}), compare=False)
+    leave: Callable[[], None] = field(default=lambda: None, compare=False)
 
     @property
     def threads(self) -> int:
@@ -111,28 +113,28 @@ def connected(address: str | None, resources: Resources) -> Iterator[Cluster]:
         resources: resources of one trial.
 
     Raises:
-        InputError: if the cluster cannot be reached, or this machine alone cannot hold one trial.
+        InputError: if the cluster cannot be reached, this process is connected to another one, or
+            this machine alone cannot hold one trial.
         RunError: if Ray cannot be started here.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    given, address = address, address or os.environ.get("RAY_ADDRESS") or "local"
     _set_environment(local=address == "local")
     ours = "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
     if ours and address != "local":
         check_address(address)  # before Ray is imported, which takes a second
     import ray
 
-    if ours:
-        _start(address)
-    try:
-        with _watchdog() as watchdog:
-            try:
-                yield _fit(resources, watchdog, can_grow=address != "local")
-            finally:
-                if ours and address != "local":
-                    ray.shutdown()  # it would wait for a head that is gone, so it is watched
-    finally:
+    if not ours and given not in (None, "auto", "local"):
+        check_same(given, ray.get_runtime_context().gcs_address)
+    with contextlib.ExitStack() as connection:
         if ours:
-            ray.shutdown()
+            _start(address)
+            connection.callback(ray.shutdown)
+        watchdog = connection.enter_context(_watchdog())
+        if ours and address != "local":
+            connection.callback(ray.shutdown)  # it would wait for a head that is gone: watched
+        cluster = _fit(resources, watchdog, can_grow=address != "local")
+        yield replace(cluster, leave=connection.close)
 
 
 def _set_environment(*, local: bool) -> None:

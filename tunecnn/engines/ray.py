@@ -108,6 +108,8 @@ class RayEngine:
         try:
             with recorder.interrupts.deferred():  # _StopWithSession stops running trials
                 self._tuner(recorder, splits, code, scratch).fit()
+            # What follows, such as a command of --on-end that ends the cluster, needs no Ray.
+            self.cluster.leave()
         except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
             # Tune wraps what it did not expect, such as an update that was lost with its node.
             cause = error.__cause__ if type(error) is RuntimeError else error

@@ -42,6 +42,8 @@ NEW_RUN: Mapping[str, str] = dict.fromkeys(
 """Options that have no effect on a run that does not exist yet, and why."""
 BY_NAME: Mapping[str, str] = {"name": "it has the name already"}
 """Options that have no effect with `resume_or_start`, and why."""
+INTERNAL = ("followed_by", "inside")
+"""Options that only tunecnn itself gives."""
 _REPEATED = (
     "local",
     "address",
@@ -97,6 +99,8 @@ class RunOptions:
             and the ending (`done`, `interrupted` or `failed`) as further arguments.
         followed_by: options of the confirmation that comes next if the session ends with `done`,
             such as `--confirm 3x5`; `on_end` waits for it.
+        inside: folder of the search whose confirmation this is; None if it is none. `on_end` waits
+            for the search's summary, and gets this folder.
 
     Raises:
         InputError: if a number is out of its range, a name is none of a folder below another, or
@@ -123,6 +127,7 @@ class RunOptions:
     track: tuple[str, ...] = ()
     on_end: str | None = None
     followed_by: tuple[str, ...] = ()
+    inside: Path | None = None
 
     def __post_init__(self) -> None:
         """Check what the command line checks too, for Python code."""

@@ -35,7 +35,15 @@ from tunecnn.workflows.confirm import confirm
 from tunecnn.workflows.confirmation_space import TrainingScale
 from tunecnn.workflows.found_model import best_model_of
 from tunecnn.workflows.given import Network, network_given, space_given
-from tunecnn.workflows.options import BY_NAME, IN_PROCESS, NEW_RUN, RANGES, SAME_FOLDER, RunOptions
+from tunecnn.workflows.options import (
+    BY_NAME,
+    IN_PROCESS,
+    INTERNAL,
+    NEW_RUN,
+    RANGES,
+    SAME_FOLDER,
+    RunOptions,
+)
 from tunecnn.workflows.prepare import Prepared, places_of
 from tunecnn.workflows.reproduce import reproduce as start_reproduction
 from tunecnn.workflows.search import resume
@@ -294,7 +302,7 @@ def _options(
         for name, one in inspect.signature(called).parameters.items()
         if one.kind is not one.VAR_KEYWORD
     ]
-    known = [one.name for one in fields(RunOptions) if one.name != "followed_by"]
+    known = [one.name for one in fields(RunOptions) if one.name not in INTERNAL]
     values = {
         name: one.item() if isinstance(one, np.generic) else one for name, one in given.items()
     }

@@ -210,7 +210,7 @@ def run_inside(
         wait = options.resume_or_start is not None
         with around.lock(take_over=options.take_over, wait=wait) as lease:
             is_ours = True
-            result = run(replace(options, on_end=None))
+            result = run(replace(options, inside=around.path))
             lease.check()
             _copy_evaluations(around, result.folder)
         summarize(around.path)

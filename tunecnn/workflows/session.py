@@ -38,6 +38,7 @@ from tunecnn.trial.environment import changed_versions, source_hash, versions
 from tunecnn.words import in_utf8, listed
 from tunecnn.workflows.evaluate import evaluate_trials
 from tunecnn.workflows.on_end import run_on_end
+from tunecnn.workflows.options import RunOptions
 from tunecnn.workflows.resources import Opened
 from tunecnn.workflows.summarize import summarize
 
@@ -103,16 +104,22 @@ def run_session(
         raise
     except Exception:  # a mistake of ours too: whoever waits for the end waits for any
         session.finish_tracking("failed")
-        run_on_end(options.on_end, folder.path, "failed")
+        _tell(options, folder.path, "failed")
         raise
     except KeyboardInterrupt:  # while the summary was written, or a second one
-        run_on_end(options.on_end, folder.path, "interrupted")
+        _tell(options, folder.path, "interrupted")
         raise
     session.finish_tracking(ending)
     if ending != "done" or not options.followed_by:
-        run_on_end(options.on_end, folder.path, ending)
+        _tell(options, folder.path, ending)
     code = 0 if ending == "done" else there.interrupts.exit_code
     return RunResult(folder.path, ending, summary, code)
+
+
+def _tell(options: RunOptions, path: Path, ending: str) -> None:
+    """Run the command of `--on-end`, which for a confirmation the search around it does."""
+    if options.inside is None:
+        run_on_end(options.on_end, path, ending)
 
 
 @contextlib.contextmanager
@@ -235,7 +242,7 @@ class _RunningSession:
             there.interrupts,
             lease,
             there.packages,
-            on_abandoned=lambda: run_on_end(options.on_end, path, "failed"),
+            on_abandoned=lambda: run_on_end(options.on_end, options.inside or path, "failed"),
         )
 
 
