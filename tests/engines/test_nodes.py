@@ -42,6 +42,7 @@ def test_a_trial_with_one_node_only_is_to_blame_after_the_allowed_failures():
     nodes = Nodes(max_failures=2)
     assert nodes.avoided(1, {"a"}) == ()
     assert [nodes.failed(A0, 1) for _ in range(3)] == [None, None, Blame.TRIAL]
+    assert nodes.failures(1) == (3, 1)
 
 
 def test_progress_clears_a_device():
@@ -136,6 +137,14 @@ def test_waiting_without_a_node_is_said_with_its_limit():
     assert there.words(0, 1).startswith("waiting for 1 min 15 s: no node")
     assert there.words(1, 0) == "a trial has begun after 1 min 15 s of waiting"
     assert there.words(1, 0) == ""
+
+
+def test_trials_that_no_longer_wait_have_not_begun_where_the_run_ends():
+    there, clock, _ = room([node("small", 0.5)])
+    assert there.words(0, 1) == ""
+    clock.now = 301.0
+    assert there.words(0, 1).startswith("waiting for 5 min 1 s")
+    assert there.words(0, 0) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
@@ -95,6 +96,18 @@ def test_a_holder_elsewhere_is_believed_until_its_lease_has_run_out(content, tmp
     with run_lock(tmp_path) as lease:
         assert lease.left
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_not_a_process_elsewhere(tmp_path, monkeypatch):
+    held(tmp_path, age=3600.0, **ELSEWHERE)
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tunecnn.run.lock.Path.touch", full)
+    refused = pytest.raises(InputError, match=f"{tmp_path} cannot be written: No space left")
+    with refused, run_lock(tmp_path):
+        pass
 
 
 def test_a_job_that_was_put_back_waits_for_a_lease_elsewhere(tmp_path, monkeypatch):

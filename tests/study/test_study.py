@@ -583,6 +583,20 @@ def test_a_postponed_trial_pauses_at_the_rungs_as_others_do(open_study):
     assert again.rungs == second.rungs != ()
 
 
+def test_two_trials_that_run_out_of_memory_together_are_both_tried_alone(open_study):
+    study = open_study(
+        "dataset: digits\ntrials: 2\nparameters: {learning_rate: {float: [1e-4, 1e-2]}}\n"
+    )
+    first, second = study.next_trial(), study.next_trial()
+    assert study.postpone(first.number)
+    assert study.postpone(second.number)
+    for trial in (first, second):
+        assert study.next_trial().number == trial.number
+        assert study.next_trial() is None
+        assert not study.postpone(trial.number)
+        study.finish(trial.number, TrialEnd(Outcome.OUT_OF_MEMORY, reason="x"))
+
+
 def test_a_condition_holds_for_the_steps_that_floats_miss(open_study, tmp_path):
     """Three steps of 0.1 are 0.30000000000000004."""
     text = SPACE.replace("trials: 6", "trials: 24").replace(

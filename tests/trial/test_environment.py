@@ -46,7 +46,8 @@ def test_trials_of_one_setting_have_one_precision():
     assert comparable.difference(FP32, "bf16") == comparable.difference(BF16, "bf16") == ""
     comparable.add("bf16", BF16.precision("bf16"), BF16.node, BF16.device)
     assert comparable.difference(FP32, "bf16") == (
-        "its trials would be computed in fp32, and those before, on beta, in bf16"
+        "trials would be computed in fp32 there, and those before, on beta, in bf16 (a resume "
+        "with --allow-changes admits that)"
     )
     assert comparable.difference(FP32, "fp32") == ""
     tf32 = dataclasses.replace(BF16, has_tf32=True)

@@ -114,9 +114,7 @@ class LocalEngine:
             while (trial := recorder.next_trial()) is not None:
                 recorder.started(trial.number)
                 if difference := recorder.begins(trial.number, here):
-                    raise RunError(
-                        f"{difference}; resume on such a machine, or add --allow-changes"
-                    )
+                    raise RunError(f"the results here would not be comparable: {difference}")
                 run = None  # frees its network and images before others take their place
                 run = RunningTrial(
                     trial.config,

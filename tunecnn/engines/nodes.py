@@ -89,6 +89,10 @@ class Nodes:
         self._lost_with[trial] += 1
         return self._lost_with[trial] > _LOST_NODES
 
+    def failures(self, trial: int) -> tuple[int, int]:
+        """Return how often devices had an error under a trial, and on how many nodes."""
+        return len(self._failed_on[trial]), len(set(self._failed_on[trial]))
+
     def failed(self, place: Place, trial: int) -> Blame | None:
         """Count an error of a device under a trial.
 

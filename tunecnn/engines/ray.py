@@ -46,6 +46,7 @@ from tunecnn.run.info import EngineRecord
 from tunecnn.trial.config import TrialConfig
 from tunecnn.trial.faults import ran_out_of_memory
 from tunecnn.trial.timing import Timing, time_epochs
+from tunecnn.words import count_in_words
 
 if TYPE_CHECKING:
     # Workers import this module too, but they do not need the study.
@@ -301,7 +302,9 @@ class _Crew(_NotSaved):
     def _device_failed(self, number: int, place: Place, reason: str) -> None:
         blame = self._nodes.failed(place, number)
         if blame is Blame.TRIAL:
-            self._recorder.fail_trial(number, f"{reason} (on {place}, and before that elsewhere)")
+            times, nodes = self._nodes.failures(number)
+            before = "elsewhere" if nodes > 1 else f"{count_in_words(times - 1, 'time')} there"
+            self._recorder.fail_trial(number, f"{reason} (on {place}, and before that {before})")
             return
         self._recorder.put_back(number, f"{place}: {reason}")
         if blame is not None:
@@ -322,7 +325,7 @@ class _Crew(_NotSaved):
 
     def _incomparable(self, number: int, result: dict[str, Any], difference: str) -> bool:
         place = self._places.pop(number, Place(result.get("node_id", ""), result.get("node", "")))
-        reason = f"{difference}, so its results would not be comparable"
+        reason = f"its results would not be comparable: {difference}"
         self._recorder.put_back(number, f"{place}: {reason}")
         self._shut(place, reason)
         return False
@@ -335,7 +338,10 @@ class _Crew(_NotSaved):
         if self.room.is_shut:
             names = ", ".join(self._recorder.shut_out)
             self._recorder.fail(
-                RunError(f"no node is left that may train trials ({names}): {reason}; then resume")
+                RunError(
+                    f"no node is left that may train trials ({names}): {reason}; resume when "
+                    "there is one"
+                )
             )
 
 

@@ -115,7 +115,7 @@ class Room:
             waited = 0.0 if since is None else self._clock() - since
             announced, self._next_word = self._next_word > _FIRST_WORD_SECONDS, _FIRST_WORD_SECONDS
             words = f"a trial has begun after {seconds_in_words(waited)} of waiting"
-            return words if announced else ""
+            return words if announced and running else ""
         if self._idle_since is None:
             self._idle_since = self._clock()
         waited = self._clock() - self._idle_since

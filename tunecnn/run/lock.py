@@ -261,16 +261,24 @@ def writer_in_words(folder: Path) -> str:
 
 
 def _silence(file: Path) -> float:
-    """Return the seconds since a file was renewed, by the clock of its file system."""
+    """Return the seconds since a file was renewed, by the clock of its file system.
+
+    Raises:
+        InputError: if nothing can be written beside it.
+    """
     probe = file.with_name(f".now.{uuid4().hex}")
     try:
         probe.touch()
         now = probe.stat().st_mtime
-        return max(0.0, now - file.stat().st_mtime)
-    except OSError:
-        return 0.0
+    except OSError as error:
+        raise InputError(f"the run {file.parent} cannot be written: {reason(error)}") from error
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    try:
+        return max(0.0, now - file.stat().st_mtime)
+    except OSError:  # its process has just released it
+        return 0.0
 
 
 def _machine() -> str:

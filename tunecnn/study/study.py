@@ -102,6 +102,7 @@ class Study:
             Rungs(space, trials) if isinstance(space.pruner, Halving | Promotion) else None
         )
         self._running: dict[int, optuna.Trial] = {}
+        self._in_company = set[int]()  # those that ran beside others in their latest attempt
         self._paused = {
             trial.number: optuna.Trial(self._study, self._trial_id(trial.number))
             for trial in trials
@@ -156,7 +157,7 @@ class Study:
                     self._queue.postponed.append(trial.number)
                     continue
                 self._count(trial.number, "attempts")
-            return self._with_rungs(trial)
+            return self._begun(trial)
         last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
@@ -270,11 +271,11 @@ class Study:
     def postpone(self, number: int) -> bool:
         """Postpone a trial that ran out of memory until no other trial runs, if that may help.
 
-        A trial is postponed only once, and only if other trials ran at the same time, possibly in
-        the same memory. Returns whether it was postponed.
+        A trial is postponed only once, and only if others ran during its attempt, possibly in the
+        same memory. Returns whether it was postponed.
         """
         trial = self._running[number]
-        if "alone" in trial.user_attrs or len(self.running) == 1:
+        if "alone" in trial.user_attrs or number not in self._in_company:
             return False
         trial.set_user_attr("alone", True)
         self._queue.postponed.append(number)
@@ -400,10 +401,13 @@ class Study:
         after = int(trial.user_attrs[PAUSED])
         trial.set_user_attr(PAUSED, 0)
         task = TrialTask(number, TrialConfig.from_dict(trial.user_attrs["config"]), after=after)
-        return self._with_rungs(task)
+        return self._begun(task)
 
-    def _with_rungs(self, task: TrialTask) -> TrialTask:
-        """Add the epochs after which a trial may be paused to its task."""
+    def _begun(self, task: TrialTask) -> TrialTask:
+        """Note who runs beside a trial, and add the epochs after which it may be paused."""
+        self._in_company.discard(task.number)
+        if len(self.running) > 1:
+            self._in_company.update(self.running)
         if self._rungs is None or not self._rungs.promotes:
             return task
         ahead = tuple(epoch for epoch in self._rungs.epochs if epoch > task.after)
@@ -416,7 +420,7 @@ class Study:
         number = self._queue.postponed.pop(0)
         self._count(number, "attempts")
         config = self._running[number].user_attrs["config"]
-        return self._with_rungs(TrialTask(number, TrialConfig.from_dict(config)))
+        return self._begun(TrialTask(number, TrialConfig.from_dict(config)))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

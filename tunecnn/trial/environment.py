@@ -150,8 +150,8 @@ class Comparable:
         before, node = self._precision.get(setting, (precision, ""))
         if precision != before:
             return (
-                f"its trials would be computed in {precision}, and those before, on {node}, in "
-                f"{before}"
+                f"trials would be computed in {precision} there, and those before, on {node}, in "
+                f"{before} (a resume with --allow-changes admits that)"
             )
         return ""
 
