@@ -69,7 +69,7 @@ Splits = Annotated[
     int | None,
     typer.Option(help="Confirm in this many new splits of the data, instead of the space's."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the path of the summary.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
 RUN_OPTIONS: Mapping[str, Any] = {

@@ -58,7 +58,9 @@ time of training and validation. `macs` is the number of multiply-accumulates of
 one image. `outcome` is one of `complete`, `pruned`, `diverged`, `out_of_memory`, `timeout`,
 `error`, `infeasible` (it breaks a constraint or cannot be built, and was not trained), `running`,
 `paused` and `waiting`; `reason` says more of all but complete trials, and `state` is Optuna's
-word. `attempts` is the number of times that the training was started. The key is (`run`, `trial`).
+word. `attempts` is the number of times that the training was started; `started` is when the latest
+one was, and `ended` when the trial was, which for one that the pruner had paused may be the end of
+the search. Both are local times without their zone. The key is (`run`, `trial`).
 """
 
 EPOCH_DTYPES = {
@@ -88,10 +90,10 @@ EVALUATION_DTYPES = {
 }
 """Columns of a frame of evaluations on the test images: one row per tested trial of the run.
 
-`run` is the name of the run's folder, and (`run`, `trial`) the key. A confirmation is a run of its
-own, whose trials are those of new seeds, so its evaluations are not listed by its search.
-`candidate` is the name of the confirmation's candidate that the trial trains; it is empty in other
-runs.
+`run` is the name of the run, `search/confirmation` for a confirmation, and (`run`, `trial`) the
+key. A confirmation is a run of its own, whose trials are those of new seeds, so its evaluations are
+not listed by its search. `candidate` is the name of the confirmation's candidate that the trial
+trains; it is empty in other runs.
 """
 
 PREDICTION_DTYPES = {

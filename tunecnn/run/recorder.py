@@ -240,8 +240,8 @@ class Recorder:
         self._check_free_space()
         self.used_up = self._spending.used_up
         # Trials that have begun are trained to their end, whatever is used up.
-        only_begun = bool(self.used_up)
-        task = self._study.next_trial(lambda: self.stopped, only_begun=only_begun)
+        only_interrupted = bool(self.used_up)
+        task = self._study.next_trial(lambda: self.stopped, only_interrupted=only_interrupted)
         if task is None:
             if not self.used_up and not self.stopped and not self._study.running:
                 self._stop_paused()

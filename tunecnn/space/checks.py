@@ -465,8 +465,11 @@ def _start_mistakes(space: SpaceSchema) -> Iterator[Mistake]:
         if point == "baseline":
             yield from (Mistake(loc, text) for text in _unknown_baseline(space))
             for name, (baseline, fixed) in space.departures().items():
-                text = f"the baseline has {name} = {baseline}, but the space fixes it at {fixed}"
-                yield Mistake(loc, text)
+                yield Mistake(
+                    loc,
+                    f"the baseline has {name} = {baseline}, but the space fixes it at {fixed}: "
+                    f"search it, fix it at {baseline}, or leave baseline out of start",
+                )
         values = space.baseline_point() if point == "baseline" else point
         for name in values.keys() & searched.keys():
             parents = searched[name].when

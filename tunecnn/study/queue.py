@@ -73,7 +73,7 @@ class Queue:
         return bool(self._waiting())
 
     @property
-    def has_begun(self) -> bool:
+    def is_interrupted(self) -> bool:
         """Whether the next trial of the queue is an interrupted one."""
         waiting = self._waiting()
         return bool(waiting) and "attempts" in waiting[0].user_attrs

@@ -64,7 +64,7 @@ class TrialRecord:
         precision: arithmetic, such as `fp32`, `bf16` or `fp32 with TF32`.
         devices: number of GPUs, or of cores without GPUs, that its latest attempt takes; None if
             that was not recorded.
-        started: time at which the trial was sampled.
+        started: local time at which its latest attempt began, without its zone.
         ended: local time at which the trial ended, without its zone.
     """
 

@@ -117,7 +117,7 @@ class Study:
         self._queue = Queue(self._study, space)
 
     def next_trial(
-        self, is_stopped: Callable[[], bool] = lambda: False, *, only_begun: bool = False
+        self, is_stopped: Callable[[], bool] = lambda: False, *, only_interrupted: bool = False
     ) -> TrialTask | None:
         """Return the next trial to train, or None if no trial can start now.
 
@@ -129,7 +129,7 @@ class Study:
         Args:
             is_stopped: whether no trial is wanted any more, asked after each infeasible one: a
                 grid may have many in a row.
-            only_begun: whether only an interrupted or a postponed trial is wanted.
+            only_interrupted: whether only a trial that was interrupted, or postponed, is wanted.
 
         Raises:
             RunError: if 200 proposals of the sampler in a row are infeasible.
@@ -138,7 +138,7 @@ class Study:
         while redraws < _MAX_REDRAWS:
             if is_stopped():
                 return None
-            if only_begun and not self._queue.has_begun:
+            if only_interrupted and not self._queue.is_interrupted:
                 return self._postponed_trial()
             if not self._queue.is_waiting and (promoted := self._promoted()):
                 return promoted
@@ -157,7 +157,7 @@ class Study:
                     self._queue.postponed.append(trial.number)
                     continue
                 self._count(trial.number, "attempts")
-            return self._begun(trial)
+            return self._starting(trial)
         last = self.record(self.sampled - 1).reason
         raise RunError(
             f"{_MAX_REDRAWS} proposals in a row could not be tried (the last one: {last}); widen "
@@ -401,9 +401,9 @@ class Study:
         after = int(trial.user_attrs[PAUSED])
         trial.set_user_attr(PAUSED, 0)
         task = TrialTask(number, TrialConfig.from_dict(trial.user_attrs["config"]), after=after)
-        return self._begun(task)
+        return self._starting(task)
 
-    def _begun(self, task: TrialTask) -> TrialTask:
+    def _starting(self, task: TrialTask) -> TrialTask:
         """Note who runs beside a trial, and add the epochs after which it may be paused."""
         self._in_company.discard(task.number)
         if len(self.running) > 1:
@@ -420,7 +420,7 @@ class Study:
         number = self._queue.postponed.pop(0)
         self._count(number, "attempts")
         config = self._running[number].user_attrs["config"]
-        return self._begun(TrialTask(number, TrialConfig.from_dict(config)))
+        return self._starting(TrialTask(number, TrialConfig.from_dict(config)))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
