@@ -142,3 +142,21 @@ def test_of_a_single_trial_no_luck_is_spoken(tmp_path):
     run = ScriptedRun(tmp_path / "run", REPEATED.replace("trials: 6", "trials: 1"))
     run.train_all(lambda t: 0.8)
     assert not any("luckiest" in one for one in summarize_search(run.load()).caveats)
+
+
+def test_a_baseline_that_a_grid_has_and_the_pruner_stopped_is_there(tmp_path):
+    text = REPEATED.replace("epochs: 1", "epochs: 3").replace("sampler: random", "sampler: grid")
+    text = (
+        text.replace("trials: 6", "trials: 2") + "pruner: {halving: {min_epochs: 1, factor: 2}}\n"
+    )
+    run = ScriptedRun(tmp_path / "run", text)
+    for _ in range(2):
+        trial = run.study.next_trial()
+        assert trial is not None
+        is_baseline = trial.config.net["width"] == 1.0
+        finish(run.study, trial, 0.5 if is_baseline else 0.9, epochs=3)
+    loaded = run.load()
+    assert loaded.trials["outcome"].tolist() == ["complete", "pruned"]
+    assert (
+        "The baseline was not trained to the end in this run." in summarize_search(loaded).caveats
+    )

@@ -47,3 +47,11 @@ def test_runs_that_classify_by_other_views_are_compared_with_a_warning(tmp_path)
         "training is better"
     ]
     assert list(compare_runs(runs[1:]).warnings) == []
+
+
+def test_the_frame_of_a_comparison_has_whole_numbers_beside_a_run_without_any(tmp_path):
+    trained = ScriptedRun(tmp_path / "trained").train_all(lambda trial: 0.8)
+    empty = ScriptedRun(tmp_path / "empty").load()
+    types = compare_runs([trained, empty]).frame.dtypes.astype(str)
+    assert types[["trial", "params"]].tolist() == ["Int64", "Int64"]
+    assert types[["best", "confirmed"]].tolist() == ["float64", "float64"]

@@ -414,7 +414,7 @@ def test_of_trials_that_are_equally_good_the_pictures_name_the_first(tmp_path):
     run = run_of(tmp_path, [(width, drop, rate, [best] * 9) for width, drop, rate, best in trials])
     assert run.best["trial"] == 1
     assert plots.history(run).get_suptitle().replace("\n", " ") == (
-        "Best 90.00%, first reached by trial 1; nothing gained in the 2 trials after it"
+        "Best 90.00%, first reached by trial 1; nothing gained in 2 complete trials after it"
     )
     assert plots.interaction(run).get_suptitle().startswith("Best 90.00% at net.width 2")
 
@@ -468,3 +468,29 @@ def test_a_run_that_searches_nothing_has_a_summary(parameters, tmp_path):
     assert importance_analysis(run).shares.empty
     write_summary(run)
     assert "mean validation accuracy of 51.15%" in (run.path / "summary.md").read_text()
+
+
+def test_trials_that_all_diverged_are_not_said_to_be_trained_to_the_end(tmp_path):
+    text = SPACE.format(trials=3, points="").replace("epochs: 9", "epochs: 1")
+    run = ScriptedRun(tmp_path / "run", text)
+    while (trial := run.study.next_trial()) is not None:
+        lost = EpochMetrics(1, float("nan"), 0.1, float("nan"), 0.1, 1.0)
+        run.study.report(trial.number, lost, is_last=True)
+        run.study.finish(trial.number, TrialEnd(Outcome.DIVERGED, reason="not finite"))
+    title = plots.interaction(run.load()).get_suptitle()
+    assert title == "No trial has been trained to the end yet"
+
+
+def test_the_picture_of_all_trials_names_the_one_that_reached_the_best_first(tmp_path):
+    """A paused trial goes on when later ones have ended."""
+    points = ", ".join(f"{{net.width: {width}}}" for width in (0.5, 1.0))
+    text = SPACE.format(trials=2, points=points).replace("epochs: 9", "epochs: 1")
+    run = ScriptedRun(tmp_path / "run", text)
+    first, second = run.study.next_trial(), run.study.next_trial()
+    for trial in (second, first):
+        run.study.report(trial.number, metrics(1, 0.9), is_last=True)
+        run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=1))
+    title = plots.history(run.load()).get_suptitle().replace("\n", " ")
+    assert title == (
+        "Best 90.00%, first reached by trial 1; nothing gained in 1 complete trial after it"
+    )

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.support.scripted import SPACE, ScriptedRun
+from tests.support.networks import NETS
+from tests.support.scripted import SPACE, ScriptedRun, metrics
 from tunecnn.run.run import Run
 from tunecnn.summary.charts import charts_of
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
@@ -36,3 +37,36 @@ def test_charts_show_the_accuracy_that_a_search_ranks_by(balanced):
         assert '"a": 0.9' not in json.dumps(chart.spec)
         assert '"balanced validation accuracy"' in json.dumps(chart.spec)
         assert '"validation accuracy"' not in json.dumps(chart.spec)
+
+
+def test_lines_and_fields_have_the_accuracy_after_as_many_epochs_for_all(tmp_path):
+    """A trial that was stopped early is not worse than one trained four times as long."""
+    run = ScriptedRun(tmp_path / "run")
+    for epochs in (4, 4, 1, 1, 1, 1):
+        trial = run.study.next_trial()
+        for epoch in range(1, epochs + 1):
+            value = epoch / 10 if epochs == 4 else 0.05
+            run.study.report(trial.number, metrics(epoch, value), is_last=epoch == 4)
+        if epochs == 4:
+            run.study.finish(trial.number, TrialEnd(Outcome.COMPLETE, kept_epoch=4))
+    parallel, _, crossing = charts_of(run.load())
+    for chart in (parallel, crossing):
+        spec = json.dumps(chart.spec)
+        assert '"field": "b"' in spec
+        assert "accuracy after epoch 1" in spec
+        assert '"b": 0.1' in spec
+        assert '"b": 0.4' not in spec
+
+
+def test_a_dropout_that_is_a_choice_of_words_has_them_along_its_axis(tmp_path):
+    nets = NETS.replace("norm: bool = True", "norm: bool = True, dropout: str = 'plain'")
+    (tmp_path / "nets.py").write_text(nets)
+    text = (
+        "dataset: digits\narchitecture: nets.py:Small\nepochs: 1\ntrials: 4\nsampler: random\n"
+        "parameters:\n  net.width: {choice: [4, 8]}\n  net.dropout: {choice: [spatial, plain]}\n"
+    )
+    run = ScriptedRun(tmp_path / "run", text, folder=tmp_path)
+    chart = charts_of(run.train_all(lambda trial: 0.8))[2]
+    assert chart.title == "net.width and net.dropout"
+    along = chart.spec["encoding"]["x"]
+    assert (along["type"], along["sort"]) == ("nominal", ["spatial", "plain"])

@@ -219,7 +219,7 @@ def _against_the_baseline(run: Run, winner: Winner) -> Iterator[str]:
     """Yield what the best trial is worth beside the baseline, and how sure that is."""
     baseline, gain = winner.baseline, winner.gain
     if baseline is None:
-        if "baseline" in run.space.start:
+        if run.baseline_trial is not None or "baseline" in run.space.start:
             yield "The baseline was not trained to the end in this run."
         else:
             yield "The baseline is not among the trials of this search, so nothing is compared."

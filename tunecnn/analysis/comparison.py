@@ -59,6 +59,15 @@ class RunLine:
     seconds: float
 
 
+_DTYPES = {
+    "best": "float64",
+    "trial": "Int64",
+    "confirmed": "float64",
+    "confirmed_test": "float64",
+    "params": "Int64",
+}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Searches beside each other.
@@ -76,7 +85,8 @@ class Comparison:
     @property
     def frame(self) -> pd.DataFrame:
         """One row per run: what it found."""
-        return pd.DataFrame([vars(line) for line in self.lines]).set_index("name")
+        frame = pd.DataFrame([vars(line) for line in self.lines])
+        return frame.astype(_DTYPES).set_index("name")
 
     def _repr_html_(self) -> str:
         said = "".join(f"<p>{text}</p>" for text in self.warnings)

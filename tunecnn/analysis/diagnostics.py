@@ -152,7 +152,7 @@ def near_bounds(run: Run) -> dict[str, str]:
     if run.best is None:
         return {}
     level = 0.05 / (2 * max(1, len(run.space.searched_settings)))
-    _, early = _before_selection(run)
+    _, early = early_trials(run)
     warnings = {}
     for name, parameter in run.space.searched_settings.items():
         value = run.best[f"param.{name}"]
@@ -190,10 +190,8 @@ def crossed_trials(run: Run) -> tuple[pd.DataFrame, int | None] | None:
     complete = complete_trials(run)
     if _fill_half(run, complete):
         return complete, None
-    epoch, early = _before_selection(run)
-    if not _fill_half(run, early):
-        return None
-    return early, epoch if epoch < run.space.epochs else None
+    epoch, early = early_trials(run)
+    return (early, epoch) if epoch < run.space.epochs and _fill_half(run, early) else None
 
 
 def complete_trials(run: Run) -> pd.DataFrame:
@@ -211,7 +209,7 @@ def _fill_half(run: Run, trials: pd.DataFrame) -> bool:
     )
 
 
-def _before_selection(run: Run) -> tuple[int, pd.DataFrame]:
+def early_trials(run: Run) -> tuple[int, pd.DataFrame]:
     """Return the last epoch that nearly all trials have reached, and their accuracy after it.
 
     Among the trials that a pruner has let through, relations turn round: a learning rate that
@@ -350,7 +348,7 @@ def importance_analysis(run: Run) -> Importances:
     """
     searched = run.space.searched_settings
     always = {name: parameter for name, parameter in searched.items() if not parameter.when}
-    epoch, early = _before_selection(run)
+    epoch, early = early_trials(run)
     values = early[[f"param.{name}" for name in always]]
     found = parameter_importances(
         values.set_axis(list(always), axis="columns"), early[run.space.metric]
@@ -371,11 +369,12 @@ def importance_analysis(run: Run) -> Importances:
 def _sample(run: Run, epoch: int, trials: pd.DataFrame) -> str:
     """Say which trials have reached an epoch, and how many failed before."""
     until = "the end" if epoch == run.space.epochs else f"epoch {epoch}"
-    diverged = int((trials["outcome"] == Outcome.DIVERGED).sum())
-    text = f"{len(trials) - diverged} that reached {until}"
-    if diverged:
-        text += f", and {diverged} that diverged, with their last accuracy"
-    failed = sum(record.outcome.is_failure for record in run.records) - diverged
+    diverged = trials["outcome"] == Outcome.DIVERGED
+    until_then = int((diverged & (trials["epochs"] <= epoch)).sum())
+    text = f"{len(trials) - until_then} that reached {until}"
+    if until_then:
+        text += f", and {until_then} that diverged, with their last accuracy"
+    failed = sum(record.outcome.is_failure for record in run.records) - int(diverged.sum())
     return text + (f" ({failed} that failed are left out)" if failed else "")
 
 

@@ -48,8 +48,8 @@ def share_of_variance(
     """Return the share of the variance that lies between parts of the trials, and its interval.
 
     The share is epsilon squared (Kelley 1935): what the means of the parts differ by, less what
-    they would differ by in noise alone. The interval is exact for normal accuracies of one spread:
-    by the noncentral F distribution (Steiger 2004), 95 %.
+    they would differ by in noise alone. The interval is exact for normal accuracies of one spread
+    in all parts: by the noncentral F distribution (Steiger 2004), 95 %.
 
     Args:
         parts: number of the part of each trial, from 0; two parts or more.

@@ -91,9 +91,9 @@ EVALUATION_DTYPES = {
 """Columns of a frame of evaluations on the test images: one row per tested trial of the run.
 
 `run` is the name of the run, `search/confirmation` for a confirmation, and (`run`, `trial`) the
-key. A confirmation is a run of its own, whose trials are those of new seeds, so its evaluations are
-not listed by its search. `candidate` is the name of the confirmation's candidate that the trial
-trains; it is empty in other runs.
+key. A confirmation is a run of its own, whose trials are those of new seeds, so its evaluations
+are not listed by its search. `candidate` is the name of the confirmation's candidate that the
+trial trains; it is empty in other runs.
 """
 
 PREDICTION_DTYPES = {

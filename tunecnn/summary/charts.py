@@ -28,7 +28,6 @@ _COLORS = alt.Scale(domain=["trained to the end", "not to the end"], range=["#3b
 _SHAPES = alt.Scale(domain=["trained to the end", "not to the end"], range=["circle", "cross"])
 # Without viridis's ends: yellow is hardly seen on a white page, and violet on a dark one.
 _VIRIDIS = alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0.15, 0.85]))
-_BY_ACCURACY = alt.Color("a:Q", title="accuracy", scale=_VIRIDIS, legend=alt.Legend(format="%"))
 _MOST_CROSSED = 4
 _MOST_AXES = 12  # parallel axes that can be told apart
 
@@ -95,10 +94,12 @@ def _trials(run: Run) -> pd.DataFrame:
     """Return the trials with an accuracy, with columns that a specification can name."""
     metric = run.space.metric
     shown = run.trials[run.trials[metric].notna()]
+    _, early = diagnostics.early_trials(run)
     frame = pd.DataFrame(
         {
             "t": shown["trial"].astype(int),
             "a": shown[metric].round(5),
+            "b": shown["trial"].map(early.set_index("trial")[metric]).round(5),
             "o": shown["outcome"]
             .eq(Outcome.COMPLETE)
             .map({True: "trained to the end", False: "not to the end"}),
@@ -181,12 +182,13 @@ def _lines(
     for i, (name, parameter) in enumerate(searched.items()):
         at = f"{i}"
         values = run.trials.set_index("trial")[f"param.{name}"].reindex(trials["t"])
-        for (_, trial), value in zip(trials[["t", "a"]].iterrows(), values, strict=True):
+        for (_, trial), value in zip(trials[["t", "a", "b"]].iterrows(), values, strict=True):
             if not pd.isna(value):
                 rows.append(
                     {
                         "t": int(trial["t"]),
                         "a": float(trial["a"]),
+                        "b": _plain(trial["b"]),
                         "i": at,
                         "y": round(_place(parameter, value), 3),
                     }
@@ -213,7 +215,7 @@ def _lines(
         alt.Chart(pd.DataFrame(rows))
         .transform_filter(brush)
         .mark_line(strokeWidth=1.2, opacity=0.7)
-        .encode(x=axis, y=place, detail="t:N", color=_BY_ACCURACY)
+        .encode(x=axis, y=place, detail="t:N", color=_by_accuracy(run))
     )
     winner = (
         alt.Chart(pd.DataFrame(rows))
@@ -275,20 +277,37 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
 
 
 def _crossing(run: Run, trials: pd.DataFrame, width: str, dropout: str) -> dict[str, Any]:
-    names = list(run.space.searched_settings)
     chart = (
         alt.Chart(trials)
         .mark_point(filled=True, size=70, opacity=0.85, stroke="#767676", strokeWidth=0.8)
         .encode(
-            x=alt.X(f"p{names.index(dropout)}:Q", title=dropout, axis=alt.Axis(tickCount=8)),
-            y=alt.Y(f"p{names.index(width)}:Q", title=width, scale=alt.Scale(zero=False)),
-            color=_BY_ACCURACY,
+            x=_along(alt.X, run, dropout),
+            y=_along(alt.Y, run, width),
+            color=_by_accuracy(run),
             shape=alt.Shape("o:N", title=None, scale=_SHAPES),
             tooltip=_tooltip(run),
         )
         .properties(width="container", height=_HEIGHT)
     )
     return _spec(chart, "Accuracy by width and dropout")
+
+
+def _along(axis: type[alt.X] | type[alt.Y], run: Run, name: str) -> Any:
+    """Return an axis with the values of a parameter, in their order where they are words."""
+    field = f"p{list(run.space.searched_settings).index(name)}"
+    parameter = run.space.searched[name]
+    if isinstance(parameter, ChoiceParameter) and not parameter.has_order:
+        return axis(f"{field}:N", title=name, sort=[str(one) for one in parameter.in_order])
+    return axis(f"{field}:Q", title=name, scale=alt.Scale(zero=False))
+
+
+def _by_accuracy(run: Run) -> alt.Color:
+    """Return a colour for each trial by its accuracy after as many epochs as the others."""
+    epoch, _ = diagnostics.early_trials(run)
+    after = f" after epoch {epoch}" if epoch < run.space.epochs else ""
+    return alt.Color(
+        "b:Q", title=f"accuracy{after}", scale=_VIRIDIS, legend=alt.Legend(format="%")
+    )
 
 
 def _front(run: Run, trials: pd.DataFrame) -> dict[str, Any]:

@@ -56,15 +56,16 @@ def history(run: Run) -> Figure:
     if len(complete):
         in_order = complete.sort_values("trial")
         best = in_order[run.space.metric].cummax()
-        axes.step(in_order["trial"], best, where="post", color=BEST, label="best so far")
-        top = in_order.nlargest(1, run.space.metric).iloc[0]  # the first of equals
+        axes.step(in_order["trial"], best, where="post", color=BEST, label="best up to this trial")
+        # Trials end in another order than that of their numbers: a paused one goes on later.
+        top = complete.sort_values("ended").nlargest(1, run.space.metric).iloc[0]
         number = int(top["trial"])
         has_means = _trial_or_mean(run) != "trial"
         best_of = "Highest of a single trial" if has_means else "Best"
         finding = f"{best_of} {top[run.space.metric]:.2%}, first reached by trial {number}"
-        later = int(run.trials.loc[run.trials["trial"] > number, run.space.metric].count())
+        later = int((complete["ended"] > top["ended"]).sum())
         if later and not has_means:
-            finding += f"; nothing gained in the {count_in_words(later, 'trial')} after it"
+            finding += f"; nothing gained in {count_in_words(later, 'complete trial')} after it"
     marks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
         (run.trials["proposal"] == "start", "start point", {"marker": "s", "facecolors": "none"}),
         (run.trials["source"] == Source.RANDOM_BASELINE, "random baseline", {"marker": "x"}),
@@ -80,7 +81,7 @@ def history(run: Run) -> Figure:
                 zorder=4,
                 color=BASELINE,
                 linewidths=1.1,
-                label=f"{words} ({len(there)})",
+                label=f"{words}, to the end ({len(there)})",
                 **mark,
             )
     axes.set_xlabel("trial")
@@ -244,7 +245,8 @@ def _what_matters(run: Run) -> str:
         f"{name} {row['share']:.0%}" for name, row in found.shares.head(3).iterrows()
     )
     which = f"Clear effects {found.when} ({found.trials} trials)"
-    return f"{which}, of the variance: {shares}"
+    more = f"; and {len(found.shares) - 3} more" if len(found.shares) > 3 else ""
+    return f"{which}, of the variance: {shares}{more}"
 
 
 @picture

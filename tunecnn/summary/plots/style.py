@@ -6,13 +6,14 @@ import functools
 import inspect
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -32,6 +33,7 @@ P = ParamSpec("P")
 
 # Okabe and Ito's colours for colour-blind readers; they also differ in lightness, for grey print.
 COMPLETE, STOPPED, BEST, BASELINE = "#0b4f8a", "#9a9a9a", "#d55e00", "#000000"
+_HANDLE_INCHES, _LETTER_INCHES = 0.55, 0.062  # of a legend in 8 points
 MANY = 300  # marks from which on a vector graphic holds them as pixels, to stay small
 
 _RC: Any = {
@@ -137,8 +139,26 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4, note: str = "") -
     """Put the legend of some axes below a figure, under a note on how to read it."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8,
-                      frameon=False, title=note or None, title_fontsize=8)  # fmt: skip
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=_columns_within(figure.get_figwidth(), labels, columns),
+            fontsize=8,
+            frameon=False,
+            title=note or None,
+            title_fontsize=8,
+        )
+
+
+def _columns_within(width: float, labels: Sequence[str], most: int) -> int:
+    """Return how many columns of a legend have room in a width in inches."""
+    for count in range(most, 1, -1):
+        columns = np.array_split([len(label) for label in labels], count)
+        longest = [int(column.max()) for column in columns if len(column)]
+        if sum(_HANDLE_INCHES + _LETTER_INCHES * letters for letters in longest) <= width:
+            return count
+    return 1
 
 
 def panels(
