@@ -416,3 +416,12 @@ def test_words_of_several_labels_and_of_none_are_no_classes(tmp_path):
     pq.write_table(table([png() for _ in labels], labels), tmp_path / "train.parquet")
     with pytest.raises(InputError, match="6 rows cannot be used: .*it has no label"):
         read_arrays(f"huggingface:{tmp_path}")
+
+
+def test_of_two_columns_of_images_the_one_that_is_used_is_named(tmp_path):
+    """As of a picture and its mask, or of the two pictures of a pair."""
+    images = [{"bytes": png(), "path": None} for _ in range(10)]
+    rows = {"image": images, "mask": images, "label": [0, 1] * 5}
+    pq.write_table(pa.table(rows), tmp_path / "train.parquet")
+    notes = read_arrays(f"huggingface:{tmp_path}").notes
+    assert "the images are those of the column image, among image, mask" in notes

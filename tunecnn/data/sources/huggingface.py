@@ -108,7 +108,7 @@ def read_huggingface(path: Path, options: ImageOptions) -> Arrays:
                 "configurations; give the folder of one"
             )
         tables[part].append(table)
-    notes = _which_label(tables.get("train", []))
+    notes = _which_columns(tables.get("train", []))
     if tables.keys() == {"train"}:
         tables, column = _by_column(path, tables["train"])
         if column:
@@ -144,13 +144,27 @@ def _check_shards(files: Sequence[Path]) -> None:
             )
 
 
-def _which_label(tables: Sequence[pa.Table]) -> list[str]:
-    """Return a note on the column of the labels, if another one has a usual name as well."""
-    names = tables[0].column_names if tables else []
-    others = [name for name in names if label_column([name])]
-    if len(others) < 2:
-        return []
-    return [f"the labels are those of the column {label_column(names)}, among {listed(others)}"]
+def _which_columns(tables: Sequence[pa.Table]) -> list[str]:
+    """Return notes on the columns of the labels and of the images, if others may be meant."""
+    fields = list(tables[0].schema) if tables else []
+    names, notes = [field.name for field in fields], []
+    labels = [name for name in names if label_column([name])]
+    if len(labels) > 1:
+        notes.append(
+            f"the labels are those of the column {label_column(names)}, among {listed(labels)}"
+        )
+    images = [
+        one.name for one in fields if _column(_IMAGE_COLUMNS, [one.name]) or _is_image(one.type)
+    ]
+    if len(images) > 1:
+        image = _column(_IMAGE_COLUMNS, names)
+        notes.append(f"the images are those of the column {image}, among {listed(images)}")
+    return notes
+
+
+def _is_image(type_: pa.DataType) -> bool:
+    """Return whether a column has encoded images, as `datasets` stores them."""
+    return pa.types.is_struct(type_) and {"bytes", "path"} <= {one.name for one in type_}
 
 
 def _by_column(path: Path, rows: list[pa.Table]) -> tuple[dict[Part, list[pa.Table]], str]:
