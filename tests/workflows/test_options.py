@@ -28,8 +28,8 @@ def test_an_option_that_a_run_does_not_keep_is_repeated(option):
 
 def test_the_options_of_a_later_session_are_words_of_a_command_line():
     assert RunOptions().repeated() == ()
-    options = RunOptions(gpus_per_trial=0.25, trial_timeout=86_400.0, track=("mlflow", "wandb"))
-    words = "--gpus-per-trial 0.25 --trial-timeout 86400 --track mlflow --track wandb"
+    options = RunOptions(gpus_per_trial=0.25, trial_timeout=1_234_567.5, track=("mlflow", "wandb"))
+    words = "--gpus-per-trial 0.25 --trial-timeout 1234567.5 --track mlflow --track wandb"
     assert options.repeated() == tuple(words.split())
 
 

@@ -103,11 +103,13 @@ def _cost(
     finally:
         for hook in hooks:
             hook.remove()
+    with _in_counted_steps():
+        random = random_operations(network, input_shape)
     check_training(architecture.attribute, network, input_shape, classes)
     return Cost(
         params=sum(one.numel() for one in network.parameters() if one.requires_grad),
         macs=counter.get_total_flops() // 4,  # of two images, and two for each
         activations=sum(sizes),
         layers=sha256(repr(network)),
-        random_operations=random_operations(network, input_shape),
+        random_operations=random,
     )

@@ -168,14 +168,17 @@ def random_evaluations(found: Sequence[TriedNetwork]) -> Iterator[str]:
     Args:
         found: networks of a space that were built.
     """
-    random = {one.architecture: one.cost.random_operations for one in found if one.cost}
-    for name, operations in random.items():
-        if operations:
-            yield (
-                f"{name} draws random numbers in evaluation as well ({', '.join(operations)}), so "
-                "its accuracy is that of one draw, and its predictions change; F.dropout draws "
-                "there unless it is called with training=self.training"
-            )
+    # Some values of an argument may leave the operation out.
+    random = {
+        one.architecture: one.cost for one in found if one.cost and one.cost.random_operations
+    }
+    for name, cost in random.items():
+        yield (
+            f"{name} draws random numbers in evaluation as well "
+            f"({', '.join(cost.random_operations)}), so its accuracy is that of one draw, and its "
+            "predictions change; F.dropout draws there unless it is called with "
+            "training=self.training"
+        )
 
 
 def unread_files(space: SearchSpace) -> Iterator[str]:

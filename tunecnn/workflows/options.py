@@ -177,7 +177,7 @@ class RunOptions:
                 words.append(flag)
             else:
                 for one in value if isinstance(value, tuple) else (value,):
-                    words += flag, f"{one:g}" if isinstance(one, float) else str(one)
+                    words += flag, f"{one:.15g}" if isinstance(one, float) else str(one)
         return (*words, *self.followed_by)
 
 
