@@ -71,6 +71,7 @@ SESSION = Session(
     ended=now(),
     ending="done",
     versions={},
+    source="",
     engine=EngineRecord(engine="local", nodes=(), threads=1, slots=1),
 )
 
@@ -126,6 +127,7 @@ def measure(trials: int, slots: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         text = SPACE.format(trials=trials)
         info = RunInfo(
+            id="growth",
             space="growth",
             space_sha256=sha256(text),
             changes={},
@@ -136,7 +138,8 @@ def measure(trials: int, slots: int) -> dict[str, float]:
             sessions=(SESSION,),
         )
         folder = RunFolder.create(Path(name, "run"), text, info)
-        study = Study(folder.path, SearchSpace.from_text(text), CostCounter(None, (1, 8, 8), 10))
+        costs = CostCounter(None, (1, 8, 8), 10)
+        study = Study(folder.path, SearchSpace.from_text(text), costs, info.id)
         began = time.perf_counter()
         steps = fill(study, slots, min(100, trials // 2))
         whole = time.perf_counter() - began

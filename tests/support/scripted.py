@@ -28,6 +28,7 @@ from tunecnn.run.info import (
 from tunecnn.run.run import Run
 from tunecnn.space.space import SearchSpace
 from tunecnn.study.study import Study, TrialTask
+from tunecnn.trial.environment import source_hash
 from tunecnn.trial.messages import EpochMetrics, Outcome, TrialEnd
 
 SPACE = """
@@ -68,8 +69,10 @@ def run_info(
             gpus_per_trial=0,
         ),
         versions={"python": "3.11", "tunecnn": "0.2.0"},
+        source=source_hash(),
     )
     return RunInfo(
+        id="5c71p7ed",
         space="scripted",
         space_sha256=sha256(text),
         changes={},
@@ -131,12 +134,13 @@ class ScriptedRun:
         self.path = self.folder.path
         self.space = self.folder.read_space(info)
         self.is_tested = info.is_tested
-        self._input_shape = input_shape
+        self._id, self._input_shape = info.id, input_shape
         self.reopen()
 
     def reopen(self) -> Study:
         """Open the study again, as a resumed run does."""
-        self.study = Study(self.path, self.space, CostCounter(self._code, self._input_shape, 10))
+        costs = CostCounter(self._code, self._input_shape, 10)
+        self.study = Study(self.path, self.space, costs, self._id)
         return self.study
 
     def train(self, accuracies: Iterable[float]) -> TrialTask:

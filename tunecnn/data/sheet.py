@@ -26,7 +26,7 @@ class DataSheet:
         near: number of images of a part that are almost identical to one of another part, by
             `<part> in <other part>`.
         examples: pairs of identical files, as `a = b`.
-        different: number of different images of each part; empty in runs that did not count them.
+        different: number of different images of each part; one that is not there has no copies.
     """
 
     counts: Mapping[str, tuple[int, ...]]

@@ -141,7 +141,7 @@ class Session(_Model):
         started: start time in UTC.
         engine: engine and hardware on which its trials ran.
         versions: versions of Python and of the packages on which results can depend.
-        source: hash of the source of tunecnn; empty in sessions that did not record it.
+        source: hash of the source of tunecnn.
         repeated: options that a session which carries on needs again, without credentials.
         ended: end time in UTC; that of its last sign for a session that was killed, once another
             has begun; None for one that was killed or still runs.
@@ -154,7 +154,7 @@ class Session(_Model):
     started: AwareDatetime
     engine: EngineRecord
     versions: dict[str, str]
-    source: str = ""
+    source: str
     repeated: tuple[str, ...] = ()
     ended: AwareDatetime | None = None
     ending: Literal["done", "interrupted"] | None = None
@@ -234,13 +234,13 @@ class ConfirmationJob(_Model):
 
     Attributes:
         candidates: the candidates, in the order of their trials.
-        search: id of the search; empty in runs without it.
+        search: id of the search.
         searched_with: epochs and images of the search, if these are other ones, so that
             accuracies in the search are not comparable; else None.
     """
 
     type: Literal["confirmation"] = "confirmation"
-    search: str = ""
+    search: str
     searched_with: ScaleRecord | None = None
     candidates: tuple[CandidateRecord, ...]
 
@@ -265,7 +265,7 @@ class RunInfo(_Model):
     """The content of `run.json`.
 
     Attributes:
-        id: random id, which the run's journal has as well; empty in runs without it.
+        id: random id, which the run's journal has as well.
         space: name of the space.
         space_sha256: hash of the space file.
         changes: values of the space that the command line or Python code has changed, by key.
@@ -279,7 +279,7 @@ class RunInfo(_Model):
         sessions: processes that worked on the run, in order.
     """
 
-    id: str = ""
+    id: str
     space: str
     space_sha256: str
     changes: dict[str, Any]

@@ -159,7 +159,7 @@ class Run:
                 if info.parent.is_symlink():
                     raise RunError("it is a symbolic link")
                 run = type(self)(info.parent)
-                if run.job_as(ConfirmationJob).search not in ("", self.info.id):
+                if run.job_as(ConfirmationJob).search != self.info.id:
                     raise RunError("it is that of another search")
                 run.predictions  # noqa: B018  without which it says nothing
             except TunecnnError as error:

@@ -267,7 +267,7 @@ def resume_opened(run: OpenedRun, options: RunOptions, listening: Listening) -> 
     names = (*DECISIVE, *packages)
     before = info.last_session.versions if info.sessions else {}
     changed = changed_versions(before, versions(packages), names)
-    if not changed and info.sessions and info.last_session.source not in ("", source_hash()):
+    if not changed and info.sessions and info.last_session.source != source_hash():
         changed = f"the source of tunecnn {versions()['tunecnn']}"
     if changed and not options.allow_changes:
         raise InputError(
