@@ -6,6 +6,9 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
+
+from tunecnn.process import usable_cores
 from tunecnn.run.info import Job
 from tunecnn.run.listener import Listener
 from tunecnn.workflows.options import RunOptions
@@ -63,6 +66,8 @@ def begin(
     name: str | None = "quick",
     **changes,
 ) -> RunResult:
+    if threads > usable_cores():
+        pytest.skip(f"needs {threads} cores")
     options = RunOptions(
         runs_dir=tmp_path,
         name=name,
