@@ -29,19 +29,25 @@ def small_run(name: str, folder: Path, image_tree) -> Path | None:
     return None
 
 
-@pytest.mark.slow
-def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypatch, image_tree):
-    images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=4)}"
-    text = reproduction_space(images, None, ["model1"], seeds=1, epochs=1)
-    run = begin(tmp_path, text, job=ReproductionJob(against=None)).folder
-    monkeypatch.setenv("TUNECNN_RUN", str(run))
-    notebook = nbformat.read(NOTEBOOKS / "reproduction.ipynb", as_version=4)
+def executed(path: Path) -> nbformat.NotebookNode:
+    """A notebook with the outputs of its cells, which were run here."""
+    notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,
         timeout=280,
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     ).execute()
+    return notebook
+
+
+@pytest.mark.slow
+def test_a_reproduction_without_published_figures_can_be_read(tmp_path, monkeypatch, image_tree):
+    images = f"imagefolder:{image_tree(size=28, classes=tuple('0123456789'), count=4)}"
+    text = reproduction_space(images, None, ["model1"], seeds=1, epochs=1)
+    run = begin(tmp_path, text, job=ReproductionJob(against=None)).folder
+    monkeypatch.setenv("TUNECNN_RUN", str(run))
+    notebook = executed(NOTEBOOKS / "reproduction.ipynb")
     said = "".join(
         output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
     )
@@ -74,13 +80,7 @@ def test_a_notebook_runs_on_a_run_made_here(path, image_tree, monkeypatch, tmp_p
     if run := small_run(path.name, tmp_path / "run", image_tree):
         monkeypatch.setenv("TUNECNN_RUN", str(run))
     monkeypatch.setenv("TUNECNN_RUNS", str(tmp_path))  # for one that makes its runs itself
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook,
-        timeout=280,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
-    ).execute()
+    notebook = executed(path)
     kinds = {
         kind
         for cell in notebook.cells

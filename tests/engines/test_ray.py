@@ -253,33 +253,27 @@ with connected(sys.argv[1], Resources()):
 """
 
 
+def said_by(script: str, address: str) -> str:
+    """What a script prints in a process of its own, which gets the address of a cluster."""
+    words = [sys.executable, "-c", script, address]
+    return subprocess.run(words, capture_output=True, text=True, timeout=280, check=True).stdout
+
+
 @pytest.mark.slow
 def test_a_driver_that_waits_leaves_the_cores_to_the_trials(ray_cluster):
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    done = subprocess.run(
-        [sys.executable, "-c", IDLE, address],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=True,
-    )
-    assert float(done.stdout) < 0.5  # seconds of computing in two
+    said = said_by(IDLE, address)
+    assert float(said) < 0.5  # seconds of computing in two
 
 
 def test_a_cluster_with_another_version_of_ray_is_not_joined(ray_cluster):
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    done = subprocess.run(
-        [sys.executable, "-c", OTHER_RAY, address],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=True,
-    )
-    (line,) = done.stdout.splitlines()
+    said = said_by(OTHER_RAY, address)
+    (line,) = said.splitlines()
     assert f"{address}' cannot be joined: Version mismatch" in line
     assert f"was started with: Ray: {ray.__version__}" in line
     assert "Ray: 2.1.0" in line

@@ -280,8 +280,9 @@ def test_an_argument_that_the_network_never_reads_is_warned_of(folder, capsys):
 
 
 def test_random_numbers_in_evaluation_are_warned_of(folder, capsys):
-    def shown(logits: str) -> str:
-        (folder / "nets.py").write_text(NETS.replace("self.net(images)", logits))
+    def shown(logits: str, linear: str = "nn.Linear(16 * width, classes)") -> str:
+        own = NETS.replace("nn.Linear(16 * width, classes)", linear)
+        (folder / "nets.py").write_text(own.replace("self.net(images)", logits))
         assert main("plan", "--space", str(folder / "own.yaml"), "--local") == 0
         both = capsys.readouterr()
         return both.out + both.err
@@ -294,6 +295,8 @@ def test_random_numbers_in_evaluation_are_warned_of(folder, capsys):
     assert warned in shown(at_one_width)
     in_training = "nn.functional.dropout(self.net(images), 0.5, training=self.training)"
     assert "random numbers" not in shown(in_training)
+    # Weights that the first images make are random as well, and made once.
+    assert "random numbers" not in shown("self.net(images)", linear="nn.LazyLinear(classes)")
 
 
 def test_a_file_that_the_code_names_and_that_does_not_travel_is_warned_of(folder, capsys):

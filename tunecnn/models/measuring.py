@@ -103,7 +103,7 @@ def _cost(
     finally:
         for hook in hooks:
             hook.remove()
-    with _in_counted_steps():
+    with _in_counted_steps():  # in a second pass: weights that the first one makes are random
         random = random_operations(network, input_shape)
     check_training(architecture.attribute, network, input_shape, classes)
     return Cost(

@@ -56,7 +56,8 @@ def charts_of(run: Run) -> list[Chart]:
 
 
 def _charts(run: Run) -> Iterator[Chart]:
-    trials = _trials(run)
+    epoch, early = diagnostics.early_trials(run)
+    trials, color = _trials(run, early), _by_accuracy(run, epoch)
     searched = dict(list(run.space.searched_settings.items())[:_MOST_AXES])
     if searched:
         more = len(run.space.searched_settings) - len(searched)
@@ -67,7 +68,7 @@ def _charts(run: Run) -> Iterator[Chart]:
                 f" The first {len(searched)} parameters; {more} more are in the table."
                 * bool(more)
             ),
-            _parallel(run, trials, searched),
+            _parallel(run, trials, searched, color),
         )
     yield Chart(
         "Learning curves",
@@ -80,7 +81,7 @@ def _charts(run: Run) -> Iterator[Chart]:
             yield Chart(
                 f"{width} and {dropout}",
                 "Point at a trial to see its values.",
-                _crossing(run, trials, width, dropout),
+                _crossing(run, trials, width, dropout, color),
             )
     if len(run.space.objectives) > 1 and len(run.ranked):
         yield Chart(
@@ -90,11 +91,10 @@ def _charts(run: Run) -> Iterator[Chart]:
         )
 
 
-def _trials(run: Run) -> pd.DataFrame:
-    """Return the trials with an accuracy, with columns that a specification can name."""
+def _trials(run: Run, early: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with an accuracy, and that in early epochs, as a chart can name them."""
     metric = run.space.metric
     shown = run.trials[run.trials[metric].notna()]
-    _, early = diagnostics.early_trials(run)
     frame = pd.DataFrame(
         {
             "t": shown["trial"].astype(int),
@@ -149,7 +149,9 @@ def _domain(accuracies: pd.Series) -> tuple[float, float]:
     return max(0.0, low - margin), min(1.0, high + margin)
 
 
-def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) -> dict[str, Any]:
+def _parallel(
+    run: Run, trials: pd.DataFrame, searched: dict[str, Parameter], color: alt.Color
+) -> dict[str, Any]:
     """Draw accuracy by trial and, below, a line through each trial's values."""
     brush = alt.selection_interval(name="box", encodings=["x", "y"])
     points = (
@@ -167,7 +169,7 @@ def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) ->
         .add_params(brush)
         .properties(width=_WIDTH, height=180)
     )
-    both = alt.vconcat(points, _lines(run, trials, searched, brush))
+    both = alt.vconcat(points, _lines(run, trials, searched, brush, color))
     return _spec(
         both.resolve_scale(color="independent", shape="independent"),
         "Accuracy of each trial and, below, a line through its values",
@@ -175,7 +177,11 @@ def _parallel(run: Run, trials: pd.DataFrame, searched: dict[str, Parameter]) ->
 
 
 def _lines(
-    run: Run, trials: pd.DataFrame, searched: dict[str, Parameter], brush: alt.Parameter
+    run: Run,
+    trials: pd.DataFrame,
+    searched: dict[str, Parameter],
+    brush: alt.Parameter,
+    color: alt.Color,
 ) -> alt.LayerChart | alt.FacetChart:
     """Draw a line through each trial's values, for the trials in a box."""
     rows, ticks = [], []
@@ -215,7 +221,7 @@ def _lines(
         alt.Chart(pd.DataFrame(rows))
         .transform_filter(brush)
         .mark_line(strokeWidth=1.2, opacity=0.7)
-        .encode(x=axis, y=place, detail="t:N", color=_by_accuracy(run))
+        .encode(x=axis, y=place, detail="t:N", color=color)
     )
     winner = (
         alt.Chart(pd.DataFrame(rows))
@@ -276,14 +282,16 @@ def _curves(run: Run, trials: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def _crossing(run: Run, trials: pd.DataFrame, width: str, dropout: str) -> dict[str, Any]:
+def _crossing(
+    run: Run, trials: pd.DataFrame, width: str, dropout: str, color: alt.Color
+) -> dict[str, Any]:
     chart = (
         alt.Chart(trials)
         .mark_point(filled=True, size=70, opacity=0.85, stroke="#767676", strokeWidth=0.8)
         .encode(
             x=_along(alt.X, run, dropout),
             y=_along(alt.Y, run, width),
-            color=_by_accuracy(run),
+            color=color,
             shape=alt.Shape("o:N", title=None, scale=_SHAPES),
             tooltip=_tooltip(run),
         )
@@ -301,9 +309,8 @@ def _along(axis: type[alt.X] | type[alt.Y], run: Run, name: str) -> Any:
     return axis(f"{field}:Q", title=name, scale=alt.Scale(zero=False))
 
 
-def _by_accuracy(run: Run) -> alt.Color:
-    """Return a colour for each trial by its accuracy after as many epochs as the others."""
-    epoch, _ = diagnostics.early_trials(run)
+def _by_accuracy(run: Run, epoch: int) -> alt.Color:
+    """Return a colour for each trial by its accuracy after an epoch that nearly all reached."""
     after = f" after epoch {epoch}" if epoch < run.space.epochs else ""
     return alt.Color(
         "b:Q", title=f"accuracy{after}", scale=_VIRIDIS, legend=alt.Legend(format="%")

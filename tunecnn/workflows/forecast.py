@@ -28,10 +28,8 @@ from tunecnn.workflows.networks import (
     check_networks,
     is_allowed,
     meets,
-    random_evaluations,
+    network_doubts,
     sampled_networks,
-    unread_files,
-    unseen_arguments,
     values_in_words,
 )
 
@@ -189,9 +187,7 @@ def make_plan(
         warnings=(
             *space.warnings(),
             *broken,
-            *random_evaluations(found),
-            *unseen_arguments(space, costs),
-            *unread_files(space),
+            *network_doubts(space, found, costs),
             *_warnings(space, size, ended),
             *filter(None, [unmeasured]),
         ),

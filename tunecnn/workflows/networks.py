@@ -118,7 +118,7 @@ def check_networks(space: SearchSpace, dataset: str, costs: CostCounter) -> list
 def network_warnings(
     space: SearchSpace, found: Sequence[TriedNetwork], costs: CostCounter
 ) -> list[str]:
-    """Return warnings about values that cannot be built, random numbers, arguments and files.
+    """Return warnings about values that cannot be built, and about networks that can.
 
     Args:
         space: space with the networks.
@@ -131,10 +131,23 @@ def network_warnings(
             for corner in found
             if corner.problem
         ),
-        *random_evaluations(found),
-        *unseen_arguments(space, costs),
-        *unread_files(space),
+        *network_doubts(space, found, costs),
     ]
+
+
+def network_doubts(
+    space: SearchSpace, found: Sequence[TriedNetwork], costs: CostCounter
+) -> Iterator[str]:
+    """Yield warnings about networks that can be built: random numbers, arguments and files.
+
+    Args:
+        space: space with the networks.
+        found: the networks at its corners.
+        costs: counts the networks' costs for the images.
+    """
+    yield from _random_evaluations(found)
+    yield from _unseen_arguments(space, costs)
+    yield from _unread_files(space)
 
 
 def _check_loadable(space: SearchSpace) -> None:
@@ -162,7 +175,7 @@ def _check_loadable(space: SearchSpace) -> None:
             )
 
 
-def random_evaluations(found: Sequence[TriedNetwork]) -> Iterator[str]:
+def _random_evaluations(found: Sequence[TriedNetwork]) -> Iterator[str]:
     """Yield a warning for each architecture that draws random numbers in evaluation.
 
     Args:
@@ -181,7 +194,7 @@ def random_evaluations(found: Sequence[TriedNetwork]) -> Iterator[str]:
         )
 
 
-def unread_files(space: SearchSpace) -> Iterator[str]:
+def _unread_files(space: SearchSpace) -> Iterator[str]:
     """Yield a warning for each file that the networks' code names, and that does not travel."""
     code = space.network_code()
     if code is None:
@@ -193,7 +206,7 @@ def unread_files(space: SearchSpace) -> Iterator[str]:
         )
 
 
-def unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
+def _unseen_arguments(space: SearchSpace, costs: CostCounter) -> Iterator[str]:
     """Yield a warning for each argument that changes nothing.
 
     No code reads it, or a network with `**kwargs` may not have it at all.
